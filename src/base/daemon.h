@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * daemon - becoming a service: background, pid file, rights given up.
+ *
+ * Threads: the main thread, before any other is started.
+ */
+#ifndef NJ_BASE_DAEMON_H
+#define NJ_BASE_DAEMON_H
+
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/* fork, setsid, /dev/null; the parent leaves with 0 once the child calls
+ * daemon_ready, or with the child's status when it dies first. */
+NJ_MUST enum nj_err daemon_background(struct nj_why *why);
+void daemon_ready(void);
+
+/* Writes the pid; refuses when another live process holds it.  The lock is
+ * held until exit. */
+NJ_MUST enum nj_err daemon_pid_file(const char *path, struct nj_why *why);
+void daemon_pid_file_remove(void);
+
+/* Finds uid and gid; NJ_NOTFOUND with advice when there is no such user. */
+NJ_MUST enum nj_err daemon_find_user(const char *name, uid_t *uid, gid_t *gid,
+    struct nj_why *why);
+/*
+ * When root: sets groups, gid and uid for good, drops every capability, sets
+ * NoNewPrivs, and checks that root cannot be had back.  Not root: NoNewPrivs
+ * only.  In both cases the process is made undumpable.
+ */
+NJ_MUST enum nj_err daemon_drop_rights(const char *user, struct nj_why *why);
+/* Raises the soft limit of open files to the hard one; *now is the result. */
+void daemon_raise_files(unsigned long *now);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * text - strings for people: escaping what a peer sent, the nearest name.
+ *
+ * Threads: any; writes only to the caller's array.
+ */
+#ifndef NJ_BASE_TEXT_H
+#define NJ_BASE_TEXT_H
+
+#include <stddef.h>
+
+#include "base/slice.h"
+
+/* Room that text_esc of one name needs in a log line. */
+#define TEXT_ESC 160
+
+/*
+ * Prints bytes so that a log line stays one line and a terminal is safe:
+ * controls, DEL, backslash and bytes that are not UTF-8 as \xHH; cut with
+ * "..." when dst is too small.  Returns dst, always terminated.
+ */
+const char *text_esc(char *dst, size_t size, struct slice s);
+
+/* Lower is nearer: edits (insert, delete, replace, swap) from a to b. */
+unsigned text_distance(const char *a, const char *b);
+
+/* strtol-like, whole string, within bounds; false leaves *out alone. */
+bool text_to_long(const char *s, long min, long max, long *out);
+
+#endif

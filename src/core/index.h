@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * index - which filters match a topic, and who on which shard holds them.
+ *
+ * A tree of topic levels, shared by all shards: readers walk it without
+ * locks, writers take one mutex.  Every filter has, for each shard with
+ * subscribers, one struct targets, whose list belongs to that shard alone.
+ *
+ * Owns:    nodes, filters, targets.  Sessions are borrowed by struct sub.
+ * Threads: index_match and what it returns: any thread inside an RCU
+ *          read-side section (liburcu QSBR: until its next quiescent state;
+ *          a shard has one per loop turn).  index_hold and index_release: any
+ *          thread.  subs_*: the session's home shard.
+ * Retire:  memory a reader may still see is handed to opts.retire, which
+ *          frees it when no shard can hold it any more: after a grace period
+ *          and after every shard has taken the letters posted before.
+ * Bounds:  TOPIC_LEVELS_MAX levels; quotas are the callers'.
+ * Cost:    match depends on the topic's levels and the number of matching
+ *          filters, not on how many others there are.
+ * Spec:    MQTT 5.0 4.7, 4.8.2, 3.8.
+ */
+#ifndef NJ_CORE_INDEX_H
+#define NJ_CORE_INDEX_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+struct index;
+struct filter;
+struct session;
+struct group;
+
+typedef void index_retire_fn(void *arg, void (*free_fn)(void *), void *p);
+
+struct index_opts {
+	unsigned shards;	/* 1.. */
+	index_retire_fn *retire;	/* NULL: free at once (one thread) */
+	void *arg;
+};
+
+/* One subscription as fan-out reads it: 16 bytes. */
+struct sub {
+	struct session *session;
+	uint32_t id_opts;	/* identifier << 4 | SUB_* | QoS */
+	uint32_t spare;
+};
+
+#define SUB_QOS      0x3u
+#define SUB_NO_LOCAL 0x4u
+#define SUB_RAP      0x8u	/* retain as published */
+#define SUB_ID(s)    ((s)->id_opts >> 4)	/* 0: none */
+
+/* One shard's subscribers of one filter. */
+struct targets {
+	_Atomic(struct targets *) next;	/* another shard's, same filter */
+	struct filter *filter;
+	atomic_uint live;	/* subscribers and holds; 0: skip it */
+	uint16_t shard;
+	/* below: only the shard itself */
+	uint32_t n, cap;
+	struct sub *subs;
+	struct group *groups;	/* shared subscriptions homed here; share.h */
+};
+
+NJ_MUST enum nj_err index_new(const struct index_opts *opts,
+    struct index **out);
+/* Frees at once; no reader may be left. */
+void index_free(struct index *ix);
+
+/* Filters that match, in no order.  A zeroed one is empty; keep and reuse it,
+ * index_match starts by emptying it. */
+struct match {
+	struct filter **v;
+	uint32_t n, cap;
+};
+NJ_MUST enum nj_err index_match(struct index *ix, struct slice topic,
+    struct match *m);
+void match_fini(struct match *m);
+
+/* The first shard's targets; go on with ->next (acquire). */
+struct targets *filter_targets(const struct filter *f);
+/* This shard's, or NULL. */
+struct targets *filter_targets_of(const struct filter *f, unsigned shard);
+/* The filter's text, written to dst (up to size bytes); its full length. */
+size_t filter_text(const struct filter *f, uint8_t *dst, size_t size);
+
+/* Keeps a shard's targets of a filter alive without a subscriber. */
+NJ_MUST enum nj_err index_hold(struct index *ix, unsigned shard,
+    struct slice filter, struct targets **out);
+void index_release(struct index *ix, struct targets *t);
+
+struct index_stats {
+	uint64_t filters, subscriptions, bytes;
+};
+void index_stats(struct index *ix, struct index_stats *out);
+
+/* A session's own set of (non-shared) subscriptions.  Zeroed: empty. */
+struct subref {
+	struct targets *targets;	/* NULL: empty slot */
+	uint32_t at;	/* place in targets->subs */
+};
+struct subs {
+	struct subref *slots;
+	uint32_t n, cap;
+};
+
+/* Adds or replaces (id and options); *existed says which.  The filter must be
+ * valid and not shared. */
+NJ_MUST enum nj_err subs_put(struct subs *ss, struct index *ix, unsigned shard,
+    struct slice filter, struct session *session, uint32_t id_opts,
+    bool *existed);
+/* NJ_NOTFOUND when there is none. */
+NJ_MUST enum nj_err subs_del(struct subs *ss, struct index *ix,
+    unsigned shard, struct slice filter);
+/* Drops all. */
+void subs_clear(struct subs *ss, struct index *ix);
+/* Start with *at = 0; NULL at the end. */
+const struct sub *subs_next(const struct subs *ss, uint32_t *at,
+    struct filter **filter);
+
+#endif

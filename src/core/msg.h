@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * msg - one application message, one allocation, shared by all its receivers.
+ *
+ * Owns:    its bytes; freed with the last reference.
+ * Threads: immutable once shared; references are counted atomically, so any
+ *          thread may hold one.
+ * Bounds:  the packet it came in (max_packet_size).
+ * Spec:    MQTT 5.0 3.3.
+ */
+#ifndef NJ_CORE_MSG_H
+#define NJ_CORE_MSG_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+#include "wire/packet.h"
+
+#define MSG_NEVER UINT64_MAX
+
+struct msg {
+	atomic_uint refs;
+	uint32_t props_len;
+	uint32_t payload_len;
+	uint16_t topic_len;
+	uint8_t qos;	/* as published */
+	bool retain;	/* as published */
+	uint64_t expires_at;	/* mono ms; MSG_NEVER */
+	uint64_t from;	/* number of the publishing session, for No Local; 0 */
+	/* u16 topic length, topic, payload, properties that are passed on
+	 * (wire form, no length; expiry, alias and identifiers taken out) */
+	uint8_t data[];
+};
+
+static inline struct slice
+msg_topic(const struct msg *m)
+{
+	return slice_of(m->data + 2, m->topic_len);
+}
+
+static inline struct slice
+msg_payload(const struct msg *m)
+{
+	return slice_of(m->data + 2 + m->topic_len, m->payload_len);
+}
+
+static inline struct slice
+msg_props(const struct msg *m)
+{
+	return slice_of(m->data + 2 + m->topic_len + m->payload_len,
+	    m->props_len);
+}
+
+/* topic is given apart because p->topic is empty when an alias stood for it.
+ * now_ms dates the expiry. */
+NJ_MUST enum nj_err msg_new(const struct publish *p, struct slice topic,
+    uint64_t now_ms, struct msg **out);
+static inline struct msg *
+msg_ref(struct msg *m)
+{
+	atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+	return m;
+}
+/* n references at once. */
+static inline void
+msg_ref_n(struct msg *m, unsigned n)
+{
+	atomic_fetch_add_explicit(&m->refs, n, memory_order_relaxed);
+}
+void msg_unref(struct msg *m);	/* NULL is fine */
+/* Bytes it occupies, for quotas. */
+size_t msg_size(const struct msg *m);
+
+#endif

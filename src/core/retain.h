@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * retain - the last retained message of every topic.
+ *
+ * Owns:    one reference on each message.
+ * Threads: retain_set any thread (one mutex); retain_match any thread inside
+ *          an RCU read-side section; a reference the table drops is dropped
+ *          through opts.retire, so a reader may msg_ref what it sees.
+ * Bounds:  max_count messages and max_bytes, then NJ_FULL.
+ * Spec:    MQTT 5.0 3.3.1.3, 3.8.3.1.
+ */
+#ifndef NJ_CORE_RETAIN_H
+#define NJ_CORE_RETAIN_H
+
+#include "core/index.h"
+#include "core/msg.h"
+
+struct retain;
+
+struct retain_opts {
+	uint64_t max_count, max_bytes;	/* 0: no limit */
+	index_retire_fn *retire;
+	void *arg;
+};
+
+NJ_MUST enum nj_err retain_new(const struct retain_opts *o,
+    struct retain **out);
+void retain_free(struct retain *r);
+/* Takes its own reference.  An empty payload deletes [MQTT-3.3.1-6], [-7]. */
+NJ_MUST enum nj_err retain_set(struct retain *r, struct msg *m);
+/* Calls fn for every stored message whose topic matches and that has not
+ * expired at now_ms; stops when fn returns false.  Wildcards never match $
+ * topics at the first level. */
+void retain_match(struct retain *r, struct slice filter, uint64_t now_ms,
+    bool (*fn)(void *arg, struct msg *m), void *arg);
+/* Drops up to budget expired messages, going round; how many were dropped. */
+size_t retain_sweep(struct retain *r, uint64_t now_ms, size_t budget);
+uint64_t retain_count(const struct retain *r);
+uint64_t retain_bytes(const struct retain *r);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * loop - one epoll set and what to call for each ready descriptor.
+ *
+ * Owns:    the epoll descriptor; watches are embedded in what they watch.
+ * Threads: one owner.
+ * Bounds:  LOOP_EVENTS readiness events a turn.
+ * Note:    level triggered.  A watch removed during a turn is not called any
+ *          more in that turn, but its memory must live until the turn ends.
+ */
+#ifndef NJ_NET_LOOP_H
+#define NJ_NET_LOOP_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define LOOP_EVENTS 512
+#define LOOP_IN     1u
+#define LOOP_OUT    2u
+#define LOOP_HUP    4u	/* error or hang-up; always reported */
+
+struct watch;
+typedef void watch_fn(struct watch *w, unsigned ready);
+
+struct watch {
+	int fd;		/* -1: not in a loop */
+	unsigned want;	/* LOOP_IN | LOOP_OUT */
+	watch_fn *fn;
+};
+
+struct loop;
+
+NJ_MUST enum nj_err loop_new(struct loop **out);
+void loop_free(struct loop *l);
+NJ_MUST enum nj_err loop_add(struct loop *l, struct watch *w);
+/* No system call when want is as it was. */
+NJ_MUST enum nj_err loop_want(struct loop *l, struct watch *w, unsigned want);
+void loop_del(struct loop *l, struct watch *w);
+/* Waits up to timeout_ms (-1: for ever) and calls what is ready; how many. */
+int loop_turn(struct loop *l, int timeout_ms);
+/* Split form, so that the owner can do something between wait and calls. */
+int loop_wait(struct loop *l, int timeout_ms);
+void loop_dispatch(struct loop *l);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tls - TLS for listeners and for clients, over OpenSSL 3; nothing of it is
+ *       seen above this header, so that another library can be linked.
+ *
+ * Owns:    struct tls_server: one SSL_CTX a shard, ticket keys, CAs, CRLs.
+ *          Reference counted: streams keep theirs alive across a reload.
+ * Threads: tls_server_new/ref/unref any; tls_accept on shard i uses only
+ *          context i.
+ * Spec:    RFC 8446, RFC 5246, RFC 9325; only TLS 1.3 and 1.2.
+ */
+#ifndef NJ_NET_TLS_H
+#define NJ_NET_TLS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/secret.h"
+#include "base/slice.h"
+#include "net/stream.h"
+
+enum tls_min { TLS_MIN_12 = 12, TLS_MIN_13 = 13 };
+
+struct tls_server_opts {
+	const char *certfile, *keyfile;	/* required; PEM, chain in certfile */
+	const struct secret *passphrase;	/* of keyfile; NULL: none */
+	const char *cafile, *capath;	/* client CAs */
+	const char *crlfile;
+	bool require_certificate;	/* else asked for only if there are CAs
+					 * and want_certificate */
+	bool want_certificate;
+	enum tls_min min;
+	const char *ciphers;	/* TLS 1.2; NULL: ours */
+	const char *ciphersuites;	/* TLS 1.3; NULL: ours */
+	unsigned tickets;	/* 1; 0: no resumption */
+	uint32_t ticket_rotate_s;	/* 12 h; three generations are kept */
+};
+
+struct tls_server;
+
+/* Loads everything; NJ_INVALID with what is wrong and the mend (unreadable
+ * key, key of another certificate, weak or expired certificate, empty CA). */
+NJ_MUST enum nj_err tls_server_new(const struct tls_server_opts *o,
+    unsigned shards, struct tls_server **out, struct nj_why *why);
+struct tls_server *tls_server_ref(struct tls_server *t);
+void tls_server_unref(struct tls_server *t);
+/* Only checks: every fault found is told to fn (for --test-config). */
+void tls_server_check(const struct tls_server_opts *o,
+    void (*fn)(void *arg, bool fatal, const struct nj_why *why), void *arg);
+/* Certificates that are near their end and the like, for the log at start. */
+void tls_server_warnings(struct tls_server *t,
+    void (*fn)(void *arg, const struct nj_why *why), void *arg);
+
+/* A server stream on fd (taken over on success). */
+NJ_MUST enum nj_err tls_accept(struct tls_server *t, unsigned shard, int fd,
+    struct stream_scratch *scratch, struct stream **out);
+
+struct tls_client_opts {
+	const char *cafile, *capath;
+	bool os_certs;
+	const char *certfile, *keyfile;
+	const struct secret *passphrase;
+	bool insecure;		/* do not check the name */
+	const char *ciphers, *ciphersuites, *alpn;
+	enum tls_min min, max;	/* 0: no bound of our own */
+	const char *psk_identity, *psk_hex;
+	const char *keylog;
+	const char *session;	/* reserved */
+};
+
+struct tls_client;
+NJ_MUST enum nj_err tls_client_new(const struct tls_client_opts *o,
+    struct tls_client **out, struct nj_why *why);
+void tls_client_free(struct tls_client *t);
+/* host is checked against the certificate and sent as SNI when it is a name.
+ * resume: the last session to this host is offered. */
+NJ_MUST enum nj_err tls_connect(struct tls_client *t, int fd, const char *host,
+    bool resume, struct stream_scratch *scratch, struct stream **out);
+
+/* What a handshake established.  Strings are escaped for logs, except cn and
+ * subject, which are exact (and refused at the handshake when they hold NUL
+ * or control bytes).  Empty when there was no certificate. */
+struct tls_peer {
+	bool has_cert, resumed;
+	char version[12];	/* "TLSv1.3" */
+	char cipher[48];
+	char alpn[16];
+	char sni[256];
+	char cn[256];
+	char subject[1024];	/* RFC 2253, as Mosquitto prints it */
+	char san_uri[256];	/* the first of each kind */
+	char san_dns[256];
+	char san_email[256];
+	char serial[48];	/* hexadecimal */
+	uint8_t spki_sha256[32];
+	uint8_t cert_sha256[32];
+	int64_t not_after;	/* Unix seconds */
+};
+
+#endif
