@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2034 # the lists are read by the scripts that source this
+#
+# What Nightjar needs from Debian 12, and one function that installs only
+# what is missing.  Sourced by ./quickstart and ./check.
+
+# To build the nightjar binary.
+build_packages=(
+	gcc libc6-dev meson ninja-build pkgconf
+	libssl-dev libsqlite3-dev liburcu-dev libjansson-dev
+	libargon2-dev libcap-ng-dev
+)
+
+# To run the unit, fuzz and black-box tests.  Node and npm are asked for as
+# commands, because people often have them from elsewhere.
+test_packages=(
+	libcmocka-dev clang libclang-rt-14-dev llvm
+	python3 python3-pytest python3-paho-mqtt
+	libpaho-mqtt-dev mosquitto-clients openssl ca-certificates
+	node:nodejs npm:npm
+)
+
+# To run ./check lint.
+lint_packages=(
+	clang clang-format clang-tidy cppcheck shellcheck mandoc python3
+)
+
+# missing_packages NAME...: the names that are not installed, one a line.
+# COMMAND:PACKAGE is satisfied by the command, wherever it came from.
+missing_packages() {
+	local name status
+	for name in "$@"; do
+		if [[ $name == *:* ]]; then
+			command -v "${name%%:*}" >/dev/null 2>&1 && continue
+			name=${name#*:}
+		fi
+		# shellcheck disable=SC2016 # dpkg's own format, not a variable
+		status=$(dpkg-query -W -f='${Status}' "$name" 2>/dev/null) || status=
+		[[ $status == 'install ok installed' ]] || echo "$name"
+	done
+}
+
+# install_packages NAME...: installs what is missing; says what it does.
+# Returns 1 with a message when it cannot.
+install_packages() {
+	local -a missing root=() apt
+	mapfile -t missing < <(missing_packages "$@")
+	((${#missing[@]})) || return 0
+
+	if ! command -v apt-get >/dev/null 2>&1; then
+		echo "These packages are needed, and there is no apt-get here to install them:" >&2
+		echo "  ${missing[*]}" >&2
+		return 1
+	fi
+	if ((EUID != 0)); then
+		if ! command -v sudo >/dev/null 2>&1; then
+			echo "These packages are missing, and installing them takes root:" >&2
+			echo "  apt-get install --no-install-recommends ${missing[*]}" >&2
+			echo "Run that line as root, then run this command again." >&2
+			return 1
+		fi
+		root=(sudo)
+	fi
+	# env: sudo does not pass variables on by itself.
+	apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive
+		apt-get -y -q -o DPkg::Lock::Timeout=120)
+
+	echo "Installing ${#missing[@]} package(s): ${missing[*]}"
+	if ! "${apt[@]}" update ||
+	    ! "${apt[@]}" install --no-install-recommends "${missing[@]}"; then
+		echo "apt-get could not install: ${missing[*]}" >&2
+		echo "Its messages above say why; mend that and run this command again." >&2
+		return 1
+	fi
+}
