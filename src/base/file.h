@@ -32,5 +32,8 @@ NJ_MUST enum nj_err file_mkdir(const char *path, mode_t mode,
     struct nj_why *why);
 /* NJ_DENIED when group or others can read it, or it is a symbolic link. */
 NJ_MUST enum nj_err file_check_private(const char *path, struct nj_why *why);
+/* Opens for reading what passes that check; the check is on the open file. */
+NJ_MUST enum nj_err file_open_private(const char *path, int *fd,
+    struct nj_why *why);
 
 #endif

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -26,6 +27,7 @@ struct letter {
 struct mailbox {
 	_Alignas(64) _Atomic(struct letter *) head;	/* producers */
 	_Alignas(64) struct letter *tail;		/* consumer */
+	uint64_t owed;	/* consumer: wakes announced and not read yet */
 	struct letter stub;
 	_Alignas(64) atomic_bool asleep;
 	atomic_size_t depth;
@@ -42,7 +44,8 @@ struct letter *mailbox_take(struct mailbox *m);
 size_t mailbox_depth(const struct mailbox *m);
 /*
  * Called before the consumer waits: false when a letter is there already and
- * it must not wait.  mailbox_awake is called after every wait.
+ * it must not wait.  mailbox_awake is called after every wait (a wait that
+ * mailbox_sleep refused is none).
  */
 bool mailbox_sleep(struct mailbox *m);
 void mailbox_awake(struct mailbox *m);
