@@ -18,23 +18,38 @@ enum pki_use { PKI_USE_SERVER, PKI_USE_CLIENT, PKI_USE_CA };
 
 /*
  * Judges one certificate for a use, apart from its chain: NJ_INVALID with
- * *why when it must be refused (RSA below 2048 bits, EC below 224, SHA-1 or
- * MD5 signature where it is not self-signed... , expired, not yet valid, wrong
- * key usage, no CA flag, version 1).  name is how to call it in the text,
- * usually its path.
+ * *why, listing every fault, when it must be refused: RSA below 2048 bits, EC
+ * below 224, signed with SHA-1 or MD5 (a CA's signature by itself apart, on
+ * which nothing rests), expired, not yet valid, wrong key usage, a CA without
+ * the CA flag, which version 1 cannot have.  name is how to call it in the
+ * text, usually its path.
  */
-NJ_MUST enum nj_err pki_judge(X509 *x, enum pki_use use, const char *name,
-    struct nj_why *why);
-/* Doubts that do not refuse (ends within 30 days, no SAN on a server...):
- * told one by one. */
+NJ_MUST enum nj_err
+pki_judge(X509 *x, enum pki_use use, const char *name, struct nj_why *why);
+/* Doubts that do not refuse (ends within 30 days, version 1, no names or only
+ * a common name on a server...): told one by one. */
 void pki_doubts(X509 *x, enum pki_use use, const char *name,
     void (*fn)(void *arg, const struct nj_why *why), void *arg);
 /* An X509_V_ERR_* of a failed chain check, for the certificate it concerns
  * (may be NULL): "certificate 'dev1' (serial 5A..) expired on ...". */
-void pki_explain_verify(int verify_error, X509 *x, int depth,
-    struct nj_why *why);
-/* Subject as RFC 2253 text, escaped; how people name a certificate. */
+void
+pki_explain_verify(int verify_error, X509 *x, int depth, struct nj_why *why);
+/* A server's certificate does not carry the name or address that the client
+ * connected to. */
+void pki_explain_host(X509 *x, const char *host, struct nj_why *why);
+/* Whether a client that connects to host, a name or an address, finds it in
+ * the certificate. */
+bool pki_matches_host(X509 *x, const char *host);
+/* The names and addresses a certificate is valid for, "a, b, 10.0.0.1"; those
+ * that do not fit are counted.  Escaped. */
+void pki_names_text(X509 *x, char *dst, size_t size);
+/* How people call a certificate: its common name, or else its first other
+ * name, or else its subject.  Escaped. */
+void pki_short_name(X509 *x, char *dst, size_t size);
+/* Subject as RFC 2253 text, escaped; how programs name a certificate. */
 void pki_subject(X509 *x, char *dst, size_t size);
+/* Serial number in capital hexadecimal, as openssl prints it. */
+void pki_serial(X509 *x, char *dst, size_t size);
 /* SHA-256 of the certificate, "AB:CD:...". */
 void pki_fingerprint(X509 *x, char dst[96]);
 

@@ -1,0 +1,707 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include <arpa/inet.h>
+#include <openssl/asn1.h>
+#include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/slice.h"
+#include "base/text.h"
+#include "pki/explain.h"
+
+#define DAY	     86400
+#define SOON_DAYS    30
+#define LONGEST_DAYS 825 /* what Apple's systems accept of a private CA */
+
+/* A list of faults or names for one line, "a; b"; cut when it is full. */
+struct list {
+	char *dst;
+	size_t size, len;
+	const char *separator;
+	unsigned count, left_out;
+};
+
+static void list_add(struct list *l, const char *fmt, ...) NJ_PRINTF(2, 3);
+
+static void
+list_add(struct list *l, const char *fmt, ...)
+{
+	char item[320];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(item, sizeof(item), fmt, ap);
+	va_end(ap);
+	l->count++;
+	if (l->left_out > 0 || l->size - l->len < strlen(item) + 24) {
+		l->left_out++;
+		return;
+	}
+	n = snprintf(l->dst + l->len, l->size - l->len, "%s%s",
+	    l->len ? l->separator : "", item);
+	l->len += (size_t)n;
+}
+
+/* The room kept free in list_add is for this. */
+static void
+list_end(struct list *l)
+{
+	if (l->left_out > 0 && l->size - l->len > 1)
+		(void)snprintf(l->dst + l->len, l->size - l->len, "%s%u more",
+		    l->len ? l->separator : "", l->left_out);
+}
+
+/*
+ * What a certificate says of itself.
+ */
+
+void
+pki_subject(X509 *x, char *dst, size_t size)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *text = NULL;
+	long n;
+
+	if (size == 0)
+		return;
+	dst[0] = '\0';
+	if (!bio)
+		return;
+	if (X509_NAME_print_ex(
+		bio, X509_get_subject_name(x), 0, XN_FLAG_RFC2253) >= 0) {
+		n = BIO_get_mem_data(bio, &text);
+		text_esc(dst, size, slice_of(text, n > 0 ? (size_t)n : 0));
+	}
+	BIO_free(bio);
+}
+
+void
+pki_serial(X509 *x, char *dst, size_t size)
+{
+	BIGNUM *bn = ASN1_INTEGER_to_BN(X509_get0_serialNumber(x), NULL);
+	char *hex = bn ? BN_bn2hex(bn) : NULL;
+
+	(void)snprintf(dst, size, "%s", hex ? hex : "?");
+	OPENSSL_free(hex);
+	BN_free(bn);
+}
+
+void
+pki_fingerprint(X509 *x, char dst[96])
+{
+	unsigned char md[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+
+	dst[0] = '\0';
+	if (X509_digest(x, EVP_sha256(), md, &n) != 1)
+		return;
+	for (unsigned i = 0; i < n && i < 32; i++)
+		(void)snprintf(dst + (size_t)i * 3, 4, "%02X%s", md[i],
+		    i + 1 < n ? ":" : "");
+}
+
+/* The most specific common name. */
+static bool
+common_name(const X509_NAME *name, char *dst, size_t size)
+{
+	const ASN1_STRING *s;
+	unsigned char *utf8 = NULL;
+	int i = -1, at, n;
+
+	for (at = -1;
+	     (i = X509_NAME_get_index_by_NID(name, NID_commonName, i)) >= 0;)
+		at = i;
+	if (at < 0)
+		return false;
+	s = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at));
+	if ((n = ASN1_STRING_to_UTF8(&utf8, s)) < 0)
+		return false;
+	text_esc(dst, size, slice_of(utf8, (size_t)n));
+	OPENSSL_free(utf8);
+	return n > 0;
+}
+
+static bool
+general_name(const GENERAL_NAME *g, char *dst, size_t size)
+{
+	int kind;
+	const ASN1_STRING *s = GENERAL_NAME_get0_value(g, &kind);
+	const unsigned char *p;
+	int n;
+
+	if (kind != GEN_DNS && kind != GEN_URI && kind != GEN_EMAIL &&
+	    kind != GEN_IPADD)
+		return false;
+	p = ASN1_STRING_get0_data(s);
+	n = ASN1_STRING_length(s);
+	if (kind == GEN_IPADD)
+		return (n == 4 || n == 16) &&
+		    inet_ntop(n == 4 ? AF_INET : AF_INET6, p, dst,
+			(socklen_t)size) != NULL;
+	text_esc(dst, size, slice_of(p, (size_t)n));
+	return true;
+}
+
+void
+pki_names_text(X509 *x, char *dst, size_t size)
+{
+	struct list l = { .dst = dst, .size = size, .separator = ", " };
+	GENERAL_NAMES *names;
+	char one[TEXT_ESC];
+
+	if (size == 0)
+		return;
+	dst[0] = '\0';
+	names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
+	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+		if (general_name(
+			sk_GENERAL_NAME_value(names, i), one, sizeof(one)))
+			list_add(&l, "%s", one);
+	}
+	if (l.count == 0 &&
+	    common_name(X509_get_subject_name(x), one, sizeof(one)))
+		list_add(&l, "%s", one);
+	list_end(&l);
+	GENERAL_NAMES_free(names);
+}
+
+void
+pki_short_name(X509 *x, char *dst, size_t size)
+{
+	GENERAL_NAMES *names = NULL;
+	bool found;
+
+	found = common_name(X509_get_subject_name(x), dst, size);
+	if (!found)
+		names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
+	for (int i = 0; !found && i < sk_GENERAL_NAME_num(names); i++)
+		found =
+		    general_name(sk_GENERAL_NAME_value(names, i), dst, size);
+	GENERAL_NAMES_free(names);
+	if (!found)
+		pki_subject(x, dst, size);
+}
+
+/* "certificate 'dev1' (serial 5A12...)" */
+static void
+call_it(X509 *x, int depth, char *dst, size_t size)
+{
+	const char *kind = depth > 0 ? "CA certificate" : "certificate";
+	char name[TEXT_ESC], serial[48];
+
+	if (!x) {
+		(void)snprintf(dst, size, "the %s", kind);
+		return;
+	}
+	pki_short_name(x, name, sizeof(name));
+	pki_serial(x, serial, sizeof(serial));
+	(void)snprintf(dst, size, "%s '%s' (serial %.40s)", kind, name, serial);
+}
+
+static void
+call_issuer(X509 *x, char *dst, size_t size)
+{
+	if (!x || !common_name(X509_get_issuer_name(x), dst, size))
+		(void)snprintf(dst, size, "an unnamed issuer");
+}
+
+static void
+day_of(const ASN1_TIME *t, char *dst, size_t size)
+{
+	struct tm tm;
+
+	if (!t || ASN1_TIME_to_tm(t, &tm) != 1 ||
+	    strftime(dst, size, "%Y-%m-%d %H:%M UTC", &tm) == 0)
+		(void)snprintf(dst, size, "an unreadable date");
+}
+
+/* Whole days and seconds from a to b (NULL: now); 0 where unreadable. */
+static long
+seconds_between(const ASN1_TIME *a, const ASN1_TIME *b)
+{
+	int days = 0, secs = 0;
+
+	if (ASN1_TIME_diff(&days, &secs, a, b) != 1)
+		return 0;
+	return (long)days * DAY + secs;
+}
+
+/*
+ * Judging.
+ */
+
+static void
+judge_key(X509 *x, struct list *l)
+{
+	EVP_PKEY *key = X509_get0_pubkey(x);
+	int bits;
+
+	if (!key) {
+		list_add(l, "its public key is of an unknown kind");
+		return;
+	}
+	bits = EVP_PKEY_get_bits(key);
+	if (EVP_PKEY_is_a(key, "RSA") || EVP_PKEY_is_a(key, "RSA-PSS")) {
+		if (bits < 2048)
+			list_add(l,
+			    "it is RSA-%d, which can be broken (at "
+			    "least 2048 bits)",
+			    bits);
+	} else if (EVP_PKEY_is_a(key, "EC")) {
+		if (bits < 224)
+			list_add(l,
+			    "its elliptic curve has %d bits (at least "
+			    "224)",
+			    bits);
+	} else if (EVP_PKEY_is_a(key, "DSA")) {
+		list_add(l, "its key is DSA, which TLS no longer uses");
+	}
+}
+
+static bool
+is_weak_digest(int md)
+{
+	return md == NID_sha1 || md == NID_md5 || md == NID_md4 ||
+	    md == NID_md2 || md == NID_md5_sha1;
+}
+
+/* What digest signed it, when that is a broken one. */
+static const char *
+weak_digest(X509 *x)
+{
+	int md = NID_undef;
+
+	if (X509_get_signature_info(x, &md, NULL, NULL, NULL) != 1 &&
+	    md == NID_undef)
+		return NULL;
+	return is_weak_digest(md) ? OBJ_nid2ln(md) : NULL;
+}
+
+static bool
+is_self_signed(X509 *x)
+{
+	return (X509_get_extension_flags(x) & EXFLAG_SS) != 0;
+}
+
+static void
+judge_signature(X509 *x, enum pki_use use, struct list *l)
+{
+	const char *md = weak_digest(x);
+
+	if (!md || (use == PKI_USE_CA && is_self_signed(x)))
+		return;
+	list_add(l, "it is signed with %s, which can be forged",
+	    md == OBJ_nid2ln(NID_sha1) ? "SHA-1" : "MD5");
+}
+
+static void
+judge_dates(X509 *x, struct list *l)
+{
+	char day[40];
+
+	if (X509_cmp_current_time(X509_get0_notAfter(x)) <= 0) {
+		day_of(X509_get0_notAfter(x), day, sizeof(day));
+		list_add(l, "it expired on %s", day);
+	}
+	if (X509_cmp_current_time(X509_get0_notBefore(x)) > 0) {
+		day_of(X509_get0_notBefore(x), day, sizeof(day));
+		list_add(l,
+		    "it is valid only from %s on (is this machine's "
+		    "clock right?)",
+		    day);
+	}
+}
+
+static void
+judge_leaf_usage(X509 *x, enum pki_use use, struct list *l)
+{
+	uint32_t flags = X509_get_extension_flags(x);
+	uint32_t want = use == PKI_USE_SERVER ? XKU_SSL_SERVER : XKU_SSL_CLIENT;
+	uint32_t ku = X509_get_key_usage(x);
+
+	if ((flags & EXFLAG_XKUSAGE) &&
+	    !(X509_get_extended_key_usage(x) & (want | XKU_ANYEKU)))
+		list_add(l, "its extended key usage does not allow use as %s",
+		    use == PKI_USE_SERVER ? "a server (serverAuth)"
+					  : "a client (clientAuth)");
+	if ((flags & EXFLAG_KUSAGE) &&
+	    !(ku &
+		(KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT |
+		    KU_KEY_AGREEMENT)))
+		list_add(l,
+		    "its key usage does not allow TLS "
+		    "(digitalSignature)");
+}
+
+static void
+judge_ca_usage(X509 *x, struct list *l)
+{
+	uint32_t flags = X509_get_extension_flags(x);
+
+	if (X509_get_version(x) == X509_VERSION_1)
+		list_add(l,
+		    "it is a version 1 certificate, which cannot be a "
+		    "CA: it was signed without its extensions");
+	else if (!(flags & EXFLAG_CA))
+		list_add(l, "it is not a CA certificate (no CA:TRUE)");
+	if ((flags & EXFLAG_KUSAGE) &&
+	    !(X509_get_key_usage(x) & KU_KEY_CERT_SIGN))
+		list_add(l,
+		    "its key usage does not allow signing certificates "
+		    "(keyCertSign)");
+}
+
+static void
+mend_for(enum pki_use use, struct nj_why *why)
+{
+	switch (use) {
+	case PKI_USE_SERVER:
+		why_mend(why, "make a better one with: nightjar ca server");
+		break;
+	case PKI_USE_CLIENT:
+		why_mend(why, "make a better one with: nightjar ca device ID");
+		break;
+	case PKI_USE_CA:
+		why_mend(why,
+		    "make a new CA with: nightjar ca init; devices "
+		    "then need its ca.crt");
+		break;
+	}
+}
+
+enum nj_err
+pki_judge(X509 *x, enum pki_use use, const char *name, struct nj_why *why)
+{
+	char faults[sizeof(why->what)] = "";
+	struct list l = { .dst = faults, .size = 400, .separator = "; " };
+
+	/* Called for its effect: it reads the extensions into the flags. */
+	if (X509_check_purpose(x, -1, 0) != 1)
+		list_add(&l, "its extensions cannot be read");
+	judge_key(x, &l);
+	judge_signature(x, use, &l);
+	judge_dates(x, &l);
+	if (use == PKI_USE_CA)
+		judge_ca_usage(x, &l);
+	else
+		judge_leaf_usage(x, use, &l);
+	ERR_clear_error();
+	if (l.count == 0)
+		return NJ_OK;
+	list_end(&l);
+	why_set(why, "%s is refused: %s", name, faults);
+	mend_for(use, why);
+	return NJ_INVALID;
+}
+
+struct doubts {
+	const char *name;
+	void (*fn)(void *arg, const struct nj_why *why);
+	void *arg;
+};
+
+static void
+doubt_dates(X509 *x, enum pki_use use, const struct doubts *d)
+{
+	const ASN1_TIME *end = X509_get0_notAfter(x);
+	long left = seconds_between(NULL, end);
+	long life = seconds_between(X509_get0_notBefore(x), end);
+	struct nj_why why = { 0 };
+	char day[40];
+
+	if (left > 0 && left < (long)SOON_DAYS * DAY) {
+		day_of(end, day, sizeof(day));
+		why_set(&why, "%s ends in %ld day%s, on %s", d->name,
+		    left / DAY, left / DAY == 1 ? "" : "s", day);
+		mend_for(use, &why);
+		d->fn(d->arg, &why);
+	}
+	if (use == PKI_USE_SERVER && life > (long)(LONGEST_DAYS + 1) * DAY) {
+		why_set(&why,
+		    "%s is made for %ld days; Apple's systems refuse "
+		    "server certificates of more than %d",
+		    d->name, life / DAY, LONGEST_DAYS);
+		mend_for(use, &why);
+		d->fn(d->arg, &why);
+	}
+}
+
+static void
+doubt_names(X509 *x, const struct doubts *d)
+{
+	struct nj_why why = { 0 };
+	char cn[TEXT_ESC];
+
+	if (X509_get_ext_by_NID(x, NID_subject_alt_name, -1) >= 0)
+		return;
+	if (common_name(X509_get_subject_name(x), cn, sizeof(cn)))
+		why_set(&why,
+		    "%s has no subject alternative name, only the "
+		    "common name '%s': many clients (Python, Go, Java, "
+		    "browsers) no longer look at that and refuse it",
+		    d->name, cn);
+	else
+		why_set(&why,
+		    "%s carries no host name or address: clients "
+		    "that check the name refuse it",
+		    d->name);
+	why_mend(&why,
+	    "make one with all names of this machine: "
+	    "nightjar ca server");
+	d->fn(d->arg, &why);
+}
+
+void
+pki_doubts(X509 *x, enum pki_use use, const char *name,
+    void (*fn)(void *arg, const struct nj_why *why), void *arg)
+{
+	const struct doubts d = { .name = name, .fn = fn, .arg = arg };
+	struct nj_why why = { 0 };
+
+	(void)X509_check_purpose(x, -1, 0);
+	doubt_dates(x, use, &d);
+	if (use == PKI_USE_SERVER)
+		doubt_names(x, &d);
+	if (use != PKI_USE_CA && X509_get_version(x) == X509_VERSION_1) {
+		why_set(&why,
+		    "%s is a version 1 certificate: it was signed "
+		    "without its extensions and says nothing of what it may "
+		    "be used for",
+		    name);
+		mend_for(use, &why);
+		fn(arg, &why);
+	}
+	if (use == PKI_USE_CA && is_self_signed(x) && weak_digest(x)) {
+		why_set(&why,
+		    "%s is signed by itself with SHA-1 or MD5: no "
+		    "harm here, but some clients refuse it",
+		    name);
+		mend_for(use, &why);
+		fn(arg, &why);
+	}
+	ERR_clear_error();
+}
+
+/*
+ * Failed chain checks.
+ */
+
+static bool
+mentions_address(const char *host)
+{
+	unsigned char a[sizeof(struct in6_addr)];
+
+	return inet_pton(AF_INET, host, a) == 1 ||
+	    inet_pton(AF_INET6, host, a) == 1;
+}
+
+bool
+pki_matches_host(X509 *x, const char *host)
+{
+	bool yes;
+
+	if (mentions_address(host))
+		yes = X509_check_ip_asc(x, host, 0) == 1;
+	else
+		yes = X509_check_host(x, host, 0,
+			  X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
+	ERR_clear_error();
+	return yes;
+}
+
+void
+pki_explain_host(X509 *x, const char *host, struct nj_why *why)
+{
+	char names[256], safe[TEXT_ESC];
+
+	text_esc(safe, sizeof(safe), slice_str(host));
+	pki_names_text(x, names, sizeof(names));
+	if (names[0] == '\0')
+		why_set(why,
+		    "the server's certificate names no host; you "
+		    "connected to %s",
+		    safe);
+	else
+		why_set(why,
+		    "the server's certificate is valid for %s; you "
+		    "connected to %s",
+		    names, safe);
+	why_mend(why,
+	    "connect to one of its names, or run on the broker's "
+	    "machine: nightjar ca server %s (--insecure is never needed)",
+	    safe);
+}
+
+static void
+verify_dates(int code, X509 *x, const char *it, struct nj_why *why)
+{
+	char day[40];
+
+	if (code == X509_V_ERR_CERT_HAS_EXPIRED) {
+		day_of(x ? X509_get0_notAfter(x) : NULL, day, sizeof(day));
+		why_set(
+		    why, "%s expired on %s", it, x ? day : "an earlier day");
+		why_mend(why,
+		    "make a new one with nightjar ca (init, server or "
+		    "device), and check the clock of both machines");
+	} else {
+		day_of(x ? X509_get0_notBefore(x) : NULL, day, sizeof(day));
+		why_set(why, "%s is not valid before %s", it,
+		    x ? day : "a later day");
+		why_mend(why,
+		    "set the clock of the machine that says this; it "
+		    "is probably behind");
+	}
+}
+
+static void
+verify_issuer(int code, X509 *x, const char *it, struct nj_why *why)
+{
+	char issuer[TEXT_ESC];
+
+	call_issuer(x, issuer, sizeof(issuer));
+	if (code == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT)
+		why_set(why, "%s is signed by itself, not by a trusted CA", it);
+	else if (code == X509_V_ERR_CERT_SIGNATURE_FAILURE)
+		why_set(why,
+		    "%s was not signed by the trusted CA of the same "
+		    "name '%s', but by another with that name",
+		    it, issuer);
+	else if (code == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN)
+		why_set(why,
+		    "%s heads the chain that was sent, and is not "
+		    "among the trusted CAs",
+		    it);
+	else
+		why_set(why,
+		    "%s was issued by '%s', which is not among the "
+		    "trusted CAs",
+		    it, issuer);
+	why_mend(why,
+	    "give that CA's certificate as cafile (--cafile for a "
+	    "client), or make a certificate with the trusted CA: nightjar ca "
+	    "device ID, nightjar ca server");
+}
+
+/* Faults that need no more than the sentence. */
+static const struct verdict {
+	int code;
+	const char *what; /* after "certificate 'x' " */
+	const char *mend;
+} verdicts[] = {
+	{ X509_V_ERR_CERT_REVOKED, "is revoked",
+	    "give the device a new certificate: nightjar ca device ID" },
+	{ X509_V_ERR_INVALID_PURPOSE,
+	    "may not be used for this: its extended key usage or key usage is "
+	    "for something else (a server's certificate is no client's)",
+	    "clients need one from: nightjar ca device ID; a broker one from: "
+	    "nightjar ca server" },
+	{ X509_V_ERR_INVALID_CA,
+	    "signed another certificate and is not a CA itself",
+	    "use certificates that come straight from the CA" },
+	{ X509_V_ERR_KEYUSAGE_NO_CERTSIGN,
+	    "signed another certificate, which its key usage does not allow",
+	    "make a new CA with: nightjar ca init" },
+	{ X509_V_ERR_PATH_LENGTH_EXCEEDED,
+	    "has more CAs below it than its path length allows",
+	    "issue from the last CA that is allowed" },
+	{ X509_V_ERR_CERT_CHAIN_TOO_LONG, "stands in a chain that is too long",
+	    "send only the certificate and its issuing CAs" },
+	{ X509_V_ERR_EE_KEY_TOO_SMALL, "has a key that is too short to be safe",
+	    "make one with a better key: nightjar ca device ID, nightjar ca "
+	    "server" },
+	{ X509_V_ERR_CA_KEY_TOO_SMALL, "has a key that is too short to be safe",
+	    "make a new CA with: nightjar ca init; devices then need its "
+	    "ca.crt" },
+	{ X509_V_ERR_CA_MD_TOO_WEAK,
+	    "is signed with a hash that can be forged (SHA-1 or MD5)",
+	    "make a new one with nightjar ca; it signs with SHA-256" },
+	{ X509_V_ERR_UNABLE_TO_GET_CRL,
+	    "could not be checked for revocation: there is no CRL of its "
+	    "issuer",
+	    "put the issuer's CRL into the crlfile, or remove the crlfile "
+	    "line" },
+	{ X509_V_ERR_CRL_HAS_EXPIRED,
+	    "could not be checked for revocation: the CRL of its issuer has "
+	    "expired",
+	    "fetch a fresh CRL into the crlfile and reload" },
+	{ X509_V_ERR_CRL_NOT_YET_VALID,
+	    "could not be checked for revocation: the CRL of its issuer is not "
+	    "valid yet",
+	    "set this machine's clock" },
+	{ X509_V_ERR_CRL_SIGNATURE_FAILURE,
+	    "could not be checked for revocation: the CRL is not signed by its "
+	    "issuer",
+	    "put the issuer's own CRL into the crlfile" },
+	{ X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION,
+	    "has a critical extension that is not understood",
+	    "issue it without that extension" },
+	{ X509_V_ERR_PERMITTED_VIOLATION,
+	    "has a name that its CA may not give (name constraints)",
+	    "issue it with a name that the CA is allowed" },
+	{ X509_V_ERR_EXCLUDED_VIOLATION,
+	    "has a name that its CA may not give (name constraints)",
+	    "issue it with a name that the CA is allowed" },
+};
+
+static void
+verify_by_table(int code, const char *it, struct nj_why *why)
+{
+	for (size_t i = 0; i < sizeof(verdicts) / sizeof(*verdicts); i++) {
+		if (verdicts[i].code != code)
+			continue;
+		why_set(why, "%s %s", it, verdicts[i].what);
+		why_mend(why, "%s", verdicts[i].mend);
+		return;
+	}
+	why_set(
+	    why, "%s was refused: %s", it, X509_verify_cert_error_string(code));
+	why_mend(why, "%s", "");
+}
+
+void
+pki_explain_verify(int verify_error, X509 *x, int depth, struct nj_why *why)
+{
+	char it[TEXT_ESC + 96], names[256];
+
+	call_it(x, depth, it, sizeof(it));
+	switch (verify_error) {
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+	case X509_V_ERR_CERT_NOT_YET_VALID:
+		verify_dates(verify_error, x, it, why);
+		break;
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+	case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+	case X509_V_ERR_CERT_UNTRUSTED:
+		verify_issuer(verify_error, x, it, why);
+		break;
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH:
+		names[0] = '\0';
+		if (x)
+			pki_names_text(x, names, sizeof(names));
+		why_set(why,
+		    "%s is valid for %s, not for the host that was "
+		    "connected to",
+		    it, names[0] ? names : "no host at all");
+		why_mend(why,
+		    "connect to one of its names, or run on the "
+		    "broker's machine: nightjar ca server NAME|ADDRESS");
+		break;
+	default:
+		verify_by_table(verify_error, it, why);
+	}
+}

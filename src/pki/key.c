@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include <openssl/bio.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/pkcs12.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/rand.h"
+#include "pki/key.h"
+
+#define KEY_FILE_MAX 65536
+
+/* scrypt at the cost that OWASP advises; more memory than N = 2^14 takes
+ * would pass the limit with which other OpenSSL programs open such a file. */
+#define SCRYPT_N    16384
+#define SCRYPT_R    8
+#define SCRYPT_P    5
+#define SCRYPT_SALT 16
+
+enum nj_err
+pki_key_new_p256(EVP_PKEY **out)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+
+	if (!key)
+		return NJ_CRYPTO;
+	*out = key;
+	return NJ_OK;
+}
+
+enum nj_err
+pki_key_new_rsa(unsigned bits, EVP_PKEY **out)
+{
+	EVP_PKEY *key = EVP_RSA_gen(bits);
+
+	if (!key)
+		return NJ_CRYPTO;
+	*out = key;
+	return NJ_OK;
+}
+
+static bool
+holds(struct slice text, const char *word)
+{
+	return text.n > 0 && memmem(text.p, text.n, word, strlen(word)) != NULL;
+}
+
+static bool
+is_encrypted(struct slice text)
+{
+	return holds(text, "-----BEGIN ENCRYPTED PRIVATE KEY-----") ||
+	    holds(text, "Proc-Type: 4,ENCRYPTED");
+}
+
+bool
+pki_key_is_encrypted(const char *path)
+{
+	struct buf text = { 0 };
+	bool yes = false;
+
+	if (file_read(path, KEY_FILE_MAX, &text, NULL) == NJ_OK)
+		yes = is_encrypted(buf_slice(&text));
+	buf_wipe(&text);
+	return yes;
+}
+
+struct asked {
+	const struct secret *pass;
+	bool asked;
+};
+
+/* OpenSSL wants the passphrase; without one it must not ask at the terminal,
+ * as its own default would. */
+static int
+give_pass(char *dst, int size, int writing, void *arg)
+{
+	struct asked *a = arg;
+	struct slice pass;
+
+	(void)writing;
+	a->asked = true;
+	if (!a->pass)
+		return -1;
+	pass = secret_bytes(a->pass);
+	if (size < 0 || pass.n > (size_t)size)
+		return -1;
+	if (pass.n > 0)
+		memcpy(dst, pass.p, pass.n);
+	return (int)pass.n;
+}
+
+/* A file without a usable key: what is in it instead. */
+static enum nj_err
+explain_no_key(const char *path, struct slice text, struct nj_why *why)
+{
+	const char *has = NULL;
+
+	if (holds(text, "PRIVATE KEY-----"))
+		has = "a private key that is damaged or of an unknown kind";
+	else if (holds(text, "-----BEGIN CERTIFICATE-----"))
+		has = "a certificate";
+	else if (holds(text, "-----BEGIN PUBLIC KEY-----"))
+		has = "a public key";
+	else if (holds(text, "CERTIFICATE REQUEST-----"))
+		has = "a certificate request";
+	if (has)
+		why_set(why, "'%s' holds %s, not a private key", path, has);
+	else
+		why_set(why, "'%s' holds no private key in PEM form%s", path,
+		    text.n == 0 ? ": it is empty" : "");
+	if (holds(text, "-----BEGIN CERTIFICATE-----"))
+		why_mend(why,
+		    "give the .key file that was made together with "
+		    "the certificate; certfile and keyfile may be exchanged");
+	else
+		why_mend(why,
+		    "give the .key file that was made together with "
+		    "the certificate, or make both anew with: nightjar ca");
+	return NJ_INVALID;
+}
+
+static enum nj_err
+parse_key(const char *path, struct slice text, const struct secret *pass,
+    EVP_PKEY **out, struct nj_why *why)
+{
+	struct asked a = { .pass = pass };
+	EVP_PKEY *key = NULL;
+	BIO *bio = NULL;
+
+	bio = BIO_new_mem_buf(text.n ? (const void *)text.p : "", (int)text.n);
+	if (!bio)
+		return NJ_NOMEM;
+	key = PEM_read_bio_PrivateKey(bio, NULL, give_pass, &a);
+	BIO_free(bio);
+	ERR_clear_error();
+	if (key) {
+		*out = key;
+		return NJ_OK;
+	}
+	if (!a.asked && !is_encrypted(text))
+		return explain_no_key(path, text, why);
+	if (pass) {
+		why_set(why, "the passphrase does not open the key '%s'", path);
+		why_mend(why,
+		    "check the passphrase; only its file's first "
+		    "line counts");
+	} else {
+		why_set(why,
+		    "the key '%s' is encrypted and there is no "
+		    "passphrase for it",
+		    path);
+		why_mend(why,
+		    "give its passphrase, or store it without: "
+		    "openssl pkey -in '%s' -out NEW.key",
+		    path);
+	}
+	return NJ_DENIED;
+}
+
+enum nj_err
+pki_key_load(const char *path, const struct secret *pass, bool private_only,
+    EVP_PKEY **out, struct nj_why *why)
+{
+	struct buf text = { 0 };
+	enum nj_err e;
+
+	if (private_only && (e = file_check_private(path, why)))
+		return e;
+	e = file_read(path, KEY_FILE_MAX, &text, why);
+	if (e == NJ_OK)
+		e = parse_key(path, buf_slice(&text), pass, out, why);
+	buf_wipe(&text);
+	return e;
+}
+
+/* PKCS#8 under PBES2 with scrypt, which PEM_write_bio_PKCS8PrivateKey does
+ * not offer. */
+static enum nj_err
+put_encrypted(BIO *bio, EVP_PKEY *key, struct slice pass)
+{
+	unsigned char salt[SCRYPT_SALT];
+	PKCS8_PRIV_KEY_INFO *p8 = NULL;
+	X509_ALGOR *pbe = NULL;
+	X509_SIG *sealed = NULL;
+	enum nj_err e = NJ_CRYPTO;
+
+	rand_bytes(salt, sizeof(salt));
+	if (!(p8 = EVP_PKEY2PKCS8(key)))
+		goto out;
+	pbe = PKCS5_pbe2_set_scrypt(EVP_aes_256_cbc(), salt, sizeof(salt), NULL,
+	    SCRYPT_N, SCRYPT_R, SCRYPT_P);
+	if (!pbe)
+		goto out;
+	sealed = PKCS8_set0_pbe((const char *)pass.p, (int)pass.n, p8, pbe);
+	if (!sealed)
+		goto out;
+	pbe = NULL; /* moved into sealed */
+	if (PEM_write_bio_PKCS8(bio, sealed) == 1)
+		e = NJ_OK;
+out:
+	X509_SIG_free(sealed);
+	X509_ALGOR_free(pbe);
+	PKCS8_PRIV_KEY_INFO_free(p8);
+	return e;
+}
+
+enum nj_err
+pki_key_store(const char *path, EVP_PKEY *key, const struct secret *pass,
+    struct nj_why *why)
+{
+	enum nj_err e = NJ_CRYPTO;
+	BIO *bio = NULL;
+	char *text = NULL;
+	long n;
+
+	if (!(bio = BIO_new(BIO_s_mem())))
+		return NJ_NOMEM;
+	if (pass)
+		e = put_encrypted(bio, key, secret_bytes(pass));
+	else if (PEM_write_bio_PKCS8PrivateKey(
+		     bio, key, NULL, NULL, 0, NULL, NULL) == 1)
+		e = NJ_OK;
+	ERR_clear_error();
+	if (e) {
+		why_set(why, "the key for '%s' could not be encoded%s", path,
+		    pass ? " and encrypted" : "");
+		goto out;
+	}
+	n = BIO_get_mem_data(bio, &text);
+	e = file_write(path, slice_of(text, (size_t)n), 0600, why);
+out:
+	BIO_free(bio); /* wipes its memory */
+	return e;
+}
