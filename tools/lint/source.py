@@ -13,8 +13,10 @@ _TOKEN = re.compile(
 
 def files(*suffixes, under=''):
     """Paths, relative to the root, of tracked and new files; sorted."""
+    # safe.directory: root may check a tree that somebody else cloned.
     out = subprocess.run(
-        ['git', '-C', ROOT, 'ls-files', '-co', '--exclude-standard', '--', under or '.'],
+        ['git', '-c', 'safe.directory=*', '-C', ROOT, 'ls-files', '-co',
+         '--exclude-standard', '--', under or '.'],
         stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()
     return sorted(p for p in set(out)
                   if (not suffixes or p.endswith(suffixes))

@@ -1,0 +1,81 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Turns what the test runners wrote into lines "pass|fail|skip NAME", which
+./check counts.
+
+  results.py meson LABEL testlog.json    what `meson test` logs
+  results.py junit LABEL file.xml        what pytest --junit-xml writes
+  results.py total FILE                  "N passed, N failed"; 1 unless all is well"""
+import json
+import re
+import sys
+import xml.etree.ElementTree
+
+CMOCKA_ONE = re.compile(r'^\[ *(OK|FAILED|SKIPPED) *\] (\w+)\s*$', re.M)
+WORD = {'OK': 'pass', 'FAILED': 'fail', 'SKIPPED': 'skip'}
+
+
+def cases_of(log):
+    """{case: word} from the lines of a cmocka program."""
+    text = log.get('stdout', '') + '\n' + log.get('stderr', '')
+    return {case: WORD[word] for word, case in CMOCKA_ONE.findall(text)}
+
+
+def meson(path):
+    """One line a cmocka case; one for a program that is not cmocka's, or that
+    failed where no case did (a crash, a leak)."""
+    with open(path, encoding='utf-8', errors='replace') as f:
+        logs = [json.loads(line) for line in f if line.strip()]
+    for log in logs:
+        name = log['name'].replace(' ', '_')
+        result = log['result']
+        cases = cases_of(log)
+        for case, word in sorted(cases.items()):
+            yield word, f'{name}/{case}'
+        if result in ('SKIP', 'IGNORED'):
+            yield 'skip', name
+        elif result not in ('OK', 'EXPECTEDFAIL') and 'fail' not in cases.values():
+            yield 'fail', f'{name} ({result.lower()})'
+        elif not cases:
+            yield 'pass', name
+
+
+def junit(path):
+    for case in xml.etree.ElementTree.parse(path).iter('testcase'):
+        name = f'{case.get("classname", "").split(".")[-1]}/{case.get("name")}'
+        tags = {child.tag for child in case}
+        word = 'fail' if tags & {'failure', 'error'} else 'skip' if 'skipped' in tags else 'pass'
+        yield word, name.replace(' ', '_')
+
+
+def total(path):
+    count = {'pass': 0, 'fail': 0, 'skip': 0}
+    unwell = []
+    try:
+        with open(path, encoding='utf-8') as f:
+            for line in f:
+                word, name = line.rstrip('\n').split(' ', 1)
+                count[word] += 1
+                if word != 'pass':
+                    unwell.append((word, name))
+    except FileNotFoundError:
+        pass
+    for word, name in unwell:
+        print('skipped:' if word == 'skip' else 'FAILED: ', name)
+    line = f'{count["pass"]} passed, {count["fail"]} failed'
+    if count['skip']:
+        line += f', {count["skip"]} skipped'
+    print(line)
+    return 1 if count['fail'] or not count['pass'] else 0
+
+
+def main(argv):
+    if argv[1] == 'total':
+        return total(argv[2])
+    _, kind, label, path = argv
+    for word, name in {'meson': meson, 'junit': junit}[kind](path):
+        print(word, f'{label}/{name}')
+    return 0
+
+
+sys.exit(main(sys.argv))
