@@ -107,6 +107,10 @@ struct subs {
 	uint32_t n, cap;
 };
 
+/* Implemented by session.c: how the index finds the set whose record of a
+ * place changes when another subscriber leaves. */
+struct subs *session_subs(struct session *s);
+
 /* Adds or replaces (id and options); *existed says which.  The filter must be
  * valid and not shared. */
 NJ_MUST enum nj_err subs_put(struct subs *ss, struct index *ix, unsigned shard,

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * inflight - outbound QoS 1 and 2 messages that the client has not finished,
+ *            and inbound QoS 2 identifiers it has not released.
+ *
+ * Owns:    the deliveries.  Zeroed: empty.
+ * Threads: the home shard.
+ * Bounds:  65,535 by the protocol; the window is the caller's.  A slot is
+ *          found by its packet identifier in one step.
+ * Spec:    MQTT 5.0 4.3, 4.4, 4.6, 4.9.
+ */
+#ifndef NJ_CORE_INFLIGHT_H
+#define NJ_CORE_INFLIGHT_H
+
+#include "core/delivery.h"
+
+struct inflight {
+	struct delivery *v; /* by pid & (cap - 1); pid 0: free slot */
+	uint32_t cap, n;
+	uint32_t seq;
+	uint16_t last_pid;
+	uint16_t waiting; /* sent on this connection and not finished */
+	uint16_t *resend; /* identifiers to send again, oldest first */
+	uint32_t resend_n, resend_at;
+};
+
+/* Chooses a free packet identifier [MQTT-2.2.1-3], moves *d in, and gives
+ * where it now is (until the next call that changes the table). */
+NJ_MUST enum nj_err inflight_add(
+    struct inflight *f, const struct delivery *d, struct delivery **at);
+/* NULL when it is not in flight. */
+struct delivery *inflight_find(struct inflight *f, uint16_t pid);
+/* Finishes it. */
+void inflight_done(struct inflight *f, struct delivery *d);
+/* A new connection: all are to be sent again [MQTT-4.4.0-1]. */
+NJ_MUST enum nj_err inflight_restart(struct inflight *f);
+/* The oldest still to be sent again, in the order of first sending
+ * [MQTT-4.6.0-1]; NULL when none is left. */
+struct delivery *inflight_next_unsent(struct inflight *f);
+void inflight_clear(struct inflight *f);
+
+/* A set of packet identifiers.  Zeroed: empty. */
+struct idset {
+	uint16_t *slots; /* open addressing; 0: free */
+	uint32_t cap, n;
+};
+bool idset_has(const struct idset *s, uint16_t id);
+NJ_MUST enum nj_err idset_add(struct idset *s, uint16_t id);
+bool idset_del(struct idset *s, uint16_t id);
+void idset_fini(struct idset *s);
+
+#endif

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "core/link.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "wire/encode.h"
+#include "wire/frame.h"
+
+/* A turn's output is written early once it reaches this, so that a fan-in
+ * from many publishers within one turn does not count as a slow reader. */
+#define FLUSH_EARLY (128 * 1024)
+
+void
+link_fini(struct link *l)
+{
+	buf_fini(&l->out);
+	if (l->aliases)
+		for (unsigned i = 0; i < l->alias_max; i++)
+			msg_unref(l->aliases[i].msg);
+	free(l->aliases);
+	l->aliases = NULL;
+}
+
+bool
+link_congested(struct link *l)
+{
+	if (buf_len(&l->out) < FLUSH_EARLY)
+		return false;
+	if (!l->blocked)
+		l->ops->flush(l);
+	return buf_len(&l->out) > l->soft;
+}
+
+/* What a PUBLISH is made of, sized before a byte is written. */
+struct plan {
+	uint32_t remaining; /* 2.1.4 */
+	uint32_t props;	    /* bytes of properties, length excluded */
+	uint32_t expiry;    /* seconds, or MQTT_EXPIRY_NEVER */
+	uint16_t alias;	    /* 0: none */
+	bool topic_known;   /* the alias was sent before: no topic */
+};
+
+/* The alias slot a topic falls into; a colliding topic takes it over, so the
+ * table works as a small cache of the busiest topics. */
+static struct alias_slot *
+alias_of(struct link *l, const struct msg *m, struct plan *p)
+{
+	struct alias_slot *slot;
+	unsigned i;
+
+	if (!l->aliases) {
+		l->aliases = calloc(l->alias_max, sizeof *l->aliases);
+		if (!l->aliases)
+			return NULL;
+	}
+	i = (unsigned)(hash_bytes(msg_topic(m)) % l->alias_max);
+	slot = &l->aliases[i];
+	p->alias = (uint16_t)(i + 1);
+	p->topic_known =
+	    slot->msg && slice_eq(msg_topic(slot->msg), msg_topic(m));
+	return slot;
+}
+
+static uint32_t
+ids_size(ids_t ids)
+{
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < ids_count(ids); i++)
+		n += 1 + varint_size(ids_at(ids, i));
+	return n;
+}
+
+static void
+plan_props(struct plan *p, const struct delivery *d, uint64_t now_ms)
+{
+	const struct msg *m = d->msg;
+
+	p->expiry = MQTT_EXPIRY_NEVER;
+	p->props = m->props_len + ids_size(d->ids) + (p->alias ? 3 : 0);
+	if (m->expires_at != MSG_NEVER) {
+		/* what is left of it [MQTT-3.3.2-6] */
+		uint64_t left = m->expires_at > now_ms
+		    ? (m->expires_at - now_ms + 999) / 1000
+		    : 0;
+
+		p->expiry = (uint32_t)left;
+		p->props += 5;
+	}
+}
+
+static uint8_t *
+put_u16(uint8_t *at, uint16_t v)
+{
+	at[0] = (uint8_t)(v >> 8);
+	at[1] = (uint8_t)v;
+	return at + 2;
+}
+
+static uint8_t *
+put_slice(uint8_t *at, struct slice s)
+{
+	if (s.n)
+		memcpy(at, s.p, s.n);
+	return at + s.n;
+}
+
+static uint8_t *
+write_props(uint8_t *at, const struct plan *p, const struct delivery *d)
+{
+	at = varint_write(at, p->props);
+	if (p->expiry != MQTT_EXPIRY_NEVER) {
+		*at++ = PROP_MESSAGE_EXPIRY;
+		at = put_u16(at, (uint16_t)(p->expiry >> 16));
+		at = put_u16(at, (uint16_t)p->expiry);
+	}
+	if (p->alias) {
+		*at++ = PROP_TOPIC_ALIAS;
+		at = put_u16(at, p->alias);
+	}
+	for (unsigned i = 0; i < ids_count(d->ids); i++) {
+		*at++ = PROP_SUBSCRIPTION_ID;
+		at = varint_write(at, ids_at(d->ids, i));
+	}
+	return put_slice(at, msg_props(d->msg));
+}
+
+/* 3.3.1: the fixed header's first byte. */
+static uint8_t
+first_byte(const struct delivery *d, bool dup)
+{
+	return (uint8_t)(MQTT_PUBLISH << 4 | (dup ? 8 : 0) | d->qos << 1 |
+	    d->retain);
+}
+
+static enum nj_err
+publish3(struct link *l, const struct delivery *d, bool dup)
+{
+	const struct msg *m = d->msg;
+	uint32_t body = 2u + m->topic_len + m->payload_len;
+	uint32_t remaining = body + (d->qos ? 2 : 0);
+	uint8_t *at;
+	enum nj_err e;
+
+	link_kick(l);
+	if ((e = buf_reserve(&l->out, remaining + 5, &at)))
+		return e;
+	l->out.p[l->out.len] = first_byte(d, dup);
+	at = varint_write(at + 1, remaining);
+	if (d->qos == 0) {
+		/* topic and payload stand in wire order: one copy */
+		memcpy(at, m->data, body);
+		at += body;
+	} else {
+		at = put_slice(at, slice_of(m->data, 2u + m->topic_len));
+		at = put_u16(at, d->pid);
+		at = put_slice(at, msg_payload(m));
+	}
+	buf_commit(&l->out, (size_t)(at - (l->out.p + l->out.len)));
+	return NJ_OK;
+}
+
+static enum nj_err
+publish5(struct link *l, const struct delivery *d, bool dup, uint64_t now_ms)
+{
+	struct plan p = { .alias = 0 };
+	struct alias_slot *slot = NULL;
+	const struct msg *m = d->msg;
+	uint8_t *at;
+	enum nj_err e;
+
+	if (l->alias_max)
+		slot = alias_of(l, m, &p);
+	plan_props(&p, d, now_ms);
+	p.remaining = 2u + (p.topic_known ? 0 : m->topic_len) +
+	    (d->qos ? 2 : 0) + varint_size(p.props) + p.props + m->payload_len;
+	if (p.remaining > MQTT_VARINT_MAX ||
+	    (l->max_packet &&
+		p.remaining + 1 + varint_size(p.remaining) > l->max_packet))
+		return NJ_TOOBIG; /* [MQTT-3.1.2-24], [-25] */
+	link_kick(l);
+	if ((e = buf_reserve(&l->out, p.remaining + 5, &at)))
+		return e;
+	*at = first_byte(d, dup);
+	at = varint_write(at + 1, p.remaining);
+	if (p.topic_known)
+		at = put_u16(at, 0);
+	else
+		at = put_slice(at, slice_of(m->data, 2u + m->topic_len));
+	if (d->qos)
+		at = put_u16(at, d->pid);
+	at = write_props(at, &p, d);
+	at = put_slice(at, msg_payload(m));
+	buf_commit(&l->out, (size_t)(at - (l->out.p + l->out.len)));
+	if (slot && !p.topic_known) {
+		msg_unref(slot->msg);
+		slot->msg = msg_ref(d->msg);
+	}
+	return NJ_OK;
+}
+
+enum nj_err
+link_publish(
+    struct link *l, const struct delivery *d, bool dup, uint64_t now_ms)
+{
+	if (l->closing)
+		return NJ_EOF;
+	if (l->version != MQTT5)
+		return publish3(l, d, dup);
+	return publish5(l, d, dup, now_ms);
+}
+
+enum nj_err
+link_ack(struct link *l, enum mqtt_type type, uint16_t id, uint8_t code)
+{
+	uint8_t *at;
+	enum nj_err e;
+
+	if (l->closing)
+		return NJ_EOF;
+	link_kick(l);
+	if ((e = buf_reserve(&l->out, 5, &at)))
+		return e;
+	/* PUBREL carries 0010 in its flags [MQTT-3.6.1-1] */
+	*at++ = (uint8_t)(type << 4 | (type == MQTT_PUBREL ? 2 : 0));
+	if (l->version == MQTT5 && code != RC_SUCCESS) {
+		*at++ = 3;
+		at = put_u16(at, id);
+		*at++ = code;
+	} else {
+		*at++ = 2;
+		at = put_u16(at, id);
+	}
+	buf_commit(&l->out, (size_t)(at - (l->out.p + l->out.len)));
+	return NJ_OK;
+}

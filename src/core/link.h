@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * link - what a session knows of its connection: bytes to send, and the
+ *        limits the client set.
+ *
+ * Owns:    the output buffer and the outbound topic aliases.
+ * Threads: the home shard.
+ * Bounds:  soft bytes of unsent output, then QoS 0 is dropped and QoS 1 and 2
+ *          wait in the session's queue.
+ * Spec:    MQTT 5.0 3.1.2.11, 3.3.2.3.4.
+ */
+#ifndef NJ_CORE_LINK_H
+#define NJ_CORE_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "core/delivery.h"
+#include "wire/mqtt.h"
+
+struct link;
+
+struct link_ops {
+	/* The first bytes of a turn are about to be appended: remember the
+	 * link for the flush at the turn's end. */
+	void (*kick)(struct link *l);
+	/* Much has gathered within one turn: write now what can be. */
+	void (*flush)(struct link *l);
+};
+
+struct alias_slot {
+	struct msg *msg; /* any message of that topic; one reference */
+};
+
+struct link {
+	const struct link_ops *ops;
+	struct buf out;
+	uint32_t soft;	     /* bytes */
+	uint32_t max_packet; /* the client's; 0: none [MQTT-3.1.2-24] */
+	uint8_t version;     /* enum mqtt_ver */
+	bool kicked;
+	bool blocked;		    /* the socket took less than there was */
+	bool closing;		    /* nothing more is appended */
+	uint16_t window;	    /* QoS 1 and 2 in flight at most */
+	uint16_t alias_max;	    /* 0: the client takes none */
+	struct alias_slot *aliases; /* alias_max of them, or NULL */
+};
+
+void link_fini(struct link *l);
+
+/* Unsent bytes are above the soft bound and a flush did not help. */
+bool link_congested(struct link *l);
+
+static inline void
+link_kick(struct link *l)
+{
+	if (!l->kicked)
+		l->ops->kick(l);
+}
+
+/*
+ * Appends a PUBLISH.  NJ_TOOBIG: larger than the client takes (nothing was
+ * appended; the message counts as delivered).  NJ_EOF: closing.
+ */
+NJ_MUST enum nj_err link_publish(
+    struct link *l, const struct delivery *d, bool dup, uint64_t now_ms);
+/* Appends PUBACK, PUBREC, PUBREL or PUBCOMP. */
+NJ_MUST enum nj_err
+link_ack(struct link *l, enum mqtt_type type, uint16_t id, uint8_t code);
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * session - what a client and the broker remember of each other.
+ *
+ * A session lives on one shard, its home, found by its client identifier.
+ * While the client is connected it has a link; it delivers through the link
+ * or queues, and never touches a socket.
+ *
+ * Owns:    subscriptions, both inflight tables, the queue, the will.
+ * Threads: the home shard only.
+ * Bounds:  struct session_limits; what is dropped is counted.
+ * Spec:    MQTT 5.0 4.1, 3.1.2.4, 3.1.2.11.2, 4.3 to 4.9.
+ */
+#ifndef NJ_CORE_SESSION_H
+#define NJ_CORE_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/map.h"
+#include "base/timer.h"
+#include "core/index.h"
+#include "core/inflight.h"
+#include "core/link.h"
+#include "core/queue.h"
+
+struct principal;
+
+/* 0 means no limit where Mosquitto says so. */
+struct session_limits {
+	uint16_t max_inflight;	     /* messages; 0: 65,535 */
+	uint64_t max_inflight_bytes; /* 0 */
+	uint32_t max_queued;	     /* 0 */
+	uint64_t max_queued_bytes;   /* 0 */
+	bool queue_qos0;
+	bool upgrade_qos;	    /* deliver at the subscription's QoS */
+	uint32_t max_subscriptions; /* a client; 0 */
+};
+
+/* Written by the shard, read by any: plain relaxed 64-bit cells. */
+struct session_counts {
+	uint64_t sent, sent_bytes;     /* PUBLISH out */
+	uint64_t dropped;	       /* for want of room */
+	uint64_t queued, queued_bytes; /* now waiting */
+	uint64_t expired;
+};
+
+/* A shard, as far as core/ knows it. */
+struct home {
+	unsigned shard;
+	uint64_t now_ms; /* of this turn */
+	uint32_t epoch;	 /* of the last fan-out; fanout.c */
+	struct index *index;
+	struct timers timers;
+	struct map sessions; /* by client identifier */
+	struct map numbers;  /* by session number */
+	uint64_t next_number;
+	struct session_limits limits;
+	struct session_counts counts;
+};
+
+struct session_will {
+	struct msg *msg; /* expires_at is set when it is sent */
+	uint32_t delay_s;
+	uint32_t expiry_s; /* MQTT_EXPIRY_NEVER */
+};
+
+/* One shared subscription; share.h has the group's side. */
+struct shared_sub {
+	struct shared_sub *next;
+	struct targets *targets; /* held on the group's home shard */
+	uint32_t id_opts;
+	uint16_t len; /* of the whole filter */
+	uint16_t group_at, group_len;
+	uint8_t filter[]; /* as the client wrote it */
+};
+
+struct session {
+	/* what a fan-out reads */
+	struct link *link; /* NULL: not connected */
+	struct home *home;
+	uint32_t mark;	 /* epoch of the last fan-out that met it */
+	uint32_t hit;	 /* its place in that fan-out */
+	uint64_t number; /* unique; shard in the top 16 bits */
+	struct queue queue;
+	struct inflight out;
+	struct idset in; /* QoS 2 received and not released */
+	struct subs subs;
+	struct shared_sub *shared;
+	uint32_t n_shared;
+	uint32_t expiry_s; /* 0: ends with the connection */
+	struct session_will *will;
+	struct principal *who;	/* whose session it is; one reference */
+	struct timer timer;	/* will delay and expiry while offline */
+	uint64_t offline_since; /* mono ms */
+	uint64_t inflight_bytes;
+	uint8_t version;
+	uint16_t id_len;
+	uint8_t id[];
+};
+
+static inline struct slice
+session_id(const struct session *s)
+{
+	return slice_of(s->id, s->id_len);
+}
+
+void home_init(struct home *h, unsigned shard, struct index *ix);
+/* Every session must be gone. */
+void home_fini(struct home *h);
+
+struct session *session_find(const struct home *h, struct slice id);
+struct session *session_by_number(const struct home *h, uint64_t number);
+/* NJ_EXISTS when there is one of that name. */
+NJ_MUST enum nj_err
+session_new(struct home *h, struct slice id, struct session **out);
+/* Drops everything: subscriptions, queues, will unsent.  Shared
+ * subscriptions must have been left before. */
+void session_free(struct session *s);
+
+/* The client is here: what is in flight and queued goes to it as the window
+ * allows.  The link is borrowed until session_detach. */
+NJ_MUST enum nj_err session_attach(struct session *s, struct link *l);
+void session_detach(struct session *s);
+
+/*
+ * One message for this session at QoS qos: sent, queued or dropped by the
+ * limits.  Takes ids over; takes its own reference on m.
+ */
+void session_deliver(
+    struct session *s, struct msg *m, uint8_t qos, bool retain, ids_t ids);
+/* Sends what the window has room for. */
+void session_pump(struct session *s);
+
+/* The client's answers; the return value is the reason code of the next step
+ * (4.3), RC_PACKET_ID_NOT_FOUND for an identifier that is not in flight. */
+void session_puback(struct session *s, uint16_t pid);
+enum mqtt_rc session_pubrec(struct session *s, uint16_t pid, uint8_t code);
+void session_pubcomp(struct session *s, uint16_t pid);
+
+static inline void
+count_add(uint64_t *cell, uint64_t n)
+{
+	__atomic_store_n(cell, *cell + n, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t
+count_get(const uint64_t *cell)
+{
+	return __atomic_load_n(cell, __ATOMIC_RELAXED);
+}
+
+#endif

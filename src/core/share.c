@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "core/share.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct slice
+session_key(const void *value)
+{
+	const struct member *m = value;
+
+	return slice_of(&m->session, sizeof m->session);
+}
+
+static struct slice
+number_key(const void *value)
+{
+	const struct group *g = value;
+
+	return slice_of(&g->number, sizeof g->number);
+}
+
+void
+groups_init(struct groups *gs)
+{
+	*gs = (struct groups){ 0 };
+	map_init(&gs->by_number, number_key);
+}
+
+static void
+group_free(struct group *g)
+{
+	for (uint32_t i = 0; i < g->n; i++)
+		free(g->v[i]);
+	map_fini(&g->by_session);
+	free(g->v);
+	free(g);
+}
+
+void
+groups_fini(struct groups *gs)
+{
+	size_t at = 0;
+	struct group *g;
+
+	while ((g = map_next(&gs->by_number, &at)))
+		group_free(g);
+	map_fini(&gs->by_number);
+}
+
+struct group *
+groups_find(struct groups *gs, uint64_t number)
+{
+	return map_get(&gs->by_number, slice_of(&number, sizeof number));
+}
+
+static struct group *
+find(struct targets *t, struct slice name)
+{
+	struct group *g;
+
+	for (g = t->groups; g; g = g->next)
+		if (slice_eq(slice_of(g->name, g->name_len), name))
+			return g;
+	return NULL;
+}
+
+static enum nj_err
+group_new(
+    struct groups *gs, struct targets *t, struct slice name, struct group **out)
+{
+	struct group *g = calloc(1, sizeof *g + name.n);
+
+	if (!g)
+		return NJ_NOMEM;
+	map_init(&g->by_session, session_key);
+	g->targets = t;
+	g->number = ++gs->next_number;
+	g->name_len = name.n;
+	memcpy(g->name, name.p, name.n);
+	if (map_put(&gs->by_number, g)) {
+		free(g);
+		return NJ_NOMEM;
+	}
+	g->next = t->groups;
+	t->groups = g;
+	*out = g;
+	return NJ_OK;
+}
+
+static void
+drop_if_empty(struct groups *gs, struct group *g)
+{
+	struct group **at = &g->targets->groups;
+
+	if (g->n > 0)
+		return;
+	while (*at != g)
+		at = &(*at)->next;
+	*at = g->next;
+	map_del(&gs->by_number, number_key(g));
+	group_free(g);
+}
+
+static void
+place(struct group *g, uint32_t at, struct member *m)
+{
+	g->v[at] = m;
+	m->at = at;
+}
+
+static void
+swap(struct group *g, uint32_t i, uint32_t j)
+{
+	struct member *a = g->v[i], *b = g->v[j];
+
+	place(g, i, b);
+	place(g, j, a);
+}
+
+/* The array keeps connected members in front of the others. */
+static void
+set_online(struct group *g, struct member *m, bool online)
+{
+	if (online && m->at >= g->n_online)
+		swap(g, m->at, g->n_online++);
+	else if (!online && m->at < g->n_online)
+		swap(g, m->at, --g->n_online);
+}
+
+static enum nj_err
+add(struct group *g, uint64_t session, uint32_t id_opts, struct member **out)
+{
+	struct member *m;
+
+	if (g->n == g->cap) {
+		uint32_t cap = g->cap ? g->cap * 2 : 4;
+		struct member **v = realloc(g->v, cap * sizeof(*v));
+
+		if (!v)
+			return NJ_NOMEM;
+		g->v = v;
+		g->cap = cap;
+	}
+	if (!(m = calloc(1, sizeof *m)))
+		return NJ_NOMEM;
+	m->session = session;
+	m->id_opts = id_opts;
+	if (map_put(&g->by_session, m)) {
+		free(m);
+		return NJ_NOMEM;
+	}
+	place(g, g->n++, m);
+	*out = m;
+	return NJ_OK;
+}
+
+enum nj_err
+group_join(struct groups *gs, struct targets *t, struct slice name,
+    uint64_t session, uint32_t id_opts, bool online)
+{
+	struct group *g = find(t, name);
+	struct member *m;
+	enum nj_err e;
+
+	if (!g && (e = group_new(gs, t, name, &g)))
+		return e;
+	m = map_get(&g->by_session, slice_of(&session, sizeof session));
+	if (m) {
+		m->id_opts = id_opts;
+		set_online(g, m, online);
+		return NJ_EXISTS;
+	}
+	if ((e = add(g, session, id_opts, &m))) {
+		drop_if_empty(gs, g);
+		return e;
+	}
+	set_online(g, m, online);
+	gs->members++;
+	return NJ_OK;
+}
+
+enum nj_err
+group_leave(
+    struct groups *gs, struct targets *t, struct slice name, uint64_t session)
+{
+	struct group *g = find(t, name);
+	struct member *m;
+
+	if (!g ||
+	    !(m = map_del(&g->by_session, slice_of(&session, sizeof session))))
+		return NJ_NOTFOUND;
+	set_online(g, m, false);
+	swap(g, m->at, g->n - 1);
+	g->n--;
+	free(m);
+	gs->members--;
+	drop_if_empty(gs, g);
+	return NJ_OK;
+}
+
+void
+group_online(
+    struct targets *t, struct slice name, uint64_t session, bool online)
+{
+	struct group *g = find(t, name);
+	struct member *m;
+
+	if (g &&
+	    (m = map_get(&g->by_session, slice_of(&session, sizeof session))))
+		set_online(g, m, online);
+}
+
+struct member *
+group_pick(struct group *g, uint64_t not )
+{
+	uint32_t among = g->n_online ? g->n_online : g->n;
+	struct member *m;
+
+	if (among == 0)
+		return NULL;
+	m = g->v[g->turn++ % among];
+	if (m->session == not &&g->n > 1) {
+		/* the only connected one failed: try those that are not */
+		if (among == 1)
+			among = g->n;
+		m = g->v[(m->at + 1) % among];
+	}
+	return m;
+}

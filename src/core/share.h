@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * share - the groups of shared subscriptions, kept by a group's home shard.
+ *
+ * Owns:    groups and members.  A member is known by its session's number,
+ *          whose top bits name the shard it lives on.
+ * Threads: the group's home shard.
+ * Bounds:  one member a session and group; cost of each call is constant.
+ * Spec:    MQTT 5.0 4.8.2.
+ */
+#ifndef NJ_CORE_SHARE_H
+#define NJ_CORE_SHARE_H
+
+#include "base/map.h"
+#include "core/index.h"
+
+struct member {
+	uint64_t session;
+	uint32_t id_opts;
+	uint32_t at; /* place in the group's array */
+};
+
+struct group {
+	struct group *next; /* same filter, another name */
+	struct targets *targets;
+	uint64_t number; /* unique on this shard */
+	struct map by_session;
+	struct member **v; /* the connected ones first */
+	uint32_t n, n_online, cap;
+	uint32_t turn; /* of the round robin */
+	size_t name_len;
+	uint8_t name[];
+};
+
+/* All groups homed on one shard. */
+struct groups {
+	struct map by_number;
+	uint64_t next_number;
+	uint64_t members; /* for $SYS */
+};
+
+void groups_init(struct groups *gs);
+/* Frees groups that are left. */
+void groups_fini(struct groups *gs);
+struct group *groups_find(struct groups *gs, uint64_t number);
+
+/* Adds or replaces; NJ_EXISTS when it replaced (the caller releases the
+ * second hold on t). */
+NJ_MUST enum nj_err group_join(struct groups *gs, struct targets *t,
+    struct slice name, uint64_t session, uint32_t id_opts, bool online);
+/* NJ_NOTFOUND: was no member (and holds nothing). */
+NJ_MUST enum nj_err group_leave(
+    struct groups *gs, struct targets *t, struct slice name, uint64_t session);
+void group_online(
+    struct targets *t, struct slice name, uint64_t session, bool online);
+/* The next member, connected ones first; one that is not `not` if there is a
+ * choice.  NULL when the group is empty. */
+struct member *group_pick(struct group *g, uint64_t not );
+
+#endif
