@@ -18,7 +18,8 @@
 NJ_MUST enum nj_err decode_connect(struct slice body, struct connect *out);
 NJ_MUST enum nj_err decode_connack(struct slice body, enum mqtt_ver v,
     struct connack *out);
-/* The topic may be empty only together with a topic alias (5.0). */
+/* The topic may be empty only together with a topic alias (5.0).  It is checked
+ * as UTF-8, not as a name: topic_name_ok.  On failure *out is indeterminate. */
 NJ_MUST enum nj_err decode_publish(uint8_t flags, struct slice body,
     enum mqtt_ver v, struct publish *out);
 /* type says which of the four it is. */

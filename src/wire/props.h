@@ -68,8 +68,14 @@ NJ_MUST enum nj_err props_next_user(struct slice *at, struct slice *name,
 /* The same for subscription identifiers. */
 NJ_MUST enum nj_err props_next_id(struct slice *at, uint32_t *id);
 
-/* Bytes that the properties in seen and extra take, length field excluded. */
+/* Bytes that the properties in seen and extra take, length field excluded;
+ * PROPS_UNWRITABLE when a string or their sum is beyond the protocol.  The
+ * user properties of seen are not counted or written: extra has them. */
+#define PROPS_UNWRITABLE UINT32_MAX
 uint32_t props_size(const struct props *p);
+/* Length and properties to a place that has room for them; size is what
+ * props_size gave.  Returns the byte behind.  p may be NULL when size is 0. */
+uint8_t *props_write(uint8_t *at, const struct props *p, uint32_t size);
 /* Length and properties.  NULL p writes a zero length. */
 NJ_MUST enum nj_err props_put(struct buf *b, const struct props *p);
 /* One user property in wire form, for building extra. */
