@@ -115,6 +115,12 @@ timers_run(struct timers *ts, uint64_t now_ms, size_t budget)
 	return ran;
 }
 
+struct timer *
+timers_first(const struct timers *ts)
+{
+	return ts->n > 0 ? ts->heap[0] : NULL;
+}
+
 int
 timers_wait_ms(const struct timers *ts, uint64_t now_ms)
 {

@@ -37,6 +37,8 @@ void timer_stop(struct timers *ts, struct timer *t);
 /* Runs what is due, at most budget of them; a timer is stopped before its fn
  * is called, which may arm it again.  Returns how many ran. */
 size_t timers_run(struct timers *ts, uint64_t now_ms, size_t budget);
+/* The one that is due first, or NULL. */
+struct timer *timers_first(const struct timers *ts);
 /* Milliseconds until the next is due; -1 when there is none. */
 int timers_wait_ms(const struct timers *ts, uint64_t now_ms);
 

@@ -92,6 +92,7 @@ NJ_MUST enum nj_err index_hold(struct index *ix, unsigned shard,
     struct slice filter, struct targets **out);
 void index_release(struct index *ix, struct targets *t);
 
+/* bytes: nodes, table, targets, subs and the sessions' slots. */
 struct index_stats {
 	uint64_t filters, subscriptions, bytes;
 };
@@ -119,10 +120,15 @@ NJ_MUST enum nj_err subs_put(struct subs *ss, struct index *ix, unsigned shard,
 /* NJ_NOTFOUND when there is none. */
 NJ_MUST enum nj_err subs_del(struct subs *ss, struct index *ix,
     unsigned shard, struct slice filter);
-/* Drops all. */
+/* Drops all, and frees the slots. */
 void subs_clear(struct subs *ss, struct index *ix);
-/* Start with *at = 0; NULL at the end. */
+/* Start with *at = 0; NULL at the end.  Nothing may be put or deleted
+ * between. */
 const struct sub *subs_next(const struct subs *ss, uint32_t *at,
     struct filter **filter);
+
+/* Implemented with struct session: where its subs are.  Removing one session
+ * from targets->subs moves another's entry, whose subref must follow. */
+struct subs *session_subs(struct session *s);
 
 #endif

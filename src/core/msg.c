@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/msg.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/frame.h"
+
+/* What a subscriber gets too (3.3.2.3); the rest concerned one hop only. */
+#define PASSED_ON                                                             \
+	(PROP_BIT(PROP_PAYLOAD_FORMAT) | PROP_BIT(PROP_CONTENT_TYPE) |        \
+	    PROP_BIT(PROP_RESPONSE_TOPIC) | PROP_BIT(PROP_CORRELATION_DATA) | \
+	    PROP_BIT(PROP_USER))
+
+/* Skips the value of one property that may stand in a PUBLISH or a will. */
+static enum nj_err
+skip_value(struct slice *s, uint8_t id)
+{
+	struct slice part;
+	uint32_t v;
+	enum nj_err e;
+
+	switch (id) {
+	case PROP_PAYLOAD_FORMAT:
+		return take_bytes(s, 1, &part);
+	case PROP_TOPIC_ALIAS:
+		return take_bytes(s, 2, &part);
+	case PROP_MESSAGE_EXPIRY:
+	case PROP_WILL_DELAY:
+		return take_bytes(s, 4, &part);
+	case PROP_CONTENT_TYPE:
+	case PROP_RESPONSE_TOPIC:
+	case PROP_CORRELATION_DATA:
+		return take_bin(s, &part);
+	case PROP_SUBSCRIPTION_ID:
+		return take_varint(s, &v);
+	case PROP_USER:
+		if ((e = take_bin(s, &part)))
+			return e;
+		return take_bin(s, &part);
+	default:
+		return NJ_MALFORMED;
+	}
+}
+
+/* Walks raw; copies what is passed on to dst unless that is NULL.  *len is
+ * its length. */
+NJ_MUST static enum nj_err
+pass_on(struct slice raw, uint8_t *dst, size_t *len)
+{
+	size_t n = 0;
+
+	while (raw.n > 0) {
+		struct slice at = raw;
+		enum nj_err e;
+		uint8_t id;
+
+		if ((e = take_u8(&raw, &id)) || (e = skip_value(&raw, id)))
+			return e;
+		if (!(PASSED_ON & PROP_BIT(id)))
+			continue;
+		at.n -= raw.n;
+		if (dst)
+			memcpy(dst + n, at.p, at.n);
+		n += at.n;
+	}
+	*len = n;
+	return NJ_OK;
+}
+
+static uint64_t
+expiry(const struct props *p, uint64_t now_ms)
+{
+	if (!props_has(p, PROP_MESSAGE_EXPIRY))
+		return MSG_NEVER;
+	return now_ms + (uint64_t)p->message_expiry * 1000;
+}
+
+enum nj_err
+msg_new(const struct publish *p, struct slice topic, uint64_t now_ms,
+    struct msg **out)
+{
+	struct slice raw = p->props.raw;
+	bool whole = (p->props.seen & ~PASSED_ON) == 0;
+	size_t props = raw.n, size;
+	struct msg *m;
+	enum nj_err e = NJ_OK;
+	uint8_t *at;
+
+	if (topic.n > MQTT_STRING_MAX || p->payload.n > UINT32_MAX ||
+	    raw.n > UINT32_MAX)
+		return NJ_TOOBIG;
+	if (!whole && (e = pass_on(raw, NULL, &props)))
+		return e;
+	size = sizeof *m + 2 + topic.n + p->payload.n + props;
+	if (!(m = malloc(size)))
+		return NJ_NOMEM;
+	atomic_init(&m->refs, 1);
+	m->props_len = (uint32_t)props;
+	m->payload_len = (uint32_t)p->payload.n;
+	m->topic_len = (uint16_t)topic.n;
+	m->qos = p->qos;
+	m->retain = p->retain;
+	m->expires_at = expiry(&p->props, now_ms);
+	m->from = 0;
+	at = m->data;
+	*at++ = (uint8_t)(topic.n >> 8);
+	*at++ = (uint8_t)topic.n;
+	if (topic.n > 0)
+		memcpy(at, topic.p, topic.n);
+	at += topic.n;
+	if (p->payload.n > 0)
+		memcpy(at, p->payload.p, p->payload.n);
+	at += p->payload.n;
+	if (whole && raw.n > 0)
+		memcpy(at, raw.p, raw.n);
+	else if (!whole)
+		e = pass_on(raw, at, &props);
+	assert(e == NJ_OK); /* it went well the first time */
+	*out = m;
+	return NJ_OK;
+}
+
+void
+msg_unref(struct msg *m)
+{
+	if (m &&
+	    atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) == 1)
+		free(m);
+}
+
+size_t
+msg_size(const struct msg *m)
+{
+	return sizeof *m + 2 + m->topic_len + m->payload_len + m->props_len;
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A linked tree of topics, whose values are messages.  Each level of a filter
+ * eats one level of the tree, so a walk needs no stack: the depth says which
+ * part of the filter led to a node, and the node knows its parent.
+ *
+ * Messages that expire stand in a heap of timers, so that sweeping costs
+ * nothing while none is due.
+ */
+#include "core/retain.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/timer.h"
+#include "core/tree.h"
+
+struct retain {
+	struct tree tree;
+	pthread_mutex_t lock; /* writers of the tree, timers */
+	struct timers timers;
+	uint64_t max_count, max_bytes;
+	_Atomic(uint64_t) count, bytes;
+};
+
+/* Only the fields of struct timer that matter are used: it is looked at under
+ * the lock, never run. */
+static void
+never_run(struct timer *t, uint64_t now_ms)
+{
+	(void)t;
+	(void)now_ms;
+	assert(!"retained messages are dropped by retain_sweep");
+}
+
+static void
+unref_later(void *p)
+{
+	msg_unref(p);
+}
+
+enum nj_err
+retain_new(const struct retain_opts *o, struct retain **out)
+{
+	struct retain *r;
+	enum nj_err e;
+
+	if (!(r = calloc(1, sizeof *r)))
+		return NJ_NOMEM;
+	if ((e = tree_init(&r->tree, true, o->retire, o->arg))) {
+		free(r);
+		return e;
+	}
+	(void)pthread_mutex_init(&r->lock, NULL);
+	r->max_count = o->max_count;
+	r->max_bytes = o->max_bytes;
+	*out = r;
+	return NJ_OK;
+}
+
+void
+retain_free(struct retain *r)
+{
+	if (!r)
+		return;
+	timers_fini(&r->timers);
+	tree_fini(&r->tree, unref_later);
+	(void)pthread_mutex_destroy(&r->lock);
+	free(r);
+}
+
+uint64_t
+retain_count(const struct retain *r)
+{
+	return atomic_load_explicit(&r->count, memory_order_relaxed);
+}
+
+uint64_t
+retain_bytes(const struct retain *r)
+{
+	return atomic_load_explicit(&r->bytes, memory_order_relaxed);
+}
+
+static void
+account(struct retain *r, const struct msg *gone, const struct msg *come)
+{
+	uint64_t n = (uint64_t)(come != NULL) - (gone != NULL);
+	uint64_t bytes =
+	    (come ? msg_size(come) : 0) - (gone ? msg_size(gone) : 0);
+
+	atomic_fetch_add_explicit(&r->count, n, memory_order_relaxed);
+	atomic_fetch_add_explicit(&r->bytes, bytes, memory_order_relaxed);
+}
+
+static bool
+fits(const struct retain *r, const struct msg *gone, const struct msg *come)
+{
+	if (!gone && r->max_count && retain_count(r) >= r->max_count)
+		return false;
+	return !r->max_bytes ||
+	    retain_bytes(r) - (gone ? msg_size(gone) : 0) + msg_size(come) <=
+	    r->max_bytes;
+}
+
+/* Arms or stops the timer before the message is seen; what fails changes
+ * nothing. */
+static enum nj_err
+date(struct retain *r, struct node *n, const struct msg *m)
+{
+	struct timer *t = &linked_of(n)->timer;
+
+	if (!m || m->expires_at == MSG_NEVER) {
+		timer_stop(&r->timers, t);
+		return NJ_OK;
+	}
+	t->fn = never_run;
+	return timer_set(&r->timers, t, m->expires_at);
+}
+
+/* The node goes when it has no message; the message's hold is the node's. */
+static void
+drop_value(struct retain *r, struct node *n)
+{
+	struct msg *was = node_value(n);
+
+	timer_stop(&r->timers, &linked_of(n)->timer);
+	atomic_store_explicit(&n->value, NULL, memory_order_release);
+	account(r, was, NULL);
+	tree_retire(&r->tree, unref_later, was);
+	tree_drop(&r->tree, n);
+}
+
+static enum nj_err
+put_value(struct retain *r, struct msg *m)
+{
+	struct msg *was;
+	struct node *n;
+	enum nj_err e;
+
+	if ((e = tree_hold(&r->tree, msg_topic(m), &n)))
+		return e;
+	was = node_value(n);
+	e = fits(r, was, m) ? date(r, n, m) : NJ_FULL;
+	if (e) {
+		tree_drop(&r->tree, n);
+		return e;
+	}
+	atomic_store_explicit(&n->value, msg_ref(m), memory_order_release);
+	account(r, was, m);
+	if (was) {
+		tree_retire(&r->tree, unref_later, was);
+		tree_drop(&r->tree, n); /* one hold a message is enough */
+	}
+	return NJ_OK;
+}
+
+enum nj_err
+retain_set(struct retain *r, struct msg *m)
+{
+	enum nj_err e = NJ_OK;
+	struct node *n;
+
+	(void)pthread_mutex_lock(&r->lock);
+	if (m->payload_len > 0)
+		e = put_value(r, m);
+	else if ((n = tree_find(&r->tree, msg_topic(m))) && node_value(n))
+		drop_value(r, n);
+	(void)pthread_mutex_unlock(&r->lock);
+	return e;
+}
+
+size_t
+retain_sweep(struct retain *r, uint64_t now_ms, size_t budget)
+{
+	struct timers *ts = &r->timers;
+	size_t dropped = 0;
+
+	(void)pthread_mutex_lock(&r->lock);
+	for (; dropped < budget; dropped++) {
+		struct timer *t = timers_first(ts);
+		struct linked *l;
+
+		if (!t || t->due > now_ms)
+			break;
+		l = (struct linked *)(void *)((char *)t -
+		    offsetof(struct linked, timer));
+		drop_value(r, &l->node);
+	}
+	(void)pthread_mutex_unlock(&r->lock);
+	return dropped;
+}
+
+/* A filter being walked.  Level i leads from a node at depth i to those at
+ * depth i + 1. */
+struct walk {
+	const struct tree *tree;
+	uint64_t now_ms;
+	bool (*fn)(void *arg, struct msg *m);
+	void *arg;
+	unsigned levels; /* the last "#" excluded */
+	bool tail;	 /* it ended in "#" */
+	bool plus[TOPIC_LEVELS_MAX];
+	struct level lv[TOPIC_LEVELS_MAX];
+};
+
+static bool
+walk_init(struct walk *w, struct slice filter)
+{
+	struct slice level;
+	bool more = true;
+
+	w->levels = 0;
+	w->tail = false;
+	while (topic_next(&filter, &more, &level)) {
+		if (w->tail || w->levels == TOPIC_LEVELS_MAX)
+			return false;
+		if (slice_is(level, "#")) {
+			w->tail = true;
+			continue;
+		}
+		w->plus[w->levels] = slice_is(level, "+");
+		w->lv[w->levels].text = level;
+		w->lv[w->levels++].hash = tree_level_hash(level);
+	}
+	return true;
+}
+
+/* Whether to go on. */
+static bool
+emit(const struct walk *w, const struct node *n)
+{
+	struct msg *m = node_value(n);
+
+	return !m || m->expires_at <= w->now_ms || w->fn(w->arg, m);
+}
+
+/* [MQTT-4.7.2-1] */
+static struct node *
+skip_dollar(struct node *n, unsigned depth)
+{
+	while (n && depth == 1 && n->len > 0 && n->text[0] == '$')
+		n = node_next(n);
+	return n;
+}
+
+/* The first node one level below n that the filter leads to. */
+static struct node *
+down(const struct walk *w, struct node *n, unsigned depth)
+{
+	if (depth < w->levels && !w->plus[depth])
+		return tree_child(w->tree, n, &w->lv[depth]);
+	if (depth < w->levels || w->tail)
+		return skip_dollar(node_first(n), depth + 1);
+	return NULL;
+}
+
+/* The next sibling that the filter leads to as well. */
+static struct node *
+across(const struct walk *w, struct node *n, unsigned depth)
+{
+	if (depth == 0 || (depth <= w->levels && !w->plus[depth - 1]))
+		return NULL;
+	return skip_dollar(node_next(n), depth);
+}
+
+void
+retain_match(struct retain *r, struct slice filter, uint64_t now_ms,
+    bool (*fn)(void *arg, struct msg *m), void *arg)
+{
+	struct walk w;
+	struct node *n = r->tree.root;
+	unsigned depth = 0;
+
+	w.tree = &r->tree;
+	w.now_ms = now_ms;
+	w.fn = fn;
+	w.arg = arg;
+	if (!walk_init(&w, filter))
+		return;
+	for (;;) {
+		struct node *next;
+
+		/* "a/#" includes "a" (4.7.1.2). */
+		if (depth >= w.levels && !emit(&w, n))
+			return;
+		if ((next = down(&w, n, depth))) {
+			n = next;
+			depth++;
+			continue;
+		}
+		while (!(next = across(&w, n, depth))) {
+			if (depth-- == 0)
+				return;
+			n = n->parent;
+		}
+		n = next;
+	}
+}
