@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * principal - who a client was found to be.
+ *
+ * Owns:    copies of its strings; reference counted.
+ * Threads: immutable once shared; any thread may hold a reference.
+ */
+#ifndef NJ_AUTH_PRINCIPAL_H
+#define NJ_AUTH_PRINCIPAL_H
+
+#include <stdatomic.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+struct principal {
+	atomic_uint refs;
+	struct slice name;	/* user name; empty: anonymous */
+	struct slice client_id;
+	struct slice address;	/* printed, with port */
+	struct slice listener;	/* printed */
+	struct slice subject;	/* of the certificate; empty: none */
+	const char *by;	/* the authenticator that said so; static */
+	uint8_t text[];
+};
+
+/* Copies the slices of *from (refs is ignored). */
+NJ_MUST enum nj_err principal_new(const struct principal *from,
+    struct principal **out);
+struct principal *principal_ref(struct principal *p);
+void principal_unref(struct principal *p);	/* NULL is fine */
+
+#endif
