@@ -99,22 +99,13 @@ struct walk {
 static bool
 walk_level(struct walk *w, unsigned depth)
 {
-	const uint8_t *slash;
-	struct slice level;
+	struct level *lv = &w->lv[depth];
 
 	if (depth < w->cut)
 		return true;
-	if (!w->more)
+	if (!topic_next(&w->rest, &w->more, &lv->text))
 		return false;
-	level = w->rest;
-	slash = level.n ? memchr(level.p, '/', level.n) : NULL;
-	w->more = slash != NULL;
-	if (slash) {
-		level.n = (size_t)(slash - level.p);
-		w->rest = slice_of(slash + 1, w->rest.n - level.n - 1);
-	}
-	w->lv[w->cut].text = level;
-	w->lv[w->cut].hash = tree_level_hash(level);
+	lv->hash = tree_level_hash(lv->text);
 	w->cut++;
 	return true;
 }

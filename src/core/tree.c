@@ -99,7 +99,7 @@ lookup(const struct tree *t, const struct node *parent, struct slice text,
 			continue;
 		n = unpack(v);
 		if (n->parent == parent && n->len == text.n &&
-		    memcmp(n->text, text.p, text.n) == 0)
+		    (text.n == 0 || memcmp(n->text, text.p, text.n) == 0))
 			return n;
 	}
 }
@@ -129,32 +129,15 @@ tree_hash(const struct tree *t, const struct node *parent)
 	return lookup(t, parent, LIT("#"), t->hash);
 }
 
-/* Cuts the first level off *rest; false when it was the last. */
-static bool
-cut_level(struct slice *rest, struct slice *level)
-{
-	const uint8_t *slash = rest->n ? memchr(rest->p, '/', rest->n) : NULL;
-
-	if (!slash) {
-		*level = rest->n ? *rest : LIT("");
-		return false;
-	}
-	*level = slice_of(rest->p, (size_t)(slash - rest->p));
-	*rest = slice_of(slash + 1, rest->n - level->n - 1);
-	return true;
-}
-
 struct node *
 tree_find(const struct tree *t, struct slice text)
 {
 	struct node *n = t->root;
 	struct slice level;
-	bool more;
+	bool more = true;
 
-	do {
-		more = cut_level(&text, &level);
+	while (n && topic_next(&text, &more, &level))
 		n = lookup(t, n, level, tree_level_hash(level));
-	} while (n && more);
 	return n;
 }
 
@@ -447,13 +430,12 @@ tree_hold(struct tree *t, struct slice text, struct node **out)
 	struct node *n = t->root;
 	unsigned levels = 0;
 	struct slice level;
+	bool more = true;
 	enum nj_err e;
-	bool more;
 
-	do {
+	while (topic_next(&text, &more, &level)) {
 		struct node *kid;
 
-		more = cut_level(&text, &level);
 		e = ++levels > TOPIC_LEVELS_MAX || level.n > UINT16_MAX
 		    ? NJ_TOOBIG
 		    : NJ_OK;
@@ -464,7 +446,7 @@ tree_hold(struct tree *t, struct slice text, struct node **out)
 			return e;
 		}
 		n = kid;
-	} while (more);
+	}
 	n->refs++;
 	*out = n;
 	return NJ_OK;
