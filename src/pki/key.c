@@ -238,3 +238,17 @@ out:
 	BIO_free(bio); /* wipes its memory */
 	return e;
 }
+
+enum nj_err
+pki_key_spki_sha256(EVP_PKEY *key, uint8_t out[32])
+{
+	unsigned char *der = NULL;
+	int n = i2d_PUBKEY(key, &der);
+	enum nj_err e = NJ_CRYPTO;
+
+	if (n > 0 &&
+	    EVP_Digest(der, (size_t)n, out, NULL, EVP_sha256(), NULL) == 1)
+		e = NJ_OK;
+	OPENSSL_free(der);
+	return e;
+}

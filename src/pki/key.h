@@ -8,6 +8,8 @@
 #define NJ_PKI_KEY_H
 
 #include <openssl/evp.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/secret.h"
@@ -27,5 +29,8 @@ bool pki_key_is_encrypted(const char *path);
 /* 0600, atomic; encrypted (PKCS#8, scrypt, AES-256) when pass is given. */
 NJ_MUST enum nj_err pki_key_store(const char *path, EVP_PKEY *key,
     const struct secret *pass, struct nj_why *why);
+
+/* SHA-256 of its SubjectPublicKeyInfo. */
+NJ_MUST enum nj_err pki_key_spki_sha256(EVP_PKEY *key, uint8_t out[32]);
 
 #endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ca - a certificate authority in a folder.
+ *
+ *	DIR/pki/ (0700)    ca.crt      the CA's certificate
+ *	                   ca.key      its key: PKCS#8, scrypt, AES-256
+ *	                   registry    all it issued (registry.h)
+ *	DIR/ca.passphrase  (0600) what opens ca.key, outside of pki/, so that
+ *	                   a copy of pki/ alone opens nothing; may be kept
+ *	                   elsewhere, or only in a head
+ *	DIR/server/        server.key server.crt, names: see issue.h
+ *	DIR/devices/ID/    client.key client.crt ca.crt
+ *
+ * There is one level now, a root that issues.  Everything that is handed out
+ * is a chain already (leaf, then pki_ca_chain), so that an issuing CA below
+ * the root changes nothing for those who use it.
+ *
+ * Owns:    its certificates and, once unlocked, its key.
+ * Threads: one owner; processes take turns by the registry's lock.
+ */
+#ifndef NJ_PKI_CA_H
+#define NJ_PKI_CA_H
+
+#include <openssl/x509.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/secret.h"
+#include "pki/cert.h"
+
+struct pki_ca;
+
+struct pki_ca_opts {
+	const char *name; /* common name; NULL: from the host name */
+	unsigned days;	  /* 0: PKI_ROOT_DAYS */
+};
+
+bool pki_ca_exists(const char *dir);
+/* Makes one, unlocked.  NJ_EXISTS: there is one, which is left alone.  One
+ * that a crash left half made is made anew. */
+NJ_MUST enum nj_err pki_ca_init(const char *dir, const struct pki_ca_opts *o,
+    const struct secret *pass, struct pki_ca **out, struct nj_why *why);
+/* NJ_NOTFOUND: there is none. */
+NJ_MUST enum nj_err
+pki_ca_open(const char *dir, struct pki_ca **out, struct nj_why *why);
+void pki_ca_free(struct pki_ca *ca);
+/* Before the first certificate is issued.  NJ_DENIED: not this passphrase. */
+NJ_MUST enum nj_err
+pki_ca_unlock(struct pki_ca *ca, const struct secret *pass, struct nj_why *why);
+bool pki_ca_is_unlocked(const struct pki_ca *ca);
+/* Forgets the key again. */
+void pki_ca_lock(struct pki_ca *ca);
+
+/* Makes a certificate and writes it into the registry; it may be handed out
+ * when this returns NJ_OK. */
+NJ_MUST enum nj_err
+pki_ca_issue(struct pki_ca *ca, const struct pki_cert_spec *spec,
+    const char *id, X509 **out, struct nj_why *why);
+
+/* Borrowed. */
+const char *pki_ca_dir(const struct pki_ca *ca);
+X509 *pki_ca_root(const struct pki_ca *ca);
+const STACK_OF(X509) * pki_ca_chain(const struct pki_ca *ca);
+const char *pki_ca_short_id(const struct pki_ca *ca); /* pki_ca_id */
+const char *pki_ca_registry(const struct pki_ca *ca);
+
+/* "DIR/a/b"; the caller frees it. */
+char *pki_path(const char *dir, const char *rest) NJ_MUST;
+
+#endif

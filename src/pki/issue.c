@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pki/issue.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "pki/explain.h"
+#include "pki/key.h"
+#include "pki/registry.h"
+
+#define NAMES_FILE_MAX 65536
+
+static bool
+exists(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
+/* A folder whose keys are its owner's alone. */
+static enum nj_err
+private_folder(const char *path, struct nj_why *why)
+{
+	enum nj_err e = file_mkdir(path, 0700, why);
+
+	if (!e && chmod(path, 0700) != 0) {
+		why_set(why, "cannot close '%s' to other users: %s", path,
+		    strerror(errno));
+		e = NJ_IO;
+	}
+	return e;
+}
+
+/* The key at path, or a new one stored there. */
+static enum nj_err
+key_at(const char *path, const struct secret *pass, EVP_PKEY **out,
+    struct nj_why *why)
+{
+	EVP_PKEY *key = NULL;
+	enum nj_err e;
+
+	if (exists(path))
+		return pki_key_load(path, pass, true, out, why);
+	if ((e = pki_key_new_p256(&key)))
+		return e;
+	if ((e = pki_key_store(path, key, pass, why))) {
+		EVP_PKEY_free(key);
+		return e;
+	}
+	*out = key;
+	return NJ_OK;
+}
+
+/*
+ * The server.
+ */
+
+enum nj_err
+pki_server_extra(const char *dir, struct pki_names *s, struct nj_why *why)
+{
+	char *path = pki_path(dir, "server/names");
+	struct buf text = { 0 };
+	char *line, *rest = NULL;
+	enum nj_err e = NJ_NOMEM;
+
+	if (!path)
+		return NJ_NOMEM;
+	if (!exists(path)) {
+		e = NJ_OK;
+		goto out;
+	}
+	if ((e = file_read(path, NAMES_FILE_MAX, &text, why)) ||
+	    (e = buf_put_u8(&text, '\0')))
+		goto out;
+	for (line = strtok_r((char *)text.p, "\r\n", &rest); line && !e;
+	     line = strtok_r(NULL, "\r\n", &rest)) {
+		if ((e = pki_names_add(s, line, why)))
+			why_prefix(why, "%s", path);
+	}
+out:
+	buf_fini(&text);
+	free(path);
+	return e;
+}
+
+enum nj_err
+pki_server_set_extra(
+    const char *dir, const struct pki_names *s, struct nj_why *why)
+{
+	char *folder = pki_path(dir, "server");
+	char *path = pki_path(dir, "server/names");
+	struct buf text = { 0 };
+	enum nj_err e = NJ_NOMEM;
+
+	if (!folder || !path)
+		goto out;
+	e = private_folder(folder, why);
+	for (unsigned i = 0; !e && i < s->n; i++)
+		e = buf_printf(&text, "%s\n", s->v[i].text);
+	if (!e)
+		e = file_write(path, buf_slice(&text), 0644, why);
+out:
+	buf_fini(&text);
+	free(path);
+	free(folder);
+	return e;
+}
+
+/* The first certificate of DIR/server/server.crt, or NULL. */
+static X509 *
+server_cert(const char *dir)
+{
+	char *path = pki_path(dir, "server/server.crt");
+	STACK_OF(X509) *chain = NULL;
+	X509 *x = NULL;
+
+	if (path && pki_chain_load(path, &chain, NULL) == NJ_OK)
+		x = sk_X509_shift(chain);
+	sk_X509_pop_free(chain, X509_free);
+	free(path);
+	return x;
+}
+
+void
+pki_server_names(const char *dir, struct pki_names *out)
+{
+	X509 *x = server_cert(dir);
+
+	out->n = 0;
+	if (x)
+		pki_names_of(x, out);
+	X509_free(x);
+}
+
+static bool
+names_differ(X509 *x, const struct pki_names *want, char *reason, size_t size)
+{
+	struct pki_names have;
+
+	pki_names_of(x, &have);
+	for (unsigned i = 0; i < want->n; i++) {
+		if (pki_names_has(&have, want->v[i].text))
+			continue;
+		(void)snprintf(reason, size, "the %s %s is new",
+		    want->v[i].ip ? "address" : "name", want->v[i].text);
+		return true;
+	}
+	/* A name may be missing only because DNS did not answer just now; an
+	 * address that is gone may be another machine's tomorrow. */
+	for (unsigned i = 0; i < have.n; i++) {
+		if (!have.v[i].ip || pki_names_has(want, have.v[i].text))
+			continue;
+		(void)snprintf(reason, size,
+		    "the address %s is no longer this machine's",
+		    have.v[i].text);
+		return true;
+	}
+	return false;
+}
+
+static bool
+is_our_pair(const struct pki_ca *ca, X509 *x)
+{
+	char *path = pki_path(pki_ca_dir(ca), "server/server.key");
+	EVP_PKEY *key = NULL;
+	bool ours;
+
+	ours = path && X509_verify(x, X509_get0_pubkey(pki_ca_root(ca))) == 1 &&
+	    pki_key_load(path, NULL, false, &key, NULL) == NJ_OK &&
+	    X509_check_private_key(x, key) == 1;
+	ERR_clear_error();
+	EVP_PKEY_free(key);
+	free(path);
+	return ours;
+}
+
+static bool
+is_old(X509 *x)
+{
+	int64_t from, to, now = (int64_t)time(NULL);
+
+	if (!pki_cert_dates(x, &from, &to))
+		return true;
+	return now < from || now >= from + (to - from) / 3 * 2;
+}
+
+bool
+pki_server_due(const struct pki_ca *ca, const struct pki_names *names,
+    char *reason, size_t size)
+{
+	X509 *x = server_cert(pki_ca_dir(ca));
+	bool due = true;
+
+	if (!x)
+		(void)snprintf(reason, size, "there is none yet");
+	else if (!is_our_pair(ca, x))
+		(void)snprintf(reason, size,
+		    "it does not belong to its key or to this CA");
+	else if (is_old(x))
+		(void)snprintf(
+		    reason, size, "two thirds of its lifetime are over");
+	else
+		due = names_differ(x, names, reason, size);
+	X509_free(x);
+	return due;
+}
+
+/* What the registry and the subject call the server: its first name that is
+ * one, cut to what a common name holds. */
+static void
+server_id(const struct pki_names *names, char dst[PKI_ID_MAX + 1])
+{
+	const char *name = names->n ? names->v[0].text : "server";
+
+	for (unsigned i = 0; i < names->n; i++) {
+		if (!names->v[i].ip) {
+			name = names->v[i].text;
+			break;
+		}
+	}
+	(void)snprintf(dst, PKI_ID_MAX + 1, "%.*s", PKI_ID_MAX, name);
+}
+
+enum nj_err
+pki_server_issue(struct pki_ca *ca, const struct pki_names *names,
+    unsigned days, struct nj_why *why)
+{
+	const char *dir = pki_ca_dir(ca);
+	char *folder = pki_path(dir, "server");
+	char *key_path = pki_path(dir, "server/server.key");
+	char *crt = pki_path(dir, "server/server.crt");
+	struct pki_cert_spec spec = { .profile = PKI_SERVER,
+		.names = names,
+		.days = days ? days : PKI_SERVER_DAYS };
+	char id[PKI_ID_MAX + 1];
+	EVP_PKEY *key = NULL;
+	X509 *x = NULL;
+	enum nj_err e = NJ_NOMEM;
+
+	if (!folder || !key_path || !crt)
+		goto out;
+	if ((e = private_folder(folder, why)) ||
+	    (e = key_at(key_path, NULL, &key, why)))
+		goto out;
+	server_id(names, id);
+	spec.key = key;
+	spec.cn = id;
+	if ((e = pki_ca_issue(ca, &spec, id, &x, why)))
+		goto out;
+	e = pki_chain_store(crt, x, pki_ca_chain(ca), 0644, why);
+out:
+	X509_free(x);
+	EVP_PKEY_free(key);
+	free(crt);
+	free(key_path);
+	free(folder);
+	return e;
+}
+
+/*
+ * Devices.
+ */
+
+struct device_paths {
+	char *folder, *key, *crt, *ca;
+};
+
+static void
+device_paths_fini(struct device_paths *p)
+{
+	free(p->folder);
+	free(p->key);
+	free(p->crt);
+	free(p->ca);
+}
+
+static bool
+device_paths_init(struct device_paths *p, const char *dir, const char *id)
+{
+	*p = (struct device_paths){ 0 };
+	if (asprintf(&p->folder, "%s/devices/%s", dir, id) < 0) {
+		p->folder = NULL;
+		return false;
+	}
+	p->key = pki_path(p->folder, "client.key");
+	p->crt = pki_path(p->folder, "client.crt");
+	p->ca = pki_path(p->folder, "ca.crt");
+	return p->key && p->crt && p->ca;
+}
+
+bool
+pki_device_exists(const char *dir, const char *id)
+{
+	struct device_paths p;
+	bool yes;
+
+	yes = device_paths_init(&p, dir, id) && exists(p.crt);
+	device_paths_fini(&p);
+	return yes;
+}
+
+struct live {
+	const char *id;
+	int64_t now;
+	struct registry_entry found;
+};
+
+static bool
+find_live(void *arg, const struct registry_entry *e)
+{
+	struct live *l = arg;
+
+	if (strcmp(e->kind, "device") == 0 && strcmp(e->id, l->id) == 0 &&
+	    e->not_after > l->now)
+		l->found = *e;
+	return true;
+}
+
+static void
+day_of(int64_t t, char *dst, size_t size)
+{
+	time_t at = (time_t)t;
+	struct tm tm;
+
+	if (!gmtime_r(&at, &tm) || strftime(dst, size, "%Y-%m-%d", &tm) == 0)
+		dst[0] = '\0';
+}
+
+/* Whether the entry tells of the key in the folder: a crash came between the
+ * registry and the file of the certificate. */
+static bool
+is_left_over(const struct registry_entry *found, const char *key_path,
+    const struct secret *pass)
+{
+	EVP_PKEY *key = NULL;
+	uint8_t spki[32];
+	char hex[65];
+	bool same;
+
+	if (pki_key_load(key_path, pass, false, &key, NULL))
+		return false;
+	same = pki_key_spki_sha256(key, spki) == NJ_OK;
+	for (size_t i = 0; same && i < sizeof(spki); i++)
+		(void)snprintf(hex + 2 * i, 3, "%02x", spki[i]);
+	EVP_PKEY_free(key);
+	return same && strcmp(hex, found->spki) == 0;
+}
+
+/* Two devices under one name cannot be told apart later. */
+static enum nj_err
+refuse_second(const struct pki_ca *ca, const struct device_paths *p,
+    const struct pki_device_opts *o, struct nj_why *why)
+{
+	const char *id = o->id;
+	struct live l = { .id = id, .now = (int64_t)time(NULL) };
+	enum nj_err e;
+	char day[16];
+
+	if (exists(p->crt)) {
+		why_set(why, "'%s' has its certificate already, in '%s'", id,
+		    p->folder);
+		why_mend(why,
+		    "use that, give this device another name, or "
+		    "make a new one in its place with --again");
+		return NJ_EXISTS;
+	}
+	if ((e = registry_each(pki_ca_registry(ca), find_live, &l, why)))
+		return e;
+	if (l.found.serial[0] == '\0' ||
+	    is_left_over(&l.found, p->key, o->pass))
+		return NJ_OK;
+	day_of(l.found.not_after, day, sizeof(day));
+	why_set(why,
+	    "'%s' was given a certificate that is valid until %s (serial "
+	    "%s), though its files are not here",
+	    id, day, l.found.serial);
+	why_mend(why,
+	    "give this device another name, or add --again to make "
+	    "a second one for it");
+	return NJ_EXISTS;
+}
+
+/* Moves what is there to devices/.old/ID-SERIAL; an id has a letter or digit
+ * first, so nothing else is called .old. */
+static enum nj_err
+set_aside(const char *dir, const struct device_paths *p, const char *id,
+    struct nj_why *why)
+{
+	STACK_OF(X509) *chain = NULL;
+	char *old = pki_path(dir, "devices/.old");
+	char *to = NULL, serial[48] = "unknown";
+	enum nj_err e = NJ_NOMEM;
+
+	if (!old)
+		return NJ_NOMEM;
+	if (pki_chain_load(p->crt, &chain, NULL) == NJ_OK)
+		pki_serial(sk_X509_value(chain, 0), serial, sizeof(serial));
+	if (asprintf(&to, "%s/%s-%s", old, id, serial) < 0) {
+		to = NULL;
+		goto out;
+	}
+	if ((e = private_folder(old, why)))
+		goto out;
+	if (rename(p->folder, to) != 0) {
+		why_set(why, "cannot move '%s' to '%s': %s", p->folder, to,
+		    strerror(errno));
+		e = NJ_IO;
+	}
+out:
+	free(to);
+	free(old);
+	sk_X509_pop_free(chain, X509_free);
+	return e;
+}
+
+static enum nj_err
+make_device(struct pki_ca *ca, const struct pki_device_opts *o,
+    const struct device_paths *p, struct nj_why *why)
+{
+	char uri[64 + PKI_CA_ID + PKI_ID_MAX];
+	struct pki_cert_spec spec = { .profile = PKI_DEVICE,
+		.cn = o->id,
+		.uri = uri,
+		.names = o->names,
+		.days = o->days ? o->days : PKI_DEVICE_DAYS };
+	EVP_PKEY *key = NULL;
+	X509 *x = NULL;
+	enum nj_err e;
+
+	(void)snprintf(uri, sizeof(uri), "urn:nightjar:%s:device:%s",
+	    pki_ca_short_id(ca), o->id);
+	if ((e = private_folder(p->folder, why)) ||
+	    (e = key_at(p->key, o->pass, &key, why)))
+		return e;
+	spec.key = key;
+	if ((e = pki_chain_store(p->ca, pki_ca_root(ca), NULL, 0644, why)) ||
+	    (e = pki_ca_issue(ca, &spec, o->id, &x, why)))
+		goto out;
+	e = pki_chain_store(p->crt, x, pki_ca_chain(ca), 0644, why);
+out:
+	X509_free(x);
+	EVP_PKEY_free(key);
+	return e;
+}
+
+enum nj_err
+pki_device_issue(
+    struct pki_ca *ca, const struct pki_device_opts *o, struct nj_why *why)
+{
+	const char *dir = pki_ca_dir(ca);
+	struct device_paths p;
+	char *devices = NULL;
+	enum nj_err e;
+
+	if ((e = pki_check_id(o->id, why)))
+		return e;
+	e = NJ_NOMEM;
+	if (!device_paths_init(&p, dir, o->id) ||
+	    !(devices = pki_path(dir, "devices")))
+		goto out;
+	/* Others may pass through, to a folder that was given to them. */
+	if ((e = file_mkdir(devices, 0711, why)))
+		goto out;
+	if (!o->again)
+		e = refuse_second(ca, &p, o, why);
+	else if (exists(p.crt))
+		e = set_aside(dir, &p, o->id, why);
+	if (!e)
+		e = make_device(ca, o, &p, why);
+out:
+	free(devices);
+	device_paths_fini(&p);
+	return e;
+}
