@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/slice.h"
+
 #define CONF_OPTS_MAX 192	/* rows; checked where the table is */
 
 enum conf_scope {
@@ -24,7 +26,6 @@ enum conf_scope {
 enum conf_type {
 	CONF_T_BOOL,
 	CONF_T_TRI,	/* a boolean that may be left unsaid (-1) */
-	CONF_T_U16,
 	CONF_T_U32,
 	CONF_T_LIMIT,	/* uint32_t; negative or 0: no limit */
 	CONF_T_SIZE,	/* uint64_t bytes; k, M, G allowed */
@@ -52,13 +53,18 @@ enum conf_flag {
 	CONF_TLS = 1 << 3,	/* an error where no port is opened for it */
 	CONF_ONCE = 1 << 4,	/* given twice is an error */
 	CONF_PREFIX = 1 << 5,	/* name ends in '*' */
-	CONF_FILE = 1 << 6	/* names a file that must be readable */
+	CONF_FILE = 1 << 6,	/* names a file that must be readable */
+	CONF_RESTRICTS = 1 << 7,	/* keeps something out: may not be
+					 * without effect in silence */
+	CONF_QUIET = 1 << 8,	/* its standing is told by another row */
+	CONF_MANY = 1 << 9	/* a SET of several words in one line */
 };
 
 struct conf_word {
-	const char *name;
+	const char *name;	/* NULL ends the list */
 	int value;
 	enum conf_standing standing;
+	const char *note, *mend;	/* where the standing is not WORKS */
 };
 
 struct conf_opt {
@@ -74,7 +80,8 @@ struct conf_opt {
 	size_t off;	/* into the struct of its scope; CONF_NOWHERE */
 	const char *args;	/* for the manual; NULL: from type */
 	const char *help;	/* one line */
-	const char *mend;	/* what to do when it cannot be served */
+	const char *note;	/* why, when it cannot be served as written */
+	const char *mend;	/* and what to do about it */
 };
 #define CONF_NOWHERE SIZE_MAX
 
@@ -82,9 +89,14 @@ extern const struct conf_opt conf_table[];
 extern const size_t conf_table_n;
 
 /* NULL when there is none of that name (CONF_PREFIX rows match by prefix). */
-const struct conf_opt *conf_opt_find(const char *name);
+const struct conf_opt *conf_opt_find(struct slice name);
+/* The row itself, or the one it is another name of. */
+const struct conf_opt *conf_opt_real(const struct conf_opt *o);
 /* The nearest name, or NULL when none is near. */
-const char *conf_opt_nearest(const char *name);
+const char *conf_opt_nearest(struct slice name);
+const struct conf_word *conf_word_find(const struct conf_opt *o,
+    struct slice word);
+const char *conf_word_nearest(const struct conf_opt *o, struct slice word);
 const char *conf_scope_name(enum conf_scope s);
 /* "5 to 65535", "true or false", "one of tlsv1.2, tlsv1.3" */
 const char *conf_opt_expects(const struct conf_opt *o, char *dst, size_t size);

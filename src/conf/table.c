@@ -1,0 +1,592 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One row an option.  Order is the order of the manual page; standing is
+ * what Nightjar does with it today.
+ */
+#include "conf/table.h"
+
+#include "base/log.h"
+#include "conf/conf.h"
+
+#define G(field) offsetof(struct conf, field)
+#define L(field) offsetof(struct conf_listener, field)
+#define S(field) offsetof(struct conf_security, field)
+#define NO	 CONF_NOWHERE
+
+/* The last arguments name what else a row has: .min, .max, .words, .args,
+ * .note, .mend. */
+#define OPT(scope_, name_, type_, off_, standing_, flags_, def_, help_, ...)  \
+	{ .name = name_, .scope = CONF_##scope_, .type = CONF_T_##type_,      \
+	  .off = off_, .standing = CONF_##standing_, .flags = flags_,         \
+	  .def = def_, .help = help_, __VA_ARGS__ }
+/* Another name of a row. */
+#define SAME(name_, as_, flags_) \
+	{ .name = name_, .same_as = as_, .flags = flags_, .off = NO }
+#define BRIDGE(name_, type_, def_, help_, ...)                          \
+	OPT(BRIDGE, name_, type_, NO, LATER_STOPS, CONF_QUIET, def_, help_, \
+	    __VA_ARGS__)
+
+#define R    CONF_RELOAD
+#define OURS CONF_OURS
+#define TLSF (CONF_RELOAD | CONF_TLS)
+
+static const struct conf_word protocols[] = {
+	{ "mqtt", CONF_MQTT, CONF_WORKS, NULL, NULL },
+	{ "websockets", CONF_WEBSOCKETS, CONF_LATER_STOPS,
+	  "MQTT over WebSockets is not served yet",
+	  "take this listener out, or let those clients use MQTT over TLS" },
+	{ "http_api", CONF_HTTP_API, CONF_LATER_STOPS,
+	  "the HTTP API is not served yet",
+	  "take this listener out; the figures are also under "
+	  "$SYS/broker/" },
+	{ NULL, 0, CONF_WORKS, NULL, NULL }
+};
+
+static const struct conf_word domains[] = {
+	{ "ipv4", CONF_IPV4, CONF_WORKS, NULL, NULL },
+	{ "ipv6", CONF_IPV6, CONF_WORKS, NULL, NULL },
+	{ NULL, 0, CONF_WORKS, NULL, NULL }
+};
+
+#define OLD_TLS \
+	"was retired in 2021 (RFC 8996); TLS 1.2 is the least that is served"
+
+static const struct conf_word tls_versions[] = {
+	{ "tlsv1.3", CONF_TLS_13, CONF_WORKS, NULL, NULL },
+	{ "tlsv1.2", CONF_TLS_12, CONF_WORKS, NULL, NULL },
+	{ "tlsv1.1", CONF_TLS_12, CONF_IGNORED, "TLS 1.1 " OLD_TLS,
+	  "delete this line" },
+	{ "tlsv1", CONF_TLS_12, CONF_IGNORED, "TLS 1.0 " OLD_TLS,
+	  "delete this line" },
+	{ "tlsv1.0", CONF_TLS_12, CONF_IGNORED, "TLS 1.0 " OLD_TLS,
+	  "delete this line" },
+	{ NULL, 0, CONF_WORKS, NULL, NULL }
+};
+
+static const struct conf_word versions[] = {
+	{ "3", CONF_V31, CONF_WORKS, NULL, NULL },
+	{ "4", CONF_V311, CONF_WORKS, NULL, NULL },
+	{ "5", CONF_V5, CONF_WORKS, NULL, NULL },
+	{ NULL, 0, CONF_WORKS, NULL, NULL }
+};
+
+static const struct conf_word log_types[] = {
+	{ "error", LOG_T_ERROR, CONF_WORKS, NULL, NULL },
+	{ "warning", LOG_T_WARNING, CONF_WORKS, NULL, NULL },
+	{ "notice", LOG_T_NOTICE, CONF_WORKS, NULL, NULL },
+	{ "information", LOG_T_INFORMATION, CONF_WORKS, NULL, NULL },
+	{ "debug", LOG_T_DEBUG, CONF_WORKS, NULL, NULL },
+	{ "subscribe", LOG_T_SUBSCRIBE, CONF_WORKS, NULL, NULL },
+	{ "unsubscribe", LOG_T_UNSUBSCRIBE, CONF_WORKS, NULL, NULL },
+	{ "websockets", LOG_T_WEBSOCKETS, CONF_WORKS, NULL, NULL },
+	{ "internal", LOG_T_INTERNAL, CONF_WORKS, NULL, NULL },
+	{ "all", LOG_T_ALL, CONF_WORKS, NULL, NULL },
+	{ "none", 0, CONF_WORKS, NULL, NULL },
+	{ NULL, 0, CONF_WORKS, NULL, NULL }
+};
+
+static const struct conf_word log_dests[] = {
+	{ "stderr", LOG_D_STDERR, CONF_WORKS, NULL, NULL },
+	{ "stdout", LOG_D_STDOUT, CONF_WORKS, NULL, NULL },
+	{ "syslog", LOG_D_SYSLOG, CONF_WORKS, NULL, NULL },
+	{ "file", LOG_D_FILE, CONF_WORKS, NULL, NULL },
+	{ "topic", LOG_D_TOPIC, CONF_WORKS, NULL, NULL },
+	{ "none", 0, CONF_WORKS, NULL, NULL },
+	{ "dlt", 0, CONF_IGNORED, "there is no DLT daemon to log to here",
+	  "delete this line, or use 'log_dest syslog'" },
+	{ "android", 0, CONF_IGNORED, "this is not Android",
+	  "delete this line, or use 'log_dest syslog'" },
+	{ NULL, 0, CONF_WORKS, NULL, NULL }
+};
+
+static const struct conf_word start_types[] = {
+	{ "automatic", 0, CONF_WORKS, NULL, NULL },
+	{ "lazy", 1, CONF_WORKS, NULL, NULL },
+	{ "once", 2, CONF_WORKS, NULL, NULL },
+	{ NULL, 0, CONF_WORKS, NULL, NULL }
+};
+
+static const struct conf_word bridge_versions[] = {
+	{ "mqttv31", 3, CONF_WORKS, NULL, NULL },
+	{ "mqttv311", 4, CONF_WORKS, NULL, NULL },
+	{ "mqttv50", 5, CONF_WORKS, NULL, NULL },
+	{ NULL, 0, CONF_WORKS, NULL, NULL }
+};
+
+static const struct conf_word reload_types[] = {
+	{ "lazy", 0, CONF_WORKS, NULL, NULL },
+	{ "immediate", 1, CONF_WORKS, NULL, NULL },
+	{ NULL, 0, CONF_WORKS, NULL, NULL }
+};
+
+static const struct conf_word keyforms[] = {
+	{ "pem", 0, CONF_WORKS, NULL, NULL },
+	{ "engine", 1, CONF_REFUSED,
+	  "OpenSSL 3 has put an end to engines, and they are not loaded here",
+	  "use a key file in PEM form" },
+	{ NULL, 0, CONF_WORKS, NULL, NULL }
+};
+
+const struct conf_opt conf_table[] = {
+	/* ---- listeners ---- */
+	OPT(LISTENER, "listener", FORM, NO, WORKS, 0, NULL,
+	    "open a port; what follows up to the next listener is about it",
+	    .args = "PORT [ADDRESS | UNIX-PATH]", .min = 0, .max = 65535),
+	OPT(LISTENER, "port", FORM, L(port), WORKS, CONF_OLD, NULL,
+	    "port of the default listener; write listener instead",
+	    .args = "PORT", .min = 1, .max = 65535),
+	OPT(LISTENER, "bind_address", FORM, L(host), WORKS, CONF_OLD, NULL,
+	    "address of the default listener; write listener instead",
+	    .args = "ADDRESS"),
+	OPT(LISTENER, "protocol", ENUM, L(protocol), WORKS, 0, "mqtt",
+	    "what is spoken on this listener", .words = protocols),
+	OPT(LISTENER, "bind_interface", STRING, L(bind_interface), WORKS,
+	    CONF_RESTRICTS, NULL,
+	    "accept only what comes in by this network interface"),
+	OPT(LISTENER, "socket_domain", ENUM, L(socket_domain), WORKS, 0, NULL,
+	    "only IPv4 or only IPv6; both when not given",
+	    .words = domains),
+	OPT(LISTENER, "max_connections", LIMIT, L(max_connections), WORKS,
+	    R | CONF_RESTRICTS, "-1",
+	    "clients connected to this listener at once; -1: no limit"),
+	OPT(LISTENER, "mount_point", STRING, L(mount_point), LATER_STOPS,
+	    CONF_RESTRICTS, NULL,
+	    "put before every topic of this listener's clients",
+	    .note = "keeps the clients of this listener in their own part of "
+		    "the topics, and is not served yet",
+	    .mend = "let the clients use the full topics, or wait for it"),
+	OPT(LISTENER, "use_username_as_clientid", BOOL,
+	    L(use_username_as_clientid), WORKS, R, "false",
+	    "the client id is the user name, whatever the client asks for"),
+	OPT(LISTENER, "max_qos", U32, L(max_qos), WORKS, R | CONF_RESTRICTS,
+	    "2", "highest QoS that clients may use", .min = 0, .max = 2),
+	SAME("maximum_qos", "max_qos", 0),
+	OPT(LISTENER, "max_topic_alias", U32, L(max_topic_alias), WORKS, R,
+	    "10", "topic aliases a client may define (MQTT 5)", .max = 65535),
+	OPT(LISTENER, "max_topic_alias_broker", U32,
+	    L(max_topic_alias_broker), WORKS, R, "10",
+	    "topic aliases used towards a client (MQTT 5)", .max = 65535),
+	OPT(LISTENER, "accept_protocol_versions", SET,
+	    L(accept_protocol_versions), WORKS,
+	    R | CONF_RESTRICTS | CONF_MANY, "3,4,5",
+	    "MQTT versions served: 3 is 3.1, 4 is 3.1.1, 5 is 5.0",
+	    .words = versions, .args = "VERSION[,VERSION...]"),
+	OPT(LISTENER, "enable_proxy_protocol", U32, NO, LATER_STOPS,
+	    CONF_RESTRICTS, NULL,
+	    "expect the PROXY protocol of a load balancer, version 1 or 2",
+	    .min = 1, .max = 2,
+	    .note = "the PROXY protocol is not understood yet, so no client "
+		    "behind the proxy could connect",
+	    .mend = "let the proxy send plain TCP and delete this line"),
+	OPT(LISTENER, "proxy_protocol_v2_require_tls", BOOL, NO, LATER_STOPS,
+	    CONF_RESTRICTS, "false",
+	    "refuse what reached the proxy without TLS",
+	    .note = "the PROXY protocol is not understood yet, so clients "
+		    "without TLS would be let in",
+	    .mend = "end TLS at this broker, with certfile and keyfile"),
+	OPT(GLOBAL, "packet_buffer_size", U32, NO, IGNORED, 0, NULL,
+	    "read buffer of a connection", .min = 0, .max = INT32_MAX,
+	    .note = "buffers grow as bytes arrive and need no setting here",
+	    .mend = "delete this line"),
+	SAME("websockets_headers_size", "packet_buffer_size", CONF_OLD),
+
+	/* ---- TLS ---- */
+	OPT(LISTENER, "certfile", PATH, L(certfile), WORKS,
+	    TLSF | CONF_FILE, NULL,
+	    "the server's certificate and its chain, PEM; with keyfile this "
+	    "turns TLS on"),
+	OPT(LISTENER, "keyfile", PATH, L(keyfile), WORKS, TLSF | CONF_FILE,
+	    NULL, "private key of certfile, PEM; may be encrypted"),
+	OPT(LISTENER, "keyfile_password_file", PATH, L(keyfile_password_file),
+	    WORKS, TLSF | CONF_FILE | OURS, NULL,
+	    "file whose first line is the passphrase of keyfile; a name "
+	    "without '/' is looked up among systemd's credentials; without "
+	    "it the passphrase is asked for at the terminal"),
+	OPT(LISTENER, "cafile", PATH, L(cafile), WORKS, TLSF | CONF_FILE,
+	    NULL, "CAs that client certificates may come from, PEM"),
+	OPT(LISTENER, "capath", PATH, L(capath), WORKS, TLSF, NULL,
+	    "folder of such CAs, one a file, named by openssl rehash"),
+	OPT(LISTENER, "crlfile", PATH, L(crlfile), WORKS,
+	    TLSF | CONF_FILE | CONF_RESTRICTS, NULL,
+	    "revoked client certificates, PEM"),
+	OPT(LISTENER, "require_certificate", BOOL, L(require_certificate),
+	    WORKS, TLSF | CONF_RESTRICTS, "false",
+	    "let in only clients with a certificate from cafile or capath"),
+	OPT(LISTENER, "use_identity_as_username", BOOL,
+	    L(use_identity_as_username), WORKS, TLSF, "false",
+	    "the user name is the CN of the client's certificate"),
+	OPT(LISTENER, "use_subject_as_username", BOOL,
+	    L(use_subject_as_username), WORKS, TLSF, "false",
+	    "the user name is the whole subject of the client's certificate"),
+	OPT(LISTENER, "tls_version", ENUM, L(tls_min), WORKS, TLSF, "tlsv1.2",
+	    "the least TLS version that is served", .words = tls_versions),
+	OPT(LISTENER, "ciphers", STRING, L(ciphers), WORKS, TLSF, NULL,
+	    "cipher list of TLS 1.2, in OpenSSL's notation"),
+	OPT(LISTENER, "ciphers_tls1.3", STRING, L(ciphersuites), WORKS, TLSF,
+	    NULL, "cipher suites of TLS 1.3, in OpenSSL's notation"),
+	OPT(LISTENER, "psk_hint", STRING, NO, LATER_STOPS,
+	    CONF_TLS | CONF_RESTRICTS, NULL,
+	    "let clients in by pre-shared key, with this hint",
+	    .note = "pre-shared keys are not served yet, so the port would "
+		    "be open without TLS",
+	    .mend = "use certificates: 'certfile' and 'keyfile'"),
+	OPT(SECURITY, "psk_file", PATH, S(psk_file), LATER_STOPS,
+	    CONF_RESTRICTS | CONF_ONCE, NULL,
+	    "identities and keys, one a line: identity:hexkey",
+	    .note = "pre-shared keys are not served yet",
+	    .mend = "use certificates, or 'password_file'"),
+	OPT(LISTENER, "disable_client_cert_date_checks", BOOL, NO, LATER,
+	    CONF_TLS, "false",
+	    "accept client certificates that have expired",
+	    .note = "is not served yet: expired certificates are refused",
+	    .mend = "renew them, or delete this line"),
+	OPT(LISTENER, "dhparamfile", PATH, NO, IGNORED, 0, NULL,
+	    "Diffie-Hellman parameters",
+	    .note = "key exchange is by elliptic curves only and needs no "
+		    "parameters",
+	    .mend = "delete this line"),
+	OPT(LISTENER, "tls_engine", STRING, NO, REFUSED, CONF_TLS, NULL,
+	    "OpenSSL engine to use",
+	    .note = "OpenSSL 3 has put an end to engines, and they are not "
+		    "loaded here",
+	    .mend = "use a key file in PEM form"),
+	OPT(LISTENER, "tls_engine_kpass_sha1", STRING, NO, REFUSED, CONF_TLS,
+	    NULL, "hash of the engine's password",
+	    .note = "OpenSSL 3 has put an end to engines, and they are not "
+		    "loaded here",
+	    .mend = "use 'keyfile_password_file' for an encrypted key"),
+	OPT(LISTENER, "tls_keyform", ENUM, NO, WORKS, CONF_TLS, "pem",
+	    "form of keyfile", .words = keyforms),
+
+	/* ---- who may come in ---- */
+	OPT(GLOBAL, "per_listener_settings", BOOL, G(per_listener_settings),
+	    WORKS, CONF_OLD, "false",
+	    "the options of this section are about the listener above them"),
+	OPT(SECURITY, "allow_anonymous", TRI, S(allow_anonymous), WORKS, R,
+	    NULL,
+	    "let clients in without a user name; false, except on loopback "
+	    "when the file opens no listener and names no password_file"),
+	OPT(LISTENER, "listener_allow_anonymous", TRI,
+	    L(own_allow_anonymous), WORKS, R, NULL,
+	    "allow_anonymous for this listener alone"),
+	OPT(SECURITY, "password_file", PATH, S(password_file), WORKS,
+	    R | CONF_FILE | CONF_RESTRICTS, NULL,
+	    "users and password hashes, written by nightjar passwd"),
+	OPT(SECURITY, "acl_file", PATH, S(acl_file), LATER_STOPS,
+	    CONF_FILE | CONF_RESTRICTS | CONF_ONCE, NULL,
+	    "which user may read and write which topics",
+	    .note = "restricts who may read and write which topics, and is "
+		    "not served yet",
+	    .mend = "give each group of devices a broker of its own, or "
+		    "wait for it"),
+	OPT(SECURITY, "allow_zero_length_clientid", BOOL,
+	    S(allow_zero_length_clientid), WORKS, R, "true",
+	    "let clients in without a client id and give them one"),
+	OPT(SECURITY, "auto_id_prefix", STRING, S(auto_id_prefix), WORKS,
+	    R | CONF_OLD, "auto-", "how such a client id begins", .max = 50),
+	OPT(LISTENER, "listener_auto_id_prefix", STRING,
+	    L(own_auto_id_prefix), WORKS, R, NULL,
+	    "auto_id_prefix for this listener alone", .max = 50),
+	OPT(GLOBAL, "clientid_prefixes", STRING, G(clientid_prefixes), WORKS,
+	    R | CONF_OLD | CONF_RESTRICTS, NULL,
+	    "let in only client ids that begin so"),
+	OPT(GLOBAL, "check_retain_source", BOOL, G(check_retain_source),
+	    WORKS, R, "true",
+	    "deliver a retained message only while its sender may still "
+	    "publish to the topic"),
+	OPT(PLUGIN, "plugin", FORM, NO, LATER_STOPS, CONF_RESTRICTS, NULL,
+	    "load a plug-in", .args = "PATH"),
+	SAME("auth_plugin", "plugin", CONF_OLD),
+	OPT(PLUGIN, "plugin_opt_*", STRING, NO, LATER_STOPS, CONF_PREFIX |
+	    CONF_QUIET, NULL, "option of the plug-in above",
+	    .args = "VALUE"),
+	SAME("auth_opt_*", "plugin_opt_*", CONF_OLD | CONF_PREFIX),
+	OPT(PLUGIN, "global_plugin", FORM, NO, LATER_STOPS, CONF_RESTRICTS,
+	    NULL, "load a plug-in for all listeners", .args = "PATH"),
+	OPT(PLUGIN, "plugin_load", FORM, NO, LATER_STOPS, CONF_RESTRICTS,
+	    NULL, "load a plug-in under a name", .args = "NAME PATH"),
+	OPT(LISTENER, "plugin_use", STRING, NO, LATER_STOPS,
+	    CONF_RESTRICTS | CONF_QUIET, NULL,
+	    "use a plug-in loaded by plugin_load on this listener",
+	    .args = "NAME"),
+	OPT(PLUGIN, "auth_plugin_deny_special_chars", BOOL, NO, LATER_STOPS,
+	    CONF_QUIET, "true",
+	    "keep names with + and # away from the plug-in"),
+
+	/* ---- limits of one client ---- */
+	OPT(GLOBAL, "max_inflight_messages", U32, G(max_inflight_messages),
+	    WORKS, R, "20",
+	    "QoS 1 and 2 messages under way to a client; 0: 65535",
+	    .min = INT32_MIN, .max = 65535),
+	OPT(GLOBAL, "max_inflight_bytes", SIZE, G(max_inflight_bytes), WORKS,
+	    R, "0", "their bytes; 0: no limit", .min = INT32_MIN,
+	    .max = INT64_MAX),
+	OPT(GLOBAL, "max_queued_messages", U32, G(max_queued_messages), WORKS,
+	    R, "1000",
+	    "messages that wait for a client beyond those; 0: no limit",
+	    .min = INT32_MIN, .max = INT32_MAX),
+	OPT(GLOBAL, "max_queued_bytes", SIZE, G(max_queued_bytes), WORKS, R,
+	    "0", "their bytes; 0: no limit", .min = INT32_MIN,
+	    .max = INT64_MAX),
+	OPT(GLOBAL, "max_packet_size", SIZE, G(max_packet_size), WORKS, R,
+	    "2000000", "largest packet taken from a client", .min = 20,
+	    .max = INT32_MAX),
+	OPT(GLOBAL, "message_size_limit", SIZE, G(message_size_limit), WORKS,
+	    R | CONF_OLD, "0", "largest payload; 0: as max_packet_size gives",
+	    .min = 0, .max = 268435455),
+	OPT(GLOBAL, "max_keepalive", U32, G(max_keepalive), WORKS, R, "0",
+	    "longest keep alive a client may ask for, in seconds; 0: any",
+	    .min = 0, .max = 65535),
+	OPT(GLOBAL, "queue_qos0_messages", BOOL, G(queue_qos0_messages),
+	    WORKS, R, "false",
+	    "keep QoS 0 messages too for clients that are away"),
+	OPT(GLOBAL, "upgrade_outgoing_qos", BOOL, G(upgrade_outgoing_qos),
+	    WORKS, R, "false",
+	    "deliver with the subscription's QoS, not the message's"),
+	OPT(GLOBAL, "max_subscriptions_per_client", U32,
+	    G(max_subscriptions_per_client), WORKS, R | OURS, "10000",
+	    "subscriptions of a session; 0: no limit", .min = 0,
+	    .max = INT32_MAX),
+	OPT(GLOBAL, "max_output_bytes", SIZE, G(max_output_bytes), WORKS,
+	    R | OURS, "1M",
+	    "unsent bytes for one client; beyond, its QoS 0 is dropped",
+	    .min = 4096, .max = INT64_MAX),
+	OPT(GLOBAL, "slow_reader_timeout", U32, G(slow_reader_timeout), WORKS,
+	    R | OURS, "60",
+	    "seconds until a client that takes none of its output is "
+	    "disconnected",
+	    .min = 1, .max = 86400),
+
+	/* ---- limits of the broker ---- */
+	OPT(GLOBAL, "memory_limit", SIZE, G(memory_limit), WORKS, R, "0",
+	    "bytes of heap, beyond which work is refused; 0: no limit",
+	    .min = 0, .max = INT64_MAX),
+	OPT(GLOBAL, "global_max_clients", LIMIT, G(global_max_clients), WORKS,
+	    R, "1000000", "sessions, connected or not; -1: no limit"),
+	OPT(GLOBAL, "global_max_connections", LIMIT,
+	    G(global_max_connections), WORKS, R, "-1",
+	    "connections at once; -1: as many as there are descriptors"),
+	OPT(GLOBAL, "max_pending_connections", U32,
+	    G(max_pending_connections), WORKS, R | OURS, "10000",
+	    "connections that have not sent CONNECT yet", .min = 1,
+	    .max = INT32_MAX),
+	OPT(GLOBAL, "handshake_timeout", U32, G(handshake_timeout), WORKS,
+	    R | OURS, "10", "seconds a TLS handshake may take", .min = 1,
+	    .max = 3600),
+	OPT(GLOBAL, "connect_timeout", U32, G(connect_timeout), WORKS,
+	    R | OURS, "5", "seconds then until CONNECT is there", .min = 1,
+	    .max = 3600),
+	OPT(GLOBAL, "handshakes_per_turn", U32, G(handshakes_per_turn), WORKS,
+	    R | OURS, "8",
+	    "TLS handshakes a thread works on before it looks after the "
+	    "connected clients again",
+	    .min = 1, .max = 1000),
+	OPT(GLOBAL, "tls_tickets", U32, G(tls_tickets), WORKS, OURS, "1",
+	    "session tickets for each TLS handshake; 0: no resumption",
+	    .min = 0, .max = 2),
+	OPT(GLOBAL, "retain_available", BOOL, G(retain_available), WORKS, R,
+	    "true", "keep retained messages"),
+	OPT(GLOBAL, "max_retained_messages", U32, G(max_retained_messages),
+	    WORKS, R | OURS, "1000000",
+	    "retained messages kept; 0: no limit", .min = 0,
+	    .max = INT32_MAX),
+	OPT(GLOBAL, "max_retained_bytes", SIZE, G(max_retained_bytes), WORKS,
+	    R | OURS, "1G", "their bytes; 0: no limit", .min = 0,
+	    .max = INT64_MAX),
+	OPT(GLOBAL, "retain_expiry_interval", U32, G(retain_expiry_interval),
+	    WORKS, R, "0",
+	    "minutes between sweeps for expired retained messages",
+	    .min = 0, .max = 527040),
+	OPT(GLOBAL, "persistent_client_expiration", DURATION,
+	    G(persistent_client_expiration), WORKS, R, NULL,
+	    "forget sessions of clients that stay away for so long: a number "
+	    "and s, h, d, w, m (30 days) or y"),
+	OPT(GLOBAL, "set_tcp_nodelay", BOOL, G(set_tcp_nodelay), WORKS, R,
+	    "true",
+	    "send at once; on by default, since the output of a turn is "
+	    "gathered anyway"),
+	OPT(GLOBAL, "threads", U32, G(threads), WORKS, OURS, "0",
+	    "threads that serve clients; 0: one for each CPU that the "
+	    "process may use",
+	    .min = 0, .max = 256),
+	OPT(GLOBAL, "allow_duplicate_messages", BOOL, NO, IGNORED, CONF_OLD,
+	    "true",
+	    "overlapping subscriptions each get a copy",
+	    .note = "every matching subscription is served as MQTT says",
+	    .mend = "delete this line"),
+	OPT(GLOBAL, "retry_interval", U32, NO, IGNORED, CONF_OLD, NULL,
+	    "seconds until a message is sent again", .max = INT32_MAX,
+	    .note = "MQTT sends again when a client reconnects, and only "
+		    "then",
+	    .mend = "delete this line"),
+
+	/* ---- persistence ---- */
+	OPT(GLOBAL, "persistence", BOOL, G(persistence), LATER, 0, "false",
+	    "keep sessions, subscriptions and messages on disk",
+	    .note = "is not served yet: sessions, queued and retained "
+		    "messages are kept in memory and end with the process",
+	    .mend = "keep the line; it comes into force with a later "
+		    "version"),
+	SAME("retained_persistence", "persistence", CONF_OLD),
+	OPT(GLOBAL, "persistence_location", PATH, G(persistence_location),
+	    LATER, CONF_QUIET | CONF_ONCE, NULL,
+	    "folder for that; MOSQUITTO_PERSISTENCE_LOCATION in the "
+	    "environment wins"),
+	OPT(GLOBAL, "persistence_file", PATH, G(persistence_file), LATER,
+	    CONF_QUIET | CONF_ONCE, "mosquitto.db", "file for that"),
+	OPT(GLOBAL, "autosave_interval", U32, G(autosave_interval), LATER,
+	    CONF_QUIET, "1800",
+	    "seconds between saves; what is acknowledged is safe regardless",
+	    .min = INT32_MIN, .max = INT32_MAX),
+	OPT(GLOBAL, "autosave_on_changes", BOOL, G(autosave_on_changes),
+	    LATER, CONF_QUIET, "false",
+	    "count changes rather than seconds for autosave_interval"),
+
+	/* ---- process ---- */
+	OPT(GLOBAL, "user", STRING, G(user), WORKS, CONF_ONCE, NULL,
+	    "serve as this user when started as root; not given: nightjar, "
+	    "else mosquitto, else nobody"),
+	OPT(GLOBAL, "pid_file", PATH, G(pid_file), WORKS, CONF_ONCE, NULL,
+	    "write the process id here"),
+	OPT(GLOBAL, "include_dir", FORM, NO, WORKS, 0, NULL,
+	    "read every file of this folder that ends in .conf, in order of "
+	    "their names",
+	    .args = "FOLDER"),
+	OPT(GLOBAL, "sys_interval", U32, G(sys_interval), WORKS, R, "10",
+	    "seconds between updates of $SYS/broker/; 0: none", .min = 0,
+	    .max = 65535),
+	OPT(GLOBAL, "enable_control_api", BOOL, NO, LATER, 0, "false",
+	    "answer requests on $CONTROL/broker/v1",
+	    .note = "is not served yet: $CONTROL stays silent",
+	    .mend = "delete this line, or wait for it"),
+
+	/* ---- log ---- */
+	OPT(GLOBAL, "log_dest", FORM, G(log_dests), WORKS, R, "stderr",
+	    "where the log goes; may be repeated; syslog with -d when not "
+	    "given",
+	    .words = log_dests,
+	    .args = "stderr | stdout | syslog | topic | none | file PATH"),
+	OPT(GLOBAL, "log_type", SET, G(log_types), WORKS, R, NULL,
+	    "what is logged; may be repeated; error, warning, notice and "
+	    "information when not given",
+	    .words = log_types),
+	OPT(GLOBAL, "log_timestamp", BOOL, G(log_timestamp), WORKS, R, "true",
+	    "begin each line with the time"),
+	OPT(GLOBAL, "log_timestamp_format", STRING, G(log_timestamp_format),
+	    WORKS, R | CONF_ONCE, NULL,
+	    "its form, as strftime(3) has it; not given: seconds since 1970",
+	    .args = "FORMAT"),
+	OPT(GLOBAL, "log_facility", U32, G(log_facility), WORKS, R, NULL,
+	    "syslog's local0 to local7; not given: daemon", .min = 0,
+	    .max = 7),
+	OPT(GLOBAL, "connection_messages", BOOL, G(connection_messages),
+	    WORKS, R, "true", "log every connect and disconnect"),
+
+	/* ---- WebSockets and HTTP ---- */
+	OPT(LISTENER, "websockets_origin", STRING, NO, LATER_STOPS,
+	    CONF_RESTRICTS, NULL,
+	    "pages that may connect; may be repeated",
+	    .note = "keeps foreign web pages out, and WebSockets are not "
+		    "served yet",
+	    .mend = "delete this line together with its listener"),
+	OPT(LISTENER, "http_dir", PATH, NO, LATER_STOPS, 0, NULL,
+	    "folder of files to serve over HTTP",
+	    .note = "files are not served over HTTP yet",
+	    .mend = "delete this line, or serve them with a web server"),
+	OPT(GLOBAL, "websockets_log_level", U32, NO, IGNORED, 0, NULL,
+	    "log level of libwebsockets", .min = INT32_MIN, .max = INT32_MAX,
+	    .note = "libwebsockets is not used here",
+	    .mend = "delete this line; see log_type"),
+
+	/* ---- bridges ---- */
+	OPT(BRIDGE, "connection", FORM, NO, LATER_STOPS, 0, NULL,
+	    "begin a bridge to another broker; what follows is about it",
+	    .args = "NAME",
+	    .note = "bridges are not served yet, so its topics would silently "
+		    "not flow",
+	    .mend = "take the bridge out of this file, or run it from the "
+		    "other broker"),
+	BRIDGE("address", FORM, NULL, "broker to connect to",
+	    .args = "HOST[:PORT] [HOST[:PORT]...]"),
+	SAME("addresses", "address", 0),
+	BRIDGE("topic", FORM, NULL, "what flows, and which way",
+	    .args = "PATTERN [out | in | both [QOS [LOCAL [REMOTE]]]]"),
+	BRIDGE("remote_clientid", STRING, NULL, "client id there"),
+	SAME("clientid", "remote_clientid", CONF_OLD),
+	BRIDGE("remote_username", STRING, NULL, "user name there"),
+	SAME("username", "remote_username", CONF_OLD),
+	BRIDGE("remote_password", STRING, NULL, "password there"),
+	SAME("password", "remote_password", CONF_OLD),
+	BRIDGE("local_clientid", STRING, NULL, "client id here"),
+	BRIDGE("local_username", STRING, NULL, "user name here"),
+	BRIDGE("local_password", STRING, NULL, "password here"),
+	BRIDGE("cleansession", BOOL, "false", "begin without state there"),
+	BRIDGE("local_cleansession", BOOL, NULL, "begin without state here"),
+	BRIDGE("keepalive_interval", U32, "60", "seconds between pings",
+	    .min = 0, .max = 65535),
+	BRIDGE("start_type", ENUM, "automatic", "when to connect",
+	    .words = start_types),
+	BRIDGE("restart_timeout", FORM, NULL,
+	    "seconds to wait before connecting again",
+	    .args = "SECONDS | BASE CAP [STABLE]"),
+	BRIDGE("idle_timeout", U32, "60",
+	    "seconds until a lazy bridge disconnects", .max = INT32_MAX),
+	BRIDGE("threshold", U32, "10",
+	    "messages that make a lazy bridge connect", .max = INT32_MAX),
+	BRIDGE("round_robin", BOOL, "false", "use the addresses in turn"),
+	BRIDGE("try_private", BOOL, "true", "tell the peer it is a bridge"),
+	BRIDGE("notifications", BOOL, "true",
+	    "publish whether the bridge is up"),
+	BRIDGE("notifications_local_only", BOOL, "false", "only here"),
+	BRIDGE("notification_topic", STRING, NULL, "topic for that"),
+	BRIDGE("bridge_protocol_version", ENUM, "mqttv311", "MQTT version",
+	    .words = bridge_versions),
+	BRIDGE("bridge_cafile", PATH, NULL, "CAs of the peer, PEM"),
+	BRIDGE("bridge_capath", PATH, NULL, "folder of them"),
+	BRIDGE("bridge_certfile", PATH, NULL, "our certificate"),
+	BRIDGE("bridge_keyfile", PATH, NULL, "its key"),
+	BRIDGE("bridge_insecure", BOOL, "false",
+	    "do not check the peer's name"),
+	BRIDGE("bridge_tls_version", STRING, NULL, "TLS version"),
+	BRIDGE("bridge_alpn", STRING, NULL, "ALPN name to ask for"),
+	BRIDGE("bridge_identity", STRING, NULL, "PSK identity"),
+	BRIDGE("bridge_psk", STRING, NULL, "PSK, hexadecimal"),
+	BRIDGE("bridge_attempt_unsubscribe", BOOL, "true",
+	    "unsubscribe from topics that only flow out"),
+	BRIDGE("bridge_outgoing_retain", BOOL, "true", "keep the retain flag"),
+	BRIDGE("bridge_max_packet_size", U32, "0", "largest packet sent",
+	    .max = INT32_MAX),
+	BRIDGE("bridge_bind_address", STRING, NULL, "own address to use"),
+	BRIDGE("bridge_require_ocsp", BOOL, "false",
+	    "insist on a stapled OCSP answer"),
+	BRIDGE("bridge_tls_use_os_certs", BOOL, "false",
+	    "trust the CAs of the system"),
+	BRIDGE("bridge_ciphers", STRING, NULL, "cipher list of TLS 1.2"),
+	BRIDGE("bridge_ciphers_tls1.3", STRING, NULL, "suites of TLS 1.3"),
+	BRIDGE("bridge_receive_maximum", U32, NULL, "inflight window",
+	    .min = 1, .max = 65535),
+	BRIDGE("bridge_session_expiry_interval", U32, NULL, "seconds",
+	    .min = -1, .max = UINT32_MAX),
+	BRIDGE("bridge_max_topic_alias", U32, NULL, "topic aliases",
+	    .min = 0, .max = 65535),
+	BRIDGE("bridge_reload_type", ENUM, "lazy", "reload at once, or when "
+	    "the bridge next connects", .words = reload_types),
+	BRIDGE("bridge_tcp_keepalive", FORM, NULL, "TCP keep alive",
+	    .args = "IDLE INTERVAL COUNT"),
+	BRIDGE("bridge_tcp_user_timeout", U32, NULL, "milliseconds",
+	    .min = 0, .max = INT32_MAX),
+
+	/* ---- names from Mosquitto 1.x ---- */
+#define GONE(name_)                                                       \
+	OPT(GLOBAL, name_, STRING, NO, IGNORED, CONF_OLD, NULL,            \
+	    "of Mosquitto 1.x; nothing now",                              \
+	    .note = "has meant nothing since the early versions of "      \
+		    "Mosquitto",                                          \
+	    .mend = "delete this line")
+	GONE("store_clean_interval"), GONE("max_log_entries"),
+	GONE("trace_level"), GONE("trace_output"), GONE("ffdc_output"),
+};
+
+const size_t conf_table_n = sizeof conf_table / sizeof *conf_table;
+_Static_assert(sizeof conf_table / sizeof *conf_table <= CONF_OPTS_MAX,
+    "CONF_OPTS_MAX");
