@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * decide - the one choke point of authorization.
+ * decide - may this principal do this with this topic?  The one place that
+ *          is asked, for every publish, subscription, will and delivery.
  *
  * Threads: any; pure.
- * Spec:    DESIGN 6.  For now the built-in rules; ACL files, groups and roles
- *          are compiled into the same call.
  */
 #ifndef NJ_AUTH_DECIDE_H
 #define NJ_AUTH_DECIDE_H
@@ -13,15 +12,22 @@
 #include "auth/principal.h"
 #include "base/slice.h"
 
-enum action { ACTION_PUBLISH, ACTION_SUBSCRIBE, ACTION_RECEIVE };
+struct acl;	/* the operator's rules; none are served yet */
 
-struct decision {
-	const char *text;	/* the rule that decided; static */
+enum action {
+	ACT_PUBLISH,	/* wills too, when they are set and when they are sent */
+	ACT_SUBSCRIBE,	/* topic is the filter, of $share the inner one */
+	ACT_RECEIVE
 };
 
-/* topic: a name, for ACTION_SUBSCRIBE a filter (without $share/group/).
- * who may be NULL (the broker itself), which may do everything. */
-bool decide(const struct principal *who, enum action what,
-    struct slice topic, struct decision *why);
+struct verdict {
+	bool allow;
+	const char *rule;	/* which one decided, for the log */
+};
+
+/* acl is NULL when the operator has set no rules: then all is allowed that
+ * no built-in rule forbids. */
+struct verdict decide(const struct acl *acl, const struct principal *who,
+    enum action what, struct slice topic);
 
 #endif

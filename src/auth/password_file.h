@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * password_file - user names and their password hashes, from a file in the
+ *                 form of mosquitto_passwd.
+ *
+ * Owns:    names and hashes; wiped when the last reference goes.
+ * Threads: immutable once loaded; any number of threads check at once.  A
+ *          reload makes a new one.
+ * Bounds:  PASSWORD_FILE_MAX bytes, PASSWORD_USERS_MAX users.
+ */
+#ifndef NJ_AUTH_PASSWORD_FILE_H
+#define NJ_AUTH_PASSWORD_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "auth/result.h"
+#include "base/err.h"
+#include "base/slice.h"
+
+#define PASSWORD_FILE_MAX  ((size_t)64 << 20)
+#define PASSWORD_USERS_MAX 1000000u
+
+struct password_file;
+
+struct password_file_info {
+	size_t users;
+	size_t skipped;	/* lines without a colon that are no comments */
+	size_t weak;	/* users whose hash is $6$, or $7$ below 10,000 */
+	bool exposed;	/* others than owner and group may read it */
+};
+
+/*
+ * Lines are "user:hash"; those that begin with # and those without a colon
+ * are skipped.  A hash that is none, an empty one, a name that stands twice or
+ * cannot be a user name are refused, with file, line and column in *why.
+ */
+NJ_MUST enum nj_err password_file_load(const char *path,
+    struct password_file **out, struct nj_why *why);
+/* The same from memory; path is only for *why. */
+NJ_MUST enum nj_err password_file_parse(struct slice text, const char *path,
+    struct password_file **out, struct nj_why *why);
+struct password_file *password_file_ref(struct password_file *pf);
+void password_file_unref(struct password_file *pf);
+void password_file_info(const struct password_file *pf,
+    struct password_file_info *out);
+
+/*
+ * AUTH_ALLOW, AUTH_DENY (wrong or empty password, or it could not be
+ * checked), AUTH_NOT_MINE (no such user); *reason says which.  Slow.  An
+ * unknown user takes as long as one whose hash is of the file's most common
+ * kind.
+ */
+enum auth_result password_file_check(const struct password_file *pf,
+    struct slice user, struct slice password, enum auth_reason *reason);
+
+#endif

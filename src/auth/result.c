@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auth/result.h"
+
+struct reason_row {
+	const char *what, *mend;
+	enum mqtt_rc rc;
+	bool guess;
+};
+
+static const struct reason_row rows[AUTH_R_MAX] = {
+	[AUTH_R_NONE] = { "no reason", "", RC_NOT_AUTHORIZED, false },
+	[AUTH_R_NO_LOGIN] = { "no user name was given, and this listener "
+			      "does not serve anonymous clients",
+	    "give the client a user name and a password (nightjar passwd "
+	    "FILE USER), or set: allow_anonymous true",
+	    RC_NOT_AUTHORIZED, false },
+	[AUTH_R_NO_PASSWORD] = { "a user name was given without a password",
+	    "give the client its password (-P)", RC_BAD_USER_NAME_OR_PASSWORD,
+	    false },
+	[AUTH_R_EMPTY_PASSWORD] = { "the password is empty",
+	    "give the client its password (-P)", RC_BAD_USER_NAME_OR_PASSWORD,
+	    true },
+	[AUTH_R_UNKNOWN_USER] = { "there is no such user",
+	    "add it: nightjar passwd FILE USER, then reload",
+	    RC_BAD_USER_NAME_OR_PASSWORD, true },
+	[AUTH_R_WRONG_PASSWORD] = { "the password is wrong",
+	    "set a new one: nightjar passwd FILE USER, then reload",
+	    RC_BAD_USER_NAME_OR_PASSWORD, true },
+	[AUTH_R_NO_CERTIFICATE] = { "the client gave no certificate to take "
+				    "its name from",
+	    "give the client one: nightjar ca device NAME", RC_NOT_AUTHORIZED,
+	    false },
+	[AUTH_R_BAD_NAME] = { "the name in the client's certificate is empty "
+			      "or has a control character, + or #",
+	    "make another one: nightjar ca device NAME", RC_NOT_AUTHORIZED,
+	    false },
+	[AUTH_R_BUSY] = { "too many logins are being checked at once",
+	    "the client will get in when it tries again", RC_SERVER_BUSY,
+	    false },
+	[AUTH_R_FAILED] = { "the login could not be checked",
+	    "look for out of memory in the log of the machine",
+	    RC_SERVER_UNAVAILABLE, false },
+};
+
+static const struct reason_row *
+row_of(enum auth_reason r)
+{
+	return &rows[(unsigned)r < AUTH_R_MAX ? r : AUTH_R_NONE];
+}
+
+const char *
+auth_reason_what(enum auth_reason r)
+{
+	return row_of(r)->what;
+}
+
+const char *
+auth_reason_mend(enum auth_reason r)
+{
+	return row_of(r)->mend;
+}
+
+enum mqtt_rc
+auth_reason_rc(enum auth_reason r)
+{
+	return row_of(r)->rc;
+}
+
+bool
+auth_reason_is_guess(enum auth_reason r)
+{
+	return row_of(r)->guess;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * result - what a question of identity is answered with, and why.
+ */
+#ifndef NJ_AUTH_RESULT_H
+#define NJ_AUTH_RESULT_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "wire/mqtt.h"
+
+enum auth_result {
+	AUTH_ALLOW,
+	AUTH_DENY,
+	AUTH_NOT_MINE,	/* the next link is asked */
+	AUTH_LATER	/* the answer comes through a callback */
+};
+
+enum auth_reason {
+	AUTH_R_NONE,
+	AUTH_R_NO_LOGIN,	/* no user name, and anonymous is off */
+	AUTH_R_NO_PASSWORD,
+	AUTH_R_EMPTY_PASSWORD,
+	AUTH_R_UNKNOWN_USER,
+	AUTH_R_WRONG_PASSWORD,
+	AUTH_R_NO_CERTIFICATE,
+	AUTH_R_BAD_NAME,	/* in the certificate */
+	AUTH_R_BUSY,	/* too many logins are being checked */
+	AUTH_R_FAILED,	/* out of memory, or the library failed */
+	AUTH_R_MAX
+};
+
+/* For the log: what was wrong and what mends it. */
+const char *auth_reason_what(enum auth_reason r);
+const char *auth_reason_mend(enum auth_reason r);
+/* For the peer; the same for an unknown user and a wrong password. */
+enum mqtt_rc auth_reason_rc(enum auth_reason r);
+/* Whether it looks like guessing and counts against the address. */
+bool auth_reason_is_guess(enum auth_reason r);
+
+#endif
