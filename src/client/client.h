@@ -3,8 +3,8 @@
  *          of `up`, a bridge.
  *
  * Owns:    the connection, what is unsent, and every QoS 1 and 2 message until
- *          the broker has answered for it.  The strings of struct client_opts
- *          are copied; its secrets are borrowed until client_free.
+ *          the broker has answered for it.  struct client_opts is copied, but for
+ *          its events.
  * Threads: one owner.  Nothing runs between calls: keep alive and answers
  *          happen inside client_step and client_connect.
  * Bounds:  CLIENT_UNSENT_MAX bytes unsent, CLIENT_REQUESTS_MAX subscribe and
@@ -66,7 +66,6 @@ struct client_opts {
 	/* Instead of host and port. */
 	const char *unix_path;
 	const char *bind_address;
-	bool nodelay;
 	/* NULL: plain. */
 	const struct tls_client_opts *tls;
 	/* 0: MQTT311. */
@@ -101,12 +100,14 @@ void client_free(struct client *c);
 /*
  * Connects, handshakes, sends CONNECT and waits for the answer; timeout_ms is
  * for all of it.  NJ_DENIED: the broker said no, client_code has its code.
- * May be called again after the connection was lost: what is in flight is then
- * sent again when the broker kept the session, and forgotten when it did not
- * (client_unanswered tells how much).
+ * May be called again after the connection was lost: publishes in flight are
+ * then sent again; unanswered requests are forgotten.
  */
 NJ_MUST enum nj_err
 client_connect(struct client *c, int timeout_ms, struct nj_why *why);
+/* The same over a connected socket, which is taken over whatever happens. */
+NJ_MUST enum nj_err
+client_connect_fd(struct client *c, int fd, int timeout_ms, struct nj_why *why);
 /*
  * Sends what waits to be sent, waits up to timeout_ms (-1: for ever) for
  * something to arrive, and handles what is there.  NJ_OK also when nothing

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * impl - what the files of the client share among themselves.
+ *
+ * Owns:    see struct client.
+ * Threads: the client's one owner.
+ */
+#ifndef NJ_CLIENT_IMPL_H
+#define NJ_CLIENT_IMPL_H
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "client/client.h"
+#include "wire/frame.h"
+
+#define CLIENT_IDS	  65536u
+#define CLIENT_READ_CHUNK (64u * 1024u)
+/* Reads of one step, so that a broker that never pauses cannot hold it. */
+#define CLIENT_READS_STEP 16
+
+/* What a QoS 1 or 2 publish waits for. */
+enum flight_state { AWAIT_PUBACK, AWAIT_PUBREC, AWAIT_PUBCOMP };
+
+struct flight {
+	struct list node;
+	enum flight_state state;
+	uint16_t id;
+	bool sent; /* on this connection */
+	uint32_t len;
+	uint8_t packet[]; /* the PUBLISH, to be sent again */
+};
+
+struct request {
+	enum mqtt_type type; /* of the request */
+	uint16_t id;
+	size_t n; /* filters asked for */
+};
+
+enum link_state {
+	LINK_DOWN,
+	LINK_OPENING, /* CONNECT sent */
+	LINK_UP,
+	LINK_CLOSING /* sends what is unsent, then bye */
+};
+
+struct client {
+	/* what was asked for */
+	char *host, *unix_path, *bind_address;
+	char where[288]; /* for messages: "host:port" */
+	char *id;
+	uint16_t port, keep_alive;
+	bool persistent;
+	enum mqtt_ver ver;
+	struct buf connect; /* the packet; holds the password */
+	struct tls_client *tls;
+	uint32_t max_packet;
+	uint16_t max_inflight, receive_max, alias_max;
+	const struct client_events *on;
+	void *arg;
+
+	/* the connection */
+	enum link_state state;
+	struct stream *stream;
+	struct stream_scratch *scratch;
+	struct buf in, out;
+	struct buf bye; /* DISCONNECT, until it goes behind the rest */
+	bool spoken;	/* the broker has sent something */
+	bool hold;
+	uint64_t last_sent, ping_sent; /* ms; ping_sent 0: none */
+	uint16_t ping_after;	       /* seconds; 0: never */
+	char **aliases; /* alias_max of them, made at the first */
+	struct request requests[CLIENT_REQUESTS_MAX];
+	size_t n_requests;
+
+	/* what the broker said in CONNACK */
+	uint8_t code, server_max_qos;
+	bool session_present, server_retain;
+	uint16_t server_receive_max;
+	uint32_t server_max_packet;
+
+	/* the session */
+	struct list flights; /* oldest first */
+	size_t n_flights, n_sent;
+	uint16_t next_id;
+	uint64_t *received; /* ids of QoS 2 deliveries without PUBREL;
+			     * made at the first */
+	size_t n_received;
+
+	struct nj_why why;
+};
+
+/* client.c */
+void client_trace(struct client *c, const char *fmt, ...) NJ_PRINTF(2, 3);
+
+/* flight.c */
+NJ_MUST enum nj_err client_take_id(struct client *c, uint16_t *id);
+struct flight *client_flight(struct client *c, uint16_t id);
+void
+client_flight_end(struct client *c, struct flight *f, const struct ack *ack);
+/* After CONNACK: sends what is in flight again. */
+NJ_MUST enum nj_err client_resume(struct client *c);
+/* Appends one of the four to the unsent bytes. */
+NJ_MUST enum nj_err client_put_ack(
+    struct client *c, enum mqtt_type type, uint16_t id, uint8_t code);
+
+/* receive.c: one packet of the broker's. */
+NJ_MUST enum nj_err client_receive(struct client *c, const struct frame *f);
+void client_aliases_free(struct client *c);
+/* A malformed or forbidden packet, in c->why; returns e. */
+enum nj_err client_blame(struct client *c, enum nj_err e, const char *fmt, ...)
+    NJ_PRINTF(3, 4);
+
+/* link.c */
+/* fd -1: dial. */
+NJ_MUST enum nj_err client_open(struct client *c, int fd, uint64_t deadline);
+/* Drops the connection, but not the session. */
+void client_close(struct client *c);
+/* One turn of client_step_beside; other_fd -1: none. */
+NJ_MUST enum nj_err
+client_turn(struct client *c, int timeout_ms, int other_fd, bool *readable);
+uint64_t client_now(void);
+
+/* reason.c: what to do about it; "" when there is no advice. */
+const char *client_reason_mend(enum mqtt_ver v, uint8_t code);
+
+#endif
