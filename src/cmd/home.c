@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/home.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/text.h"
+
+#define PASSPHRASE_CHARS 32 /* of 62: 190 bits */
+#define PASSPHRASE_LEAST 8
+
+static const char *
+home_of_user(void)
+{
+	const char *home = getenv("HOME");
+	const struct passwd *pw;
+
+	if (home && home[0] == '/')
+		return home;
+	pw = getpwuid(geteuid());
+	return pw ? pw->pw_dir : NULL;
+}
+
+static char *
+usual_dir(void)
+{
+	const char *xdg = getenv("XDG_DATA_HOME");
+	const char *home;
+
+	if (geteuid() == 0)
+		return strdup(HOME_ROOT);
+	if (xdg && xdg[0] == '/') /* the specification: others are ignored */
+		return pki_path(xdg, "nightjar");
+	home = home_of_user();
+	return home ? pki_path(home, ".local/share/nightjar") : NULL;
+}
+
+/* Paths go into configuration lines, where a line end would end them. */
+static enum nj_err
+check_path(const char *dir, struct nj_why *why)
+{
+	char safe[TEXT_ESC];
+
+	if (dir[0] && !dir[strcspn(dir, "\r\n")])
+		return NJ_OK;
+	text_esc(safe, sizeof(safe), slice_str(dir));
+	why_set(why, "'%s' cannot be the folder", safe);
+	why_mend(why, "give a path without line ends: --dir DIR");
+	return NJ_INVALID;
+}
+
+enum nj_err
+home_find(const char *given, bool make, char **out, struct nj_why *why)
+{
+	char *dir = given ? strdup(given) : usual_dir();
+	enum nj_err e = NJ_OK;
+	char *real;
+
+	if (!dir) {
+		why_set(why, "this user has no home folder");
+		why_mend(why, "give a folder with --dir DIR");
+		return NJ_NOTFOUND;
+	}
+	e = check_path(dir, why);
+	/* Others pass through root's to what is given to them; keys have
+	 * closed folders of their own. */
+	if (!e && make)
+		e = file_mkdir(dir, geteuid() == 0 ? 0755 : 0700, why);
+	if (!e && !(real = realpath(dir, NULL))) {
+		e = errno == ENOENT ? NJ_NOTFOUND : NJ_IO;
+		why_set(why, "cannot use the folder '%s': %s", dir,
+		    strerror(errno));
+		if (e == NJ_NOTFOUND)
+			why_mend(why,
+			    "make the CA first, with: nightjar up, "
+			    "or: nightjar ca init");
+	} else if (!e) {
+		*out = real;
+	}
+	free(dir);
+	return e;
+}
+
+static enum nj_err
+ask_twice(struct secret **out, struct nj_why *why)
+{
+	struct secret *a = NULL, *b = NULL;
+	enum nj_err e;
+
+	e = secret_from_tty("Passphrase for the new CA: ", &a);
+	if (e) {
+		why_set(why, "there is no terminal to ask for a passphrase");
+		why_mend(why, "give it with --passphrase-file FILE");
+		return e;
+	}
+	if (secret_bytes(a).n < PASSPHRASE_LEAST) {
+		why_set(why, "a passphrase needs at least %d characters",
+		    PASSPHRASE_LEAST);
+		e = NJ_INVALID;
+		goto out;
+	}
+	if ((e = secret_from_tty("The same once more: ", &b)))
+		goto out;
+	if (!secret_eq(secret_bytes(a), secret_bytes(b))) {
+		why_set(why, "the two passphrases differ");
+		e = NJ_INVALID;
+		goto out;
+	}
+	*out = a;
+	a = NULL;
+out:
+	secret_free(b);
+	secret_free(a);
+	return e;
+}
+
+/* One that is there already was left by an interrupted start, and is used. */
+static enum nj_err
+random_kept(const char *path, struct secret **out, struct nj_why *why)
+{
+	struct secret *s = NULL;
+	struct buf line = { 0 };
+	enum nj_err e;
+
+	if (access(path, F_OK) == 0)
+		return secret_from_file(path, out, why);
+	if ((e = secret_random(PASSPHRASE_CHARS, &s)))
+		return e;
+	if ((e = buf_put_slice(&line, secret_bytes(s))) ||
+	    (e = buf_put_u8(&line, '\n')) ||
+	    (e = file_create(path, buf_slice(&line), 0600, why)))
+		goto out;
+	*out = s;
+	s = NULL;
+out:
+	buf_wipe(&line);
+	secret_free(s);
+	return e;
+}
+
+enum nj_err
+home_new_passphrase(const char *dir, const char *file, bool ask,
+    struct secret **out, char **kept, struct nj_why *why)
+{
+	char *path;
+	enum nj_err e;
+
+	*kept = NULL;
+	if (ask)
+		return ask_twice(out, why);
+	path = file ? strdup(file) : pki_path(dir, "ca.passphrase");
+	if (!path)
+		return NJ_NOMEM;
+	e = file ? secret_from_file(path, out, why)
+		 : random_kept(path, out, why);
+	if (e)
+		free(path);
+	else
+		*kept = path;
+	return e;
+}
+
+static enum nj_err
+unlock_with(struct pki_ca *ca, const char *path, struct nj_why *why)
+{
+	struct secret *pass = NULL;
+	enum nj_err e;
+
+	if ((e = secret_from_file(path, &pass, why)))
+		return e;
+	if ((e = pki_ca_unlock(ca, pass, why)))
+		why_prefix(why, "with the passphrase in '%s'", path);
+	secret_free(pass);
+	return e;
+}
+
+static enum nj_err
+unlock_by_asking(struct pki_ca *ca, struct nj_why *why)
+{
+	struct secret *pass = NULL;
+	enum nj_err e;
+
+	e = secret_from_tty("Passphrase of the CA: ", &pass);
+	if (e == NJ_UNSUPPORTED) {
+		why_set(why,
+		    "the key of the CA is locked, and there is no "
+		    "terminal to ask for its passphrase");
+		why_mend(why,
+		    "give it with --passphrase-file FILE, or keep it "
+		    "as %s/ca.passphrase",
+		    pki_ca_dir(ca));
+	}
+	if (!e)
+		e = pki_ca_unlock(ca, pass, why);
+	secret_free(pass);
+	return e;
+}
+
+enum nj_err
+home_unlock(struct pki_ca *ca, const char *file, struct nj_why *why)
+{
+	const char *creds = getenv("CREDENTIALS_DIRECTORY");
+	char *path = NULL;
+	enum nj_err e;
+
+	if (file)
+		return unlock_with(ca, file, why);
+	if (creds && (path = pki_path(creds, HOME_CREDENTIAL)) &&
+	    access(path, F_OK) == 0) {
+		e = unlock_with(ca, path, why);
+		free(path);
+		return e;
+	}
+	free(path);
+	if (!(path = pki_path(pki_ca_dir(ca), "ca.passphrase")))
+		return NJ_NOMEM;
+	e = access(path, F_OK) == 0 ? unlock_with(ca, path, why)
+				    : unlock_by_asking(ca, why);
+	free(path);
+	return e;
+}

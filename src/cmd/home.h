@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * home - the folder in which Nightjar keeps what it makes, and the passphrase
+ *        of the CA in it.
+ *
+ * Owns:    nothing.
+ * Threads: the main thread.
+ */
+#ifndef NJ_CMD_HOME_H
+#define NJ_CMD_HOME_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/secret.h"
+#include "pki/ca.h"
+
+#define HOME_ROOT	"/var/lib/nightjar"
+#define HOME_CREDENTIAL "nightjar-ca-passphrase" /* systemd LoadCredential= */
+
+/*
+ * given, or where this user's files belong: /var/lib/nightjar for root,
+ * $XDG_DATA_HOME/nightjar or ~/.local/share/nightjar for others.  As an
+ * absolute path; the caller frees it.  make: creates it.
+ */
+NJ_MUST enum nj_err
+home_find(const char *given, bool make, char **out, struct nj_why *why);
+
+/*
+ * A passphrase for a new CA: the first line of file; or asked for twice at
+ * the terminal; or a random one, kept as DIR/ca.passphrase.  *kept tells
+ * where it is kept (the caller frees it), NULL when nowhere.
+ */
+NJ_MUST enum nj_err home_new_passphrase(const char *dir, const char *file,
+    bool ask, struct secret **out, char **kept, struct nj_why *why);
+/* Unlocks with the first of: file; the systemd credential; DIR/ca.passphrase;
+ * the terminal. */
+NJ_MUST enum nj_err
+home_unlock(struct pki_ca *ca, const char *file, struct nj_why *why);
+
+#endif
