@@ -10,28 +10,32 @@
 #define NJ_NET_LISTENER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 
 struct listener_opts {
-	const char *address;	/* name or address; NULL: all; for port 0 the
+	const char *address; /* name or address; NULL: all; for port 0 the
 				 * path of a Unix socket */
-	uint16_t port;		/* 0: Unix socket */
-	bool any_port;		/* port 0 means: let the kernel choose (tests) */
-	const char *device;	/* SO_BINDTODEVICE */
-	int family;		/* AF_UNSPEC, AF_INET, AF_INET6 */
+	uint16_t port;	     /* 0: Unix socket */
+	bool any_port;	     /* port 0 means: let the kernel choose (tests) */
+	const char *device;  /* SO_BINDTODEVICE */
+	int family;	     /* AF_UNSPEC, AF_INET, AF_INET6 */
 	int backlog;
-	bool v6only;
+	bool v6only;   /* address "::" takes no IPv4 (without an address
+			 * there is a socket of each kind anyway) */
+	unsigned mode; /* of a Unix socket's path; 0: as umask says */
 };
 
 /* A name may give several sockets (127.0.0.1 and ::1): n * shards of them. */
 struct listener {
-	int *fds;	/* [i * shards + shard] */
+	int *fds; /* [i * shards + shard] */
 	unsigned n, shards;
-	uint16_t port;	/* as bound */
-	char where[128];	/* for the log: "0.0.0.0:8883", "unix /run/x" */
+	uint16_t port;	 /* as bound */
+	char where[128]; /* for the log: "0.0.0.0:8883", "unix /run/x" */
 	char *path;
+	uint64_t path_dev, path_ino; /* whether the path is still ours */
 };
 
 /* *why says who holds the port where that can be found, and what to do. */
@@ -41,10 +45,11 @@ void listener_close(struct listener *l);
 /*
  * One connection, non-blocking and close-on-exec; NJ_AGAIN when none waits;
  * NJ_FULL when the process or machine is out of descriptors.  peer is the
- * printed address, port included ("[::1]:4711", "unix").
+ * printed address, port included ("[::1]:4711", "unix").  Sockets come with
+ * TCP_NODELAY from their listener, so that nodelay costs no system call.
  */
-NJ_MUST enum nj_err listener_accept(int fd, bool nodelay, int *out,
-    char *peer, size_t peer_size);
+NJ_MUST enum nj_err
+listener_accept(int fd, bool nodelay, int *out, char *peer, size_t peer_size);
 /* For clients: connects with a deadline; resolves names (blocking). */
 NJ_MUST enum nj_err dial_tcp(const char *host, uint16_t port,
     const char *bind_address, int timeout_ms, int *out, struct nj_why *why);

@@ -15,16 +15,16 @@
 #include "base/err.h"
 
 #define LOOP_EVENTS 512
-#define LOOP_IN     1u
+#define LOOP_IN	    1u
 #define LOOP_OUT    2u
-#define LOOP_HUP    4u	/* error or hang-up; always reported */
+#define LOOP_HUP    4u /* error or hang-up; always reported */
 
 struct watch;
 typedef void watch_fn(struct watch *w, unsigned ready);
 
 struct watch {
-	int fd;		/* -1: not in a loop */
-	unsigned want;	/* LOOP_IN | LOOP_OUT */
+	int fd;	       /* -1: not in a loop */
+	unsigned want; /* LOOP_IN | LOOP_OUT */
 	watch_fn *fn;
 };
 

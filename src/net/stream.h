@@ -44,15 +44,20 @@ void stream_move(struct stream *s, struct stream_scratch *scratch);
 NJ_MUST enum nj_err stream_handshake(struct stream *s);
 /* *n > 0 on NJ_OK.  May return less than there is: read again until NJ_AGAIN
  * or until *n < cap and !stream_pending. */
-NJ_MUST enum nj_err stream_read(struct stream *s, uint8_t *dst, size_t cap,
-    size_t *n);
+NJ_MUST enum nj_err
+stream_read(struct stream *s, uint8_t *dst, size_t cap, size_t *n);
 /* Takes as much as it can; *n accepted bytes (the transport sends them or
  * keeps them).  NJ_AGAIN when nothing was accepted. */
-NJ_MUST enum nj_err stream_write(struct stream *s, const uint8_t *src,
-    size_t len, size_t *n);
+NJ_MUST enum nj_err
+stream_write(struct stream *s, const uint8_t *src, size_t len, size_t *n);
+/* The same for pieces; TLS makes few records of many pieces.  cnt <= 1024. */
+NJ_MUST enum nj_err
+stream_writev(struct stream *s, const struct iovec *iov, int cnt, size_t *n);
 /* Sends what the transport kept; NJ_OK when nothing is left. */
 NJ_MUST enum nj_err stream_flush(struct stream *s);
-/* Received bytes wait inside the transport: read without waiting. */
+/* Received bytes wait inside the transport: read without waiting.  To be
+ * asked after stream_handshake too: the peer's first bytes may have come
+ * together with the end of its handshake. */
 bool stream_pending(const struct stream *s);
 /* LOOP_IN | LOOP_OUT the transport itself needs now (a handshake that must
  * write, kept bytes). */
@@ -62,7 +67,9 @@ void stream_shutdown(struct stream *s);
 
 /* Why the last call failed; never NULL. */
 const struct nj_why *stream_why(const struct stream *s);
-/* NULL on a plain stream. */
+/* NULL on a plain stream, and before the handshake has ended. */
 const struct tls_peer *stream_tls(const struct stream *s);
+/* For the plain side: these first bytes are a TLS client's hello. */
+bool stream_looks_like_tls(struct slice first_bytes);
 
 #endif

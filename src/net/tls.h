@@ -22,18 +22,22 @@
 enum tls_min { TLS_MIN_12 = 12, TLS_MIN_13 = 13 };
 
 struct tls_server_opts {
-	const char *certfile, *keyfile;	/* required; PEM, chain in certfile */
-	const struct secret *passphrase;	/* of keyfile; NULL: none */
-	const char *cafile, *capath;	/* client CAs */
+	const char *certfile, *keyfile;	 /* required; PEM, chain in certfile */
+	const struct secret *passphrase; /* of keyfile; NULL: none */
+	const char *cafile, *capath;	 /* client CAs */
 	const char *crlfile;
-	bool require_certificate;	/* else asked for only if there are CAs
+	bool require_certificate; /* else asked for only if there are CAs
 					 * and want_certificate */
 	bool want_certificate;
 	enum tls_min min;
-	const char *ciphers;	/* TLS 1.2; NULL: ours */
-	const char *ciphersuites;	/* TLS 1.3; NULL: ours */
-	unsigned tickets;	/* 1; 0: no resumption */
-	uint32_t ticket_rotate_s;	/* 12 h; three generations are kept */
+	const char *ciphers;	  /* TLS 1.2; NULL: ours */
+	const char *ciphersuites; /* TLS 1.3; NULL: ours */
+	unsigned tickets;	  /* 1; 0: no resumption */
+	uint32_t ticket_rotate_s; /* 12 h; three generations are kept */
+	/* On a reload of the same listener: its ticket keys are taken over.
+	 * Tickets are used only as long as the CAs and what is required are
+	 * the same, and the certificate is not revoked. */
+	const struct tls_server *previous;
 };
 
 struct tls_server;
@@ -51,6 +55,9 @@ void tls_server_check(const struct tls_server_opts *o,
 void tls_server_warnings(struct tls_server *t,
     void (*fn)(void *arg, const struct nj_why *why), void *arg);
 
+/* A new ticket key now; the third oldest is forgotten. */
+void tls_server_rotate(struct tls_server *t);
+
 /* A server stream on fd (taken over on success). */
 NJ_MUST enum nj_err tls_accept(struct tls_server *t, unsigned shard, int fd,
     struct stream_scratch *scratch, struct stream **out);
@@ -60,12 +67,12 @@ struct tls_client_opts {
 	bool os_certs;
 	const char *certfile, *keyfile;
 	const struct secret *passphrase;
-	bool insecure;		/* do not check the name */
+	bool insecure; /* do not check the name */
 	const char *ciphers, *ciphersuites, *alpn;
-	enum tls_min min, max;	/* 0: no bound of our own */
+	enum tls_min min, max; /* 0: no bound of our own */
 	const char *psk_identity, *psk_hex;
 	const char *keylog;
-	const char *session;	/* reserved */
+	const char *session; /* reserved */
 };
 
 struct tls_client;
@@ -77,24 +84,21 @@ void tls_client_free(struct tls_client *t);
 NJ_MUST enum nj_err tls_connect(struct tls_client *t, int fd, const char *host,
     bool resume, struct stream_scratch *scratch, struct stream **out);
 
-/* What a handshake established.  Strings are escaped for logs, except cn and
- * subject, which are exact (and refused at the handshake when they hold NUL
- * or control bytes).  Empty when there was no certificate. */
+/* What a handshake established; one allocation, never NULL strings, "" where
+ * there is nothing.  Strings are escaped for logs, except those of the
+ * certificate, which are exact: a certificate whose names hold control bytes
+ * or are only a wildcard is refused at the handshake. */
 struct tls_peer {
+	const char *version; /* "TLSv1.3" */
+	const char *cipher;
+	const char *alpn, *sni;
+	const char *cn;
+	const char *subject; /* RFC 2253, as Mosquitto prints it */
+	const char *san_uri, *san_dns, *san_email; /* the first of each */
+	const char *serial;			   /* hexadecimal */
+	int64_t not_after;			   /* Unix seconds */
 	bool has_cert, resumed;
-	char version[12];	/* "TLSv1.3" */
-	char cipher[48];
-	char alpn[16];
-	char sni[256];
-	char cn[256];
-	char subject[1024];	/* RFC 2253, as Mosquitto prints it */
-	char san_uri[256];	/* the first of each kind */
-	char san_dns[256];
-	char san_email[256];
-	char serial[48];	/* hexadecimal */
-	uint8_t spki_sha256[32];
-	uint8_t cert_sha256[32];
-	int64_t not_after;	/* Unix seconds */
+	uint8_t spki_sha256[32], cert_sha256[32];
 };
 
 #endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tls_impl - what the files of the TLS layer share among themselves.
+ *
+ * Owns:    see each struct.
+ * Threads: struct tls_server is read-only once made, but for its count and its
+ *          tickets (their own lock); the rest belongs to the stream's owner.
+ */
+#ifndef NJ_NET_TLS_IMPL_H
+#define NJ_NET_TLS_IMPL_H
+
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <stdatomic.h>
+
+#include "net/stream_impl.h"
+#include "net/tls.h"
+
+#define TLS_PLAIN_MAX	  16384 /* RFC 8446 5.1 */
+#define TLS_RECORD_MAX	  (TLS_PLAIN_MAX + 2048 + 5)
+#define TLS_RECORD_OUT	  (TLS_PLAIN_MAX + 256) /* what ours can take */
+#define TLS_CHAIN_MAX	  (32 * 1024) /* certificates either side sends */
+#define TLS_DEPTH_MAX	  6
+#define TLS_TICKET_LIFE_S (24 * 3600)
+/* KeyUpdates a peer may be ahead of the reads that brought data. */
+#define TLS_KEY_UPDATES_MAX 32
+
+struct tls_tickets;
+
+struct tls_shard {
+	OSSL_LIB_CTX *lib; /* NULL: the process's own */
+	SSL_CTX *ctx;
+	EVP_MD *sha256;
+	EVP_CIPHER *aes256; /* of tickets */
+};
+
+/* How our own certificate is called when a client refuses it. */
+struct tls_face {
+	char subject[160], issuer[160], names[256], until[32];
+};
+
+struct tls_note {
+	struct tls_note *next;
+	struct nj_why why;
+};
+
+struct tls_server {
+	atomic_uint refs;
+	unsigned n;
+	bool require, want;
+	struct tls_tickets *tickets; /* NULL: no resumption */
+	STACK_OF(X509_CRL) * crls;   /* NULL: none */
+	/* Digest of everything that decides whether a client's certificate is
+	 * believed; a ticket made under another one is not used. */
+	uint8_t trust[32];
+	struct tls_face face;
+	struct tls_note *notes;
+	struct tls_shard shard[];
+};
+
+struct tls_client {
+	SSL_CTX *ctx;
+	EVP_MD *sha256;
+	SSL_SESSION *session; /* the newest */
+	char *session_host;
+	char *cafile; /* for explanations; NULL: the system's */
+	bool insecure;
+	char *psk_identity;
+	struct secret *psk;
+	int keylog_fd; /* -1: none */
+};
+
+enum tls_phase { TLS_HELLO, TLS_HANDSHAKE, TLS_OPEN, TLS_FAILED };
+
+struct tls_stream {
+	struct stream base;
+	struct stream_scratch *scratch;
+	struct tls_server *server; /* own reference, or NULL */
+	struct tls_client *client; /* borrowed, or NULL */
+	SSL *ssl;
+	struct tls_peer *peer;
+	char *name;	       /* server: SNI the client sent; client: host */
+	uint8_t *kept;	       /* received, not yet taken by OpenSSL */
+	uint8_t *unsent;       /* records the socket did not take */
+	int64_t trusted_until; /* first end in the client's chain; 0: none */
+	uint32_t kept_len, unsent_at, unsent_len;
+	uint16_t shard, hello_version;
+	uint8_t phase; /* enum tls_phase */
+	uint8_t key_updates;
+	bool kept_whole : 1; /* kept holds a whole record */
+	bool lazy : 1;	     /* unsent may wait for the next write */
+	bool ended : 1;	     /* the peer sent its end */
+	bool explained : 1;  /* base.why says why the handshake fails */
+	bool flooded : 1;    /* TLS_KEY_UPDATES_MAX was passed */
+	bool eof : 1;
+};
+
+/* Valid inside OpenSSL's callbacks: the stream whose call is on. */
+struct tls_stream *tls_stream_of(const SSL *ssl);
+
+/* tls_stream.c */
+NJ_MUST enum nj_err
+tls_stream_new(int fd, struct stream_scratch *scratch, struct tls_stream **out);
+/* Gives the stream an SSL of this context. */
+NJ_MUST enum nj_err tls_stream_start(struct tls_stream *s, SSL_CTX *ctx);
+/* Counts KeyUpdates; set on every context. */
+void tls_on_message(int write_p, int version, int type, const void *buf,
+    size_t len, SSL *ssl, void *arg);
+
+/* tls_server.c: again after every handshake, resumed ones too. */
+NJ_MUST enum nj_err tls_server_recheck(struct tls_stream *s, X509 *leaf);
+/* The same for a ticket's certificate, without words. */
+bool tls_server_recheck_quiet(const struct tls_server *t, X509 *leaf);
+
+/* tls_peer.c */
+NJ_MUST enum nj_err tls_peer_new(const SSL *ssl, X509 *leaf,
+    const EVP_MD *sha256, struct slice sni, struct tls_peer **out);
+/* NJ_DENIED when a name in it could be taken for something else. */
+NJ_MUST enum nj_err tls_peer_names_ok(X509 *leaf, struct nj_why *why);
+int64_t tls_time(const ASN1_TIME *t);
+void tls_face_of(X509 *x, struct tls_face *out);
+
+/* tls_ticket.c */
+NJ_MUST enum nj_err
+tls_tickets_new(uint32_t rotate_s, struct tls_tickets **out);
+struct tls_tickets *tls_tickets_ref(struct tls_tickets *t);
+void tls_tickets_unref(struct tls_tickets *t);
+void tls_tickets_rotate(struct tls_tickets *t);
+NJ_MUST enum nj_err tls_tickets_use(struct tls_tickets *t, SSL_CTX *ctx);
+
+/* tls_explain.c: the error queue and the stream's state in words. */
+void tls_explain(struct tls_stream *s);
+void tls_explain_eof(struct tls_stream *s);
+/* Client side: the failed check of the broker's certificate. */
+void tls_explain_broker_cert(struct tls_stream *s, X509_STORE_CTX *ctx);
+/* The library's own words for the oldest error; clears the queue. */
+void tls_library_why(struct nj_why *why, const char *doing);
+
+/* tls_load.c */
+typedef void tls_fault_fn(void *arg, bool fatal, const struct nj_why *why);
+struct tls_material {
+	STACK_OF(X509) * chain; /* own certificate first */
+	EVP_PKEY *key;
+	STACK_OF(X509) * cas;
+	STACK_OF(X509_CRL) * crls;
+};
+/* Loads all, telling every fault; NJ_INVALID when one was fatal. */
+NJ_MUST enum nj_err tls_material_load(const struct tls_server_opts *o,
+    tls_fault_fn *fn, void *arg, struct tls_material *out);
+void tls_material_fini(struct tls_material *m);
+NJ_MUST enum nj_err
+tls_load_certs(const char *path, STACK_OF(X509) * into, struct nj_why *why);
+NJ_MUST enum nj_err tls_load_capath(const char *path, STACK_OF(X509) * into,
+    STACK_OF(X509_CRL) * crls, struct nj_why *why);
+
+/* tls_context.c: versions, ciphers, groups; the same for both sides. */
+NJ_MUST enum nj_err
+tls_context_set(SSL_CTX *ctx, int min, int max, const char *ciphers,
+    const char *ciphersuites, struct nj_why *why, struct nj_why *doubt);
+
+#endif

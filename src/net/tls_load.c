@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tls_load - certificates, keys and revocation lists of a listener, read and
+ *            judged; every fault is told, not only the first.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "net/tls_impl.h"
+#include "pki/explain.h"
+#include "pki/key.h"
+
+#define PEM_MAX	   (4 * 1024 * 1024) /* of one file; /etc/ssl is 220 KiB */
+#define CAPATH_MAX 4096		     /* files of one folder */
+
+struct loader {
+	const struct tls_server_opts *o;
+	tls_fault_fn *fn;
+	void *arg;
+	struct tls_material *m;
+	bool fatal;
+};
+
+static void
+fault(struct loader *l, bool fatal, const struct nj_why *why)
+{
+	l->fatal |= fatal;
+	if (l->fn)
+		l->fn(l->arg, fatal, why);
+}
+
+static void
+doubt(void *arg, const struct nj_why *why)
+{
+	fault(arg, false, why);
+}
+
+static enum nj_err
+open_pem(const char *path, struct buf *text, BIO **out, struct nj_why *why)
+{
+	enum nj_err e = file_read(path, PEM_MAX, text, why);
+
+	if (e)
+		return e;
+	if (!(*out = BIO_new_mem_buf(buf_slice(text).p, (int)buf_len(text))))
+		return NJ_NOMEM;
+	return NJ_OK;
+}
+
+/* The reading loops end with "no start line"; anything else is a fault. */
+static bool
+ended_well(void)
+{
+	unsigned long err = ERR_peek_last_error();
+	bool ok = err == 0 ||
+	    (ERR_GET_LIB(err) == ERR_LIB_PEM &&
+		ERR_GET_REASON(err) == PEM_R_NO_START_LINE);
+
+	ERR_clear_error();
+	return ok;
+}
+
+static enum nj_err
+damaged(const char *path, int n, const char *what, struct nj_why *why)
+{
+	char esc[TEXT_ESC];
+
+	why_set(why, "%s: %s number %d in it is damaged",
+	    text_esc(esc, sizeof esc, slice_str(path)), what, n + 1);
+	why_mend(why, "Copy the file again from where it came.");
+	return NJ_INVALID;
+}
+
+static enum nj_err
+no_cert(const char *path, struct buf *text, struct nj_why *why)
+{
+	struct slice s = buf_slice(text);
+	char esc[TEXT_ESC];
+
+	(void)text_esc(esc, sizeof esc, slice_str(path));
+	if (s.n == 0)
+		why_set(why, "%s is empty", esc);
+	else if (memmem(s.p, s.n, "PRIVATE KEY", 11))
+		why_set(why, "%s holds a private key, not a certificate", esc);
+	else if (memmem(s.p, s.n, "CERTIFICATE REQUEST", 19))
+		why_set(why,
+		    "%s holds a certificate request that no CA has "
+		    "signed yet",
+		    esc);
+	else if (s.n > 2 && s.p[0] == 0x30 && (s.p[1] & 0x80))
+		why_set(why, "%s is in DER form; PEM is expected", esc);
+	else
+		why_set(why, "%s holds no certificate", esc);
+	why_mend(why,
+	    "Run \"nightjar ca init\" for a CA and \"nightjar ca "
+	    "server\" for this server's certificate.");
+	return NJ_INVALID;
+}
+
+enum nj_err
+tls_load_certs(const char *path, STACK_OF(X509) * into, struct nj_why *why)
+{
+	struct buf text = { 0 };
+	BIO *b = NULL;
+	X509 *x;
+	int n = 0;
+	enum nj_err e = open_pem(path, &text, &b, why);
+
+	if (e)
+		goto out;
+	while ((x = PEM_read_bio_X509_AUX(b, NULL, NULL, NULL))) {
+		if (!sk_X509_push(into, x)) {
+			X509_free(x);
+			e = NJ_NOMEM;
+			goto out;
+		}
+		n++;
+	}
+	if (!ended_well())
+		e = damaged(path, n, "the certificate", why);
+	else if (n == 0)
+		e = no_cert(path, &text, why);
+out:
+	BIO_free(b);
+	buf_fini(&text);
+	return e;
+}
+
+static enum nj_err
+load_crls(const char *path, STACK_OF(X509_CRL) * into, bool required,
+    struct nj_why *why)
+{
+	struct buf text = { 0 };
+	char esc[TEXT_ESC];
+	BIO *b = NULL;
+	X509_CRL *c;
+	int n = 0;
+	enum nj_err e = open_pem(path, &text, &b, why);
+
+	if (e)
+		goto out;
+	while ((c = PEM_read_bio_X509_CRL(b, NULL, NULL, NULL))) {
+		if (!sk_X509_CRL_push(into, c)) {
+			X509_CRL_free(c);
+			e = NJ_NOMEM;
+			goto out;
+		}
+		n++;
+	}
+	if (!ended_well())
+		e = damaged(path, n, "the revocation list", why);
+	else if (n == 0 && required) {
+		why_set(why, "%s holds no certificate revocation list",
+		    text_esc(esc, sizeof esc, slice_str(path)));
+		why_mend(why,
+		    "Make one in PEM form with the CA, or delete the "
+		    "crlfile line.");
+		e = NJ_INVALID;
+	}
+out:
+	BIO_free(b);
+	buf_fini(&text);
+	return e;
+}
+
+/* Every readable PEM file of the folder, hashed names or not: nobody has to
+ * run c_rehash. */
+enum nj_err
+tls_load_capath(const char *path, STACK_OF(X509) * into,
+    STACK_OF(X509_CRL) * crls, struct nj_why *why)
+{
+	char name[4096], esc[TEXT_ESC];
+	DIR *d = opendir(path);
+	struct dirent *en;
+	struct stat st;
+	int files = 0;
+
+	(void)text_esc(esc, sizeof esc, slice_str(path));
+	if (!d) {
+		why_set(why, "capath %s: %s", esc, strerror(errno));
+		why_mend(why,
+		    "Name a folder of CA certificates that this user "
+		    "may read.");
+		return NJ_INVALID;
+	}
+	while ((en = readdir(d)) && files < CAPATH_MAX) {
+		if (en->d_name[0] == '.' ||
+		    (size_t)snprintf(name, sizeof name, "%s/%s", path,
+			en->d_name) >= sizeof name ||
+		    stat(name, &st) != 0 || !S_ISREG(st.st_mode))
+			continue;
+		files++;
+		/* Other things may lie there too. */
+		(void)!tls_load_certs(name, into, NULL);
+		if (crls)
+			(void)!load_crls(name, crls, false, NULL);
+	}
+	(void)closedir(d);
+	if (sk_X509_num(into) == 0) {
+		why_set(why, "capath %s holds no CA certificate", esc);
+		why_mend(why, "Copy the CA's certificate (PEM) into it.");
+		return NJ_INVALID;
+	}
+	return NJ_OK;
+}
+
+static void
+judge_chain(struct loader *l)
+{
+	struct nj_why why = { 0 };
+	const char *path = l->o->certfile;
+	char esc[TEXT_ESC];
+	size_t size = 0;
+
+	for (int i = 0; i < sk_X509_num(l->m->chain); i++) {
+		X509 *x = sk_X509_value(l->m->chain, i);
+		enum pki_use use = i == 0 ? PKI_USE_SERVER : PKI_USE_CA;
+		int der = i2d_X509(x, NULL);
+
+		size += der > 0 ? (size_t)der : 0;
+		if (pki_judge(x, use, path, &why))
+			fault(l, true, &why);
+		else
+			pki_doubts(x, use, path, doubt, l);
+	}
+	if (size <= TLS_CHAIN_MAX)
+		return;
+	why_set(&why, "%s: a chain of %zu bytes is too long to send",
+	    text_esc(esc, sizeof esc, slice_str(path)), size);
+	why_mend(&why,
+	    "Keep the server's certificate and its intermediate CAs "
+	    "in certfile, and nothing else.");
+	fault(l, true, &why);
+}
+
+static void
+load_key(struct loader *l)
+{
+	struct nj_why why = { 0 };
+	char cert[TEXT_ESC], key[TEXT_ESC];
+	X509 *leaf = sk_X509_value(l->m->chain, 0);
+
+	if (!l->o->keyfile) {
+		why_set(&why, "certfile is set, but keyfile is not");
+		why_mend(&why,
+		    "Add \"keyfile PATH\" with the private key of "
+		    "the certificate.");
+		fault(l, true, &why);
+		return;
+	}
+	if (pki_key_load(
+		l->o->keyfile, l->o->passphrase, false, &l->m->key, &why)) {
+		fault(l, true, &why);
+		return;
+	}
+	if (file_check_private(l->o->keyfile, &why))
+		fault(l, false, &why);
+	ERR_clear_error();
+	if (leaf && X509_check_private_key(leaf, l->m->key) != 1) {
+		ERR_clear_error();
+		(void)text_esc(cert, sizeof cert, slice_str(l->o->certfile));
+		(void)text_esc(key, sizeof key, slice_str(l->o->keyfile));
+		why_set(&why, "%s is not the key of the certificate in %s", key,
+		    cert);
+		why_mend(&why,
+		    "Use the key that the certificate was made "
+		    "with; \"nightjar ca server\" makes a new pair.");
+		fault(l, true, &why);
+	}
+}
+
+static void
+judge_cas(struct loader *l, int from, const char *path, bool fatal)
+{
+	struct nj_why why = { 0 };
+	time_t now = time(NULL);
+	int good = 0, n = sk_X509_num(l->m->cas);
+
+	for (int i = from; i < n; i++) {
+		X509 *x = sk_X509_value(l->m->cas, i);
+		/* A CA that has ended does no harm beside its successor. */
+		bool over = X509_cmp_time(X509_get0_notAfter(x), &now) < 0;
+
+		if (!pki_judge(x, PKI_USE_CA, path, &why)) {
+			good++;
+			pki_doubts(x, PKI_USE_CA, path, doubt, l);
+		} else if (fatal && (!over || n - from == 1))
+			fault(l, true, &why);
+		else if (fatal)
+			fault(l, false, &why);
+	}
+	if (good > 0 || l->fatal)
+		return;
+	why_set(&why, "%s: none of the %d CA certificates can be used", path,
+	    n - from);
+	why_mend(&why, "Run \"nightjar ca init\" for a new CA.");
+	fault(l, true, &why);
+}
+
+static void
+load_cas(struct loader *l)
+{
+	struct nj_why why = { 0 };
+	const struct tls_server_opts *o = l->o;
+	int n;
+
+	if (o->cafile) {
+		if (tls_load_certs(o->cafile, l->m->cas, &why))
+			fault(l, true, &why);
+		else
+			judge_cas(l, 0, o->cafile, true);
+	}
+	n = sk_X509_num(l->m->cas);
+	if (o->capath) {
+		if (tls_load_capath(o->capath, l->m->cas,
+			o->crlfile ? l->m->crls : NULL, &why))
+			fault(l, true, &why);
+		else
+			judge_cas(l, n, o->capath, false);
+	}
+	if (o->require_certificate && !o->cafile && !o->capath) {
+		why_set(&why,
+		    "require_certificate true, but no cafile or "
+		    "capath says whose certificates are good");
+		why_mend(&why,
+		    "Add \"cafile PATH\" with the CA of your "
+		    "clients.");
+		fault(l, true, &why);
+	}
+}
+
+static void
+judge_crl(struct loader *l, X509_CRL *c, const char *path)
+{
+	struct nj_why why = { 0 };
+	char esc[TEXT_ESC];
+	const ASN1_TIME *next = X509_CRL_get0_nextUpdate(c);
+	int64_t end = tls_time(next), now = (int64_t)time(NULL);
+	struct tm tm = { 0 };
+	char day[32] = "";
+
+	(void)text_esc(esc, sizeof esc, slice_str(path));
+	if (tls_time(X509_CRL_get0_lastUpdate(c)) > now) {
+		why_set(&why,
+		    "%s: the revocation list is from the future; "
+		    "this machine's clock may be slow",
+		    esc);
+		why_mend(&why, "Set the clock (timedatectl).");
+		fault(l, true, &why);
+	}
+	if (!next || end > now)
+		return;
+	(void)ASN1_TIME_to_tm(next, &tm);
+	(void)strftime(day, sizeof day, "%Y-%m-%d", &tm);
+	why_set(&why,
+	    "%s: the revocation list ended on %s; with it every client would "
+	    "be refused",
+	    esc, day);
+	why_mend(&why, "Have the CA write a new one, then reload.");
+	fault(l, true, &why);
+}
+
+static void
+load_revoked(struct loader *l)
+{
+	struct nj_why why = { 0 };
+
+	if (!l->o->crlfile)
+		return;
+	if (load_crls(l->o->crlfile, l->m->crls, true, &why)) {
+		fault(l, true, &why);
+		return;
+	}
+	for (int i = 0; i < sk_X509_CRL_num(l->m->crls); i++)
+		judge_crl(l, sk_X509_CRL_value(l->m->crls, i), l->o->crlfile);
+	if (!l->o->cafile && !l->o->capath) {
+		why_set(&why,
+		    "crlfile is set, but no cafile or capath: there "
+		    "are no client certificates to look up");
+		why_mend(&why,
+		    "Add \"cafile PATH\", or delete the crlfile "
+		    "line.");
+		fault(l, true, &why);
+	}
+}
+
+enum nj_err
+tls_material_load(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
+    struct tls_material *out)
+{
+	struct tls_material m = { .chain = sk_X509_new_null(),
+		.cas = sk_X509_new_null(),
+		.crls = sk_X509_CRL_new_null() };
+	struct loader l = { .o = o, .fn = fn, .arg = arg, .m = &m };
+	struct nj_why why = { 0 };
+
+	if (!m.chain || !m.cas || !m.crls) {
+		tls_material_fini(&m);
+		return NJ_NOMEM;
+	}
+	ERR_clear_error();
+	if (!o->certfile) {
+		why_set(&why, "keyfile is set, but certfile is not");
+		why_mend(&why,
+		    "Add \"certfile PATH\"; \"nightjar ca server\" "
+		    "makes one.");
+		fault(&l, true, &why);
+	} else if (tls_load_certs(o->certfile, m.chain, &why))
+		fault(&l, true, &why);
+	else
+		judge_chain(&l);
+	load_key(&l);
+	load_cas(&l);
+	load_revoked(&l);
+	if (l.fatal) {
+		tls_material_fini(&m);
+		return NJ_INVALID;
+	}
+	*out = m;
+	return NJ_OK;
+}
+
+void
+tls_material_fini(struct tls_material *m)
+{
+	sk_X509_pop_free(m->chain, X509_free);
+	sk_X509_pop_free(m->cas, X509_free);
+	sk_X509_CRL_pop_free(m->crls, X509_CRL_free);
+	EVP_PKEY_free(m->key);
+	memset(m, 0, sizeof *m);
+}

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tls_server - the listener's side of TLS: contexts, what is asked of
+ *              clients, and the second look at who they are.
+ */
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "net/tls_impl.h"
+#include "pki/explain.h"
+
+/* -- callbacks ----------------------------------------------------------- */
+
+/* The protocols of RFC 7301 we serve, best first. */
+static const uint8_t alpn_ours[] = "\4mqtt\10http/1.1";
+
+static int
+on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+    const unsigned char *in, unsigned in_len, void *arg)
+{
+	unsigned char *chosen = NULL;
+
+	if (SSL_select_next_proto(&chosen, out_len, alpn_ours,
+		sizeof alpn_ours - 1, in, in_len) != OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	*out = chosen;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+/* How long the whole chain is good. */
+static int64_t
+chain_end(STACK_OF(X509) * chain)
+{
+	int64_t end = 0;
+
+	for (int i = 0; i < sk_X509_num(chain); i++) {
+		int64_t t =
+		    tls_time(X509_get0_notAfter(sk_X509_value(chain, i)));
+
+		if (end == 0 || t < end)
+			end = t;
+	}
+	return end;
+}
+
+static int
+on_verify(X509_STORE_CTX *ctx, void *arg)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(
+	    ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct tls_stream *s = tls_stream_of(ssl);
+	int ok = X509_verify_cert(ctx);
+
+	if (ok <= 0) {
+		pki_explain_verify(X509_STORE_CTX_get_error(ctx),
+		    X509_STORE_CTX_get_current_cert(ctx),
+		    X509_STORE_CTX_get_error_depth(ctx),
+		    stream_why_new(&s->base));
+		s->explained = true;
+		return ok;
+	}
+	if (tls_peer_names_ok(
+		X509_STORE_CTX_get0_cert(ctx), stream_why_new(&s->base))) {
+		X509_STORE_CTX_set_error(
+		    ctx, X509_V_ERR_APPLICATION_VERIFICATION);
+		s->explained = true;
+		return 0;
+	}
+	s->trusted_until = chain_end(X509_STORE_CTX_get0_chain(ctx));
+	return 1;
+}
+
+/* -- the second look ----------------------------------------------------- */
+
+/* X509_V_OK, or what is wrong with a certificate that was good before. */
+static int
+still_good(const struct tls_server *t, X509 *leaf)
+{
+	time_t now = time(NULL);
+
+	if (X509_cmp_time(X509_get0_notAfter(leaf), &now) < 0)
+		return X509_V_ERR_CERT_HAS_EXPIRED;
+	if (X509_cmp_time(X509_get0_notBefore(leaf), &now) > 0)
+		return X509_V_ERR_CERT_NOT_YET_VALID;
+	for (int i = 0; i < sk_X509_CRL_num(t->crls); i++) {
+		X509_CRL *crl = sk_X509_CRL_value(t->crls, i);
+		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+		X509_REVOKED *r = NULL;
+
+		if (X509_NAME_cmp(X509_CRL_get_issuer(crl),
+			X509_get_issuer_name(leaf)) != 0)
+			continue;
+		if (X509_CRL_get0_by_cert(crl, &r, leaf) == 1)
+			return X509_V_ERR_CERT_REVOKED;
+		if (next && X509_cmp_time(next, &now) < 0)
+			return X509_V_ERR_CRL_HAS_EXPIRED;
+	}
+	return X509_V_OK;
+}
+
+bool
+tls_server_recheck_quiet(const struct tls_server *t, X509 *leaf)
+{
+	return leaf ? still_good(t, leaf) == X509_V_OK : !t->require;
+}
+
+enum nj_err
+tls_server_recheck(struct tls_stream *s, X509 *leaf)
+{
+	const struct tls_server *t = s->server;
+	int err;
+
+	/* A full handshake was checked by on_verify a moment ago. */
+	if (!SSL_session_reused(s->ssl) && (leaf || !t->require))
+		return NJ_OK;
+	if (!leaf) {
+		if (!t->require)
+			return NJ_OK;
+		why_set(stream_why_new(&s->base),
+		    "the session to resume has no client certificate, and "
+		    "this listener requires one");
+		return NJ_TLS;
+	}
+	if ((err = still_good(t, leaf)) == X509_V_OK)
+		return NJ_OK;
+	pki_explain_verify(err, leaf, 0, stream_why_new(&s->base));
+	return NJ_TLS;
+}
+
+/* -- contexts ------------------------------------------------------------ */
+
+static enum nj_err
+add_trust(
+    SSL_CTX *ctx, const struct tls_server_opts *o, const struct tls_material *m)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+
+	for (int i = 0; i < sk_X509_num(m->cas); i++)
+		if (!X509_STORE_add_cert(store, sk_X509_value(m->cas, i)))
+			return NJ_CRYPTO;
+	for (int i = 0; i < sk_X509_CRL_num(m->crls); i++)
+		if (!X509_STORE_add_crl(store, sk_X509_CRL_value(m->crls, i)))
+			return NJ_CRYPTO;
+	/* The leaf only, as Mosquitto: a CA that publishes no list of its
+	 * intermediates would lock everybody out. */
+	if (o->crlfile && !X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK))
+		return NJ_CRYPTO;
+	if (o->require_certificate ||
+	    (o->want_certificate && sk_X509_num(m->cas) > 0)) {
+		SSL_CTX_set_verify(ctx,
+		    SSL_VERIFY_PEER |
+			(o->require_certificate
+				? SSL_VERIFY_FAIL_IF_NO_PEER_CERT
+				: 0),
+		    NULL);
+		SSL_CTX_set_cert_verify_callback(ctx, on_verify, NULL);
+	}
+	return NJ_OK;
+}
+
+static enum nj_err
+add_own(SSL_CTX *ctx, const struct tls_material *m)
+{
+	if (SSL_CTX_use_certificate(ctx, sk_X509_value(m->chain, 0)) != 1 ||
+	    SSL_CTX_use_PrivateKey(ctx, m->key) != 1)
+		return NJ_CRYPTO;
+	for (int i = 1; i < sk_X509_num(m->chain); i++)
+		if (SSL_CTX_add1_chain_cert(ctx, sk_X509_value(m->chain, i)) !=
+		    1)
+			return NJ_CRYPTO;
+	/* Sent as the file has it; nothing is looked up at each handshake. */
+	(void)SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN);
+	return NJ_OK;
+}
+
+static enum nj_err
+set_tickets(struct tls_server *t, SSL_CTX *ctx, unsigned tickets)
+{
+	(void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	(void)SSL_CTX_set_num_tickets(ctx, tickets);
+	if (t->tickets)
+		return tls_tickets_use(t->tickets, ctx);
+	(void)SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+	return NJ_OK;
+}
+
+static enum nj_err
+shard_init(struct tls_server *t, unsigned i, const struct tls_server_opts *o,
+    const struct tls_material *m, struct nj_why *why, struct nj_why *doubt)
+{
+	struct tls_shard *sh = &t->shard[i];
+	enum nj_err e;
+
+	sh->sha256 = EVP_MD_fetch(sh->lib, "SHA256", NULL);
+	sh->aes256 = EVP_CIPHER_fetch(sh->lib, "AES-256-CBC", NULL);
+	sh->ctx = SSL_CTX_new_ex(sh->lib, NULL, TLS_server_method());
+	if (!sh->sha256 || !sh->aes256 || !sh->ctx) {
+		tls_library_why(why, "making a TLS context");
+		return NJ_NOMEM;
+	}
+	if ((e = tls_context_set(
+		 sh->ctx, o->min, 0, o->ciphers, o->ciphersuites, why, doubt)))
+		return e;
+	SSL_CTX_set_alpn_select_cb(sh->ctx, on_alpn, NULL);
+	if ((e = add_own(sh->ctx, m)) || (e = add_trust(sh->ctx, o, m)) ||
+	    (e = set_tickets(t, sh->ctx, o->tickets)))
+		tls_library_why(why, "setting up a TLS context");
+	return e;
+}
+
+/* See struct tls_server.trust. */
+static enum nj_err
+digest_trust(
+    const struct tls_server *t, const struct tls_material *m, uint8_t out[32])
+{
+	const EVP_MD *md = t->shard[0].sha256;
+	EVP_MD_CTX *c = EVP_MD_CTX_new();
+	uint8_t flags[2] = { t->require, t->want }, one[EVP_MAX_MD_SIZE];
+	bool ok = c && EVP_DigestInit_ex(c, md, NULL) &&
+	    EVP_DigestUpdate(c, flags, sizeof flags);
+
+	for (int i = 0; i < sk_X509_num(m->cas) && ok; i++)
+		ok = X509_digest(sk_X509_value(m->cas, i), md, one, NULL) &&
+		    EVP_DigestUpdate(c, one, 32);
+	ok = ok && EVP_DigestFinal_ex(c, out, NULL);
+	EVP_MD_CTX_free(c);
+	return ok ? NJ_OK : NJ_CRYPTO;
+}
+
+/* -- loading ------------------------------------------------------------- */
+
+struct report {
+	struct tls_note **tail;
+	struct nj_why *why; /* the first fatal one */
+	bool failed;
+};
+
+static void
+note(struct report *r, const struct nj_why *why)
+{
+	struct tls_note *n = calloc(1, sizeof *n);
+
+	if (!n)
+		return; /* a warning less */
+	n->why = *why;
+	*r->tail = n;
+	r->tail = &n->next;
+}
+
+static void
+on_fault(void *arg, bool fatal, const struct nj_why *why)
+{
+	struct report *r = arg;
+
+	if (!fatal)
+		note(r, why);
+	else if (!r->failed) {
+		r->failed = true;
+		if (r->why)
+			*r->why = *why;
+	}
+}
+
+static enum nj_err
+server_fill(struct tls_server *t, const struct tls_server_opts *o,
+    struct tls_material *m, struct report *r)
+{
+	enum nj_err e = NJ_OK;
+
+	t->require = o->require_certificate;
+	t->want = o->want_certificate;
+	if (o->tickets && o->previous && o->previous->tickets)
+		t->tickets = tls_tickets_ref(o->previous->tickets);
+	else if (o->tickets)
+		e = tls_tickets_new(o->ticket_rotate_s, &t->tickets);
+	for (unsigned i = 0; i < t->n && !e; i++) {
+		struct nj_why doubt = { 0 };
+
+		e = shard_init(t, i, o, m, r->why, &doubt);
+		if (i == 0 && doubt.what[0])
+			note(r, &doubt);
+	}
+	if (!e)
+		e = digest_trust(t, m, t->trust);
+	if (e)
+		return e;
+	tls_face_of(sk_X509_value(m->chain, 0), &t->face);
+	if (o->crlfile) {
+		t->crls = m->crls;
+		m->crls = NULL; /* moved */
+	}
+	return NJ_OK;
+}
+
+enum nj_err
+tls_server_new(const struct tls_server_opts *o, unsigned shards,
+    struct tls_server **out, struct nj_why *why)
+{
+	struct tls_server *t =
+	    calloc(1, sizeof *t + shards * sizeof t->shard[0]);
+	struct tls_material m = { 0 };
+	struct report r = { .why = why };
+	enum nj_err e;
+
+	if (!t)
+		return NJ_NOMEM;
+	atomic_init(&t->refs, 1);
+	t->n = shards;
+	r.tail = &t->notes;
+	if ((e = tls_material_load(o, on_fault, &r, &m)) ||
+	    (e = server_fill(t, o, &m, &r)))
+		goto out;
+	*out = t;
+	t = NULL; /* moved */
+out:
+	tls_material_fini(&m);
+	tls_server_unref(t);
+	ERR_clear_error();
+	return e;
+}
+
+struct tls_server *
+tls_server_ref(struct tls_server *t)
+{
+	if (t)
+		atomic_fetch_add(&t->refs, 1);
+	return t;
+}
+
+void
+tls_server_unref(struct tls_server *t)
+{
+	struct tls_note *n;
+
+	if (!t || atomic_fetch_sub(&t->refs, 1) > 1)
+		return;
+	for (unsigned i = 0; i < t->n; i++) {
+		SSL_CTX_free(t->shard[i].ctx);
+		EVP_MD_free(t->shard[i].sha256);
+		EVP_CIPHER_free(t->shard[i].aes256);
+		OSSL_LIB_CTX_free(t->shard[i].lib);
+	}
+	while ((n = t->notes)) {
+		t->notes = n->next;
+		free(n);
+	}
+	sk_X509_CRL_pop_free(t->crls, X509_CRL_free);
+	tls_tickets_unref(t->tickets);
+	free(t);
+}
+
+struct check {
+	void (*fn)(void *arg, bool fatal, const struct nj_why *why);
+	void *arg;
+	bool fatal;
+};
+
+static void
+on_check(void *arg, bool fatal, const struct nj_why *why)
+{
+	struct check *c = arg;
+
+	c->fatal |= fatal;
+	c->fn(c->arg, fatal, why);
+}
+
+void
+tls_server_check(const struct tls_server_opts *o,
+    void (*fn)(void *arg, bool fatal, const struct nj_why *why), void *arg)
+{
+	struct check c = { .fn = fn, .arg = arg };
+	struct tls_material m = { 0 };
+	struct nj_why why = { 0 }, doubt = { 0 };
+	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+
+	if (!tls_material_load(o, on_check, &c, &m))
+		tls_material_fini(&m);
+	/* Ciphers are a fault of their own, beside the files'. */
+	if (ctx &&
+	    tls_context_set(
+		ctx, o->min, 0, o->ciphers, o->ciphersuites, &why, &doubt))
+		fn(arg, true, &why);
+	if (doubt.what[0])
+		fn(arg, false, &doubt);
+	SSL_CTX_free(ctx);
+	ERR_clear_error();
+}
+
+void
+tls_server_warnings(struct tls_server *t,
+    void (*fn)(void *arg, const struct nj_why *why), void *arg)
+{
+	for (const struct tls_note *n = t->notes; n; n = n->next)
+		fn(arg, &n->why);
+}
+
+void
+tls_server_rotate(struct tls_server *t)
+{
+	if (t->tickets)
+		tls_tickets_rotate(t->tickets);
+}
+
+enum nj_err
+tls_accept(struct tls_server *t, unsigned shard, int fd,
+    struct stream_scratch *scratch, struct stream **out)
+{
+	struct tls_stream *s = NULL;
+	enum nj_err e = tls_stream_new(fd, scratch, &s);
+
+	if (e)
+		return e;
+	s->server = tls_server_ref(t);
+	s->shard = (uint16_t)(shard % t->n);
+	s->phase = TLS_HELLO;
+	*out = &s->base;
+	return NJ_OK;
+}

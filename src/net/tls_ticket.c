@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tls_ticket - keys of session tickets, and what a ticket must say to be used.
+ *
+ * The library does not look at a certificate again when a session resumes.
+ * So a ticket carries what its certificate was believed on, and until when;
+ * one that is not good enough any more is ignored, and the client goes
+ * through a full handshake, where everything is checked and explained.
+ */
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/rand.h"
+#include "net/tls_impl.h"
+
+#define GENERATIONS 3
+
+struct ticket_key {
+	uint8_t name[16];
+	uint8_t aes[32];
+	uint8_t mac[32];
+};
+
+struct tls_tickets {
+	atomic_uint refs;
+	uint8_t context[32]; /* session id context: never another listener's */
+	uint64_t rotate_ms;
+	pthread_mutex_t lock; /* of what follows */
+	uint64_t made_ms;
+	struct secret *keys[GENERATIONS]; /* newest first */
+};
+
+/* What our tickets carry besides the session. */
+struct ticket_note {
+	uint8_t trust[32];
+	int64_t until; /* first end in the client's chain; 0: no client
+			 * certificate */
+};
+
+static enum nj_err
+key_make(struct secret **out)
+{
+	struct ticket_key k;
+	enum nj_err e;
+
+	rand_bytes(&k, sizeof k);
+	e = secret_new(slice_of(&k, sizeof k), out);
+	secret_wipe(&k, sizeof k);
+	return e;
+}
+
+enum nj_err
+tls_tickets_new(uint32_t rotate_s, struct tls_tickets **out)
+{
+	struct tls_tickets *t = calloc(1, sizeof *t);
+	enum nj_err e = NJ_OK;
+
+	if (!t)
+		return NJ_NOMEM;
+	atomic_init(&t->refs, 1);
+	(void)pthread_mutex_init(&t->lock, NULL);
+	t->rotate_ms = (uint64_t)rotate_s * 1000;
+	t->made_ms = clock_mono(&clock_system);
+	rand_bytes(t->context, sizeof t->context);
+	for (int i = 0; i < GENERATIONS && !e; i++)
+		e = key_make(&t->keys[i]);
+	if (e) {
+		tls_tickets_unref(t);
+		return e;
+	}
+	*out = t;
+	return NJ_OK;
+}
+
+struct tls_tickets *
+tls_tickets_ref(struct tls_tickets *t)
+{
+	if (t)
+		atomic_fetch_add(&t->refs, 1);
+	return t;
+}
+
+void
+tls_tickets_unref(struct tls_tickets *t)
+{
+	if (!t || atomic_fetch_sub(&t->refs, 1) > 1)
+		return;
+	for (int i = 0; i < GENERATIONS; i++)
+		secret_free(t->keys[i]);
+	(void)pthread_mutex_destroy(&t->lock);
+	free(t);
+}
+
+static void
+rotate_locked(struct tls_tickets *t)
+{
+	struct secret *k = NULL;
+
+	if (key_make(&k))
+		return; /* the old key serves on; tried again */
+	secret_free(t->keys[GENERATIONS - 1]);
+	for (int i = GENERATIONS - 1; i > 0; i--)
+		t->keys[i] = t->keys[i - 1];
+	t->keys[0] = k;
+}
+
+void
+tls_tickets_rotate(struct tls_tickets *t)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	rotate_locked(t);
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+/* A copy of the newest key, or of the one with this name; which one. */
+static int
+key_get(struct tls_tickets *t, const uint8_t *name, struct ticket_key *out)
+{
+	uint64_t now = clock_mono(&clock_system);
+	int found = -1;
+
+	(void)pthread_mutex_lock(&t->lock);
+	/* A listener that nobody used for a day forgets all three. */
+	for (int i = 0; i < GENERATIONS && t->rotate_ms > 0 &&
+	     now - t->made_ms >= t->rotate_ms;
+	     i++) {
+		rotate_locked(t);
+		t->made_ms += t->rotate_ms;
+	}
+	if (t->rotate_ms > 0 && now - t->made_ms >= t->rotate_ms)
+		t->made_ms = now;
+	for (int i = 0; i < GENERATIONS && found < 0; i++) {
+		const struct ticket_key *k =
+		    (const void *)secret_bytes(t->keys[i]).p;
+
+		if (!name || memcmp(name, k->name, sizeof k->name) == 0) {
+			*out = *k;
+			found = i;
+		}
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	return found;
+}
+
+static int
+ticket_crypt(SSL *ssl, uint8_t *name, uint8_t *iv, EVP_CIPHER_CTX *cipher,
+    EVP_MAC_CTX *mac, int enc)
+{
+	struct tls_stream *s = tls_stream_of(ssl);
+	const struct tls_shard *sh = &s->server->shard[s->shard];
+	char sha256[] = "SHA256";
+	struct ticket_key k;
+	OSSL_PARAM params[2];
+	int at, ok;
+
+	if ((at = key_get(s->server->tickets, enc ? NULL : name, &k)) < 0)
+		return 0; /* not ours, or too old: full handshake */
+	if (enc) {
+		memcpy(name, k.name, sizeof k.name);
+		rand_bytes(iv, EVP_MAX_IV_LENGTH);
+	}
+	params[0] =
+	    OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, sha256, 0);
+	params[1] = OSSL_PARAM_construct_end();
+	ok = EVP_CipherInit_ex2(cipher, sh->aes256, k.aes, iv, enc, NULL) &&
+	    EVP_MAC_init(mac, k.mac, sizeof k.mac, params);
+	secret_wipe(&k, sizeof k);
+	if (!ok)
+		return -1;
+	return enc || at == 0 ? 1 : 2; /* 2: give a new one */
+}
+
+/* Called when a ticket is about to be written. */
+static int
+ticket_write(SSL *ssl, void *arg)
+{
+	struct tls_stream *s = tls_stream_of(ssl);
+	SSL_SESSION *sess = SSL_get_session(ssl);
+	struct ticket_note note = { .until = s->trusted_until };
+	int64_t life = TLS_TICKET_LIFE_S;
+
+	memcpy(note.trust, s->server->trust, sizeof note.trust);
+	if (note.until) {
+		int64_t left = note.until - (int64_t)time(NULL);
+
+		if (left < life)
+			life = left > 0 ? left : 0;
+	}
+	(void)SSL_SESSION_set_timeout(sess, (long)life);
+	return SSL_SESSION_set1_ticket_appdata(sess, &note, sizeof note);
+}
+
+/* Whether a ticket that we can read is good enough. */
+static bool
+ticket_good(struct tls_stream *s, SSL_SESSION *sess)
+{
+	struct ticket_note note;
+	void *p = NULL;
+	size_t n = 0;
+
+	if (!SSL_SESSION_get0_ticket_appdata(sess, &p, &n) || n != sizeof note)
+		return false;
+	memcpy(&note, p, sizeof note);
+	if (memcmp(note.trust, s->server->trust, sizeof note.trust) != 0)
+		return false; /* other CAs since */
+	if (note.until && note.until <= (int64_t)time(NULL))
+		return false;
+	if (!tls_server_recheck_quiet(s->server, SSL_SESSION_get0_peer(sess)))
+		return false;
+	s->trusted_until = note.until;
+	return true;
+}
+
+static SSL_TICKET_RETURN
+ticket_read(SSL *ssl, SSL_SESSION *sess, const unsigned char *name,
+    size_t name_len, SSL_TICKET_STATUS status, void *arg)
+{
+	switch (status) {
+	case SSL_TICKET_SUCCESS:
+		return ticket_good(tls_stream_of(ssl), sess)
+		    ? SSL_TICKET_RETURN_USE
+		    : SSL_TICKET_RETURN_IGNORE_RENEW;
+	case SSL_TICKET_SUCCESS_RENEW:
+		return ticket_good(tls_stream_of(ssl), sess)
+		    ? SSL_TICKET_RETURN_USE_RENEW
+		    : SSL_TICKET_RETURN_IGNORE_RENEW;
+	default:
+		return SSL_TICKET_RETURN_IGNORE_RENEW;
+	}
+}
+
+enum nj_err
+tls_tickets_use(struct tls_tickets *t, SSL_CTX *ctx)
+{
+	(void)SSL_CTX_set_timeout(ctx, TLS_TICKET_LIFE_S);
+	if (!SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_crypt) ||
+	    !SSL_CTX_set_session_ticket_cb(
+		ctx, ticket_write, ticket_read, NULL) ||
+	    !SSL_CTX_set_session_id_context(ctx, t->context, sizeof t->context))
+		return NJ_CRYPTO;
+	return NJ_OK;
+}
