@@ -111,20 +111,27 @@ walk_level(struct walk *w, unsigned depth)
 }
 
 static enum nj_err
+match_grow(struct match *m)
+{
+	uint32_t cap = m->cap ? m->cap * 2 : MATCH_MIN;
+	struct filter **v = reallocarray(m->v, cap, sizeof(struct filter *));
+
+	if (!v)
+		return NJ_NOMEM;
+	m->cap = cap;
+	m->v = v;
+	return NJ_OK;
+}
+
+static enum nj_err
 match_add(struct match *m, struct node *n)
 {
+	enum nj_err e;
+
 	if (!n || !node_value(n))
 		return NJ_OK;
-	if (m->n == m->cap) {
-		uint32_t cap = m->cap ? m->cap * 2 : MATCH_MIN;
-		struct filter **v =
-		    reallocarray(m->v, cap, sizeof(struct filter *));
-
-		if (!v)
-			return NJ_NOMEM;
-		m->v = v;
-		m->cap = cap;
-	}
+	if (m->n == m->cap && (e = match_grow(m)))
+		return e;
 	m->v[m->n++] = filter_of(n);
 	return NJ_OK;
 }

@@ -36,37 +36,37 @@ struct group;
 typedef void index_retire_fn(void *arg, void (*free_fn)(void *), void *p);
 
 struct index_opts {
-	unsigned shards;	/* 1.. */
-	index_retire_fn *retire;	/* NULL: free at once (one thread) */
+	unsigned shards;	 /* 1.. */
+	index_retire_fn *retire; /* NULL: free at once (one thread) */
 	void *arg;
 };
 
 /* One subscription as fan-out reads it: 16 bytes. */
 struct sub {
 	struct session *session;
-	uint32_t id_opts;	/* identifier << 4 | SUB_* | QoS */
+	uint32_t id_opts; /* identifier << 4 | SUB_* | QoS */
 	uint32_t spare;
 };
 
-#define SUB_QOS      0x3u
+#define SUB_QOS	     0x3u
 #define SUB_NO_LOCAL 0x4u
-#define SUB_RAP      0x8u	/* retain as published */
-#define SUB_ID(s)    ((s)->id_opts >> 4)	/* 0: none */
+#define SUB_RAP	     0x8u		 /* retain as published */
+#define SUB_ID(s)    ((s)->id_opts >> 4) /* 0: none */
 
 /* One shard's subscribers of one filter. */
 struct targets {
-	_Atomic(struct targets *) next;	/* another shard's, same filter */
+	_Atomic(struct targets *) next; /* another shard's, same filter */
 	struct filter *filter;
-	atomic_uint live;	/* subscribers and holds; 0: skip it */
+	atomic_uint live; /* subscribers and holds; 0: skip it */
 	uint16_t shard;
 	/* below: only the shard itself */
 	uint32_t n, cap;
 	struct sub *subs;
-	struct group *groups;	/* shared subscriptions homed here; share.h */
+	struct group *groups; /* shared subscriptions homed here; share.h */
 };
 
-NJ_MUST enum nj_err index_new(const struct index_opts *opts,
-    struct index **out);
+NJ_MUST enum nj_err
+index_new(const struct index_opts *opts, struct index **out);
 /* Frees at once; no reader may be left. */
 void index_free(struct index *ix);
 
@@ -76,8 +76,8 @@ struct match {
 	struct filter **v;
 	uint32_t n, cap;
 };
-NJ_MUST enum nj_err index_match(struct index *ix, struct slice topic,
-    struct match *m);
+NJ_MUST enum nj_err
+index_match(struct index *ix, struct slice topic, struct match *m);
 void match_fini(struct match *m);
 
 /* The first shard's targets; go on with ->next (acquire). */
@@ -100,32 +100,28 @@ void index_stats(struct index *ix, struct index_stats *out);
 
 /* A session's own set of (non-shared) subscriptions.  Zeroed: empty. */
 struct subref {
-	struct targets *targets;	/* NULL: empty slot */
-	uint32_t at;	/* place in targets->subs */
+	struct targets *targets; /* NULL: empty slot */
+	uint32_t at;		 /* place in targets->subs */
 };
 struct subs {
 	struct subref *slots;
 	uint32_t n, cap;
 };
 
-/* Implemented by session.c: how the index finds the set whose record of a
- * place changes when another subscriber leaves. */
-struct subs *session_subs(struct session *s);
-
 /* Adds or replaces (id and options); *existed says which.  The filter must be
  * valid and not shared. */
-NJ_MUST enum nj_err subs_put(struct subs *ss, struct index *ix, unsigned shard,
-    struct slice filter, struct session *session, uint32_t id_opts,
-    bool *existed);
+NJ_MUST enum nj_err
+subs_put(struct subs *ss, struct index *ix, unsigned shard, struct slice filter,
+    struct session *session, uint32_t id_opts, bool *existed);
 /* NJ_NOTFOUND when there is none. */
-NJ_MUST enum nj_err subs_del(struct subs *ss, struct index *ix,
-    unsigned shard, struct slice filter);
+NJ_MUST enum nj_err subs_del(
+    struct subs *ss, struct index *ix, unsigned shard, struct slice filter);
 /* Drops all, and frees the slots. */
 void subs_clear(struct subs *ss, struct index *ix);
 /* Start with *at = 0; NULL at the end.  Nothing may be put or deleted
  * between. */
-const struct sub *subs_next(const struct subs *ss, uint32_t *at,
-    struct filter **filter);
+const struct sub *
+subs_next(const struct subs *ss, uint32_t *at, struct filter **filter);
 
 /* Implemented with struct session: where its subs are.  Removing one session
  * from targets->subs moves another's entry, whose subref must follow. */

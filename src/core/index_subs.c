@@ -123,8 +123,8 @@ targets_resize(struct targets *t, struct index *ix, uint32_t cap)
 	index_count(&ix->bytes,
 	    ((int64_t)cap - (inside ? 0 : (int64_t)t->cap)) *
 		(int64_t)sizeof *to);
-	t->subs = to;
 	t->cap = cap;
+	t->subs = to;
 	return NJ_OK;
 }
 

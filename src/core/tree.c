@@ -87,9 +87,9 @@ lookup(const struct tree *t, const struct node *parent, struct slice text,
 	    &t->slots[segment_of((uint32_t)h)], memory_order_acquire);
 	uint32_t mask;
 	slot *slots = segment_slots(seg, &mask);
-	uint64_t v;
 
 	for (uint32_t i = (uint32_t)h & mask;; i = (i + 1) & mask) {
+		uint64_t v;
 		struct node *n;
 
 		v = atomic_load_explicit(&slots[i], memory_order_acquire);
@@ -186,14 +186,14 @@ writer_load(slot *s)
 static enum nj_err
 segment_resize(struct tree *t, size_t which, unsigned log)
 {
-	uint64_t old = writer_load(&t->slots[which]);
-	uint32_t old_mask, mask = (UINT32_C(1) << log) - 1;
-	slot *from = segment_slots(old, &old_mask);
+	struct tree_segment *s = &t->segments[which];
+	uint32_t mask = (UINT32_C(1) << log) - 1;
+	slot *from = s->table;
 	slot *to = calloc((size_t)mask + 1, sizeof *to);
 
 	if (!to)
 		return NJ_NOMEM;
-	for (size_t i = 0; from && i <= old_mask; i++) {
+	for (size_t i = 0; from && i <= s->mask; i++) {
 		uint64_t v = writer_load(&from[i]);
 		uint32_t at;
 
@@ -204,11 +204,13 @@ segment_resize(struct tree *t, size_t which, unsigned log)
 			at = (at + 1) & mask;
 		atomic_store_explicit(&to[at], v, memory_order_relaxed);
 	}
-	t->segments[which].graves = 0;
 	atomic_store_explicit(
 	    &t->slots[which], pack(to, log), memory_order_release);
 	count_bytes(t, ((size_t)mask + 1) * sizeof *to,
-	    from ? ((size_t)old_mask + 1) * sizeof *from : 0);
+	    from ? ((size_t)s->mask + 1) * sizeof *from : 0);
+	s->table = to;
+	s->mask = mask;
+	s->graves = 0;
 	if (from)
 		tree_retire(t, free, from);
 	return NJ_OK;
@@ -220,10 +222,9 @@ segment_reserve(struct tree *t, size_t which)
 {
 	struct tree_segment *s = &t->segments[which];
 	unsigned log = SEGMENT_MIN_LOG;
-	uint32_t mask;
 
-	(void)segment_slots(writer_load(&t->slots[which]), &mask);
-	if ((uint64_t)(s->live + s->graves + 1) * 4 <= ((uint64_t)mask + 1) * 3)
+	if ((uint64_t)(s->live + s->graves + 1) * 4 <=
+	    ((uint64_t)s->mask + 1) * 3)
 		return NJ_OK;
 	while ((uint64_t)(s->live + 1) * 2 > UINT64_C(1) << log)
 		log++;
@@ -237,23 +238,21 @@ static enum nj_err
 table_put(struct tree *t, struct node *n, uint64_t hash)
 {
 	size_t which = segment_of(n->hash);
+	struct tree_segment *s = &t->segments[which];
 	enum nj_err e = segment_reserve(t, which);
-	uint32_t mask, i;
-	slot *slots;
+	uint32_t i = n->hash;
 	uint64_t v;
 
 	if (e)
 		return e;
-	slots = segment_slots(writer_load(&t->slots[which]), &mask);
-	for (i = n->hash & mask;; i = (i + 1) & mask) {
-		v = writer_load(&slots[i]);
-		if (v == EMPTY || v == GRAVE)
-			break;
-	}
-	t->segments[which].graves -= v == GRAVE;
-	t->segments[which].live++;
+	do
+		v = writer_load(&s->table[i++ & s->mask]);
+	while (v != EMPTY && v != GRAVE);
+	i = (i - 1) & s->mask;
+	s->graves -= v == GRAVE;
+	s->live++;
 	atomic_store_explicit(
-	    &slots[i], pack(n, tag_of(hash)), memory_order_release);
+	    &s->table[i], pack(n, tag_of(hash)), memory_order_release);
 	return NJ_OK;
 }
 
@@ -262,11 +261,11 @@ table_del(struct tree *t, const struct node *n)
 {
 	size_t which = segment_of(n->hash);
 	struct tree_segment *s = &t->segments[which];
-	uint32_t mask, i;
-	slot *slots = segment_slots(writer_load(&t->slots[which]), &mask);
+	slot *slots = s->table;
+	uint32_t mask = s->mask;
+	uint32_t i = n->hash & mask;
 	bool last;
 
-	i = n->hash & mask;
 	while (unpack(writer_load(&slots[i])) != n)
 		i = (i + 1) & mask;
 	s->live--;
@@ -482,10 +481,9 @@ void
 tree_fini(struct tree *t, void (*drop)(void *value))
 {
 	for (size_t i = 0; i < TREE_SEGMENTS; i++) {
-		uint32_t mask;
-		slot *slots = segment_slots(writer_load(&t->slots[i]), &mask);
+		slot *slots = t->segments[i].table;
 
-		for (size_t k = 0; slots && k <= mask; k++) {
+		for (size_t k = 0; slots && k <= t->segments[i].mask; k++) {
 			uint64_t v = writer_load(&slots[k]);
 			struct node *n = unpack(v);
 
@@ -496,7 +494,7 @@ tree_fini(struct tree *t, void (*drop)(void *value))
 			free(node_block(t, n));
 		}
 		free(slots);
-		atomic_store_explicit(&t->slots[i], 0, memory_order_relaxed);
+		t->segments[i].table = NULL;
 	}
 	if (t->root)
 		free(node_block(t, t->root));

@@ -58,6 +58,8 @@ struct linked {
 };
 
 struct tree_segment {
+	_Atomic(uint64_t) *table; /* what the packed word points to */
+	uint32_t mask;
 	uint32_t live, graves;
 };
 

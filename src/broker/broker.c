@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "broker/broker.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <urcu-qsbr.h>
+
+#include "base/log.h"
+#include "broker/fence.h"
+#include "broker/internal.h"
+#include "broker/reload.h"
+#include "broker/systree.h"
+
+/* broker_turn makes its caller an RCU thread, once. */
+static _Thread_local bool rcu_registered;
+
+static unsigned
+usable_cpus(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+		return (unsigned)CPU_COUNT(&set);
+	return 1;
+}
+
+unsigned
+broker_shards(const struct broker *b)
+{
+	return b->n;
+}
+
+static enum nj_err
+make_shared(struct broker *b)
+{
+	struct index_opts io = {
+		.shards = b->n,
+		.retire = fence_retire,
+		.arg = b,
+	};
+	struct retain_opts ro = {
+		.max_count = b->opts.max_retained,
+		.max_bytes = b->opts.max_retained_bytes,
+		.retire = fence_retire,
+		.arg = b,
+	};
+	enum nj_err e;
+
+	if ((e = index_new(&io, &b->index)) ||
+	    (e = retain_new(&ro, &b->retain)))
+		return e;
+	b->port_conns = calloc(
+	    b->opts.n_ports ? b->opts.n_ports : 1, sizeof *b->port_conns);
+	/* counters of different shards must not share a cache line */
+	b->shards =
+	    aligned_alloc(64, (b->n * sizeof *b->shards + 63) / 64 * 64);
+	if (!b->port_conns || !b->shards)
+		return NJ_NOMEM;
+	memset(b->shards, 0, b->n * sizeof *b->shards);
+	return NJ_OK;
+}
+
+enum nj_err
+broker_new(
+    const struct broker_opts *opts, struct broker **out, struct nj_why *why)
+{
+	struct broker *b = calloc(1, sizeof *b);
+	enum nj_err e = NJ_NOMEM;
+
+	if (!b)
+		goto fail;
+	b->opts = *opts;
+	b->opts.ports = NULL; /* theirs; the set has a copy */
+	b->clock = opts->clock ? opts->clock : &clock_system;
+	b->n = opts->shards ? opts->shards : usable_cpus();
+	b->started_ms = clock_mono(b->clock);
+	if ((e = make_shared(b)) ||
+	    (e = port_set_new(opts->ports, opts->n_ports, &b->set)))
+		goto fail;
+	for (; b->inited < b->n; b->inited++)
+		if ((e = shard_init(&b->shards[b->inited], b, b->inited))) {
+			shard_fini(&b->shards[b->inited]);
+			goto fail;
+		}
+	if ((e = systree_new(b)))
+		goto fail;
+	*out = b;
+	return NJ_OK;
+fail:
+	why_set(why, "the broker cannot be set up: %s", nj_strerror(e));
+	if (b && b->set) {
+		/* what the caller handed over stays his when this fails */
+		for (size_t i = 0; i < b->set->n; i++) {
+			b->set->v[i].tls = NULL;
+			b->set->v[i].chain = NULL;
+		}
+	}
+	broker_free(b);
+	return e;
+}
+
+enum nj_err
+broker_start(struct broker *b, struct nj_why *why)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		struct shard *sh = &b->shards[i];
+
+		if (pthread_create(&sh->thread, NULL, shard_main, sh)) {
+			why_set(why, "a thread for shard %u cannot be made", i);
+			return NJ_IO;
+		}
+		sh->has_thread = true;
+		pthread_setname_np(sh->thread, sh->tag);
+	}
+	return NJ_OK;
+}
+
+void
+broker_turn(struct broker *b, int timeout_ms)
+{
+	if (!rcu_registered) {
+		rcu_register_thread();
+		rcu_registered = true;
+	}
+	for (unsigned i = 0; i < b->n; i++)
+		shard_turn(&b->shards[i], timeout_ms);
+}
+
+static bool
+all_stopped(const struct broker *b)
+{
+	for (unsigned i = 0; i < b->n; i++)
+		if (!b->shards[i].stopped)
+			return false;
+	return true;
+}
+
+void
+broker_stop(struct broker *b)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		struct letter *l = malloc(sizeof *l);
+
+		if (!l) {
+			nj_log(LOG_T_ERROR, "Out of memory: not stopped");
+			return;
+		}
+		l->kind = LETTER_STOP;
+		shard_post(&b->shards[i], l);
+	}
+	for (unsigned i = 0; i < b->n; i++)
+		if (b->shards[i].has_thread) {
+			pthread_join(b->shards[i].thread, NULL);
+			b->shards[i].has_thread = false;
+		}
+	if (rcu_registered)
+		while (!all_stopped(b))
+			broker_turn(b, 10);
+}
+
+/* Letters make letters (a member who is gone is bounced, what is retired
+ * posts fences), so it takes some rounds until none is left. */
+static void
+drain(struct broker *b)
+{
+	size_t n;
+
+	if (!rcu_registered)
+		rcu_register_thread();
+	do {
+		n = 0;
+		fence_barrier();
+		for (unsigned i = 0; i < b->inited; i++)
+			n += shard_drain(&b->shards[i]);
+	} while (n > 0);
+	rcu_unregister_thread();
+	rcu_registered = false;
+}
+
+void
+broker_free(struct broker *b)
+{
+	if (!b)
+		return;
+	if (b->inited == b->n)
+		drain(b);
+	for (unsigned i = 0; i < b->inited; i++)
+		shard_fini(&b->shards[i]);
+	systree_free(b->systree);
+	retain_free(b->retain);
+	index_free(b->index);
+	port_set_unref(b->set);
+	free(b->port_conns);
+	free(b->shards);
+	free(b);
+}

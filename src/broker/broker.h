@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * broker - all shards and what they share.
+ *
+ * Owns:    shards, index, retained messages, the ports it was given.
+ * Threads: broker_new and broker_free on the main thread.  broker_start makes
+ *          a thread a shard; a test instead calls broker_turn, which runs one
+ *          turn of every shard on the calling thread.
+ */
+#ifndef NJ_BROKER_BROKER_H
+#define NJ_BROKER_BROKER_H
+
+#include <stdatomic.h>
+
+#include "base/err.h"
+#include "broker/opts.h"
+#include "core/msg.h"
+
+struct broker;
+
+/* Takes the references in opts->ports over on success. */
+NJ_MUST enum nj_err broker_new(
+    const struct broker_opts *opts, struct broker **out, struct nj_why *why);
+NJ_MUST enum nj_err broker_start(struct broker *b, struct nj_why *why);
+/* One turn of each shard on this thread; for tests and simulations. */
+void broker_turn(struct broker *b, int timeout_ms);
+/* Tells clients (0x8B), sends wills, ends the threads.  Any thread but a
+ * shard's; broker_free may follow. */
+void broker_stop(struct broker *b);
+void broker_free(struct broker *b);
+
+/* New limits, certificates and authenticators for ports that stay; taken by
+ * the shards between two turns, connections live on.  n must be the number of
+ * ports the broker has; references are taken over. */
+NJ_MUST enum nj_err broker_reload(struct broker *b,
+    const struct broker_limits *limits, struct port_opts *ports, size_t n);
+
+/* A line for log_dest topic. */
+void broker_log_line(struct broker *b, unsigned type, const char *line);
+
+unsigned broker_shards(const struct broker *b);
+
+#endif

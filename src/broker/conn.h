@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * conn - one client's connection, from accept to close.
+ *
+ * Life: HANDSHAKE (TLS) -> GREETING (waits for CONNECT) -> LOGIN (an
+ * authenticator is at work) -> LIVE -> CLOSING (last words on their way) ->
+ * DEAD (freed when the turn ends).  Accepted on any shard; once CONNECT is
+ * there it moves to the shard of its client identifier.
+ *
+ * Owns:    the stream, unfinished input, inbound topic aliases, its login.
+ *          The session is borrowed from the shard.
+ * Threads: its shard; in a LETTER_MOVE it belongs to the letter.
+ * Bounds:  input: the largest packet allowed; output: link.h; time: a
+ *          deadline in every state.
+ * Spec:    MQTT 5.0 3.1, 3.14, 4.12, 4.13.
+ */
+#ifndef NJ_BROKER_CONN_H
+#define NJ_BROKER_CONN_H
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/timer.h"
+#include "broker/internal.h"
+#include "broker/shard.h"
+#include "core/link.h"
+#include "wire/frame.h"
+#include "wire/packet.h"
+
+/* A CONNECT can hold a will, so it is bounded like a packet, but not by what
+ * an authenticated client may send. */
+#define CONNECT_MAX (256 * 1024)
+#define PEER_NAME   64
+
+enum conn_state {
+	CONN_HANDSHAKE,
+	CONN_GREETING,
+	CONN_LOGIN,
+	CONN_LIVE,
+	CONN_CLOSING,
+	CONN_DEAD
+};
+
+struct login;
+
+struct conn {
+	struct watch watch;
+	struct link link;
+	struct shard *shard;
+	struct stream *stream;
+	struct session *session;
+	struct buf in; /* an unfinished packet */
+	struct list all, kicked, work;
+	struct timer timer;
+	uint64_t last_rx;	/* mono ms of the last packet */
+	uint64_t stalled_since; /* output was not taken; 0: it is */
+	uint64_t since;		/* mono ms of entering the state */
+	struct slice *aliases;	/* inbound topics, alias_max of them */
+	struct login *login;
+	struct letter letter; /* LETTER_MOVE */
+	uint16_t alias_max;
+	uint16_t keep_alive; /* seconds; 0: none */
+	uint16_t port;	     /* index */
+	uint8_t state;	     /* enum conn_state */
+	uint8_t version;
+	bool clean_disconnect; /* the will must not be sent */
+	bool problem_info;     /* reason strings are welcome */
+	bool pending;	       /* counted in broker.pending */
+	char peer[PEER_NAME];
+};
+
+void conn_accept(struct port *p, int fd, const char *peer);
+/* A moved connection arrives. */
+void conn_arrive(struct shard *sh, struct letter *l);
+/* Reads and handles what is there; for shard.c's lists. */
+void conn_read(struct conn *c);
+/* One step of the TLS handshake. */
+void conn_handshake(struct conn *c);
+/* Writes what is there. */
+void conn_flush(struct conn *c);
+/* Handles whole packets in c->in again after a login was decided. */
+void conn_resume(struct conn *c);
+void conn_set_state(struct conn *c, enum conn_state st);
+/* Tells the loop what the connection waits for. */
+void conn_update_wants(struct conn *c);
+/* Frees; the shard calls it when the turn ends. */
+void conn_bury(struct conn *c);
+
+/* To its session's home; c is not this shard's any more. */
+void conn_move(struct conn *c, unsigned to);
+
+/*
+ * Ends the connection because of rc: 5.0 clients are told (DISCONNECT, with
+ * why as reason string), the log gets one line.  why is for both.
+ */
+void
+conn_end(struct conn *c, enum mqtt_rc rc, const char *why, ...) NJ_PRINTF(3, 4);
+/* The same when the connection itself has failed or there is nobody to tell. */
+void conn_drop(struct conn *c, const char *why, ...) NJ_PRINTF(2, 3);
+/* After last words were appended: writes them, then closes. */
+void conn_close_gently(struct conn *c);
+/* The client's identifier, or its address before CONNECT; escaped. */
+const char *conn_name(const struct conn *c, char *dst, size_t size);
+
+/* Re-arms the deadline for the state it is in. */
+void conn_deadline(struct conn *c);
+
+static inline struct port_opts *
+conn_port(const struct conn *c)
+{
+	return &c->shard->set->v[c->port];
+}
+
+/* handlers; one file a packet or family */
+NJ_MUST enum nj_err on_connect(struct conn *c, const struct frame *f);
+NJ_MUST enum nj_err on_publish(struct conn *c, const struct frame *f);
+NJ_MUST enum nj_err on_ack(struct conn *c, const struct frame *f);
+NJ_MUST enum nj_err on_subscribe(struct conn *c, const struct frame *f);
+NJ_MUST enum nj_err on_unsubscribe(struct conn *c, const struct frame *f);
+NJ_MUST enum nj_err on_pingreq(struct conn *c, const struct frame *f);
+NJ_MUST enum nj_err on_disconnect(struct conn *c, const struct frame *f);
+NJ_MUST enum nj_err on_auth(struct conn *c, const struct frame *f);
+/* One packet to its handler. */
+void dispatch(struct conn *c, const struct frame *f);
+/* An authenticator has decided (LETTER_LOGIN). */
+void on_login(struct shard *sh, struct letter *l);
+/* The connection is going away: its login may end alone. */
+void login_abandon(struct conn *c);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "broker/fence.h"
+
+#include <stdlib.h>
+#include <urcu-qsbr.h>
+
+#include "base/log.h"
+#include "broker/internal.h"
+
+struct retired;
+
+struct fence {
+	struct letter letter;
+	struct retired *of;
+};
+
+struct retired {
+	struct rcu_head rcu;
+	struct broker *broker;
+	void (*free_fn)(void *);
+	void *p;
+	atomic_uint left;
+	struct fence fences[];
+};
+
+static void
+done(struct retired *r)
+{
+	r->free_fn(r->p);
+	free(r);
+}
+
+void
+fence_passed(struct letter *l)
+{
+	struct retired *r = ((struct fence *)l)->of;
+
+	if (atomic_fetch_sub(&r->left, 1) == 1)
+		done(r);
+}
+
+static void
+after_grace(struct rcu_head *h)
+{
+	struct retired *r = (struct retired *)(void *)((char *)h -
+	    offsetof(struct retired, rcu));
+	struct broker *b = r->broker;
+
+	/* The last fence posted may free r. */
+	for (unsigned i = 0, n = b->n; i < n; i++) {
+		struct fence *f = &r->fences[i];
+
+		f->letter.kind = LETTER_FENCE;
+		f->of = r;
+		shard_post(&b->shards[i], &f->letter);
+	}
+}
+
+void
+fence_retire(void *arg, void (*free_fn)(void *), void *p)
+{
+	struct broker *b = arg;
+	struct retired *r = calloc(1, sizeof *r + b->n * sizeof r->fences[0]);
+
+	if (!r) {
+		nj_log(LOG_T_ERROR,
+		    "Out of memory: a block of the index is "
+		    "not freed");
+		return;
+	}
+	r->broker = b;
+	r->free_fn = free_fn;
+	r->p = p;
+	atomic_init(&r->left, b->n);
+	call_rcu(&r->rcu, after_grace);
+}
+
+void
+fence_barrier(void)
+{
+	rcu_barrier();
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * internal - the broker's own struct, for the files of this folder.
+ */
+#ifndef NJ_BROKER_INTERNAL_H
+#define NJ_BROKER_INTERNAL_H
+
+#include "broker/broker.h"
+#include "broker/shard.h"
+
+/* Set at start, swapped by a reload; each shard reads its own copy. */
+struct broker {
+	struct broker_opts opts;
+	const struct clock *clock;
+	unsigned n;
+	struct shard *shards;
+	struct index *index;
+	struct retain *retain;
+	struct port_set *set;	 /* as broker_new was given it */
+	atomic_uint *port_conns; /* connections now, one a port */
+	atomic_uint conns;	 /* connections now */
+	atomic_uint pending;	 /* of them, before CONNECT is done */
+	atomic_uint sessions;	 /* sessions now */
+	uint64_t started_ms;
+	struct systree *systree; /* shard 0 only */
+	unsigned inited;	 /* shards */
+};
+
+void port_set_unref(struct port_set *s);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * on_ack - PUBACK, PUBREC, PUBREL, PUBCOMP.
+ *
+ * Spec: MQTT 5.0 3.4 to 3.7, 4.3.
+ */
+#include "broker/conn.h"
+#include "wire/decode.h"
+
+/* [MQTT-4.3.3-11]: the identifier is free again. */
+static enum nj_err
+on_pubrel(struct conn *c, const struct ack *a)
+{
+	bool known = idset_del(&c->session->in, a->id);
+
+	/* 3.1.1 knows no codes; a PUBREL sent again is answered alike */
+	return link_ack(&c->link, MQTT_PUBCOMP, a->id,
+	    known ? RC_SUCCESS : RC_PACKET_ID_NOT_FOUND);
+}
+
+static enum nj_err
+on_pubrec(struct conn *c, const struct ack *a)
+{
+	enum mqtt_rc rc = session_pubrec(c->session, a->id, a->code);
+
+	if (a->code >= RC_UNSPECIFIED)
+		return NJ_OK; /* [MQTT-4.3.3-4]: ended by the receiver */
+	return link_ack(&c->link, MQTT_PUBREL, a->id, (uint8_t)rc);
+}
+
+enum nj_err
+on_ack(struct conn *c, const struct frame *f)
+{
+	struct ack a;
+	enum nj_err e = decode_ack(f->type, f->body, c->version, &a);
+
+	if (e)
+		return e;
+	switch ((enum mqtt_type)f->type) {
+	case MQTT_PUBACK:
+		session_puback(c->session, a.id);
+		break;
+	case MQTT_PUBREC:
+		e = on_pubrec(c, &a);
+		break;
+	case MQTT_PUBREL:
+		e = on_pubrel(c, &a);
+		break;
+	case MQTT_PUBCOMP:
+		session_pubcomp(c->session, a.id);
+		break;
+	default:
+		return NJ_PROTOCOL;
+	}
+	return e == NJ_EOF ? NJ_OK : e;
+}

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * on_connect - CONNECT: is it well formed, may this client come in, which
+ *              session is its own.
+ *
+ * Spec: MQTT 5.0 3.1, 3.2; MQTT 3.1.1 3.1, 3.2; MQTT 3.1.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "auth/chain.h"
+#include "auth/decide.h"
+#include "base/log.h"
+#include "base/rand.h"
+#include "base/text.h"
+#include "broker/conn.h"
+#include "broker/connack.h"
+#include "broker/sessions.h"
+#include "core/rc.h"
+#include "net/listener.h"
+#include "net/tls.h"
+#include "wire/decode.h"
+#include "wire/topic.h"
+
+/* A client identifier the broker makes: prefix and 128 random bits. */
+#define AUTO_ID_HEX 32
+#define AUTO_ID_MAX 512
+
+/* A CONNECT whose login is being decided.  It outlives its connection when
+ * that goes away first. */
+struct login {
+	struct letter letter;
+	struct shard *shard;
+	struct conn *conn; /* NULL: gone */
+	struct auth_request *req;
+	struct buf packet; /* CONNECT's body, decoded again afterwards */
+};
+
+static void
+login_free(struct login *l)
+{
+	if (!l)
+		return;
+	auth_request_free(l->req);
+	buf_wipe(&l->packet);
+	free(l);
+}
+
+void
+login_abandon(struct conn *c)
+{
+	if (!c->login)
+		return;
+	c->login->conn = NULL; /* freed when its letter comes */
+	c->login = NULL;
+}
+
+/* Says no with a CONNACK and closes; why is for the log and, if it helps an
+ * honest client, for its reason string. */
+static enum nj_err
+refuse(struct conn *c, enum mqtt_rc rc, const char *fmt, ...)
+{
+	char why[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof why, fmt, ap);
+	va_end(ap);
+	nj_log(LOG_T_NOTICE, "Client %s not accepted (%s): %s", c->peer,
+	    rc_name((uint8_t)rc), why);
+	connack_refuse(c, rc, why);
+	conn_close_gently(c);
+	return NJ_OK;
+}
+
+/* Step 1: what can be said before knowing who it is. */
+
+static enum nj_err
+check_version(struct conn *c, const struct connect *k)
+{
+	if (conn_port(c)->versions & 1u << k->version)
+		return NJ_OK;
+	(void)refuse(c, RC_UNSUPPORTED_VERSION,
+	    "this listener does not serve MQTT version %d "
+	    "(accept_protocol_versions)",
+	    (int)k->version);
+	return NJ_UNSUPPORTED;
+}
+
+/* clientid_prefixes: one of several, separated by blanks. */
+static bool
+prefix_ok(const char *prefixes, struct slice id)
+{
+	const char *p = prefixes;
+
+	if (!p)
+		return true;
+	while (*p) {
+		size_t n = strcspn(p, " ,");
+
+		if (n > 0 && slice_has_prefix(id, slice_of(p, n)))
+			return true;
+		p += n;
+		p += strspn(p, " ,");
+	}
+	return false;
+}
+
+static enum nj_err
+check_id(struct conn *c, const struct connect *k)
+{
+	const struct port_opts *po = conn_port(c);
+	const char *why = NULL;
+
+	if (k->client_id.n == 0) {
+		if (k->version == MQTT31)
+			why = "MQTT 3.1 has no empty client identifiers";
+		else if (!po->allow_zero_length_clientid)
+			why = "an empty client identifier is not allowed here "
+			      "(allow_zero_length_clientid)";
+		else if (k->version == MQTT311 && !k->clean_start)
+			/* [MQTT-3.1.3-8] of 3.1.1 */
+			why = "an empty client identifier needs a clean "
+			      "session";
+	} else if (!prefix_ok(po->clientid_prefixes, k->client_id)) {
+		why = "its client identifier begins with none of "
+		      "clientid_prefixes";
+	}
+	if (!why)
+		return NJ_OK;
+	(void)refuse(c, RC_CLIENT_ID_NOT_VALID, "%s", why);
+	return NJ_INVALID;
+}
+
+static enum nj_err
+check_will(struct conn *c, const struct connect *k)
+{
+	if (!k->has_will)
+		return NJ_OK;
+	if (!topic_name_ok(k->will.topic))
+		(void)refuse(c, RC_TOPIC_NAME_INVALID,
+		    "the topic of its will is not one to publish to");
+	else if (k->will.qos > conn_port(c)->max_qos)
+		(void)refuse(c, RC_QOS_NOT_SUPPORTED,
+		    "its will has QoS %u (max_qos)", k->will.qos);
+	else if (k->will.retain && !c->shard->limits.retain_available)
+		(void)refuse(c, RC_RETAIN_NOT_SUPPORTED,
+		    "its will is retained (retain_available)");
+	else
+		return NJ_OK;
+	return NJ_INVALID;
+}
+
+/* Step 2: who is it. */
+
+/* The identity a verified certificate gives on this listener. */
+static struct slice
+cert_name(const struct conn *c)
+{
+	const struct tls_peer *t = stream_tls(c->stream);
+
+	if (!t || !t->has_cert)
+		return SLICE_NONE;
+	switch (conn_port(c)->identity) {
+	case CERT_IDENTITY_CN:
+		return slice_str(t->cn);
+	case CERT_IDENTITY_SUBJECT:
+		return slice_str(t->subject);
+	case CERT_IDENTITY_NONE:
+		break;
+	}
+	return SLICE_NONE;
+}
+
+static void
+on_decided(struct auth_request *r)
+{
+	struct login *l = r->arg;
+
+	l->letter.kind = LETTER_LOGIN;
+	shard_post(l->shard, &l->letter);
+}
+
+static enum nj_err
+login_new(struct conn *c, const struct frame *f, const struct connect *k,
+    struct login **out)
+{
+	const struct tls_peer *t = stream_tls(c->stream);
+	struct auth_ask ask = {
+		.has_username = k->has_username,
+		.has_password = k->has_password,
+		.bridge = k->bridge,
+		.username = k->username,
+		.password = k->password,
+		.client_id = k->client_id,
+		.address = slice_str(c->peer),
+		.listener = slice_str(conn_port(c)->listener->where),
+		.cert_name = cert_name(c),
+	};
+	struct login *l = calloc(1, sizeof *l);
+	enum nj_err e = NJ_NOMEM;
+
+	if (t && t->has_cert) {
+		ask.cert_subject = slice_str(t->subject);
+		ask.cert_cn = slice_str(t->cn);
+	}
+	if (!l || (e = buf_put_slice(&l->packet, f->body)) ||
+	    (e = auth_request_new(&ask, &l->req))) {
+		login_free(l);
+		return e;
+	}
+	l->shard = c->shard;
+	l->conn = c;
+	l->req->done = on_decided;
+	l->req->arg = l;
+	*out = l;
+	return NJ_OK;
+}
+
+/* Step 3: in. */
+
+static enum nj_err
+make_id(struct conn *c, char *dst, size_t size)
+{
+	struct shard *sh = c->shard;
+	uint8_t r[AUTO_ID_HEX / 2];
+	size_t n;
+
+	/* one that lives here, so that the client finds its session again */
+	do {
+		n = (size_t)snprintf(
+		    dst, size, "%s", conn_port(c)->auto_id_prefix);
+		if (n + AUTO_ID_HEX >= size)
+			return NJ_TOOBIG;
+		rand_bytes(r, sizeof r);
+		for (size_t i = 0; i < sizeof r; i++)
+			n += (size_t)snprintf(dst + n, size - n, "%02X", r[i]);
+	} while (shard_of_id(sh->broker, slice_str(dst)) != sh->home.shard);
+	return NJ_OK;
+}
+
+static enum nj_err
+take_will(struct conn *c, const struct connect *k, struct session *s)
+{
+	struct publish p = {
+		.qos = k->will.qos,
+		.retain = k->will.retain,
+		.payload = k->will.payload,
+		.props = k->will.props,
+	};
+	struct session_will *w;
+	enum nj_err e;
+
+	if (!k->has_will)
+		return NJ_OK;
+	if (!(w = calloc(1, sizeof *w)))
+		return NJ_NOMEM;
+	if ((e = msg_new(&p, k->will.topic, c->shard->home.now_ms, &w->msg))) {
+		free(w);
+		return e;
+	}
+	w->msg->from = s->number;
+	w->msg->expires_at = MSG_NEVER;
+	w->expiry_s = props_has(&p.props, PROP_MESSAGE_EXPIRY)
+	    ? p.props.message_expiry
+	    : MQTT_EXPIRY_NEVER;
+	w->delay_s =
+	    props_has(&p.props, PROP_WILL_DELAY) ? p.props.will_delay : 0;
+	s->will = w;
+	return NJ_OK;
+}
+
+static uint32_t
+expiry_asked(const struct connect *k)
+{
+	if (k->version != MQTT5) /* 3.1.1 3.1.2.4 */
+		return k->clean_start ? 0 : MQTT_EXPIRY_NEVER;
+	return props_has(&k->props, PROP_SESSION_EXPIRY)
+	    ? k->props.session_expiry
+	    : 0;
+}
+
+static void
+set_link(struct conn *c, const struct connect *k)
+{
+	const struct port_opts *po = conn_port(c);
+	const struct props *p = &k->props;
+	uint16_t window = c->shard->limits.session.max_inflight;
+	uint16_t alias = 0;
+
+	c->link.window = window ? window : UINT16_MAX;
+	if (k->version == MQTT5) {
+		/* [MQTT-3.3.4-9] */
+		if (props_has(p, PROP_RECEIVE_MAX) &&
+		    p->receive_max < c->link.window)
+			c->link.window = p->receive_max;
+		if (props_has(p, PROP_MAX_PACKET_SIZE))
+			c->link.max_packet = p->max_packet_size;
+		if (props_has(p, PROP_TOPIC_ALIAS_MAX))
+			alias = p->topic_alias_max;
+		c->alias_max = po->max_topic_alias;
+		c->problem_info =
+		    !props_has(p, PROP_REQUEST_PROBLEM) || p->request_problem;
+	}
+	c->link.alias_max = alias < po->max_topic_alias_broker
+	    ? alias
+	    : po->max_topic_alias_broker;
+}
+
+static void
+log_in(
+    const struct conn *c, const struct connect *k, const struct principal *who)
+{
+	char id[TEXT_ESC], user[TEXT_ESC];
+
+	if (!c->shard->limits.log_connections)
+		return;
+	nj_log(LOG_T_NOTICE,
+	    "New client connected from %s as %s (p%d, c%d, k%u%s%s%s).",
+	    c->peer, text_esc(id, sizeof id, session_id(c->session)),
+	    (int)(k->version == MQTT5	    ? 5
+		    : k->version == MQTT311 ? 2
+					    : 1),
+	    k->clean_start, k->keep_alive, who->name.n ? ", u'" : "",
+	    text_esc(user, sizeof user, who->name), who->name.n ? "'" : "");
+	if (k->has_will)
+		nj_log(LOG_T_DEBUG,
+		    "Will message specified (%zu bytes) "
+		    "(r%d, q%d).",
+		    k->will.payload.n, k->will.retain, k->will.qos);
+}
+
+/* A session belongs to who made it: nobody else resumes it or takes it over,
+ * and its owner is not disturbed by the attempt. */
+static bool
+is_anothers(struct shard *sh, struct slice id, const struct principal *who)
+{
+	struct session *s = session_find(&sh->home, id);
+
+	return s && s->who && !slice_eq(s->who->name, who->name);
+}
+
+static void
+keep_alive_of(struct conn *c, const struct connect *k, struct connack_in *in)
+{
+	uint16_t max = c->shard->limits.max_keepalive;
+
+	c->keep_alive = k->keep_alive;
+	if (max && (k->keep_alive == 0 || k->keep_alive > max) &&
+	    k->version == MQTT5) {
+		c->keep_alive = max;
+		in->server_keep_alive = max; /* [MQTT-3.1.2-21] */
+	}
+}
+
+/* Consumes the reference on who. */
+static enum nj_err
+admit(struct conn *c, const struct connect *k, struct principal *who)
+{
+	struct shard *sh = c->shard;
+	struct connack_in in = { 0 };
+	struct verdict rule;
+	char made[AUTO_ID_MAX];
+	struct slice id =
+	    conn_port(c)->use_username_as_clientid ? k->username : k->client_id;
+	struct session *s = NULL;
+	enum nj_err e;
+
+	if (id.n == 0) {
+		if ((e = make_id(c, made, sizeof made)))
+			goto out;
+		id = slice_str(made);
+		in.assigned_id = id;
+	}
+	e = NJ_DENIED;
+	if (is_anothers(sh, id, who)) {
+		(void)refuse(c, RC_CLIENT_ID_NOT_VALID,
+		    "its client identifier "
+		    "belongs to the session of another user; choose another");
+		goto out;
+	}
+	rule = decide(NULL, who, ACT_PUBLISH, k->will.topic);
+	if (k->has_will && !rule.allow) {
+		(void)refuse(c, RC_NOT_AUTHORIZED,
+		    "it may not publish its "
+		    "will: %s",
+		    rule.rule);
+		goto out;
+	}
+	if ((e = sessions_take(c, id, k->clean_start, &s, &in.present))) {
+		(void)refuse(c, e == NJ_FULL ? RC_QUOTA_EXCEEDED : rc_of(e),
+		    "%s",
+		    e == NJ_FULL ? "global_max_clients is reached"
+				 : nj_strerror(e));
+		goto out;
+	}
+	set_link(c, k);
+	c->session = s;
+	if (!s->who) {
+		s->who = who;
+		who = NULL;
+	}
+	s->expiry_s = expiry_asked(k);
+	if ((e = take_will(c, k, s)) || (e = session_attach(s, &c->link))) {
+		(void)refuse(c, rc_of(e), "%s", nj_strerror(e));
+		goto out;
+	}
+	keep_alive_of(c, k, &in);
+	in.expiry_asked = s->expiry_s;
+	connack_accept(c, k, &in);
+	c->last_rx = sh->home.now_ms;
+	conn_set_state(c, CONN_LIVE);
+	log_in(c, k, s->who);
+	session_pump(s);
+	e = NJ_OK;
+out:
+	principal_unref(who);
+	return e;
+}
+
+/* The login's answer is there; frees l. */
+static void
+decided(struct conn *c, struct login *l)
+{
+	struct auth_request *r = l->req;
+	struct connect k;
+	char user[TEXT_ESC];
+
+	c->login = NULL;
+	if (r->result != AUTH_ALLOW) {
+		count_add(&c->shard->counts.logins_failed, 1);
+		/* one code for every cause, as Mosquitto's clients know it */
+		(void)refuse(c,
+		    r->reason == AUTH_R_BUSY ? RC_SERVER_BUSY
+					     : RC_NOT_AUTHORIZED,
+		    "%s%s%s: %s; %s",
+		    r->ask.has_username ? "user '" : "no user name",
+		    text_esc(user, sizeof user, r->ask.username),
+		    r->ask.has_username ? "'" : "", auth_reason_what(r->reason),
+		    auth_reason_mend(r->reason));
+	} else if (decode_connect(buf_slice(&l->packet), &k)) {
+		conn_drop(c, "its CONNECT changed under our hands");
+	} else {
+		struct principal *who = r->principal;
+		enum nj_err e;
+
+		r->principal = NULL;
+		e = admit(c, &k, who);
+		if (e && c->state != CONN_CLOSING && c->state != CONN_DEAD)
+			conn_drop(c, "%s", nj_strerror(e));
+	}
+	login_free(l);
+}
+
+void
+on_login(struct shard *sh, struct letter *letter)
+{
+	struct login *l = LIST_OWNER(letter, struct login, letter);
+	struct conn *c = l->conn;
+
+	(void)sh;
+	if (!c) {
+		login_free(l);
+		return;
+	}
+	decided(c, l);
+	if (c->state == CONN_LIVE)
+		conn_resume(c);
+}
+
+enum nj_err
+on_connect(struct conn *c, const struct frame *f)
+{
+	struct connect k = { 0 };
+	struct login *l = NULL;
+	enum nj_err e = decode_connect(f->body, &k);
+
+	c->version = c->link.version =
+	    k.version == MQTT5 || k.version == MQTT31 ? k.version : MQTT311;
+	if (e == NJ_UNSUPPORTED) /* [MQTT-3.1.2-2] */
+		return refuse(c, RC_UNSUPPORTED_VERSION,
+		    "protocol version %d is not served", (int)k.version);
+	if (e) /* [MQTT-3.1.4-1] */
+		return refuse(c, rc_of(e), "%s in its CONNECT", nj_strerror(e));
+	if (check_version(c, &k) || check_id(c, &k) || check_will(c, &k))
+		return NJ_OK;
+	if (k.version == MQTT5 && props_has(&k.props, PROP_AUTH_METHOD))
+		return refuse(c, RC_BAD_AUTH_METHOD,
+		    "enhanced authentication is not configured");
+	if ((e = login_new(c, f, &k, &l)))
+		return refuse(c, rc_of(e), "%s", nj_strerror(e));
+	c->login = l;
+	conn_set_state(c, CONN_LOGIN);
+	if (auth_chain_start(conn_port(c)->chain, l->req) == AUTH_LATER)
+		conn_update_wants(c);
+	else
+		decided(c, l);
+	return NJ_OK;
+}

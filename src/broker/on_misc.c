@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * on_misc - PINGREQ, DISCONNECT, AUTH.
+ *
+ * Spec: MQTT 5.0 3.12 to 3.15.
+ */
+#include "base/log.h"
+#include "broker/conn.h"
+#include "wire/decode.h"
+#include "wire/encode.h"
+
+enum nj_err
+on_pingreq(struct conn *c, const struct frame *f)
+{
+	enum nj_err e = decode_empty(f->body);
+
+	if (e)
+		return e;
+	link_kick(&c->link); /* [MQTT-3.12.4-1] */
+	return encode_ping(&c->link.out, MQTT_PINGRESP);
+}
+
+enum nj_err
+on_disconnect(struct conn *c, const struct frame *f)
+{
+	struct disconnect d;
+	enum nj_err e = decode_disconnect(f->body, c->version, &d);
+
+	if (e)
+		return e;
+	if (props_has(&d.props, PROP_SESSION_EXPIRY)) {
+		/* [MQTT-3.1.2-23]: it may not come to life again here */
+		if (c->session->expiry_s == 0 && d.props.session_expiry > 0) {
+			conn_end(c, RC_PROTOCOL_ERROR,
+			    "set a session expiry with DISCONNECT after "
+			    "connecting with none");
+			return NJ_OK;
+		}
+		c->session->expiry_s = d.props.session_expiry;
+	}
+	/* [MQTT-3.14.4-3]; 0x04 asks for the will */
+	c->clean_disconnect = d.code == RC_SUCCESS;
+	conn_drop(c, "it said goodbye");
+	return NJ_OK;
+}
+
+enum nj_err
+on_auth(struct conn *c, const struct frame *f)
+{
+	struct disconnect a;
+	enum nj_err e = decode_auth(f->body, &a);
+
+	if (e)
+		return e;
+	/* 4.12.1: re-authentication needs the method of the CONNECT, and no
+	 * CONNECT with one was accepted */
+	conn_end(c, RC_PROTOCOL_ERROR,
+	    "AUTH without an authentication method in its CONNECT");
+	return NJ_OK;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * on_publish - a message from a client: checked, routed, acknowledged.
+ *
+ * Spec: MQTT 5.0 3.3, 4.3; MQTT 3.1.1 3.3.
+ */
+#include <stdlib.h>
+
+#include "auth/decide.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "broker/conn.h"
+#include "broker/route.h"
+#include "core/rc.h"
+#include "wire/decode.h"
+#include "wire/topic.h"
+
+/* 3.3.2.3.4: an alias stands for a topic name of this connection. */
+static enum nj_err
+set_alias(struct conn *c, uint16_t alias, struct slice topic)
+{
+	struct slice *slot = &c->aliases[alias - 1];
+	uint8_t *copy;
+
+	if (slice_eq(*slot, topic))
+		return NJ_OK;
+	if (!(copy = malloc(topic.n)))
+		return NJ_NOMEM;
+	memcpy(copy, topic.p, topic.n);
+	free((void *)(uintptr_t)slot->p);
+	*slot = slice_of(copy, topic.n);
+	return NJ_OK;
+}
+
+/* The topic, through its alias or not.  False: the connection was ended. */
+static bool
+resolve_topic(struct conn *c, const struct publish *p, struct slice *topic)
+{
+	uint16_t alias = p->props.topic_alias;
+
+	*topic = p->topic;
+	if (p->topic.n && !topic_name_ok(p->topic)) {
+		conn_end(c, RC_TOPIC_NAME_INVALID,
+		    "published to a topic name that is not valid "
+		    "(wildcards, or too many levels)");
+		return false;
+	}
+	if (c->version != MQTT5 || !props_has(&p->props, PROP_TOPIC_ALIAS))
+		return true;
+	if (alias == 0 || alias > c->alias_max) { /* [MQTT-3.3.2-8], [-9] */
+		conn_end(c, RC_TOPIC_ALIAS_INVALID,
+		    "topic alias %u is not "
+		    "within 1 to %u",
+		    alias, c->alias_max);
+		return false;
+	}
+	if (!c->aliases &&
+	    !(c->aliases = calloc(c->alias_max, sizeof *c->aliases))) {
+		conn_end(c, RC_IMPLEMENTATION_SPECIFIC, "out of memory");
+		return false;
+	}
+	if (p->topic.n) {
+		if (set_alias(c, alias, p->topic) == NJ_OK)
+			return true;
+		conn_end(c, RC_IMPLEMENTATION_SPECIFIC, "out of memory");
+		return false;
+	}
+	*topic = c->aliases[alias - 1];
+	if (topic->n == 0) {
+		conn_end(c, RC_PROTOCOL_ERROR,
+		    "topic alias %u was not set "
+		    "before",
+		    alias);
+		return false;
+	}
+	return true;
+}
+
+/* What the CONNACK said is not to be had. */
+static bool
+check_service(struct conn *c, const struct publish *p)
+{
+	if (p->qos > conn_port(c)->max_qos) { /* [MQTT-3.2.2-11] */
+		conn_end(c, RC_QOS_NOT_SUPPORTED,
+		    "published with QoS %u "
+		    "(max_qos)",
+		    p->qos);
+		return false;
+	}
+	if (p->retain && !c->shard->limits.retain_available) {
+		conn_end(c, RC_RETAIN_NOT_SUPPORTED, /* [MQTT-3.2.2-14] */
+		    "published a retained message (retain_available)");
+		return false;
+	}
+	return true;
+}
+
+static enum nj_err
+acknowledge(struct conn *c, const struct publish *p, enum mqtt_rc rc)
+{
+	if (p->qos == 0)
+		return NJ_OK;
+	/* 3.1.1 has no way to say no: the message is acknowledged and not
+	 * passed on (3.3.5 of 3.1.1) */
+	return link_ack(&c->link, p->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC,
+	    p->id, (uint8_t)rc);
+}
+
+static void
+log_refused(struct conn *c, struct slice topic, const char *why)
+{
+	char name[TEXT_ESC], t[TEXT_ESC];
+
+	count_add(&c->shard->counts.publish_refused, 1);
+	nj_log(LOG_T_NOTICE, "Publish of %s to '%s' refused: %s",
+	    conn_name(c, name, sizeof name), text_esc(t, sizeof t, topic), why);
+}
+
+/* Stores and routes; the reason code for the sender. */
+static enum mqtt_rc
+take(struct conn *c, const struct publish *p, struct slice topic)
+{
+	struct shard *sh = c->shard;
+	struct verdict rule;
+	struct msg *m;
+	size_t n;
+
+	if (sh->limits.message_size_limit &&
+	    p->payload.n > sh->limits.message_size_limit) {
+		log_refused(c, topic, "payload above message_size_limit");
+		return RC_PACKET_TOO_LARGE;
+	}
+	rule = decide(NULL, c->session->who, ACT_PUBLISH, topic);
+	if (!rule.allow) {
+		log_refused(c, topic, rule.rule);
+		return RC_NOT_AUTHORIZED;
+	}
+	if (msg_new(p, topic, sh->home.now_ms, &m)) {
+		log_refused(c, topic, "out of memory");
+		return RC_QUOTA_EXCEEDED;
+	}
+	m->from = c->session->number;
+	if (p->retain && route_retain(sh, m)) {
+		log_refused(c, topic,
+		    "the limit of retained messages is "
+		    "reached (max_retained_messages, max_retained_bytes)");
+		msg_unref(m);
+		return RC_QUOTA_EXCEEDED;
+	}
+	n = route(sh, m);
+	msg_unref(m);
+	return n > 0 ? RC_SUCCESS : RC_NO_MATCHING_SUBSCRIBERS;
+}
+
+/* [MQTT-4.3.3-10], [-12]: a message is taken once for each time its identifier
+ * is used; until PUBREL the same identifier is the same message.  False: it
+ * was here before, or the connection was ended. */
+static bool
+first_time(struct conn *c, const struct publish *p, enum nj_err *e)
+{
+	struct idset *in = &c->session->in;
+
+	*e = NJ_OK;
+	if (idset_has(in, p->id)) {
+		*e = link_ack(&c->link, MQTT_PUBREC, p->id, RC_SUCCESS);
+		return false;
+	}
+	if (c->version == MQTT5 && c->shard->limits.receive_max &&
+	    in->n >= c->shard->limits.receive_max) {
+		conn_end(c, RC_RECEIVE_MAX_EXCEEDED,
+		    "more than %u QoS 2 "
+		    "messages without PUBREL",
+		    c->shard->limits.receive_max);
+		return false; /* [MQTT-3.3.4-7] */
+	}
+	if ((*e = idset_add(in, p->id)))
+		return false;
+	return true;
+}
+
+enum nj_err
+on_publish(struct conn *c, const struct frame *f)
+{
+	struct shard_counts *n = &c->shard->counts;
+	struct publish p;
+	struct slice topic;
+	enum mqtt_rc rc;
+	enum nj_err e;
+
+	if ((e = decode_publish(f->flags, f->body, c->version, &p)))
+		return e;
+	count_add(&n->publish_in, 1);
+	count_add(&n->publish_in_bytes, p.payload.n);
+	if (!resolve_topic(c, &p, &topic) || !check_service(c, &p))
+		return NJ_OK;
+	if (p.qos == 2 && !first_time(c, &p, &e))
+		return e;
+	rc = take(c, &p, topic);
+	if (c->version != MQTT5)
+		rc = RC_SUCCESS;
+	if (p.qos == 2 && rc >= RC_UNSPECIFIED)
+		idset_del(&c->session->in, p.id); /* 4.3.3: it ends here */
+	e = acknowledge(c, &p, rc);
+	return e == NJ_EOF ? NJ_OK : e;
+}

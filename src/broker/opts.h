@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * opts - what the broker is told; filled by cmd/serve.c from the configuration.
+ *
+ * Owns:    nothing; strings live as long as the broker, or until a reload has
+ *          been taken by every shard.
+ * Threads: read-only once handed over.
+ */
+#ifndef NJ_BROKER_OPTS_H
+#define NJ_BROKER_OPTS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/session.h"
+
+struct auth_chain;
+struct listener;
+struct tls_server;
+
+/* Where a client's name comes from when its certificate was verified. */
+enum cert_identity {
+	CERT_IDENTITY_NONE,
+	CERT_IDENTITY_CN,
+	CERT_IDENTITY_SUBJECT
+};
+
+/* One listener, all its addresses. */
+struct port_opts {
+	struct listener *listener; /* open */
+	struct tls_server *tls;	   /* NULL: plain; one reference */
+	struct auth_chain *chain;  /* one reference */
+	enum cert_identity identity;
+	bool use_username_as_clientid;
+	bool allow_zero_length_clientid;
+	const char *auto_id_prefix;    /* never NULL */
+	const char *clientid_prefixes; /* NULL: any */
+	const char *mount_point;       /* reserved; NULL */
+	uint32_t max_connections;      /* 0: no limit */
+	uint8_t max_qos;
+	uint8_t versions;		 /* bit v set: version v is served */
+	uint16_t max_topic_alias;	 /* inbound */
+	uint16_t max_topic_alias_broker; /* outbound */
+};
+
+/* All of it can change at a reload. */
+struct broker_limits {
+	struct session_limits session;
+	uint32_t max_packet_size;    /* bytes; 0: the protocol's */
+	uint32_t message_size_limit; /* payload bytes; 0: none */
+	uint16_t max_keepalive;	     /* seconds; 0: none */
+	uint16_t receive_max;	     /* QoS 2 a client may have open */
+	bool retain_available;
+	bool nodelay;
+	bool log_connections;	      /* connection_messages */
+	uint32_t client_expiration_s; /* MQTT_EXPIRY_NEVER */
+	uint32_t max_connections;     /* 0: no limit; the process */
+	uint32_t max_pending;	      /* before CONNECT is done; 0 */
+	uint32_t max_sessions;	      /* 0 */
+	uint32_t connect_timeout_ms;  /* accept to CONNECT, after TLS */
+	uint32_t handshake_timeout_ms;
+	uint32_t write_timeout_ms; /* a reader that takes nothing */
+	uint32_t handshake_budget; /* handshake steps a loop turn */
+	uint32_t out_soft;	   /* link.h */
+	uint32_t sys_interval_s;   /* 0: no $SYS */
+};
+
+/* The ports as they are now; a reload makes a new set, and the last shard that
+ * leaves the old one frees it. */
+struct port_set {
+	atomic_uint refs;
+	size_t n;
+	struct port_opts v[];
+};
+
+struct broker_opts {
+	unsigned shards; /* 0: one a usable processor */
+	struct port_opts *ports;
+	size_t n_ports;
+	struct broker_limits limits;
+	uint64_t max_retained, max_retained_bytes; /* 0: no limit */
+	const struct clock *clock;		   /* NULL: the system's */
+};
+
+#endif

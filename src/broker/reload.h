@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * reload - new limits, certificates and authenticators for a running broker.
+ *
+ * Every shard takes its copy between two turns; connections live on with what
+ * they were accepted with.
+ */
+#ifndef NJ_BROKER_RELOAD_H
+#define NJ_BROKER_RELOAD_H
+
+#include "broker/shard.h"
+
+NJ_MUST enum nj_err
+port_set_new(const struct port_opts *v, size_t n, struct port_set **out);
+void reload_take(struct shard *sh, struct letter *l);
+
+#endif

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "broker/sessions.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/decide.h"
+#include "auth/principal.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "broker/route.h"
+
+/* Wills. */
+
+/* The message waits in the session, so its expiry counts from now
+ * [MQTT-3.3.2-6]. */
+static void
+will_send(struct shard *sh, struct session *s)
+{
+	struct session_will *w = s->will;
+	struct verdict rule;
+	char id[TEXT_ESC];
+
+	if (!w)
+		return;
+	s->will = NULL;
+	if (w->expiry_s != MQTT_EXPIRY_NEVER)
+		w->msg->expires_at = sh->home.now_ms + w->expiry_s * 1000ull;
+	/* rights may have changed since CONNECT */
+	rule = decide(NULL, s->who, ACT_PUBLISH, msg_topic(w->msg));
+	if (!rule.allow) {
+		nj_log(LOG_T_NOTICE, "Will of %s not sent: %s",
+		    text_esc(id, sizeof id, session_id(s)), rule.rule);
+	} else {
+		if (w->msg->retain && sh->limits.retain_available &&
+		    route_retain(sh, w->msg))
+			nj_log(LOG_T_WARNING,
+			    "Will of %s not retained: the limit of retained "
+			    "messages is reached",
+			    text_esc(id, sizeof id, session_id(s)));
+		route(sh, w->msg);
+	}
+	msg_unref(w->msg);
+	free(w);
+}
+
+static void
+will_forget(struct session *s)
+{
+	if (s->will)
+		msg_unref(s->will->msg);
+	free(s->will);
+	s->will = NULL;
+}
+
+/* Shared subscriptions. */
+
+static struct slice
+shared_group(const struct shared_sub *x)
+{
+	return slice_of(x->filter + x->group_at, x->group_len);
+}
+
+static void
+tell_groups(struct shard *sh, struct session *s, enum group_op op)
+{
+	for (struct shared_sub *x = s->shared; x; x = x->next)
+		if (route_group(sh, x->targets, op, shared_group(x), s->number,
+			x->id_opts, op == GROUP_ONLINE))
+			nj_log(LOG_T_ERROR,
+			    "Out of memory: a shared "
+			    "subscription's state was not passed on");
+}
+
+static struct shared_sub **
+shared_find(struct session *s, struct slice whole)
+{
+	struct shared_sub **at = &s->shared;
+
+	while (*at && !slice_eq(slice_of((*at)->filter, (*at)->len), whole))
+		at = &(*at)->next;
+	return at;
+}
+
+/* The group's home: any fixed function of group and filter does. */
+static unsigned
+home_of_group(const struct broker *b, struct slice whole)
+{
+	return (unsigned)(hash_bytes(whole) % b->n);
+}
+
+enum nj_err
+sessions_join(struct shard *sh, struct session *s, struct slice whole,
+    struct slice group, struct slice filter, uint32_t id_opts, bool *existed)
+{
+	struct shared_sub *x = *shared_find(s, whole);
+	struct targets *t = NULL;
+	enum nj_err e;
+
+	*existed = x != NULL;
+	if (x) {
+		x->id_opts = id_opts;
+		t = x->targets;
+		if ((e = index_hold(sh->broker->index, t->shard, filter, &t)))
+			return e;
+		return route_group(sh, t, GROUP_JOIN, group, s->number, id_opts,
+		    s->link != NULL);
+	}
+	if (!(x = calloc(1, sizeof *x + whole.n)))
+		return NJ_NOMEM;
+	if ((e = index_hold(sh->broker->index, home_of_group(sh->broker, whole),
+		 filter, &t))) {
+		free(x);
+		return e;
+	}
+	if ((e = route_group(
+		 sh, t, GROUP_JOIN, group, s->number, id_opts, true))) {
+		index_release(sh->broker->index, t);
+		free(x);
+		return e;
+	}
+	x->targets = t;
+	x->id_opts = id_opts;
+	x->len = (uint16_t)whole.n;
+	x->group_at = (uint16_t)(group.p - whole.p);
+	x->group_len = (uint16_t)group.n;
+	memcpy(x->filter, whole.p, whole.n);
+	x->next = s->shared;
+	s->shared = x;
+	s->n_shared++;
+	return NJ_OK;
+}
+
+static void
+leave_group(struct shard *sh, struct session *s, struct shared_sub *x)
+{
+	if (route_group(sh, x->targets, GROUP_LEAVE, shared_group(x), s->number,
+		0, false))
+		nj_log(LOG_T_ERROR,
+		    "Out of memory: a shared subscription "
+		    "could not be left in order");
+	free(x);
+}
+
+enum nj_err
+sessions_unjoin(struct shard *sh, struct session *s, struct slice whole)
+{
+	struct shared_sub **at = shared_find(s, whole), *x = *at;
+
+	if (!x)
+		return NJ_NOTFOUND;
+	*at = x->next;
+	s->n_shared--;
+	leave_group(sh, s, x);
+	return NJ_OK;
+}
+
+/* Ends. */
+
+void
+sessions_end(struct shard *sh, struct session *s)
+{
+	struct shared_sub *x;
+	struct principal *who = s->who;
+
+	/* [MQTT-3.1.2-8]: the will is sent when the session ends, at the
+	 * latest */
+	will_send(sh, s);
+	while ((x = s->shared)) {
+		s->shared = x->next;
+		leave_group(sh, s, x);
+	}
+	s->who = NULL;
+	session_free(s);
+	principal_unref(who);
+	atomic_fetch_sub(&sh->broker->sessions, 1);
+	count_add(&sh->counts.sessions, (uint64_t)-1);
+}
+
+void
+sessions_end_all(struct shard *sh)
+{
+	size_t at = 0;
+	struct session *s;
+
+	while ((s = map_next(&sh->home.sessions, &at))) {
+		sessions_end(sh, s);
+		at = 0; /* the table changed */
+	}
+}
+
+/* Seconds until the session ends, counted from when the client left. */
+static uint32_t
+expiry_of(const struct shard *sh, const struct session *s)
+{
+	uint32_t cap = sh->limits.client_expiration_s;
+
+	return s->expiry_s > cap ? cap : s->expiry_s;
+}
+
+static uint64_t
+due_ms(uint64_t from, uint32_t seconds)
+{
+	return seconds == MQTT_EXPIRY_NEVER ? UINT64_MAX
+					    : from + seconds * 1000ull;
+}
+
+static void arm(struct shard *sh, struct session *s);
+
+static void
+on_timer(struct timer *t, uint64_t now)
+{
+	struct session *s = LIST_OWNER(t, struct session, timer);
+	struct shard *sh = LIST_OWNER(s->home, struct shard, home);
+	char id[TEXT_ESC];
+
+	if (s->will && now >= due_ms(s->offline_since, s->will->delay_s))
+		will_send(sh, s);
+	if (now < due_ms(s->offline_since, expiry_of(sh, s))) {
+		arm(sh, s);
+		return;
+	}
+	nj_log(LOG_T_NOTICE, "Session of client %s expired.",
+	    text_esc(id, sizeof id, session_id(s)));
+	count_add(&sh->counts.expired_sessions, 1);
+	sessions_end(sh, s);
+}
+
+/* The next of will delay and session expiry. */
+static void
+arm(struct shard *sh, struct session *s)
+{
+	uint64_t due = due_ms(s->offline_since, expiry_of(sh, s));
+
+	if (s->will) {
+		uint64_t w = due_ms(s->offline_since, s->will->delay_s);
+
+		due = w < due ? w : due;
+	}
+	s->timer.fn = on_timer;
+	if (due == UINT64_MAX)
+		timer_stop(&sh->home.timers, &s->timer);
+	else if (timer_set(&sh->home.timers, &s->timer, due)) {
+		nj_log(LOG_T_ERROR, "Out of memory: a session ends early");
+		sessions_end(sh, s);
+	}
+}
+
+void
+sessions_leave(struct conn *c)
+{
+	struct shard *sh = c->shard;
+	struct session *s = c->session;
+
+	if (!s)
+		return;
+	c->session = NULL;
+	session_detach(s);
+	count_add(&sh->counts.connected, (uint64_t)-1);
+	tell_groups(sh, s, GROUP_OFFLINE);
+	if (c->clean_disconnect)
+		will_forget(s); /* [MQTT-3.14.4-3] */
+	if (s->will && s->will->delay_s == 0)
+		will_send(sh, s);
+	if (expiry_of(sh, s) == 0)
+		sessions_end(sh, s);
+	else
+		arm(sh, s);
+}
+
+static struct conn *
+conn_of(struct session *s)
+{
+	return s->link ? LIST_OWNER(s->link, struct conn, link) : NULL;
+}
+
+enum nj_err
+sessions_take(struct conn *c, struct slice id, bool clean_start,
+    struct session **out, bool *present)
+{
+	struct shard *sh = c->shard;
+	struct session *s = session_find(&sh->home, id);
+	struct conn *old = s ? conn_of(s) : NULL;
+	struct broker *b = sh->broker;
+	enum nj_err e;
+
+	if (old) {
+		/* [MQTT-3.1.4-3]; a delayed will is kept for the new one */
+		conn_end(old, RC_SESSION_TAKEN_OVER,
+		    "another connection (%s) uses this client identifier",
+		    c->peer);
+		s = session_find(&sh->home, id);
+	}
+	if (s && clean_start) { /* [MQTT-3.1.2-4] */
+		sessions_end(sh, s);
+		s = NULL;
+	}
+	*present = s != NULL;
+	if (s) {
+		will_forget(s); /* back before its delay was over */
+		tell_groups(sh, s, GROUP_ONLINE);
+		count_add(&sh->counts.connected, 1);
+		*out = s;
+		return NJ_OK;
+	}
+	if (sh->limits.max_sessions &&
+	    atomic_load(&b->sessions) >= sh->limits.max_sessions)
+		return NJ_FULL;
+	if ((e = session_new(&sh->home, id, &s)))
+		return e;
+	atomic_fetch_add(&b->sessions, 1);
+	count_add(&sh->counts.sessions, 1);
+	count_add(&sh->counts.connected, 1);
+	*out = s;
+	return NJ_OK;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * sessions - a session's life on its shard: taken up, left, ended, its will.
+ *
+ * Threads: the session's home shard.
+ * Spec:    MQTT 5.0 3.1.2.4, 3.1.2.5, 3.1.3.2.2, 3.14.4, 4.1.
+ */
+#ifndef NJ_BROKER_SESSIONS_H
+#define NJ_BROKER_SESSIONS_H
+
+#include "broker/conn.h"
+#include "broker/shard.h"
+
+/*
+ * The session of this client identifier for this connection: a client that is
+ * still connected is taken over from (0x8E), an old session is resumed or
+ * ended as clean_start says.  NJ_FULL: the limit of sessions is reached.
+ */
+NJ_MUST enum nj_err sessions_take(struct conn *c, struct slice id,
+    bool clean_start, struct session **out, bool *present);
+/* The connection is gone; c->session becomes NULL.  The will is sent, kept
+ * for its delay, or forgotten (c->clean_disconnect). */
+void sessions_leave(struct conn *c);
+/* Everything about it, its will sent. */
+void sessions_end(struct shard *sh, struct session *s);
+/* All of a shard's, when it stops. */
+void sessions_end_all(struct shard *sh);
+
+/* Shared subscriptions of a session. */
+NJ_MUST enum nj_err
+sessions_join(struct shard *sh, struct session *s, struct slice whole,
+    struct slice group, struct slice filter, uint32_t id_opts, bool *existed);
+NJ_MUST enum nj_err
+sessions_unjoin(struct shard *sh, struct session *s, struct slice whole);
+
+#endif

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "broker/shard.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <urcu-qsbr.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "broker/conn.h"
+#include "broker/fence.h"
+#include "broker/internal.h"
+#include "broker/reload.h"
+#include "broker/route.h"
+#include "broker/sessions.h"
+#include "broker/systree.h"
+#include "net/listener.h"
+
+/* While another shard is behind, paused publishers are looked at this often. */
+#define PAUSE_MS 1
+/* After the process ran out of descriptors. */
+#define ACCEPT_PAUSE_MS 250
+#define SWEEP_MS	1000
+#define SWEEP_BUDGET	2000
+
+unsigned
+shard_of_id(const struct broker *b, struct slice client_id)
+{
+	return (unsigned)(hash_bytes(client_id) % b->n);
+}
+
+/* Output buffers. */
+
+void
+shard_lend(struct shard *sh, struct buf *b)
+{
+	if (sh->n_spare > 0)
+		*b = sh->spare[--sh->n_spare];
+}
+
+void
+shard_give_back(struct shard *sh, struct buf *b)
+{
+	if (!b->p)
+		return;
+	if (sh->n_spare < SPARE_BUFS && b->cap <= SPARE_BUF_MAX) {
+		b->off = b->len = 0;
+		sh->spare[sh->n_spare++] = *b;
+		*b = (struct buf){ 0 };
+	} else {
+		buf_fini(b);
+	}
+}
+
+/* Accepting. */
+
+static void
+accepts_pause(struct shard *sh)
+{
+	for (unsigned i = 0; i < sh->n_ports; i++)
+		if (loop_want(sh->loop, &sh->ports[i].watch, 0))
+			nj_log(LOG_T_ERROR, "A listener cannot be paused");
+	sh->accepts_paused = true;
+	if (timer_set(&sh->home.timers, &sh->accept_timer,
+		sh->home.now_ms + ACCEPT_PAUSE_MS))
+		nj_log(LOG_T_ERROR, "Out of memory: accepting stays paused");
+}
+
+static void
+accepts_go_on(struct timer *t, uint64_t now)
+{
+	struct shard *sh = LIST_OWNER(t, struct shard, accept_timer);
+
+	(void)now;
+	sh->accepts_paused = false;
+	for (unsigned i = 0; i < sh->n_ports; i++)
+		if (loop_want(sh->loop, &sh->ports[i].watch, LOOP_IN))
+			nj_log(LOG_T_ERROR, "A listener cannot be resumed");
+}
+
+static void
+on_acceptable(struct watch *w, unsigned ready)
+{
+	struct port *p = LIST_OWNER(w, struct port, watch);
+	struct shard *sh = p->shard;
+	char peer[PEER_NAME];
+	enum nj_err e;
+	int fd;
+
+	(void)ready;
+	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+		e = listener_accept(
+		    w->fd, sh->limits.nodelay, &fd, peer, sizeof peer);
+		if (e == NJ_AGAIN)
+			return;
+		if (e == NJ_FULL) {
+			nj_log(LOG_T_ERROR,
+			    "No more file descriptors: new "
+			    "connections wait. Raise the limit of open files "
+			    "(LimitNOFILE, ulimit -n).");
+			accepts_pause(sh);
+			return;
+		}
+		if (e == NJ_OK)
+			conn_accept(p, fd, peer);
+	}
+}
+
+static enum nj_err
+ports_init(struct shard *sh)
+{
+	struct broker *b = sh->broker;
+	unsigned n = 0, k = 0;
+	enum nj_err e;
+
+	for (size_t i = 0; i < sh->set->n; i++)
+		n += sh->set->v[i].listener->n;
+	if (!(sh->ports = calloc(n ? n : 1, sizeof *sh->ports)))
+		return NJ_NOMEM;
+	for (size_t i = 0; i < sh->set->n; i++) {
+		struct listener *l = sh->set->v[i].listener;
+
+		for (unsigned j = 0; j < l->n; j++, k++) {
+			struct port *p = &sh->ports[k];
+
+			p->shard = sh;
+			p->index = (unsigned)i;
+			p->watch = (struct watch){
+				.fd = l->fds[j * b->n + sh->home.shard],
+				.fn = on_acceptable,
+				.want = LOOP_IN,
+			};
+			/* a Unix socket has one descriptor, on shard 0 */
+			if (p->watch.fd >= 0 &&
+			    (e = loop_add(sh->loop, &p->watch)))
+				return e;
+		}
+	}
+	sh->n_ports = k;
+	return NJ_OK;
+}
+
+/* Mail. */
+
+/* Being woken is all: mailbox_awake reads the descriptor. */
+static void
+on_mail(struct watch *w, unsigned ready)
+{
+	(void)w;
+	(void)ready;
+}
+
+static void
+stop(struct shard *sh)
+{
+	struct list *at, *next;
+
+	sh->stopping = true;
+	for (unsigned i = 0; i < sh->n_ports; i++)
+		loop_del(sh->loop, &sh->ports[i].watch);
+	timer_stop(&sh->home.timers, &sh->accept_timer);
+	timer_stop(&sh->home.timers, &sh->sys_timer);
+	timer_stop(&sh->home.timers, &sh->sweep_timer);
+	for (at = sh->conns.next; at != &sh->conns; at = next) {
+		struct conn *c = LIST_OWNER(at, struct conn, all);
+
+		next = at->next;
+		conn_end(
+		    c, RC_SERVER_SHUTTING_DOWN, "the broker is shutting down");
+	}
+}
+
+static void
+take_letter(struct shard *sh, struct letter *l)
+{
+	switch ((enum letter_kind)l->kind) {
+	case LETTER_PARCEL:
+		route_parcel(sh, l);
+		break;
+	case LETTER_MOVE:
+		conn_arrive(sh, l);
+		break;
+	case LETTER_LOGIN:
+		on_login(sh, l);
+		break;
+	case LETTER_GROUP:
+		route_group_letter(sh, l);
+		break;
+	case LETTER_FENCE:
+		fence_passed(l);
+		break;
+	case LETTER_RELOAD:
+		reload_take(sh, l);
+		break;
+	case LETTER_STOP:
+		stop(sh);
+		free(l);
+		break;
+	}
+}
+
+static void
+take_mail(struct shard *sh)
+{
+	struct letter *l;
+
+	for (int i = 0; i < LETTERS_A_TURN; i++) {
+		if (!(l = mailbox_take(&sh->mail)))
+			return;
+		take_letter(sh, l);
+	}
+}
+
+/* The turn. */
+
+static bool
+must_not_wait(const struct shard *sh)
+{
+	return !list_empty(&sh->again) || !list_empty(&sh->handshakes);
+}
+
+static void
+wait(struct shard *sh, int max_wait_ms)
+{
+	int ms = timers_wait_ms(&sh->home.timers, clock_mono(sh->clock));
+
+	if (ms < 0 || (max_wait_ms >= 0 && ms > max_wait_ms))
+		ms = max_wait_ms;
+	if (!list_empty(&sh->paused) && (ms < 0 || ms > PAUSE_MS))
+		ms = PAUSE_MS;
+	if (must_not_wait(sh))
+		ms = 0;
+	if (ms != 0 && !mailbox_sleep(&sh->mail))
+		ms = 0;
+	if (ms != 0)
+		rcu_thread_offline();
+	loop_wait(sh->loop, ms);
+	if (ms != 0) {
+		rcu_thread_online();
+		mailbox_awake(&sh->mail);
+	}
+}
+
+/* Connections that had more than their share of an earlier turn. */
+static void
+read_again(struct shard *sh)
+{
+	struct list todo, *at;
+
+	list_init(&todo);
+	list_splice(&todo, &sh->again);
+	while ((at = list_pop(&todo)))
+		conn_read(LIST_OWNER(at, struct conn, work));
+}
+
+/* New clients get a bounded part of each turn, so that a reconnect storm does
+ * not keep those waiting who are connected. */
+static void
+shake_hands(struct shard *sh)
+{
+	struct list *at;
+
+	for (uint32_t i = 0; i < sh->limits.handshake_budget; i++) {
+		if (!(at = list_pop(&sh->handshakes)))
+			return;
+		conn_handshake(LIST_OWNER(at, struct conn, work));
+	}
+}
+
+static void
+unpause(struct shard *sh)
+{
+	struct list todo, *at;
+
+	if (list_empty(&sh->paused) || route_congested(sh))
+		return;
+	list_init(&todo);
+	list_splice(&todo, &sh->paused);
+	while ((at = list_pop(&todo)))
+		conn_resume(LIST_OWNER(at, struct conn, work));
+}
+
+/* Writes what the turn has gathered.  What a failing connection causes (a
+ * will) may give others something to write, hence the loop. */
+static void
+write_out(struct shard *sh)
+{
+	struct list *at;
+
+	do {
+		/* before an acknowledgement leaves, what it acknowledges is
+		 * with the shards it is for */
+		route_post(sh);
+		while ((at = list_pop(&sh->kicked)))
+			conn_flush(LIST_OWNER(at, struct conn, kicked));
+		while ((at = list_pop(&sh->doomed))) {
+			struct conn *c = LIST_OWNER(at, struct conn, work);
+
+			conn_drop(c, "writing to it failed: %s",
+			    stream_why(c->stream)->what);
+		}
+	} while (!list_empty(&sh->kicked) || !list_empty(&sh->doomed));
+	route_post(sh);
+}
+
+static void
+bury(struct shard *sh)
+{
+	struct list *at;
+
+	while ((at = list_pop(&sh->grave)))
+		conn_bury(LIST_OWNER(at, struct conn, work));
+}
+
+static void
+update_clock(struct shard *sh)
+{
+	sh->home.now_ms = clock_mono(sh->clock);
+	sh->wall_ms = clock_wall(sh->clock);
+}
+
+void
+shard_turn(struct shard *sh, int max_wait_ms)
+{
+	wait(sh, max_wait_ms);
+	update_clock(sh);
+	read_again(sh);
+	loop_dispatch(sh->loop);
+	shake_hands(sh);
+	take_mail(sh);
+	timers_run(&sh->home.timers, sh->home.now_ms, TIMERS_A_TURN);
+	unpause(sh);
+	write_out(sh);
+	bury(sh);
+	if (sh->stopping && list_empty(&sh->conns) && !sh->stopped) {
+		sessions_end_all(sh);
+		route_post(sh);
+		sh->stopped = true;
+	}
+	rcu_quiescent_state();
+}
+
+void *
+shard_main(void *arg)
+{
+	struct shard *sh = arg;
+
+	rcu_register_thread();
+	while (!sh->stopped)
+		shard_turn(sh, -1);
+	rcu_unregister_thread();
+	return NULL;
+}
+
+/* Housekeeping. */
+
+static void
+sweep(struct timer *t, uint64_t now)
+{
+	struct shard *sh = LIST_OWNER(t, struct shard, sweep_timer);
+
+	retain_sweep(sh->broker->retain, now, SWEEP_BUDGET);
+	if (timer_set(&sh->home.timers, t, now + SWEEP_MS))
+		nj_log(LOG_T_ERROR,
+		    "Out of memory: expired retained messages "
+		    "are not swept any more");
+}
+
+static enum nj_err
+timers_start(struct shard *sh)
+{
+	sh->accept_timer.fn = accepts_go_on;
+	if (sh->home.shard != 0)
+		return NJ_OK;
+	sh->sweep_timer.fn = sweep;
+	return timer_set(
+	    &sh->home.timers, &sh->sweep_timer, sh->home.now_ms + SWEEP_MS);
+}
+
+enum nj_err
+shard_init(struct shard *sh, struct broker *b, unsigned number)
+{
+	enum nj_err e;
+
+	*sh = (struct shard){
+		.broker = b,
+		.clock = b->clock,
+		.limits = b->opts.limits,
+		.set = b->set,
+	};
+	atomic_fetch_add(&b->set->refs, 1);
+	home_init(&sh->home, number, b->index);
+	sh->home.limits = b->opts.limits.session;
+	snprintf(sh->tag, sizeof sh->tag, "shard %u", number);
+	groups_init(&sh->groups);
+	list_init(&sh->conns);
+	list_init(&sh->kicked);
+	list_init(&sh->again);
+	list_init(&sh->handshakes);
+	list_init(&sh->paused);
+	list_init(&sh->doomed);
+	list_init(&sh->grave);
+	update_clock(sh);
+	if ((e = loop_new(&sh->loop)) || (e = mailbox_init(&sh->mail)) ||
+	    (e = stream_scratch_new(&sh->scratch)))
+		return e;
+	if (!(sh->rx = malloc(RX_SIZE)) ||
+	    !(sh->parcels = calloc(b->n, sizeof(*sh->parcels))))
+		return NJ_NOMEM;
+	sh->mail_watch =
+	    (struct watch){ .fd = sh->mail.fd, .fn = on_mail, .want = LOOP_IN };
+	if ((e = loop_add(sh->loop, &sh->mail_watch)) || (e = ports_init(sh)))
+		return e;
+	return timers_start(sh);
+}
+
+size_t
+shard_drain(struct shard *sh)
+{
+	struct letter *l;
+	size_t n = 0;
+
+	for (; (l = mailbox_take(&sh->mail)); n++)
+		take_letter(sh, l);
+	sessions_end_all(sh);
+	write_out(sh);
+	bury(sh);
+	return n;
+}
+
+void
+shard_fini(struct shard *sh)
+{
+	assert(list_empty(&sh->conns));
+	for (unsigned i = 0; i < sh->n_spare; i++)
+		buf_fini(&sh->spare[i]);
+	match_fini(&sh->match);
+	fanout_fini(&sh->fan);
+	free(sh->hits);
+	groups_fini(&sh->groups);
+	home_fini(&sh->home);
+	for (unsigned i = 0; sh->parcels && i < sh->broker->n; i++)
+		assert(!sh->parcels[i]);
+	free(sh->parcels);
+	free(sh->ports);
+	free(sh->rx);
+	port_set_unref(sh->set);
+	stream_scratch_free(sh->scratch);
+	if (sh->mail.tail)
+		mailbox_fini(&sh->mail);
+	loop_free(sh->loop);
+}

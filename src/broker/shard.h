@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * shard - one event loop with the connections and sessions that live on it.
+ *
+ * Owns:    its connections, sessions, timers and groups; the letters in its
+ *          mailbox.
+ * Threads: its own thread runs everything here but shard_post.
+ * Bounds:  RX_SIZE bytes read at once; PARCEL_WORDS a letter; READ_TURNS
+ *          reads a connection and turn; see also opts.h.
+ */
+#ifndef NJ_BROKER_SHARD_H
+#define NJ_BROKER_SHARD_H
+
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/mailbox.h"
+#include "broker/opts.h"
+#include "core/fanout.h"
+#include "core/retain.h"
+#include "core/session.h"
+#include "core/share.h"
+#include "net/loop.h"
+#include "net/stream.h"
+
+#define RX_SIZE	       (256 * 1024)
+#define SPARE_BUFS     64
+#define SPARE_BUF_MAX  (64 * 1024)
+#define LETTERS_A_TURN 4096
+#define TIMERS_A_TURN  1024
+#define ACCEPTS_A_TURN 64
+
+struct broker;
+struct conn;
+struct parcel;
+
+/* What this shard has done; written by it alone, read by $SYS. */
+struct shard_counts {
+	uint64_t bytes_in, bytes_out;
+	uint64_t packets_in, packets_out;
+	uint64_t publish_in, publish_in_bytes;
+	uint64_t publish_refused;
+	uint64_t sockets, connects;
+	uint64_t connected, sessions, expired_sessions;
+	uint64_t handshakes, handshakes_failed, resumed;
+	uint64_t logins_failed;
+	uint64_t slow_dropped;
+};
+
+/* A port as one shard sees it. */
+struct port {
+	struct watch watch;
+	struct shard *shard;
+	unsigned index;	  /* of the port in the broker */
+	struct list rest; /* while accepting is paused */
+};
+
+enum letter_kind {
+	LETTER_PARCEL,
+	LETTER_MOVE,  /* a connection comes home */
+	LETTER_LOGIN, /* an authenticator has decided */
+	LETTER_GROUP, /* shared subscriptions */
+	LETTER_FENCE, /* broker.c: memory may be freed */
+	LETTER_RELOAD,
+	LETTER_STOP
+};
+
+struct shard {
+	struct home home;
+	struct broker *broker;
+	const struct clock *clock;
+	int64_t wall_ms; /* of this turn */
+	struct broker_limits limits;
+	struct loop *loop;
+	struct mailbox mail;
+	struct watch mail_watch;
+	struct stream_scratch *scratch;
+	uint8_t *rx;
+	struct match match;
+	struct targets **hits; /* of the message being routed */
+	uint32_t n_hits, cap_hits;
+	struct fanout fan;
+	struct groups groups;
+	struct parcel **parcels; /* one a shard, NULL when empty */
+	struct list conns;	 /* all */
+	struct list kicked;	 /* have output */
+	struct list again;	 /* have input left */
+	struct list handshakes;	 /* wait for their share of a turn */
+	struct list paused;	 /* wait for another shard */
+	struct list doomed;	 /* failed where they cannot be closed */
+	struct list grave;	 /* freed when the turn ends */
+	struct buf spare[SPARE_BUFS];
+	unsigned n_spare;
+	struct port_set *set; /* one reference */
+	struct port *ports;   /* set->n of them, one for each socket */
+	unsigned n_ports;
+	bool accepts_paused;
+	struct timer accept_timer;
+	struct timer sys_timer;
+	struct timer sweep_timer;
+	struct shard_counts counts;
+	bool stopping, stopped;
+	pthread_t thread;
+	bool has_thread;
+	char tag[16]; /* for the log */
+};
+
+NJ_MUST enum nj_err
+shard_init(struct shard *sh, struct broker *b, unsigned number);
+void shard_fini(struct shard *sh);
+/* One turn: wait, read, route, write.  The caller is an online RCU thread. */
+void shard_turn(struct shard *sh, int max_wait_ms);
+void *shard_main(void *arg);
+/* After the last turn: takes what is still in the mailbox; how many letters. */
+size_t shard_drain(struct shard *sh);
+
+/* From any thread. */
+static inline void
+shard_post(struct shard *sh, struct letter *l)
+{
+	mailbox_post(&sh->mail, l);
+}
+
+/* The shard a client identifier lives on. */
+unsigned shard_of_id(const struct broker *b, struct slice client_id);
+
+/* Output buffers are lent to connections for as long as they hold bytes. */
+void shard_lend(struct shard *sh, struct buf *b);
+void shard_give_back(struct shard *sh, struct buf *b);
+
+#endif
