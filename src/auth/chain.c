@@ -2,12 +2,14 @@
 #include "auth/chain.h"
 
 #include <assert.h>
+#include <stdarg.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct auth_chain {
 	atomic_uint refs;
-	size_t n;
+	unsigned n;
 	struct authenticator *links[AUTH_LINKS_MAX];
 };
 
@@ -23,32 +25,30 @@ copy_bytes(uint8_t **at, struct slice s)
 }
 
 enum nj_err
-auth_request_new(const struct auth_ask *ask, struct auth_request **out)
+auth_request_new(const struct auth_request_in *in, struct auth_request **out)
 {
-	size_t total = ask->username.n + ask->client_id.n + ask->address.n +
-	    ask->listener.n + ask->cert_name.n + ask->cert_subject.n +
-	    ask->cert_cn.n;
-	struct auth_request *r = calloc(1, sizeof *r + total);
+	size_t n = in->username.n + in->client_id.n + in->address.n +
+	    in->listener.n + in->cert_name.n + in->cert_subject.n;
+	struct auth_request *r = calloc(1, sizeof *r + n);
 	uint8_t *at;
 	enum nj_err e;
 
 	if (!r)
 		return NJ_NOMEM;
-	if (ask->has_password &&
-	    (e = secret_new(ask->password, &r->password))) {
+	if (in->has_password && (e = secret_new(in->password, &r->password))) {
 		free(r);
 		return e;
 	}
-	at = (uint8_t *)(r + 1);
-	r->ask = *ask;
-	r->ask.password = SLICE_NONE;
-	r->ask.username = copy_bytes(&at, ask->username);
-	r->ask.client_id = copy_bytes(&at, ask->client_id);
-	r->ask.address = copy_bytes(&at, ask->address);
-	r->ask.listener = copy_bytes(&at, ask->listener);
-	r->ask.cert_name = copy_bytes(&at, ask->cert_name);
-	r->ask.cert_subject = copy_bytes(&at, ask->cert_subject);
-	r->ask.cert_cn = copy_bytes(&at, ask->cert_cn);
+	at = r->text;
+	r->has_username = in->has_username;
+	r->has_password = in->has_password;
+	r->bridge = in->bridge;
+	r->username = copy_bytes(&at, in->username);
+	r->client_id = copy_bytes(&at, in->client_id);
+	r->address = copy_bytes(&at, in->address);
+	r->listener = copy_bytes(&at, in->listener);
+	r->cert_name = copy_bytes(&at, in->cert_name);
+	r->cert_subject = copy_bytes(&at, in->cert_subject);
 	r->result = AUTH_DENY;
 	*out = r;
 	return NJ_OK;
@@ -66,30 +66,39 @@ auth_request_free(struct auth_request *r)
 }
 
 enum auth_result
-auth_allow(struct auth_request *r, enum principal_by by, struct slice name)
+auth_allow(struct auth_request *r, struct slice name)
 {
 	struct principal who = {
-		.by = by,
-		.bridge = r->ask.bridge,
+		.bridge = r->bridge,
 		.name = name,
-		.claimed = r->ask.username,
-		.client_id = r->ask.client_id,
-		.address = r->ask.address,
-		.listener = r->ask.listener,
-		.cert_subject = r->ask.cert_subject,
-		.cert_cn = r->ask.cert_cn,
+		.claimed = r->username,
+		.client_id = r->client_id,
+		.address = r->address,
+		.listener = r->listener,
+		.subject = r->cert_subject,
+		.by = r->chain->links[r->link]->name,
 	};
 
 	if (principal_new(&who, &r->principal))
-		return auth_deny(r, AUTH_R_FAILED);
+		return auth_deny(r, AUTH_R_FAILED, NULL);
 	r->reason = AUTH_R_NONE;
+	r->why[0] = '\0';
 	return AUTH_ALLOW;
 }
 
 enum auth_result
-auth_deny(struct auth_request *r, enum auth_reason why)
+auth_deny(struct auth_request *r, enum auth_reason reason, const char *fmt, ...)
 {
-	r->reason = why;
+	int n = snprintf(r->why, sizeof r->why, "%s%s",
+	    auth_reason_what(reason), fmt ? "; " : "");
+	va_list ap;
+
+	r->reason = reason;
+	if (fmt && n >= 0 && (size_t)n < sizeof r->why) {
+		va_start(ap, fmt);
+		(void)vsnprintf(r->why + n, sizeof r->why - (size_t)n, fmt, ap);
+		va_end(ap);
+	}
 	return AUTH_DENY;
 }
 
@@ -103,42 +112,46 @@ finish(struct auth_request *r, enum auth_result result)
 	return result;
 }
 
-/* Asks the links that are left.  After AUTH_LATER r may be gone already. */
+/* Asks the links from r->link on.  After AUTH_LATER r may be gone already. */
 static enum auth_result
-ask_next(struct auth_chain *c, struct auth_request *r)
+ask(struct auth_chain *c, struct auth_request *r)
 {
-	while (r->next < c->n) {
-		struct authenticator *a = c->links[r->next++];
-		enum auth_result result;
+	for (; r->link < c->n; r->link++) {
+		struct authenticator *a = c->links[r->link];
+		enum auth_result result = a->start(a, r);
 
-		r->link = a->name;
-		result = a->start(a, r);
 		if (result == AUTH_LATER)
 			return AUTH_LATER;
 		if (result != AUTH_NOT_MINE)
 			return finish(r, result);
 	}
 	if (r->reason == AUTH_R_NONE)
-		r->reason = AUTH_R_NO_LOGIN;
+		(void)auth_deny(r, AUTH_R_NO_LOGIN,
+		    "give the client a user name and a password (nightjar "
+		    "passwd FILE USER), or set: allow_anonymous true");
 	return finish(r, AUTH_DENY);
 }
 
 enum auth_result
-auth_chain_start(struct auth_chain *c, struct auth_request *r)
+auth_start(struct auth_chain *c, struct auth_request *r)
 {
 	assert(!r->chain);
 	r->chain = auth_chain_ref(c);
-	return ask_next(c, r);
+	r->link = 0;
+	return ask(c, r);
 }
 
 void
 auth_answer(struct auth_request *r, enum auth_result result)
 {
 	assert(result != AUTH_LATER);
-	if (result != AUTH_NOT_MINE)
+	if (result == AUTH_NOT_MINE) {
+		r->link++;
+		if (ask(r->chain, r) == AUTH_LATER)
+			return;
+	} else {
 		(void)finish(r, result);
-	else if (ask_next(r->chain, r) == AUTH_LATER)
-		return;
+	}
 	r->done(r);
 }
 
@@ -167,7 +180,7 @@ auth_chain_unref(struct auth_chain *c)
 	if (!c ||
 	    atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	for (size_t i = 0; i < c->n; i++)
+	for (unsigned i = 0; i < c->n; i++)
 		c->links[i]->free(c->links[i]);
 	free(c);
 }

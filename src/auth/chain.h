@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * chain - who is this? asked of one authenticator after another.
+ * chain - an ordered row of authenticators; each answers allow, deny, or not
+ *         mine, at once or later.
  *
- * Each link answers AUTH_ALLOW, AUTH_DENY or AUTH_NOT_MINE, at once or, after
- * AUTH_LATER, by auth_answer.  The first that is not NOT_MINE counts; when no
- * link is left, the answer is AUTH_DENY.
- *
- * Owns:    a chain its links; a request copies of all it was given, the
- *          password as a secret that is wiped as soon as it is answered.
- * Threads: a chain is immutable once built and shared by references.  A
- *          request belongs to one thread at a time: the one that started it,
- *          and after AUTH_LATER the one that answers, until done is called.
+ * Owns:    its links; reference counted, so a reload can swap it while logins
+ *          are under way.
+ * Threads: immutable once shared; auth_start on any thread, a later answer
+ *          comes on a worker's.
  * Bounds:  AUTH_LINKS_MAX links; what waits is bounded by the workers' queue.
+ * Spec:    MQTT 5.0 4.12 (basic), 3.1.3.5, 3.1.3.6.
  */
 #ifndef NJ_AUTH_CHAIN_H
 #define NJ_AUTH_CHAIN_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 #include "auth/principal.h"
 #include "auth/result.h"
@@ -28,76 +24,93 @@
 #define AUTH_LINKS_MAX 8
 
 struct auth_chain;
-struct auth_request;
+struct password_file;
 
-/* What is known of a client when it asks; borrowed. */
-struct auth_ask {
-	bool has_username, has_password, bridge;
-	struct slice username, password, client_id;
-	struct slice address;	/* in text */
-	struct slice listener;
-	/* Of the verified client certificate; cert_name is what the listener
-	 * takes as identity (common name or subject), empty when it takes
-	 * none. */
-	struct slice cert_name, cert_subject, cert_cn;
-};
-
+/*
+ * One login.  Made by auth_request_new from borrowed values, which it copies;
+ * the password is wiped as soon as there is an answer.  Its owner is whoever
+ * waits for the answer; while AUTH_LATER is pending it must not be freed.
+ */
 struct auth_request {
-	/* Set by the caller after auth_request_new.  done is called exactly
-	 * once, and only after auth_chain_start said AUTH_LATER; it may come
-	 * before that call has returned, and on another thread. */
+	struct job job;	/* for links that work on a worker thread */
+	struct auth_chain *chain;	/* one reference */
+	unsigned link;	/* the link that is at work */
+	void *link_arg;	/* that link's own */
+	bool has_username, has_password, bridge;
+	struct slice username, client_id, address, listener;
+	struct secret *password;	/* NULL: none, or answered */
+	struct slice cert_name;	/* identity a verified certificate gives, by
+				 * the listener's rule; empty: none */
+	struct slice cert_subject;
+	/* the answer */
+	enum auth_result result;
+	enum auth_reason reason;	/* with AUTH_DENY; see result.h */
+	struct principal *principal;	/* with AUTH_ALLOW; one reference, which
+					 * is taken by setting it to NULL */
+	char why[256];	/* with AUTH_DENY: what was wrong, on what evidence,
+			 * and the mend; for the log, not for the peer */
+	/* called once, on a worker thread, after AUTH_LATER; perhaps before
+	 * auth_start has returned */
 	void (*done)(struct auth_request *r);
 	void *arg;
-
-	/* The answer. */
-	enum auth_result result;
-	enum auth_reason reason;
-	const char *link;	/* the name of the link that answered */
-	struct principal *principal;	/* on AUTH_ALLOW; taken by setting it
-					 * to NULL, else freed with r */
-
-	/* What is asked, in copies. */
-	struct auth_ask ask;	/* ask.password is empty: see password */
-	struct secret *password;	/* NULL: none */
-
-	/* For the chain and the link that said AUTH_LATER. */
-	struct auth_chain *chain;
-	size_t next;
-	struct job job;
-	void *link_arg;
+	uint8_t text[];
 };
 
-NJ_MUST enum nj_err auth_request_new(const struct auth_ask *ask,
+struct auth_request_in {
+	bool has_username, has_password;
+	bool bridge;	/* bit 7 of CONNECT's version */
+	struct slice username, password, client_id, address, listener;
+	struct slice cert_name, cert_subject;
+};
+
+NJ_MUST enum nj_err auth_request_new(const struct auth_request_in *in,
     struct auth_request **out);
-/* Not before done was called, when it will be. */
 void auth_request_free(struct auth_request *r);
 
+/* Builds a chain: links are asked in the order they were added.  In all of
+ * them but the certificate, a user name without a password is refused. */
+NJ_MUST enum nj_err auth_chain_new(struct auth_chain **out);
+struct auth_chain *auth_chain_ref(struct auth_chain *c);
+void auth_chain_unref(struct auth_chain *c);
+/* A certificate's name is who the client is; a user name or password it sends
+ * besides is ignored (as Mosquitto does).  A client without one is refused:
+ * for listeners that take names from certificates only. */
+NJ_MUST enum nj_err auth_add_certificate(struct auth_chain *c);
+/* Takes a reference on pf.  Hashing runs on w. */
+NJ_MUST enum nj_err auth_add_password_file(struct auth_chain *c,
+    struct password_file *pf, struct workers *w);
+/* Whoever gives no user name (with_name false), or anyone at all where no
+ * other link is configured (with_name true): then the name is a claim, and the
+ * principal's own name stays empty. */
+NJ_MUST enum nj_err auth_add_anonymous(struct auth_chain *c, bool with_name);
+
+/* AUTH_ALLOW or AUTH_DENY with the answer in *r, or AUTH_LATER: then done is
+ * called.  When every link says not mine the answer is deny.  A full worker
+ * queue is a deny that says so. */
+enum auth_result auth_start(struct auth_chain *c, struct auth_request *r);
+
+/* What follows is for links. */
+
 struct authenticator {
-	const char *name;	/* for the log */
+	const char *name;	/* static */
+	/* Any auth_result; after AUTH_LATER, r is whoever calls
+	 * auth_answer's. */
 	enum auth_result (*start)(struct authenticator *a,
 	    struct auth_request *r);
 	void (*free)(struct authenticator *a);
 };
 
-/* For links: makes the principal; AUTH_ALLOW, or AUTH_DENY without memory. */
-enum auth_result auth_allow(struct auth_request *r, enum principal_by by,
-    struct slice name);
-/* For links: AUTH_DENY for that reason. */
-enum auth_result auth_deny(struct auth_request *r, enum auth_reason why);
-/* For links that said AUTH_LATER: the answer, from any thread, once.  r may be
- * gone when it returns. */
-void auth_answer(struct auth_request *r, enum auth_result result);
-
-NJ_MUST enum nj_err auth_chain_new(struct auth_chain **out);
-struct auth_chain *auth_chain_ref(struct auth_chain *c);
-/* Requests under way hold a reference of their own. */
-void auth_chain_unref(struct auth_chain *c);
-/* Before the chain is shared.  Takes *a, also when it fails. */
+/* Takes *a, also when it fails. */
 NJ_MUST enum nj_err auth_chain_add(struct auth_chain *c,
     struct authenticator **a);
-/* AUTH_ALLOW or AUTH_DENY with r filled in; or AUTH_LATER, and r is not the
- * caller's until done. */
-enum auth_result auth_chain_start(struct auth_chain *c,
-    struct auth_request *r);
+/* Makes the principal: AUTH_ALLOW, or AUTH_DENY without memory. */
+enum auth_result auth_allow(struct auth_request *r, struct slice name);
+/* Notes why, for the case that no later link answers; fmt (or NULL) is the
+ * mend.  Returns AUTH_DENY. */
+enum auth_result auth_deny(struct auth_request *r, enum auth_reason reason,
+    const char *fmt, ...) NJ_PRINTF(3, 4);
+/* The answer after AUTH_LATER, once, from any thread; r may be gone when it
+ * returns. */
+void auth_answer(struct auth_request *r, enum auth_result result);
 
 #endif

@@ -8,49 +8,56 @@ struct reserved {
 	const char *rule;
 };
 
-#define RESERVED(level, rule)                                         \
-	{                                                             \
-		{ (const uint8_t *)(level), sizeof(level) - 1 }, rule \
+#define BYTES(s)                                    \
+	{                                           \
+		(const uint8_t *)(s), sizeof(s) - 1 \
+	}
+#define RESERVED(level, rule)      \
+	{                          \
+		BYTES(level), rule \
 	}
 
-/* What only the broker says (4.7.2).  Other topics that begin with $ are
- * clients' own, as with Mosquitto. */
+/* What only the broker says.  Other topics that begin with $ are the clients'
+ * own, as with Mosquitto. */
 static const struct reserved no_publish[] = {
 	RESERVED("$SYS", "$SYS/ is written by the broker only"),
 	RESERVED("$CONTROL", "$CONTROL/ is not served"),
-	RESERVED("$share", "$share/ is for subscriptions, not a topic"),
+	RESERVED("$share", "$share/ is for subscriptions, it is no topic"),
 	RESERVED("$nightjar", "$nightjar/ is written by the broker only"),
 };
 
 /* Mosquitto's bridges say there whether they are connected. */
-static const struct slice bridge_state = {
-	(const uint8_t *)"$SYS/broker/connection/+/state",
-	sizeof("$SYS/broker/connection/+/state") - 1,
-};
+static const struct slice bridge_state =
+    BYTES("$SYS/broker/connection/+/state");
 
-static struct verdict
-may_publish(const struct principal *who, struct slice topic)
+static bool
+may_publish(const struct principal *who, struct slice topic, const char **rule)
 {
-	struct slice first;
+	struct slice rest = topic, first;
 	bool more = true;
 
 	if (topic.n == 0 || topic.p[0] != '$' ||
-	    !topic_next(&(struct slice){ topic.p, topic.n }, &more, &first))
-		return (struct verdict){ true, "no rule" };
-	if (who->bridge && topic_matches(bridge_state, topic))
-		return (struct verdict){ true, "a bridge tells its state" };
-	for (size_t i = 0; i < sizeof no_publish / sizeof *no_publish; i++)
-		if (slice_eq(first, no_publish[i].level))
-			return (struct verdict){ false, no_publish[i].rule };
-	return (struct verdict){ true, "no rule" };
+	    !topic_next(&rest, &more, &first))
+		return true;
+	if (who->bridge && topic_matches(bridge_state, topic)) {
+		*rule = "a bridge tells its state";
+		return true;
+	}
+	for (size_t i = 0; i < sizeof no_publish / sizeof *no_publish; i++) {
+		if (slice_eq(first, no_publish[i].level)) {
+			*rule = no_publish[i].rule;
+			return false;
+		}
+	}
+	return true;
 }
 
-struct verdict
-decide(const struct acl *acl, const struct principal *who, enum action what,
-    struct slice topic)
+bool
+decide(const struct principal *who, enum action what, struct slice topic,
+    struct decision *why)
 {
-	(void)acl;
-	if (what == ACT_PUBLISH)
-		return may_publish(who, topic);
-	return (struct verdict){ true, "no rule" };
+	why->text = "no rule forbids it";
+	if (!who || what != ACTION_PUBLISH)
+		return true;
+	return may_publish(who, topic, &why->text);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * decide - may this principal do this with this topic?  The one place that
- *          is asked, for every publish, subscription, will and delivery.
+ * decide - the one choke point of authorization.
  *
  * Threads: any; pure.
+ * Spec:    MQTT 5.0 4.7.2.  For now the built-in rules; ACL files, groups and
+ *          roles are compiled into the same call.
  */
 #ifndef NJ_AUTH_DECIDE_H
 #define NJ_AUTH_DECIDE_H
@@ -12,22 +13,15 @@
 #include "auth/principal.h"
 #include "base/slice.h"
 
-struct acl;	/* the operator's rules; none are served yet */
+enum action { ACTION_PUBLISH, ACTION_SUBSCRIBE, ACTION_RECEIVE };
 
-enum action {
-	ACT_PUBLISH,	/* wills too, when they are set and when they are sent */
-	ACT_SUBSCRIBE,	/* topic is the filter, of $share the inner one */
-	ACT_RECEIVE
+struct decision {
+	const char *text;	/* the rule that decided; static */
 };
 
-struct verdict {
-	bool allow;
-	const char *rule;	/* which one decided, for the log */
-};
-
-/* acl is NULL when the operator has set no rules: then all is allowed that
- * no built-in rule forbids. */
-struct verdict decide(const struct acl *acl, const struct principal *who,
-    enum action what, struct slice topic);
+/* topic: a name, for ACTION_SUBSCRIBE a filter (without $share/group/).
+ * who may be NULL (the broker itself), which may do everything. */
+bool decide(const struct principal *who, enum action what,
+    struct slice topic, struct decision *why);
 
 #endif

@@ -1,36 +1,55 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-#include "auth/links.h"
-
+/* SPDX-License-Identifier: Apache-2.0
+ * The authenticators that are built in.
+ */
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "auth/chain.h"
+#include "auth/password_file.h"
+#include "base/text.h"
 #include "wire/topic.h"
 
-#define CONTAINER(ptr, type, field) \
-	((type *)(void *)((char *)(ptr)-offsetof(type, field)))
-
-struct link_certificate {
+/* What every built-in link needs; a comes first. */
+struct link {
 	struct authenticator a;
-	bool required;
+	bool with_name;		  /* anonymous */
+	struct password_file *pf; /* password file: one reference */
+	struct workers *workers;  /* password file */
 };
 
-struct link_password_file {
-	struct authenticator a;
-	struct password_file *pf;
-	struct workers *workers;
-};
+static struct link *
+link_of(struct authenticator *a)
+{
+	return (struct link *)(void *)a;
+}
 
-struct link_anonymous {
-	struct authenticator a;
-	bool any_name;
-};
+static void
+link_free(struct authenticator *a)
+{
+	password_file_unref(link_of(a)->pf);
+	free(link_of(a));
+}
+
+static enum nj_err
+add_link(struct auth_chain *c, const struct link *what)
+{
+	struct link *l = malloc(sizeof *l);
+	struct authenticator *a = (struct authenticator *)(void *)l;
+
+	if (!l)
+		return NJ_NOMEM;
+	*l = *what;
+	if (l->pf)
+		(void)password_file_ref(l->pf);
+	return auth_chain_add(c, &a);
+}
 
 /* Names go into logs and into patterns of access rules: what could be read
  * as something else there is no name. */
 static bool
 cert_name_ok(struct slice name)
 {
-	if (name.n == 0 || name.n > MQTT_STRING_MAX || !utf8_ok(name))
+	if (name.n > MQTT_STRING_MAX || !utf8_ok(name))
 		return false;
 	for (size_t i = 0; i < name.n; i++) {
 		uint8_t c = name.p[i];
@@ -44,125 +63,119 @@ cert_name_ok(struct slice name)
 static enum auth_result
 certificate_start(struct authenticator *a, struct auth_request *r)
 {
-	const struct link_certificate *l =
-	    CONTAINER(a, struct link_certificate, a);
+	char name[TEXT_ESC];
 
-	if (r->ask.cert_subject.n == 0 && r->ask.cert_name.n == 0)
-		return l->required ? auth_deny(r, AUTH_R_NO_CERTIFICATE)
-				   : AUTH_NOT_MINE;
-	if (!cert_name_ok(r->ask.cert_name))
-		return auth_deny(r, AUTH_R_BAD_NAME);
-	return auth_allow(r, BY_CERTIFICATE, r->ask.cert_name);
-}
-
-static void
-certificate_free(struct authenticator *a)
-{
-	free(CONTAINER(a, struct link_certificate, a));
+	(void)a;
+	if (r->cert_name.n == 0)
+		return auth_deny(r, AUTH_R_NO_CERTIFICATE,
+		    "give the client one: nightjar ca device NAME");
+	if (!cert_name_ok(r->cert_name))
+		return auth_deny(r, AUTH_R_BAD_NAME, "it is \"%s\"",
+		    text_esc(name, sizeof name, r->cert_name));
+	return auth_allow(r, r->cert_name);
 }
 
 enum nj_err
-link_certificate_new(bool required, struct authenticator **out)
+auth_add_certificate(struct auth_chain *c)
 {
-	struct link_certificate *l = calloc(1, sizeof *l);
+	const struct link l = {
+		.a = { "certificate", certificate_start, link_free },
+	};
 
-	if (!l)
-		return NJ_NOMEM;
-	l->a = (struct authenticator){ "certificate", certificate_start,
-		certificate_free };
-	l->required = required;
-	*out = (struct authenticator *)l; /* a comes first */
-	return NJ_OK;
+	return add_link(c, &l);
+}
+
+static enum auth_result
+explain(struct auth_request *r, const struct link *l, enum auth_reason why)
+{
+	const char *path = password_file_path(l->pf);
+	char user[TEXT_ESC];
+
+	switch (why) {
+	case AUTH_R_UNKNOWN_USER:
+	case AUTH_R_WRONG_PASSWORD:
+	case AUTH_R_EMPTY_PASSWORD:
+		return auth_deny(r, why, "nightjar passwd %s %s, then reload",
+		    path, text_esc(user, sizeof user, r->username));
+	default:
+		return auth_deny(r, why, NULL);
+	}
 }
 
 /* On a worker. */
 static void
 check_password(struct job *j)
 {
-	struct auth_request *r = CONTAINER(j, struct auth_request, job);
-	const struct link_password_file *l = r->link_arg;
+	struct auth_request *r =
+	    (void *)((char *)j - offsetof(struct auth_request, job));
+	const struct link *l = r->link_arg;
+	enum auth_reason why = AUTH_R_NONE;
 	enum auth_result result = password_file_check(
-	    l->pf, r->ask.username, secret_bytes(r->password), &r->reason);
+	    l->pf, r->username, secret_bytes(r->password), &why);
 
 	if (result == AUTH_ALLOW)
-		result = auth_allow(r, BY_PASSWORD, r->ask.username);
+		result = auth_allow(r, r->username);
+	else
+		(void)explain(r, l, why);
 	auth_answer(r, result);
+}
+
+static enum auth_result
+no_password(struct auth_request *r)
+{
+	return auth_deny(
+	    r, AUTH_R_NO_PASSWORD, "give the client its password (-P)");
 }
 
 static enum auth_result
 password_file_start(struct authenticator *a, struct auth_request *r)
 {
-	struct link_password_file *l =
-	    CONTAINER(a, struct link_password_file, a);
+	struct link *l = link_of(a);
 
-	if (!r->ask.has_username)
+	if (!r->has_username)
 		return AUTH_NOT_MINE;
 	if (!r->password)
-		return auth_deny(r, AUTH_R_NO_PASSWORD);
+		return no_password(r);
 	if (secret_bytes(r->password).n == 0)
-		return auth_deny(r, AUTH_R_EMPTY_PASSWORD);
+		return explain(r, l, AUTH_R_EMPTY_PASSWORD);
 	r->link_arg = l;
 	r->job.run = check_password;
 	/* Once it is queued, r is the worker's. */
 	if (workers_submit(l->workers, &r->job))
-		return auth_deny(r, AUTH_R_BUSY);
+		return auth_deny(r, AUTH_R_BUSY, NULL);
 	return AUTH_LATER;
 }
 
-static void
-password_file_free(struct authenticator *a)
-{
-	struct link_password_file *l =
-	    CONTAINER(a, struct link_password_file, a);
-
-	password_file_unref(l->pf);
-	free(l);
-}
-
 enum nj_err
-link_password_file_new(
-    struct password_file *pf, struct workers *w, struct authenticator **out)
+auth_add_password_file(
+    struct auth_chain *c, struct password_file *pf, struct workers *w)
 {
-	struct link_password_file *l = calloc(1, sizeof *l);
+	const struct link l = {
+		.a = { "password file", password_file_start, link_free },
+		.pf = pf,
+		.workers = w,
+	};
 
-	if (!l)
-		return NJ_NOMEM;
-	l->a = (struct authenticator){ "password file", password_file_start,
-		password_file_free };
-	l->pf = password_file_ref(pf);
-	l->workers = w;
-	*out = (struct authenticator *)l; /* a comes first */
-	return NJ_OK;
+	return add_link(c, &l);
 }
 
 static enum auth_result
 anonymous_start(struct authenticator *a, struct auth_request *r)
 {
-	const struct link_anonymous *l = CONTAINER(a, struct link_anonymous, a);
-
-	if (r->ask.has_username && !r->password)
-		return auth_deny(r, AUTH_R_NO_PASSWORD);
-	if (r->ask.has_username && !l->any_name)
+	if (r->has_username && !r->password)
+		return no_password(r);
+	if (r->has_username && !link_of(a)->with_name)
 		return AUTH_NOT_MINE;
-	return auth_allow(r, BY_NOTHING, SLICE_NONE);
-}
-
-static void
-anonymous_free(struct authenticator *a)
-{
-	free(CONTAINER(a, struct link_anonymous, a));
+	return auth_allow(r, SLICE_NONE);
 }
 
 enum nj_err
-link_anonymous_new(bool any_name, struct authenticator **out)
+auth_add_anonymous(struct auth_chain *c, bool with_name)
 {
-	struct link_anonymous *l = calloc(1, sizeof *l);
+	const struct link l = {
+		.a = { "anonymous", anonymous_start, link_free },
+		.with_name = with_name,
+	};
 
-	if (!l)
-		return NJ_NOMEM;
-	l->a = (struct authenticator){ "anonymous", anonymous_start,
-		anonymous_free };
-	l->any_name = any_name;
-	*out = (struct authenticator *)l; /* a comes first */
-	return NJ_OK;
+	return add_link(c, &l);
 }

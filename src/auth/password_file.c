@@ -25,6 +25,7 @@ struct user {
 
 struct password_file {
 	atomic_uint refs;
+	char *path;
 	struct buf text;
 	struct user *users;
 	struct map by_name;
@@ -281,12 +282,16 @@ parse_text(struct password_file *pf, const char *path, struct nj_why *why)
 }
 
 static struct password_file *
-file_new(void)
+file_new(const char *path)
 {
 	struct password_file *pf = calloc(1, sizeof *pf);
 
 	if (!pf)
 		return NULL;
+	if (!(pf->path = strdup(path))) {
+		free(pf);
+		return NULL;
+	}
 	atomic_init(&pf->refs, 1);
 	map_init(&pf->by_name, name_of);
 	return pf;
@@ -296,7 +301,7 @@ enum nj_err
 password_file_load(
     const char *path, struct password_file **out, struct nj_why *why)
 {
-	struct password_file *pf = file_new();
+	struct password_file *pf = file_new(path);
 	enum nj_err e = NJ_NOMEM;
 	struct stat st;
 
@@ -319,7 +324,7 @@ enum nj_err
 password_file_parse(struct slice text, const char *path,
     struct password_file **out, struct nj_why *why)
 {
-	struct password_file *pf = file_new();
+	struct password_file *pf = file_new(path);
 	enum nj_err e = NJ_NOMEM;
 
 	if (!pf) {
@@ -357,7 +362,14 @@ password_file_unref(struct password_file *pf)
 	free(pf->users);
 	map_fini(&pf->by_name);
 	buf_wipe(&pf->text);
+	free(pf->path);
 	free(pf);
+}
+
+const char *
+password_file_path(const struct password_file *pf)
+{
+	return pf->path;
 }
 
 void

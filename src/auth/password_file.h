@@ -41,6 +41,8 @@ NJ_MUST enum nj_err password_file_parse(struct slice text, const char *path,
     struct password_file **out, struct nj_why *why);
 struct password_file *password_file_ref(struct password_file *pf);
 void password_file_unref(struct password_file *pf);
+/* As it was given to load or parse. */
+const char *password_file_path(const struct password_file *pf);
 void password_file_info(const struct password_file *pf,
     struct password_file_info *out);
 

@@ -1,61 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auth/principal.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 
-/* All the strings, which stand behind the struct in its allocation. */
-static const size_t strings[] = {
-	offsetof(struct principal, name),
-	offsetof(struct principal, claimed),
-	offsetof(struct principal, client_id),
-	offsetof(struct principal, address),
-	offsetof(struct principal, listener),
-	offsetof(struct principal, cert_subject),
-	offsetof(struct principal, cert_cn),
-};
-
-#define STRINGS (sizeof strings / sizeof *strings)
-
-static struct slice *
-string_at(struct principal *p, size_t i)
+static struct slice
+copy_bytes(uint8_t **at, struct slice s)
 {
-	return (struct slice *)(void *)((char *)p + strings[i]);
+	struct slice copy = { *at, s.n };
+
+	if (s.n > 0)
+		memcpy(*at, s.p, s.n);
+	*at += s.n;
+	return copy;
 }
 
 enum nj_err
-principal_new(const struct principal *what, struct principal **out)
+principal_new(const struct principal *from, struct principal **out)
 {
-	struct principal copy = {
-		.by = what->by,
-		.bridge = what->bridge,
-		.name = what->name,
-		.claimed = what->claimed,
-		.client_id = what->client_id,
-		.address = what->address,
-		.listener = what->listener,
-		.cert_subject = what->cert_subject,
-		.cert_cn = what->cert_cn,
-	};
-	size_t total = sizeof copy;
-	struct principal *p;
+	size_t n = from->name.n + from->claimed.n + from->client_id.n +
+	    from->address.n + from->listener.n + from->subject.n;
+	struct principal *p = malloc(sizeof *p + n);
 	uint8_t *at;
 
-	for (size_t i = 0; i < STRINGS; i++)
-		total += string_at(&copy, i)->n;
-	if (!(p = malloc(total)))
+	if (!p)
 		return NJ_NOMEM;
-	*p = copy;
 	atomic_init(&p->refs, 1);
-	at = (uint8_t *)(p + 1);
-	for (size_t i = 0; i < STRINGS; i++) {
-		struct slice *s = string_at(p, i);
-
-		if (s->n > 0)
-			memcpy(at, s->p, s->n);
-		s->p = at;
-		at += s->n;
-	}
+	p->bridge = from->bridge;
+	p->by = from->by;
+	at = p->text;
+	p->name = copy_bytes(&at, from->name);
+	p->claimed = copy_bytes(&at, from->claimed);
+	p->client_id = copy_bytes(&at, from->client_id);
+	p->address = copy_bytes(&at, from->address);
+	p->listener = copy_bytes(&at, from->listener);
+	p->subject = copy_bytes(&at, from->subject);
 	*out = p;
 	return NJ_OK;
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * principal - who a connection is, once that has been established.
+ * principal - who a client was found to be.
  *
- * Owns:    copies of all its strings, in one allocation.
- * Threads: immutable; references may be taken and given back anywhere.
- * Bounds:  what the slices given to principal_new have.
+ * Owns:    copies of its strings, in its own allocation; reference counted.
+ * Threads: immutable once shared; any thread may hold a reference.
  */
 #ifndef NJ_AUTH_PRINCIPAL_H
 #define NJ_AUTH_PRINCIPAL_H
@@ -14,29 +13,23 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-/* What vouches for the name. */
-enum principal_by {
-	BY_NOTHING,	/* anonymous: name is empty */
-	BY_PASSWORD,
-	BY_CERTIFICATE
-};
-
 struct principal {
 	atomic_uint refs;
-	enum principal_by by;
 	bool bridge;	/* said so in CONNECT; nothing proves it */
-	struct slice name;
-	struct slice claimed;	/* the user name in CONNECT, proved or not */
+	struct slice name;	/* proved user name; empty: anonymous */
+	struct slice claimed;	/* the user name of CONNECT, proved or not */
 	struct slice client_id;
-	struct slice address;	/* of the peer, in text */
-	struct slice listener;
-	struct slice cert_subject, cert_cn;	/* empty without certificate */
+	struct slice address;	/* printed, with port */
+	struct slice listener;	/* printed */
+	struct slice subject;	/* of the certificate; empty: none */
+	const char *by;	/* the authenticator that said so; static */
+	uint8_t text[];
 };
 
-/* Copies what is filled in; refs is ignored.  principal_unref. */
-NJ_MUST enum nj_err principal_new(const struct principal *what,
+/* Copies the slices of *from (refs is ignored). */
+NJ_MUST enum nj_err principal_new(const struct principal *from,
     struct principal **out);
 struct principal *principal_ref(struct principal *p);
-void principal_unref(struct principal *p);
+void principal_unref(struct principal *p);	/* NULL is fine */
 
 #endif

@@ -2,43 +2,33 @@
 #include "auth/result.h"
 
 struct reason_row {
-	const char *what, *mend;
+	const char *what;
 	enum mqtt_rc rc;
 	bool guess;
 };
 
 static const struct reason_row rows[AUTH_R_MAX] = {
-	[AUTH_R_NONE] = { "no reason", "", RC_NOT_AUTHORIZED, false },
-	[AUTH_R_NO_LOGIN] = { "no user name was given, and this listener "
-			      "does not serve anonymous clients",
-	    "give the client a user name and a password (nightjar passwd "
-	    "FILE USER), or set: allow_anonymous true",
+	[AUTH_R_NONE] = { "no reason", RC_NOT_AUTHORIZED, false },
+	[AUTH_R_NO_LOGIN] = { "no user name was given, and anonymous clients "
+			      "are not served here",
 	    RC_NOT_AUTHORIZED, false },
 	[AUTH_R_NO_PASSWORD] = { "a user name was given without a password",
-	    "give the client its password (-P)", RC_BAD_USER_NAME_OR_PASSWORD,
-	    false },
+	    RC_BAD_USER_NAME_OR_PASSWORD, false },
 	[AUTH_R_EMPTY_PASSWORD] = { "the password is empty",
-	    "give the client its password (-P)", RC_BAD_USER_NAME_OR_PASSWORD,
-	    true },
+	    RC_BAD_USER_NAME_OR_PASSWORD, true },
 	[AUTH_R_UNKNOWN_USER] = { "there is no such user",
-	    "add it: nightjar passwd FILE USER, then reload",
 	    RC_BAD_USER_NAME_OR_PASSWORD, true },
 	[AUTH_R_WRONG_PASSWORD] = { "the password is wrong",
-	    "set a new one: nightjar passwd FILE USER, then reload",
 	    RC_BAD_USER_NAME_OR_PASSWORD, true },
 	[AUTH_R_NO_CERTIFICATE] = { "the client gave no certificate to take "
 				    "its name from",
-	    "give the client one: nightjar ca device NAME", RC_NOT_AUTHORIZED,
-	    false },
-	[AUTH_R_BAD_NAME] = { "the name in the client's certificate is empty "
-			      "or has a control character, + or #",
-	    "make another one: nightjar ca device NAME", RC_NOT_AUTHORIZED,
-	    false },
+	    RC_NOT_AUTHORIZED, false },
+	[AUTH_R_BAD_NAME] = { "the name in the client's certificate is not "
+			      "UTF-8, or has a control character, + or #",
+	    RC_NOT_AUTHORIZED, false },
 	[AUTH_R_BUSY] = { "too many logins are being checked at once",
-	    "the client will get in when it tries again", RC_SERVER_BUSY,
-	    false },
-	[AUTH_R_FAILED] = { "the login could not be checked",
-	    "look for out of memory in the log of the machine",
+	    RC_SERVER_BUSY, false },
+	[AUTH_R_FAILED] = { "the login could not be checked: out of memory",
 	    RC_SERVER_UNAVAILABLE, false },
 };
 
@@ -52,12 +42,6 @@ const char *
 auth_reason_what(enum auth_reason r)
 {
 	return row_of(r)->what;
-}
-
-const char *
-auth_reason_mend(enum auth_reason r)
-{
-	return row_of(r)->mend;
 }
 
 enum mqtt_rc

@@ -30,9 +30,8 @@ enum auth_reason {
 	AUTH_R_MAX
 };
 
-/* For the log: what was wrong and what mends it. */
+/* For the log. */
 const char *auth_reason_what(enum auth_reason r);
-const char *auth_reason_mend(enum auth_reason r);
 /* For the peer; the same for an unknown user and a wrong password. */
 enum mqtt_rc auth_reason_rc(enum auth_reason r);
 /* Whether it looks like guessing and counts against the address. */
