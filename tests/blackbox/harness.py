@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts brokers for the black-box tests and looks after them.
+
+The broker under test is $NIGHTJAR, else the one built in $NJ_BUILD (as
+./check sets it), else in build-check/ or build/.  With
+NIGHTJAR=/usr/sbin/mosquitto the tests run against Mosquitto, which shows
+whether a test asks for MQTT or only for our own ways."""
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+HOST = '127.0.0.1'
+# Sanitizers slow everything down; nothing here waits this long when all is well.
+PATIENCE = 20.0
+SANITIZER = re.compile(r'^.*(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|'
+                       r'runtime error:|Assertion .* failed).*$', re.M)
+
+
+def find_nightjar():
+    """The path of the binary under test, or None."""
+    if os.environ.get('NIGHTJAR'):
+        return os.environ['NIGHTJAR']
+    builds = [os.environ['NJ_BUILD']] if os.environ.get('NJ_BUILD') else [
+        os.path.join(ROOT, 'build-check'), os.path.join(ROOT, 'build')]
+    for build in builds:
+        path = os.path.join(build, 'src', 'cmd', 'nightjar')
+        if os.access(path, os.X_OK):
+            return path
+    return None
+
+
+NIGHTJAR = find_nightjar()
+REFERENCE = NIGHTJAR is not None and os.path.basename(NIGHTJAR) == 'mosquitto'
+
+
+def free_port():
+    """A TCP port that nobody listens on now, on IPv4 or IPv6 loopback."""
+    while True:
+        with socket.socket() as s:
+            s.bind((HOST, 0))
+            port = s.getsockname()[1]
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as s:
+            s.bind(('::1', port))
+            return port
+        if not socket.has_ipv6:
+            return port
+
+
+def wait_until(condition, what, timeout=PATIENCE):
+    """Polls; the value of the condition, or AssertionError naming `what`."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f'{what}: not within {timeout:g} s'
+        time.sleep(0.02)
+
+
+class Broker:
+    """One broker process with its configuration, folder and log."""
+
+    def __init__(self, folder, conf, port, extra_ports=(), args=()):
+        self.folder = folder
+        self.port = port
+        self.ports = [port, *extra_ports]
+        self.args = list(args)
+        self.log_path = os.path.join(folder, 'broker.log')
+        self.conf_path = os.path.join(folder, 'broker.conf')
+        self.process = None
+        self.write_conf(conf)
+
+    def write_conf(self, conf):
+        with open(self.conf_path, 'w', encoding='utf-8') as f:
+            f.write(conf)
+            if REFERENCE and os.geteuid() == 0:
+                # It drops root before it reads its keys.
+                f.write('user root\n')
+
+    def start(self):
+        argv = [NIGHTJAR] + ([] if REFERENCE else ['serve']) + \
+            ['-c', self.conf_path] + self.args
+        with open(self.log_path, 'ab') as log:
+            # pylint: disable=consider-using-with
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log, cwd=self.folder)
+        wait_until(self._ready, 'the broker listens')
+        return self
+
+    def _ready(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f'the broker ended with {self.process.returncode}:\n'
+                                 + self.log()[-4000:])
+        for port in self.ports:
+            try:
+                socket.create_connection((HOST, port), 1).close()
+            except OSError:
+                return False
+        return True
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def log(self, start=0):
+        with open(self.log_path, 'rb') as f:
+            f.seek(start)
+            return f.read().decode('utf-8', 'replace')
+
+    def log_size(self):
+        return os.path.getsize(self.log_path)
+
+    def wait_log(self, pattern, start=0):
+        """The first match of a pattern in the log."""
+        return wait_until(lambda: re.search(pattern, self.log(start)),
+                          f'/{pattern}/ in the log')
+
+    def hup(self):
+        self.process.send_signal(signal.SIGHUP)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def stop(self):
+        """Ends it as an operator would; its exit status."""
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.send_signal(signal.SIGABRT)
+                self.process.wait()
+        status = self.process.returncode
+        self.process = None
+        return status
+
+    def faults(self):
+        """What a sanitizer or an assertion said."""
+        text = self.log()
+        m = SANITIZER.search(text)
+        return text[m.start():m.start() + 6000] if m else ''
+
+    def rss_kib(self):
+        with open(f'/proc/{self.pid}/status', encoding='ascii') as f:
+            return int(re.search(r'VmRSS:\s+(\d+)', f.read()).group(1))
+
+    def sanitized(self):
+        """Whether memory figures mean nothing (ASan keeps freed memory)."""
+        with open(f'/proc/{self.pid}/maps', encoding='ascii') as f:
+            return re.search(r'lib[at]san', f.read()) is not None

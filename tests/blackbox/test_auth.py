@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may connect: passwords, anonymous rules, and what a refusal says."""
+import os
+import time
+
+import pytest
+
+import pahoc
+import passwords
+import programs
+from harness import REFERENCE, free_port
+from raw import Raw, connect_packet
+
+BAD_LOGIN, NOT_AUTHORIZED = 0x86, 0x87
+
+
+def password_file(b_folder, *lines):
+    path = os.path.join(b_folder, 'passwords')
+    with open(path, 'w', encoding='utf-8') as f:
+        f.writelines(lines)
+    os.chmod(path, 0o644)
+    return path
+
+
+@pytest.fixture
+def guarded(brokers, tmp_path):
+    """A broker with one user a kind of hash; the passwords are their names."""
+    lines = [passwords.sha512('six', 'six'), passwords.pbkdf2('seven', 'seven'),
+             passwords.pbkdf2('longsalt', 'longsalt', 1000, 64),
+             passwords.sha512('utf', 'pässwörd'), passwords.sha512('long', 'x' * 1000)]
+    if not REFERENCE:
+        lines.append(passwords.argon2id('argon', 'argon'))
+    return brokers('password_file ' + password_file(str(tmp_path), *lines) + '\n',
+                   anonymous=False)
+
+
+@pytest.mark.parametrize('user, password', [
+    ('six', 'six'), ('seven', 'seven'),
+    pytest.param('longsalt', 'longsalt', marks=pytest.mark.ours), ('utf', 'pässwörd'),
+    ('long', 'x' * 1000), pytest.param('argon', 'argon', marks=pytest.mark.ours)])
+def test_right_password(guarded, user, password):
+    with Raw(guarded.port) as c:
+        c.connect('right', username=user, password=password)
+        c.ping()
+
+
+@pytest.mark.parametrize('user, password', [
+    ('six', 'seven'), ('seven', 'six'), ('six', ''), ('six', 'six '), ('SIX', 'six'),
+    ('nobody', 'six'), ('', ''), ('six', 'x' * 60000), ('six\u00a0', 'six')])
+def test_wrong_password(guarded, user, password):
+    """The same answer whether the user exists or not (5.4.2)."""
+    codes = {}
+    for version, want in ((5, (BAD_LOGIN, NOT_AUTHORIZED)), (4, (4, 5))):
+        with Raw(guarded.port, version=version) as c:
+            c.send(connect_packet('wrong', version, username=user, password=password))
+            codes[version] = c.closed()
+            assert codes[version] in want
+    with Raw(guarded.port) as c:
+        c.send(connect_packet('wrong', username='six', password='wrong'))
+        assert c.closed() == codes[5]
+
+
+def test_user_without_password(guarded):
+    """A name alone is no login (RabbitMQ's CVE-2016-9877)."""
+    with Raw(guarded.port) as c:
+        c.send(connect_packet('bare', username='six'))
+        assert c.closed() in (BAD_LOGIN, NOT_AUTHORIZED)
+
+
+def test_anonymous_is_off_with_a_listener(guarded, brokers):
+    with Raw(guarded.port) as c:
+        c.send(connect_packet('anon'))
+        assert c.closed() == NOT_AUTHORIZED
+    with Raw(brokers(anonymous=False).port) as c:
+        c.send(connect_packet('anon'))
+        assert c.closed() == NOT_AUTHORIZED
+
+
+def test_anonymous_beside_passwords(brokers, tmp_path):
+    """allow_anonymous true lets the nameless in, not the wrongly named."""
+    path = password_file(str(tmp_path), passwords.sha512('six', 'six'))
+    b = brokers(f'password_file {path}\n')
+    with Raw(b.port) as c:
+        c.connect('anon')
+    with Raw(b.port) as c:
+        c.send(connect_packet('named', username='six', password='no'))
+        assert c.closed() in (BAD_LOGIN, NOT_AUTHORIZED)
+
+
+def test_no_listener_is_local_and_anonymous(brokers):
+    """Nothing configured: loopback only, and anonymous clients are served."""
+    port = free_port()
+    b = brokers(listener=False, anonymous=False, args=['-p', str(port)], port=port)
+    with Raw(port) as c:
+        c.connect('local')
+    with open('/proc/net/tcp', encoding='ascii') as f:
+        local = [line.split()[1] for line in f if line.split()[3] == '0A']
+    assert f'0100007F:{port:04X}' in local and f'00000000:{port:04X}' not in local
+    if not REFERENCE:
+        assert 'listener' in b.log()		# it says how to open it
+
+
+def test_real_clients(guarded):
+    port = str(guarded.port)
+    p = programs.run(['mosquitto_pub', '-p', port, '-t', 't', '-m', 'x', '-u', 'six', '-P', 'six'])
+    assert p.returncode == 0, p.stdout
+    p = programs.run(['mosquitto_pub', '-p', port, '-t', 't', '-m', 'x', '-u', 'six', '-P', 'no'])
+    assert p.returncode != 0
+    with pahoc.Client(guarded.port, 'paho', username='seven', password='seven'):
+        pass
+    with pytest.raises(pahoc.Refused):
+        pahoc.Client(guarded.port, 'paho', username='seven', password='no')
+
+
+@pytest.mark.ours
+def test_refusal_is_logged_without_the_password(guarded):
+    start = guarded.log_size()
+    with Raw(guarded.port) as c:
+        c.send(connect_packet('logged', username='six', password='hunter2-secret'))
+        c.closed()
+    guarded.wait_log('six', start)
+    guarded.wait_log('127.0.0.1', start)
+    assert 'hunter2' not in guarded.log(start)
+
+
+def test_names_in_the_log_are_escaped(guarded):
+    """A client cannot write lines or colours into the log."""
+    start = guarded.log_size()
+    with Raw(guarded.port) as c:
+        c.send(connect_packet('id\n1795243695: forged\x1b[31m', username='u\r\nforged too',
+                              password='x'))
+        c.closed()
+    time.sleep(0.3)
+    text = guarded.log(start)
+    assert '\x1b' not in text and '\nforged' not in text and '\n1795243695: forged' not in text
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize('lines', [
+    ['six:plaintext\n'], ['six:$6$onlysalt\n'], ['six:$9$a$b\n'], ['six:\n'],
+    ['a:$6$c2FsdA==$eA==\n', 'a:$6$c2FsdA==$eA==\n'],
+])
+def test_bad_password_file_refuses_the_start(brokers, tmp_path, lines):
+    """Never a guess at who may come in (CVE-2018-12551)."""
+    b = brokers('password_file ' + password_file(str(tmp_path), *lines) + '\n',
+                anonymous=False, start=False)
+    with pytest.raises(AssertionError, match='passwords'):
+        b.start()
+    b.process = None
+
+
+@pytest.mark.ours
+def test_missing_password_file_refuses_the_start(brokers):
+    b = brokers('password_file /nonexistent/passwords\n', anonymous=False, start=False)
+    with pytest.raises(AssertionError, match='/nonexistent/passwords'):
+        b.start()
+    b.process = None
+
+
+@pytest.mark.ours
+def test_slow_hash_delays_nobody(brokers, tmp_path):
+    """Password hashes are for the workers: a ping beside them is quick."""
+    path = password_file(str(tmp_path), passwords.pbkdf2('slow', 'slow', 2_000_000))
+    b = brokers(f'password_file {path}\n')
+    with Raw(b.port) as bystander, Raw(b.port) as slow:
+        bystander.connect('bystander')
+        began = time.monotonic()
+        slow.send(connect_packet('slow', username='slow', password='no'))
+        time.sleep(0.05)
+        asked = time.monotonic()
+        bystander.ping()
+        ping = time.monotonic() - asked
+        slow.closed()
+        login = time.monotonic() - began
+    assert ping < login / 3, f'a ping took {ping:.2f} s beside a login of {login:.2f} s'

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions that outlive their connection: resume, queues, takeover, expiry."""
+import struct
+import time
+
+import pytest
+
+import pahoc
+from harness import wait_until
+from raw import (DISCONNECT, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Closed, Raw, packet)
+
+LONG = {'session_expiry': 600}
+TAKEN_OVER = 0x8e
+
+
+def offline_session(port, client_id, *filters, qos=1, version=5):
+    """Leaves a session with subscriptions behind."""
+    with Raw(port, version=version) as c:
+        c.connect(client_id, clean=True, props=LONG) if version == 5 else \
+            c.connect(client_id, clean=False)
+        c.subscribe(*filters, qos=qos)
+        c.disconnect()
+
+
+@pytest.mark.parametrize('version', [4, 5])
+@pytest.mark.parametrize('qos', [1, 2])
+def test_queued_while_offline(broker, topic, version, qos):
+    name = f'offline-{version}-{qos}'
+    offline_session(broker.port, name, topic, qos=2, version=version)
+    with Raw(broker.port) as p:
+        p.connect(name + '-publisher')
+        for i in range(50):
+            p.publish_acked(topic, str(i), qos)
+    with Raw(broker.port, version=version) as c:
+        ack = c.connect(name, clean=False, **({'props': LONG} if version == 5 else {}))
+        assert ack.session_present		# [MQTT-3.2.2-3]
+        got = [c.message() for _ in range(50)]
+        assert [int(m.payload) for m in got] == list(range(50))
+        assert {m.qos for m in got} == {qos}
+        c.silent(0.2)
+
+
+def test_paho_resumes(broker, topic):
+    with pahoc.Client(broker.port, 'paho-resume', pahoc.V311, clean=False) as c:
+        assert not c.session_present
+        c.subscribe(topic, 1)
+    with pahoc.Client(broker.port, 'paho-resume-pub') as p:
+        p.publish(topic, b'kept', 1)
+    with pahoc.Client(broker.port, 'paho-resume', pahoc.V311, clean=False) as c:
+        assert c.session_present
+        assert c.message().payload == b'kept'
+
+
+def test_qos0_is_not_queued(broker, topic):
+    offline_session(broker.port, 'no-qos0', topic)
+    with Raw(broker.port) as p:
+        p.connect('no-qos0-pub')
+        p.publish(topic, 'lost')
+        p.publish_acked(topic, 'kept', 1)
+    with Raw(broker.port) as c:
+        c.connect('no-qos0', clean=False)
+        assert c.message().payload == b'kept'
+
+
+def test_clean_start_discards(broker, topic):
+    """[MQTT-3.1.2-4]"""
+    offline_session(broker.port, 'cleaner', topic)
+    with Raw(broker.port) as p:
+        p.connect('cleaner-pub')
+        p.publish_acked(topic, 'old', 1)
+        with Raw(broker.port) as c:
+            assert not c.connect('cleaner', clean=True).session_present
+            p.publish_acked(topic, 'new', 1)
+            c.silent()
+
+
+def test_no_session_without_expiry(broker, topic):
+    """3.1.2.11.2: without the property the session ends with the connection."""
+    with Raw(broker.port) as c:
+        c.connect('short')
+        c.subscribe(topic)
+        c.disconnect()
+    with Raw(broker.port) as c:
+        assert not c.connect('short', clean=False).session_present
+
+
+def test_session_expires(broker, topic):
+    with Raw(broker.port) as c:
+        c.connect('expires', props={'session_expiry': 1})
+        c.subscribe(topic)
+        c.disconnect()
+    with Raw(broker.port) as c:
+        assert c.connect('expires', clean=False, props={'session_expiry': 1}).session_present
+        c.disconnect()
+    time.sleep(2.5)
+    with Raw(broker.port) as c:
+        assert not c.connect('expires', clean=False).session_present
+
+
+def test_disconnect_changes_expiry(broker):
+    """3.14.2.2.2: DISCONNECT may shorten or lengthen what CONNECT asked."""
+    with Raw(broker.port) as c:
+        c.connect('changes', props=LONG)
+        c.disconnect(props={'session_expiry': 0})
+    with Raw(broker.port) as c:
+        assert not c.connect('changes', clean=False).session_present
+
+
+def test_disconnect_may_not_raise_zero_expiry(broker):
+    """3.14.2.2.2: a protocol error."""
+    with Raw(broker.port) as c:
+        c.connect('raises')
+        c.send(packet(DISCONNECT, 0, b'\x00\x05\x11\x00\x00\x00\x0a'))
+        assert c.closed() in (0x82, None)
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize('version', [4, 5])
+def test_takeover(broker, topic, version):
+    """[MQTT-3.1.4-3]: the old connection is told and closed."""
+    with Raw(broker.port, version=version) as old, Raw(broker.port, version=version) as new:
+        name = f'taken-{version}'
+        old.connect(name, clean=False, **({'props': LONG} if version == 5 else {}))
+        old.subscribe(topic, qos=1)
+        ack = new.connect(name, clean=False, **({'props': LONG} if version == 5 else {}))
+        assert ack.session_present
+        code = old.closed()
+        assert code == (TAKEN_OVER if version == 5 else None)
+        new.publish(topic, 'mine', 1)
+        assert {new.recv().kind, new.recv().kind} == {PUBACK, PUBLISH}
+
+
+@pytest.mark.ours
+def test_takeover_chain(broker, topic):
+    """Twenty connections of one client: only the last one lives."""
+    clients = []
+    for _ in range(20):
+        c = Raw(broker.port)
+        c.connect('chain', clean=False, props=LONG)
+        clients.append(c)
+    for c in clients[:-1]:
+        assert c.closed() == TAKEN_OVER
+    clients[-1].subscribe(topic)
+    clients[-1].publish(topic, 'alive')
+    assert clients[-1].message().payload == b'alive'
+    for c in clients:
+        c.close()
+
+
+@pytest.mark.parametrize('qos', [1, 2])
+def test_unacknowledged_is_sent_again(broker, topic, qos):
+    """[MQTT-4.4.0-1], with DUP [MQTT-3.3.1-1] and the same identifier."""
+    name = f'again-{qos}'
+    with Raw(broker.port) as c:
+        c.connect(name, props=LONG)
+        c.subscribe(topic, qos=2)
+        with Raw(broker.port) as p:
+            p.connect(name + '-pub')
+            p.publish_acked(topic, 'x', qos)
+        first = c.expect(PUBLISH)
+        assert not first.dup
+    wait_until(lambda: 'again' in broker.log(), 'the log names the client')
+    with Raw(broker.port) as c:
+        assert c.connect(name, clean=False, props=LONG).session_present
+        second = c.message()
+        assert second.dup and second.mid == first.mid and second.payload == b'x'
+        c.silent(0.2)
+
+
+def test_qos2_continues_with_pubrel(broker, topic):
+    """After PUBREC only PUBREL is sent again [MQTT-4.4.0-1]."""
+    with Raw(broker.port) as c:
+        c.connect('pubrel', props=LONG)
+        c.subscribe(topic, qos=2)
+        with Raw(broker.port) as p:
+            p.connect('pubrel-pub')
+            p.publish_acked(topic, 'x', 2)
+        first = c.expect(PUBLISH)
+        c.ack(PUBREC, first.mid)
+        c.expect(PUBREL)
+    with Raw(broker.port) as c:
+        c.connect('pubrel', clean=False, props=LONG)
+        assert c.expect(PUBREL).mid == first.mid
+        c.ack(PUBCOMP, first.mid)
+        c.silent(0.2)
+
+
+def test_qos2_publisher_resumes_without_duplicate(broker, topic):
+    """The broker remembers identifiers until PUBREL [MQTT-4.3.3-10]."""
+    with Raw(broker.port) as s:
+        s.connect('once-sub')
+        s.subscribe(topic, qos=2)
+        with Raw(broker.port) as p:
+            p.connect('once-pub', props=LONG)
+            mid = p.publish(topic, 'once', 2)
+            p.expect(PUBREC)
+        with Raw(broker.port) as p:
+            assert p.connect('once-pub', clean=False, props=LONG).session_present
+            p.publish(topic, 'once', 2, dup=True, mid=mid)
+            p.expect(PUBREC)
+            p.ack(PUBREL, mid)
+            p.expect(PUBCOMP)
+        assert s.message().payload == b'once'
+        s.silent()
+
+
+def test_inflight_window(broker, topic):
+    """Never more unacknowledged than the client's Receive Maximum
+    [MQTT-3.3.4-9]."""
+    with Raw(broker.port) as c:
+        c.connect('window', props={'receive_maximum': 3})
+        c.subscribe(topic, qos=1)
+        with Raw(broker.port) as p:
+            p.connect('window-pub')
+            for i in range(10):
+                p.publish_acked(topic, str(i), 1)
+        got = [c.expect(PUBLISH) for _ in range(3)]
+        c.silent()
+        for i in range(3, 10):
+            c.ack(PUBACK, got[-3].mid)
+            got.append(c.expect(PUBLISH))
+        assert [int(m.payload) for m in got] == list(range(10))
+
+
+@pytest.mark.ours
+def test_broker_enforces_its_receive_maximum(broker, topic):
+    """More unreleased QoS 2 than it announced: DISCONNECT 0x93 [MQTT-3.3.4-7]."""
+    with Raw(broker.port) as c:
+        limit = c.connect('flood').props.get('receive_maximum', 65535)
+        if limit > 5000:
+            pytest.skip(f'announces {limit}')
+        try:
+            for i in range(1, limit + 20):
+                c.publish(topic, 'x', 2, mid=i)
+        except OSError:
+            pass
+        assert c.closed() == 0x93
+
+
+def test_queue_bound(brokers, topic):
+    """A full offline queue drops; what is kept keeps its order."""
+    b = brokers('max_queued_messages 10\nmax_inflight_messages 5\n')
+    offline_session(b.port, 'bounded', topic)
+    with Raw(b.port) as p:
+        p.connect('bounded-pub')
+        for i in range(100):
+            p.publish_acked(topic, str(i), 1)
+    with Raw(b.port) as c:
+        c.connect('bounded', clean=False)
+        got = []
+        try:
+            while True:
+                got.append(int(c.message(0.6).payload))
+        except TimeoutError:
+            pass
+        assert 5 <= len(got) <= 20 and got == sorted(got)
+
+
+def test_assigned_client_id(broker):
+    """[MQTT-3.1.3-6], [-7]; the name is unique."""
+    names = set()
+    for _ in range(3):
+        with Raw(broker.port) as c:
+            names.add(c.connect('').props['assigned_client_id'])
+    assert len(names) == 3 and all(names)
+
+
+def test_empty_id_with_kept_session_is_refused_in_311(broker):
+    """[MQTT-3.1.3-8] of 3.1.1: code 2, then close."""
+    with Raw(broker.port, version=4) as c:
+        c.connect('', clean=False, want=2)
+        assert c.closed() is None
+
+
+@pytest.mark.parametrize('seconds, want_drop', [(1, True), (0, False)])
+def test_keep_alive(broker, seconds, want_drop):
+    """Silence for 1.5 keep alive periods ends it [MQTT-3.1.2-22]."""
+    with Raw(broker.port) as c:
+        c.connect('keepalive', keepalive=seconds)
+        began = time.monotonic()
+        try:
+            c.recv(7)
+        except Closed:
+            took = time.monotonic() - began
+        except TimeoutError:
+            assert not want_drop
+            return
+        else:
+            took = time.monotonic() - began	# DISCONNECT 0x8d came first
+        assert want_drop and 1.3 <= took <= 6.5
+
+
+def test_ping_keeps_alive(broker):
+    with Raw(broker.port) as c:
+        c.connect('pinger', keepalive=1)
+        for _ in range(5):
+            time.sleep(0.6)
+            c.ping()
+
+
+def test_many_sessions_over_shards(broker, topic):
+    """Sessions live on different shards, and all hear one publish."""
+    clients = []
+    for i in range(64):
+        c = Raw(broker.port)
+        c.connect(f'many-{i}')
+        c.subscribe(topic, qos=1)
+        clients.append(c)
+    with Raw(broker.port) as p:
+        p.connect('many-pub')
+        for i in range(5):
+            assert p.publish_acked(topic, struct.pack('>I', i), 1) == 0
+    for c in clients:
+        assert [struct.unpack('>I', c.message().payload)[0] for _ in range(5)] == list(range(5))
+        c.close()
