@@ -67,7 +67,7 @@ mailbox_post(struct mailbox *m, struct letter *l)
 	if (!atomic_load(&m->asleep) || !atomic_exchange(&m->asleep, false))
 		return;
 	while (write(m->fd, &one, sizeof one) < 0 && errno == EINTR)
-		continue;
+		;
 }
 
 struct letter *

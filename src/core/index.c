@@ -81,7 +81,6 @@ index_free(struct index *ix)
  * needed: most walks end early, or reuse a level on several branches. */
 struct walk {
 	const struct tree *tree;
-	struct match *match;
 	struct slice rest;
 	bool more; /* rest holds another level */
 	bool dollar;
@@ -138,7 +137,7 @@ match_add(struct match *m, struct node *n)
 
 /* Follows one branch to its end, leaving its "+" side branches in todo. */
 static enum nj_err
-walk_branch(struct walk *w, struct node *n, unsigned depth)
+walk_branch(struct walk *w, struct node *n, unsigned depth, struct match *m)
 {
 	const struct tree *t = w->tree;
 
@@ -149,10 +148,10 @@ walk_branch(struct walk *w, struct node *n, unsigned depth)
 		enum nj_err e;
 
 		/* "#" includes the parent level (4.7.1.2). */
-		if (wild && (e = match_add(w->match, tree_hash(t, n))))
+		if (wild && (e = match_add(m, tree_hash(t, n))))
 			return e;
 		if (!walk_level(w, depth))
-			return match_add(w->match, n);
+			return match_add(m, n);
 		if (wild && (plus = tree_plus(t, n))) {
 			assert(w->top <= TOPIC_LEVELS_MAX);
 			w->todo[w->top].node = plus;
@@ -177,16 +176,15 @@ index_match(struct index *ix, struct slice topic, struct match *m)
 	if (slashes >= TOPIC_LEVELS_MAX)
 		return NJ_TOOBIG;
 	w.tree = &ix->tree;
-	w.match = m;
 	w.rest = topic;
 	w.more = true;
 	w.dollar = topic.n > 0 && topic.p[0] == '$';
 	w.cut = 0;
 	w.top = 0;
-	e = walk_branch(&w, ix->tree.root, 0);
+	e = walk_branch(&w, ix->tree.root, 0, m);
 	while (!e && w.top > 0) {
 		w.top--;
-		e = walk_branch(&w, w.todo[w.top].node, w.todo[w.top].depth);
+		e = walk_branch(&w, w.todo[w.top].node, w.todo[w.top].depth, m);
 	}
 	return e;
 }
@@ -241,6 +239,24 @@ targets_add(struct index *ix, struct node *n, unsigned shard)
 	ix->filters += was == NULL;
 	index_count(&ix->bytes, sizeof *h);
 	return t;
+}
+
+enum nj_err
+index_room(struct index *ix, struct targets *t, uint32_t cap)
+{
+	bool inside = t->subs == home_sub(t);
+	struct sub *to = reallocarray(inside ? NULL : t->subs, cap, sizeof *to);
+
+	if (!to)
+		return NJ_NOMEM;
+	if (inside)
+		memcpy(to, t->subs, t->n * sizeof *to);
+	index_count(&ix->bytes,
+	    ((int64_t)cap - (inside ? 0 : (int64_t)t->cap)) *
+		(int64_t)sizeof *to);
+	t->cap = cap;
+	t->subs = to;
+	return NJ_OK;
 }
 
 static void

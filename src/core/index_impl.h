@@ -36,6 +36,10 @@ home_sub(struct targets *t)
 NJ_MUST enum nj_err index_find(struct index *ix, unsigned shard,
     struct slice filter, struct targets **out);
 
+/* Makes t->subs an array of cap entries, not fewer than t->n. */
+NJ_MUST enum nj_err
+index_room(struct index *ix, struct targets *t, uint32_t cap);
+
 static inline void
 index_count(_Atomic(uint64_t) *counter, int64_t by)
 {

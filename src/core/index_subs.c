@@ -111,31 +111,13 @@ slot_del(struct subs *ss, struct index *ix, uint32_t i)
 }
 
 static enum nj_err
-targets_resize(struct targets *t, struct index *ix, uint32_t cap)
-{
-	bool inside = t->subs == home_sub(t);
-	struct sub *to = reallocarray(inside ? NULL : t->subs, cap, sizeof *to);
-
-	if (!to)
-		return NJ_NOMEM;
-	if (inside)
-		memcpy(to, t->subs, t->n * sizeof *to);
-	index_count(&ix->bytes,
-	    ((int64_t)cap - (inside ? 0 : (int64_t)t->cap)) *
-		(int64_t)sizeof *to);
-	t->cap = cap;
-	t->subs = to;
-	return NJ_OK;
-}
-
-static enum nj_err
 targets_reserve(struct targets *t, struct index *ix)
 {
 	if (t->n < t->cap)
 		return NJ_OK;
 	if (t->cap > UINT32_MAX / 4)
 		return NJ_FULL;
-	return targets_resize(t, ix, t->cap * 2);
+	return index_room(ix, t, t->cap * 2);
 }
 
 /* Takes the entry out; the last one moves into its place. */
@@ -153,7 +135,7 @@ targets_del(struct targets *t, struct index *ix, uint32_t at)
 		moved->slots[i].at = at;
 	}
 	if (t->cap >= 16 && t->n < t->cap / 4 &&
-	    targets_resize(t, ix, t->cap / 2) != NJ_OK)
+	    index_room(ix, t, t->cap / 2) != NJ_OK)
 		return; /* failing to shrink does no harm */
 }
 

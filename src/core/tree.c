@@ -234,26 +234,22 @@ segment_reserve(struct tree *t, size_t which)
 	return segment_resize(t, which, log);
 }
 
-static enum nj_err
+/* After segment_reserve. */
+static void
 table_put(struct tree *t, struct node *n, uint64_t hash)
 {
-	size_t which = segment_of(n->hash);
-	struct tree_segment *s = &t->segments[which];
-	enum nj_err e = segment_reserve(t, which);
-	uint32_t i = n->hash;
-	uint64_t v;
+	struct tree_segment *s = &t->segments[segment_of(n->hash)];
+	uint32_t i = n->hash & s->mask;
+	uint64_t v = writer_load(&s->table[i]);
 
-	if (e)
-		return e;
-	do
-		v = writer_load(&s->table[i++ & s->mask]);
-	while (v != EMPTY && v != GRAVE);
-	i = (i - 1) & s->mask;
+	while (v != EMPTY && v != GRAVE) {
+		i = (i + 1) & s->mask;
+		v = writer_load(&s->table[i]);
+	}
 	s->graves -= v == GRAVE;
 	s->live++;
 	atomic_store_explicit(
 	    &s->table[i], pack(n, tag_of(hash)), memory_order_release);
-	return NJ_OK;
 }
 
 static void
@@ -380,16 +376,15 @@ child_add(
     struct tree *t, struct node *parent, struct slice text, struct node **out)
 {
 	uint64_t h = child_hash(parent, tree_level_hash(text));
-	struct node *n = node_new(t, parent, text);
-	enum nj_err e;
+	enum nj_err e = segment_reserve(t, segment_of((uint32_t)h));
+	struct node *n;
 
-	if (!n)
+	if (e)
+		return e;
+	if (!(n = node_new(t, parent, text)))
 		return NJ_NOMEM;
 	n->hash = (uint32_t)h;
-	if ((e = table_put(t, n, h))) {
-		free(node_block(t, n));
-		return e;
-	}
+	table_put(t, n, h);
 	if (t->linked)
 		siblings_add(n);
 	if (flag_for(n))
