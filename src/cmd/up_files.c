@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What `nightjar up` needs on disk: made at the first start, checked and
+ * renewed at every other.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "cmd/home.h"
+#include "cmd/up.h"
+#include "pki/ca.h"
+#include "pki/cert.h"
+#include "pki/explain.h"
+#include "pki/issue.h"
+
+#define CONF_MAX (1024 * 1024)
+
+char *
+up_device_path(const struct up *u, const char *file)
+{
+	char *p = NULL;
+
+	if (asprintf(&p, "%s/devices/%s/%s", u->dir, u->id, file) < 0)
+		return NULL;
+	return p;
+}
+
+/*
+ * The lock.
+ */
+
+static void
+say_running(int fd, const struct up *u, struct nj_why *why)
+{
+	char text[64] = "";
+	long pid = 0, port = 0;
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+
+	if (n > 0)
+		text[n] = '\0';
+	if (sscanf(text, "%ld %ld", &pid, &port) == 2)
+		why_set(why,
+		    "Nightjar is running already: process %ld serves "
+		    "the folder '%s' on port %ld",
+		    pid, u->dir, port);
+	else
+		why_set(why,
+		    "another Nightjar is just starting in the folder "
+		    "'%s'",
+		    u->dir);
+	if (pid > 0)
+		why_mend(why,
+		    "stop it with Ctrl-C where it runs or with: kill "
+		    "%ld; or start a second one beside it: nightjar up "
+		    "--dir OTHER-FOLDER --port %ld",
+		    pid, port < 65535 ? port + 1 : UP_PORT);
+}
+
+enum nj_err
+up_lock(struct up *u, struct nj_why *why)
+{
+	char *path = pki_path(u->dir, "nightjar.lock");
+	enum nj_err e = NJ_OK;
+	int fd;
+
+	if (!path)
+		return NJ_NOMEM;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0) {
+		e = errno == EACCES || errno == EPERM ? NJ_DENIED : NJ_IO;
+		why_set(why, "cannot open '%s': %s", path, strerror(errno));
+		why_mend(why,
+		    "the folder has to belong to the user who runs "
+		    "this; choose another with --dir DIR");
+	} else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		e = NJ_BUSY;
+		say_running(fd, u, why);
+		(void)close(fd);
+	} else {
+		u->lock = fd;
+		(void)!ftruncate(fd, 0);
+	}
+	free(path);
+	return e;
+}
+
+void
+up_lock_note(const struct up *u)
+{
+	char text[64];
+	int n =
+	    snprintf(text, sizeof(text), "%ld %ld\n", (long)getpid(), u->port);
+
+	(void)!pwrite(u->lock, text, (size_t)n, 0);
+}
+
+/*
+ * The configuration.
+ */
+
+/* The number of the first "listener PORT" line, as a part of text. */
+static bool
+find_port(struct slice text, struct slice *out)
+{
+	const struct slice word = LIT("listener ");
+
+	while (text.n > 0) {
+		const uint8_t *nl = memchr(text.p, '\n', text.n);
+		struct slice line =
+		    slice_of(text.p, nl ? (size_t)(nl - text.p) : text.n);
+		size_t used = line.n + (nl != NULL);
+
+		while (line.n > 0 && line.p[0] == ' ')
+			line = slice_of(line.p + 1, line.n - 1);
+		if (slice_has_prefix(line, word)) {
+			size_t n = 0;
+
+			line.p += word.n;
+			line.n -= word.n;
+			for (; line.n > 0 && line.p[0] == ' '; line.n--)
+				line.p++;
+			while (
+			    n < line.n && line.p[n] >= '0' && line.p[n] <= '9')
+				n++;
+			*out = slice_of(line.p, n);
+			return n > 0;
+		}
+		text.p += used;
+		text.n -= used;
+	}
+	return false;
+}
+
+static enum nj_err
+read_port(const struct up *u, struct buf *text, struct slice *digits,
+    long *port, struct nj_why *why)
+{
+	char number[16];
+	enum nj_err e;
+
+	if ((e = file_read(u->conf, CONF_MAX, text, why)))
+		return e;
+	if (find_port(buf_slice(text), digits) && digits->n < sizeof(number)) {
+		memcpy(number, digits->p, digits->n);
+		number[digits->n] = '\0';
+		if (text_to_long(number, 1, 65535, port))
+			return NJ_OK;
+	}
+	why_set(why, "'%s' has no line 'listener PORT'", u->conf);
+	why_mend(why,
+	    "put one in, or move the file away: it is then written "
+	    "anew");
+	return NJ_INVALID;
+}
+
+enum nj_err
+up_conf_port(const struct up *u, long *out, struct nj_why *why)
+{
+	struct buf text = { 0 };
+	struct slice digits;
+	enum nj_err e;
+
+	if (access(u->conf, F_OK) != 0) {
+		*out = 0;
+		return NJ_OK;
+	}
+	e = read_port(u, &text, &digits, out, why);
+	buf_fini(&text);
+	return e;
+}
+
+/* A port that was asked for goes into the file, so that the next start has it
+ * too; the rest of the file is its owner's. */
+static enum nj_err
+move_port(const struct up *u, struct nj_why *why)
+{
+	struct buf text = { 0 }, moved = { 0 };
+	struct slice digits, all;
+	size_t before;
+	long port;
+	enum nj_err e;
+
+	if ((e = read_port(u, &text, &digits, &port, why)) || port == u->port)
+		goto out;
+	all = buf_slice(&text);
+	before = (size_t)(digits.p - all.p);
+	if ((e = buf_put(&moved, all.p, before)) ||
+	    (e = buf_printf(&moved, "%ld", u->port)) ||
+	    (e = buf_put(
+		 &moved, digits.p + digits.n, all.n - before - digits.n)) ||
+	    (e = file_write(u->conf, buf_slice(&moved), 0644, why)))
+		goto out;
+	printf(
+	    "Changed the port from %ld to %ld in %s\n", port, u->port, u->conf);
+out:
+	buf_fini(&moved);
+	buf_fini(&text);
+	return e;
+}
+
+static enum nj_err
+write_conf(const struct up *u, const char *user, struct nj_why *why)
+{
+	struct buf b = { 0 };
+	enum nj_err e;
+
+	e = buf_printf(&b,
+	    "# Written by `nightjar up` at its first start; it is yours to "
+	    "change.\n"
+	    "# The lines are those of a mosquitto.conf, see "
+	    "nightjar.conf(5).\n\n");
+	if (!e && user)
+		e = buf_printf(&b,
+		    "# Who the broker runs as, once it has read its keys.\n"
+		    "user %s\n\n",
+		    user);
+	if (!e)
+		e = buf_printf(&b,
+		    "# MQTT over TLS. Every client needs a certificate, from: "
+		    "nightjar ca device ID\n"
+		    "listener %ld\n"
+		    "cafile %s/pki/ca.crt\n"
+		    "certfile %s/server/server.crt\n"
+		    "keyfile %s/server/server.key\n"
+		    "require_certificate true\n\n"
+		    "# A client's user name is the ID in its certificate.\n"
+		    "use_identity_as_username true\n"
+		    "allow_anonymous false\n",
+		    u->port, u->dir, u->dir, u->dir);
+	if (!e)
+		e = file_create(u->conf, buf_slice(&b), 0644, why);
+	buf_fini(&b);
+	return e;
+}
+
+/* Makes the system user; false when that did not work. */
+static bool
+add_user(void)
+{
+	static char prog[] = "useradd", system_user[] = "--system",
+		    group[] = "--user-group", no_home[] = "--no-create-home",
+		    home[] = "--home-dir", home_dir[] = HOME_ROOT,
+		    shell[] = "--shell", nologin[] = "/usr/sbin/nologin",
+		    name[] = UP_USER;
+	char *const argv[] = { prog, system_user, group, no_home, home,
+		home_dir, shell, nologin, name, NULL };
+	char *const env[] = { NULL };
+	int status = -1;
+	pid_t pid;
+
+	if (posix_spawn(&pid, "/usr/sbin/useradd", NULL, NULL, argv, env) != 0)
+		return false;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status == 0 && getpwnam(UP_USER) != NULL;
+}
+
+/* Who the broker of root is to run as.  A user is made only for the folder
+ * that belongs to the system. */
+static const char *
+choose_user(const struct up *u)
+{
+	if (geteuid() != 0)
+		return NULL;
+	if (getpwnam(UP_USER))
+		return UP_USER;
+	if (strcmp(u->dir, HOME_ROOT) == 0 && add_user()) {
+		printf("Made the system user '%s', who the broker runs as.\n",
+		    UP_USER);
+		return UP_USER;
+	}
+	return UP_NOBODY;
+}
+
+static enum nj_err
+prepare_conf(const struct up *u, struct nj_why *why)
+{
+	const char *user;
+	enum nj_err e;
+
+	if (access(u->conf, F_OK) == 0)
+		return move_port(u, why);
+	user = choose_user(u);
+	if (!(e = write_conf(u, user, why)))
+		printf("Wrote the configuration %s\n", u->conf);
+	return e;
+}
+
+/*
+ * CA and certificates.
+ */
+
+static enum nj_err
+make_ca(struct up *u, struct pki_ca **out, struct nj_why *why)
+{
+	const struct pki_ca_opts o = { 0 };
+	struct secret *pass = NULL;
+	char *kept = NULL;
+	enum nj_err e;
+
+	e = home_new_passphrase(
+	    u->dir, u->passphrase_file, false, &pass, &kept, why);
+	if (!e)
+		e = pki_ca_init(u->dir, &o, pass, out, why);
+	if (!e)
+		printf("Made a certificate authority; its key is encrypted "
+		       "with the passphrase in %s\n",
+		    kept);
+	secret_free(pass);
+	free(kept);
+	return e;
+}
+
+/* The CA's key stays locked unless something has to be issued: a start takes
+ * no passphrase and no scrypt then. */
+static enum nj_err
+unlocked(const struct up *u, struct pki_ca *ca, struct nj_why *why)
+{
+	return pki_ca_is_unlocked(ca)
+	    ? NJ_OK
+	    : home_unlock(ca, u->passphrase_file, why);
+}
+
+static enum nj_err
+prepare_server(struct up *u, struct pki_ca *ca, struct nj_why *why)
+{
+	struct pki_names old;
+	char reason[PKI_NAME_MAX + 64];
+	bool had;
+	enum nj_err e;
+
+	u->names.n = 0;
+	pki_names_collect(&u->names);
+	if ((e = pki_server_extra(u->dir, &u->names, why)))
+		return e;
+	if (!pki_server_due(ca, &u->names, reason, sizeof(reason))) {
+		pki_server_names(u->dir, &u->names);
+		return NJ_OK;
+	}
+	/* Names that DNS gave earlier are kept, whether it answers now or
+	 * not. */
+	pki_server_names(u->dir, &old);
+	had = old.n > 0;
+	for (unsigned i = 0; !e && i < old.n; i++) {
+		if (!old.v[i].ip)
+			e = pki_names_add(&u->names, old.v[i].text, why);
+	}
+	pki_names_collect_dns(&u->names);
+	if (e || (e = unlocked(u, ca, why)) ||
+	    (e = pki_server_issue(ca, &u->names, 0, why)))
+		return e;
+	if (had)
+		printf("Made the server's certificate anew: %s.\n", reason);
+	else
+		printf("Made the server's certificate, for %u names and "
+		       "addresses of this machine.\n",
+		    u->names.n);
+	return NJ_OK;
+}
+
+/* Started through sudo, the files of the first client are for the person who
+ * typed it. */
+static void
+give_to_person(const struct up *u)
+{
+	static const char *const files[] = { "client.key", "client.crt",
+		"ca.crt", "" };
+	const char *uid_text = getenv("SUDO_UID");
+	const char *gid_text = getenv("SUDO_GID");
+	long uid, gid;
+
+	if (geteuid() != 0 || !uid_text || !gid_text ||
+	    !text_to_long(uid_text, 1, 0x7ffffffe, &uid) ||
+	    !text_to_long(gid_text, 0, 0x7ffffffe, &gid))
+		return;
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		char *path = up_device_path(u, files[i]);
+
+		if (path)
+			(void)!lchown(path, (uid_t)uid, (gid_t)gid);
+		free(path);
+	}
+}
+
+/* Whether the first client can connect with what it has. */
+static bool
+client_is_good(const struct up *u, const struct pki_ca *ca)
+{
+	char *path = up_device_path(u, "client.crt");
+	STACK_OF(X509) *chain = NULL;
+	bool good = false;
+	X509 *x;
+
+	if (path && pki_chain_load(path, &chain, NULL) == NJ_OK) {
+		x = sk_X509_value(chain, 0);
+		good = pki_judge(x, PKI_USE_CLIENT, u->id, NULL) == NJ_OK &&
+		    X509_verify(x, X509_get0_pubkey(pki_ca_root(ca))) == 1;
+	}
+	sk_X509_pop_free(chain, X509_free);
+	free(path);
+	return good;
+}
+
+static enum nj_err
+prepare_client(const struct up *u, struct pki_ca *ca, struct nj_why *why)
+{
+	struct pki_device_opts o = { .id = u->id };
+	enum nj_err e;
+
+	if (client_is_good(u, ca))
+		return NJ_OK;
+	o.again = pki_device_exists(u->dir, u->id);
+	if ((e = unlocked(u, ca, why)) || (e = pki_device_issue(ca, &o, why)))
+		return e;
+	give_to_person(u);
+	printf("Made a client certificate for '%s'%s.\n", u->id,
+	    o.again ? " anew; the old one was no longer good" : "");
+	return NJ_OK;
+}
+
+enum nj_err
+up_prepare(struct up *u, struct nj_why *why)
+{
+	struct pki_ca *ca = NULL;
+	enum nj_err e;
+
+	u->first = !pki_ca_exists(u->dir);
+	if (u->first)
+		printf("First start: making what is needed in %s\n", u->dir);
+	(void)fflush(stdout);
+	e = u->first ? make_ca(u, &ca, why) : pki_ca_open(u->dir, &ca, why);
+	if (e || (e = prepare_server(u, ca, why)) ||
+	    (e = prepare_client(u, ca, why)) || (e = prepare_conf(u, why)))
+		goto out;
+	pki_fingerprint(pki_ca_root(ca), u->fingerprint);
+	if (!u->first)
+		printf("Using the certificate authority and the configuration "
+		       "in %s\n",
+		    u->dir);
+out:
+	pki_ca_free(ca);
+	return e;
+}

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What `nightjar up` tells once it serves: lines that work as they stand.
+ */
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/slice.h"
+#include "base/text.h"
+#include "cmd/home.h"
+#include "cmd/up.h"
+
+#define SELF_MAX 4096
+
+/* Whether this machine has the IPv6 loopback at all. */
+static bool
+has_ipv6(void)
+{
+	const struct sockaddr_in6 a = { .sin6_family = AF_INET6,
+		.sin6_addr = in6addr_loopback };
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool yes;
+
+	if (fd < 0)
+		return false;
+	yes = bind(fd, (const struct sockaddr *)&a, sizeof(a)) == 0;
+	(void)close(fd);
+	return yes;
+}
+
+static bool
+is_usable_loopback(const struct sockaddr *sa)
+{
+	struct sockaddr_in6 in6;
+	struct sockaddr_in in;
+
+	if (sa->sa_family == AF_INET) {
+		memcpy(&in, sa, sizeof(in));
+		return ntohl(in.sin_addr.s_addr) >> 24 == 127;
+	}
+	if (sa->sa_family != AF_INET6)
+		return false;
+	memcpy(&in6, sa, sizeof(in6));
+	return IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr) && has_ipv6();
+}
+
+/* A bare root has no /etc/hosts, and some have ::1 in it without IPv6: some
+ * programs try one address only. */
+static bool
+localhost_works(void)
+{
+	const struct addrinfo hints = { .ai_family = AF_UNSPEC,
+		.ai_socktype = SOCK_STREAM };
+	struct addrinfo *all = NULL;
+	bool works = true;
+
+	if (getaddrinfo("localhost", NULL, &hints, &all) != 0 || !all)
+		return false;
+	for (const struct addrinfo *i = all; i; i = i->ai_next)
+		works = works && is_usable_loopback(i->ai_addr);
+	freeaddrinfo(all);
+	return works;
+}
+
+void
+up_choose_host(struct up *u)
+{
+	(void)snprintf(u->host, sizeof(u->host), "%s",
+	    localhost_works() ? "localhost" : "127.0.0.1");
+}
+
+/*
+ * Commands are built as they are typed: words are quoted where the shell
+ * would change them.
+ */
+
+static bool
+is_plain(const char *word)
+{
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "abcdefghijklmnopqrstuvwxyz"
+				    "0123456789@%_+=:,./-";
+
+	return word[0] && strspn(word, plain) == strlen(word);
+}
+
+static void
+put(struct buf *b, const char *text)
+{
+	enum nj_err e = buf_put_slice(b, slice_str(text));
+
+	(void)e; /* no memory: the line is cut, which is all it can do */
+}
+
+static void
+put_word(struct buf *b, const char *word)
+{
+	if (buf_len(b) > 0)
+		put(b, " ");
+	if (is_plain(word)) {
+		put(b, word);
+		return;
+	}
+	put(b, "'");
+	for (; *word; word++) {
+		const char one[2] = { *word, '\0' };
+
+		put(b, *word == '\'' ? "'\\''" : one);
+	}
+	put(b, "'");
+}
+
+/* A string of Python or JavaScript, which agree on these. */
+static void
+put_string(struct buf *b, const char *text)
+{
+	put(b, "\"");
+	for (; *text; text++) {
+		const char one[2] = { *text, '\0' };
+
+		if (*text == '"' || *text == '\\')
+			put(b, "\\");
+		put(b, one);
+	}
+	put(b, "\"");
+}
+
+struct paths {
+	char *ca, *crt, *key;
+};
+
+static void
+start_line(struct buf *b, const struct up *u)
+{
+	if (u->sudo)
+		put_word(b, "sudo");
+}
+
+static void
+end_line(struct buf *b)
+{
+	printf("    %.*s\n", (int)buf_len(b), (const char *)buf_slice(b).p);
+	buf_fini(b);
+}
+
+static void
+tell_client(const struct up *u, const struct paths *p, const char *prog,
+    const char *verb, const char *const *more)
+{
+	struct buf b = { 0 };
+	char port[16];
+
+	(void)snprintf(port, sizeof(port), "%ld", u->port);
+	start_line(&b, u);
+	put_word(&b, prog);
+	if (verb)
+		put_word(&b, verb);
+	put_word(&b, "-h");
+	put_word(&b, u->host);
+	put_word(&b, "-p");
+	put_word(&b, port);
+	put_word(&b, "--cafile");
+	put_word(&b, p->ca);
+	put_word(&b, "--cert");
+	put_word(&b, p->crt);
+	put_word(&b, "--key");
+	put_word(&b, p->key);
+	for (; *more; more++)
+		put_word(&b, *more);
+	end_line(&b);
+}
+
+/* The helpers of paho are the same in its versions 1 and 2, where the rest
+ * differs. */
+static void
+tell_python(const struct up *u, const struct paths *p)
+{
+	struct buf code = { 0 }, b = { 0 };
+	char port[32];
+
+	(void)snprintf(port, sizeof(port), ", port=%ld, ", u->port);
+	put(&code,
+	    "import paho.mqtt.subscribe as s; s.callback(lambda c, u, "
+	    "m: print(m.topic, m.payload.decode(), flush=True), "
+	    "\"test/#\", hostname=");
+	put_string(&code, u->host);
+	put(&code, port);
+	put(&code, "tls={\"ca_certs\": ");
+	put_string(&code, p->ca);
+	put(&code, ", \"certfile\": ");
+	put_string(&code, p->crt);
+	put(&code, ", \"keyfile\": ");
+	put_string(&code, p->key);
+	put(&code, "})");
+	start_line(&b, u);
+	put_word(&b, "python3");
+	put_word(&b, "-c");
+	if (buf_put_u8(&code, '\0') == NJ_OK)
+		put_word(&b, (const char *)buf_slice(&code).p);
+	end_line(&b);
+	buf_fini(&code);
+}
+
+static void
+tell_node(const struct up *u, const struct paths *p)
+{
+	struct buf code = { 0 }, b = { 0 };
+	char url[PKI_NAME_MAX + 32];
+
+	(void)snprintf(url, sizeof(url), "mqtts://%s:%ld", u->host, u->port);
+	put(&code,
+	    "const f = require(\"fs\"), c = "
+	    "require(\"mqtt\").connect(");
+	put_string(&code, url);
+	put(&code, ", {ca: f.readFileSync(");
+	put_string(&code, p->ca);
+	put(&code, "), cert: f.readFileSync(");
+	put_string(&code, p->crt);
+	put(&code, "), key: f.readFileSync(");
+	put_string(&code, p->key);
+	put(&code,
+	    ")}); c.on(\"connect\", () => c.subscribe(\"test/#\")); "
+	    "c.on(\"message\", (t, m) => console.log(t, "
+	    "m.toString())); c.on(\"error\", e => console.error(e))");
+	start_line(&b, u);
+	put_word(&b, "node");
+	put_word(&b, "-e");
+	if (buf_put_u8(&code, '\0') == NJ_OK)
+		put_word(&b, (const char *)buf_slice(&code).p);
+	end_line(&b);
+	buf_fini(&code);
+}
+
+/* "nightjar" where the shell finds this very file under it, else its path. */
+static void
+own_name(char dst[SELF_MAX])
+{
+	const char *path = getenv("PATH");
+	struct stat self, found;
+	char try[SELF_MAX];
+	ssize_t n = readlink("/proc/self/exe", dst, SELF_MAX - 1);
+
+	if (n <= 0) {
+		(void)snprintf(dst, SELF_MAX, "nightjar");
+		return;
+	}
+	dst[n] = '\0';
+	if (stat("/proc/self/exe", &self) != 0)
+		return;
+	while (path && *path) {
+		int len = (int)strcspn(path, ":");
+
+		(void)snprintf(try, sizeof(try), "%.*s/nightjar", len, path);
+		if (stat(try, &found) == 0) {
+			if (found.st_dev == self.st_dev &&
+			    found.st_ino == self.st_ino)
+				(void)snprintf(dst, SELF_MAX, "nightjar");
+			return; /* the first one is what the shell takes */
+		}
+		path += len + (path[len] == ':');
+	}
+}
+
+static void
+tell_lines(const struct up *u, const struct paths *p)
+{
+	static const char *const sub[] = { "-t", "test/#", "-v", NULL };
+	static const char *const pub[] = { "-t", "test/hello", "-m", "it works",
+		NULL };
+	char self[SELF_MAX];
+
+	own_name(self);
+	printf("\nReceive on this machine, with any of these as it stands:\n");
+	printf("  Nightjar:\n");
+	tell_client(u, p, self, "sub", sub);
+	printf("  Mosquitto (apt install mosquitto-clients):\n");
+	tell_client(u, p, "mosquitto_sub", NULL, sub);
+	printf("  Python (apt install python3-paho-mqtt):\n");
+	tell_python(u, p);
+	printf("  Node (npm install mqtt):\n");
+	tell_node(u, p);
+	printf("and send from another terminal:\n");
+	tell_client(u, p, self, "pub", pub);
+	if (strcmp(u->dir, HOME_ROOT) != 0 || geteuid() != 0) {
+		struct buf b = { 0 };
+
+		put_word(&b, self);
+		put_word(&b, "ca");
+		put_word(&b, "device");
+		put_word(&b, "ID");
+		put_word(&b, "--dir");
+		put_word(&b, u->dir);
+		printf("\nFor another device:\n");
+		end_line(&b);
+	} else {
+		printf("\nFor another device:\n    %s%s ca device ID\n",
+		    u->sudo || getenv("SUDO_UID") ? "sudo " : "", self);
+	}
+}
+
+static void
+tell_names(const struct up *u)
+{
+	printf("  listening    port %ld of all addresses, as:", u->port);
+	for (unsigned i = 0; i < u->names.n; i++)
+		printf("%s%s", i ? ", " : " ", u->names.v[i].text);
+	printf("\n");
+}
+
+void
+up_tell(const struct up *u, const struct up_result *r)
+{
+	struct paths p = { .ca = up_device_path(u, "ca.crt"),
+		.crt = up_device_path(u, "client.crt"),
+		.key = up_device_path(u, "client.key") };
+
+	printf("\nNightjar serves MQTT over TLS; every client needs a "
+	       "certificate of its CA.\n");
+	if (r->ok)
+		printf("  self test    a message went through it and back in "
+		       "%.2f ms (%s, connected in %.1f ms)\n",
+		    r->ms, r->version, r->handshake_ms);
+	else
+		printf("  self test    FAILED: %s\n%s%s%s", r->why.what,
+		    r->why.mend[0] ? "               to mend it: " : "",
+		    r->why.mend, r->why.mend[0] ? "\n" : "");
+	tell_names(u);
+	printf("  CA           SHA-256 %s\n", u->fingerprint);
+	printf("  folder       %s\n", u->dir);
+	if (p.ca && p.crt && p.key)
+		tell_lines(u, &p);
+	printf("\nCtrl-C ends it.\n");
+	(void)fflush(stdout);
+	free(p.ca);
+	free(p.crt);
+	free(p.key);
+}
