@@ -86,7 +86,7 @@ no_cert(const char *path, struct buf *text, struct nj_why *why)
 	char esc[TEXT_ESC];
 
 	(void)text_esc(esc, sizeof esc, slice_str(path));
-	if (s.n == 0)
+	if (!s.p || s.n == 0)
 		why_set(why, "%s is empty", esc);
 	else if (memmem(s.p, s.n, "PRIVATE KEY", 11))
 		why_set(why, "%s holds a private key, not a certificate", esc);
