@@ -17,8 +17,8 @@ struct conf_checkers {
 	/* Certificates, keys, CAs and CRLs of a listener with l->tls. */
 	void (*tls)(void *arg, const struct conf_listener *l,
 	    conf_tell_fn *tell, void *tell_arg);
-	void (*password_file)(void *arg, const char *path,
-	    conf_tell_fn *tell, void *tell_arg);
+	void (*password_file)(
+	    void *arg, const char *path, conf_tell_fn *tell, void *tell_arg);
 	void *arg;
 };
 

@@ -27,12 +27,12 @@
 #define CONF_INCLUDES_MAX  1024
 #define CONF_LISTENERS_MAX 256
 #define CONF_LIST_MAX	   1024
-#define CONF_PORTS_MAX	   10	/* -p on the command line */
+#define CONF_PORTS_MAX	   10 /* -p on the command line */
 
 /* Where a value was given; line 0: it was not, the default holds. */
 struct conf_at {
 	uint32_t line;
-	uint16_t file;	/* index into conf.files */
+	uint16_t file; /* index into conf.files */
 	uint16_t col;
 };
 
@@ -54,7 +54,7 @@ enum conf_versions {
 
 /* What is per listener with per_listener_settings and common without. */
 struct conf_security {
-	int allow_anonymous;	/* -1: not said */
+	int allow_anonymous; /* -1: not said */
 	bool allow_zero_length_clientid;
 	char *auto_id_prefix;
 	char *password_file;
@@ -65,42 +65,42 @@ struct conf_security {
 
 struct conf_listener {
 	/* address */
-	uint16_t port;	/* 0: Unix socket */
-	char *host;	/* NULL: every address */
+	uint16_t port; /* 0: Unix socket */
+	char *host;    /* NULL: every address */
 	char *unix_path;
 	char *bind_interface;
-	int socket_domain;	/* enum conf_domain */
-	int protocol;	/* enum conf_protocol; only CONF_MQTT gets past
+	int socket_domain; /* enum conf_domain */
+	int protocol;	   /* enum conf_protocol; only CONF_MQTT gets past
 			 * conf_load for now */
 	/* TLS: on when certfile and keyfile are set (l->tls) */
 	char *cafile, *capath, *certfile, *keyfile, *crlfile;
-	char *keyfile_password_file;	/* resolved, also from
+	char *keyfile_password_file;  /* resolved, also from
 					 * $CREDENTIALS_DIRECTORY */
-	char *ciphers, *ciphersuites;	/* NULL: ours */
-	int tls_min;	/* enum conf_tls_min */
+	char *ciphers, *ciphersuites; /* NULL: ours */
+	int tls_min;		      /* enum conf_tls_min */
 	bool require_certificate;
-	bool use_identity_as_username;	/* CN */
-	bool use_subject_as_username;	/* DN */
+	bool use_identity_as_username; /* CN */
+	bool use_subject_as_username;  /* DN */
 	/* what it lets in */
-	uint32_t max_connections;	/* 0: no limit */
+	uint32_t max_connections; /* 0: no limit */
 	uint32_t max_qos;
-	uint32_t max_topic_alias;	/* client to broker */
+	uint32_t max_topic_alias; /* client to broker */
 	uint32_t max_topic_alias_broker;
-	unsigned accept_protocol_versions;	/* enum conf_versions */
+	unsigned accept_protocol_versions; /* enum conf_versions */
 	bool use_username_as_clientid;
 	char *mount_point;
-	int own_allow_anonymous;	/* listener_allow_anonymous; -1 */
-	char *own_auto_id_prefix;	/* listener_auto_id_prefix; NULL */
-	struct conf_security own;	/* with per_listener_settings */
+	int own_allow_anonymous;  /* listener_allow_anonymous; -1 */
+	char *own_auto_id_prefix; /* listener_auto_id_prefix; NULL */
+	struct conf_security own; /* with per_listener_settings */
 	/* What holds for this listener, after all of the rules; use these.
 	 * The strings are borrowed from this struct conf. */
 	bool tls;
 	bool allow_anonymous;
 	bool allow_zero_length_clientid;
-	const char *auto_id_prefix;	/* "" when there is none */
-	const char *password_file;	/* NULL: none */
-	const char *acl_file;	/* NULL for now: conf_load refuses it */
-	struct conf_at where;	/* its listener or port line */
+	const char *auto_id_prefix; /* "" when there is none */
+	const char *password_file;  /* NULL: none */
+	const char *acl_file;	    /* NULL for now: conf_load refuses it */
+	struct conf_at where;	    /* its listener or port line */
 	struct conf_at at[CONF_OPTS_MAX];
 };
 
@@ -113,89 +113,89 @@ struct conf {
 
 	/* security */
 	bool per_listener_settings;
-	char *clientid_prefixes;	/* NULL: any client id */
+	char *clientid_prefixes; /* NULL: any client id */
 	bool check_retain_source;
 
 	/* limits: of one client.  Numbers of 0 mean no limit unless told. */
-	uint32_t max_inflight_messages;	/* never 0: 65535 at most */
+	uint32_t max_inflight_messages; /* never 0: 65535 at most */
 	uint64_t max_inflight_bytes;
 	uint32_t max_queued_messages;
 	uint64_t max_queued_bytes;
-	uint64_t max_packet_size;	/* whole packet; at most 268435461 */
-	uint64_t message_size_limit;	/* payload */
-	uint32_t max_keepalive;	/* seconds; 0: clients may ask for none */
+	uint64_t max_packet_size;    /* whole packet; at most 268435461 */
+	uint64_t message_size_limit; /* payload */
+	uint32_t max_keepalive;	     /* seconds; 0: clients may ask for none */
 	bool queue_qos0_messages;
 	bool upgrade_outgoing_qos;
 	uint32_t max_subscriptions_per_client;
-	uint64_t max_output_bytes;	/* unsent to one client: above it QoS 0
+	uint64_t max_output_bytes;    /* unsent to one client: above it QoS 0
 					 * is dropped for this client */
-	uint32_t slow_reader_timeout;	/* seconds with no byte taken while
+	uint32_t slow_reader_timeout; /* seconds with no byte taken while
 					 * output waits: disconnected */
 	/* limits: of the whole broker */
 	uint64_t memory_limit;
-	uint32_t global_max_clients;	/* sessions, connected or not */
+	uint32_t global_max_clients; /* sessions, connected or not */
 	uint32_t global_max_connections;
-	uint32_t max_pending_connections;	/* before CONNECT is done */
-	uint32_t handshake_timeout;	/* seconds, TLS */
-	uint32_t connect_timeout;	/* seconds from then to CONNECT */
-	uint32_t handshakes_per_turn;	/* TLS handshake steps one loop turn
+	uint32_t max_pending_connections; /* before CONNECT is done */
+	uint32_t handshake_timeout;	  /* seconds, TLS */
+	uint32_t connect_timeout;	  /* seconds from then to CONNECT */
+	uint32_t handshakes_per_turn;	  /* TLS handshake steps one loop turn
 					 * of a shard gives */
-	uint32_t tls_tickets;	/* 0: no resumption */
+	uint32_t tls_tickets;		  /* 0: no resumption */
 	bool retain_available;
 	uint32_t max_retained_messages;
 	uint64_t max_retained_bytes;
-	uint32_t retain_expiry_interval;	/* minutes between sweeps; 0:
+	uint32_t retain_expiry_interval;       /* minutes between sweeps; 0:
 						 * ours */
-	uint64_t persistent_client_expiration;	/* seconds; 0: never */
+	uint64_t persistent_client_expiration; /* seconds; 0: never */
 	bool set_tcp_nodelay;
-	uint32_t threads;	/* shards; 0: one for each CPU we may use */
+	uint32_t threads; /* shards; 0: one for each CPU we may use */
 
 	/* persistence: accepted, not used yet */
 	bool persistence;
-	char *persistence_location;	/* also $MOSQUITTO_PERSISTENCE_LOCATION */
+	char *persistence_location; /* also $MOSQUITTO_PERSISTENCE_LOCATION */
 	char *persistence_file;
-	uint32_t autosave_interval;	/* seconds */
+	uint32_t autosave_interval; /* seconds */
 	bool autosave_on_changes;
 
 	/* process */
-	char *user;	/* NULL: nightjar, else mosquitto, else nobody */
+	char *user; /* NULL: nightjar, else mosquitto, else nobody */
 	char *pid_file;
-	uint32_t sys_interval;	/* seconds; 0: no $SYS */
+	uint32_t sys_interval; /* seconds; 0: no $SYS */
 
 	/* log, in the terms of base/log.h */
-	unsigned log_dests;	/* enum log_dest */
-	bool log_dests_given;	/* otherwise stderr, or syslog with -d */
+	unsigned log_dests;   /* enum log_dest */
+	bool log_dests_given; /* otherwise stderr, or syslog with -d */
 	char *log_file;
-	unsigned log_types;	/* enum log_type; all with -v */
+	unsigned log_types; /* enum log_type; all with -v */
 	bool log_timestamp;
-	char *log_timestamp_format;	/* NULL: Unix seconds */
-	int log_facility;	/* 0-7 for LOG_LOCALn; -1: LOG_DAEMON */
+	char *log_timestamp_format; /* NULL: Unix seconds */
+	int log_facility;	    /* 0-7 for LOG_LOCALn; -1: LOG_DAEMON */
 	bool connection_messages;
 
 	/* how it came to be */
 	struct conf_security security;
-	struct conf_listener base;	/* what stands before any listener */
-	struct conf_list files;	/* all that were read, in order */
+	struct conf_listener base; /* what stands before any listener */
+	struct conf_list files;	   /* all that were read, in order */
 	struct conf_at at[CONF_OPTS_MAX];
 };
 
 /* What the command line says. */
 struct conf_args {
-	uint16_t ports[CONF_PORTS_MAX];	/* -p: on loopback, and only when the
+	uint16_t ports[CONF_PORTS_MAX]; /* -p: on loopback, and only when the
 					 * file opens no listener */
 	uint32_t nports;
-	bool verbose;	/* -v: log_type all */
+	bool verbose; /* -v: log_type all */
 };
 
 /* How files and the environment are seen; conf_files is the real world. */
 struct conf_source {
 	/* Appends the file to *out. */
-	enum nj_err (*read)(void *arg, const char *path, struct buf *out,
-	    struct nj_why *why);
+	enum nj_err (*read)(
+	    void *arg, const char *path, struct buf *out, struct nj_why *why);
 	/* Names of entries of a folder, in any order, through conf_list_add. */
 	enum nj_err (*list)(void *arg, const char *path, struct conf_list *out,
 	    struct nj_why *why);
-	const char *(*env)(void *arg, const char *name);	/* or NULL */
+	const char *(*env)(void *arg, const char *name); /* or NULL */
 	void *arg;
 };
 extern const struct conf_source conf_files;
@@ -209,9 +209,9 @@ extern const struct conf_source conf_files;
 NJ_MUST enum nj_err conf_load(const char *path, const struct conf_args *args,
     struct conf *out, struct conf_report *report);
 /* The same from memory; name is what the report calls it. */
-NJ_MUST enum nj_err conf_parse(const char *name, struct slice text,
-    const struct conf_source *src, const struct conf_args *args,
-    struct conf *out, struct conf_report *report);
+NJ_MUST enum nj_err
+conf_parse(const char *name, struct slice text, const struct conf_source *src,
+    const struct conf_args *args, struct conf *out, struct conf_report *report);
 void conf_free(struct conf *c);
 NJ_MUST enum nj_err conf_list_add(struct conf_list *l, const char *s);
 void conf_list_free(struct conf_list *l);
@@ -224,7 +224,7 @@ const char *conf_file_name(const struct conf *c, struct conf_at at);
  */
 typedef void conf_diff_fn(void *arg, const struct conf_opt *o,
     const struct conf_listener *listener, bool restart);
-void conf_diff(const struct conf *old, const struct conf *new,
-    conf_diff_fn *fn, void *arg);
+void conf_diff(const struct conf *old, const struct conf *new, conf_diff_fn *fn,
+    void *arg);
 
 #endif

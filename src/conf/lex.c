@@ -89,8 +89,8 @@ conf_lex_next(struct conf_lex *lex, struct conf_line *out)
 }
 
 bool
-conf_lex_word(struct slice *value, uint32_t *col, struct slice *word,
-    uint32_t *word_col)
+conf_lex_word(
+    struct slice *value, uint32_t *col, struct slice *word, uint32_t *word_col)
 {
 	size_t gap = blanks(*value);
 	struct slice s = skip(*value, gap);

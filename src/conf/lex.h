@@ -16,13 +16,13 @@
 
 struct conf_lex {
 	struct slice left;
-	uint32_t line;	/* of the last one given out */
+	uint32_t line; /* of the last one given out */
 };
 
 struct conf_line {
-	uint32_t line, name_col, value_col;	/* from 1 */
+	uint32_t line, name_col, value_col; /* from 1 */
 	struct slice name;
-	struct slice value;	/* trimmed; may be empty */
+	struct slice value; /* trimmed; may be empty */
 };
 
 /* False for text that is no text of ours at all (UTF-16). */
@@ -31,7 +31,7 @@ bool conf_lex_init(struct conf_lex *lex, struct slice text);
 bool conf_lex_next(struct conf_lex *lex, struct conf_line *out);
 /* The first word of *value, which it is taken from; *col moves along.  False
  * when there is none. */
-bool conf_lex_word(struct slice *value, uint32_t *col, struct slice *word,
-    uint32_t *word_col);
+bool conf_lex_word(
+    struct slice *value, uint32_t *col, struct slice *word, uint32_t *word_col);
 
 #endif

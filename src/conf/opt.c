@@ -187,8 +187,8 @@ conf_opt_expects(const struct conf_opt *o, char *dst, size_t size)
 		(void)snprintf(dst, size, "a number; -1 for no limit");
 		break;
 	case CONF_T_SIZE:
-		number_range(o, "a number of bytes (k, M and G may follow)",
-		    dst, size);
+		number_range(
+		    o, "a number of bytes (k, M and G may follow)", dst, size);
 		break;
 	case CONF_T_DURATION:
 		(void)snprintf(dst, size,

@@ -93,16 +93,17 @@ conf_finding_text(const struct conf_finding *f, char *dst, size_t size)
 	if (f->file) {
 		char esc[200];
 
-		(void)snprintf(place, sizeof place, "%s%s: ",
-		    text_esc(esc, sizeof esc, slice_str(f->file)), line);
+		(void)snprintf(place, sizeof place,
+		    "%s%s: ", text_esc(esc, sizeof esc, slice_str(f->file)),
+		    line);
 	}
 	(void)snprintf(dst, size, "%s%s: %s%s%s%s%s%s", place,
 	    f->fault ? "error" : "warning", f->what,
 	    f->nearest ? "; did you mean '" : "", f->nearest ? f->nearest : "",
 	    f->nearest ? "'?" : "",
-	    !f->mend	       ? ""
+	    !f->mend	     ? ""
 		: f->nearest ? " Mend: "
-			       : ". Mend: ",
+			     : ". Mend: ",
 	    f->mend ? f->mend : "");
 	return dst;
 }

@@ -15,14 +15,18 @@
 
 /* The last arguments name what else a row has: .min, .max, .words, .args,
  * .note, .mend. */
-#define OPT(scope_, name_, type_, off_, standing_, flags_, def_, help_, ...)  \
-	{ .name = name_, .scope = CONF_##scope_, .type = CONF_T_##type_,      \
-	  .off = off_, .standing = CONF_##standing_, .flags = flags_,         \
-	  .def = def_, .help = help_, __VA_ARGS__ }
+#define OPT(scope_, name_, type_, off_, standing_, flags_, def_, help_, ...)   \
+	{                                                                      \
+		.name = name_, .scope = CONF_##scope_, .type = CONF_T_##type_, \
+		.off = off_, .standing = CONF_##standing_, .flags = flags_,    \
+		.def = def_, .help = help_, __VA_ARGS__                        \
+	}
 /* Another name of a row. */
-#define SAME(name_, as_, flags_) \
-	{ .name = name_, .same_as = as_, .flags = flags_, .off = NO }
-#define BRIDGE(name_, type_, def_, help_, ...)                          \
+#define SAME(name_, as_, flags_)                                          \
+	{                                                                 \
+		.name = name_, .same_as = as_, .flags = flags_, .off = NO \
+	}
+#define BRIDGE(name_, type_, def_, help_, ...)                              \
 	OPT(BRIDGE, name_, type_, NO, LATER_STOPS, CONF_QUIET, def_, help_, \
 	    __VA_ARGS__)
 
@@ -30,48 +34,44 @@
 #define OURS CONF_OURS
 #define TLSF (CONF_RELOAD | CONF_TLS)
 
-static const struct conf_word protocols[] = {
-	{ "mqtt", CONF_MQTT, CONF_WORKS, NULL, NULL },
+static const struct conf_word protocols[] = { { "mqtt", CONF_MQTT, CONF_WORKS,
+						  NULL, NULL },
 	{ "websockets", CONF_WEBSOCKETS, CONF_LATER_STOPS,
-	  "MQTT over WebSockets is not served yet",
-	  "take this listener out, or let those clients use MQTT over TLS" },
+	    "MQTT over WebSockets is not served yet",
+	    "take this listener out, or let those clients use MQTT over TLS" },
 	{ "http_api", CONF_HTTP_API, CONF_LATER_STOPS,
-	  "the HTTP API is not served yet",
-	  "take this listener out; the figures are also under "
-	  "$SYS/broker/" },
-	{ NULL, 0, CONF_WORKS, NULL, NULL }
-};
+	    "the HTTP API is not served yet",
+	    "take this listener out; the figures are also under "
+	    "$SYS/broker/" },
+	{ NULL, 0, CONF_WORKS, NULL, NULL } };
 
-static const struct conf_word domains[] = {
-	{ "ipv4", CONF_IPV4, CONF_WORKS, NULL, NULL },
+static const struct conf_word domains[] = { { "ipv4", CONF_IPV4, CONF_WORKS,
+						NULL, NULL },
 	{ "ipv6", CONF_IPV6, CONF_WORKS, NULL, NULL },
-	{ NULL, 0, CONF_WORKS, NULL, NULL }
-};
+	{ NULL, 0, CONF_WORKS, NULL, NULL } };
 
 #define OLD_TLS \
 	"was retired in 2021 (RFC 8996); TLS 1.2 is the least that is served"
 
-static const struct conf_word tls_versions[] = {
-	{ "tlsv1.3", CONF_TLS_13, CONF_WORKS, NULL, NULL },
+static const struct conf_word tls_versions[] = { { "tlsv1.3", CONF_TLS_13,
+						     CONF_WORKS, NULL, NULL },
 	{ "tlsv1.2", CONF_TLS_12, CONF_WORKS, NULL, NULL },
 	{ "tlsv1.1", CONF_TLS_12, CONF_IGNORED, "TLS 1.1 " OLD_TLS,
-	  "delete this line" },
+	    "delete this line" },
 	{ "tlsv1", CONF_TLS_12, CONF_IGNORED, "TLS 1.0 " OLD_TLS,
-	  "delete this line" },
+	    "delete this line" },
 	{ "tlsv1.0", CONF_TLS_12, CONF_IGNORED, "TLS 1.0 " OLD_TLS,
-	  "delete this line" },
-	{ NULL, 0, CONF_WORKS, NULL, NULL }
-};
+	    "delete this line" },
+	{ NULL, 0, CONF_WORKS, NULL, NULL } };
 
-static const struct conf_word versions[] = {
-	{ "3", CONF_V31, CONF_WORKS, NULL, NULL },
+static const struct conf_word versions[] = { { "3", CONF_V31, CONF_WORKS, NULL,
+						 NULL },
 	{ "4", CONF_V311, CONF_WORKS, NULL, NULL },
 	{ "5", CONF_V5, CONF_WORKS, NULL, NULL },
-	{ NULL, 0, CONF_WORKS, NULL, NULL }
-};
+	{ NULL, 0, CONF_WORKS, NULL, NULL } };
 
-static const struct conf_word log_types[] = {
-	{ "error", LOG_T_ERROR, CONF_WORKS, NULL, NULL },
+static const struct conf_word log_types[] = { { "error", LOG_T_ERROR,
+						  CONF_WORKS, NULL, NULL },
 	{ "warning", LOG_T_WARNING, CONF_WORKS, NULL, NULL },
 	{ "notice", LOG_T_NOTICE, CONF_WORKS, NULL, NULL },
 	{ "information", LOG_T_INFORMATION, CONF_WORKS, NULL, NULL },
@@ -82,50 +82,44 @@ static const struct conf_word log_types[] = {
 	{ "internal", LOG_T_INTERNAL, CONF_WORKS, NULL, NULL },
 	{ "all", LOG_T_ALL, CONF_WORKS, NULL, NULL },
 	{ "none", 0, CONF_WORKS, NULL, NULL },
-	{ NULL, 0, CONF_WORKS, NULL, NULL }
-};
+	{ NULL, 0, CONF_WORKS, NULL, NULL } };
 
-static const struct conf_word log_dests[] = {
-	{ "stderr", LOG_D_STDERR, CONF_WORKS, NULL, NULL },
+static const struct conf_word log_dests[] = { { "stderr", LOG_D_STDERR,
+						  CONF_WORKS, NULL, NULL },
 	{ "stdout", LOG_D_STDOUT, CONF_WORKS, NULL, NULL },
 	{ "syslog", LOG_D_SYSLOG, CONF_WORKS, NULL, NULL },
 	{ "file", LOG_D_FILE, CONF_WORKS, NULL, NULL },
 	{ "topic", LOG_D_TOPIC, CONF_WORKS, NULL, NULL },
 	{ "none", 0, CONF_WORKS, NULL, NULL },
 	{ "dlt", 0, CONF_IGNORED, "there is no DLT daemon to log to here",
-	  "delete this line, or use 'log_dest syslog'" },
+	    "delete this line, or use 'log_dest syslog'" },
 	{ "android", 0, CONF_IGNORED, "this is not Android",
-	  "delete this line, or use 'log_dest syslog'" },
-	{ NULL, 0, CONF_WORKS, NULL, NULL }
-};
+	    "delete this line, or use 'log_dest syslog'" },
+	{ NULL, 0, CONF_WORKS, NULL, NULL } };
 
-static const struct conf_word start_types[] = {
-	{ "automatic", 0, CONF_WORKS, NULL, NULL },
+static const struct conf_word start_types[] = { { "automatic", 0, CONF_WORKS,
+						    NULL, NULL },
 	{ "lazy", 1, CONF_WORKS, NULL, NULL },
 	{ "once", 2, CONF_WORKS, NULL, NULL },
-	{ NULL, 0, CONF_WORKS, NULL, NULL }
-};
+	{ NULL, 0, CONF_WORKS, NULL, NULL } };
 
-static const struct conf_word bridge_versions[] = {
-	{ "mqttv31", 3, CONF_WORKS, NULL, NULL },
+static const struct conf_word bridge_versions[] = { { "mqttv31", 3, CONF_WORKS,
+							NULL, NULL },
 	{ "mqttv311", 4, CONF_WORKS, NULL, NULL },
 	{ "mqttv50", 5, CONF_WORKS, NULL, NULL },
-	{ NULL, 0, CONF_WORKS, NULL, NULL }
-};
+	{ NULL, 0, CONF_WORKS, NULL, NULL } };
 
-static const struct conf_word reload_types[] = {
-	{ "lazy", 0, CONF_WORKS, NULL, NULL },
+static const struct conf_word reload_types[] = { { "lazy", 0, CONF_WORKS, NULL,
+						     NULL },
 	{ "immediate", 1, CONF_WORKS, NULL, NULL },
-	{ NULL, 0, CONF_WORKS, NULL, NULL }
-};
+	{ NULL, 0, CONF_WORKS, NULL, NULL } };
 
-static const struct conf_word keyforms[] = {
-	{ "pem", 0, CONF_WORKS, NULL, NULL },
+static const struct conf_word keyforms[] = { { "pem", 0, CONF_WORKS, NULL,
+						 NULL },
 	{ "engine", 1, CONF_REFUSED,
-	  "OpenSSL 3 has put an end to engines, and they are not loaded here",
-	  "use a key file in PEM form" },
-	{ NULL, 0, CONF_WORKS, NULL, NULL }
-};
+	    "OpenSSL 3 has put an end to engines, and they are not loaded here",
+	    "use a key file in PEM form" },
+	{ NULL, 0, CONF_WORKS, NULL, NULL } };
 
 const struct conf_opt conf_table[] = {
 	/* ---- listeners ---- */
@@ -144,16 +138,15 @@ const struct conf_opt conf_table[] = {
 	    CONF_RESTRICTS, NULL,
 	    "accept only what comes in by this network interface"),
 	OPT(LISTENER, "socket_domain", ENUM, L(socket_domain), WORKS, 0, NULL,
-	    "only IPv4 or only IPv6; both when not given",
-	    .words = domains),
+	    "only IPv4 or only IPv6; both when not given", .words = domains),
 	OPT(LISTENER, "max_connections", LIMIT, L(max_connections), WORKS,
 	    R | CONF_RESTRICTS, "-1",
 	    "clients connected to this listener at once; -1: no limit"),
 	OPT(LISTENER, "mount_point", STRING, L(mount_point), LATER_STOPS,
 	    CONF_RESTRICTS, NULL,
 	    "put before every topic of this listener's clients",
-	    .note = "keeps the clients of this listener in their own part of "
-		    "the topics, and is not served yet",
+	    .note = "topic prefixes are not served yet, so its clients would "
+		    "see and change everybody's topics",
 	    .mend = "let the clients use the full topics, or wait for it"),
 	OPT(LISTENER, "use_username_as_clientid", BOOL,
 	    L(use_username_as_clientid), WORKS, R, "false",
@@ -163,13 +156,12 @@ const struct conf_opt conf_table[] = {
 	SAME("maximum_qos", "max_qos", 0),
 	OPT(LISTENER, "max_topic_alias", U32, L(max_topic_alias), WORKS, R,
 	    "10", "topic aliases a client may define (MQTT 5)", .max = 65535),
-	OPT(LISTENER, "max_topic_alias_broker", U32,
-	    L(max_topic_alias_broker), WORKS, R, "10",
-	    "topic aliases used towards a client (MQTT 5)", .max = 65535),
+	OPT(LISTENER, "max_topic_alias_broker", U32, L(max_topic_alias_broker),
+	    WORKS, R, "10", "topic aliases used towards a client (MQTT 5)",
+	    .max = 65535),
 	OPT(LISTENER, "accept_protocol_versions", SET,
-	    L(accept_protocol_versions), WORKS,
-	    R | CONF_RESTRICTS | CONF_MANY, "3,4,5",
-	    "MQTT versions served: 3 is 3.1, 4 is 3.1.1, 5 is 5.0",
+	    L(accept_protocol_versions), WORKS, R | CONF_RESTRICTS | CONF_MANY,
+	    "3,4,5", "MQTT versions served: 3 is 3.1, 4 is 3.1.1, 5 is 5.0",
 	    .words = versions, .args = "VERSION[,VERSION...]"),
 	OPT(LISTENER, "enable_proxy_protocol", U32, NO, LATER_STOPS,
 	    CONF_RESTRICTS, NULL,
@@ -191,8 +183,8 @@ const struct conf_opt conf_table[] = {
 	SAME("websockets_headers_size", "packet_buffer_size", CONF_OLD),
 
 	/* ---- TLS ---- */
-	OPT(LISTENER, "certfile", PATH, L(certfile), WORKS,
-	    TLSF | CONF_FILE, NULL,
+	OPT(LISTENER, "certfile", PATH, L(certfile), WORKS, TLSF | CONF_FILE,
+	    NULL,
 	    "the server's certificate and its chain, PEM; with keyfile this "
 	    "turns TLS on"),
 	OPT(LISTENER, "keyfile", PATH, L(keyfile), WORKS, TLSF | CONF_FILE,
@@ -202,8 +194,8 @@ const struct conf_opt conf_table[] = {
 	    "file whose first line is the passphrase of keyfile; a name "
 	    "without '/' is looked up among systemd's credentials; without "
 	    "it the passphrase is asked for at the terminal"),
-	OPT(LISTENER, "cafile", PATH, L(cafile), WORKS, TLSF | CONF_FILE,
-	    NULL, "CAs that client certificates may come from, PEM"),
+	OPT(LISTENER, "cafile", PATH, L(cafile), WORKS, TLSF | CONF_FILE, NULL,
+	    "CAs that client certificates may come from, PEM"),
 	OPT(LISTENER, "capath", PATH, L(capath), WORKS, TLSF, NULL,
 	    "folder of such CAs, one a file, named by openssl rehash"),
 	OPT(LISTENER, "crlfile", PATH, L(crlfile), WORKS,
@@ -236,9 +228,8 @@ const struct conf_opt conf_table[] = {
 	    .note = "pre-shared keys are not served yet",
 	    .mend = "use certificates, or 'password_file'"),
 	OPT(LISTENER, "disable_client_cert_date_checks", BOOL, NO, LATER,
-	    CONF_TLS, "false",
-	    "accept client certificates that have expired",
-	    .note = "is not served yet: expired certificates are refused",
+	    CONF_TLS, "false", "accept client certificates that have expired",
+	    .note = "expired client certificates are refused in any case",
 	    .mend = "renew them, or delete this line"),
 	OPT(LISTENER, "dhparamfile", PATH, NO, IGNORED, 0, NULL,
 	    "Diffie-Hellman parameters",
@@ -266,17 +257,17 @@ const struct conf_opt conf_table[] = {
 	    NULL,
 	    "let clients in without a user name; false, except on loopback "
 	    "when the file opens no listener and names no password_file"),
-	OPT(LISTENER, "listener_allow_anonymous", TRI,
-	    L(own_allow_anonymous), WORKS, R, NULL,
-	    "allow_anonymous for this listener alone"),
+	OPT(LISTENER, "listener_allow_anonymous", TRI, L(own_allow_anonymous),
+	    WORKS, R, NULL, "allow_anonymous for this listener alone"),
 	OPT(SECURITY, "password_file", PATH, S(password_file), WORKS,
 	    R | CONF_FILE | CONF_RESTRICTS, NULL,
 	    "users and password hashes, written by nightjar passwd"),
 	OPT(SECURITY, "acl_file", PATH, S(acl_file), LATER_STOPS,
 	    CONF_FILE | CONF_RESTRICTS | CONF_ONCE, NULL,
 	    "which user may read and write which topics",
-	    .note = "restricts who may read and write which topics, and is "
-		    "not served yet",
+	    .note =
+		"topic rules are not served yet, so every client could read "
+		"and write everything",
 	    .mend = "give each group of devices a broker of its own, or "
 		    "wait for it"),
 	OPT(SECURITY, "allow_zero_length_clientid", BOOL,
@@ -284,27 +275,30 @@ const struct conf_opt conf_table[] = {
 	    "let clients in without a client id and give them one"),
 	OPT(SECURITY, "auto_id_prefix", STRING, S(auto_id_prefix), WORKS,
 	    R | CONF_OLD, "auto-", "how such a client id begins", .max = 50),
-	OPT(LISTENER, "listener_auto_id_prefix", STRING,
-	    L(own_auto_id_prefix), WORKS, R, NULL,
-	    "auto_id_prefix for this listener alone", .max = 50),
+	OPT(LISTENER, "listener_auto_id_prefix", STRING, L(own_auto_id_prefix),
+	    WORKS, R, NULL, "auto_id_prefix for this listener alone",
+	    .max = 50),
 	OPT(GLOBAL, "clientid_prefixes", STRING, G(clientid_prefixes), WORKS,
 	    R | CONF_OLD | CONF_RESTRICTS, NULL,
 	    "let in only client ids that begin so"),
-	OPT(GLOBAL, "check_retain_source", BOOL, G(check_retain_source),
-	    WORKS, R, "true",
+	OPT(GLOBAL, "check_retain_source", BOOL, G(check_retain_source), WORKS,
+	    R, "true",
 	    "deliver a retained message only while its sender may still "
 	    "publish to the topic"),
 	OPT(PLUGIN, "plugin", FORM, NO, LATER_STOPS, CONF_RESTRICTS, NULL,
-	    "load a plug-in", .args = "PATH"),
+	    "load a plug-in", .args = "PATH",
+	    .note = "plug-ins are not loaded yet"),
 	SAME("auth_plugin", "plugin", CONF_OLD),
-	OPT(PLUGIN, "plugin_opt_*", STRING, NO, LATER_STOPS, CONF_PREFIX |
-	    CONF_QUIET, NULL, "option of the plug-in above",
+	OPT(PLUGIN, "plugin_opt_*", STRING, NO, LATER_STOPS,
+	    CONF_PREFIX | CONF_QUIET, NULL, "option of the plug-in above",
 	    .args = "VALUE"),
 	SAME("auth_opt_*", "plugin_opt_*", CONF_OLD | CONF_PREFIX),
 	OPT(PLUGIN, "global_plugin", FORM, NO, LATER_STOPS, CONF_RESTRICTS,
-	    NULL, "load a plug-in for all listeners", .args = "PATH"),
-	OPT(PLUGIN, "plugin_load", FORM, NO, LATER_STOPS, CONF_RESTRICTS,
-	    NULL, "load a plug-in under a name", .args = "NAME PATH"),
+	    NULL, "load a plug-in for all listeners", .args = "PATH",
+	    .note = "plug-ins are not loaded yet"),
+	OPT(PLUGIN, "plugin_load", FORM, NO, LATER_STOPS, CONF_RESTRICTS, NULL,
+	    "load a plug-in under a name", .args = "NAME PATH",
+	    .note = "plug-ins are not loaded yet"),
 	OPT(LISTENER, "plugin_use", STRING, NO, LATER_STOPS,
 	    CONF_RESTRICTS | CONF_QUIET, NULL,
 	    "use a plug-in loaded by plugin_load on this listener",
@@ -318,8 +312,8 @@ const struct conf_opt conf_table[] = {
 	    WORKS, R, "20",
 	    "QoS 1 and 2 messages under way to a client; 0: 65535",
 	    .min = INT32_MIN, .max = 65535),
-	OPT(GLOBAL, "max_inflight_bytes", SIZE, G(max_inflight_bytes), WORKS,
-	    R, "0", "their bytes; 0: no limit", .min = INT32_MIN,
+	OPT(GLOBAL, "max_inflight_bytes", SIZE, G(max_inflight_bytes), WORKS, R,
+	    "0", "their bytes; 0: no limit", .min = INT32_MIN,
 	    .max = INT64_MAX),
 	OPT(GLOBAL, "max_queued_messages", U32, G(max_queued_messages), WORKS,
 	    R, "1000",
@@ -337,9 +331,8 @@ const struct conf_opt conf_table[] = {
 	OPT(GLOBAL, "max_keepalive", U32, G(max_keepalive), WORKS, R, "0",
 	    "longest keep alive a client may ask for, in seconds; 0: any",
 	    .min = 0, .max = 65535),
-	OPT(GLOBAL, "queue_qos0_messages", BOOL, G(queue_qos0_messages),
-	    WORKS, R, "false",
-	    "keep QoS 0 messages too for clients that are away"),
+	OPT(GLOBAL, "queue_qos0_messages", BOOL, G(queue_qos0_messages), WORKS,
+	    R, "false", "keep QoS 0 messages too for clients that are away"),
 	OPT(GLOBAL, "upgrade_outgoing_qos", BOOL, G(upgrade_outgoing_qos),
 	    WORKS, R, "false",
 	    "deliver with the subscription's QoS, not the message's"),
@@ -363,19 +356,18 @@ const struct conf_opt conf_table[] = {
 	    .min = 0, .max = INT64_MAX),
 	OPT(GLOBAL, "global_max_clients", LIMIT, G(global_max_clients), WORKS,
 	    R, "1000000", "sessions, connected or not; -1: no limit"),
-	OPT(GLOBAL, "global_max_connections", LIMIT,
-	    G(global_max_connections), WORKS, R, "-1",
+	OPT(GLOBAL, "global_max_connections", LIMIT, G(global_max_connections),
+	    WORKS, R, "-1",
 	    "connections at once; -1: as many as there are descriptors"),
-	OPT(GLOBAL, "max_pending_connections", U32,
-	    G(max_pending_connections), WORKS, R | OURS, "10000",
+	OPT(GLOBAL, "max_pending_connections", U32, G(max_pending_connections),
+	    WORKS, R | OURS, "10000",
 	    "connections that have not sent CONNECT yet", .min = 1,
 	    .max = INT32_MAX),
 	OPT(GLOBAL, "handshake_timeout", U32, G(handshake_timeout), WORKS,
 	    R | OURS, "10", "seconds a TLS handshake may take", .min = 1,
 	    .max = 3600),
-	OPT(GLOBAL, "connect_timeout", U32, G(connect_timeout), WORKS,
-	    R | OURS, "5", "seconds then until CONNECT is there", .min = 1,
-	    .max = 3600),
+	OPT(GLOBAL, "connect_timeout", U32, G(connect_timeout), WORKS, R | OURS,
+	    "5", "seconds then until CONNECT is there", .min = 1, .max = 3600),
 	OPT(GLOBAL, "handshakes_per_turn", U32, G(handshakes_per_turn), WORKS,
 	    R | OURS, "8",
 	    "TLS handshakes a thread works on before it looks after the "
@@ -387,16 +379,15 @@ const struct conf_opt conf_table[] = {
 	OPT(GLOBAL, "retain_available", BOOL, G(retain_available), WORKS, R,
 	    "true", "keep retained messages"),
 	OPT(GLOBAL, "max_retained_messages", U32, G(max_retained_messages),
-	    WORKS, R | OURS, "1000000",
-	    "retained messages kept; 0: no limit", .min = 0,
-	    .max = INT32_MAX),
+	    WORKS, R | OURS, "1000000", "retained messages kept; 0: no limit",
+	    .min = 0, .max = INT32_MAX),
 	OPT(GLOBAL, "max_retained_bytes", SIZE, G(max_retained_bytes), WORKS,
 	    R | OURS, "1G", "their bytes; 0: no limit", .min = 0,
 	    .max = INT64_MAX),
 	OPT(GLOBAL, "retain_expiry_interval", U32, G(retain_expiry_interval),
 	    WORKS, R, "0",
-	    "minutes between sweeps for expired retained messages",
-	    .min = 0, .max = 527040),
+	    "minutes between sweeps for expired retained messages", .min = 0,
+	    .max = 527040),
 	OPT(GLOBAL, "persistent_client_expiration", DURATION,
 	    G(persistent_client_expiration), WORKS, R, NULL,
 	    "forget sessions of clients that stay away for so long: a number "
@@ -410,8 +401,7 @@ const struct conf_opt conf_table[] = {
 	    "process may use",
 	    .min = 0, .max = 256),
 	OPT(GLOBAL, "allow_duplicate_messages", BOOL, NO, IGNORED, CONF_OLD,
-	    "true",
-	    "overlapping subscriptions each get a copy",
+	    "true", "overlapping subscriptions each get a copy",
 	    .note = "every matching subscription is served as MQTT says",
 	    .mend = "delete this line"),
 	OPT(GLOBAL, "retry_interval", U32, NO, IGNORED, CONF_OLD, NULL,
@@ -423,8 +413,8 @@ const struct conf_opt conf_table[] = {
 	/* ---- persistence ---- */
 	OPT(GLOBAL, "persistence", BOOL, G(persistence), LATER, 0, "false",
 	    "keep sessions, subscriptions and messages on disk",
-	    .note = "is not served yet: sessions, queued and retained "
-		    "messages are kept in memory and end with the process",
+	    .note = "storage is not served yet: sessions, queued and retained "
+		    "messages live in memory and end with the process",
 	    .mend = "keep the line; it comes into force with a later "
 		    "version"),
 	SAME("retained_persistence", "persistence", CONF_OLD),
@@ -438,8 +428,8 @@ const struct conf_opt conf_table[] = {
 	    CONF_QUIET, "1800",
 	    "seconds between saves; what is acknowledged is safe regardless",
 	    .min = INT32_MIN, .max = INT32_MAX),
-	OPT(GLOBAL, "autosave_on_changes", BOOL, G(autosave_on_changes),
-	    LATER, CONF_QUIET, "false",
+	OPT(GLOBAL, "autosave_on_changes", BOOL, G(autosave_on_changes), LATER,
+	    CONF_QUIET, "false",
 	    "count changes rather than seconds for autosave_interval"),
 
 	/* ---- process ---- */
@@ -457,7 +447,7 @@ const struct conf_opt conf_table[] = {
 	    .max = 65535),
 	OPT(GLOBAL, "enable_control_api", BOOL, NO, LATER, 0, "false",
 	    "answer requests on $CONTROL/broker/v1",
-	    .note = "is not served yet: $CONTROL stays silent",
+	    .note = "requests to $CONTROL are not answered yet",
 	    .mend = "delete this line, or wait for it"),
 
 	/* ---- log ---- */
@@ -477,17 +467,14 @@ const struct conf_opt conf_table[] = {
 	    "its form, as strftime(3) has it; not given: seconds since 1970",
 	    .args = "FORMAT"),
 	OPT(GLOBAL, "log_facility", U32, G(log_facility), WORKS, R, NULL,
-	    "syslog's local0 to local7; not given: daemon", .min = 0,
-	    .max = 7),
-	OPT(GLOBAL, "connection_messages", BOOL, G(connection_messages),
-	    WORKS, R, "true", "log every connect and disconnect"),
+	    "syslog's local0 to local7; not given: daemon", .min = 0, .max = 7),
+	OPT(GLOBAL, "connection_messages", BOOL, G(connection_messages), WORKS,
+	    R, "true", "log every connect and disconnect"),
 
 	/* ---- WebSockets and HTTP ---- */
 	OPT(LISTENER, "websockets_origin", STRING, NO, LATER_STOPS,
-	    CONF_RESTRICTS, NULL,
-	    "pages that may connect; may be repeated",
-	    .note = "keeps foreign web pages out, and WebSockets are not "
-		    "served yet",
+	    CONF_RESTRICTS, NULL, "pages that may connect; may be repeated",
+	    .note = "WebSockets are not served yet",
 	    .mend = "delete this line together with its listener"),
 	OPT(LISTENER, "http_dir", PATH, NO, LATER_STOPS, 0, NULL,
 	    "folder of files to serve over HTTP",
@@ -535,8 +522,8 @@ const struct conf_opt conf_table[] = {
 	    "messages that make a lazy bridge connect", .max = INT32_MAX),
 	BRIDGE("round_robin", BOOL, "false", "use the addresses in turn"),
 	BRIDGE("try_private", BOOL, "true", "tell the peer it is a bridge"),
-	BRIDGE("notifications", BOOL, "true",
-	    "publish whether the bridge is up"),
+	BRIDGE(
+	    "notifications", BOOL, "true", "publish whether the bridge is up"),
 	BRIDGE("notifications_local_only", BOOL, "false", "only here"),
 	BRIDGE("notification_topic", STRING, NULL, "topic for that"),
 	BRIDGE("bridge_protocol_version", ENUM, "mqttv311", "MQTT version",
@@ -545,8 +532,8 @@ const struct conf_opt conf_table[] = {
 	BRIDGE("bridge_capath", PATH, NULL, "folder of them"),
 	BRIDGE("bridge_certfile", PATH, NULL, "our certificate"),
 	BRIDGE("bridge_keyfile", PATH, NULL, "its key"),
-	BRIDGE("bridge_insecure", BOOL, "false",
-	    "do not check the peer's name"),
+	BRIDGE(
+	    "bridge_insecure", BOOL, "false", "do not check the peer's name"),
 	BRIDGE("bridge_tls_version", STRING, NULL, "TLS version"),
 	BRIDGE("bridge_alpn", STRING, NULL, "ALPN name to ask for"),
 	BRIDGE("bridge_identity", STRING, NULL, "PSK identity"),
@@ -563,30 +550,35 @@ const struct conf_opt conf_table[] = {
 	    "trust the CAs of the system"),
 	BRIDGE("bridge_ciphers", STRING, NULL, "cipher list of TLS 1.2"),
 	BRIDGE("bridge_ciphers_tls1.3", STRING, NULL, "suites of TLS 1.3"),
-	BRIDGE("bridge_receive_maximum", U32, NULL, "inflight window",
-	    .min = 1, .max = 65535),
+	BRIDGE("bridge_receive_maximum", U32, NULL, "inflight window", .min = 1,
+	    .max = 65535),
 	BRIDGE("bridge_session_expiry_interval", U32, NULL, "seconds",
 	    .min = -1, .max = UINT32_MAX),
-	BRIDGE("bridge_max_topic_alias", U32, NULL, "topic aliases",
-	    .min = 0, .max = 65535),
-	BRIDGE("bridge_reload_type", ENUM, "lazy", "reload at once, or when "
-	    "the bridge next connects", .words = reload_types),
+	BRIDGE("bridge_max_topic_alias", U32, NULL, "topic aliases", .min = 0,
+	    .max = 65535),
+	BRIDGE("bridge_reload_type", ENUM, "lazy",
+	    "reload at once, or when "
+	    "the bridge next connects",
+	    .words = reload_types),
 	BRIDGE("bridge_tcp_keepalive", FORM, NULL, "TCP keep alive",
 	    .args = "IDLE INTERVAL COUNT"),
-	BRIDGE("bridge_tcp_user_timeout", U32, NULL, "milliseconds",
-	    .min = 0, .max = INT32_MAX),
+	BRIDGE("bridge_tcp_user_timeout", U32, NULL, "milliseconds", .min = 0,
+	    .max = INT32_MAX),
 
-	/* ---- names from Mosquitto 1.x ---- */
-#define GONE(name_)                                                       \
-	OPT(GLOBAL, name_, STRING, NO, IGNORED, CONF_OLD, NULL,            \
-	    "of Mosquitto 1.x; nothing now",                              \
-	    .note = "has meant nothing since the early versions of "      \
-		    "Mosquitto",                                          \
+/* ---- names from Mosquitto 1.x ---- */
+#define GONE(name_)                                                  \
+	OPT(GLOBAL, name_, STRING, NO, IGNORED, CONF_OLD, NULL,      \
+	    "of Mosquitto 1.x; nothing now",                         \
+	    .note = "has meant nothing since the early versions of " \
+		    "Mosquitto",                                     \
 	    .mend = "delete this line")
-	GONE("store_clean_interval"), GONE("max_log_entries"),
-	GONE("trace_level"), GONE("trace_output"), GONE("ffdc_output"),
+	GONE("store_clean_interval"),
+	GONE("max_log_entries"),
+	GONE("trace_level"),
+	GONE("trace_output"),
+	GONE("ffdc_output"),
 };
 
 const size_t conf_table_n = sizeof conf_table / sizeof *conf_table;
-_Static_assert(sizeof conf_table / sizeof *conf_table <= CONF_OPTS_MAX,
-    "CONF_OPTS_MAX");
+_Static_assert(
+    sizeof conf_table / sizeof *conf_table <= CONF_OPTS_MAX, "CONF_OPTS_MAX");

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conf/check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/daemon.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "base/text.h"
+#include "conf/parse.h"
+
+struct check {
+	const struct conf *c;
+	const struct conf_checkers *with;
+	struct conf_report *report;
+	struct conf_at at; /* of what is looked at now */
+	struct slice word;
+};
+
+static void
+tell(void *arg, bool fatal, const struct nj_why *why)
+{
+	struct check *k = arg;
+
+	conf_report_add(
+	    k->report, fatal, conf_place_of(k->c, k->at), k->word, NULL, why);
+}
+
+static void
+look_at(struct check *k, const struct conf_at *at, const char *option,
+    const char *value)
+{
+	const struct conf_opt *o = conf_opt_find(slice_str(option));
+
+	k->at = at[conf_opt_index(o)];
+	k->word = value ? slice_str(value) : SLICE_NONE;
+}
+
+/* True when it can be opened and read. */
+static bool
+readable(struct check *k, const char *path)
+{
+	struct nj_why why = { 0 };
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode)) {
+		(void)close(fd);
+		return true;
+	}
+	if (fd >= 0) {
+		(void)close(fd);
+		errno = EISDIR;
+	}
+	why_set(&why, "cannot read %s: %s", path, strerror(errno));
+	why_mend(&why,
+	    errno == ENOENT	  ? "check the path"
+		: errno == EACCES ? "let the user that starts the broker "
+				    "read it; see: namei -l PATH"
+				  : "give the path of a file");
+	tell(k, true, &why);
+	return false;
+}
+
+/* The same for a folder whose files are wanted. */
+static void
+check_folder(struct check *k, const char *path, int how)
+{
+	struct nj_why why = { 0 };
+	struct stat st;
+
+	if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
+		errno = ENOTDIR;
+	else if (stat(path, &st) == 0 && access(path, how) == 0)
+		return;
+	why_set(&why, "cannot use the folder %s: %s", path, strerror(errno));
+	why_mend(&why,
+	    errno == ENOENT ? "create it" : "check the path and its rights");
+	tell(k, true, &why);
+}
+
+/* The folder that a file is to be created in. */
+static void
+check_parent(struct check *k, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir = NULL;
+
+	if (slash)
+		dir = slash == path ? strdup("/")
+				    : strndup(path, (size_t)(slash - path));
+	else
+		dir = strdup(".");
+	if (dir)
+		check_folder(k, dir, W_OK | X_OK);
+	free(dir);
+}
+
+static void
+check_passphrase(struct check *k, const struct conf_listener *l)
+{
+	struct secret *s = NULL;
+	struct nj_why why = { 0 };
+
+	look_at(k, l->at, "keyfile_password_file", l->keyfile_password_file);
+	if (secret_from_file(l->keyfile_password_file, &s, &why))
+		tell(k, true, &why);
+	secret_free(s);
+}
+
+/* Every file is opened here first, so that one missing does not hide what is
+ * wrong with the next; the TLS library then looks inside. */
+static void
+check_tls(struct check *k, const struct conf_listener *l)
+{
+	const struct {
+		const char *option, *path;
+	} files[] = {
+		{ "certfile", l->certfile },
+		{ "keyfile", l->keyfile },
+		{ "cafile", l->cafile },
+		{ "crlfile", l->crlfile },
+	};
+	bool all = true;
+
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+		if (!files[i].path)
+			continue;
+		look_at(k, l->at, files[i].option, files[i].path);
+		all = readable(k, files[i].path) && all;
+	}
+	if (l->capath) {
+		look_at(k, l->at, "capath", l->capath);
+		check_folder(k, l->capath, R_OK | X_OK);
+	}
+	if (l->keyfile_password_file)
+		check_passphrase(k, l);
+	if (!all || !l->tls || !k->with || !k->with->tls)
+		return;
+	look_at(k, l->at, "certfile", NULL);
+	k->with->tls(k->with->arg, l, tell, k);
+}
+
+static void
+check_password_file(struct check *k, const struct conf_security *s)
+{
+	if (!s->password_file)
+		return;
+	look_at(k, s->at, "password_file", s->password_file);
+	if (readable(k, s->password_file) && k->with && k->with->password_file)
+		k->with->password_file(k->with->arg, s->password_file, tell, k);
+}
+
+static void
+check_unix_path(struct check *k, const struct conf_listener *l)
+{
+	k->at = l->where;
+	k->word = slice_str(l->unix_path);
+	check_parent(k, l->unix_path);
+}
+
+static void
+check_globals(struct check *k)
+{
+	const struct conf *c = k->c;
+	struct nj_why why = { 0 };
+	uid_t uid;
+	gid_t gid;
+
+	if (c->user && geteuid() == 0) {
+		look_at(k, c->at, "user", c->user);
+		if (daemon_find_user(c->user, &uid, &gid, &why))
+			tell(k, true, &why);
+	}
+	if (c->pid_file) {
+		look_at(k, c->at, "pid_file", c->pid_file);
+		check_parent(k, c->pid_file);
+	}
+	if (c->log_file && (c->log_dests & LOG_D_FILE)) {
+		look_at(k, c->at, "log_dest", c->log_file);
+		check_parent(k, c->log_file);
+	}
+}
+
+void
+conf_check(const struct conf *c, const struct conf_checkers *with,
+    struct conf_report *report)
+{
+	struct check k = { .c = c, .with = with, .report = report };
+
+	check_globals(&k);
+	if (!c->per_listener_settings)
+		check_password_file(&k, &c->security);
+	for (uint32_t i = 0; i < c->nlisteners; i++) {
+		const struct conf_listener *l = &c->listeners[i];
+
+		if (c->per_listener_settings)
+			check_password_file(&k, &l->own);
+		if (l->unix_path)
+			check_unix_path(&k, l);
+		check_tls(&k, l);
+	}
+}

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the lines together mean: which ports are opened, who is let in where,
+ * and what contradicts itself.  The rule for doubt: never open a port, or let
+ * somebody in, that the file does not clearly ask for.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "conf/parse.h"
+
+static const struct conf_opt *
+row(const char *name)
+{
+	return conf_opt_find(slice_str(name));
+}
+
+static struct conf_at
+at_of(const struct conf_at *at, const char *name)
+{
+	return at[conf_opt_index(row(name))];
+}
+
+/* Where the option was given to this listener; line 0: it was not. */
+static struct conf_at
+given(const struct conf_listener *l, const char *name)
+{
+	return at_of(l->at, name);
+}
+
+/* A listener line that was refused: its faults are told already. */
+static bool
+broken(const struct conf_listener *l)
+{
+	return l->port == 0 && !l->unix_path;
+}
+
+/* Options above any listener line, with no port of their own. */
+static void
+check_orphans(struct parse *p)
+{
+	const struct conf_listener *base = &p->c->base;
+	bool local = p->c->nlisteners == 0;
+
+	for (size_t i = 0; i < conf_table_n; i++) {
+		const struct conf_opt *o = &conf_table[i];
+		bool hard = o->flags & (CONF_TLS | CONF_RESTRICTS);
+		struct conf_at at =
+		    o->scope == CONF_SECURITY ? base->own.at[i] : base->at[i];
+
+		if (at.line == 0 || (o->scope == CONF_SECURITY && local))
+			continue;
+		if (o->flags & CONF_TLS)
+			parse_fault_at(p, at,
+			    "put it below a line 'listener 8883'",
+			    "%s has no listener to apply to: no port is "
+			    "opened for it",
+			    o->name);
+		else if (!local && (hard || o->scope == CONF_SECURITY))
+			parse_fault_at(p, at,
+			    "put it below the listener line that it is about",
+			    "%s stands above the first listener and so "
+			    "would apply to none",
+			    o->name);
+		else if (!local)
+			parse_warn_at(p, at,
+			    "put it below the listener line that it is about",
+			    "%s stands above the first listener and so "
+			    "applies to none",
+			    o->name);
+	}
+}
+
+/* The default listener becomes the first of all. */
+static void
+open_default(struct parse *p)
+{
+	struct conf *c = p->c;
+	struct conf_listener *l = listener_add(p, c->base.where), moved;
+
+	if (!l)
+		return;
+	listener_fini(l);
+	if ((p->failed = listener_copy(&c->base, l))) {
+		c->nlisteners--;
+		return;
+	}
+	/* port was given, but not readable: told already */
+	if (l->port == 0 && given(l, "port").line == 0)
+		l->port = 1883;
+	moved = *l;
+	memmove(c->listeners + 1, c->listeners,
+	    (c->nlisteners - 1) * sizeof *c->listeners);
+	c->listeners[0] = moved;
+}
+
+static void
+open_local(struct parse *p, uint16_t port, const char *host)
+{
+	struct conf *c = p->c;
+	struct conf_listener *l = listener_add(p, (struct conf_at){ 0 });
+
+	if (!l)
+		return;
+	listener_fini(l);
+	if ((p->failed = listener_copy(&c->base, l))) {
+		c->nlisteners--;
+		return;
+	}
+	l->port = port;
+	(void)value_string(p, &l->host, slice_str(host));
+}
+
+static void
+open_locals(struct parse *p, const struct conf_args *args)
+{
+	uint32_t n = args && args->nports > 0 ? args->nports : 1;
+	int domain = p->c->base.socket_domain;
+
+	p->c->local_only = true;
+	for (uint32_t i = 0; i < n && !p->failed; i++) {
+		uint16_t port =
+		    args && args->nports > 0 ? args->ports[i] : 1883;
+
+		if (domain != CONF_IPV6)
+			open_local(p, port, "127.0.0.1");
+		if (domain != CONF_IPV4 && !p->failed)
+			open_local(p, port, "::1");
+	}
+}
+
+static void
+open_ports(struct parse *p, const struct conf_args *args)
+{
+	struct conf *c = p->c;
+
+	if (given(&c->base, "port").line ||
+	    given(&c->base, "bind_address").line)
+		open_default(p);
+	else
+		check_orphans(p);
+	if (p->failed)
+		return;
+	if (c->nlisteners == 0)
+		open_locals(p, args);
+	else if (args && args->nports > 0)
+		parse_warn_at(p, (struct conf_at){ 0 },
+		    "write 'listener PORT' into the file",
+		    "-p is ignored, because the configuration opens "
+		    "listeners");
+}
+
+/* What holds on this listener, whichever of the lines says so. */
+static void
+resolve(struct conf *c, struct conf_listener *l)
+{
+	const struct conf_security *s =
+	    c->per_listener_settings ? &l->own : &c->security;
+
+	l->tls = l->certfile && l->keyfile;
+	l->password_file = s->password_file;
+	l->acl_file = s->acl_file;
+	l->allow_zero_length_clientid = s->allow_zero_length_clientid;
+	l->auto_id_prefix = l->own_auto_id_prefix ? l->own_auto_id_prefix
+	    : s->auto_id_prefix			  ? s->auto_id_prefix
+						  : "";
+	if (l->own_allow_anonymous >= 0)
+		l->allow_anonymous = l->own_allow_anonymous;
+	else if (s->allow_anonymous >= 0)
+		l->allow_anonymous = s->allow_anonymous;
+	else
+		l->allow_anonymous = c->local_only && !s->password_file &&
+		    !s->acl_file && !s->psk_file;
+}
+
+/* True when what was written asks for something; "false" and the like do
+ * not. */
+static bool
+asks(const struct conf_listener *l, const struct conf_opt *o)
+{
+	if (o->off != CONF_NOWHERE && o->type == CONF_T_BOOL)
+		return *(const bool *)((const char *)l + o->off);
+	return o->off != CONF_NOWHERE;
+}
+
+static void
+check_tls_plain(struct parse *p, const struct conf_listener *l)
+{
+	const char *missing = l->certfile ? "keyfile"
+	    : l->keyfile		  ? "certfile"
+					  : NULL;
+
+	if (missing) {
+		parse_fault_at(p,
+		    given(l, l->certfile ? "certfile" : "keyfile"),
+		    "give both: certfile and keyfile; "
+		    "'nightjar ca server' makes them",
+		    "this listener has %s without %s",
+		    l->certfile ? "certfile" : "keyfile", missing);
+		return;
+	}
+	for (size_t i = 0; i < conf_table_n; i++) {
+		const struct conf_opt *o = &conf_table[i];
+
+		if (o->same_as || !(o->flags & CONF_TLS) ||
+		    o->scope != CONF_LISTENER || l->at[i].line == 0 ||
+		    !asks(l, o))
+			continue;
+		parse_fault_at(p, l->at[i],
+		    "add certfile and keyfile ('nightjar ca server' makes "
+		    "them), or delete this line",
+		    "%s is about TLS, but this listener has no certfile and "
+		    "keyfile and would speak plain text",
+		    o->name);
+	}
+}
+
+static void
+check_tls(struct parse *p, const struct conf_listener *l)
+{
+	bool cas = l->cafile || l->capath;
+
+	if (!l->tls) {
+		check_tls_plain(p, l);
+		return;
+	}
+	if (l->require_certificate && !cas)
+		parse_fault_at(p, given(l, "require_certificate"),
+		    "add 'cafile PATH' with the CA of the clients",
+		    "require_certificate without cafile or capath: no client "
+		    "certificate could be checked");
+	if (l->crlfile && !cas)
+		parse_fault_at(p, given(l, "crlfile"),
+		    "add 'cafile PATH' with the CA of the clients",
+		    "crlfile without cafile or capath: no client certificate "
+		    "could be checked");
+	if (!l->require_certificate &&
+	    (l->use_identity_as_username || l->use_subject_as_username) && !cas)
+		parse_fault_at(p,
+		    given(l,
+			l->use_identity_as_username
+			    ? "use_identity_as_username"
+			    : "use_subject_as_username"),
+		    "add 'cafile PATH' and 'require_certificate true'",
+		    "the user name is to come from client certificates, but "
+		    "there is no cafile or capath to check them with");
+	if (l->use_identity_as_username && l->use_subject_as_username)
+		parse_warn_at(p, given(l, "use_subject_as_username"),
+		    "delete one of the two",
+		    "use_identity_as_username is given too, and counts");
+}
+
+/* Configurations that were fine with an old Mosquitto let nobody in. */
+static void
+check_anyone(struct parse *p, const struct conf_listener *l)
+{
+	bool by_cert = l->tls &&
+	    (l->use_identity_as_username || l->use_subject_as_username);
+
+	if (l->allow_anonymous || l->password_file || by_cert)
+		return;
+	parse_warn_at(p, l->where,
+	    l->require_certificate
+		? "add 'use_identity_as_username true', so that a "
+		  "certificate says who its client is"
+		: "add 'password_file PATH' (nightjar passwd -c PATH USER), "
+		  "or 'require_certificate true' with "
+		  "'use_identity_as_username true', or 'allow_anonymous true'",
+	    "nobody can log in on this listener: anonymous clients are not "
+	    "allowed, and there is no password_file%s",
+	    l->require_certificate ? " and no user name from certificates"
+				   : "");
+}
+
+static bool
+same_host(const char *a, const char *b)
+{
+	return (!a && !b) || (a && b && strcmp(a, b) == 0);
+}
+
+static bool
+same_address(const struct conf_listener *a, const struct conf_listener *b)
+{
+	if (a->port == 0 || b->port == 0)
+		return a->port == b->port && a->unix_path && b->unix_path &&
+		    strcmp(a->unix_path, b->unix_path) == 0;
+	return a->port == b->port && same_host(a->host, b->host) &&
+	    same_host(a->bind_interface, b->bind_interface) &&
+	    (a->socket_domain == b->socket_domain ||
+		a->socket_domain == CONF_ANY || b->socket_domain == CONF_ANY);
+}
+
+static void
+check_twins(struct parse *p, uint32_t i)
+{
+	const struct conf_listener *v = p->c->listeners;
+
+	for (uint32_t k = 0; k < i; k++) {
+		if (broken(&v[k]) || !same_address(&v[k], &v[i]))
+			continue;
+		parse_fault_at(p, v[i].where,
+		    "delete one of the two, or give it another port",
+		    "line %u opens the same address already", v[k].where.line);
+		return;
+	}
+}
+
+static void
+check_listener(struct parse *p, uint32_t i)
+{
+	const struct conf_listener *l = &p->c->listeners[i];
+
+	if (broken(l))
+		return;
+	check_tls(p, l);
+	check_twins(p, i);
+	if (l->port == 8883 && !l->certfile && !l->keyfile)
+		parse_warn_at(p, l->where,
+		    "add certfile and keyfile ('nightjar ca server' makes "
+		    "them)",
+		    "port 8883 is for TLS by custom, and this listener "
+		    "speaks plain text");
+	if (l->protocol == CONF_MQTT)
+		check_anyone(p, l);
+}
+
+static void
+from_environment(struct parse *p)
+{
+	const char *dir =
+	    p->src->env(p->src->arg, "MOSQUITTO_PERSISTENCE_LOCATION");
+
+	if (dir && *dir)
+		(void)value_string(
+		    p, &p->c->persistence_location, slice_str(dir));
+}
+
+/* "keyfile_password_file NAME" is one of systemd's credentials. */
+static void
+find_credential(struct parse *p, struct conf_listener *l)
+{
+	const char *dir = p->src->env(p->src->arg, "CREDENTIALS_DIRECTORY");
+	char *path = NULL;
+
+	if (!l->keyfile_password_file ||
+	    strchr(l->keyfile_password_file, '/') || !dir || !*dir)
+		return;
+	if (asprintf(&path, "%s/%s", dir, l->keyfile_password_file) < 0) {
+		p->failed = NJ_NOMEM;
+		return;
+	}
+	free(l->keyfile_password_file);
+	l->keyfile_password_file = path;
+}
+
+static void
+finish_globals(struct parse *p, const struct conf_args *args)
+{
+	struct conf *c = p->c;
+
+	from_environment(p);
+	if (c->max_inflight_messages == 0)
+		c->max_inflight_messages = 65535;
+	if (args && args->verbose)
+		c->log_types = LOG_T_ALL;
+	if (c->user && strcmp(c->user, "root") == 0)
+		parse_warn_at(p, at_of(c->at, "user"),
+		    "delete this line: a user without rights is used then",
+		    "a broker that runs as root puts the whole machine at "
+		    "risk");
+}
+
+void
+conf_finish(struct parse *p, const struct conf_args *args)
+{
+	finish_globals(p, args);
+	if (p->failed)
+		return;
+	open_ports(p, args);
+	for (uint32_t i = 0; i < p->c->nlisteners && !p->failed; i++) {
+		resolve(p->c, &p->c->listeners[i]);
+		find_credential(p, &p->c->listeners[i]);
+		if (!p->failed && !p->c->local_only)
+			check_listener(p, i);
+	}
+}
