@@ -2,9 +2,9 @@
 #include "core/msg.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/pool.h"
 #include "wire/frame.h"
 
 /* What a subscriber gets too (3.3.2.3); the rest concerned one hop only. */
@@ -94,7 +94,7 @@ msg_new(const struct publish *p, struct slice topic, uint64_t now_ms,
 	if (!whole && (e = pass_on(raw, NULL, &props)))
 		return e;
 	size = sizeof *m + 2 + topic.n + p->payload.n + props;
-	if (!(m = malloc(size)))
+	if (!(m = pool_get(size)))
 		return NJ_NOMEM;
 	atomic_init(&m->refs, 1);
 	m->props_len = (uint32_t)props;
@@ -127,7 +127,7 @@ msg_unref(struct msg *m)
 {
 	if (m &&
 	    atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) == 1)
-		free(m);
+		pool_put(m, msg_size(m));
 }
 
 size_t
