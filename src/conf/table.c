@@ -34,8 +34,8 @@
 #define OURS CONF_OURS
 #define TLSF (CONF_RELOAD | CONF_TLS)
 
-static const struct conf_word protocols[] = { { "mqtt", CONF_MQTT, CONF_WORKS,
-						  NULL, NULL },
+static const struct conf_word protocols[] = {
+	{ "mqtt", CONF_MQTT, CONF_WORKS, NULL, NULL },
 	{ "websockets", CONF_WEBSOCKETS, CONF_LATER_STOPS,
 	    "MQTT over WebSockets is not served yet",
 	    "take this listener out, or let those clients use MQTT over TLS" },
@@ -43,18 +43,20 @@ static const struct conf_word protocols[] = { { "mqtt", CONF_MQTT, CONF_WORKS,
 	    "the HTTP API is not served yet",
 	    "take this listener out; the figures are also under "
 	    "$SYS/broker/" },
-	{ NULL, 0, CONF_WORKS, NULL, NULL } };
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
 
-static const struct conf_word domains[] = { { "ipv4", CONF_IPV4, CONF_WORKS,
-						NULL, NULL },
+static const struct conf_word domains[] = {
+	{ "ipv4", CONF_IPV4, CONF_WORKS, NULL, NULL },
 	{ "ipv6", CONF_IPV6, CONF_WORKS, NULL, NULL },
-	{ NULL, 0, CONF_WORKS, NULL, NULL } };
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
 
 #define OLD_TLS \
 	"was retired in 2021 (RFC 8996); TLS 1.2 is the least that is served"
 
-static const struct conf_word tls_versions[] = { { "tlsv1.3", CONF_TLS_13,
-						     CONF_WORKS, NULL, NULL },
+static const struct conf_word tls_versions[] = {
+	{ "tlsv1.3", CONF_TLS_13, CONF_WORKS, NULL, NULL },
 	{ "tlsv1.2", CONF_TLS_12, CONF_WORKS, NULL, NULL },
 	{ "tlsv1.1", CONF_TLS_12, CONF_IGNORED, "TLS 1.1 " OLD_TLS,
 	    "delete this line" },
@@ -62,16 +64,18 @@ static const struct conf_word tls_versions[] = { { "tlsv1.3", CONF_TLS_13,
 	    "delete this line" },
 	{ "tlsv1.0", CONF_TLS_12, CONF_IGNORED, "TLS 1.0 " OLD_TLS,
 	    "delete this line" },
-	{ NULL, 0, CONF_WORKS, NULL, NULL } };
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
 
-static const struct conf_word versions[] = { { "3", CONF_V31, CONF_WORKS, NULL,
-						 NULL },
+static const struct conf_word versions[] = {
+	{ "3", CONF_V31, CONF_WORKS, NULL, NULL },
 	{ "4", CONF_V311, CONF_WORKS, NULL, NULL },
 	{ "5", CONF_V5, CONF_WORKS, NULL, NULL },
-	{ NULL, 0, CONF_WORKS, NULL, NULL } };
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
 
-static const struct conf_word log_types[] = { { "error", LOG_T_ERROR,
-						  CONF_WORKS, NULL, NULL },
+static const struct conf_word log_types[] = {
+	{ "error", LOG_T_ERROR, CONF_WORKS, NULL, NULL },
 	{ "warning", LOG_T_WARNING, CONF_WORKS, NULL, NULL },
 	{ "notice", LOG_T_NOTICE, CONF_WORKS, NULL, NULL },
 	{ "information", LOG_T_INFORMATION, CONF_WORKS, NULL, NULL },
@@ -82,10 +86,11 @@ static const struct conf_word log_types[] = { { "error", LOG_T_ERROR,
 	{ "internal", LOG_T_INTERNAL, CONF_WORKS, NULL, NULL },
 	{ "all", LOG_T_ALL, CONF_WORKS, NULL, NULL },
 	{ "none", 0, CONF_WORKS, NULL, NULL },
-	{ NULL, 0, CONF_WORKS, NULL, NULL } };
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
 
-static const struct conf_word log_dests[] = { { "stderr", LOG_D_STDERR,
-						  CONF_WORKS, NULL, NULL },
+static const struct conf_word log_dests[] = {
+	{ "stderr", LOG_D_STDERR, CONF_WORKS, NULL, NULL },
 	{ "stdout", LOG_D_STDOUT, CONF_WORKS, NULL, NULL },
 	{ "syslog", LOG_D_SYSLOG, CONF_WORKS, NULL, NULL },
 	{ "file", LOG_D_FILE, CONF_WORKS, NULL, NULL },
@@ -95,31 +100,36 @@ static const struct conf_word log_dests[] = { { "stderr", LOG_D_STDERR,
 	    "delete this line, or use 'log_dest syslog'" },
 	{ "android", 0, CONF_IGNORED, "this is not Android",
 	    "delete this line, or use 'log_dest syslog'" },
-	{ NULL, 0, CONF_WORKS, NULL, NULL } };
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
 
-static const struct conf_word start_types[] = { { "automatic", 0, CONF_WORKS,
-						    NULL, NULL },
+static const struct conf_word start_types[] = {
+	{ "automatic", 0, CONF_WORKS, NULL, NULL },
 	{ "lazy", 1, CONF_WORKS, NULL, NULL },
 	{ "once", 2, CONF_WORKS, NULL, NULL },
-	{ NULL, 0, CONF_WORKS, NULL, NULL } };
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
 
-static const struct conf_word bridge_versions[] = { { "mqttv31", 3, CONF_WORKS,
-							NULL, NULL },
+static const struct conf_word bridge_versions[] = {
+	{ "mqttv31", 3, CONF_WORKS, NULL, NULL },
 	{ "mqttv311", 4, CONF_WORKS, NULL, NULL },
 	{ "mqttv50", 5, CONF_WORKS, NULL, NULL },
-	{ NULL, 0, CONF_WORKS, NULL, NULL } };
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
 
-static const struct conf_word reload_types[] = { { "lazy", 0, CONF_WORKS, NULL,
-						     NULL },
+static const struct conf_word reload_types[] = {
+	{ "lazy", 0, CONF_WORKS, NULL, NULL },
 	{ "immediate", 1, CONF_WORKS, NULL, NULL },
-	{ NULL, 0, CONF_WORKS, NULL, NULL } };
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
 
-static const struct conf_word keyforms[] = { { "pem", 0, CONF_WORKS, NULL,
-						 NULL },
+static const struct conf_word keyforms[] = {
+	{ "pem", 0, CONF_WORKS, NULL, NULL },
 	{ "engine", 1, CONF_REFUSED,
 	    "OpenSSL 3 has put an end to engines, and they are not loaded here",
 	    "use a key file in PEM form" },
-	{ NULL, 0, CONF_WORKS, NULL, NULL } };
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
 
 const struct conf_opt conf_table[] = {
 	/* ---- listeners ---- */

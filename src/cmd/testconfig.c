@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * testconfig - nightjar serve --test-config: every fault of a configuration
+ *              and of the files that it names, in one run; and
+ *              --help-options, the option table in words.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "auth/password_file.h"
+#include "base/secret.h"
+#include "cmd/cmd.h"
+#include "conf/check.h"
+#include "conf/manual.h"
+#include "net/tls.h"
+#include "pki/key.h"
+
+#define STATUS_FAULTS 3
+#define LINE_OUT      2048
+
+/* The passphrase from where the broker would have it; false when the key
+ * cannot be looked into without, which is told. */
+static bool
+passphrase(const struct conf_listener *l, struct secret **out,
+    conf_tell_fn *tell, void *tell_arg)
+{
+	struct nj_why why = { 0 };
+	char prompt[512];
+
+	if (!pki_key_is_encrypted(l->keyfile))
+		return true;
+	/* One that cannot be read is told by conf_check. */
+	if (l->keyfile_password_file)
+		return secret_from_file(l->keyfile_password_file, out, &why) ==
+		    NJ_OK;
+	(void)snprintf(
+	    prompt, sizeof prompt, "Enter PEM pass phrase of %s: ", l->keyfile);
+	if (isatty(STDIN_FILENO) && secret_from_tty(prompt, out) == NJ_OK)
+		return true;
+	why_set(&why,
+	    "%s is encrypted: the broker will ask for its passphrase at a "
+	    "terminal, and cannot start without one",
+	    l->keyfile);
+	why_mend(&why,
+	    "add 'keyfile_password_file PATH' below its keyfile "
+	    "line");
+	tell(tell_arg, false, &why);
+	return false;
+}
+
+static void
+check_tls(void *arg, const struct conf_listener *l, conf_tell_fn *tell,
+    void *tell_arg)
+{
+	struct secret *pass = NULL;
+	struct tls_server_opts o = {
+		.certfile = l->certfile,
+		.keyfile = l->keyfile,
+		.cafile = l->cafile,
+		.capath = l->capath,
+		.crlfile = l->crlfile,
+		.require_certificate = l->require_certificate,
+		.min = l->tls_min == CONF_TLS_13 ? TLS_MIN_13 : TLS_MIN_12,
+		.ciphers = l->ciphers,
+		.ciphersuites = l->ciphersuites,
+	};
+
+	(void)arg;
+	if (!passphrase(l, &pass, tell, tell_arg))
+		return;
+	o.passphrase = pass;
+	tls_server_check(&o, tell, tell_arg);
+	secret_free(pass);
+}
+
+static void
+check_passwords(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
+{
+	struct password_file *pf = NULL;
+	struct password_file_info info = { 0 };
+	struct nj_why why = { 0 };
+
+	(void)arg;
+	if (password_file_load(path, &pf, &why)) {
+		tell(tell_arg, true, &why);
+		return;
+	}
+	password_file_info(pf, &info);
+	if (info.exposed) {
+		why_set(
+		    &why, "%s can be read by every user of this machine", path);
+		why_mend(&why, "chmod o= %s", path);
+		tell(tell_arg, false, &why);
+	}
+	if (info.users == 0) {
+		why_set(&why, "%s has no users", path);
+		why_mend(&why, "nightjar passwd %s USER", path);
+		tell(tell_arg, false, &why);
+	}
+	if (info.weak) {
+		why_set(&why, "%zu of the %zu users of %s have weak hashes",
+		    info.weak, info.users, path);
+		why_mend(&why,
+		    "set their passwords again with 'nightjar "
+		    "passwd'");
+		tell(tell_arg, false, &why);
+	}
+	if (info.skipped) {
+		why_set(&why, "%zu lines of %s have no colon and are skipped",
+		    info.skipped, path);
+		why_mend(&why, "delete them, or put a '#' in front");
+		tell(tell_arg, false, &why);
+	}
+	password_file_unref(pf);
+}
+
+static void
+print(const struct conf_report *r)
+{
+	char line[LINE_OUT];
+
+	for (uint32_t i = 0; i < r->n; i++)
+		fprintf(stderr, "%s\n",
+		    conf_finding_text(&r->v[i], line, sizeof line));
+	if (r->n < r->faults + r->warnings)
+		fprintf(
+		    stderr, "and %u more\n", r->faults + r->warnings - r->n);
+}
+
+int
+cmd_test_config(const char *path, const struct conf_args *args)
+{
+	static const struct conf_checkers with = { check_tls, check_passwords,
+		NULL };
+	struct conf_report report = { 0 };
+	struct conf c;
+	int status = 0;
+
+	if (conf_load(path, args, &c, &report) == NJ_NOMEM) {
+		fprintf(stderr, "nightjar: out of memory\n");
+		conf_report_free(&report);
+		return 1;
+	}
+	conf_check(&c, &with, &report);
+	print(&report);
+	if (report.faults) {
+		fprintf(stderr,
+		    "%u error%s, %u warning%s: %s cannot be "
+		    "served.\n",
+		    report.faults, report.faults == 1 ? "" : "s",
+		    report.warnings, report.warnings == 1 ? "" : "s",
+		    path ? path : "this");
+		status = STATUS_FAULTS;
+	} else {
+		printf("%s is OK%s.\n", path ? path : "The configuration",
+		    report.warnings ? ", with the warnings above" : "");
+	}
+	conf_report_free(&report);
+	conf_free(&c);
+	return status;
+}
+
+int
+cmd_help_options(void)
+{
+	conf_help_write(stdout);
+	return ferror(stdout) || fflush(stdout) != 0;
+}
