@@ -16,8 +16,8 @@
 /* broker_turn makes its caller an RCU thread, once. */
 static _Thread_local bool rcu_registered;
 
-static unsigned
-usable_cpus(void)
+unsigned
+broker_usable_cpus(void)
 {
 	cpu_set_t set;
 
@@ -74,7 +74,7 @@ broker_new(
 	b->opts = *opts;
 	b->opts.ports = NULL; /* theirs; the set has a copy */
 	b->clock = opts->clock ? opts->clock : &clock_system;
-	b->n = opts->shards ? opts->shards : usable_cpus();
+	b->n = opts->shards ? opts->shards : broker_usable_cpus();
 	b->started_ms = clock_mono(b->clock);
 	if ((e = make_shared(b)) ||
 	    (e = port_set_new(opts->ports, opts->n_ports, &b->set)))
@@ -90,13 +90,8 @@ broker_new(
 	return NJ_OK;
 fail:
 	why_set(why, "the broker cannot be set up: %s", nj_strerror(e));
-	if (b && b->set) {
-		/* what the caller handed over stays his when this fails */
-		for (size_t i = 0; i < b->set->n; i++) {
-			b->set->v[i].tls = NULL;
-			b->set->v[i].chain = NULL;
-		}
-	}
+	if (b && b->set) /* theirs stays theirs when this fails */
+		port_set_disown(b->set);
 	broker_free(b);
 	return e;
 }

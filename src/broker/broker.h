@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * broker - all shards and what they share.
  *
- * Owns:    shards, index, retained messages, the ports it was given.
+ * Owns:    shards, index, retained messages, the references in its ports.
  * Threads: broker_new and broker_free on the main thread.  broker_start makes
  *          a thread a shard; a test instead calls broker_turn, which runs one
  *          turn of every shard on the calling thread.
@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "broker/opts.h"
 #include "core/msg.h"
 
@@ -34,9 +35,11 @@ void broker_free(struct broker *b);
 NJ_MUST enum nj_err broker_reload(struct broker *b,
     const struct broker_limits *limits, struct port_opts *ports, size_t n);
 
-/* A line for log_dest topic. */
-void broker_log_line(struct broker *b, unsigned type, const char *line);
+/* A line for log_dest topic, below $SYS/broker/log/; any thread. */
+void broker_log_line(struct broker *b, enum log_type type, const char *line);
 
+/* How many shards 0 means. */
+unsigned broker_usable_cpus(void);
 unsigned broker_shards(const struct broker *b);
 
 #endif

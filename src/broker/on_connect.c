@@ -186,7 +186,7 @@ login_new(struct conn *c, const struct frame *f, const struct connect *k,
     struct login **out)
 {
 	const struct tls_peer *t = stream_tls(c->stream);
-	struct auth_ask ask = {
+	struct auth_request_in ask = {
 		.has_username = k->has_username,
 		.has_password = k->has_password,
 		.bridge = k->bridge,
@@ -200,10 +200,8 @@ login_new(struct conn *c, const struct frame *f, const struct connect *k,
 	struct login *l = calloc(1, sizeof *l);
 	enum nj_err e = NJ_NOMEM;
 
-	if (t && t->has_cert) {
+	if (t && t->has_cert)
 		ask.cert_subject = slice_str(t->subject);
-		ask.cert_cn = slice_str(t->cn);
-	}
 	if (!l || (e = buf_put_slice(&l->packet, f->body)) ||
 	    (e = auth_request_new(&ask, &l->req))) {
 		login_free(l);
@@ -359,7 +357,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who)
 {
 	struct shard *sh = c->shard;
 	struct connack_in in = { 0 };
-	struct verdict rule;
+	struct decision rule;
 	char made[AUTO_ID_MAX];
 	struct slice id =
 	    conn_port(c)->use_username_as_clientid ? k->username : k->client_id;
@@ -379,12 +377,11 @@ admit(struct conn *c, const struct connect *k, struct principal *who)
 		    "belongs to the session of another user; choose another");
 		goto out;
 	}
-	rule = decide(NULL, who, ACT_PUBLISH, k->will.topic);
-	if (k->has_will && !rule.allow) {
+	if (k->has_will && !decide(who, ACTION_PUBLISH, k->will.topic, &rule)) {
 		(void)refuse(c, RC_NOT_AUTHORIZED,
 		    "it may not publish its "
 		    "will: %s",
-		    rule.rule);
+		    rule.text);
 		goto out;
 	}
 	if ((e = sessions_take(c, id, k->clean_start, &s, &in.present))) {
@@ -433,11 +430,9 @@ decided(struct conn *c, struct login *l)
 		(void)refuse(c,
 		    r->reason == AUTH_R_BUSY ? RC_SERVER_BUSY
 					     : RC_NOT_AUTHORIZED,
-		    "%s%s%s: %s; %s",
-		    r->ask.has_username ? "user '" : "no user name",
-		    text_esc(user, sizeof user, r->ask.username),
-		    r->ask.has_username ? "'" : "", auth_reason_what(r->reason),
-		    auth_reason_mend(r->reason));
+		    "%s%s%s: %s", r->has_username ? "user '" : "no user name",
+		    text_esc(user, sizeof user, r->username),
+		    r->has_username ? "'" : "", r->why);
 	} else if (decode_connect(buf_slice(&l->packet), &k)) {
 		conn_drop(c, "its CONNECT changed under our hands");
 	} else {
@@ -491,7 +486,7 @@ on_connect(struct conn *c, const struct frame *f)
 		return refuse(c, rc_of(e), "%s", nj_strerror(e));
 	c->login = l;
 	conn_set_state(c, CONN_LOGIN);
-	if (auth_chain_start(conn_port(c)->chain, l->req) == AUTH_LATER)
+	if (auth_start(conn_port(c)->chain, l->req) == AUTH_LATER)
 		conn_update_wants(c);
 	else
 		decided(c, l);

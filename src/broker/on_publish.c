@@ -120,7 +120,7 @@ static enum mqtt_rc
 take(struct conn *c, const struct publish *p, struct slice topic)
 {
 	struct shard *sh = c->shard;
-	struct verdict rule;
+	struct decision rule;
 	struct msg *m;
 	size_t n;
 
@@ -129,9 +129,8 @@ take(struct conn *c, const struct publish *p, struct slice topic)
 		log_refused(c, topic, "payload above message_size_limit");
 		return RC_PACKET_TOO_LARGE;
 	}
-	rule = decide(NULL, c->session->who, ACT_PUBLISH, topic);
-	if (!rule.allow) {
-		log_refused(c, topic, rule.rule);
+	if (!decide(c->session->who, ACTION_PUBLISH, topic, &rule)) {
+		log_refused(c, topic, rule.text);
 		return RC_NOT_AUTHORIZED;
 	}
 	if (msg_new(p, topic, sh->home.now_ms, &m)) {

@@ -44,7 +44,7 @@ static enum mqtt_rc
 check_filter(struct conn *c, const struct subscription *s, struct slice *group,
     struct slice *filter)
 {
-	struct verdict rule;
+	struct decision rule;
 	char name[TEXT_ESC], t[TEXT_ESC];
 	enum nj_err e;
 
@@ -55,11 +55,10 @@ check_filter(struct conn *c, const struct subscription *s, struct slice *group,
 		*group = SLICE_NONE;
 	if ((e && e != NJ_NOTFOUND) || !topic_filter_ok(*filter))
 		return RC_TOPIC_FILTER_INVALID;
-	rule = decide(NULL, c->session->who, ACT_SUBSCRIBE, *filter);
-	if (!rule.allow) {
+	if (!decide(c->session->who, ACTION_SUBSCRIBE, *filter, &rule)) {
 		nj_log(LOG_T_NOTICE, "Subscribe of %s to '%s' refused: %s",
 		    conn_name(c, name, sizeof name),
-		    text_esc(t, sizeof t, s->filter), rule.rule);
+		    text_esc(t, sizeof t, s->filter), rule.text);
 		return RC_NOT_AUTHORIZED;
 	}
 	return RC_SUCCESS;
@@ -109,11 +108,10 @@ static bool
 send_retained(void *arg, struct msg *m)
 {
 	const struct retained_for *r = arg;
-	struct verdict rule;
+	struct decision rule;
 	ids_t ids = 0;
 
-	rule = decide(NULL, r->session->who, ACT_RECEIVE, msg_topic(m));
-	if (!rule.allow)
+	if (!decide(r->session->who, ACTION_RECEIVE, msg_topic(m), &rule))
 		return true;
 	ids_add(&ids, r->id);
 	session_deliver(

@@ -18,32 +18,62 @@ struct reload_letter {
 	struct port_set *set; /* one reference */
 };
 
+static void
+set_free(struct port_set *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct port_opts *p = &s->v[i];
+
+		if (p->tls)
+			tls_server_unref(p->tls);
+		auth_chain_unref(p->chain);
+		free((void *)(uintptr_t)p->auto_id_prefix);
+		free((void *)(uintptr_t)p->clientid_prefixes);
+	}
+	free(s);
+}
+
 enum nj_err
 port_set_new(const struct port_opts *v, size_t n, struct port_set **out)
 {
-	struct port_set *s = malloc(sizeof *s + n * sizeof s->v[0]);
+	struct port_set *s = calloc(1, sizeof *s + n * sizeof s->v[0]);
 
 	if (!s)
 		return NJ_NOMEM;
 	atomic_init(&s->refs, 1);
-	s->n = n;
-	if (n)
-		memcpy(s->v, v, n * sizeof s->v[0]);
+	for (s->n = 0; s->n < n; s->n++) {
+		struct port_opts *p = &s->v[s->n];
+
+		*p = v[s->n];
+		p->auto_id_prefix = strdup(p->auto_id_prefix);
+		if (p->clientid_prefixes)
+			p->clientid_prefixes = strdup(p->clientid_prefixes);
+		if (!p->auto_id_prefix ||
+		    (v[s->n].clientid_prefixes && !p->clientid_prefixes)) {
+			s->n++;
+			port_set_disown(s);
+			set_free(s);
+			return NJ_NOMEM;
+		}
+	}
 	*out = s;
 	return NJ_OK;
 }
 
 void
+port_set_disown(struct port_set *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		s->v[i].tls = NULL;
+		s->v[i].chain = NULL;
+	}
+}
+
+void
 port_set_unref(struct port_set *s)
 {
-	if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
-		return;
-	for (size_t i = 0; i < s->n; i++) {
-		if (s->v[i].tls)
-			tls_server_unref(s->v[i].tls);
-		auth_chain_unref(s->v[i].chain);
-	}
-	free(s);
+	if (s && atomic_fetch_sub(&s->refs, 1) == 1)
+		set_free(s);
 }
 
 void

@@ -11,6 +11,8 @@
 
 NJ_MUST enum nj_err
 port_set_new(const struct port_opts *v, size_t n, struct port_set **out);
+/* Forgets the references it was given: they stay the caller's. */
+void port_set_disown(struct port_set *s);
 void reload_take(struct shard *sh, struct letter *l);
 
 #endif

@@ -20,7 +20,7 @@ static void
 will_send(struct shard *sh, struct session *s)
 {
 	struct session_will *w = s->will;
-	struct verdict rule;
+	struct decision rule;
 	char id[TEXT_ESC];
 
 	if (!w)
@@ -29,10 +29,9 @@ will_send(struct shard *sh, struct session *s)
 	if (w->expiry_s != MQTT_EXPIRY_NEVER)
 		w->msg->expires_at = sh->home.now_ms + w->expiry_s * 1000ull;
 	/* rights may have changed since CONNECT */
-	rule = decide(NULL, s->who, ACT_PUBLISH, msg_topic(w->msg));
-	if (!rule.allow) {
+	if (!decide(s->who, ACTION_PUBLISH, msg_topic(w->msg), &rule)) {
 		nj_log(LOG_T_NOTICE, "Will of %s not sent: %s",
-		    text_esc(id, sizeof id, session_id(s)), rule.rule);
+		    text_esc(id, sizeof id, session_id(s)), rule.text);
 	} else {
 		if (w->msg->retain && sh->limits.retain_available &&
 		    route_retain(sh, w->msg))

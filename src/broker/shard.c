@@ -194,6 +194,9 @@ take_letter(struct shard *sh, struct letter *l)
 	case LETTER_RELOAD:
 		reload_take(sh, l);
 		break;
+	case LETTER_LOG:
+		systree_log(sh, l);
+		break;
 	case LETTER_STOP:
 		stop(sh);
 		free(l);

@@ -62,6 +62,7 @@ enum letter_kind {
 	LETTER_GROUP, /* shared subscriptions */
 	LETTER_FENCE, /* broker.c: memory may be freed */
 	LETTER_RELOAD,
+	LETTER_LOG, /* a line for $SYS/broker/log/ */
 	LETTER_STOP
 };
 

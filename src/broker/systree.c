@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "broker/internal.h"
@@ -258,6 +259,71 @@ systree_reload(struct shard *sh)
 		       &sh->home.timers, &sh->sys_timer, sh->home.now_ms)) {
 		nj_log(LOG_T_ERROR, "Out of memory: $SYS stops");
 	}
+}
+
+struct log_letter {
+	struct letter letter;
+	enum log_type type;
+	char line[];
+};
+
+static const char *
+log_topic(enum log_type type)
+{
+	switch (type) {
+	case LOG_T_ERROR:
+		return "E";
+	case LOG_T_WARNING:
+		return "W";
+	case LOG_T_NOTICE:
+		return "N";
+	case LOG_T_INFORMATION:
+		return "I";
+	case LOG_T_SUBSCRIBE:
+		return "M/subscribe";
+	case LOG_T_UNSUBSCRIBE:
+		return "M/unsubscribe";
+	case LOG_T_WEBSOCKETS:
+		return "WS";
+	default:
+		return "D";
+	}
+}
+
+/* Letters that wait; more are not worth the memory of a broker in trouble. */
+#define LOG_LETTERS_MAX 1024
+
+void
+broker_log_line(struct broker *b, enum log_type type, const char *line)
+{
+	size_t n = strlen(line) + 1;
+	struct log_letter *l;
+
+	/* a debug line about the delivery of a debug line would never end */
+	if (type == LOG_T_DEBUG ||
+	    mailbox_depth(&b->shards[0].mail) > LOG_LETTERS_MAX ||
+	    !(l = malloc(sizeof *l + n)))
+		return;
+	l->letter.kind = LETTER_LOG;
+	l->type = type;
+	memcpy(l->line, line, n);
+	shard_post(&b->shards[0], &l->letter);
+}
+
+void
+systree_log(struct shard *sh, struct letter *letter)
+{
+	struct log_letter *l = (struct log_letter *)letter;
+	struct publish p = { .payload = slice_str(l->line) };
+	char full[64];
+	struct msg *m;
+
+	snprintf(full, sizeof full, "$SYS/broker/log/%s", log_topic(l->type));
+	if (msg_new(&p, slice_str(full), sh->home.now_ms, &m) == NJ_OK) {
+		route(sh, m);
+		msg_unref(m);
+	}
+	free(l);
 }
 
 enum nj_err

@@ -9,6 +9,7 @@
 #define NJ_BROKER_SYSTREE_H
 
 #include "base/err.h"
+#include "base/mailbox.h"
 
 struct broker;
 struct shard;
@@ -17,6 +18,8 @@ struct systree;
 /* Sets b->systree and arms shard 0's timer. */
 NJ_MUST enum nj_err systree_new(struct broker *b);
 void systree_free(struct systree *t);
+/* Publishes a LETTER_LOG and frees it. */
+void systree_log(struct shard *sh, struct letter *l);
 /* The interval may have changed. */
 void systree_reload(struct shard *sh);
 

@@ -114,7 +114,8 @@ run(struct up *u, const char *dir_given)
 {
 	struct ready ready = { .up = u };
 	const struct serve_hooks hooks = { .on_ready = on_ready,
-		.arg = &ready };
+		.arg = &ready,
+		.quiet = true };
 	struct nj_why why = { 0 };
 	int status = EXIT_FAILED;
 	enum nj_err e;

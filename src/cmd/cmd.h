@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmd - the subcommands; main.c has the table that leads to them.
+ *
+ * argv[0] is the subcommand's name, or that of the program it was linked as.
+ * The result is the exit status.
+ */
+#ifndef NJ_CMD_CMD_H
+#define NJ_CMD_CMD_H
+
+int cmd_up(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
+int cmd_pub(int argc, char **argv);
+int cmd_sub(int argc, char **argv);
+int cmd_passwd(int argc, char **argv);
+int cmd_ca(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
+/* --test-config: every file that the configuration names. */
+struct conf_args;
+int cmd_test_config(const char *path, const struct conf_args *args);
+/* --help-options: the option table. */
+int cmd_help_options(void);
+
+#endif

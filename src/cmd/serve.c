@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "cmd/serve.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/daemon.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "broker/broker.h"
+#include "cmd/wiring.h"
+
+#define EXIT_CONFIG	   3 /* as Mosquitto */
+#define WORKERS		   2
+#define WORKERS_MAX_QUEUED 1024
+
+/* Everything that lives as long as the process serves. */
+struct server {
+	const struct serve_opts *opts;
+	struct conf conf; /* as running */
+	struct wiring wiring;
+	struct workers *workers;
+	_Atomic(struct broker *) broker; /* the log thread reads it */
+	struct port_opts *ports;	 /* for the next reload: borrowed */
+	bool logging;
+};
+
+static void
+print_report(const struct conf_report *r)
+{
+	char text[2048];
+
+	for (uint32_t i = 0; i < r->n; i++)
+		fprintf(stderr, "%s\n",
+		    conf_finding_text(&r->v[i], text, sizeof text));
+}
+
+static void
+log_report(const struct conf_report *r)
+{
+	char text[2048];
+
+	for (uint32_t i = 0; i < r->n; i++)
+		nj_log(r->v[i].fault ? LOG_T_ERROR : LOG_T_WARNING, "%s",
+		    conf_finding_text(&r->v[i], text, sizeof text));
+}
+
+/* Log. */
+
+static void
+on_log_line(void *arg, enum log_type type, const char *line)
+{
+	struct server *s = arg;
+	struct broker *b = atomic_load(&s->broker);
+
+	if (b)
+		broker_log_line(b, type, line);
+}
+
+static struct log_opts
+log_options(struct server *s, const struct conf *c)
+{
+	struct log_opts o = {
+		.types = c->log_types,
+		.dests = c->log_dests,
+		.file = c->log_file,
+		.timestamp = c->log_timestamp,
+		.timestamp_format = c->log_timestamp_format,
+		.syslog_facility = c->log_facility,
+		.on_line = on_log_line,
+		.arg = s,
+	};
+
+	if (s->opts->background && !c->log_dests_given)
+		o.dests = LOG_D_SYSLOG;
+	if (s->opts->quiet)
+		o.types &= LOG_T_ERROR | LOG_T_WARNING;
+	return o;
+}
+
+/* Start. */
+
+static enum nj_err
+drop_rights(const struct conf *c, struct nj_why *why)
+{
+	static const char *const usual[] = { "nightjar", "mosquitto",
+		"nobody" };
+	uid_t uid;
+	gid_t gid;
+
+	if (geteuid() != 0)
+		return daemon_drop_rights(NULL, why);
+	if (c->user)
+		return daemon_drop_rights(c->user, why);
+	for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
+		if (daemon_find_user(usual[i], &uid, &gid, NULL) == NJ_OK)
+			return daemon_drop_rights(usual[i], why);
+	why_set(why, "no unprivileged user to serve as was found");
+	why_mend(
+	    why, "useradd --system nightjar, or name one with 'user NAME'");
+	return NJ_NOTFOUND;
+}
+
+static void
+tell_listeners(const struct conf *c, const struct wiring *w)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (w->listeners[i].n > 0)
+			nj_log(LOG_T_INFORMATION, "Listening on %s%s%s.",
+			    w->listeners[i].where,
+			    c->listeners[i].tls ? ", TLS" : "",
+			    c->listeners[i].tls &&
+				    c->listeners[i].require_certificate
+				? ", client certificates required"
+				: "");
+	if (c->local_only)
+		nj_log(LOG_T_INFORMATION,
+		    "No listener is configured: serving "
+		    "anonymous clients of this machine only. For a secure "
+		    "port that others reach run 'nightjar up', or configure "
+		    "'listener 8883' with certfile and keyfile.");
+	if (c->persistence)
+		nj_log(LOG_T_WARNING,
+		    "Warning: persistence is kept in memory "
+		    "in this version: sessions and retained messages are "
+		    "gone when the broker ends.");
+}
+
+static enum nj_err
+start_broker(struct server *s, struct nj_why *why)
+{
+	struct broker_opts o = {
+		.shards = s->wiring.shards,
+		.n_ports = s->conf.nlisteners,
+		.max_retained = s->conf.max_retained_messages,
+		.max_retained_bytes = s->conf.max_retained_bytes,
+	};
+	struct broker *b = NULL;
+	enum nj_err e;
+
+	wiring_limits(&s->conf, &o.limits);
+	if ((e = wiring_ports(
+		 &s->conf, &s->wiring, s->workers, NULL, &s->ports, why)))
+		return e;
+	o.ports = s->ports;
+	/* nothing a peer sends is read before rights are dropped */
+	if ((e = drop_rights(&s->conf, why)) || (e = broker_new(&o, &b, why))) {
+		wiring_ports_free(s->ports, s->conf.nlisteners);
+		s->ports = NULL;
+		return e;
+	}
+	atomic_store(&s->broker, b);
+	return broker_start(b, why);
+}
+
+static enum nj_err
+start(struct server *s, struct nj_why *why)
+{
+	struct log_opts lo = log_options(s, &s->conf);
+	unsigned shards =
+	    s->conf.threads ? s->conf.threads : broker_usable_cpus();
+	unsigned long files;
+	enum nj_err e;
+
+	if ((e = log_start(&lo, why)))
+		return e;
+	s->logging = true;
+	nj_log(LOG_T_INFORMATION, "nightjar version " NJ_VERSION " starting.");
+	if (s->opts->path)
+		nj_log(
+		    LOG_T_INFORMATION, "Config loaded from %s.", s->opts->path);
+	daemon_raise_files(&files);
+	hash_seed_random();
+	if ((e = workers_new(WORKERS, WORKERS_MAX_QUEUED, &s->workers))) {
+		why_set(why, "worker threads cannot be made");
+		return e;
+	}
+	if ((e = wiring_open(&s->conf, shards, &s->wiring, why)))
+		return e;
+	if (s->conf.pid_file && (e = daemon_pid_file(s->conf.pid_file, why)))
+		return e;
+	if ((e = start_broker(s, why)))
+		return e;
+	tell_listeners(&s->conf, &s->wiring);
+	nj_log(LOG_T_INFORMATION,
+	    "nightjar version " NJ_VERSION
+	    " running, %u shards, at most %lu open files.",
+	    shards, files);
+	return NJ_OK;
+}
+
+static void
+finish(struct server *s)
+{
+	struct broker *b = atomic_load(&s->broker);
+
+	if (b)
+		broker_stop(b);
+	/* their answers go to shards, so they end first */
+	workers_free(s->workers);
+	atomic_store(&s->broker, NULL);
+	if (s->logging)
+		log_stop();
+	broker_free(b);
+	free(s->ports);
+	wiring_close(&s->wiring);
+	daemon_pid_file_remove();
+	conf_free(&s->conf);
+}
+
+/* Reload. */
+
+struct diff {
+	unsigned changed;
+	const struct conf *conf;
+};
+
+static void
+on_difference(void *arg, const struct conf_opt *o,
+    const struct conf_listener *l, bool restart)
+{
+	struct diff *d = arg;
+
+	d->changed++;
+	nj_log(restart ? LOG_T_WARNING : LOG_T_INFORMATION,
+	    restart ? "%s has changed%s%u: only the next start brings it."
+		    : "%s has changed%s%u.",
+	    o->name, l ? " for the listener on port " : ", listeners ",
+	    l ? l->port : 0u);
+}
+
+static bool
+same_listeners(const struct conf *a, const struct conf *b)
+{
+	if (a->nlisteners != b->nlisteners)
+		return false;
+	for (uint32_t i = 0; i < a->nlisteners; i++)
+		if (a->listeners[i].port != b->listeners[i].port ||
+		    a->listeners[i].tls != b->listeners[i].tls)
+			return false;
+	return true;
+}
+
+/* A configuration with a fault changes nothing at all. */
+static enum nj_err
+reload(struct server *s, struct conf *new, struct conf_report *report,
+    struct nj_why *why)
+{
+	struct diff d = { .conf = new };
+	struct broker_limits limits;
+	struct port_opts *ports = NULL;
+	struct log_opts lo;
+	enum nj_err e;
+
+	e = conf_load(s->opts->path, &s->opts->args, new, report);
+	log_report(report);
+	if (e) {
+		why_set(why, "%u faults in the configuration", report->faults);
+		return e;
+	}
+	if (!same_listeners(&s->conf, new)) {
+		why_set(why, "listeners were added, removed or moved");
+		why_mend(why, "restart the broker for that");
+		return NJ_UNSUPPORTED;
+	}
+	if ((e = wiring_ports(
+		 new, &s->wiring, s->workers, s->ports, &ports, why)))
+		return e;
+	wiring_limits(new, &limits);
+	if ((e = broker_reload(
+		 atomic_load(&s->broker), &limits, ports, new->nlisteners))) {
+		wiring_ports_free(ports, new->nlisteners);
+		why_set(why, "out of memory");
+		return e;
+	}
+	free(s->ports);
+	s->ports = ports;
+	lo = log_options(s, new);
+	if (log_reload(&lo, why))
+		nj_log(LOG_T_ERROR, "The log goes on as before: %s", why->what);
+	conf_diff(&s->conf, new, on_difference, &d);
+	return NJ_OK;
+}
+
+static void
+on_hangup(struct server *s)
+{
+	struct conf_report report = { 0 };
+	struct conf new = { 0 };
+	struct nj_why why = { 0 };
+
+	nj_log(LOG_T_INFORMATION, "Reloading the configuration.");
+	if (reload(s, &new, &report, &why)) {
+		nj_log(LOG_T_ERROR,
+		    "Reload failed, everything stays as it "
+		    "was: %s%s%s",
+		    why.what, why.mend[0] ? ". " : "", why.mend);
+		conf_free(&new);
+	} else {
+		conf_free(&s->conf);
+		s->conf = new;
+		nj_log(LOG_T_INFORMATION, "Reloaded.");
+	}
+	conf_report_free(&report);
+}
+
+/* Signals. */
+
+static void
+block_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGUSR1);
+	sigaddset(set, SIGUSR2);
+	sigaddset(set, SIGRTMIN);
+	pthread_sigmask(SIG_BLOCK, set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void
+serve_until_told(struct server *s, const sigset_t *set)
+{
+	for (;;) {
+		int sig = sigwaitinfo(set, NULL);
+
+		if (sig == SIGINT || sig == SIGTERM)
+			break;
+		if (sig == SIGHUP)
+			on_hangup(s);
+		else if (sig == SIGUSR1)
+			nj_log(LOG_T_INFORMATION,
+			    "Nothing to save: the state "
+			    "is kept in memory in this version.");
+		else if (sig == SIGRTMIN)
+			log_reopen();
+		else if (sig < 0 && errno != EINTR)
+			break;
+	}
+	nj_log(
+	    LOG_T_INFORMATION, "nightjar version " NJ_VERSION " terminating.");
+}
+
+static int
+run(struct server *s, const struct serve_hooks *hooks)
+{
+	struct nj_why why = { 0 };
+	sigset_t set;
+	int status = 0;
+	enum nj_err e;
+
+	block_signals(&set);
+	if ((e = start(s, &why))) {
+		fprintf(stderr, "Error: %s\n",
+		    why.what[0] ? why.what : nj_strerror(e));
+		if (why.mend[0])
+			fprintf(stderr, "%s\n", why.mend);
+		status = e == NJ_INVALID ? EXIT_CONFIG : 1;
+	} else {
+		if (s->opts->background)
+			daemon_ready();
+		if (hooks && hooks->on_ready)
+			hooks->on_ready(hooks->arg);
+		serve_until_told(s, &set);
+	}
+	finish(s);
+	return status;
+}
+
+int
+serve_with(const struct serve_opts *o, const struct serve_hooks *hooks)
+{
+	struct server s = { .opts = o };
+	struct conf_report report = { 0 };
+	struct nj_why why = { 0 };
+	enum nj_err e = conf_load(o->path, &o->args, &s.conf, &report);
+
+	print_report(&report);
+	if (e) {
+		if (e != NJ_NOMEM)
+			conf_free(&s.conf);
+		fprintf(stderr, "Error: %s: %u faults; nothing was started.\n",
+		    o->path ? o->path : "the command line", report.faults);
+		conf_report_free(&report);
+		return EXIT_CONFIG;
+	}
+	conf_report_free(&report);
+	if (o->background && (e = daemon_background(&why))) {
+		fprintf(stderr, "Error: %s\n", why.what);
+		conf_free(&s.conf);
+		return 1;
+	}
+	return run(&s, hooks);
+}
+
+int
+serve_run(const char *path, const struct serve_hooks *hooks)
+{
+	struct serve_opts o = {
+		.path = path,
+		.quiet = hooks && hooks->quiet,
+	};
+
+	return serve_with(&o, hooks);
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "cmd/wiring.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "auth/chain.h"
+#include "auth/password_file.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "net/tls.h"
+#include "pki/key.h"
+
+#define BACKLOG 1024
+
+/* "file:line: " of a listener, for errors. */
+static void
+prefix_place(
+    const struct conf *c, const struct conf_listener *l, struct nj_why *why)
+{
+	if (l->where.line)
+		why_prefix(
+		    why, "%s:%u", conf_file_name(c, l->where), l->where.line);
+}
+
+static enum nj_err
+open_one(const struct conf_listener *l, unsigned shards, struct listener *out,
+    struct nj_why *why)
+{
+	struct listener_opts o = {
+		.address = l->port ? l->host : l->unix_path,
+		.port = l->port,
+		.device = l->bind_interface,
+		.family = l->socket_domain == CONF_IPV4 ? AF_INET
+		    : l->socket_domain == CONF_IPV6	? AF_INET6
+							: AF_UNSPEC,
+		.backlog = BACKLOG,
+	};
+
+	return listener_open(&o, shards, out, why);
+}
+
+enum nj_err
+wiring_open(
+    const struct conf *c, unsigned shards, struct wiring *w, struct nj_why *why)
+{
+	enum nj_err e = NJ_NOMEM;
+
+	*w = (struct wiring){ .shards = shards };
+	w->listeners = calloc(c->nlisteners, sizeof *w->listeners);
+	w->passphrases = calloc(c->nlisteners, sizeof(*w->passphrases));
+	if (!w->listeners || !w->passphrases) {
+		why_set(why, "out of memory");
+		goto fail;
+	}
+	for (uint32_t i = 0; i < c->nlisteners; i++) {
+		const struct conf_listener *l = &c->listeners[i];
+
+		e = open_one(l, shards, &w->listeners[i], why);
+		w->n = i + 1;
+		if (e && c->local_only && l->host && strchr(l->host, ':')) {
+			/* a machine without IPv6 still has a loopback */
+			nj_log(LOG_T_INFORMATION, "%s", why->what);
+			continue;
+		}
+		if (e) {
+			prefix_place(c, l, why);
+			goto fail;
+		}
+	}
+	return NJ_OK;
+fail:
+	wiring_close(w);
+	return e;
+}
+
+void
+wiring_close(struct wiring *w)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		listener_close(&w->listeners[i]);
+		secret_free(w->passphrases[i]);
+	}
+	free(w->listeners);
+	free(w->passphrases);
+	*w = (struct wiring){ 0 };
+}
+
+/* Passphrase of an encrypted key: from its file, or asked once. */
+static enum nj_err
+passphrase_of(
+    const struct conf_listener *l, struct secret **at, struct nj_why *why)
+{
+	char prompt[512];
+	enum nj_err e;
+
+	if (l->keyfile_password_file) {
+		struct secret *s = NULL;
+
+		if ((e = secret_from_file(l->keyfile_password_file, &s, why)))
+			return e;
+		secret_free(*at);
+		*at = s;
+		return NJ_OK;
+	}
+	if (*at || !pki_key_is_encrypted(l->keyfile))
+		return NJ_OK;
+	snprintf(
+	    prompt, sizeof prompt, "Enter PEM pass phrase of %s: ", l->keyfile);
+	if ((e = secret_from_tty(prompt, at))) {
+		why_set(why,
+		    "%s is encrypted and there is no terminal to ask "
+		    "for its passphrase",
+		    l->keyfile);
+		why_mend(why,
+		    "add 'keyfile_password_file FILE' below its "
+		    "keyfile line, or use a key without a passphrase: "
+		    "nightjar ca server");
+	}
+	return e;
+}
+
+static void
+told(void *arg, const struct nj_why *why)
+{
+	(void)arg;
+	nj_log(LOG_T_WARNING, "Warning: %s%s%s", why->what,
+	    why->mend[0] ? " " : "", why->mend);
+}
+
+static enum nj_err
+load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
+    size_t i, const struct tls_server *old, struct tls_server **out,
+    struct nj_why *why)
+{
+	struct tls_server_opts o = {
+		.certfile = l->certfile,
+		.keyfile = l->keyfile,
+		.cafile = l->cafile,
+		.capath = l->capath,
+		.crlfile = l->crlfile,
+		.require_certificate = l->require_certificate,
+		.min = l->tls_min == CONF_TLS_13 ? TLS_MIN_13 : TLS_MIN_12,
+		.ciphers = l->ciphers,
+		.ciphersuites = l->ciphersuites,
+		.tickets = c->tls_tickets,
+		.ticket_rotate_s = 12 * 3600,
+		.previous = old,
+	};
+	enum nj_err e;
+
+	if ((e = passphrase_of(l, &w->passphrases[i], why)))
+		return e;
+	o.passphrase = w->passphrases[i];
+	if ((e = tls_server_new(&o, w->shards, out, why)))
+		return e;
+	tls_server_warnings(*out, told, NULL);
+	return NJ_OK;
+}
+
+/* In the order in which they are asked. */
+static enum nj_err
+add_links(const struct conf_listener *l, struct auth_chain *chain,
+    struct password_file *pf, struct workers *workers)
+{
+	bool by_cert = l->tls &&
+	    (l->use_identity_as_username || l->use_subject_as_username);
+	enum nj_err e = NJ_OK;
+
+	if (by_cert)
+		return auth_add_certificate(chain);
+	if (pf)
+		e = auth_add_password_file(chain, pf, workers);
+	if (e == NJ_OK && l->allow_anonymous)
+		e = auth_add_anonymous(chain, pf == NULL);
+	return e;
+}
+
+static enum nj_err
+build_chain(const struct conf_listener *l, struct workers *workers,
+    struct auth_chain **out, struct nj_why *why)
+{
+	struct auth_chain *chain = NULL;
+	struct password_file *pf = NULL;
+	enum nj_err e;
+
+	if (l->password_file &&
+	    (e = password_file_load(l->password_file, &pf, why)))
+		return e;
+	if ((e = auth_chain_new(&chain)) ||
+	    (e = add_links(l, chain, pf, workers))) {
+		why_set(why, "out of memory");
+		auth_chain_unref(chain);
+	} else {
+		*out = chain;
+	}
+	password_file_unref(pf);
+	return e;
+}
+
+static void
+fill_port(const struct conf *c, const struct conf_listener *l,
+    struct listener *at, struct port_opts *p)
+{
+	*p = (struct port_opts){
+		.listener = at,
+		.identity = l->use_subject_as_username ? CERT_IDENTITY_SUBJECT
+		    : l->use_identity_as_username      ? CERT_IDENTITY_CN
+						       : CERT_IDENTITY_NONE,
+		.use_username_as_clientid = l->use_username_as_clientid,
+		.allow_zero_length_clientid = l->allow_zero_length_clientid,
+		.auto_id_prefix = l->auto_id_prefix ? l->auto_id_prefix : "",
+		.clientid_prefixes = c->clientid_prefixes,
+		.max_connections = l->max_connections,
+		.max_qos = (uint8_t)l->max_qos,
+		.versions = (uint8_t)l->accept_protocol_versions,
+		.max_topic_alias = (uint16_t)l->max_topic_alias,
+		.max_topic_alias_broker = (uint16_t)l->max_topic_alias_broker,
+	};
+}
+
+enum nj_err
+wiring_ports(const struct conf *c, struct wiring *w, struct workers *workers,
+    const struct port_opts *old, struct port_opts **out, struct nj_why *why)
+{
+	struct port_opts *v = calloc(c->nlisteners, sizeof *v);
+	enum nj_err e = NJ_OK;
+
+	if (!v) {
+		why_set(why, "out of memory");
+		return NJ_NOMEM;
+	}
+	for (uint32_t i = 0; i < c->nlisteners && !e; i++) {
+		const struct conf_listener *l = &c->listeners[i];
+
+		fill_port(c, l, &w->listeners[i], &v[i]);
+		if (l->tls)
+			e = load_tls(c, l, w, i, old ? old[i].tls : NULL,
+			    &v[i].tls, why);
+		if (!e)
+			e = build_chain(l, workers, &v[i].chain, why);
+		if (e)
+			prefix_place(c, l, why);
+	}
+	if (e) {
+		wiring_ports_free(v, c->nlisteners);
+		return e;
+	}
+	*out = v;
+	return NJ_OK;
+}
+
+void
+wiring_ports_free(struct port_opts *v, size_t n)
+{
+	for (size_t i = 0; v && i < n; i++) {
+		if (v[i].tls)
+			tls_server_unref(v[i].tls);
+		auth_chain_unref(v[i].chain);
+	}
+	free(v);
+}
+
+static uint32_t
+clamp32(uint64_t v)
+{
+	return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+}
+
+void
+wiring_limits(const struct conf *c, struct broker_limits *out)
+{
+	*out = (struct broker_limits){
+		.session = {
+			.max_inflight = (uint16_t)c->max_inflight_messages,
+			.max_inflight_bytes = c->max_inflight_bytes,
+			.max_queued = c->max_queued_messages,
+			.max_queued_bytes = c->max_queued_bytes,
+			.queue_qos0 = c->queue_qos0_messages,
+			.upgrade_qos = c->upgrade_outgoing_qos,
+			.max_subscriptions = c->max_subscriptions_per_client,
+		},
+		.max_packet_size = clamp32(c->max_packet_size),
+		.message_size_limit = clamp32(c->message_size_limit),
+		.max_keepalive = (uint16_t)c->max_keepalive,
+		.receive_max = (uint16_t)c->max_inflight_messages,
+		.retain_available = c->retain_available,
+		.nodelay = c->set_tcp_nodelay,
+		.log_connections = c->connection_messages,
+		.client_expiration_s = c->persistent_client_expiration ?
+		    clamp32(c->persistent_client_expiration) :
+		    MQTT_EXPIRY_NEVER,
+		.max_connections = c->global_max_connections,
+		.max_pending = c->max_pending_connections,
+		.max_sessions = c->global_max_clients,
+		.connect_timeout_ms = c->connect_timeout * 1000,
+		.handshake_timeout_ms = c->handshake_timeout * 1000,
+		.write_timeout_ms = c->slow_reader_timeout * 1000,
+		.handshake_budget = c->handshakes_per_turn,
+		.out_soft = clamp32(c->max_output_bytes),
+		.sys_interval_s = c->sys_interval,
+	};
+}
