@@ -343,7 +343,7 @@ class Raw:
 
     def ping(self):
         self.send(packet(PINGREQ, 0, b''))
-        self.expect(PINGRESP)
+        self.wait_for(PINGRESP)
 
     def disconnect(self, code=0, props=None):
         body = b''
