@@ -89,7 +89,7 @@ def test_payload_sizes(broker, topic, size):
     ('/+/+/#', ['/a/b', '/a/b/c', '//'], ['/a', '']),
 ])
 def test_wildcards(broker, topic, filter_, heard, unheard):
-    """4.7.1; what "x/#" is under matches too [MQTT-4.7.1-2], [-3]."""
+    """4.7.1.2 and 4.7.1.3; what "x/#" is under matches too."""
     with Raw(broker.port) as c:
         c.connect('wild')
         c.subscribe(topic + filter_, topic + '-end')

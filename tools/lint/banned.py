@@ -16,7 +16,6 @@ BANNED = {
     'tmpnam': 'mkstemp', 'mktemp': 'mkstemp', 'tempnam': 'mkstemp',
     'rand': 'base/rand.h', 'srand': 'base/rand.h',
     'system': 'posix_spawn', 'popen': 'posix_spawn',
-    'signal': 'sigaction',
 }
 CALL = re.compile(r'(?<![\w.>])(' + '|'.join(BANNED) + r')\s*\(')
 
