@@ -133,6 +133,10 @@ topic_filters_overlap(struct slice a, struct slice b)
 {
 	bool more_a = true, more_b = true;
 
+	/* Only the empty name would match both, and it is none. */
+	if ((slice_is(a, "+") && slice_is(b, "/#")) ||
+	    (slice_is(a, "/#") && slice_is(b, "+")))
+		return false;
 	for (bool first = true;; first = false) {
 		struct slice la, lb;
 		bool got_a = topic_next(&a, &more_a, &la);
