@@ -320,6 +320,7 @@ open_unix(const struct listener_opts *o, struct listener *l, struct nj_why *why)
 		goto fail;
 	l->path_dev = st.st_dev;
 	l->path_ino = st.st_ino;
+	l->path_made = st.st_mtim;
 	/* SO_REUSEPORT is not for these: the shards share one queue. */
 	for (unsigned i = 1; i < l->shards; i++)
 		if ((l->fds[i] = dup(l->fds[0])) < 0)
@@ -365,7 +366,9 @@ listener_close(struct listener *l)
 		if (l->fds[i] >= 0)
 			(void)close(l->fds[i]);
 	if (l->path && l->path_ino && lstat(l->path, &st) == 0 &&
-	    st.st_dev == l->path_dev && st.st_ino == l->path_ino)
+	    st.st_dev == l->path_dev && st.st_ino == l->path_ino &&
+	    st.st_mtim.tv_sec == l->path_made.tv_sec &&
+	    st.st_mtim.tv_nsec == l->path_made.tv_nsec)
 		(void)unlink(l->path);
 	free(l->fds);
 	free(l->path);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "base/err.h"
 
@@ -35,7 +36,9 @@ struct listener {
 	uint16_t port;	 /* as bound */
 	char where[128]; /* for the log: "0.0.0.0:8883", "unix /run/x" */
 	char *path;
-	uint64_t path_dev, path_ino; /* whether the path is still ours */
+	/* Whether the path is still ours; inode numbers are used again. */
+	uint64_t path_dev, path_ino;
+	struct timespec path_made;
 };
 
 /* *why says who holds the port where that can be found, and what to do. */

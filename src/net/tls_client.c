@@ -61,6 +61,20 @@ on_session(SSL *ssl, SSL_SESSION *sess)
 	return 1;
 }
 
+/* A ticket renewed in TLS 1.2 comes without a call of on_session. */
+void
+tls_client_established(struct tls_stream *s)
+{
+	SSL_SESSION *sess;
+
+	if (!SSL_session_reused(s->ssl) ||
+	    SSL_version(s->ssl) >= TLS1_3_VERSION)
+		return;
+	sess = SSL_get1_session(s->ssl);
+	if (sess && !on_session(s->ssl, sess))
+		SSL_SESSION_free(sess);
+}
+
 static unsigned
 on_psk(SSL *ssl, const char *hint, char *identity, unsigned identity_max,
     unsigned char *psk, unsigned psk_max)

@@ -111,6 +111,9 @@ NJ_MUST enum nj_err tls_server_recheck(struct tls_stream *s, X509 *leaf);
 /* The same for a ticket's certificate, without words. */
 bool tls_server_recheck_quiet(const struct tls_server *t, X509 *leaf);
 
+/* tls_client.c */
+void tls_client_established(struct tls_stream *s);
+
 /* tls_peer.c */
 NJ_MUST enum nj_err tls_peer_new(const SSL *ssl, X509 *leaf,
     const EVP_MD *sha256, struct slice sni, struct tls_peer **out);

@@ -273,7 +273,9 @@ established(struct tls_stream *s)
 	    s->name ? slice_str(s->name) : SLICE_NONE, &s->peer);
 	if (e)
 		return e;
-	if (s->server) { /* the client's host is still of use */
+	if (s->client)
+		tls_client_established(s);
+	else { /* the client's host is still of use */
 		free(s->name);
 		s->name = NULL;
 	}
@@ -613,6 +615,11 @@ tls_free(struct stream *base)
 {
 	struct tls_stream *s = tls_of(base);
 
+	/* Else the library takes a connection that just ended for a bad one
+	 * and spoils the session that the client would come back with. */
+	if (s->ssl && s->phase == TLS_OPEN)
+		SSL_set_shutdown(
+		    s->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(s->ssl);
 	tls_server_unref(s->server);
 	free(s->peer);

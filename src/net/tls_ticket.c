@@ -220,18 +220,17 @@ static SSL_TICKET_RETURN
 ticket_read(SSL *ssl, SSL_SESSION *sess, const unsigned char *name,
     size_t name_len, SSL_TICKET_STATUS status, void *arg)
 {
-	switch (status) {
-	case SSL_TICKET_SUCCESS:
-		return ticket_good(tls_stream_of(ssl), sess)
-		    ? SSL_TICKET_RETURN_USE
-		    : SSL_TICKET_RETURN_IGNORE_RENEW;
-	case SSL_TICKET_SUCCESS_RENEW:
-		return ticket_good(tls_stream_of(ssl), sess)
-		    ? SSL_TICKET_RETURN_USE_RENEW
-		    : SSL_TICKET_RETURN_IGNORE_RENEW;
-	default:
+	bool readable =
+	    status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
+
+	if (!readable || !ticket_good(tls_stream_of(ssl), sess))
 		return SSL_TICKET_RETURN_IGNORE_RENEW;
-	}
+	/* TLS 1.3 clients use a ticket once (RFC 8446 C.4) and would have
+	 * none for their next visit. */
+	return status == SSL_TICKET_SUCCESS_RENEW ||
+		SSL_version(ssl) >= TLS1_3_VERSION
+	    ? SSL_TICKET_RETURN_USE_RENEW
+	    : SSL_TICKET_RETURN_USE;
 }
 
 enum nj_err

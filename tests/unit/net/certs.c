@@ -91,7 +91,7 @@ extension(X509 *x, X509 *issuer, int nid, const char *value)
 static EVP_PKEY *
 new_key(const struct cert_spec *s)
 {
-	return s->rsa	? EVP_RSA_gen(s->rsa)
+	return s->rsa ? EVP_RSA_gen(s->rsa)
 	    : s->p384 ? EVP_EC_gen("P-384")
 		      : EVP_EC_gen("P-256");
 }
@@ -156,8 +156,8 @@ certs_make(struct certs *c, const struct cert_spec *s)
 	if (!X509_sign(x, signer, EVP_sha256()))
 		abort();
 	assert((size_t)c->n < sizeof c->made / sizeof *c->made);
-	(void)snprintf(c->made[c->n].name, sizeof c->made[0].name, "%s",
-	    s->name);
+	(void)snprintf(
+	    c->made[c->n].name, sizeof c->made[0].name, "%s", s->name);
 	c->made[c->n].x = x;
 	c->made[c->n++].key = key;
 	write_files(c, s->name, x, key);
@@ -173,8 +173,8 @@ certs_crl(struct certs *c, const char *file, const char *ca, int days,
 	FILE *f;
 
 	(void)X509_CRL_set_version(crl, X509_CRL_VERSION_2);
-	(void)X509_CRL_set_issuer_name(crl,
-	    X509_get_subject_name(c->made[i].x));
+	(void)X509_CRL_set_issuer_name(
+	    crl, X509_get_subject_name(c->made[i].x));
 	(void)X509_gmtime_adj(t, -10 * DAY);
 	(void)X509_CRL_set1_lastUpdate(crl, t);
 	(void)X509_gmtime_adj(t, days * DAY);
@@ -183,8 +183,8 @@ certs_crl(struct certs *c, const char *file, const char *ca, int days,
 	for (; *revoked; revoked++) {
 		X509_REVOKED *r = X509_REVOKED_new();
 
-		(void)X509_REVOKED_set_serialNumber(r,
-		    X509_get_serialNumber(certs_get(c, *revoked)));
+		(void)X509_REVOKED_set_serialNumber(
+		    r, X509_get_serialNumber(certs_get(c, *revoked)));
 		(void)X509_REVOKED_set_revocationDate(r, t);
 		(void)X509_CRL_add0_revoked(crl, r);
 	}

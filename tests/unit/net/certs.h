@@ -19,10 +19,10 @@ struct cert_spec {
 	const char *san;	/* "DNS:a,IP:1.2.3.4"; NULL: none */
 	const char *eku;	/* "serverAuth"; NULL: none */
 	const char *issuer;	/* name of an earlier one; NULL: itself */
-	int from_days, to_days;	/* both 0: from yesterday for 90 days */
+	int from_days, to_days; /* both 0: from yesterday for 90 days */
 	bool ca;
 	bool p384;
-	unsigned rsa;		/* bits; 0: an EC key */
+	unsigned rsa; /* bits; 0: an EC key */
 };
 
 struct certs {

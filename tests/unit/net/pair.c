@@ -26,8 +26,8 @@ pair_raw(struct pair *p, struct tls_server *t)
 }
 
 void
-pair_openssl(struct pair *p, struct tls_server *t, SSL_CTX *ctx,
-    const char *sni)
+pair_openssl(
+    struct pair *p, struct tls_server *t, SSL_CTX *ctx, const char *sni)
 {
 	pair_raw(p, t);
 	if (!(p->ssl = SSL_new(ctx)) || !SSL_set_fd(p->ssl, p->raw))
@@ -110,8 +110,8 @@ pair_say(struct stream *from, struct stream *to, const char *text)
 	}
 	if (stream_read(to, got, sizeof got, &n) || n != strlen(text) ||
 	    memcmp(got, text, n) != 0) {
-		(void)fprintf(stderr, "read %zu: %s\n", n,
-		    stream_why(to)->what);
+		(void)fprintf(
+		    stderr, "read %zu: %s\n", n, stream_why(to)->what);
 		abort();
 	}
 }

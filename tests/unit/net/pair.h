@@ -14,17 +14,17 @@
 
 struct pair {
 	struct stream_scratch *scratch;
-	struct stream *server, *client;	/* client NULL: raw is used */
-	int raw;	/* the client's end, when a test plays the client */
-	SSL *ssl;	/* raw client with OpenSSL on raw */
-	enum nj_err se, ce;	/* how the handshakes ended */
+	struct stream *server, *client; /* client NULL: raw is used */
+	int raw;	    /* the client's end, when a test plays the client */
+	SSL *ssl;	    /* raw client with OpenSSL on raw */
+	enum nj_err se, ce; /* how the handshakes ended */
 };
 
 /* Sockets and a server stream; the test writes to p->raw. */
 void pair_raw(struct pair *p, struct tls_server *t);
 /* The same with an OpenSSL client of this context on raw. */
-void pair_openssl(struct pair *p, struct tls_server *t, SSL_CTX *ctx,
-    const char *sni);
+void pair_openssl(
+    struct pair *p, struct tls_server *t, SSL_CTX *ctx, const char *sni);
 /* The same with our own client. */
 void pair_ours(struct pair *p, struct tls_server *t, struct tls_client *c,
     const char *host, bool resume);

@@ -25,34 +25,61 @@ make_all(void)
 	static const struct cert_spec specs[] = {
 		{ .name = "ca", .cn = "Test CA", .ca = true },
 		{ .name = "otherca", .cn = "Other CA", .ca = true },
-		{ .name = "server", .san = "DNS:localhost,IP:127.0.0.1",
-		    .eku = "serverAuth", .issuer = "ca" },
+		{ .name = "server",
+		    .san = "DNS:localhost,IP:127.0.0.1",
+		    .eku = "serverAuth",
+		    .issuer = "ca" },
 		{ .name = "dev1", .eku = "clientAuth", .issuer = "ca" },
 		{ .name = "revoked1", .eku = "clientAuth", .issuer = "ca" },
-		{ .name = "foreign", .eku = "clientAuth",
-		    .issuer = "otherca" },
-		{ .name = "expired", .eku = "clientAuth", .issuer = "ca",
-		    .from_days = -20, .to_days = -3 },
-		{ .name = "early", .eku = "clientAuth", .issuer = "ca",
-		    .from_days = 3, .to_days = 20 },
-		{ .name = "wronguse", .eku = "serverAuth", .issuer = "ca" },
-		{ .name = "smallkey", .eku = "clientAuth", .issuer = "ca",
-		    .rsa = 1024 },
-		{ .name = "newline", .cn = "dev\nname", .eku = "clientAuth",
-		    .issuer = "ca" },
-		{ .name = "nul", .cn = "dev\0evil", .cn_len = 8,
-		    .eku = "clientAuth", .issuer = "ca" },
-		{ .name = "wild", .cn = "#", .eku = "clientAuth",
-		    .issuer = "ca" },
-		{ .name = "wildsan", .san = "DNS:*", .eku = "clientAuth",
-		    .issuer = "ca" },
-		{ .name = "otherserver", .cn = "server", .san = "DNS:localhost",
-		    .eku = "serverAuth", .issuer = "otherca" },
-		{ .name = "oldserver", .san = "DNS:localhost",
-		    .eku = "serverAuth", .issuer = "ca", .from_days = -20,
+		{ .name = "foreign", .eku = "clientAuth", .issuer = "otherca" },
+		{ .name = "expired",
+		    .eku = "clientAuth",
+		    .issuer = "ca",
+		    .from_days = -20,
 		    .to_days = -3 },
-		{ .name = "weakserver", .san = "DNS:localhost",
-		    .eku = "serverAuth", .issuer = "ca", .rsa = 1024 },
+		{ .name = "early",
+		    .eku = "clientAuth",
+		    .issuer = "ca",
+		    .from_days = 3,
+		    .to_days = 20 },
+		{ .name = "wronguse", .eku = "serverAuth", .issuer = "ca" },
+		{ .name = "smallkey",
+		    .eku = "clientAuth",
+		    .issuer = "ca",
+		    .rsa = 1024 },
+		{ .name = "newline",
+		    .cn = "dev\nname",
+		    .eku = "clientAuth",
+		    .issuer = "ca" },
+		{ .name = "nul",
+		    .cn = "dev\0evil",
+		    .cn_len = 8,
+		    .eku = "clientAuth",
+		    .issuer = "ca" },
+		{ .name = "wild",
+		    .cn = "#",
+		    .eku = "clientAuth",
+		    .issuer = "ca" },
+		{ .name = "wildsan",
+		    .san = "DNS:*",
+		    .eku = "clientAuth",
+		    .issuer = "ca" },
+		{ .name = "otherserver",
+		    .cn = "server",
+		    .san = "DNS:localhost",
+		    .eku = "serverAuth",
+		    .issuer = "otherca" },
+		{ .name = "oldserver",
+		    .san = "DNS:localhost",
+		    .eku = "serverAuth",
+		    .issuer = "ca",
+		    .from_days = -20,
+		    .to_days = -3 },
+		{ .name = "weakserver",
+		    .san = "DNS:localhost",
+		    .eku = "serverAuth",
+		    .issuer = "ca",
+		    .rsa = 1024 },
 		{ .name = "weakca", .ca = true, .rsa = 1024 },
 	};
 	static const char *const revoked[] = { "revoked1", NULL };
@@ -80,8 +107,8 @@ server_with(const struct tls_server_opts *o)
 static struct tls_server *
 server_new(bool mtls, bool crl, int min)
 {
-	struct tls_server_opts o = { .certfile = certs_path(&certs,
-					 "server.crt"),
+	struct tls_server_opts o = { .certfile =
+					 certs_path(&certs, "server.crt"),
 		.keyfile = certs_path(&certs, "server.key"),
 		.cafile = mtls ? certs_path(&certs, "ca.crt") : NULL,
 		.crlfile = crl ? certs_path(&certs, "crl.pem") : NULL,
@@ -132,8 +159,8 @@ expect(const char *why, const struct stream *s, const char *word1,
 		fail_msg("%s: \"%s\" / \"%s\" lacks \"%s\" or \"%s\"", why,
 		    w->what, w->mend, word1, word2 ? word2 : "");
 	if (getenv("NJ_TEST_SHOW"))
-		print_message("%s:\n    %s\n    -> %s\n", why, w->what,
-		    w->mend);
+		print_message(
+		    "%s:\n    %s\n    -> %s\n", why, w->what, w->mend);
 }
 
 /* -- client certificates that are refused -------------------------------- */
@@ -161,8 +188,8 @@ client_certificates(void **state)
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		for (size_t v = 0; v < 2; v++) {
-			SSL_CTX *ctx = openssl_client(rows[i].cert, versions[v],
-			    versions[v]);
+			SSL_CTX *ctx = openssl_client(
+			    rows[i].cert, versions[v], versions[v]);
 			struct pair p;
 
 			pair_openssl(&p, t, ctx, "localhost");
@@ -250,12 +277,12 @@ client_refuses(void **state)
 		pair_openssl(&p, t, ctx, "localhost");
 		pair_handshake(&p);
 		assert_int_equal(p.se, NJ_TLS);
-		expect("unknown ca", p.server, "does not trust the CA",
-		    "ca.crt");
+		expect(
+		    "unknown ca", p.server, "does not trust the CA", "ca.crt");
 		pair_fini(&p);
 
-		assert_int_equal(SSL_CTX_load_verify_file(ctx,
-				     certs_path(&certs, "ca.crt")),
+		assert_int_equal(
+		    SSL_CTX_load_verify_file(ctx, certs_path(&certs, "ca.crt")),
 		    1);
 		pair_openssl(&p, t, ctx, "broker.example");
 		assert_int_equal(SSL_set1_host(p.ssl, "broker.example"), 1);
@@ -297,8 +324,8 @@ other_protocols(void **state)
 		struct pair p;
 
 		pair_raw(&p, t);
-		assert_int_equal(send(p.raw, rows[i].bytes, rows[i].n, 0),
-		    rows[i].n);
+		assert_int_equal(
+		    send(p.raw, rows[i].bytes, rows[i].n, 0), rows[i].n);
 		pair_handshake(&p);
 		assert_int_equal(p.se, NJ_TLS);
 		expect(rows[i].bytes, p.server, rows[i].word1, rows[i].word2);
@@ -413,17 +440,14 @@ our_client_meets_plain(void **state)
 	assert_int_equal(stream_scratch_new(&sc), NJ_OK);
 	assert_int_equal(tls_client_new(&o, &c, &why), NJ_OK);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(socketpair(AF_UNIX,
-				     SOCK_STREAM | SOCK_NONBLOCK, 0, fd),
-		    0);
-		assert_int_equal(tls_connect(c, fd[0], "localhost", false, sc,
-				     &s),
-		    NJ_OK);
+		assert_int_equal(
+		    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+		assert_int_equal(
+		    tls_connect(c, fd[0], "localhost", false, sc, &s), NJ_OK);
 		assert_int_equal(stream_handshake(s), NJ_AGAIN);
 		if (i == 0)
-			assert_int_equal(send(fd[1], "HTTP/1.1 400 Bad\r\n", 18,
-					     0),
-			    18);
+			assert_int_equal(
+			    send(fd[1], "HTTP/1.1 400 Bad\r\n", 18, 0), 18);
 		(void)shutdown(fd[1], SHUT_WR);
 		assert_int_equal(stream_handshake(s), NJ_TLS);
 		expect("plain", s,
@@ -463,7 +487,8 @@ bad_configurations(void **state)
 		struct tls_server_opts o;
 		const char *word1, *word2;
 	} rows[] = {
-		{ "missing", { .certfile = "/nowhere.crt", .keyfile = "/no.key" },
+		{ "missing",
+		    { .certfile = "/nowhere.crt", .keyfile = "/no.key" },
 		    "/nowhere.crt", "/no.key" },
 		{ "pair",
 		    { .certfile = certs_path(&certs, "server.crt"),
@@ -516,8 +541,8 @@ bad_configurations(void **state)
 		struct nj_why why = { 0 };
 		struct told told = { 0 };
 
-		assert_int_equal(tls_server_new(&rows[i].o, 1, &t, &why),
-		    NJ_INVALID);
+		assert_int_equal(
+		    tls_server_new(&rows[i].o, 1, &t, &why), NJ_INVALID);
 		assert_null(t);
 		assert_true(why.what[0]);
 		tls_server_check(&rows[i].o, on_fault, &told);
