@@ -38,7 +38,7 @@ pki_explain_verify(int verify_error, X509 *x, int depth, struct nj_why *why);
  * connected to. */
 void pki_explain_host(X509 *x, const char *host, struct nj_why *why);
 /* Whether a client that connects to host, a name or an address, finds it in
- * the certificate. */
+ * the certificate.  The common name counts where there is no DNS name. */
 bool pki_matches_host(X509 *x, const char *host);
 /* The names and addresses a certificate is valid for, "a, b, 10.0.0.1"; those
  * that do not fit are counted.  Escaped. */

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rough.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "pki/registry.h"
+
+static char dir[64];
+static const char *path;
+
+static int
+setup(void **state)
+{
+	static char p[128];
+
+	(void)state;
+	rough_mkdir(dir);
+	(void)snprintf(p, sizeof(p), "%s/registry", dir);
+	path = p;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	rough_rmdir(dir);
+	return 0;
+}
+
+static struct registry_entry
+entry(unsigned i)
+{
+	struct registry_entry e = { .kind = "device",
+		.serial = "0123456789ABCDEF0123456789ABCDEF",
+		.issued = 1700000000,
+		.not_after = 1731536000,
+		.spki = "0123456789abcdef0123456789abcdef"
+			"0123456789abcdef0123456789abcdef" };
+
+	(void)snprintf(e.id, sizeof(e.id), "dev%u", i);
+	return e;
+}
+
+static void
+append(unsigned from, unsigned n, bool create)
+{
+	struct registry *r = NULL;
+	struct nj_why why = { 0 };
+
+	if (registry_open(path, create, &r, &why))
+		fail_msg("%s", why.what);
+	for (unsigned i = from; i < from + n; i++) {
+		struct registry_entry e = entry(i);
+
+		assert_int_equal(registry_append(r, &e, &why), NJ_OK);
+	}
+	registry_close(r);
+}
+
+struct count {
+	unsigned n;
+	char last[PKI_ID_MAX + 1];
+};
+
+static bool
+count_one(void *arg, const struct registry_entry *e)
+{
+	struct count *c = arg;
+	struct registry_entry want = entry(c->n);
+
+	assert_string_equal(e->id, want.id);
+	assert_string_equal(e->kind, want.kind);
+	assert_string_equal(e->serial, want.serial);
+	assert_string_equal(e->spki, want.spki);
+	assert_int_equal(e->issued, want.issued);
+	assert_int_equal(e->not_after, want.not_after);
+	c->n++;
+	return true;
+}
+
+static enum nj_err
+read_all(unsigned *n)
+{
+	struct count c = { 0 };
+	struct nj_why why = { 0 };
+	enum nj_err e = registry_each(path, count_one, &c, &why);
+
+	*n = c.n;
+	return e;
+}
+
+static void
+append_and_read(void **state)
+{
+	struct registry *r = NULL;
+	struct nj_why why = { 0 };
+	unsigned n;
+
+	(void)state;
+	append(0, 3, true);
+	append(3, 2, false);
+	assert_int_equal(read_all(&n), NJ_OK);
+	assert_int_equal(n, 5);
+	assert_int_equal(rough_mode(path), 0600);
+	assert_int_equal(registry_open(path, true, &r, &why), NJ_EXISTS);
+	assert_null(r);
+}
+
+/* A crash may leave any prefix of what was written last: what came before is
+ * kept whole, and the next entry stands where the torn one began. */
+static void
+every_truncation(void **state)
+{
+	struct buf all = { 0 };
+	struct slice s;
+	size_t whole;
+	unsigned n;
+
+	(void)state;
+	append(0, 2, true);
+	assert_int_equal(file_read(path, 4096, &all, NULL), NJ_OK);
+	whole = buf_len(&all);
+	append(2, 1, false);
+	buf_fini(&all);
+	assert_int_equal(file_read(path, 4096, &all, NULL), NJ_OK);
+	s = buf_slice(&all);
+	for (size_t cut = whole; cut < s.n; cut++) {
+		assert_int_equal(
+		    file_write(path, slice_of(s.p, cut), 0600, NULL), NJ_OK);
+		assert_int_equal(read_all(&n), NJ_OK);
+		assert_int_equal(n, 2);
+		append(2, 1, false);
+		assert_int_equal(read_all(&n), NJ_OK);
+		assert_int_equal(n, 3);
+	}
+	buf_fini(&all);
+}
+
+/* File systems may also lengthen a file and not write its end: NUL bytes. */
+static void
+unwritten_blocks(void **state)
+{
+	static const char nul[200];
+	unsigned n;
+	int fd;
+
+	(void)state;
+	append(0, 2, true);
+	fd = open(path, O_WRONLY | O_APPEND);
+	assert_int_equal(write(fd, nul, sizeof(nul)), sizeof(nul));
+	(void)close(fd);
+	assert_int_equal(read_all(&n), NJ_OK);
+	assert_int_equal(n, 2);
+	append(2, 1, false);
+	assert_int_equal(read_all(&n), NJ_OK);
+	assert_int_equal(n, 3);
+}
+
+/* Any changed byte, in any place, is found, the last line's included. */
+static void
+every_flip(void **state)
+{
+	struct buf all = { 0 };
+	struct slice s;
+	unsigned n;
+
+	(void)state;
+	append(0, 3, true);
+	assert_int_equal(file_read(path, 4096, &all, NULL), NJ_OK);
+	s = buf_slice(&all);
+	for (size_t i = 0; i + 1 < s.n; i++) {
+		struct registry *r = NULL;
+		struct nj_why why = { 0 };
+
+		all.p[i] ^= 0x01;
+		assert_int_equal(file_write(path, s, 0600, NULL), NJ_OK);
+		if (read_all(&n) != NJ_INVALID)
+			fail_msg("byte %zu", i);
+		assert_int_equal(
+		    registry_open(path, false, &r, &why), NJ_INVALID);
+		assert_non_null(strstr(why.mend, "backup"));
+		all.p[i] ^= 0x01;
+	}
+	buf_fini(&all);
+}
+
+static void
+missing_line(void **state)
+{
+	struct buf all = { 0 };
+	struct slice s;
+	const uint8_t *first, *second;
+	unsigned n;
+
+	(void)state;
+	append(0, 3, true);
+	assert_int_equal(file_read(path, 4096, &all, NULL), NJ_OK);
+	s = buf_slice(&all);
+	first = memchr(s.p, '\n', s.n);
+	second = memchr(first + 1, '\n', s.n - (size_t)(first + 1 - s.p));
+	memmove(all.p + (first + 1 - s.p), second + 1,
+	    s.n - (size_t)(second + 1 - s.p));
+	s.n -= (size_t)(second - first);
+	assert_int_equal(file_write(path, s, 0600, NULL), NJ_OK);
+	assert_int_equal(read_all(&n), NJ_INVALID);
+	buf_fini(&all);
+}
+
+/* A disk that is full in the middle of a line: refused, and nothing of it
+ * stays. */
+static void
+full_disk(void **state)
+{
+	struct rlimit limit, old;
+	struct registry_entry e = entry(1);
+	struct registry *r = NULL;
+	struct nj_why why = { 0 };
+	struct stat st;
+	unsigned n;
+
+	(void)state;
+	append(0, 1, true);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(registry_open(path, false, &r, &why), NJ_OK);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	limit = old;
+	limit.rlim_cur = (rlim_t)st.st_size + 20;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	assert_int_equal(registry_append(r, &e, &why), NJ_IO);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(read_all(&n), NJ_OK);
+	assert_int_equal(n, 1);
+	assert_int_equal(registry_append(r, &e, &why), NJ_OK);
+	registry_close(r);
+	assert_int_equal(read_all(&n), NJ_OK);
+	assert_int_equal(n, 2);
+}
+
+/* Two processes that issue at once take turns: no line is lost. */
+static void
+two_writers(void **state)
+{
+	struct count c = { 0 };
+	pid_t pids[2];
+
+	(void)state;
+	append(0, 0, true);
+	for (int i = 0; i < 2; i++) {
+		pids[i] = fork();
+		if (pids[i] == 0) {
+			for (int k = 0; k < 20; k++) {
+				struct registry_entry e = entry(7);
+				struct registry *r = NULL;
+
+				if (registry_open(path, false, &r, NULL) ||
+				    registry_append(r, &e, NULL))
+					_exit(1);
+				registry_close(r);
+			}
+			_exit(0);
+		}
+	}
+	for (int i = 0; i < 2; i++) {
+		int status = -1;
+
+		assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+		assert_int_equal(status, 0);
+	}
+	{
+		struct buf all = { 0 };
+		struct slice s;
+
+		assert_int_equal(file_read(path, 65536, &all, NULL), NJ_OK);
+		s = buf_slice(&all);
+		for (size_t i = 0; i < s.n; i++)
+			c.n += s.p[i] == '\n';
+		buf_fini(&all);
+	}
+	assert_int_equal(c.n, 41);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+		    append_and_read, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    every_truncation, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    unwritten_blocks, setup, teardown),
+		cmocka_unit_test_setup_teardown(every_flip, setup, teardown),
+		cmocka_unit_test_setup_teardown(missing_line, setup, teardown),
+		cmocka_unit_test_setup_teardown(full_disk, setup, teardown),
+		cmocka_unit_test_setup_teardown(two_writers, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
