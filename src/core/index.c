@@ -10,9 +10,11 @@
 #include <string.h>
 
 #include "core/index_impl.h"
+#include "core/memo.h"
 #include "core/tree.h"
 
-#define MATCH_MIN 16
+#define MATCH_MIN  16
+#define MEMO_AFTER 1000 /* matches, before remembering them pays */
 
 static struct node *
 node_of(const struct filter *f)
@@ -49,13 +51,24 @@ targets_free_list(void *p)
 	}
 }
 
+/* Its parts that one thread writes and others read have lines of their own. */
+static struct index *
+index_alloc(void)
+{
+	struct index *ix = aligned_alloc(_Alignof(struct index), sizeof *ix);
+
+	if (ix)
+		memset(ix, 0, sizeof *ix);
+	return ix;
+}
+
 enum nj_err
 index_new(const struct index_opts *opts, struct index **out)
 {
 	struct index *ix;
 	enum nj_err e;
 
-	if (!(ix = calloc(1, sizeof *ix)))
+	if (!(ix = index_alloc()))
 		return NJ_NOMEM;
 	if ((e = tree_init(&ix->tree, false, opts->retire, opts->arg))) {
 		free(ix);
@@ -63,6 +76,7 @@ index_new(const struct index_opts *opts, struct index **out)
 	}
 	(void)pthread_mutex_init(&ix->lock, NULL);
 	ix->shards = opts->shards;
+	atomic_init(&ix->changes, 1);
 	*out = ix;
 	return NJ_OK;
 }
@@ -162,14 +176,13 @@ walk_branch(struct walk *w, struct node *n, unsigned depth, struct match *m)
 	}
 }
 
-enum nj_err
-index_match(struct index *ix, struct slice topic, struct match *m)
+static enum nj_err
+walk(const struct index *ix, struct slice topic, struct match *m)
 {
 	struct walk w;
 	size_t slashes = 0;
 	enum nj_err e;
 
-	m->n = 0;
 	/* Only a long topic can have too many levels. */
 	for (size_t i = 0; topic.n >= TOPIC_LEVELS_MAX && i < topic.n; i++)
 		slashes += topic.p[i] == '/';
@@ -189,9 +202,40 @@ index_match(struct index *ix, struct slice topic, struct match *m)
 	return e;
 }
 
+_Static_assert(MEMO_FILTERS <= MATCH_MIN, "a first walk makes room");
+
+enum nj_err
+index_match(struct index *ix, struct slice topic, struct match *m)
+{
+	/* Read before the walk: what changes during it makes the memo old. */
+	uint64_t hash = 0,
+		 changes =
+		     atomic_load_explicit(&ix->changes, memory_order_acquire);
+	struct memo *memo = NULL;
+	enum nj_err e;
+
+	m->n = 0;
+	if (m->memos && (memo = memo_at(m->memos, topic, &hash)) &&
+	    memo_knows(memo, topic, hash, changes)) {
+		for (; m->n < memo->n; m->n++)
+			m->v[m->n] = memo->v[m->n];
+		return NJ_OK;
+	}
+	if ((e = walk(ix, topic, m)))
+		return e;
+	if (memo)
+		memo_learn(memo, topic, hash, changes, m->v, m->n);
+	else if (!m->memos && ++m->used >= MEMO_AFTER) {
+		m->memos = memos_new();
+		m->used = 0;
+	}
+	return NJ_OK;
+}
+
 void
 match_fini(struct match *m)
 {
+	memos_free(m->memos);
 	free(m->v);
 	*m = (struct match){ 0 };
 }
@@ -218,6 +262,14 @@ filter_text(const struct filter *f, uint8_t *dst, size_t size)
 	return node_text(node_of(f), dst, size);
 }
 
+/* After the change can be seen, and before what went is retired. */
+static void
+filters_changed(struct index *ix, uint64_t more)
+{
+	ix->filters += more;
+	atomic_fetch_add_explicit(&ix->changes, 1, memory_order_release);
+}
+
 /* Puts an empty targets of the shard on the node's list. */
 static struct targets *
 targets_add(struct index *ix, struct node *n, unsigned shard)
@@ -236,7 +288,8 @@ targets_add(struct index *ix, struct node *n, unsigned shard)
 	t->cap = 1;
 	t->subs = &h->one;
 	atomic_store_explicit(&n->value, t, memory_order_release);
-	ix->filters += was == NULL;
+	if (!was)
+		filters_changed(ix, 1);
 	index_count(&ix->bytes, sizeof *h);
 	return t;
 }
@@ -269,7 +322,8 @@ targets_unlink(struct index *ix, struct targets *t)
 
 	if (at == t) {
 		atomic_store_explicit(&n->value, next, memory_order_release);
-		ix->filters -= next == NULL;
+		if (!next)
+			filters_changed(ix, UINT64_MAX);
 	} else {
 		while (
 		    atomic_load_explicit(&at->next, memory_order_relaxed) != t)

@@ -32,6 +32,7 @@ struct index;
 struct filter;
 struct session;
 struct group;
+struct memos;
 
 typedef void index_retire_fn(void *arg, void (*free_fn)(void *), void *p);
 
@@ -71,10 +72,13 @@ index_new(const struct index_opts *opts, struct index **out);
 void index_free(struct index *ix);
 
 /* Filters that match, in no order.  A zeroed one is empty; keep and reuse it,
- * index_match starts by emptying it. */
+ * index_match starts by emptying it.  One that is used often remembers what
+ * the last topics matched (memo.h), so it belongs to one index. */
 struct match {
 	struct filter **v;
 	uint32_t n, cap;
+	uint32_t used;
+	struct memos *memos;
 };
 NJ_MUST enum nj_err
 index_match(struct index *ix, struct slice topic, struct match *m);

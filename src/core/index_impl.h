@@ -13,11 +13,14 @@
 #include "core/tree.h"
 
 struct index {
+	/* Moves, after the fact, whenever a filter comes or goes.  Read for
+	 * every message, so not on a line with what writers write more. */
+	_Alignas(64) _Atomic(uint64_t) changes;
 	struct tree tree;
 	pthread_mutex_t lock;
-	unsigned shards;
 	uint64_t filters;
 	_Atomic(uint64_t) subscriptions, bytes;
+	unsigned shards;
 };
 
 /* Most filters have one subscriber: it needs no array of its own. */
