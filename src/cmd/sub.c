@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * sub - see sub.h.
+ */
+#include "cmd/sub.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/rand.h"
+#include "cmd/client_opts.h"
+#include "cmd/format.h"
+#include "wire/topic.h"
+
+#define RECONNECT_S   1
+#define DISCONNECT_MS 5000 /* a broker that does not read cannot hold us */
+#define BAD_OUTPUT    1
+
+struct sub {
+	struct cli o;
+	struct client *client;
+	struct nj_why why;
+	struct buf line;
+	struct rng rng;
+	long left;	   /* messages until -C is satisfied */
+	uint64_t deadline; /* ms; 0: none */
+	int signals;	   /* signalfd, -1: none yet */
+	int status;
+	bool leaving;
+};
+
+/* No more messages; what was begun is ended, then DISCONNECT. */
+static void
+leave(struct sub *s, int status)
+{
+	if (s->leaving)
+		return;
+	s->leaving = true;
+	s->status = status;
+	client_hold(s->client);
+}
+
+static bool
+filtered_out(const struct sub *s, struct slice topic)
+{
+	for (size_t i = 0; i < s->o.filter_out.n; i++)
+		if (topic_matches(slice_str(s->o.filter_out.v[i]), topic))
+			return true;
+	return false;
+}
+
+/* An empty retained message removes the one that is there (MQTT 5.0 3.3.1.3). */
+static void
+remove_retained(struct sub *s, struct slice topic)
+{
+	struct publish p = { .topic = topic, .retain = true, .qos = 1 };
+	enum nj_err e = client_publish(s->client, &p, NULL);
+
+	if (e == NJ_FULL || e == NJ_UNSUPPORTED) {
+		p.qos = 0;
+		e = client_publish(s->client, &p, NULL);
+	}
+	if (e)
+		cli_warn(&s->o,
+		    "Warning: a retained message was not removed: "
+		    "%s.",
+		    nj_strerror(e));
+}
+
+static enum nj_err
+make_line(struct sub *s, const struct publish *p)
+{
+	struct nj_why why = { .what = "" };
+	struct timespec now;
+	enum nj_err e;
+
+	if (s->o.format) {
+		(void)clock_gettime(CLOCK_REALTIME, &now);
+		e = format_message(
+		    &s->line, s->o.format, p, &now, s->o.pretty, &why);
+		if (e == NJ_MALFORMED) {
+			cli_error(&s->o, &why);
+			e = NJ_OK;
+		}
+		return e;
+	}
+	if (!s->o.verbose)
+		return buf_put_slice(&s->line, p->payload);
+	if ((e = buf_put_slice(&s->line, p->topic)) ||
+	    (e = buf_put_u8(&s->line, ' ')))
+		return e;
+	return p->payload.n > 0 ? buf_put_slice(&s->line, p->payload)
+				: buf_put(&s->line, "(null)", 6);
+}
+
+static void
+print(struct sub *s, const struct publish *p)
+{
+	enum nj_err e = make_line(s, p);
+	struct slice out;
+
+	if (!e && !s->o.no_eol)
+		e = buf_put_u8(&s->line, '\n');
+	out = buf_slice(&s->line);
+	if (e)
+		cli_warn(&s->o, "Error: a message cannot be printed: %s.",
+		    nj_strerror(e));
+	else if (out.n > 0 && fwrite(out.p, 1, out.n, stdout) != out.n)
+		leave(s, BAD_OUTPUT);
+	buf_truncate(&s->line, 0);
+}
+
+static void
+on_message(void *arg, const struct publish *p)
+{
+	struct sub *s = arg;
+
+	if (s->leaving)
+		return;
+	if (s->o.retained_only && !p->retain) {
+		leave(s, 0);
+		return;
+	}
+	if (filtered_out(s, p->topic))
+		return;
+	if (s->o.remove_retained && p->retain)
+		remove_retained(s, p->topic);
+	if (s->o.no_retained && p->retain)
+		return;
+	if (s->o.random_filter < 100.0 &&
+	    (double)(rng_next(&s->rng) % 1000000) >= s->o.random_filter * 1e4)
+		return;
+	print(s, p);
+	if (s->left > 0 && --s->left == 0)
+		leave(s, 0);
+}
+
+static void
+on_subscribed(
+    void *arg, uint16_t id, struct slice codes, const struct props *props)
+{
+	struct sub *s = arg;
+	size_t refused = 0;
+
+	if (s->o.debug && !s->o.quiet) {
+		(void)printf("Subscribed (mid: %u)", id);
+		for (size_t i = 0; i < codes.n; i++)
+			(void)printf("%s%u", i ? ", " : ": ", codes.p[i]);
+		(void)putchar('\n');
+	}
+	for (size_t i = 0; i < codes.n; i++) {
+		if (codes.p[i] < RC_UNSPECIFIED)
+			continue;
+		refused++;
+		cli_warn(&s->o,
+		    "Warning: subscription to '%s' was refused: "
+		    "%s.",
+		    s->o.topics.v[i],
+		    client_reason(
+			MQTT_SUBACK, (enum mqtt_ver)s->o.version, codes.p[i]));
+	}
+	if (refused == codes.n) {
+		cli_warn(&s->o, "All subscription requests were denied.");
+		leave(s, codes.p[0]);
+	} else if (s->o.exit_after_sub) {
+		leave(s, 0);
+	}
+}
+
+static void
+on_trace(void *arg, const char *line)
+{
+	struct sub *s = arg;
+
+	cli_trace(s->client, line);
+}
+
+static enum nj_err
+bad(struct sub *s, const char *what, const char *mend)
+{
+	why_set(&s->why, "%s", what);
+	why_mend(&s->why, "%s", mend);
+	return NJ_INVALID;
+}
+
+static enum nj_err
+check(struct sub *s)
+{
+	struct cli *o = &s->o;
+
+	if (o->topics.n == 0 && o->unsubscribe_from.n == 0)
+		return bad(s, "you must specify a topic to subscribe to",
+		    "give -t TOPIC");
+	if (o->no_retained && o->retained_only)
+		return bad(s,
+		    "combining '-R' and '--retained-only' makes no "
+		    "sense",
+		    "");
+	if (o->format && format_check(o->format, &s->why))
+		return NJ_INVALID;
+	s->left = o->count;
+	return NJ_OK;
+}
+
+static enum nj_err
+subscribe(struct sub *s)
+{
+	const struct cli_list *t = &s->o.topics;
+	struct subscription *subs;
+	enum nj_err e;
+
+	if (t->n == 0)
+		return NJ_OK;
+	if (!(subs = calloc(t->n, sizeof *subs)))
+		return NJ_NOMEM;
+	for (size_t i = 0; i < t->n; i++) {
+		subs[i].filter = slice_str(t->v[i]);
+		subs[i].qos = (uint8_t)s->o.qos;
+		subs[i].retain_as_published = s->o.retain_as_published;
+		subs[i].retain_handling = (uint8_t)s->o.retain_handling;
+	}
+	e = client_subscribe(
+	    s->client, subs, t->n, cli_props(&s->o.subscribe), NULL);
+	free(subs);
+	return e;
+}
+
+static enum nj_err
+unsubscribe(struct sub *s)
+{
+	const struct cli_list *t = &s->o.unsubscribe_from;
+	struct slice *filters;
+	enum nj_err e;
+
+	if (t->n == 0)
+		return NJ_OK;
+	if (!(filters = calloc(t->n, sizeof *filters)))
+		return NJ_NOMEM;
+	for (size_t i = 0; i < t->n; i++)
+		filters[i] = slice_str(t->v[i]);
+	e = client_unsubscribe(
+	    s->client, filters, t->n, cli_props(&s->o.unsubscribe), NULL);
+	free(filters);
+	return e;
+}
+
+/* While connected, the signals that end us are read; while connecting they
+ * end us as they always do. */
+static void
+hold_signals(struct sub *s, bool hold)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGTERM);
+	if (s->signals < 0)
+		s->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	(void)sigprocmask(
+	    hold && s->signals >= 0 ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
+static enum nj_err
+start(struct sub *s)
+{
+	enum nj_err e;
+
+	if ((e = client_connect(s->client, CLI_CONNECT_MS, &s->why)))
+		return e;
+	hold_signals(s, true);
+	if (s->o.timeout_s > 0 && s->deadline == 0)
+		s->deadline =
+		    clock_mono(&clock_system) + (uint64_t)s->o.timeout_s * 1000;
+	if ((e = subscribe(s)) || (e = unsubscribe(s)))
+		why_set(&s->why, "cannot subscribe: %s%s", nj_strerror(e),
+		    e == NJ_TOOBIG ? " for this broker" : "");
+	return e;
+}
+
+/* Milliseconds until -W is over; -1: never. */
+static int
+left_ms(const struct sub *s)
+{
+	uint64_t now = clock_mono(&clock_system);
+
+	if (s->deadline == 0)
+		return -1;
+	if (s->deadline <= now)
+		return 0;
+	return s->deadline - now > INT32_MAX ? INT32_MAX
+					     : (int)(s->deadline - now);
+}
+
+static enum nj_err
+one_turn(struct sub *s)
+{
+	bool told = false;
+	enum nj_err e;
+
+	e = client_step_beside(
+	    s->client, left_ms(s), s->signals, &told, &s->why);
+	if (fflush(stdout) != 0 && !e)
+		leave(s, BAD_OUTPUT);
+	if (e)
+		return e;
+	if (told)
+		leave(s, 0);
+	if (s->deadline && left_ms(s) == 0 && !s->leaving) {
+		cli_warn(&s->o, "Timed out");
+		leave(s, CLI_EXIT_TIMEOUT);
+	}
+	return NJ_OK;
+}
+
+/* Brings to its end what is begun, and says goodbye; for a bounded time. */
+static enum nj_err
+goodbye(struct sub *s)
+{
+	uint64_t now = clock_mono(&clock_system), end = now + DISCONNECT_MS;
+	bool said = false;
+	enum nj_err e = NJ_OK;
+
+	for (; !e && now < end; now = clock_mono(&clock_system)) {
+		if (!said && client_unanswered(s->client) == 0) {
+			if ((e = client_disconnect(s->client, RC_SUCCESS,
+				 cli_props(&s->o.disconnect))))
+				break;
+			said = true;
+		}
+		e = client_step(s->client, (int)(end - now), &s->why);
+	}
+	(void)fflush(stdout);
+	return said && e == NJ_EOF ? NJ_OK : e;
+}
+
+/* Whether trying again may help. */
+static bool
+passing(const struct sub *s, enum nj_err e)
+{
+	uint8_t code = client_code(s->client);
+
+	if (e == NJ_DENIED)
+		return code == RC_SERVER_SHUTTING_DOWN ||
+		    code == RC_SERVER_BUSY || code == RC_SERVER_UNAVAILABLE ||
+		    code == RC_KEEP_ALIVE_TIMEOUT;
+	return e == NJ_EOF || e == NJ_IO || e == NJ_TIMEOUT ||
+	    e == NJ_NOTFOUND || e == NJ_TLS;
+}
+
+/* After the connection was lost: until there is one again. */
+static enum nj_err
+come_back(struct sub *s)
+{
+	enum nj_err e;
+
+	cli_warn(&s->o, "Warning: %s; trying again.", s->why.what);
+	hold_signals(s, false);
+	do {
+		if (s->deadline && left_ms(s) == 0) {
+			cli_warn(&s->o, "Timed out");
+			return NJ_TIMEOUT;
+		}
+		(void)sleep(RECONNECT_S);
+		e = start(s);
+	} while (e && passing(s, e));
+	return e;
+}
+
+static enum nj_err
+run(struct sub *s)
+{
+	enum nj_err e = start(s);
+
+	if (e)
+		return e;
+	while (!s->leaving) {
+		if (!(e = one_turn(s)))
+			continue;
+		if (s->leaving || !passing(s, e))
+			return e;
+		if ((e = come_back(s)) == NJ_TIMEOUT && s->deadline &&
+		    left_ms(s) == 0) {
+			s->status = CLI_EXIT_TIMEOUT;
+			return NJ_OK;
+		}
+		if (e)
+			return e;
+	}
+	return goodbye(s);
+}
+
+int
+cmd_sub(int argc, char **argv)
+{
+	static const struct client_events quiet = {
+		.on_message = on_message,
+		.on_subscribed = on_subscribed,
+	};
+	static const struct client_events debug = {
+		.on_message = on_message,
+		.on_subscribed = on_subscribed,
+		.on_trace = on_trace,
+	};
+	struct sub s = { .signals = -1 };
+	enum nj_err e = cli_parse(&s.o, CLI_SUB, argc, argv);
+	int status = e == NJ_EOF ? 0 : 1;
+
+	if (e)
+		goto out;
+	if ((e = check(&s))) {
+		s.o.quiet = false;
+		cli_error(&s.o, &s.why);
+		(void)fprintf(
+		    stderr, "\nUse '%s --help' to see usage.\n", s.o.self);
+		goto out;
+	}
+	rand_bytes(&s.rng.s, sizeof s.rng.s);
+	rng_seed(&s.rng, s.rng.s);
+	e = cli_client(
+	    &s.o, s.o.debug ? &debug : &quiet, &s, &s.client, &s.why);
+	if (!e)
+		e = run(&s);
+	if (e)
+		cli_error(&s.o, &s.why);
+	status = s.status ? s.status : cli_status(s.client, e);
+out:
+	(void)fflush(stdout);
+	client_free(s.client);
+	if (s.signals >= 0)
+		(void)close(s.signals);
+	buf_fini(&s.line);
+	cli_fini(&s.o);
+	return status;
+}
