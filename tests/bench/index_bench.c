@@ -4,6 +4,7 @@
  *
  * "hot" publishes to ten topics, the others being there but silent; "any"
  * publishes to all topics in random order, where the memory's latency shows.
+ * The ten topics are remembered (memo.h); "any" is what a walk costs.
  * Bytes are what malloc took from the system for nodes, table, targets and
  * the sessions' slots, per subscription.
  */
@@ -34,7 +35,7 @@ session_subs(struct session *s)
 	return &s->subs;
 }
 
-static void
+_Noreturn static void
 die(const char *what)
 {
 	(void)fprintf(stderr, "index_bench: %s\n", what);
@@ -136,7 +137,7 @@ run(const struct load *l, unsigned n)
 	unsigned clients = n / PER_CLIENT, hot_n, any_n;
 	struct session *s = calloc(clients, sizeof *s);
 	size_t before = mallinfo2().uordblks, bytes;
-	struct index *ix;
+	struct index *ix = NULL;
 	double put, del, hot, any;
 
 	if (!s || index_new(&o, &ix))
