@@ -324,14 +324,14 @@ form_connection(
 }
 
 /* A bridge's lines are only looked at: it refuses the start anyway, and the
- * lines must not hide behind that. */
+ * lines must not hide behind that.  "topic #" is no comment. */
 static void
 form_words(
     struct parse *p, const struct conf_opt *o, const struct conf_line *ln)
 {
 	struct rest r = rest_of(ln);
 
-	if (!next(&r))
+	if (ln->value.n == 0)
 		expected(p, o, ln, &r);
 }
 
@@ -404,7 +404,7 @@ form_plugin(
 		return;
 	}
 	said.mend = plugin_mend(r.word);
-	parse_standing(p, &said, o->name, ln);
+	parse_standing(p, &said, conf_opt_find(ln->name)->name, ln);
 }
 
 static const struct form forms[] = {

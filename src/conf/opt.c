@@ -48,7 +48,7 @@ conf_opt_real(const struct conf_opt *o)
 	return o;
 }
 
-/* Case does not count; otherwise one edit in three letters may differ. */
+/* Case does not count; otherwise one letter in three may differ. */
 static unsigned
 nearness(const char *word, const char *name)
 {
@@ -57,8 +57,6 @@ nearness(const char *word, const char *name)
 	if (strcasecmp(word, name) == 0)
 		return 0;
 	d = text_distance(word, name);
-	if (most < 1)
-		most = 1;
 	if (most > 4)
 		most = 4;
 	return d <= most ? d : WORD_MAX;

@@ -43,10 +43,10 @@ make_room(struct conf_report *r)
 	uint32_t cap = r->cap ? r->cap * 2 : 16;
 	struct conf_finding *v;
 
-	if (r->n < r->cap)
-		return true;
 	if (r->n >= CONF_REPORT_MAX)
 		return false;
+	if (r->n < r->cap)
+		return true;
 	if (!(v = reallocarray(r->v, cap, sizeof *v)))
 		return false;
 	r->v = v;
