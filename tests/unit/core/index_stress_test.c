@@ -23,7 +23,7 @@
 
 #define SHARDS	 4
 #define SESSIONS 8
-#define TURNS	 3000
+#define TURNS	 10000
 #define NAMES	 40
 
 struct session {
@@ -115,7 +115,7 @@ name(char *dst, size_t size, struct rng *r, bool filter)
 {
 	static const char *const forms[] = { "n/%u", "n/%u/deep", "n/+",
 		"n/%u/#", "+/%u/+", "#" };
-	unsigned i = (unsigned)(rng_next(r) % (filter ? 6 : 2));
+	size_t i = rng_next(r) % (filter ? sizeof forms / sizeof *forms : 2);
 	unsigned k = (unsigned)(rng_next(r) % NAMES);
 
 	(void)snprintf(dst, size, forms[i], k);
