@@ -48,7 +48,8 @@ pki_key_new_rsa(unsigned bits, EVP_PKEY **out)
 static bool
 holds(struct slice text, const char *word)
 {
-	return text.n > 0 && memmem(text.p, text.n, word, strlen(word)) != NULL;
+	return text.p && text.n > 0 &&
+	    memmem(text.p, text.n, word, strlen(word)) != NULL;
 }
 
 static bool
