@@ -109,8 +109,8 @@ client_connect(struct client *c, int timeout_ms, struct nj_why *why);
 NJ_MUST enum nj_err
 client_connect_fd(struct client *c, int fd, int timeout_ms, struct nj_why *why);
 /*
- * Sends what waits to be sent, waits up to timeout_ms (-1: for ever) for
- * something to arrive, and handles what is there.  NJ_OK also when nothing
+ * Sends what waits to be sent, waits up to timeout_ms (-1: for ever) until
+ * something arrives or all is sent, and handles what is there.  NJ_OK also when nothing
  * came or a signal interrupted.  On any other result the connection is gone
  * and *why says why; NJ_EOF after client_disconnect.
  */

@@ -64,7 +64,11 @@ client_put_ack(struct client *c, enum mqtt_type type, uint16_t id, uint8_t code)
 	};
 	struct ack a = { .id = id, .code = c->ver == MQTT5 ? code : 0 };
 
-	client_trace(c, "sending %s (m%u, rc%u)", names[type], id, code);
+	if (type == MQTT_PUBREL || type == MQTT_PUBCOMP)
+		client_trace(c, "sending %s (m%u)", names[type], id);
+	else
+		client_trace(
+		    c, "sending %s (m%u, rc%u)", names[type], id, code);
 	return encode_ack(&c->out, type, c->ver, &a);
 }
 

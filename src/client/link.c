@@ -123,7 +123,17 @@ handshake(struct client *c, uint64_t deadline)
 		if (poll(&p, 1, left) < 0 && errno != EINTR)
 			return NJ_IO;
 	}
-	return e ? why_transport(c, e, "doing the TLS handshake") : NJ_OK;
+	if (!e)
+		return NJ_OK;
+	(void)why_transport(c, e, "doing the TLS handshake");
+	if (e == NJ_TLS || stream_why(c->stream)->mend[0])
+		return NJ_TLS;
+	why_set(&c->why, "%s ended the connection during the TLS handshake",
+	    c->where);
+	why_mend(&c->why,
+	    "look whether this port speaks TLS; the broker's "
+	    "log says more");
+	return NJ_TLS;
 }
 
 static enum nj_err
@@ -363,6 +373,7 @@ linger(struct client *c)
 enum nj_err
 client_turn(struct client *c, int timeout_ms, int other_fd, bool *readable)
 {
+	bool had = buf_len(&c->out) > 0;
 	enum nj_err e;
 
 	if ((e = take_packets(c)) || (e = send_out(c)))
@@ -372,6 +383,8 @@ client_turn(struct client *c, int timeout_ms, int other_fd, bool *readable)
 		linger(c);
 		return NJ_EOF;
 	}
+	if (had && buf_len(&c->out) == 0)
+		timeout_ms = 0; /* that is news, too */
 	if ((e = wait_ready(c, timeout_ms, other_fd, readable)) ||
 	    (e = read_in(c)) || (e = keep_alive(c)))
 		return e;

@@ -88,9 +88,9 @@ on_connack(struct client *c, const struct frame *f)
 		return client_blame(c, NJ_PROTOCOL, "a second CONNACK");
 	if ((e = decode_connack(f->body, c->ver, &k)))
 		return client_blame(c, e, "malformed CONNACK");
-	client_trace(c, "received CONNACK (%u)", k.code);
 	c->code = k.code;
 	if (k.code != 0) {
+		client_trace(c, "received CONNACK (%u)", k.code);
 		why_refused(c, "refused the connection", MQTT_CONNACK, k.code,
 		    &k.props);
 		return NJ_DENIED;
@@ -100,6 +100,7 @@ on_connack(struct client *c, const struct frame *f)
 		    "it kept a session that was not asked for"); /* 3.2.2.1.1 */
 	if ((e = keep_connack(c, &k)))
 		return e;
+	client_trace(c, "received CONNACK (%u)", k.code);
 	if (!c->session_present && c->received) {
 		memset(c->received, 0, CLIENT_IDS / 8);
 		c->n_received = 0;
@@ -225,7 +226,12 @@ take_ack(
 
 	if (e)
 		return client_blame(c, e, "malformed %s", name);
-	client_trace(c, "received %s (Mid: %u, RC:%u)", name, a->id, a->code);
+	if (c->ver != MQTT5 &&
+	    (f->type == MQTT_PUBREC || f->type == MQTT_PUBREL))
+		client_trace(c, "received %s (Mid: %u)", name, a->id);
+	else
+		client_trace(
+		    c, "received %s (Mid: %u, RC:%u)", name, a->id, a->code);
 	return NJ_OK;
 }
 

@@ -52,7 +52,8 @@ static void
 why_unknown(const struct cli *c, const char *word, struct nj_why *why)
 {
 	const struct cli_opt *best = NULL;
-	unsigned least = 5; /* further away is no slip of the finger */
+	/* Further away is no slip of the finger. */
+	unsigned least = strlen(word) < 12 ? 1 + (unsigned)strlen(word) / 3 : 5;
 	char esc[TEXT_ESC];
 
 	why_set(why, "unknown option '%s'",
