@@ -554,7 +554,7 @@ written_all(struct conn *c)
 			session_pump(c->session);
 	}
 	if (c->state == CONN_CLOSING)
-		shutdown(c->watch.fd, SHUT_WR);
+		shutdown(stream_fd(c->stream), SHUT_WR);
 }
 
 void
@@ -649,6 +649,8 @@ conn_arrive(struct shard *sh, struct letter *l)
 	c->shard = sh;
 	stream_move(c->stream, sh->scratch);
 	list_push(&sh->conns, &c->all);
+	c->watch.fd = stream_fd(c->stream);
+	c->watch.fd = stream_fd(c->stream); /* loop_del took it out */
 	c->watch.want = 0;
 	if (loop_add(sh->loop, &c->watch)) {
 		conn_drop(c, "the event loop refused it");
