@@ -284,7 +284,9 @@ unknown(struct parse *p, const struct conf_line *ln)
 		name.n = cut;
 		mend = "put a space between name and value";
 	}
-	nearest = conf_opt_nearest(name);
+	/* Not worth the search for what will not be shown any more. */
+	nearest =
+	    p->report->n < CONF_REPORT_MAX ? conf_opt_nearest(name) : NULL;
 	if (!nearest && !mend)
 		mend = "nightjar serve --help-options lists what there is";
 	if (!nearest)

@@ -204,6 +204,8 @@ conf_check(const struct conf *c, const struct conf_checkers *with,
 			check_password_file(&k, &l->own);
 		if (l->unix_path)
 			check_unix_path(&k, l);
-		check_tls(&k, l);
+		/* Those on loopback are copies of one. */
+		if (!c->local_only || i == 0)
+			check_tls(&k, l);
 	}
 }
