@@ -12,6 +12,7 @@
 #include <openssl/x509.h>
 #include <stdatomic.h>
 
+#include "base/buf.h"
 #include "net/stream_impl.h"
 #include "net/tls.h"
 
@@ -25,12 +26,15 @@
 #define TLS_KEY_UPDATES_MAX 32
 
 struct tls_tickets;
+struct tls_ident;
 
 struct tls_shard {
 	OSSL_LIB_CTX *lib; /* NULL: the process's own */
 	SSL_CTX *ctx;
 	EVP_MD *sha256;
 	EVP_CIPHER *aes256; /* of tickets */
+	SSL_CTX *park[2];   /* see tls_ident.c: TLS 1.2, 1.3 */
+	SSL_SESSION *blank;
 };
 
 /* How our own certificate is called when a client refuses it. */
@@ -79,6 +83,7 @@ struct tls_stream {
 	SSL *ssl;
 	struct tls_peer *peer;
 	char *name;	       /* server: SNI the client sent; client: host */
+	struct buf ident;      /* of the ticket being written or read */
 	uint8_t *kept;	       /* received, not yet taken by OpenSSL */
 	uint8_t *unsent;       /* records the socket did not take */
 	int64_t trusted_until; /* first end in the client's chain; 0: none */
@@ -92,6 +97,7 @@ struct tls_stream {
 	bool explained : 1;  /* base.why says why the handshake fails */
 	bool flooded : 1;    /* TLS_KEY_UPDATES_MAX was passed */
 	bool eof : 1;
+	bool ticket_due : 1; /* the handshake left it for tls_shed */
 };
 
 /* Valid inside OpenSSL's callbacks: the stream whose call is on. */
@@ -108,13 +114,34 @@ void tls_on_message(int write_p, int version, int type, const void *buf,
 
 /* tls_server.c: again after every handshake, resumed ones too. */
 NJ_MUST enum nj_err tls_server_recheck(struct tls_stream *s, X509 *leaf);
-/* The same for a ticket's certificate, without words. */
+/* The same for what a ticket holds, a certificate or a record of one, without
+ * words. */
 bool tls_server_recheck_quiet(const struct tls_server *t, X509 *leaf);
+bool tls_server_recheck_ident(
+    const struct tls_server *t, const struct tls_ident *id);
 
 /* tls_client.c */
 void tls_client_established(struct tls_stream *s);
 
+/* tls_ident.c */
+struct tls_ident {
+	int64_t not_after;
+	struct slice spki_sha256, cert_sha256; /* 32 bytes */
+	struct slice issuer, serial_der;
+	struct slice cn, subject, uri, dns, email, serial;
+};
+NJ_MUST enum nj_err
+tls_ident_put(X509 *leaf, const struct tls_peer *p, struct buf *out);
+/* Borrows from s. */
+NJ_MUST enum nj_err tls_ident_take(struct slice s, struct tls_ident *out);
+bool tls_shed_works(void);
+/* Drops the client's certificate from an established connection, writing the
+ * ticket that is due. */
+NJ_MUST enum nj_err tls_shed(struct tls_stream *s, X509 *leaf);
+
 /* tls_peer.c */
+NJ_MUST enum nj_err tls_peer_of_ident(const SSL *ssl,
+    const struct tls_ident *id, struct slice sni, struct tls_peer **out);
 NJ_MUST enum nj_err tls_peer_new(const SSL *ssl, X509 *leaf,
     const EVP_MD *sha256, struct slice sni, struct tls_peer **out);
 /* NJ_DENIED when a name in it could be taken for something else. */
@@ -128,6 +155,7 @@ tls_tickets_new(uint32_t rotate_s, struct tls_tickets **out);
 struct tls_tickets *tls_tickets_ref(struct tls_tickets *t);
 void tls_tickets_unref(struct tls_tickets *t);
 void tls_tickets_rotate(struct tls_tickets *t);
+struct slice tls_tickets_context(const struct tls_tickets *t);
 NJ_MUST enum nj_err tls_tickets_use(struct tls_tickets *t, SSL_CTX *ctx);
 
 /* tls_explain.c: the error queue and the stream's state in words. */

@@ -275,23 +275,53 @@ assemble(const SSL *ssl, X509 *leaf, const EVP_MD *md, const struct parts *p,
 	return NJ_OK;
 }
 
+static void
+parts_of_connection(struct parts *p, const SSL *ssl, struct slice sni)
+{
+	const unsigned char *alpn = NULL;
+	unsigned alpn_len = 0;
+
+	SSL_get0_alpn_selected(ssl, &alpn, &alpn_len);
+	p->alpn = slice_of(alpn, alpn_len);
+	if (sni.n)
+		p->sni =
+		    slice_str(text_esc(p->sni_esc, sizeof p->sni_esc, sni));
+}
+
 enum nj_err
-tls_peer_new(const SSL *ssl, X509 *leaf, const EVP_MD *md, struct slice sni,
+tls_peer_new(const SSL *ssl, X509 *leaf, const EVP_MD *sha256, struct slice sni,
     struct tls_peer **out)
 {
 	struct parts p = { 0 };
-	const unsigned char *alpn = NULL;
-	unsigned alpn_len = 0;
 	enum nj_err e = NJ_OK;
 
-	SSL_get0_alpn_selected(ssl, &alpn, &alpn_len);
-	p.alpn = slice_of(alpn, alpn_len);
-	if (sni.n)
-		p.sni = slice_str(text_esc(p.sni_esc, sizeof p.sni_esc, sni));
+	parts_of_connection(&p, ssl, sni);
 	if (leaf)
 		e = parts_of_cert(&p, leaf);
 	if (!e)
-		e = assemble(ssl, leaf, md, &p, out);
+		e = assemble(ssl, leaf, sha256, &p, out);
 	parts_fini(&p);
 	return e;
+}
+
+enum nj_err
+tls_peer_of_ident(const SSL *ssl, const struct tls_ident *id, struct slice sni,
+    struct tls_peer **out)
+{
+	struct parts p = { .cn = id->cn,
+		.subject = id->subject,
+		.uri = id->uri,
+		.dns = id->dns,
+		.email = id->email,
+		.serial = id->serial };
+	enum nj_err e;
+
+	parts_of_connection(&p, ssl, sni);
+	if ((e = assemble(ssl, NULL, NULL, &p, out)))
+		return e;
+	(*out)->has_cert = true;
+	(*out)->not_after = id->not_after;
+	memcpy((*out)->spki_sha256, id->spki_sha256.p, 32);
+	memcpy((*out)->cert_sha256, id->cert_sha256.p, 32);
+	return NJ_OK;
 }

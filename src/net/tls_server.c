@@ -69,10 +69,39 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 		return 0;
 	}
 	s->trusted_until = chain_end(X509_STORE_CTX_get0_chain(ctx));
+	/* tls_shed writes the ticket, without the certificate. */
+	if (SSL_version(ssl) >= TLS1_3_VERSION && tls_shed_works() &&
+	    SSL_get_num_tickets(ssl) > 0 && SSL_set_num_tickets(ssl, 0))
+		s->ticket_due = true;
+	/* The connection would keep it, and the certificates with it. */
+	X509_STORE_CTX_set0_verified_chain(ctx, NULL);
 	return 1;
 }
 
 /* -- the second look ----------------------------------------------------- */
+
+/* X509_V_OK, or what the lists say of this certificate. */
+static int
+look_up(const struct tls_server *t, const X509_NAME *issuer,
+    const ASN1_INTEGER *serial)
+{
+	time_t now = time(NULL);
+
+	for (int i = 0; i < sk_X509_CRL_num(t->crls); i++) {
+		X509_CRL *crl = sk_X509_CRL_value(t->crls, i);
+		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+		X509_REVOKED *r = NULL;
+
+		if (X509_NAME_cmp(X509_CRL_get_issuer(crl), issuer) != 0)
+			continue;
+		/* 2 would be one taken off the list again. */
+		if (X509_CRL_get0_by_serial(crl, &r, serial) == 1)
+			return X509_V_ERR_CERT_REVOKED;
+		if (next && X509_cmp_time(next, &now) < 0)
+			return X509_V_ERR_CRL_HAS_EXPIRED;
+	}
+	return X509_V_OK;
+}
 
 /* X509_V_OK, or what is wrong with a certificate that was good before. */
 static int
@@ -84,20 +113,8 @@ still_good(const struct tls_server *t, X509 *leaf)
 		return X509_V_ERR_CERT_HAS_EXPIRED;
 	if (X509_cmp_time(X509_get0_notBefore(leaf), &now) > 0)
 		return X509_V_ERR_CERT_NOT_YET_VALID;
-	for (int i = 0; i < sk_X509_CRL_num(t->crls); i++) {
-		X509_CRL *crl = sk_X509_CRL_value(t->crls, i);
-		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
-		X509_REVOKED *r = NULL;
-
-		if (X509_NAME_cmp(X509_CRL_get_issuer(crl),
-			X509_get_issuer_name(leaf)) != 0)
-			continue;
-		if (X509_CRL_get0_by_cert(crl, &r, leaf) == 1)
-			return X509_V_ERR_CERT_REVOKED;
-		if (next && X509_cmp_time(next, &now) < 0)
-			return X509_V_ERR_CRL_HAS_EXPIRED;
-	}
-	return X509_V_OK;
+	return look_up(
+	    t, X509_get_issuer_name(leaf), X509_get0_serialNumber(leaf));
 }
 
 bool
@@ -106,15 +123,45 @@ tls_server_recheck_quiet(const struct tls_server *t, X509 *leaf)
 	return leaf ? still_good(t, leaf) == X509_V_OK : !t->require;
 }
 
+bool
+tls_server_recheck_ident(const struct tls_server *t, const struct tls_ident *id)
+{
+	const unsigned char *p = id->issuer.p, *q = id->serial_der.p;
+	X509_NAME *issuer;
+	ASN1_INTEGER *serial;
+	bool good;
+
+	if (id->not_after <= (int64_t)time(NULL))
+		return false;
+	if (!t->crls)
+		return true;
+	issuer = d2i_X509_NAME(NULL, &p, (long)id->issuer.n);
+	serial = d2i_ASN1_INTEGER(NULL, &q, (long)id->serial_der.n);
+	good = issuer && serial && look_up(t, issuer, serial) == X509_V_OK;
+	X509_NAME_free(issuer);
+	ASN1_INTEGER_free(serial);
+	return good;
+}
+
 enum nj_err
 tls_server_recheck(struct tls_stream *s, X509 *leaf)
 {
 	const struct tls_server *t = s->server;
+	struct tls_ident id;
 	int err;
 
 	/* A full handshake was checked by on_verify a moment ago. */
 	if (!SSL_session_reused(s->ssl) && (leaf || !t->require))
 		return NJ_OK;
+	if (!leaf && buf_len(&s->ident) > 0) {
+		if (!tls_ident_take(buf_slice(&s->ident), &id) &&
+		    tls_server_recheck_ident(t, &id))
+			return NJ_OK;
+		why_set(stream_why_new(&s->base),
+		    "the client certificate of the session to resume is not "
+		    "good any more");
+		return NJ_TLS;
+	}
 	if (!leaf) {
 		if (!t->require)
 			return NJ_OK;
@@ -338,6 +385,9 @@ tls_server_unref(struct tls_server *t)
 		return;
 	for (unsigned i = 0; i < t->n; i++) {
 		SSL_CTX_free(t->shard[i].ctx);
+		SSL_CTX_free(t->shard[i].park[0]);
+		SSL_CTX_free(t->shard[i].park[1]);
+		SSL_SESSION_free(t->shard[i].blank);
 		EVP_MD_free(t->shard[i].sha256);
 		EVP_CIPHER_free(t->shard[i].aes256);
 		OSSL_LIB_CTX_free(t->shard[i].lib);

@@ -259,25 +259,42 @@ await_hello(struct tls_stream *s)
 	return tls_stream_start(s, s->server->shard[s->shard].ctx);
 }
 
+/* Who the peer is, from its certificate or from what its ticket says. */
+static enum nj_err
+make_peer(struct tls_stream *s, X509 *leaf)
+{
+	struct slice name = s->name ? slice_str(s->name) : SLICE_NONE;
+	struct tls_ident id;
+	enum nj_err e;
+
+	if (!leaf && buf_len(&s->ident) > 0) {
+		if ((e = tls_ident_take(buf_slice(&s->ident), &id)))
+			return e;
+		return tls_peer_of_ident(s->ssl, &id, name, &s->peer);
+	}
+	return tls_peer_new(s->ssl, leaf,
+	    s->server ? s->server->shard[s->shard].sha256 : s->client->sha256,
+	    name, &s->peer);
+}
+
 static enum nj_err
 established(struct tls_stream *s)
 {
 	X509 *leaf = SSL_get0_peer_certificate(s->ssl);
-	const EVP_MD *md =
-	    s->server ? s->server->shard[s->shard].sha256 : s->client->sha256;
 	enum nj_err e = NJ_OK;
 
 	if (s->server && (e = tls_server_recheck(s, leaf)))
 		return e;
-	e = tls_peer_new(s->ssl, leaf, md,
-	    s->name ? slice_str(s->name) : SLICE_NONE, &s->peer);
-	if (e)
+	if ((e = make_peer(s, leaf)))
 		return e;
 	if (s->client)
 		tls_client_established(s);
 	else { /* the client's host is still of use */
 		free(s->name);
 		s->name = NULL;
+		buf_fini(&s->ident);
+		if (leaf && (e = tls_shed(s, leaf)))
+			return e;
 	}
 	s->phase = TLS_OPEN;
 	return NJ_OK;
@@ -624,6 +641,7 @@ tls_free(struct stream *base)
 	tls_server_unref(s->server);
 	free(s->peer);
 	free(s->name);
+	buf_fini(&s->ident);
 	free(s->kept);
 	free(s->unsent);
 	free(s);

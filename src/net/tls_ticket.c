@@ -35,11 +35,12 @@ struct tls_tickets {
 	struct secret *keys[GENERATIONS]; /* newest first */
 };
 
-/* What our tickets carry besides the session. */
+/* What our tickets carry besides the session; a record of the client's
+ * certificate (tls_ident.c) may follow. */
 struct ticket_note {
 	uint8_t trust[32];
 	int64_t until; /* first end in the client's chain; 0: no client
-			 * certificate */
+			* certificate */
 };
 
 static enum nj_err
@@ -175,6 +176,19 @@ ticket_crypt(SSL *ssl, uint8_t *name, uint8_t *iv, EVP_CIPHER_CTX *cipher,
 	return enc || at == 0 ? 1 : 2; /* 2: give a new one */
 }
 
+static int
+put_note(SSL_SESSION *sess, const struct ticket_note *note, struct slice ident)
+{
+	struct buf all = { 0 };
+	int ok = !buf_put(&all, note, sizeof *note) &&
+	    !buf_put_slice(&all, ident) &&
+	    SSL_SESSION_set1_ticket_appdata(
+		sess, buf_slice(&all).p, buf_len(&all));
+
+	buf_fini(&all);
+	return ok;
+}
+
 /* Called when a ticket is about to be written. */
 static int
 ticket_write(SSL *ssl, void *arg)
@@ -192,7 +206,7 @@ ticket_write(SSL *ssl, void *arg)
 			life = left > 0 ? left : 0;
 	}
 	(void)SSL_SESSION_set_timeout(sess, (long)life);
-	return SSL_SESSION_set1_ticket_appdata(sess, &note, sizeof note);
+	return put_note(sess, &note, buf_slice(&s->ident));
 }
 
 /* Whether a ticket that we can read is good enough. */
@@ -200,18 +214,30 @@ static bool
 ticket_good(struct tls_stream *s, SSL_SESSION *sess)
 {
 	struct ticket_note note;
+	struct tls_ident id;
+	struct slice rest;
 	void *p = NULL;
 	size_t n = 0;
 
-	if (!SSL_SESSION_get0_ticket_appdata(sess, &p, &n) || n != sizeof note)
+	if (!SSL_SESSION_get0_ticket_appdata(sess, &p, &n) || n < sizeof note)
 		return false;
+	rest = slice_of((const uint8_t *)p + sizeof note, n - sizeof note);
 	memcpy(&note, p, sizeof note);
 	if (memcmp(note.trust, s->server->trust, sizeof note.trust) != 0)
 		return false; /* other CAs since */
 	if (note.until && note.until <= (int64_t)time(NULL))
 		return false;
-	if (!tls_server_recheck_quiet(s->server, SSL_SESSION_get0_peer(sess)))
-		return false;
+	if (rest.n == 0) {
+		if (!tls_server_recheck_quiet(
+			s->server, SSL_SESSION_get0_peer(sess)))
+			return false;
+	} else {
+		buf_fini(&s->ident); /* the client may offer several */
+		if (tls_ident_take(rest, &id) ||
+		    !tls_server_recheck_ident(s->server, &id) ||
+		    buf_put_slice(&s->ident, rest))
+			return false;
+	}
 	s->trusted_until = note.until;
 	return true;
 }
@@ -231,6 +257,12 @@ ticket_read(SSL *ssl, SSL_SESSION *sess, const unsigned char *name,
 		SSL_version(ssl) >= TLS1_3_VERSION
 	    ? SSL_TICKET_RETURN_USE_RENEW
 	    : SSL_TICKET_RETURN_USE;
+}
+
+struct slice
+tls_tickets_context(const struct tls_tickets *t)
+{
+	return slice_of(t->context, sizeof t->context);
 }
 
 enum nj_err
