@@ -289,8 +289,6 @@ unknown(struct parse *p, const struct conf_line *ln)
 	    p->report->n < CONF_REPORT_MAX ? conf_opt_nearest(name) : NULL;
 	if (!nearest && !mend)
 		mend = "nightjar serve --help-options lists what there is";
-	if (!nearest)
-		name = ln->name;
 	parse_fault(p, ln->line, ln->name_col, ln->name, nearest, mend,
 	    "there is no option '%s'", text_esc(esc, sizeof esc, ln->name));
 	if (nearest && strcmp(nearest, "listener") == 0)

@@ -239,9 +239,8 @@ include(struct parse *p, const char *path, const struct conf_line *ln)
 	struct parse sub = *p;
 	struct buf text = { 0 };
 	struct nj_why why = { 0 };
-	enum nj_err e;
 
-	if ((e = p->src->read(p->src->arg, path, &text, &why))) {
+	if (p->src->read(p->src->arg, path, &text, &why)) {
 		parse_fault(p, ln->line, ln->value_col, ln->value, NULL,
 		    why.mend[0] ? why.mend : NULL, "%s", why.what);
 		buf_fini(&text);
@@ -263,7 +262,6 @@ form_include_dir(
 	struct conf_list names = { 0 };
 	struct nj_why why = { 0 };
 	char *dir = NULL;
-	enum nj_err e;
 
 	if (p->depth > 0) {
 		parse_fault(p, ln->line, ln->name_col, ln->name, NULL,
@@ -278,7 +276,7 @@ form_include_dir(
 		    ln->value.n ? ln->value_col : ln->name_col },
 		&dir, false))
 		return;
-	if ((e = p->src->list(p->src->arg, dir, &names, &why))) {
+	if (p->src->list(p->src->arg, dir, &names, &why)) {
 		parse_fault(p, ln->line, ln->value_col, ln->value, NULL,
 		    why.mend[0] ? why.mend : NULL, "%s", why.what);
 		goto out;

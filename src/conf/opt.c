@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -43,8 +44,9 @@ conf_opt_find(struct slice name)
 const struct conf_opt *
 conf_opt_real(const struct conf_opt *o)
 {
-	while (o->same_as)
+	if (o->same_as)
 		o = conf_opt_find(slice_str(o->same_as));
+	assert(o && !o->same_as);
 	return o;
 }
 

@@ -22,9 +22,10 @@
 		.def = def_, .help = help_, __VA_ARGS__                        \
 	}
 /* Another name of a row. */
-#define SAME(name_, as_, flags_)                                          \
-	{                                                                 \
-		.name = name_, .same_as = as_, .flags = flags_, .off = NO \
+#define SAME(name_, as_, flags_)                                      \
+	{                                                             \
+		.name = (name_), .same_as = (as_), .flags = (flags_), \
+		.off = NO                                             \
 	}
 #define BRIDGE(name_, type_, def_, help_, ...)                              \
 	OPT(BRIDGE, name_, type_, NO, LATER_STOPS, CONF_QUIET, def_, help_, \

@@ -21,11 +21,8 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-	char cmd[64];
-
 	(void)state;
-	(void)snprintf(cmd, sizeof cmd, "rm -r %s", dir);
-	return system(cmd);
+	return memory_remove(dir);
 }
 
 /* A path in the test's folder; overwritten by the next call but one. */

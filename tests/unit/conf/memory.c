@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "memory.h"
 
+#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -98,4 +99,19 @@ memory_tell(const struct conf_report *r)
 	for (uint32_t i = 0; i < r->n; i++)
 		print_message(
 		    "    %s\n", conf_finding_text(&r->v[i], line, sizeof line));
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	(void)st;
+	(void)kind;
+	(void)ftw;
+	return remove(path);
+}
+
+int
+memory_remove(const char *dir)
+{
+	return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }

@@ -34,6 +34,9 @@ memory_finding(const struct conf_finding *f, char *dst, size_t size);
 /* All of them, one a line; for messages of failing tests. */
 void memory_tell(const struct conf_report *r);
 
+/* A folder of the test and all in it; 0 when it is gone. */
+int memory_remove(const char *dir);
+
 #define ROWS(a) (sizeof(a) / sizeof *(a))
 
 #endif
