@@ -18,8 +18,8 @@
 #define BASE64_SIZE(n) (((n) + 2) / 3 * 4)
 
 /* NJ_MALFORMED, or NJ_TOOBIG when more than room bytes come out. */
-NJ_MUST enum nj_err base64_decode(struct slice text, bool padded,
-    uint8_t *out, size_t room, size_t *n);
+NJ_MUST enum nj_err base64_decode(
+    struct slice text, bool padded, uint8_t *out, size_t room, size_t *n);
 /* Returns the characters written; dst has room for BASE64_SIZE(s.n). */
 size_t base64_encode(char *dst, struct slice s, bool padded);
 

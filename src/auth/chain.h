@@ -32,22 +32,22 @@ struct password_file;
  * waits for the answer; while AUTH_LATER is pending it must not be freed.
  */
 struct auth_request {
-	struct job job;	/* for links that work on a worker thread */
-	struct auth_chain *chain;	/* one reference */
-	unsigned link;	/* the link that is at work */
-	void *link_arg;	/* that link's own */
+	struct job job;		  /* for links that work on a worker thread */
+	struct auth_chain *chain; /* one reference */
+	unsigned link;		  /* the link that is at work */
+	void *link_arg;		  /* that link's own */
 	bool has_username, has_password, bridge;
 	struct slice username, client_id, address, listener;
-	struct secret *password;	/* NULL: none, or answered */
-	struct slice cert_name;	/* identity a verified certificate gives, by
+	struct secret *password; /* NULL: none, or answered */
+	struct slice cert_name;	 /* identity a verified certificate gives, by
 				 * the listener's rule; empty: none */
 	struct slice cert_subject;
 	/* the answer */
 	enum auth_result result;
-	enum auth_reason reason;	/* with AUTH_DENY; see result.h */
-	struct principal *principal;	/* with AUTH_ALLOW; one reference, which
+	enum auth_reason reason;     /* with AUTH_DENY; see result.h */
+	struct principal *principal; /* with AUTH_ALLOW; one reference, which
 					 * is taken by setting it to NULL */
-	char why[256];	/* with AUTH_DENY: what was wrong, on what evidence,
+	char why[256]; /* with AUTH_DENY: what was wrong, on what evidence,
 			 * and the mend; for the log, not for the peer */
 	/* called once, on a worker thread, after AUTH_LATER; perhaps before
 	 * auth_start has returned */
@@ -58,13 +58,13 @@ struct auth_request {
 
 struct auth_request_in {
 	bool has_username, has_password;
-	bool bridge;	/* bit 7 of CONNECT's version */
+	bool bridge; /* bit 7 of CONNECT's version */
 	struct slice username, password, client_id, address, listener;
 	struct slice cert_name, cert_subject;
 };
 
-NJ_MUST enum nj_err auth_request_new(const struct auth_request_in *in,
-    struct auth_request **out);
+NJ_MUST enum nj_err
+auth_request_new(const struct auth_request_in *in, struct auth_request **out);
 void auth_request_free(struct auth_request *r);
 
 /* Builds a chain: links are asked in the order they were added.  In all of
@@ -77,8 +77,8 @@ void auth_chain_unref(struct auth_chain *c);
  * for listeners that take names from certificates only. */
 NJ_MUST enum nj_err auth_add_certificate(struct auth_chain *c);
 /* Takes a reference on pf.  Hashing runs on w. */
-NJ_MUST enum nj_err auth_add_password_file(struct auth_chain *c,
-    struct password_file *pf, struct workers *w);
+NJ_MUST enum nj_err auth_add_password_file(
+    struct auth_chain *c, struct password_file *pf, struct workers *w);
 /* Whoever gives no user name (with_name false), or anyone at all where no
  * other link is configured (with_name true): then the name is a claim, and the
  * principal's own name stays empty. */
@@ -92,17 +92,17 @@ enum auth_result auth_start(struct auth_chain *c, struct auth_request *r);
 /* What follows is for links. */
 
 struct authenticator {
-	const char *name;	/* static */
+	const char *name; /* static */
 	/* Any auth_result; after AUTH_LATER, r is whoever calls
 	 * auth_answer's. */
-	enum auth_result (*start)(struct authenticator *a,
-	    struct auth_request *r);
+	enum auth_result (*start)(
+	    struct authenticator *a, struct auth_request *r);
 	void (*free)(struct authenticator *a);
 };
 
 /* Takes *a, also when it fails. */
-NJ_MUST enum nj_err auth_chain_add(struct auth_chain *c,
-    struct authenticator **a);
+NJ_MUST enum nj_err
+auth_chain_add(struct auth_chain *c, struct authenticator **a);
 /* Makes the principal: AUTH_ALLOW, or AUTH_DENY without memory. */
 enum auth_result auth_allow(struct auth_request *r, struct slice name);
 /* Notes why, for the case that no later link answers; fmt (or NULL) is the

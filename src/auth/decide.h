@@ -16,12 +16,12 @@
 enum action { ACTION_PUBLISH, ACTION_SUBSCRIBE, ACTION_RECEIVE };
 
 struct decision {
-	const char *text;	/* the rule that decided; static */
+	const char *text; /* the rule that decided; static */
 };
 
 /* topic: a name, for ACTION_SUBSCRIBE a filter (without $share/group/).
  * who may be NULL (the broker itself), which may do everything. */
-bool decide(const struct principal *who, enum action what,
-    struct slice topic, struct decision *why);
+bool decide(const struct principal *who, enum action what, struct slice topic,
+    struct decision *why);
 
 #endif

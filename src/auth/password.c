@@ -273,7 +273,6 @@ run_argon2(const struct password_hash *h, struct slice password, uint8_t *out)
 	argon2_context ctx = {
 		.out = out,
 		.outlen = h->hash_n,
-		.pwd = (uint8_t *)(uintptr_t)password.p,
 		.pwdlen = (uint32_t)password.n,
 		.salt = salt,
 		.saltlen = h->salt_n,
@@ -287,6 +286,7 @@ run_argon2(const struct password_hash *h, struct slice password, uint8_t *out)
 	int rc;
 
 	memcpy(salt, h->salt, sizeof salt);
+	memcpy(&ctx.pwd, &password.p, sizeof ctx.pwd); /* sheds const */
 	rc = argon2_ctx(&ctx, Argon2_id);
 	if (rc == ARGON2_MEMORY_ALLOCATION_ERROR)
 		return NJ_NOMEM;

@@ -25,16 +25,12 @@
 #define PASSWORD_TEXT_MAX 320
 
 #define PASSWORD_PBKDF2_ITERATIONS_MAX 2000000u /* about 1.5 s of CPU */
-#define PASSWORD_ARGON2_MEMORY_MAX     262144u	 /* KiB */
+#define PASSWORD_ARGON2_MEMORY_MAX     262144u	/* KiB */
 #define PASSWORD_ARGON2_TIME_MAX       64u
 #define PASSWORD_ARGON2_LANES_MAX      16u
 #define PASSWORD_ARGON2_WORK_MAX       2097152u /* KiB times passes */
 
-enum password_kind {
-	PASSWORD_SHA512 = 1,
-	PASSWORD_PBKDF2,
-	PASSWORD_ARGON2ID
-};
+enum password_kind { PASSWORD_SHA512 = 1, PASSWORD_PBKDF2, PASSWORD_ARGON2ID };
 
 /* What one check costs.  Fields a kind does not have are 0. */
 struct password_cost {
@@ -55,22 +51,22 @@ struct password_hash {
 /* What new hashes are made with unless something else is asked for. */
 struct password_cost password_default_cost(enum password_kind kind);
 /* NJ_INVALID with *why when past the bounds, or too little to work. */
-NJ_MUST enum nj_err password_check_cost(const struct password_cost *c,
-    struct nj_why *why);
+NJ_MUST enum nj_err
+password_check_cost(const struct password_cost *c, struct nj_why *why);
 
 /*
  * NJ_UNSUPPORTED: none of the three forms (a plaintext password, say).
  * NJ_MALFORMED: begins like one.  NJ_INVALID: the cost.  *at is how many
  * bytes in the fault is.
  */
-NJ_MUST enum nj_err password_parse(struct slice text,
-    struct password_hash *out, size_t *at, struct nj_why *why);
+NJ_MUST enum nj_err password_parse(struct slice text, struct password_hash *out,
+    size_t *at, struct nj_why *why);
 /* A new salt and the hash, as text with a NUL. */
 NJ_MUST enum nj_err password_make(const struct password_cost *c,
     struct slice password, char out[PASSWORD_TEXT_MAX]);
 /* NJ_OK or NJ_DENIED; NJ_NOMEM and NJ_CRYPTO when it cannot be told.  The
  * comparison takes the same time wherever the hashes differ. */
-NJ_MUST enum nj_err password_verify(const struct password_hash *h,
-    struct slice password);
+NJ_MUST enum nj_err
+password_verify(const struct password_hash *h, struct slice password);
 
 #endif

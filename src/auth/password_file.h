@@ -24,7 +24,7 @@ struct password_file;
 
 struct password_file_info {
 	size_t users;
-	size_t skipped;	/* lines without a colon that are no comments */
+	size_t skipped; /* lines without a colon that are no comments */
 	size_t weak;	/* users whose hash is $6$, or $7$ below 10,000 */
 	bool exposed;	/* others than owner and group may read it */
 };
@@ -34,8 +34,8 @@ struct password_file_info {
  * are skipped.  A hash that is none, an empty one, a name that stands twice or
  * cannot be a user name are refused, with file, line and column in *why.
  */
-NJ_MUST enum nj_err password_file_load(const char *path,
-    struct password_file **out, struct nj_why *why);
+NJ_MUST enum nj_err password_file_load(
+    const char *path, struct password_file **out, struct nj_why *why);
 /* The same from memory; path is only for *why. */
 NJ_MUST enum nj_err password_file_parse(struct slice text, const char *path,
     struct password_file **out, struct nj_why *why);
@@ -43,8 +43,8 @@ struct password_file *password_file_ref(struct password_file *pf);
 void password_file_unref(struct password_file *pf);
 /* As it was given to load or parse. */
 const char *password_file_path(const struct password_file *pf);
-void password_file_info(const struct password_file *pf,
-    struct password_file_info *out);
+void password_file_info(
+    const struct password_file *pf, struct password_file_info *out);
 
 /*
  * AUTH_ALLOW, AUTH_DENY (wrong or empty password, or it could not be

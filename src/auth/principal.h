@@ -15,21 +15,21 @@
 
 struct principal {
 	atomic_uint refs;
-	bool bridge;	/* said so in CONNECT; nothing proves it */
-	struct slice name;	/* proved user name; empty: anonymous */
-	struct slice claimed;	/* the user name of CONNECT, proved or not */
+	bool bridge;	      /* said so in CONNECT; nothing proves it */
+	struct slice name;    /* proved user name; empty: anonymous */
+	struct slice claimed; /* the user name of CONNECT, proved or not */
 	struct slice client_id;
-	struct slice address;	/* printed, with port */
-	struct slice listener;	/* printed */
-	struct slice subject;	/* of the certificate; empty: none */
-	const char *by;	/* the authenticator that said so; static */
+	struct slice address;  /* printed, with port */
+	struct slice listener; /* printed */
+	struct slice subject;  /* of the certificate; empty: none */
+	const char *by;	       /* the authenticator that said so; static */
 	uint8_t text[];
 };
 
 /* Copies the slices of *from (refs is ignored). */
-NJ_MUST enum nj_err principal_new(const struct principal *from,
-    struct principal **out);
+NJ_MUST enum nj_err
+principal_new(const struct principal *from, struct principal **out);
 struct principal *principal_ref(struct principal *p);
-void principal_unref(struct principal *p);	/* NULL is fine */
+void principal_unref(struct principal *p); /* NULL is fine */
 
 #endif

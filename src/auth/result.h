@@ -12,21 +12,21 @@
 enum auth_result {
 	AUTH_ALLOW,
 	AUTH_DENY,
-	AUTH_NOT_MINE,	/* the next link is asked */
-	AUTH_LATER	/* the answer comes through a callback */
+	AUTH_NOT_MINE, /* the next link is asked */
+	AUTH_LATER     /* the answer comes through a callback */
 };
 
 enum auth_reason {
 	AUTH_R_NONE,
-	AUTH_R_NO_LOGIN,	/* no user name, and anonymous is off */
+	AUTH_R_NO_LOGIN, /* no user name, and anonymous is off */
 	AUTH_R_NO_PASSWORD,
 	AUTH_R_EMPTY_PASSWORD,
 	AUTH_R_UNKNOWN_USER,
 	AUTH_R_WRONG_PASSWORD,
 	AUTH_R_NO_CERTIFICATE,
-	AUTH_R_BAD_NAME,	/* in the certificate */
-	AUTH_R_BUSY,	/* too many logins are being checked */
-	AUTH_R_FAILED,	/* out of memory, or the library failed */
+	AUTH_R_BAD_NAME, /* in the certificate */
+	AUTH_R_BUSY,	 /* too many logins are being checked */
+	AUTH_R_FAILED,	 /* out of memory, or the library failed */
 	AUTH_R_MAX
 };
 

@@ -24,11 +24,11 @@
 
 struct throttle_opts {
 	size_t max_addresses;
-	uint32_t connects_per_s;	/* 0: no limit */
+	uint32_t connects_per_s; /* 0: no limit */
 	uint32_t connects_burst;
-	uint32_t failures_free;		/* before the first wait */
-	uint32_t failure_melts_ms;	/* one failure is forgotten in that */
-	uint32_t wait_first_ms, wait_max_ms;	/* 0: never waits */
+	uint32_t failures_free;	   /* before the first wait */
+	uint32_t failure_melts_ms; /* one failure is forgotten in that */
+	uint32_t wait_first_ms, wait_max_ms; /* 0: never waits */
 };
 
 struct throttle;
@@ -41,8 +41,8 @@ struct throttle_stats {
 /* 65,536 addresses; 20 connections a second, 200 at once; 5 failures free,
  * one forgotten each 30 s; 1 s to 60 s. */
 struct throttle_opts throttle_defaults(void);
-NJ_MUST enum nj_err throttle_new(const struct throttle_opts *o,
-    struct throttle **out);
+NJ_MUST enum nj_err
+throttle_new(const struct throttle_opts *o, struct throttle **out);
 void throttle_free(struct throttle *t);
 
 /* addr: the 4 or 16 bytes of the address.  Anything else (a local socket) is
@@ -51,10 +51,10 @@ void throttle_free(struct throttle *t);
 /* Takes one token; false when there is none. */
 bool throttle_connect(struct throttle *t, struct slice addr, uint64_t now_ms);
 /* Milliseconds until the address may try a login; 0: now. */
-uint64_t throttle_login_wait(struct throttle *t, struct slice addr,
-    uint64_t now_ms);
-void throttle_login_failed(struct throttle *t, struct slice addr,
-    uint64_t now_ms);
+uint64_t
+throttle_login_wait(struct throttle *t, struct slice addr, uint64_t now_ms);
+void
+throttle_login_failed(struct throttle *t, struct slice addr, uint64_t now_ms);
 void throttle_stats(struct throttle *t, struct throttle_stats *out);
 
 #endif

@@ -317,7 +317,7 @@ edit_user(struct task *t, struct nj_why *why)
 		return NJ_NOTFOUND;
 	}
 	line = buf_slice(&t->out);
-	if (line.n > 0 && line.p[line.n - 1] != '\n' &&
+	if (line.p && line.n > 0 && line.p[line.n - 1] != '\n' &&
 	    (e = buf_put_u8(&t->out, '\n')))
 		return e;
 	return put_user(t, slice_str(t->user), secret_bytes(t->password), why);

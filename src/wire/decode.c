@@ -165,6 +165,7 @@ decode_connect(struct slice body, struct connect *out)
 		out->version = (enum mqtt_ver)asked;
 	if (e)
 		return e;
+	out->version = c.version; /* for a refusal in the client's own */
 	/* [MQTT-3.1.3-1] */
 	if ((e = take_connect_flags(&body, &c)) ||
 	    (e = take_u16(&body, &c.keep_alive)) ||

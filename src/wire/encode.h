@@ -15,24 +15,24 @@
 #include "wire/packet.h"
 
 NJ_MUST enum nj_err encode_connect(struct buf *b, const struct connect *c);
-NJ_MUST enum nj_err encode_connack(struct buf *b, enum mqtt_ver v,
-    const struct connack *c);
-NJ_MUST enum nj_err encode_publish(struct buf *b, enum mqtt_ver v,
-    const struct publish *p);
-NJ_MUST enum nj_err encode_ack(struct buf *b, enum mqtt_type type,
-    enum mqtt_ver v, const struct ack *a);
-NJ_MUST enum nj_err encode_subscribe(struct buf *b, enum mqtt_ver v,
-    uint16_t id, const struct props *props, const struct subscription *subs,
-    size_t n);
-NJ_MUST enum nj_err encode_unsubscribe(struct buf *b, enum mqtt_ver v,
-    uint16_t id, const struct props *props, const struct slice *filters,
-    size_t n);
-NJ_MUST enum nj_err encode_suback(struct buf *b, enum mqtt_ver v,
-    const struct suback *s);
-NJ_MUST enum nj_err encode_unsuback(struct buf *b, enum mqtt_ver v,
-    const struct suback *s);
-NJ_MUST enum nj_err encode_disconnect(struct buf *b, enum mqtt_ver v,
-    const struct disconnect *d);
+NJ_MUST enum nj_err
+encode_connack(struct buf *b, enum mqtt_ver v, const struct connack *c);
+NJ_MUST enum nj_err
+encode_publish(struct buf *b, enum mqtt_ver v, const struct publish *p);
+NJ_MUST enum nj_err encode_ack(
+    struct buf *b, enum mqtt_type type, enum mqtt_ver v, const struct ack *a);
+NJ_MUST enum nj_err
+encode_subscribe(struct buf *b, enum mqtt_ver v, uint16_t id,
+    const struct props *props, const struct subscription *subs, size_t n);
+NJ_MUST enum nj_err
+encode_unsubscribe(struct buf *b, enum mqtt_ver v, uint16_t id,
+    const struct props *props, const struct slice *filters, size_t n);
+NJ_MUST enum nj_err
+encode_suback(struct buf *b, enum mqtt_ver v, const struct suback *s);
+NJ_MUST enum nj_err
+encode_unsuback(struct buf *b, enum mqtt_ver v, const struct suback *s);
+NJ_MUST enum nj_err
+encode_disconnect(struct buf *b, enum mqtt_ver v, const struct disconnect *d);
 NJ_MUST enum nj_err encode_auth(struct buf *b, const struct disconnect *d);
 NJ_MUST enum nj_err encode_ping(struct buf *b, enum mqtt_type type);
 

@@ -14,9 +14,9 @@
 #include "wire/mqtt.h"
 
 struct frame {
-	uint8_t type;	/* enum mqtt_type, 1..15 */
-	uint8_t flags;	/* low four bits of the first byte */
-	uint32_t size;	/* of the whole packet, fixed header included */
+	uint8_t type;  /* enum mqtt_type, 1..15 */
+	uint8_t flags; /* low four bits of the first byte */
+	uint32_t size; /* of the whole packet, fixed header included */
 	struct slice body;
 };
 
@@ -28,8 +28,8 @@ struct frame {
  * form [MQTT-1.5.5-1], or fixed-header flags the type does not allow
  * [MQTT-2.1.3-1] (PUBLISH flags are left to decode_publish).
  */
-NJ_MUST enum nj_err frame_take(struct slice *in, uint32_t max,
-    struct frame *out);
+NJ_MUST enum nj_err
+frame_take(struct slice *in, uint32_t max, struct frame *out);
 
 /* 1.5.5 variable byte integer; NJ_MALFORMED unless in its shortest form. */
 NJ_MUST enum nj_err take_varint(struct slice *s, uint32_t *out);

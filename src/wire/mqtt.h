@@ -117,9 +117,9 @@ enum mqtt_prop {
 	PROP_SHARED_AVAILABLE = 0x2a
 };
 
-#define PROP_BIT(id)      (UINT64_C(1) << (id))
-#define MQTT_VARINT_MAX   268435455u	/* 1.5.5 */
-#define MQTT_STRING_MAX   65535u	/* 1.5.4 */
-#define MQTT_EXPIRY_NEVER UINT32_MAX	/* 3.1.2.11.2 */
+#define PROP_BIT(id)	  (UINT64_C(1) << (id))
+#define MQTT_VARINT_MAX	  268435455u /* 1.5.5 */
+#define MQTT_STRING_MAX	  65535u     /* 1.5.4 */
+#define MQTT_EXPIRY_NEVER UINT32_MAX /* 3.1.2.11.2 */
 
 #endif

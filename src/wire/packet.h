@@ -22,9 +22,9 @@ struct will {
 
 struct connect {
 	enum mqtt_ver version;
-	bool bridge;	/* bit 7 of the version, Mosquitto's bridge bit */
+	bool bridge; /* bit 7 of the version, Mosquitto's bridge bit */
 	bool clean_start, has_will, has_username, has_password;
-	uint16_t keep_alive;	/* seconds */
+	uint16_t keep_alive; /* seconds */
 	struct slice client_id, username, password;
 	struct will will;
 	struct props props;
@@ -32,14 +32,14 @@ struct connect {
 
 struct connack {
 	bool session_present;
-	uint8_t code;	/* enum mqtt_rc, or enum mqtt_connack3 below 5.0 */
+	uint8_t code; /* enum mqtt_rc, or enum mqtt_connack3 below 5.0 */
 	struct props props;
 };
 
 struct publish {
 	bool dup, retain;
 	uint8_t qos;
-	uint16_t id;	/* 0 at QoS 0 */
+	uint16_t id; /* 0 at QoS 0 */
 	struct slice topic, payload;
 	struct props props;
 };
@@ -47,7 +47,7 @@ struct publish {
 /* PUBACK, PUBREC, PUBREL, PUBCOMP. */
 struct ack {
 	uint16_t id;
-	uint8_t code;	/* enum mqtt_rc; 0 below 5.0 */
+	uint8_t code; /* enum mqtt_rc; 0 below 5.0 */
 	struct props props;
 };
 
@@ -55,23 +55,23 @@ struct subscription {
 	struct slice filter;
 	uint8_t qos;
 	bool no_local, retain_as_published;
-	uint8_t retain_handling;	/* 0, 1, 2 */
+	uint8_t retain_handling; /* 0, 1, 2 */
 };
 
-struct subscribe {	/* and UNSUBSCRIBE: qos and options are 0 */
+struct subscribe { /* and UNSUBSCRIBE: qos and options are 0 */
 	uint16_t id;
 	struct props props;
-	struct slice list;	/* at least one entry; next_subscription */
+	struct slice list; /* at least one entry; next_subscription */
 };
 
-struct suback {	/* and UNSUBACK */
+struct suback { /* and UNSUBACK */
 	uint16_t id;
 	struct props props;
-	struct slice codes;	/* one byte each; empty in a 3.x UNSUBACK */
+	struct slice codes; /* one byte each; empty in a 3.x UNSUBACK */
 };
 
-struct disconnect {	/* and AUTH */
-	uint8_t code;	/* enum mqtt_rc */
+struct disconnect {   /* and AUTH */
+	uint8_t code; /* enum mqtt_rc */
 	struct props props;
 };
 

@@ -21,14 +21,14 @@
 
 /* A field means something only when its bit is in seen. */
 struct props {
-	uint64_t seen;	/* PROP_BIT of what is there */
-	struct slice raw;	/* decode: all of them as received, without the
+	uint64_t seen;	    /* PROP_BIT of what is there */
+	struct slice raw;   /* decode: all of them as received, without the
 				 * length; encode: ignored */
-	struct slice extra;	/* encode: appended as it is (user properties
+	struct slice extra; /* encode: appended as it is (user properties
 				 * and subscription identifiers already in
 				 * wire form); decode: empty */
 	uint32_t message_expiry, session_expiry, will_delay, max_packet_size;
-	uint32_t subscription_id;	/* the first one; props_next_id has all */
+	uint32_t subscription_id; /* the first one; props_next_id has all */
 	uint16_t server_keep_alive, receive_max, topic_alias_max, topic_alias;
 	uint8_t payload_format, request_problem, request_response, max_qos;
 	uint8_t retain_available, wildcard_available, sub_id_available;
@@ -46,9 +46,20 @@ props_has(const struct props *p, enum mqtt_prop id)
 
 /* Where a set of properties stands; decides which are allowed (table 2-4). */
 enum props_in {
-	IN_CONNECT = 1, IN_CONNACK, IN_PUBLISH, IN_PUBACK, IN_PUBREC,
-	IN_PUBREL, IN_PUBCOMP, IN_SUBSCRIBE, IN_SUBACK, IN_UNSUBSCRIBE,
-	IN_UNSUBACK, IN_DISCONNECT = 14, IN_AUTH = 15, IN_WILL = 16
+	IN_CONNECT = 1,
+	IN_CONNACK,
+	IN_PUBLISH,
+	IN_PUBACK,
+	IN_PUBREC,
+	IN_PUBREL,
+	IN_PUBCOMP,
+	IN_SUBSCRIBE,
+	IN_SUBACK,
+	IN_UNSUBSCRIBE,
+	IN_UNSUBACK,
+	IN_DISCONNECT = 14,
+	IN_AUTH = 15,
+	IN_WILL = 16
 };
 
 /*
@@ -58,13 +69,13 @@ enum props_in {
  * of 0, a boolean of 2, a subscription identifier of 0, ...).  Several
  * subscription identifiers are allowed in a PUBLISH only.
  */
-NJ_MUST enum nj_err take_props(struct slice *s, enum props_in where,
-    struct props *out);
+NJ_MUST enum nj_err
+take_props(struct slice *s, enum props_in where, struct props *out);
 
 /* Steps through the user properties of p->raw: start with *at = p->raw.
  * NJ_NOTFOUND at the end. */
-NJ_MUST enum nj_err props_next_user(struct slice *at, struct slice *name,
-    struct slice *value);
+NJ_MUST enum nj_err
+props_next_user(struct slice *at, struct slice *name, struct slice *value);
 /* The same for subscription identifiers. */
 NJ_MUST enum nj_err props_next_id(struct slice *at, uint32_t *id);
 
@@ -79,8 +90,8 @@ uint8_t *props_write(uint8_t *at, const struct props *p, uint32_t size);
 /* Length and properties.  NULL p writes a zero length. */
 NJ_MUST enum nj_err props_put(struct buf *b, const struct props *p);
 /* One user property in wire form, for building extra. */
-NJ_MUST enum nj_err props_put_user(struct buf *b, struct slice name,
-    struct slice value);
+NJ_MUST enum nj_err
+props_put_user(struct buf *b, struct slice name, struct slice value);
 NJ_MUST enum nj_err props_put_id(struct buf *b, uint32_t id);
 
 #endif

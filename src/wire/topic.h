@@ -33,8 +33,8 @@ bool topic_filters_overlap(struct slice a, struct slice b);
  * NJ_MALFORMED: begins like one, but the group is empty or has a wildcard or
  * the filter is missing or invalid [MQTT-4.8.2-1], [-2].
  */
-NJ_MUST enum nj_err topic_share(struct slice s, struct slice *group,
-    struct slice *filter);
+NJ_MUST enum nj_err
+topic_share(struct slice s, struct slice *group, struct slice *filter);
 /* Cuts the next level off *rest; false when none is left.  "" has one empty
  * level, "a/" has two.  Start with *more = true. */
 bool topic_next(struct slice *rest, bool *more, struct slice *level);
