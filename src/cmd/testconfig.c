@@ -18,6 +18,23 @@
 #define STATUS_FAULTS 3
 #define LINE_OUT      2048
 
+/* What is told about a listener whose key stays shut. */
+struct without_key {
+	const char *keyfile;
+	conf_tell_fn *tell;
+	void *arg;
+};
+
+/* That the key cannot be read was told, with what to do about it. */
+static void
+tell_without_key(void *arg, bool fatal, const struct nj_why *why)
+{
+	const struct without_key *w = arg;
+
+	if (!strstr(why->what, w->keyfile))
+		w->tell(w->arg, fatal, why);
+}
+
 /* The passphrase from where the broker would have it; false when the key
  * cannot be looked into without, which is told. */
 static bool
@@ -52,6 +69,7 @@ static void
 check_tls(void *arg, const struct conf_listener *l, conf_tell_fn *tell,
     void *tell_arg)
 {
+	struct without_key shut = { l->keyfile, tell, tell_arg };
 	struct secret *pass = NULL;
 	struct tls_server_opts o = {
 		.certfile = l->certfile,
@@ -66,10 +84,12 @@ check_tls(void *arg, const struct conf_listener *l, conf_tell_fn *tell,
 	};
 
 	(void)arg;
-	if (!passphrase(l, &pass, tell, tell_arg))
-		return;
-	o.passphrase = pass;
-	tls_server_check(&o, tell, tell_arg);
+	if (passphrase(l, &pass, tell, tell_arg)) {
+		o.passphrase = pass;
+		tls_server_check(&o, tell, tell_arg);
+	} else {
+		tls_server_check(&o, tell_without_key, &shut);
+	}
 	secret_free(pass);
 }
 

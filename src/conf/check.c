@@ -114,37 +114,88 @@ check_passphrase(struct check *k, const struct conf_listener *l)
 	secret_free(s);
 }
 
-/* Every file is opened here first, so that one missing does not hide what is
- * wrong with the next; the TLS library then looks inside. */
+/* The files of one listener, and what the TLS library says about them. */
+struct tls_files {
+	struct check *k;
+	const struct conf_listener *l;
+	struct {
+		const char *option, *path;
+		bool told; /* that it cannot be read */
+	} v[6];
+	size_t n;
+};
+
+static bool
+ends_word(char c)
+{
+	return c == '\0' || strchr(" \t:,;.()'\"", c) != NULL;
+}
+
+/* Whether the text speaks of this path. */
+static bool
+names_path(const char *text, const char *path)
+{
+	size_t n = strlen(path);
+
+	for (const char *p = text; (p = strstr(p, path)); p++)
+		if ((p == text || ends_word(p[-1])) && ends_word(p[n]))
+			return true;
+	return false;
+}
+
+/* To the line of the file concerned, unless that it cannot be read was told
+ * already. */
+static void
+tell_tls(void *arg, bool fatal, const struct nj_why *why)
+{
+	struct tls_files *f = arg;
+
+	look_at(f->k, f->l->at, "certfile", f->l->certfile);
+	for (size_t i = 0; i < f->n; i++) {
+		if (!f->v[i].path || !names_path(why->what, f->v[i].path))
+			continue;
+		if (f->v[i].told)
+			return;
+		look_at(f->k, f->l->at, f->v[i].option, f->v[i].path);
+		break;
+	}
+	tell(f->k, fatal, why);
+}
+
 static void
 check_tls(struct check *k, const struct conf_listener *l)
 {
-	const struct {
-		const char *option, *path;
-	} files[] = {
-		{ "certfile", l->certfile },
-		{ "keyfile", l->keyfile },
-		{ "cafile", l->cafile },
-		{ "crlfile", l->crlfile },
+	struct tls_files f = {
+		.k = k,
+		.l = l,
+		.v = {
+			{ "certfile", l->certfile, false },
+			{ "keyfile", l->keyfile, false },
+			{ "cafile", l->cafile, false },
+			{ "crlfile", l->crlfile, false },
+			{ "capath", l->capath, false },
+			{ "keyfile_password_file", l->keyfile_password_file,
+			    false },
+		},
+		.n = 6,
 	};
-	bool all = true;
 
-	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-		if (!files[i].path)
+	for (size_t i = 0; i < f.n; i++) {
+		uint32_t before = k->report->faults;
+
+		if (!f.v[i].path)
 			continue;
-		look_at(k, l->at, files[i].option, files[i].path);
-		all = readable(k, files[i].path) && all;
+		look_at(k, l->at, f.v[i].option, f.v[i].path);
+		if (f.v[i].path == l->capath)
+			check_folder(k, l->capath, R_OK | X_OK);
+		else if (f.v[i].path == l->keyfile_password_file)
+			check_passphrase(k, l);
+		else
+			(void)readable(k, f.v[i].path);
+		f.v[i].told = k->report->faults != before;
 	}
-	if (l->capath) {
-		look_at(k, l->at, "capath", l->capath);
-		check_folder(k, l->capath, R_OK | X_OK);
-	}
-	if (l->keyfile_password_file)
-		check_passphrase(k, l);
-	if (!all || !l->tls || !k->with || !k->with->tls)
-		return;
-	look_at(k, l->at, "certfile", NULL);
-	k->with->tls(k->with->arg, l, tell, k);
+	if (l->tls && k->with && k->with->tls)
+		k->with->tls(k->with->arg, l, tell_tls, &f);
 }
 
 static void

@@ -51,9 +51,11 @@ look_tls(void *arg, const struct conf_listener *l, conf_tell_fn *tell,
 
 	s->tls++;
 	assert_true(l->tls);
-	why_set(&why, "certificate is weak");
+	why_set(&why, "%s is weak", l->cafile);
 	tell(tell_arg, true, &why);
-	why_set(&why, "certificate ends soon");
+	why_set(&why, "cannot open %s: no such file", l->keyfile);
+	tell(tell_arg, true, &why);
+	why_set(&why, "the certificate ends soon");
 	tell(tell_arg, false, &why);
 }
 
@@ -97,6 +99,8 @@ test_all_missing(void **state)
 		"8:1 e 'crl' -",
 		"9:1 e 'cas' -",
 		"10:1 e './pass' -",
+		/* the checker's, less what was told */
+		"6:1 w 'crt' -",
 		"11:1 e 'no/sock' -",
 	};
 	struct conf_report report = { 0 };
@@ -122,7 +126,7 @@ test_all_missing(void **state)
 	for (size_t i = 0; i < ROWS(want); i++)
 		assert_string_equal(
 		    memory_finding(&report.v[i], got, sizeof got), want[i]);
-	assert_int_equal(seen.tls, 0); /* nothing to look into */
+	assert_int_equal(seen.tls, 1);
 	assert_int_equal(seen.passwords, 0);
 	conf_report_free(&report);
 }
@@ -150,14 +154,16 @@ test_all_there(void **state)
 	    "capath cas\n"
 	    "keyfile_password_file ./pass\n",
 	    &seen, &report);
-	if (report.n != 2)
+	if (report.n != 3)
 		memory_tell(&report);
-	/* What the checker said, at the line of the certificate. */
-	assert_int_equal(report.n, 2);
+	/* What the checker said, at the line of the file it named. */
+	assert_int_equal(report.n, 3);
 	assert_true(report.v[0].fault);
-	assert_int_equal(report.v[0].line, 6);
-	assert_string_equal(report.v[0].what, "certificate is weak");
-	assert_false(report.v[1].fault);
+	assert_int_equal(report.v[0].line, 5);
+	assert_string_equal(report.v[0].what, "ca is weak");
+	assert_int_equal(report.v[1].line, 7);
+	assert_false(report.v[2].fault);
+	assert_int_equal(report.v[2].line, 6);
 	assert_int_equal(seen.tls, 1);
 	assert_int_equal(seen.passwords, 1);
 	conf_report_free(&report);
@@ -180,13 +186,14 @@ test_wrong_kinds(void **state)
 	    "capath crt\n"
 	    "keyfile_password_file ./open\n",
 	    &seen, &report);
-	if (report.n != 4)
+	if (report.faults != 5)
 		memory_tell(&report);
-	assert_int_equal(report.faults, 4);
+	assert_int_equal(report.faults, 5);
 	assert_int_equal(report.v[0].line, 1);
 	assert_int_equal(report.v[1].line, 4);
 	assert_int_equal(report.v[2].line, 6);
 	assert_int_equal(report.v[3].line, 7);
+	assert_int_equal(report.v[4].line, 5); /* "ca is weak" */
 	conf_report_free(&report);
 }
 
