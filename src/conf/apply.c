@@ -47,11 +47,11 @@ void
 parse_fault(struct parse *p, uint32_t line, uint32_t col, struct slice word,
     const char *nearest, const char *mend, const char *fmt, ...)
 {
+	struct conf_place at = { p->file_name, line, col };
 	va_list ap;
 
 	va_start(ap, fmt);
-	add(p, true, (struct conf_place){ p->file_name, line, col }, word,
-	    nearest, mend, fmt, ap);
+	add(p, true, at, word, nearest, mend, fmt, ap);
 	va_end(ap);
 }
 
@@ -59,11 +59,11 @@ void
 parse_warn(struct parse *p, uint32_t line, uint32_t col, struct slice word,
     const char *mend, const char *fmt, ...)
 {
+	struct conf_place at = { p->file_name, line, col };
 	va_list ap;
 
 	va_start(ap, fmt);
-	add(p, false, (struct conf_place){ p->file_name, line, col }, word,
-	    NULL, mend, fmt, ap);
+	add(p, false, at, word, NULL, mend, fmt, ap);
 	va_end(ap);
 }
 
