@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pub - see pub.h.
+ * pub - nightjar pub, which is mosquitto_pub.
  */
-#include "cmd/pub.h"
+#include "cmd/cmd.h"
 
 #include <errno.h>
 #include <stdio.h>

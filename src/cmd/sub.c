@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * sub - see sub.h.
+ * sub - nightjar sub, which is mosquitto_sub.
  */
-#include "cmd/sub.h"
+#include "cmd/cmd.h"
 
 #include <errno.h>
 #include <signal.h>

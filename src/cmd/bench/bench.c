@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * bench - see bench.h.  The options, and which run they ask for.
+ * bench - nightjar bench, a load generator for any MQTT broker: the options,
+ *         and which run they ask for.
  */
-#include "cmd/bench/bench.h"
-
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 
 #include "base/text.h"
 #include "cmd/bench/impl.h"
+#include "cmd/cmd.h"
 
 #define SPARE_FILES 64
 
