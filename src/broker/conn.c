@@ -460,7 +460,7 @@ conn_handshake(struct conn *c)
 		    e == NJ_EOF && !why->what[0]
 			? "the client closed the connection"
 			: why->what,
-		    why->mend[0] ? " " : "", why->mend);
+		    why->mend[0] ? ".  To mend it: " : "", why->mend);
 		return;
 	}
 	count_add(&sh->counts.handshakes, 1);
@@ -649,7 +649,6 @@ conn_arrive(struct shard *sh, struct letter *l)
 	c->shard = sh;
 	stream_move(c->stream, sh->scratch);
 	list_push(&sh->conns, &c->all);
-	c->watch.fd = stream_fd(c->stream);
 	c->watch.fd = stream_fd(c->stream); /* loop_del took it out */
 	c->watch.want = 0;
 	if (loop_add(sh->loop, &c->watch)) {
@@ -669,15 +668,17 @@ static void
 log_end(struct conn *c, const char *why)
 {
 	char name[TEXT_ESC];
+	const char *stop;
 
 	if (!why || !c->shard->limits.log_connections)
 		return;
+	stop = *why && why[strlen(why) - 1] == '.' ? "" : ".";
 	if (c->session)
-		nj_log(LOG_T_NOTICE, "Client %s disconnected: %s.",
-		    conn_name(c, name, sizeof name), why);
+		nj_log(LOG_T_NOTICE, "Client %s disconnected: %s%s",
+		    conn_name(c, name, sizeof name), why, stop);
 	else
-		nj_log(LOG_T_NOTICE, "Connection from %s closed: %s.", c->peer,
-		    why);
+		nj_log(LOG_T_NOTICE, "Connection from %s closed: %s%s", c->peer,
+		    why, stop);
 }
 
 /* Nothing of it stays but its memory, until the turn ends. */
