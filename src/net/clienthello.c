@@ -35,7 +35,7 @@ static enum nj_err
 not_tls(struct slice in, struct nj_why *why)
 {
 	static const char use_tls[] =
-	    "Connect with TLS (mosquitto_sub: --cafile ca.crt), or use the "
+	    "connect with TLS (mosquitto_sub: --cafile ca.crt), or use the "
 	    "port of a listener without TLS.";
 	char first[TEXT_ESC];
 
@@ -46,20 +46,20 @@ not_tls(struct slice in, struct nj_why *why)
 		why_mend(why, "%s", use_tls);
 	} else if (is_http(in)) {
 		why_set(why, "plain HTTP on a TLS port");
-		why_mend(why, "Use https:// or wss:// in the address.");
+		why_mend(why, "use https:// or wss:// in the address");
 	} else if (slice_has_prefix(in, LIT("PROXY ")) ||
 	    slice_has_prefix(in, LIT("\r\n\r\n\0\r\nQUIT\n"))) {
 		why_set(why,
 		    "a PROXY protocol header came before TLS, and this "
 		    "listener does not expect one");
 		why_mend(why,
-		    "Set enable_proxy_protocol on the listener, or "
-		    "turn the header off in the proxy.");
+		    "set enable_proxy_protocol on the listener, or "
+		    "turn the header off in the proxy");
 	} else if (in.n >= 3 && (in.p[0] & 0x80) && in.p[2] == MSG_HELLO) {
 		why_set(why,
 		    "the client speaks SSL 2.0, which was retired in "
 		    "2011 (RFC 6176)");
-		why_mend(why, "Use a client that knows TLS 1.2.");
+		why_mend(why, "use a client that knows TLS 1.2");
 	} else {
 		if (in.n > 16)
 			in.n = 16;

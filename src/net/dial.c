@@ -41,8 +41,8 @@ resolve(
 	    text_esc(esc, sizeof esc, slice_str(host)),
 	    r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
 	why_mend(why,
-	    "Look at the spelling of the host's name, or use its "
-	    "address.");
+	    "look at the spelling of the host's name, or use its "
+	    "address");
 	return NJ_NOTFOUND;
 }
 
@@ -115,20 +115,20 @@ explain(const char *host, uint16_t port, int err, struct nj_why *why)
 	case ECONNREFUSED:
 		why_set(why, "nothing listens on %s port %u", esc, port);
 		why_mend(why,
-		    "Look whether the broker runs, and on which "
-		    "port.");
+		    "look whether the broker runs, and on which "
+		    "port");
 		break;
 	case ETIMEDOUT:
 		why_set(why, "%s port %u does not answer", esc, port);
 		why_mend(why,
-		    "A firewall may drop the packets, or the address "
-		    "may be wrong.");
+		    "a firewall may drop the packets, or the address "
+		    "may be wrong");
 		break;
 	case EADDRNOTAVAIL:
 		why_set(why,
 		    "the address to connect from is no address of "
 		    "this machine");
-		why_mend(why, "\"ip address\" lists them.");
+		why_mend(why, "\"ip address\" lists them");
 		break;
 	default:
 		why_set(why, "connecting to %s port %u: %s", esc, port,
@@ -184,7 +184,7 @@ dial_unix(const char *path, int *out, struct nj_why *why)
 		return NJ_OK;
 	}
 	why_set(why, "connecting to %s: %s", esc, strerror(errno));
-	why_mend(why, "Look whether the broker runs and listens there.");
+	why_mend(why, "look whether the broker runs and listens there");
 	if (fd >= 0)
 		(void)close(fd);
 	return NJ_IO;

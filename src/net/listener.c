@@ -36,27 +36,27 @@ explain_bind(
 		if (port_owner(port, owner, sizeof owner)) {
 			why_set(why, "%s is in use by %s", where, owner);
 			why_mend(why,
-			    "Stop that program, or choose another "
-			    "port (listener PORT).");
+			    "stop that program, or choose another "
+			    "port (listener PORT)");
 		} else {
 			why_set(why, "%s is in use by another program", where);
 			why_mend(why,
 			    "\"ss -ltnp\" as root shows which; or "
-			    "choose another port.");
+			    "choose another port");
 		}
 		break;
 	case EACCES:
 		why_set(
 		    why, "port %u needs root or CAP_NET_BIND_SERVICE", port);
 		why_mend(why,
-		    "Choose a port above 1023, or start as root with "
-		    "\"user\" set.");
+		    "choose a port above 1023, or start as root with "
+		    "\"user\" set");
 		break;
 	case EADDRNOTAVAIL:
 		why_set(why, "%s is no address of this machine", where);
 		why_mend(why,
 		    "\"ip address\" lists them; without an address "
-		    "the listener takes all.");
+		    "the listener takes all");
 		break;
 	default:
 		why_set(why, "listening on %s: %s", where, strerror(err));
@@ -75,14 +75,17 @@ set_port(struct sockaddr *sa, uint16_t port)
 static uint16_t
 bound_port(int fd)
 {
-	struct sockaddr_storage ss = { 0 };
-	socklen_t n = sizeof ss;
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} u = { 0 };
+	socklen_t n = sizeof u;
 
-	if (getsockname(fd, (struct sockaddr *)&ss, &n) != 0)
+	if (getsockname(fd, &u.sa, &n) != 0)
 		return 0;
-	return ntohs(ss.ss_family == AF_INET6
-		? ((struct sockaddr_in6 *)(void *)&ss)->sin6_port
-		: ((struct sockaddr_in *)(void *)&ss)->sin_port);
+	return ntohs(
+	    u.sa.sa_family == AF_INET6 ? u.in6.sin6_port : u.in.sin_port);
 }
 
 /* A bound socket, or -1 with errno. */
@@ -223,7 +226,7 @@ resolve(
 	why_set(why, "address \"%s\": %s",
 	    o->address ? text_esc(esc, sizeof esc, slice_str(o->address)) : "",
 	    r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
-	why_mend(why, "Give an address of this machine, or none to take all.");
+	why_mend(why, "give an address of this machine, or none to take all");
 	return NJ_INVALID;
 }
 
@@ -278,12 +281,12 @@ unix_clear(const struct sockaddr_un *un, const char *esc, struct nj_why *why)
 		return NJ_OK;
 	if (!S_ISSOCK(st.st_mode)) {
 		why_set(why, "%s exists and is no socket", esc);
-		why_mend(why, "Choose another path, or move the file away.");
+		why_mend(why, "choose another path, or move the file away");
 		return NJ_INVALID;
 	}
 	if (unix_alive(un)) {
 		why_set(why, "%s is served by another program", esc);
-		why_mend(why, "Stop that program, or choose another path.");
+		why_mend(why, "stop that program, or choose another path");
 		return NJ_INVALID;
 	}
 	(void)unlink(un->sun_path); /* left by one that ended badly */
@@ -329,7 +332,7 @@ open_unix(const struct listener_opts *o, struct listener *l, struct nj_why *why)
 	return NJ_OK;
 fail:
 	why_set(why, "listening on %s: %s", esc, strerror(errno));
-	why_mend(why, "The folder must exist and be writable for this user.");
+	why_mend(why, "the folder must exist and be writable for this user");
 	return NJ_INVALID;
 }
 
@@ -346,8 +349,7 @@ listener_open(const struct listener_opts *o, unsigned shards,
 
 	if (!(l.fds = malloc(n * sizeof *l.fds)))
 		return NJ_NOMEM;
-	for (size_t i = 0; i < n; i++)
-		l.fds[i] = -1;
+	memset(l.fds, 0xff, n * sizeof *l.fds); /* -1: none */
 	e = local ? open_unix(o, &l, why) : open_tcp(o, &l, why);
 	if (e) {
 		listener_close(&l);

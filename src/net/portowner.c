@@ -42,6 +42,31 @@ nj_addr_print(const struct sockaddr *sa, char *dst, size_t size)
 		(void)snprintf(dst, size, "unix");
 }
 
+/* One line of /proc/net/tcp: "sl local:port remote:port state queues timer
+ * retransmits uid timeout inode ..."; 0 unless it listens on port. */
+static unsigned long
+inode_of(char *line, uint16_t port)
+{
+	unsigned long inode = 0;
+	char *word, *colon;
+
+	for (int i = 0; i < 10 && (word = strsep(&line, " ")); i++) {
+		if (!*word) { /* several spaces are one */
+			i--;
+			continue;
+		}
+		if (i == 1 &&
+		    (!(colon = strchr(word, ':')) ||
+			strtoul(colon + 1, NULL, 16) != port))
+			return 0;
+		if (i == 3 && strtoul(word, NULL, 16) != TCP_LISTEN_STATE)
+			return 0;
+		if (i == 9)
+			inode = strtoul(word, NULL, 10);
+	}
+	return inode;
+}
+
 /* Socket inodes that listen on port. */
 static unsigned
 find_inodes(const char *table, uint16_t port, unsigned long *inodes, unsigned n)
@@ -49,17 +74,9 @@ find_inodes(const char *table, uint16_t port, unsigned long *inodes, unsigned n)
 	FILE *f = fopen(table, "re");
 	char line[512];
 
-	while (f && n < INODES_MAX && fgets(line, sizeof line, f)) {
-		unsigned local_port = 0, state = 0;
-		unsigned long inode = 0;
-
-		if (sscanf(line,
-			" %*u: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s "
-			"%*s %*u %*u %lu",
-			&local_port, &state, &inode) == 3 &&
-		    local_port == port && state == TCP_LISTEN_STATE && inode)
-			inodes[n++] = inode;
-	}
+	while (f && n < INODES_MAX && fgets(line, sizeof line, f))
+		if ((inodes[n] = inode_of(line, port)))
+			n++;
 	if (f)
 		(void)fclose(f);
 	return n;
@@ -68,6 +85,7 @@ find_inodes(const char *table, uint16_t port, unsigned long *inodes, unsigned n)
 static bool
 holds(const char *pid, const unsigned long *inodes, unsigned n)
 {
+	static const char prefix[] = "socket:[";
 	char path[320], link[64];
 	bool found = false;
 	struct dirent *en;
@@ -77,15 +95,16 @@ holds(const char *pid, const unsigned long *inodes, unsigned n)
 	if (!(d = opendir(path)))
 		return false;
 	while (!found && (en = readdir(d))) {
-		unsigned long inode = 0;
+		unsigned long inode;
 		ssize_t len =
 		    readlinkat(dirfd(d), en->d_name, link, sizeof link - 1);
 
 		if (len <= 0)
 			continue;
 		link[len] = '\0';
-		if (sscanf(link, "socket:[%lu]", &inode) != 1)
+		if (strncmp(link, prefix, sizeof prefix - 1) != 0)
 			continue;
+		inode = strtoul(link + sizeof prefix - 1, NULL, 10);
 		for (unsigned i = 0; i < n; i++)
 			found |= inodes[i] == inode;
 	}

@@ -120,8 +120,8 @@ client_trust(
 		    "nothing says which CA the broker's certificate "
 		    "must come from");
 		why_mend(why,
-		    "Add --cafile with the ca.crt of the broker, or "
-		    "--tls-use-os-certs.");
+		    "add --cafile with the ca.crt of the broker, or "
+		    "--tls-use-os-certs");
 		return NJ_INVALID;
 	}
 	if (!(cas = sk_X509_new_null()))
@@ -171,7 +171,7 @@ client_own(
 		why_set(why, "%s is not the key of the certificate in %s",
 		    text_esc(file, sizeof file, slice_str(o->keyfile)),
 		    text_esc(cert, sizeof cert, slice_str(o->certfile)));
-		why_mend(why, "Use the pair of files that was made together.");
+		why_mend(why, "use the pair of files that was made together");
 		goto out;
 	}
 	for (int i = 1; i < sk_X509_num(chain); i++)
@@ -204,7 +204,7 @@ client_psk(
 		    "the PSK is not hexadecimal, or longer than %d "
 		    "bytes",
 		    PSK_MAX);
-		why_mend(why, "Give the key as pairs of 0-9 and a-f.");
+		why_mend(why, "give the key as pairs of 0-9 and a-f");
 		return NJ_INVALID;
 	}
 	e = secret_new(slice_of(key, n), &c->psk);
@@ -335,7 +335,9 @@ set_name(struct tls_stream *s, const char *host)
 	bool address = is_address(host);
 
 	/* RFC 6066 3: addresses are not sent as names. */
-	if (!address && !SSL_set_tlsext_host_name(s->ssl, host))
+	if (!address &&
+	    !SSL_ctrl(s->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME,
+		TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)host))
 		return NJ_INVALID;
 	if (s->client->insecure)
 		return NJ_OK;

@@ -59,8 +59,8 @@ set_filtered(
 		why_set(why, "ciphers \"%s\": no cipher of that name is known",
 		    esc);
 		why_mend(why,
-		    "Delete the line: the default list suits every "
-		    "client that knows TLS 1.2.");
+		    "delete the line: the default list suits every "
+		    "client that knows TLS 1.2");
 		return NJ_INVALID;
 	}
 	all = SSL_CTX_get_ciphers(ctx);
@@ -84,7 +84,7 @@ set_filtered(
 		    "ciphers \"%s\" leaves no cipher with ECDHE and AES-GCM or "
 		    "ChaCha20 (RFC 9325)",
 		    esc);
-		why_mend(why, "Delete the line.");
+		why_mend(why, "delete the line");
 		return NJ_INVALID;
 	}
 	if (dropped && doubt) {
@@ -92,7 +92,7 @@ set_filtered(
 		    "ciphers \"%s\": %d of them (CBC, static RSA, DHE or "
 		    "anonymous) are not served",
 		    esc, dropped);
-		why_mend(doubt, "Delete the line to use the default list.");
+		why_mend(doubt, "delete the line to use the default list");
 	}
 	return NJ_OK;
 }
@@ -150,7 +150,7 @@ tls_context_set(SSL_CTX *ctx, int min, int max, const char *ciphers,
 		why_set(why, "ciphers_tls1.3 \"%s\": no such cipher suite",
 		    text_esc(esc, sizeof esc,
 			slice_str(ciphersuites ? ciphersuites : "")));
-		why_mend(why, "The suites are %s; delete the line to have all.",
+		why_mend(why, "the suites are %s; delete the line to have all",
 		    CIPHERS_13);
 		return NJ_INVALID;
 	}

@@ -25,15 +25,15 @@ struct row {
 };
 
 #define MEND_OUR_CA                                                    \
-	"Give the client the CA certificate of this broker (--cafile " \
-	"ca.crt): {issuer} issued ours."
+	"give the client the CA certificate of this broker (--cafile " \
+	"ca.crt): {issuer} issued ours"
 #define MEND_NAMES                                                           \
-	"Connect by one of these names, or run \"nightjar ca server NAME\" " \
-	"on this machine for a certificate with the other name in it."
-#define MEND_TLS12 "Use a client that knows TLS 1.2 or 1.3."
+	"connect by one of these names, or run \"nightjar ca server NAME\" " \
+	"on this machine for a certificate with the other name in it"
+#define MEND_TLS12 "use a client that knows TLS 1.2 or 1.3"
 #define MEND_DEVICE                                                            \
-	"Make one with \"nightjar ca device NAME\" and give it to the client " \
-	"(--cert, --key)."
+	"make one with \"nightjar ca device NAME\" and give it to the client " \
+	"(--cert, --key)"
 
 static const struct row server_rows[] = {
 	/* what the client lacks */
@@ -53,52 +53,52 @@ static const struct row server_rows[] = {
 	{ SSL_R_NO_SHARED_CIPHER,
 	    "no shared cipher: the client offers none with ECDHE and AES-GCM "
 	    "or ChaCha20 that fits our certificate",
-	    "Update the client, or look at \"ciphers\" of the listener." },
+	    "update the client, or look at \"ciphers\" of the listener" },
 	{ SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS,
 	    "no shared signature algorithm: the client cannot check a "
 	    "certificate of our kind",
-	    "Update the client, or add a certificate with an RSA key." },
+	    "update the client, or add a certificate with an RSA key" },
 	{ SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM,
 	    "no shared signature algorithm: the client cannot check a "
 	    "certificate of our kind",
-	    "Update the client, or add a certificate with an RSA key." },
+	    "update the client, or add a certificate with an RSA key" },
 	{ SSL_R_NO_SHARED_GROUPS,
 	    "no shared key exchange group: we serve X25519, P-256 and P-384",
-	    "Enable one of them in the client." },
+	    "enable one of them in the client" },
 	{ SSL_R_NO_SUITABLE_GROUPS,
 	    "no shared key exchange group: we serve X25519, P-256 and P-384",
-	    "Enable one of them in the client." },
+	    "enable one of them in the client" },
 	{ SSL_R_NO_SUITABLE_KEY_SHARE,
 	    "no shared key exchange group: we serve X25519, P-256 and P-384",
-	    "Enable one of them in the client." },
+	    "enable one of them in the client" },
 	{ SSL_R_UNSUPPORTED_ELLIPTIC_CURVE,
 	    "the client certificate's elliptic curve is not supported",
-	    "Use P-256: \"nightjar ca device NAME\" does." },
+	    "use P-256: \"nightjar ca device NAME\" does" },
 	{ SSL_R_WRONG_CURVE,
 	    "the client uses an elliptic curve that we do not serve",
-	    "Use P-256 in the client." },
+	    "use P-256 in the client" },
 	{ SSL_R_NO_APPLICATION_PROTOCOL,
 	    "no shared application protocol (ALPN): we speak \"mqtt\" and "
 	    "\"http/1.1\"",
-	    "Set the client's ALPN to \"mqtt\" (--tls-alpn mqtt), or leave it "
-	    "out." },
+	    "set the client's ALPN to \"mqtt\" (--tls-alpn mqtt), or leave it "
+	    "out" },
 	{ SSL_R_EE_KEY_TOO_SMALL, "the client certificate's key is too small",
 	    MEND_DEVICE },
 	{ SSL_R_CA_KEY_TOO_SMALL,
 	    "the key of a CA in the client's chain is too small",
-	    "Run \"nightjar ca init\" for a better CA." },
+	    "run \"nightjar ca init\" for a better CA" },
 	{ SSL_R_CA_MD_TOO_WEAK,
 	    "a CA in the client's chain is signed with a broken digest",
-	    "Run \"nightjar ca init\" for a better CA." },
+	    "run \"nightjar ca init\" for a better CA" },
 	{ SSL_R_BAD_SIGNATURE,
 	    "the client could not prove that it holds its certificate's key",
-	    "Give the client the key that belongs to its certificate." },
+	    "give the client the key that belongs to its certificate" },
 	{ SSL_R_WRONG_SIGNATURE_TYPE,
 	    "the client signed with an algorithm that we did not offer",
-	    "Update the client." },
+	    "update the client" },
 	{ SSL_R_EXCESSIVE_MESSAGE_SIZE,
 	    "the client's chain of certificates is too long to be read",
-	    "Send the client's certificate and its intermediate CAs only." },
+	    "send the client's certificate and its intermediate CAs only" },
 	{ SSL_R_TLSV1_ALERT_INAPPROPRIATE_FALLBACK,
 	    "the client retried with an older TLS version than it knows",
 	    NULL },
@@ -120,21 +120,21 @@ static const struct row server_rows[] = {
 	    "the client refused our certificate (alert certificate_unknown): "
 	    "it does not trust {issuer}, or it looked for another name than "
 	    "{names}; it asked for {host}",
-	    "Give the client our CA certificate (ca.crt), and connect by one "
+	    "give the client our CA certificate (ca.crt), and connect by one "
 	    "of "
-	    "the names." },
+	    "the names" },
 	{ SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE,
 	    "the client cannot use a certificate of our kind (alert "
 	    "unsupported_certificate)",
-	    "Look at its extended key usage: serverAuth is needed." },
+	    "look at its extended key usage: serverAuth is needed" },
 	{ SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED,
 	    "the client says that our certificate was revoked",
-	    "Run \"nightjar ca server\" for a new one." },
+	    "run \"nightjar ca server\" for a new one" },
 	{ SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED,
 	    "the client says that our certificate has expired; it ends on "
 	    "{until}",
-	    "If that day is to come, set the client's clock; if not, run "
-	    "\"nightjar ca server\"." },
+	    "if that day is to come, set the client's clock; if not, run "
+	    "\"nightjar ca server\"" },
 	{ SSL_R_TLSV1_ALERT_DECRYPT_ERROR,
 	    "the client could not check our signature (alert decrypt_error): "
 	    "our certificate's CA differs from the one of the same name that "
@@ -161,17 +161,17 @@ static const struct row server_rows[] = {
 };
 
 #define MEND_NEED_CERT                                                       \
-	"Give a client certificate that the broker's CA issued (--cert, "    \
+	"give a client certificate that the broker's CA issued (--cert, "    \
 	"--key): \"nightjar ca device NAME\" on the broker's machine makes " \
-	"one."
+	"one"
 
 static const struct row client_rows[] = {
 	{ SSL_R_WRONG_VERSION_NUMBER, "{host} does not speak TLS on this port",
-	    "Use the port of a TLS listener (8883 as a rule), or leave the TLS "
-	    "options out." },
+	    "use the port of a TLS listener (8883 as a rule), or leave the TLS "
+	    "options out" },
 	{ SSL_R_UNKNOWN_PROTOCOL, "{host} does not speak TLS on this port",
-	    "Use the port of a TLS listener (8883 as a rule), or leave the TLS "
-	    "options out." },
+	    "use the port of a TLS listener (8883 as a rule), or leave the TLS "
+	    "options out" },
 	{ SSL_R_HTTP_REQUEST, "{host} speaks HTTP on this port", NULL },
 	{ SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED,
 	    "the broker requires a client certificate, and none was given",
@@ -202,30 +202,30 @@ static const struct row client_rows[] = {
 	    MEND_NEED_CERT },
 	{ SSL_R_TLSV1_ALERT_PROTOCOL_VERSION,
 	    "no shared TLS version: the broker does not speak {serve}",
-	    "Look at --tls-version here and tls_version of the broker." },
+	    "look at --tls-version here and tls_version of the broker" },
 	{ SSL_R_UNSUPPORTED_PROTOCOL,
 	    "no shared TLS version: the broker does not speak {serve}",
-	    "Look at --tls-version here and tls_version of the broker." },
+	    "look at --tls-version here and tls_version of the broker" },
 	{ SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL,
 	    "the broker does not speak the application protocol that was asked "
 	    "for (ALPN)",
-	    "Use --tls-alpn mqtt, or leave it out." },
+	    "use --tls-alpn mqtt, or leave it out" },
 	{ SSL_R_TLSV1_ALERT_UNKNOWN_PSK_IDENTITY,
 	    "the broker does not know this PSK identity",
-	    "Look at --psk-identity here and psk_file of the broker." },
+	    "look at --psk-identity here and psk_file of the broker" },
 	{ SSL_R_TLSV1_ALERT_DECRYPT_ERROR,
 	    "the broker could not check our signature or key (alert "
 	    "decrypt_error)",
-	    "The key or PSK here is not the one the broker knows." },
+	    "the key or PSK here is not the one the broker knows" },
 	{ SSL_R_SSLV3_ALERT_BAD_RECORD_MAC,
 	    "the broker could not read our first message: the PSK differs",
-	    "Compare --psk with the broker's psk_file." },
+	    "compare --psk with the broker's psk_file" },
 	{ SSL_R_TLSV1_UNRECOGNIZED_NAME,
 	    "the broker has no certificate for {host}", NULL },
 	{ SSL_R_DH_KEY_TOO_SMALL, "the broker's key exchange is too weak",
 	    NULL },
 	{ SSL_R_EE_KEY_TOO_SMALL, "the broker's certificate has a weak key",
-	    "Run \"nightjar ca server\" on the broker's machine." },
+	    "run \"nightjar ca server\" on the broker's machine" },
 	{ 0, NULL, NULL },
 };
 
@@ -368,8 +368,8 @@ tls_explain_eof(struct tls_stream *s)
 	static const struct row broker = { 0,
 		"{host} closed the connection during the TLS handshake: the "
 		"port may be one without TLS",
-		"Use the port of a TLS listener (8883 as a rule); the broker's "
-		"log says more." };
+		"use the port of a TLS listener (8883 as a rule); the broker's "
+		"log says more" };
 
 	explain_row(s,
 	    s->client			? &broker
@@ -401,8 +401,8 @@ tls_explain_broker_cert(struct tls_stream *s, X509_STORE_CTX *ctx)
 		    err, x, X509_STORE_CTX_get_error_depth(ctx), w);
 		why_prefix(w, "the broker's certificate is not trusted");
 		why_mend(w,
-		    "Copy the ca.crt of this broker here and name it with "
-		    "--cafile%s%s.",
+		    "copy the ca.crt of this broker here and name it with "
+		    "--cafile%s%s",
 		    file ? "; it is not in " : "",
 		    file ? text_esc(esc, sizeof esc, slice_str(file)) : "");
 		return;

@@ -75,7 +75,7 @@ damaged(const char *path, int n, const char *what, struct nj_why *why)
 
 	why_set(why, "%s: %s number %d in it is damaged",
 	    text_esc(esc, sizeof esc, slice_str(path)), what, n + 1);
-	why_mend(why, "Copy the file again from where it came.");
+	why_mend(why, "copy the file again from where it came");
 	return NJ_INVALID;
 }
 
@@ -100,8 +100,8 @@ no_cert(const char *path, struct buf *text, struct nj_why *why)
 	else
 		why_set(why, "%s holds no certificate", esc);
 	why_mend(why,
-	    "Run \"nightjar ca init\" for a CA and \"nightjar ca "
-	    "server\" for this server's certificate.");
+	    "run \"nightjar ca init\" for a CA and \"nightjar ca "
+	    "server\" for this server's certificate");
 	return NJ_INVALID;
 }
 
@@ -161,8 +161,8 @@ load_crls(const char *path, STACK_OF(X509_CRL) * into, bool required,
 		why_set(why, "%s holds no certificate revocation list",
 		    text_esc(esc, sizeof esc, slice_str(path)));
 		why_mend(why,
-		    "Make one in PEM form with the CA, or delete the "
-		    "crlfile line.");
+		    "make one in PEM form with the CA, or delete the "
+		    "crlfile line");
 		e = NJ_INVALID;
 	}
 out:
@@ -187,8 +187,8 @@ tls_load_capath(const char *path, STACK_OF(X509) * into,
 	if (!d) {
 		why_set(why, "capath %s: %s", esc, strerror(errno));
 		why_mend(why,
-		    "Name a folder of CA certificates that this user "
-		    "may read.");
+		    "name a folder of CA certificates that this user "
+		    "may read");
 		return NJ_INVALID;
 	}
 	while ((en = readdir(d)) && files < CAPATH_MAX) {
@@ -206,7 +206,7 @@ tls_load_capath(const char *path, STACK_OF(X509) * into,
 	(void)closedir(d);
 	if (sk_X509_num(into) == 0) {
 		why_set(why, "capath %s holds no CA certificate", esc);
-		why_mend(why, "Copy the CA's certificate (PEM) into it.");
+		why_mend(why, "copy the CA's certificate (PEM) into it");
 		return NJ_INVALID;
 	}
 	return NJ_OK;
@@ -236,8 +236,8 @@ judge_chain(struct loader *l)
 	why_set(&why, "%s: a chain of %zu bytes is too long to send",
 	    text_esc(esc, sizeof esc, slice_str(path)), size);
 	why_mend(&why,
-	    "Keep the server's certificate and its intermediate CAs "
-	    "in certfile, and nothing else.");
+	    "keep the server's certificate and its intermediate CAs "
+	    "in certfile, and nothing else");
 	fault(l, true, &why);
 }
 
@@ -251,8 +251,8 @@ load_key(struct loader *l)
 	if (!l->o->keyfile) {
 		why_set(&why, "certfile is set, but keyfile is not");
 		why_mend(&why,
-		    "Add \"keyfile PATH\" with the private key of "
-		    "the certificate.");
+		    "add \"keyfile PATH\" with the private key of "
+		    "the certificate");
 		fault(l, true, &why);
 		return;
 	}
@@ -264,15 +264,16 @@ load_key(struct loader *l)
 	if (file_check_private(l->o->keyfile, &why))
 		fault(l, false, &why);
 	ERR_clear_error();
-	if (leaf && X509_check_private_key(leaf, l->m->key) != 1) {
+	if (leaf && l->o->certfile &&
+	    X509_check_private_key(leaf, l->m->key) != 1) {
 		ERR_clear_error();
 		(void)text_esc(cert, sizeof cert, slice_str(l->o->certfile));
 		(void)text_esc(key, sizeof key, slice_str(l->o->keyfile));
 		why_set(&why, "%s is not the key of the certificate in %s", key,
 		    cert);
 		why_mend(&why,
-		    "Use the key that the certificate was made "
-		    "with; \"nightjar ca server\" makes a new pair.");
+		    "use the key that the certificate was made "
+		    "with; \"nightjar ca server\" makes a new pair");
 		fault(l, true, &why);
 	}
 }
@@ -301,7 +302,7 @@ judge_cas(struct loader *l, int from, const char *path, bool fatal)
 		return;
 	why_set(&why, "%s: none of the %d CA certificates can be used", path,
 	    n - from);
-	why_mend(&why, "Run \"nightjar ca init\" for a new CA.");
+	why_mend(&why, "run \"nightjar ca init\" for a new CA");
 	fault(l, true, &why);
 }
 
@@ -331,8 +332,8 @@ load_cas(struct loader *l)
 		    "require_certificate true, but no cafile or "
 		    "capath says whose certificates are good");
 		why_mend(&why,
-		    "Add \"cafile PATH\" with the CA of your "
-		    "clients.");
+		    "add \"cafile PATH\" with the CA of your "
+		    "clients");
 		fault(l, true, &why);
 	}
 }
@@ -353,7 +354,7 @@ judge_crl(struct loader *l, X509_CRL *c, const char *path)
 		    "%s: the revocation list is from the future; "
 		    "this machine's clock may be slow",
 		    esc);
-		why_mend(&why, "Set the clock (timedatectl).");
+		why_mend(&why, "set the clock (timedatectl)");
 		fault(l, true, &why);
 	}
 	if (!next || end > now)
@@ -364,7 +365,7 @@ judge_crl(struct loader *l, X509_CRL *c, const char *path)
 	    "%s: the revocation list ended on %s; with it every client would "
 	    "be refused",
 	    esc, day);
-	why_mend(&why, "Have the CA write a new one, then reload.");
+	why_mend(&why, "have the CA write a new one, then reload");
 	fault(l, true, &why);
 }
 
@@ -386,8 +387,8 @@ load_revoked(struct loader *l)
 		    "crlfile is set, but no cafile or capath: there "
 		    "are no client certificates to look up");
 		why_mend(&why,
-		    "Add \"cafile PATH\", or delete the crlfile "
-		    "line.");
+		    "add \"cafile PATH\", or delete the crlfile "
+		    "line");
 		fault(l, true, &why);
 	}
 }
@@ -410,8 +411,8 @@ tls_material_load(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
 	if (!o->certfile) {
 		why_set(&why, "keyfile is set, but certfile is not");
 		why_mend(&why,
-		    "Add \"certfile PATH\"; \"nightjar ca server\" "
-		    "makes one.");
+		    "add \"certfile PATH\"; \"nightjar ca server\" "
+		    "makes one");
 		fault(&l, true, &why);
 	} else if (tls_load_certs(o->certfile, m.chain, &why))
 		fault(&l, true, &why);

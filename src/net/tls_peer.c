@@ -90,8 +90,8 @@ refuse_name(const char *kind, struct slice s, struct nj_why *why)
 	    "is only a wildcard",
 	    kind, text_esc(esc, sizeof esc, s));
 	why_mend(why,
-	    "Issue the client a certificate with a plain name: "
-	    "nightjar ca device NAME.");
+	    "issue the client a certificate with a plain name: "
+	    "nightjar ca device NAME");
 	return NJ_DENIED;
 }
 

@@ -528,7 +528,7 @@ bad_configurations(void **state)
 		    { .certfile = certs_path(&certs, "server.crt"),
 			.keyfile = certs_path(&certs, "server.key"),
 			.ciphers = "AES256-SHA" },
-		    "AES256-SHA", "Delete the line" },
+		    "AES256-SHA", "delete the line" },
 		{ "suites",
 		    { .certfile = certs_path(&certs, "server.crt"),
 			.keyfile = certs_path(&certs, "server.key"),
