@@ -342,7 +342,7 @@ static enum nj_err
 on_suback(struct client *c, const struct frame *f)
 {
 	struct suback s;
-	struct request r;
+	struct request r = { .n = 0 };
 	enum nj_err e;
 
 	if ((e = decode_suback(f->body, c->ver, &s)))
@@ -362,7 +362,7 @@ static enum nj_err
 on_unsuback(struct client *c, const struct frame *f)
 {
 	struct suback s;
-	struct request r;
+	struct request r = { .n = 0 };
 	enum nj_err e;
 
 	if ((e = decode_unsuback(f->body, c->ver, &s)))
