@@ -178,6 +178,22 @@ add_names(
 	return e;
 }
 
+static enum nj_err
+add_addresses(
+    struct pki_names *names, const struct flag_list *ips, struct nj_why *why)
+{
+	enum nj_err e = add_names(names, ips, why);
+
+	for (unsigned i = 0; !e && i < names->n; i++) {
+		if (names->v[i].ip)
+			continue;
+		why_set(why, "'%s' is not an address", names->v[i].text);
+		why_mend(why, "--ip takes one like 192.168.1.20 or fd00::7");
+		e = NJ_INVALID;
+	}
+	return e;
+}
+
 /*
  * ca server
  */
@@ -319,7 +335,7 @@ ca_device(int argc, char **argv)
 	o.names = &names;
 	e = pki_check_id(o.id, &why);
 	if (!e)
-		e = add_names(&names, &ips, &why);
+		e = add_addresses(&names, &ips, &why);
 	if (!e)
 		e = open_ca(dir_given, &ca, &why);
 	if (!e && key_file)

@@ -57,7 +57,8 @@ choose_port(struct up *u, struct nj_why *why)
 		return e;
 	if (u->port == 0)
 		u->port = written ? written : UP_PORT;
-	return port_check((unsigned)u->port, why);
+	/* Of one address of many, the listener itself can tell. */
+	return u->bind[0] ? NJ_OK : port_check((unsigned)u->port, why);
 }
 
 /* Through sudo the files of the first client were given to the person, unless
@@ -87,7 +88,8 @@ get_ready(struct up *u, const char *dir_given, struct up_probe **probe,
 	if ((e = pki_check_id(u->id, why)) ||
 	    (e = home_find(dir_given, true, &u->dir, why)))
 		return e;
-	if (!(u->conf = pki_path(u->dir, "nightjar.conf")))
+	if (!(u->conf = pki_path(u->dir, "nightjar.conf")) ||
+	    !(u->self = up_self()))
 		return NJ_NOMEM;
 	if ((e = up_lock(u, why)) || (e = choose_port(u, why)))
 		return e;
@@ -105,6 +107,7 @@ up_fini(struct up *u)
 {
 	if (u->lock >= 0)
 		(void)close(u->lock);
+	free(u->self);
 	free(u->conf);
 	free(u->dir);
 }
@@ -113,9 +116,9 @@ static int
 run(struct up *u, const char *dir_given)
 {
 	struct ready ready = { .up = u };
-	const struct serve_hooks hooks = { .on_ready = on_ready,
-		.arg = &ready,
-		.quiet = true };
+	const struct serve_hooks hooks = {
+		.on_ready = on_ready, .arg = &ready, .quiet = true
+	};
 	struct nj_why why = { 0 };
 	int status = EXIT_FAILED;
 	enum nj_err e;

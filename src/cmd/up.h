@@ -23,7 +23,9 @@ struct up {
 	const char *id;		     /* of the first client */
 	char *dir;		     /* absolute */
 	char *conf;		     /* DIR/nightjar.conf */
+	char *self;		     /* how to call this program from a shell */
 	long port;		     /* 0: what the configuration says */
+	char bind[PKI_NAME_MAX + 1]; /* the listener's address, "" for all */
 	bool first;		     /* there was no CA before */
 	int lock;		     /* of DIR/nightjar.lock, held until exit */
 	struct pki_names names;	     /* of the server's certificate */
@@ -38,10 +40,9 @@ struct up {
 NJ_MUST enum nj_err up_lock(struct up *u, struct nj_why *why);
 /* Port and pid, for the next who tries. */
 void up_lock_note(const struct up *u);
-/* The port of the configuration's first listener; 0: there is no
- * configuration yet.  NJ_INVALID: it has no listener. */
-NJ_MUST enum nj_err
-up_conf_port(const struct up *u, long *out, struct nj_why *why);
+/* The port of the configuration's first listener, and u->bind; 0: there is
+ * no configuration yet.  NJ_INVALID: it has no listener. */
+NJ_MUST enum nj_err up_conf_port(struct up *u, long *out, struct nj_why *why);
 /* Makes whatever is not there or out of date, and says so: CA, server's and
  * first client's certificate, configuration. */
 NJ_MUST enum nj_err up_prepare(struct up *u, struct nj_why *why);
@@ -71,6 +72,10 @@ void up_probe_free(struct up_probe *p);
 
 /* up_tell.c */
 
+/* "nightjar" where the shell finds this very file under it, else its path;
+ * before root is dropped, as others may not be able to look.  The caller
+ * frees it. */
+NJ_MUST char *up_self(void);
 /* A name or address by which programs on this machine reach the broker
  * whatever they resolve it to. */
 void up_choose_host(struct up *u);

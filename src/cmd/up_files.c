@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pwd.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -44,13 +45,16 @@ up_device_path(const struct up *u, const char *file)
 static void
 say_running(int fd, const struct up *u, struct nj_why *why)
 {
-	char text[64] = "";
+	char text[64] = "", *space;
 	long pid = 0, port = 0;
 	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
 
-	if (n > 0)
-		text[n] = '\0';
-	if (sscanf(text, "%ld %ld", &pid, &port) == 2)
+	text[n > 0 ? n : 0] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	if ((space = strchr(text, ' ')))
+		*space = '\0';
+	if (space && text_to_long(text, 1, LONG_MAX, &pid) &&
+	    text_to_long(space + 1, 1, 65535, &port))
 		why_set(why,
 		    "Nightjar is running already: process %ld serves "
 		    "the folder '%s' on port %ld",
@@ -110,13 +114,29 @@ up_lock_note(const struct up *u)
  * The configuration.
  */
 
-/* The number of the first "listener PORT" line, as a part of text. */
-static bool
-find_port(struct slice text, struct slice *out)
+/* Takes the first word off a line's front, which has no blanks before it. */
+static struct slice
+cut_word(struct slice *line)
 {
-	const struct slice word = LIT("listener ");
+	struct slice word = { line->p, 0 };
 
-	while (text.n > 0) {
+	while (word.n < line->n && line->p[word.n] != ' ' &&
+	    line->p[word.n] != '\r')
+		word.n++;
+	line->p += word.n;
+	line->n -= word.n;
+	while (line->n > 0 && (line->p[0] == ' ' || line->p[0] == '\r')) {
+		line->p++;
+		line->n--;
+	}
+	return word;
+}
+
+/* The words of the first "listener PORT [ADDRESS]" line, as parts of text. */
+static bool
+find_listener(struct slice text, struct slice *port, struct slice *address)
+{
+	while (text.p && text.n > 0) {
 		const uint8_t *nl = memchr(text.p, '\n', text.n);
 		struct slice line =
 		    slice_of(text.p, nl ? (size_t)(nl - text.p) : text.n);
@@ -124,18 +144,10 @@ find_port(struct slice text, struct slice *out)
 
 		while (line.n > 0 && line.p[0] == ' ')
 			line = slice_of(line.p + 1, line.n - 1);
-		if (slice_has_prefix(line, word)) {
-			size_t n = 0;
-
-			line.p += word.n;
-			line.n -= word.n;
-			for (; line.n > 0 && line.p[0] == ' '; line.n--)
-				line.p++;
-			while (
-			    n < line.n && line.p[n] >= '0' && line.p[n] <= '9')
-				n++;
-			*out = slice_of(line.p, n);
-			return n > 0;
+		if (slice_is(cut_word(&line), "listener")) {
+			*port = cut_word(&line);
+			*address = cut_word(&line);
+			return port->n > 0;
 		}
 		text.p += used;
 		text.n -= used;
@@ -143,21 +155,33 @@ find_port(struct slice text, struct slice *out)
 	return false;
 }
 
-static enum nj_err
-read_port(const struct up *u, struct buf *text, struct slice *digits,
-    long *port, struct nj_why *why)
+/* False when it does not fit. */
+static bool
+copy_word(char *dst, size_t size, struct slice word)
 {
+	if (word.n >= size)
+		return false;
+	if (word.n > 0)
+		memcpy(dst, word.p, word.n);
+	dst[word.n] = '\0';
+	return true;
+}
+
+static enum nj_err
+read_port(struct up *u, struct buf *text, struct slice *digits, long *port,
+    struct nj_why *why)
+{
+	struct slice address = SLICE_NONE;
 	char number[16];
 	enum nj_err e;
 
 	if ((e = file_read(u->conf, CONF_MAX, text, why)))
 		return e;
-	if (find_port(buf_slice(text), digits) && digits->n < sizeof(number)) {
-		memcpy(number, digits->p, digits->n);
-		number[digits->n] = '\0';
-		if (text_to_long(number, 1, 65535, port))
-			return NJ_OK;
-	}
+	if (find_listener(buf_slice(text), digits, &address) &&
+	    copy_word(number, sizeof(number), *digits) &&
+	    text_to_long(number, 1, 65535, port) &&
+	    copy_word(u->bind, sizeof(u->bind), address))
+		return NJ_OK;
 	why_set(why, "'%s' has no line 'listener PORT'", u->conf);
 	why_mend(why,
 	    "put one in, or move the file away: it is then written "
@@ -166,7 +190,7 @@ read_port(const struct up *u, struct buf *text, struct slice *digits,
 }
 
 enum nj_err
-up_conf_port(const struct up *u, long *out, struct nj_why *why)
+up_conf_port(struct up *u, long *out, struct nj_why *why)
 {
 	struct buf text = { 0 };
 	struct slice digits;
@@ -184,7 +208,7 @@ up_conf_port(const struct up *u, long *out, struct nj_why *why)
 /* A port that was asked for goes into the file, so that the next start has it
  * too; the rest of the file is its owner's. */
 static enum nj_err
-move_port(const struct up *u, struct nj_why *why)
+move_port(struct up *u, struct nj_why *why)
 {
 	struct buf text = { 0 }, moved = { 0 };
 	struct slice digits, all;
@@ -285,7 +309,7 @@ choose_user(const struct up *u)
 }
 
 static enum nj_err
-prepare_conf(const struct up *u, struct nj_why *why)
+prepare_conf(struct up *u, struct nj_why *why)
 {
 	const char *user;
 	enum nj_err e;
@@ -379,12 +403,18 @@ give_to_person(const struct up *u)
 		"ca.crt", "" };
 	const char *uid_text = getenv("SUDO_UID");
 	const char *gid_text = getenv("SUDO_GID");
+	char *devices;
 	long uid, gid;
 
 	if (geteuid() != 0 || !uid_text || !gid_text ||
 	    !text_to_long(uid_text, 1, 0x7ffffffe, &uid) ||
 	    !text_to_long(gid_text, 0, 0x7ffffffe, &gid))
 		return;
+	/* Through these they have to come, whatever the umask was. */
+	(void)!chmod(u->dir, 0755);
+	if ((devices = pki_path(u->dir, "devices")))
+		(void)!chmod(devices, 0711);
+	free(devices);
 	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
 		char *path = up_device_path(u, files[i]);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What `nightjar up` tells once it serves: lines that work as they stand.
  */
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -71,8 +72,13 @@ localhost_works(void)
 void
 up_choose_host(struct up *u)
 {
-	(void)snprintf(u->host, sizeof(u->host), "%s",
-	    localhost_works() ? "localhost" : "127.0.0.1");
+	const char *host = localhost_works() ? "localhost" : "127.0.0.1";
+
+	if (strcmp(u->bind, "::") == 0)
+		host = "::1"; /* it may be IPv6 only */
+	else if (u->bind[0] && strcmp(u->bind, "0.0.0.0") != 0)
+		host = u->bind;
+	(void)snprintf(u->host, sizeof(u->host), "%s", host);
 }
 
 /*
@@ -213,7 +219,9 @@ tell_node(const struct up *u, const struct paths *p)
 	struct buf code = { 0 }, b = { 0 };
 	char url[PKI_NAME_MAX + 32];
 
-	(void)snprintf(url, sizeof(url), "mqtts://%s:%ld", u->host, u->port);
+	(void)snprintf(url, sizeof(url),
+	    strchr(u->host, ':') ? "mqtts://[%s]:%ld" : "mqtts://%s:%ld",
+	    u->host, u->port);
 	put(&code,
 	    "const f = require(\"fs\"), c = "
 	    "require(\"mqtt\").connect(");
@@ -237,34 +245,48 @@ tell_node(const struct up *u, const struct paths *p)
 	buf_fini(&code);
 }
 
-/* "nightjar" where the shell finds this very file under it, else its path. */
-static void
-own_name(char dst[SELF_MAX])
+static char *
+own_path(void)
+{
+	char *path = realpath("/proc/self/exe", NULL);
+
+	/* Without /proc there is the name it was called by. */
+	if (!path && strchr(program_invocation_name, '/'))
+		path = realpath(program_invocation_name, NULL);
+	return path;
+}
+
+/* The first "nightjar" on the PATH is what the shell takes. */
+static bool
+is_on_path(const struct stat *self)
 {
 	const char *path = getenv("PATH");
-	struct stat self, found;
+	struct stat found;
 	char try[SELF_MAX];
-	ssize_t n = readlink("/proc/self/exe", dst, SELF_MAX - 1);
 
-	if (n <= 0) {
-		(void)snprintf(dst, SELF_MAX, "nightjar");
-		return;
-	}
-	dst[n] = '\0';
-	if (stat("/proc/self/exe", &self) != 0)
-		return;
 	while (path && *path) {
 		int len = (int)strcspn(path, ":");
 
 		(void)snprintf(try, sizeof(try), "%.*s/nightjar", len, path);
-		if (stat(try, &found) == 0) {
-			if (found.st_dev == self.st_dev &&
-			    found.st_ino == self.st_ino)
-				(void)snprintf(dst, SELF_MAX, "nightjar");
-			return; /* the first one is what the shell takes */
-		}
+		if (stat(try, &found) == 0)
+			return found.st_dev == self->st_dev &&
+			    found.st_ino == self->st_ino;
 		path += len + (path[len] == ':');
 	}
+	return false;
+}
+
+char *
+up_self(void)
+{
+	char *path = own_path();
+	struct stat self;
+
+	if (!path || (stat(path, &self) == 0 && is_on_path(&self))) {
+		free(path);
+		return strdup("nightjar");
+	}
+	return path;
 }
 
 static void
@@ -273,9 +295,8 @@ tell_lines(const struct up *u, const struct paths *p)
 	static const char *const sub[] = { "-t", "test/#", "-v", NULL };
 	static const char *const pub[] = { "-t", "test/hello", "-m", "it works",
 		NULL };
-	char self[SELF_MAX];
+	const char *self = u->self;
 
-	own_name(self);
 	printf("\nReceive on this machine, with any of these as it stands:\n");
 	printf("  Nightjar:\n");
 	tell_client(u, p, self, "sub", sub);
@@ -307,7 +328,8 @@ tell_lines(const struct up *u, const struct paths *p)
 static void
 tell_names(const struct up *u)
 {
-	printf("  listening    port %ld of all addresses, as:", u->port);
+	printf("  listening    port %ld of %s, as:", u->port,
+	    u->bind[0] ? u->bind : "all addresses");
 	for (unsigned i = 0; i < u->names.n; i++)
 		printf("%s%s", i ? ", " : " ", u->names.v[i].text);
 	printf("\n");

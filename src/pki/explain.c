@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "pki/explain.h"
 
+#define FAULTS	     400 /* leaves room for the name in a struct nj_why */
 #define DAY	     86400
 #define SOON_DAYS    30
 #define LONGEST_DAYS 825 /* what Apple's systems accept of a private CA */
@@ -381,8 +382,10 @@ mend_for(enum pki_use use, struct nj_why *why)
 enum nj_err
 pki_judge(X509 *x, enum pki_use use, const char *name, struct nj_why *why)
 {
-	char faults[sizeof(why->what)] = "";
-	struct list l = { .dst = faults, .size = 400, .separator = "; " };
+	char faults[FAULTS] = "";
+	struct list l = {
+		.dst = faults, .size = sizeof(faults), .separator = "; "
+	};
 
 	/* Called for its effect: it reads the extensions into the flags. */
 	if (X509_check_purpose(x, -1, 0) != 1)

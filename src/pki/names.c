@@ -299,12 +299,20 @@ pki_names_collect_dns(struct pki_names *s)
 		.ai_flags = AI_CANONNAME };
 	struct addrinfo *ai = NULL;
 	char host[PKI_NAME_MAX + 1];
+	bool hurry;
+	int failed;
 	size_t n;
 
 	own_host_name(host);
 	if (!host[0])
 		return;
-	if (getaddrinfo(host, NULL, &hints, &ai) != 0)
+	/* The resolver's own patience is half a minute. */
+	hurry = getenv("RES_OPTIONS") == NULL &&
+	    setenv("RES_OPTIONS", "timeout:1 attempts:1", 1) == 0;
+	failed = getaddrinfo(host, NULL, &hints, &ai);
+	if (hurry)
+		(void)unsetenv("RES_OPTIONS");
+	if (failed)
 		return;
 	n = strcspn(host, ".");
 	if (ai && ai->ai_canonname &&

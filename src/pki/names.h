@@ -3,7 +3,8 @@
  *         and those of this machine.
  *
  * Owns:    nothing; a struct pki_names is a plain value.
- * Threads: any.
+ * Threads: any; pki_names_collect_dns before other threads are started, as it
+ *          sets an environment variable for the while.
  * Bounds:  PKI_NAMES_MAX names; NJ_FULL past it.
  * Spec:    RFC 5280 4.2.1.6, RFC 1123 2.1, RFC 6762 (host.local).
  */
@@ -45,7 +46,7 @@ void pki_names_of(X509 *x, struct pki_names *out);
  */
 void pki_names_collect(struct pki_names *s);
 /* Adds the full name that forward DNS has for the host name, if it begins
- * with it.  May take seconds where DNS does not answer. */
+ * with it.  Takes a second or a few where DNS does not answer. */
 void pki_names_collect_dns(struct pki_names *s);
 
 /* The parts that the above are made of, for tests. */

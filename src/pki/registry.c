@@ -154,7 +154,7 @@ scan(const char *path, struct slice text, off_t *end, struct sum *last,
 	struct sum sum;
 	unsigned n = 1;
 
-	if (!slice_has_prefix(text, header))
+	if (!text.p || !slice_has_prefix(text, header))
 		return damaged(path, 1, why);
 	rest.p += header.n;
 	rest.n -= header.n;
