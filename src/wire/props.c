@@ -278,27 +278,34 @@ take_list(struct slice list, enum props_in where, struct props *out)
 	return NJ_OK;
 }
 
-enum nj_err
-take_props(struct slice *s, enum props_in where, struct props *out)
+/* With at least one property.  Apart from take_props, so that the common case
+ * does not clear a struct it will not use. */
+static __attribute__((noinline)) enum nj_err
+take_some(struct slice *s, enum props_in where, struct props *out)
 {
 	struct slice in = *s, list;
 	struct props p = { 0 };
 	uint32_t n = 0;
 	enum nj_err e;
 
-	if (in.n > 0 && in.p[0] == 0) { /* none: the common case */
-		out->seen = 0;
-		out->raw = out->extra = SLICE_NONE;
-		s->p++;
-		s->n--;
-		return NJ_OK;
-	}
 	if ((e = take_varint(&in, &n)) || (e = take_bytes(&in, n, &list)) ||
 	    (e = take_list(list, where, &p)))
 		return e;
 	p.raw = list;
 	*out = p;
 	*s = in;
+	return NJ_OK;
+}
+
+enum nj_err
+take_props(struct slice *s, enum props_in where, struct props *out)
+{
+	if (s->n == 0 || s->p[0] != 0)
+		return take_some(s, where, out);
+	s->p++;
+	s->n--;
+	out->seen = 0;
+	out->raw = out->extra = SLICE_NONE;
 	return NJ_OK;
 }
 

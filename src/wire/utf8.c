@@ -33,15 +33,10 @@ second_ok(uint8_t lead, uint8_t b)
 }
 
 size_t
-utf8_step(const uint8_t *p, size_t n)
+utf8_long(const uint8_t *p, size_t n)
 {
-	uint8_t lead;
+	uint8_t lead = p[0];
 
-	if (n == 0)
-		return 0;
-	lead = p[0];
-	if (lead < 0x80)
-		return lead != 0; /* [MQTT-1.5.4-2] */
 	if (lead < 0xc2 || lead > 0xf4)
 		return 0;
 	if (n < 2 || !second_ok(lead, p[1]))

@@ -44,8 +44,22 @@ word_find(uint64_t w, uint8_t c)
 	return ~(diff + (WORD_HIGHS - WORD_ONES)) & WORD_HIGHS;
 }
 
-/* Bytes of the character at p; 0 when it is not one, or is U+0000 or a
+/* How many bytes of w are c: one each, summed up in the highest byte. */
+static inline unsigned
+word_count(uint64_t w, uint8_t c)
+{
+	return (unsigned)(((word_find(w, c) >> 7) * WORD_ONES) >> 56);
+}
+
+/* What follows for a character that is not ASCII. */
+size_t utf8_long(const uint8_t *p, size_t n);
+
+/* Bytes of the character at p, n > 0; 0 when it is not one, or is U+0000 or a
  * surrogate. */
-size_t utf8_step(const uint8_t *p, size_t n);
+static inline size_t
+utf8_step(const uint8_t *p, size_t n)
+{
+	return p[0] < 0x80 ? p[0] != 0 : utf8_long(p, n); /* [MQTT-1.5.4-2] */
+}
 
 #endif
