@@ -62,8 +62,17 @@ varint_write(uint8_t *p, uint32_t v)
 	return p;
 }
 
-enum nj_err
-frame_take(struct slice *in, uint32_t max, struct frame *out)
+/* 3.1, 2.1: the flags are quality of service and DUP of other packets too,
+ * and where they mean nothing they may be anything. */
+static bool
+flags_ok_31(uint8_t wanted, uint8_t flags)
+{
+	return wanted != FLAGS_NONE &&
+	    (wanted != 0x02 || (flags & 0x06) == 0x02);
+}
+
+static inline enum nj_err
+take(struct slice *in, uint32_t max, bool is_31, struct frame *out)
 {
 	uint32_t rest = 0;
 	uint8_t first, wanted;
@@ -76,7 +85,8 @@ frame_take(struct slice *in, uint32_t max, struct frame *out)
 	out->type = first >> 4;
 	out->flags = first & 0x0f;
 	wanted = flags_wanted[out->type];
-	if (wanted != FLAGS_ANY && wanted != out->flags)
+	if (wanted != FLAGS_ANY && wanted != out->flags &&
+	    !(is_31 && flags_ok_31(wanted, out->flags)))
 		return NJ_MALFORMED; /* [MQTT-2.1.3-1] */
 	n = varint_scan(slice_of(in->p + 1, in->n - 1), &rest);
 	if (n <= 0)
@@ -90,4 +100,16 @@ frame_take(struct slice *in, uint32_t max, struct frame *out)
 	in->p += out->size;
 	in->n -= out->size;
 	return NJ_OK;
+}
+
+enum nj_err
+frame_take(struct slice *in, uint32_t max, struct frame *out)
+{
+	return take(in, max, false, out);
+}
+
+enum nj_err
+frame_take_31(struct slice *in, uint32_t max, struct frame *out)
+{
+	return take(in, max, true, out);
 }

@@ -31,6 +31,11 @@ struct frame {
 NJ_MUST enum nj_err
 frame_take(struct slice *in, uint32_t max, struct frame *out);
 
+/* For connections of MQTT 3.1, whose clients set DUP on a PUBREL, SUBSCRIBE or
+ * UNSUBSCRIBE that they send again, and whose other flags are free. */
+NJ_MUST enum nj_err
+frame_take_31(struct slice *in, uint32_t max, struct frame *out);
+
 /* 1.5.5 variable byte integer; NJ_MALFORMED unless in its shortest form. */
 NJ_MUST enum nj_err take_varint(struct slice *s, uint32_t *out);
 static inline unsigned

@@ -167,6 +167,25 @@ frame_flags(void **state)
 	}
 }
 
+/* 3.1 has DUP on requests that are sent again. */
+static void
+frame_flags_31(void **state)
+{
+	(void)state;
+	for (unsigned first = 0; first < 256; first++) {
+		unsigned type = first >> 4, flags = first & 0x0f;
+		bool two = type == MQTT_PUBREL || type == MQTT_SUBSCRIBE ||
+		    type == MQTT_UNSUBSCRIBE;
+		bool ok = type != 0 && (!two || (flags & 0x06) == 0x02);
+		uint8_t b[2] = { (uint8_t)first, 0 };
+		struct slice s = slice_of(b, 2);
+		struct frame f = { 0 };
+
+		assert_int_equal(
+		    frame_take_31(&s, 0, &f), ok ? NJ_OK : NJ_MALFORMED);
+	}
+}
+
 /* Byte by byte gives the same packets as all at once. */
 static void
 frame_bytewise(void **state)
@@ -199,6 +218,7 @@ main(void)
 		cmocka_unit_test(varint_rejects),
 		cmocka_unit_test(frame_rows),
 		cmocka_unit_test(frame_flags),
+		cmocka_unit_test(frame_flags_31),
 		cmocka_unit_test(frame_bytewise),
 	};
 
