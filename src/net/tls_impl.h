@@ -183,6 +183,12 @@ tls_load_certs(const char *path, STACK_OF(X509) * into, struct nj_why *why);
 NJ_MUST enum nj_err tls_load_capath(const char *path, STACK_OF(X509) * into,
     STACK_OF(X509_CRL) * crls, struct nj_why *why);
 
+/* tls_lib.c: the library context of a shard; NULL: the process's own. */
+OSSL_LIB_CTX *tls_lib(unsigned shard);
+/* Copies that belong to a context; NULL with the library's error. */
+X509 *tls_lib_cert(OSSL_LIB_CTX *lib, X509 *x);
+EVP_PKEY *tls_lib_key(OSSL_LIB_CTX *lib, EVP_PKEY *key);
+
 /* tls_context.c: versions, ciphers, groups; the same for both sides. */
 NJ_MUST enum nj_err
 tls_context_set(SSL_CTX *ctx, int min, int max, const char *ciphers,

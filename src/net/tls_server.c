@@ -179,14 +179,26 @@ tls_server_recheck(struct tls_stream *s, X509 *leaf)
 /* -- contexts ------------------------------------------------------------ */
 
 static enum nj_err
-add_trust(
-    SSL_CTX *ctx, const struct tls_server_opts *o, const struct tls_material *m)
+add_ca(X509_STORE *store, OSSL_LIB_CTX *lib, X509 *ca)
 {
-	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+	X509 *x = tls_lib_cert(lib, ca);
+	int ok = x && X509_STORE_add_cert(store, x);
+
+	X509_free(x);
+	return ok ? NJ_OK : NJ_CRYPTO;
+}
+
+static enum nj_err
+add_trust(struct tls_shard *sh, const struct tls_server_opts *o,
+    const struct tls_material *m)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(sh->ctx);
+	int mode = SSL_VERIFY_PEER;
+	enum nj_err e;
 
 	for (int i = 0; i < sk_X509_num(m->cas); i++)
-		if (!X509_STORE_add_cert(store, sk_X509_value(m->cas, i)))
-			return NJ_CRYPTO;
+		if ((e = add_ca(store, sh->lib, sk_X509_value(m->cas, i))))
+			return e;
 	for (int i = 0; i < sk_X509_CRL_num(m->crls); i++)
 		if (!X509_STORE_add_crl(store, sk_X509_CRL_value(m->crls, i)))
 			return NJ_CRYPTO;
@@ -194,32 +206,43 @@ add_trust(
 	 * intermediates would lock everybody out. */
 	if (o->crlfile && !X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK))
 		return NJ_CRYPTO;
-	if (o->require_certificate ||
-	    (o->want_certificate && sk_X509_num(m->cas) > 0)) {
-		SSL_CTX_set_verify(ctx,
-		    SSL_VERIFY_PEER |
-			(o->require_certificate
-				? SSL_VERIFY_FAIL_IF_NO_PEER_CERT
-				: 0),
-		    NULL);
-		SSL_CTX_set_cert_verify_callback(ctx, on_verify, NULL);
-	}
+	if (!o->require_certificate &&
+	    (!o->want_certificate || sk_X509_num(m->cas) == 0))
+		return NJ_OK;
+	if (o->require_certificate)
+		mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+	SSL_CTX_set_verify(sh->ctx, mode, NULL);
+	SSL_CTX_set_cert_verify_callback(sh->ctx, on_verify, NULL);
 	return NJ_OK;
 }
 
 static enum nj_err
-add_own(SSL_CTX *ctx, const struct tls_material *m)
+add_own(struct tls_shard *sh, const struct tls_material *m)
 {
-	if (SSL_CTX_use_certificate(ctx, sk_X509_value(m->chain, 0)) != 1 ||
-	    SSL_CTX_use_PrivateKey(ctx, m->key) != 1)
-		return NJ_CRYPTO;
-	for (int i = 1; i < sk_X509_num(m->chain); i++)
-		if (SSL_CTX_add1_chain_cert(ctx, sk_X509_value(m->chain, i)) !=
-		    1)
-			return NJ_CRYPTO;
+	EVP_PKEY *key = tls_lib_key(sh->lib, m->key);
+	enum nj_err e = NJ_CRYPTO;
+	X509 *x = NULL;
+
+	/* A key that does not leave its place serves from there. */
+	if (!key && EVP_PKEY_up_ref(m->key) == 1)
+		key = m->key;
+	for (int i = 0; i < sk_X509_num(m->chain); i++) {
+		X509_free(x);
+		if (!(x = tls_lib_cert(sh->lib, sk_X509_value(m->chain, i))))
+			goto out;
+		if (i == 0 ? SSL_CTX_use_certificate(sh->ctx, x) != 1
+			   : SSL_CTX_add1_chain_cert(sh->ctx, x) != 1)
+			goto out;
+	}
+	if (!key || SSL_CTX_use_PrivateKey(sh->ctx, key) != 1)
+		goto out;
 	/* Sent as the file has it; nothing is looked up at each handshake. */
-	(void)SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN);
-	return NJ_OK;
+	(void)SSL_CTX_set_mode(sh->ctx, SSL_MODE_NO_AUTO_CHAIN);
+	e = NJ_OK;
+out:
+	X509_free(x);
+	EVP_PKEY_free(key);
+	return e;
 }
 
 static enum nj_err
@@ -240,6 +263,7 @@ shard_init(struct tls_server *t, unsigned i, const struct tls_server_opts *o,
 	struct tls_shard *sh = &t->shard[i];
 	enum nj_err e;
 
+	sh->lib = tls_lib(i);
 	sh->sha256 = EVP_MD_fetch(sh->lib, "SHA256", NULL);
 	sh->aes256 = EVP_CIPHER_fetch(sh->lib, "AES-256-CBC", NULL);
 	sh->ctx = SSL_CTX_new_ex(sh->lib, NULL, TLS_server_method());
@@ -251,7 +275,7 @@ shard_init(struct tls_server *t, unsigned i, const struct tls_server_opts *o,
 		 sh->ctx, o->min, 0, o->ciphers, o->ciphersuites, why, doubt)))
 		return e;
 	SSL_CTX_set_alpn_select_cb(sh->ctx, on_alpn, NULL);
-	if ((e = add_own(sh->ctx, m)) || (e = add_trust(sh->ctx, o, m)) ||
+	if ((e = add_own(sh, m)) || (e = add_trust(sh, o, m)) ||
 	    (e = set_tickets(t, sh->ctx, o->tickets)))
 		tls_library_why(why, "setting up a TLS context");
 	return e;
@@ -390,7 +414,6 @@ tls_server_unref(struct tls_server *t)
 		SSL_SESSION_free(t->shard[i].blank);
 		EVP_MD_free(t->shard[i].sha256);
 		EVP_CIPHER_free(t->shard[i].aes256);
-		OSSL_LIB_CTX_free(t->shard[i].lib);
 	}
 	while ((n = t->notes)) {
 		t->notes = n->next;

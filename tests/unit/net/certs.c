@@ -91,9 +91,11 @@ extension(X509 *x, X509 *issuer, int nid, const char *value)
 static EVP_PKEY *
 new_key(const struct cert_spec *s)
 {
-	return s->rsa ? EVP_RSA_gen(s->rsa)
-	    : s->p384 ? EVP_EC_gen("P-384")
-		      : EVP_EC_gen("P-256");
+	if (s->rsa)
+		return EVP_RSA_gen(s->rsa);
+	if (s->ed25519)
+		return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	return EVP_EC_gen(s->p384 ? "P-384" : "P-256");
 }
 
 static void

@@ -21,7 +21,7 @@ struct cert_spec {
 	const char *issuer;	/* name of an earlier one; NULL: itself */
 	int from_days, to_days; /* both 0: from yesterday for 90 days */
 	bool ca;
-	bool p384;
+	bool p384, ed25519;
 	unsigned rsa; /* bits; 0: an EC key */
 };
 

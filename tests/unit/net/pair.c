@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+_Thread_local unsigned pair_shard;
+
 void
 pair_raw(struct pair *p, struct tls_server *t)
 {
@@ -19,7 +21,7 @@ pair_raw(struct pair *p, struct tls_server *t)
 	memset(p, 0, sizeof *p);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd) != 0 ||
 	    stream_scratch_new(&p->scratch) ||
-	    tls_accept(t, 0, fd[0], p->scratch, &p->server))
+	    tls_accept(t, pair_shard, fd[0], p->scratch, &p->server))
 		abort();
 	p->raw = fd[1];
 	p->se = p->ce = NJ_AGAIN;

@@ -20,6 +20,8 @@ struct pair {
 	enum nj_err se, ce; /* how the handshakes ended */
 };
 
+/* Which shard's context the calling thread uses. */
+extern _Thread_local unsigned pair_shard;
 /* Sockets and a server stream; the test writes to p->raw. */
 void pair_raw(struct pair *p, struct tls_server *t);
 /* The same with an OpenSSL client of this context on raw. */

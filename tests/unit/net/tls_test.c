@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <openssl/err.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,25 @@ static const struct cert_spec specs[] = {
 	    .eku = "clientAuth",
 	    .issuer = "ca" },
 	{ .name = "dev2", .eku = "clientAuth", .issuer = "ca" },
+	{ .name = "rsadev", .eku = "clientAuth", .issuer = "ca", .rsa = 2048 },
+	{ .name = "p384dev",
+	    .eku = "clientAuth",
+	    .issuer = "ca",
+	    .p384 = true },
+	{ .name = "eddev",
+	    .eku = "clientAuth",
+	    .issuer = "ca",
+	    .ed25519 = true },
+	{ .name = "edserver",
+	    .san = "DNS:localhost",
+	    .eku = "serverAuth",
+	    .issuer = "ca",
+	    .ed25519 = true },
+	{ .name = "p384server",
+	    .san = "DNS:localhost",
+	    .eku = "serverAuth",
+	    .issuer = "ca",
+	    .p384 = true },
 	{ .name = "ends",
 	    .eku = "clientAuth",
 	    .issuer = "ca",
@@ -688,22 +708,43 @@ ours_outlives_the_listener(void **state)
 }
 
 static void
-either_certificate_kind(void **state)
+every_kind_of_certificate(void **state)
 {
-	struct tls_server_opts o = { .certfile =
-					 certs_path(&certs, "rsaserver.crt"),
-		.keyfile = certs_path(&certs, "rsaserver.key"),
-		.tickets = 1,
-		.ticket_rotate_s = 1 };
-	struct tls_server *t = NULL;
-	struct tls_client *c = client_new(NULL, 12);
-	struct nj_why why;
+	static const struct {
+		const char *server, *client;
+	} rows[] = { { "rsaserver", "rsadev" }, { "p384server", "p384dev" },
+		{ "edserver", "eddev" }, { "server", "rsadev" } };
+	static const int versions[] = { 12, 13 };
+	char crt[32], key[32];
 
-	assert_int_equal(tls_server_new(&o, 2, &t, &why), NJ_OK);
-	assert_false(visit(t, c));
-	assert_true(visit(t, c));
-	tls_client_free(c);
-	tls_server_unref(t);
+	for (size_t i = 0; i < 8; i++) {
+		struct tls_server_opts o = { .cafile =
+						 certs_path(&certs, "ca.crt"),
+			.require_certificate = true,
+			.tickets = 1,
+			.ticket_rotate_s = 1 };
+		struct tls_server *t = NULL;
+		struct tls_client *c =
+		    client_new(rows[i / 2].client, versions[i % 2]);
+		struct nj_why why = { 0 };
+		struct pair p;
+
+		(void)snprintf(crt, sizeof crt, "%s.crt", rows[i / 2].server);
+		(void)snprintf(key, sizeof key, "%s.key", rows[i / 2].server);
+		o.certfile = certs_path(&certs, crt);
+		o.keyfile = certs_path(&certs, key);
+		if (tls_server_new(&o, 2, &t, &why))
+			fail_msg("%s", why.what);
+		assert_false(visit(t, c));
+		assert_true(visit(t, c));
+		pair_ours(&p, t, c, "localhost", true);
+		must(&p);
+		assert_string_equal(
+		    stream_tls(p.server)->cn, rows[i / 2].client);
+		pair_fini(&p);
+		tls_client_free(c);
+		tls_server_unref(t);
+	}
 }
 
 /* A client with little memory asks for small records (RFC 6066 4), and it has
@@ -956,6 +997,64 @@ client_odds_and_ends(void **state)
 	tls_server_unref(t);
 }
 
+struct shard_run {
+	pthread_t thread;
+	unsigned shard;
+	struct tls_server *t;
+	struct tls_client *c;
+	int resumed;
+};
+
+static void *
+run_shard(void *arg)
+{
+	struct shard_run *r = arg;
+
+	pair_shard = r->shard;
+	for (int i = 0; i < 40; i++)
+		r->resumed += visit(r->t, r->c);
+	return NULL;
+}
+
+/* Shards share the ticket keys and nothing else. */
+static void
+two_shards_at_once(void **state)
+{
+	struct tls_server_opts o = { .certfile =
+					 certs_path(&certs, "server.crt"),
+		.keyfile = certs_path(&certs, "server.key"),
+		.cafile = certs_path(&certs, "ca.crt"),
+		.require_certificate = true,
+		.tickets = 1,
+		.ticket_rotate_s = 3600 };
+	struct shard_run r[2];
+	struct tls_server *t = NULL;
+	struct nj_why why;
+
+	assert_int_equal(tls_server_new(&o, 2, &t, &why), NJ_OK);
+	for (unsigned i = 0; i < 2; i++) {
+		r[i] = (struct shard_run){
+			.shard = i, .t = t, .c = client_new("dev1", 0)
+		};
+		assert_int_equal(
+		    pthread_create(&r[i].thread, NULL, run_shard, &r[i]), 0);
+	}
+	for (int i = 0; i < 3; i++)
+		tls_server_rotate(t);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(pthread_join(r[i].thread, NULL), 0);
+		assert_true(r[i].resumed > 30);
+	}
+	/* A ticket of one shard opens the other. */
+	pair_shard = 1;
+	assert_true(visit(t, r[0].c));
+	pair_shard = 0;
+	assert_true(visit(t, r[0].c));
+	tls_client_free(r[0].c);
+	tls_client_free(r[1].c);
+	tls_server_unref(t);
+}
+
 static void
 make_all(void)
 {
@@ -987,7 +1086,8 @@ main(void)
 		cmocka_unit_test(orderly_end),
 		cmocka_unit_test(moved_to_another_thread),
 		cmocka_unit_test(ours_outlives_the_listener),
-		cmocka_unit_test(either_certificate_kind),
+		cmocka_unit_test(every_kind_of_certificate),
+		cmocka_unit_test(two_shards_at_once),
 		cmocka_unit_test(small_records),
 		cmocka_unit_test(long_after_the_handshake),
 		cmocka_unit_test(key_updates_with_a_certificate),

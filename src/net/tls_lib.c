@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tls_lib - a library context for each shard, with few decoders.
+ *
+ * OpenSSL 3.0 finds out how to read a public key by asking every decoder it
+ * knows, some fifty of them, each time it parses a certificate: 110 us, more
+ * than all the cryptography of a handshake.  A context whose provider is the
+ * default one with only the decoders of the public keys that certificates
+ * carry takes 45 us, and shards that have one each do not wait for each
+ * other's locks.
+ *
+ * Contexts live as long as the process: the library's own clean-up at a
+ * thread's end would touch one that was freed by another thread.
+ */
+#include <openssl/core_dispatch.h>
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/provider.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "net/tls_impl.h"
+
+#define LIBS_MAX     64 /* shards beyond share */
+#define DECODERS_MAX 16
+
+/* What the wrapping provider needs: made once with the first context, then
+ * read only.  The provider's functions get no place of ours to keep it in,
+ * since what they are called with is the default provider's own context. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static OSSL_LIB_CTX *libs[LIBS_MAX];
+static OSSL_ALGORITHM decoders[DECODERS_MAX + 1];
+
+static bool
+wanted(const OSSL_ALGORITHM *a)
+{
+	static const char *const names[] = { "EC", "RSA", "RSA-PSS", "ED25519",
+		"ED448", "DER" };
+
+	if (!strstr(a->property_definition, "input=der") ||
+	    !strstr(a->property_definition, "structure=SubjectPublicKeyInfo"))
+		return false;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (strcmp(a->algorithm_names, names[i]) == 0)
+			return true;
+	return false;
+}
+
+static OSSL_FUNC_provider_query_operation_fn *query_all;
+static OSSL_DISPATCH table[32];
+
+static const OSSL_ALGORITHM *
+query_few(void *provctx, int operation, int *no_store)
+{
+	const OSSL_ALGORITHM *all = query_all(provctx, operation, no_store);
+
+	return operation == OSSL_OP_DECODER && decoders[0].algorithm_names
+	    ? decoders
+	    : all;
+}
+
+/* The context that the provider lives in ends with the process. */
+static void
+no_teardown(void *provctx)
+{
+}
+
+/* The default provider's functions with the two above in their places. */
+static bool
+copy_table(const OSSL_DISPATCH *from, void *provctx)
+{
+	size_t n = 0, k = 0;
+	const OSSL_ALGORITHM *a;
+	int no_store = 0;
+
+	for (; from->function_id; from++) {
+		if (n + 1 == sizeof table / sizeof *table)
+			return false;
+		table[n] = *from;
+		if (from->function_id == OSSL_FUNC_PROVIDER_QUERY_OPERATION) {
+			query_all = OSSL_FUNC_provider_query_operation(from);
+			table[n].function = (void (*)(void))query_few;
+		} else if (from->function_id == OSSL_FUNC_PROVIDER_TEARDOWN)
+			table[n].function = (void (*)(void))no_teardown;
+		n++;
+	}
+	if (!query_all)
+		return false;
+	a = query_all(provctx, OSSL_OP_DECODER, &no_store);
+	for (; a && a->algorithm_names && k < DECODERS_MAX; a++)
+		if (wanted(a))
+			decoders[k++] = *a;
+	return true;
+}
+
+static int
+provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
+    const OSSL_DISPATCH **out, void **provctx)
+{
+	OSSL_LIB_CTX *home = OSSL_LIB_CTX_new();
+	OSSL_PROVIDER *p = home ? OSSL_PROVIDER_load(home, "default") : NULL;
+
+	if (!p) {
+		OSSL_LIB_CTX_free(home);
+		return 0;
+	}
+	*provctx = OSSL_PROVIDER_get0_provider_ctx(p);
+	if (!query_all && !copy_table(OSSL_PROVIDER_get0_dispatch(p), *provctx))
+		return 0;
+	*out = table;
+	return 1;
+}
+
+static OSSL_LIB_CTX *
+lib_make(void)
+{
+	OSSL_LIB_CTX *l = OSSL_LIB_CTX_new();
+
+	if (l && OSSL_PROVIDER_add_builtin(l, "shard", provider_init) &&
+	    OSSL_PROVIDER_load(l, "shard"))
+		return l;
+	OSSL_LIB_CTX_free(l);
+	ERR_clear_error();
+	return NULL;
+}
+
+OSSL_LIB_CTX *
+tls_lib(unsigned shard)
+{
+	OSSL_LIB_CTX **l = &libs[shard % LIBS_MAX], *found;
+
+	(void)pthread_mutex_lock(&lock);
+	if (!*l)
+		*l = lib_make();
+	found = *l;
+	(void)pthread_mutex_unlock(&lock);
+	return found;
+}
+
+/* -- what was loaded, made anew in a context ----------------------------- */
+
+X509 *
+tls_lib_cert(OSSL_LIB_CTX *lib, X509 *x)
+{
+	unsigned char *der = NULL;
+	int n = i2d_X509(x, &der);
+	const unsigned char *p = der;
+	X509 *y = n > 0 ? X509_new_ex(lib, NULL) : NULL;
+
+	if (y && !d2i_X509(&y, &p, n))
+		y = NULL; /* freed by it */
+	OPENSSL_free(der);
+	return y;
+}
+
+EVP_PKEY *
+tls_lib_key(OSSL_LIB_CTX *lib, EVP_PKEY *key)
+{
+	OSSL_PARAM *params = NULL;
+	EVP_PKEY *copy = NULL;
+	EVP_PKEY_CTX *c =
+	    EVP_PKEY_CTX_new_from_name(lib, EVP_PKEY_get0_type_name(key), NULL);
+
+	if (c && EVP_PKEY_todata(key, EVP_PKEY_KEYPAIR, &params) == 1 &&
+	    EVP_PKEY_fromdata_init(c) == 1 &&
+	    EVP_PKEY_fromdata(c, &copy, EVP_PKEY_KEYPAIR, params) != 1)
+		copy = NULL;
+	OSSL_PARAM_free(params); /* wipes what was secret */
+	EVP_PKEY_CTX_free(c);
+	return copy;
+}
