@@ -149,15 +149,20 @@ send_and_receive(struct up_probe *p, struct nj_why *why)
 	return step_until(p, &p->received, "the message that was sent", why);
 }
 
+/* Ends the connection; the client is not needed any more. */
 static void
 hang_up(struct up_probe *p)
 {
-	if (client_disconnect(p->client, 0, NULL))
-		return;
-	while (client_connected(p->client) && !atomic_load(&p->stop)) {
-		if (client_step(p->client, STEP_MS, NULL))
-			return;
+	double end = now_ms() + PATIENCE_MS;
+
+	if (client_disconnect(p->client, 0, NULL) == NJ_OK) {
+		while (!atomic_load(&p->stop) && now_ms() < end) {
+			if (client_step(p->client, STEP_MS, NULL))
+				break;
+		}
 	}
+	client_free(p->client);
+	p->client = NULL;
 }
 
 static void *
@@ -181,8 +186,7 @@ probe_main(void *arg)
 		why_set(&r->why, "%s", nj_strerror(e));
 	r->ok = e == NJ_OK;
 	r->ms = p->received_ms - p->sent_ms;
-	if (!e)
-		hang_up(p);
+	hang_up(p);
 	if (!atomic_load(&p->stop))
 		p->done(p->arg, r);
 	return NULL;
