@@ -731,6 +731,16 @@ conn_close_gently(struct conn *c)
 	conn_flush(c);
 }
 
+/* Codes whose reason is about the client's own packet.  The others say enough
+ * by themselves, and their reason may tell of other clients. */
+static bool
+explains(enum mqtt_rc rc)
+{
+	return rc != RC_SESSION_TAKEN_OVER && rc != RC_KEEP_ALIVE_TIMEOUT &&
+	    rc != RC_SERVER_SHUTTING_DOWN && rc != RC_NOT_AUTHORIZED &&
+	    rc != RC_ADMINISTRATIVE_ACTION;
+}
+
 /* [MQTT-3.14.0-1]: a server sends DISCONNECT only after CONNACK. */
 static void
 say_disconnect(struct conn *c, enum mqtt_rc rc, const char *why)
@@ -739,7 +749,7 @@ say_disconnect(struct conn *c, enum mqtt_rc rc, const char *why)
 
 	if (c->state != CONN_LIVE || c->version != MQTT5)
 		return;
-	if (c->problem_info) {
+	if (c->problem_info && explains(rc)) {
 		d.props.seen = PROP_BIT(PROP_REASON_STRING);
 		d.props.reason_string = slice_str(why);
 	}

@@ -6,95 +6,93 @@
 #include "core/rc.h"
 #include "wire/encode.h"
 
+/*
+ * The properties are written in the order in which Mosquitto writes them, so
+ * that what compares bytes sees the same.  A buffer that cannot grow is found
+ * by encode_connack's caller: the packet is then not sent at all.
+ */
+struct writer {
+	struct buf raw;
+	enum nj_err e;
+};
+
 static void
-set(struct props *p, enum mqtt_prop id)
+put(struct writer *w, enum mqtt_prop id, uint32_t v, unsigned bytes)
 {
-	p->seen |= PROP_BIT(id);
+	if (!w->e)
+		w->e = buf_put_u8(&w->raw, (uint8_t)id);
+	while (bytes-- > 0 && !w->e)
+		w->e = buf_put_u8(&w->raw, (uint8_t)(v >> 8 * bytes));
+}
+
+static void
+put_str(struct writer *w, enum mqtt_prop id, struct slice s)
+{
+	put(w, id, (uint32_t)s.n, 2);
+	if (!w->e)
+		w->e = buf_put_slice(&w->raw, s);
+}
+
+static void
+send(struct conn *c, struct connack *a, struct writer *w)
+{
+	a->props.extra = buf_slice(&w->raw);
+	link_kick(&c->link);
+	if (w->e || encode_connack(&c->link.out, c->version, a))
+		conn_drop(c, "out of memory");
+	buf_fini(&w->raw);
 }
 
 /* What differs from the defaults of 3.2.2.3 is said. */
 static void
-say_limits(struct conn *c, struct props *p)
+say_accepted(struct conn *c, const struct connack_in *in, struct writer *w)
 {
 	const struct broker_limits *lim = &c->shard->limits;
 	const struct port_opts *po = conn_port(c);
 
-	if (lim->receive_max) {
-		set(p, PROP_RECEIVE_MAX);
-		p->receive_max = lim->receive_max;
-	}
-	if (po->max_qos < 2) {
-		set(p, PROP_MAX_QOS);
-		p->max_qos = po->max_qos;
-	}
-	if (!lim->retain_available) {
-		set(p, PROP_RETAIN_AVAILABLE);
-		p->retain_available = 0;
-	}
-	if (lim->max_packet_size) {
-		set(p, PROP_MAX_PACKET_SIZE);
-		p->max_packet_size = lim->max_packet_size;
-	}
-	if (c->alias_max) {
-		set(p, PROP_TOPIC_ALIAS_MAX);
-		p->topic_alias_max = c->alias_max;
-	}
-}
-
-static void
-say_session(struct conn *c, const struct connack_in *in, struct props *p)
-{
-	uint32_t cap = c->shard->limits.client_expiration_s;
-
-	if (in->expiry_asked > cap) {
-		set(p, PROP_SESSION_EXPIRY);
-		p->session_expiry = cap;
-	}
-	if (in->assigned_id.n) { /* [MQTT-3.2.2-16] */
-		set(p, PROP_ASSIGNED_CLIENT_ID);
-		p->assigned_client_id = in->assigned_id;
-	}
-	if (in->server_keep_alive) {
-		set(p, PROP_SERVER_KEEP_ALIVE);
-		p->server_keep_alive = in->server_keep_alive;
-	}
-}
-
-static void
-send(struct conn *c, const struct connack *a)
-{
-	link_kick(&c->link);
-	if (encode_connack(&c->link.out, c->version, a))
-		conn_drop(c, "out of memory");
+	if (c->alias_max)
+		put(w, PROP_TOPIC_ALIAS_MAX, c->alias_max, 2);
+	if (in->expiry_asked > lim->client_expiration_s)
+		put(w, PROP_SESSION_EXPIRY, lim->client_expiration_s, 4);
+	if (in->assigned_id.n) /* [MQTT-3.2.2-16] */
+		put_str(w, PROP_ASSIGNED_CLIENT_ID, in->assigned_id);
+	if (in->server_keep_alive) /* [MQTT-3.2.2-21] */
+		put(w, PROP_SERVER_KEEP_ALIVE, in->server_keep_alive, 2);
+	if (!lim->retain_available)
+		put(w, PROP_RETAIN_AVAILABLE, 0, 1);
+	if (po->max_qos < 2)
+		put(w, PROP_MAX_QOS, po->max_qos, 1);
+	if (lim->max_packet_size)
+		put(w, PROP_MAX_PACKET_SIZE, lim->max_packet_size, 4);
+	if (lim->receive_max)
+		put(w, PROP_RECEIVE_MAX, lim->receive_max, 2);
 }
 
 void
 connack_accept(
     struct conn *c, const struct connect *k, const struct connack_in *in)
 {
+	struct writer w = { .e = NJ_OK };
 	/* MQTT 3.1 has no session present flag */
 	struct connack a = {
 		.session_present = in->present && k->version != MQTT31,
 	};
 
-	if (k->version == MQTT5) {
-		say_limits(c, &a.props);
-		say_session(c, in, &a.props);
-	}
-	send(c, &a);
+	if (k->version == MQTT5)
+		say_accepted(c, in, &w);
+	send(c, &a, &w);
 }
 
 void
 connack_refuse(struct conn *c, enum mqtt_rc rc, const char *why)
 {
+	struct writer w = { .e = NJ_OK };
 	struct connack a = { .code = (uint8_t)rc };
 
-	if (c->version != MQTT5) {
+	if (c->version != MQTT5)
 		a.code = (uint8_t)rc_connack3(rc);
-	} else if (c->problem_info && rc != RC_NOT_AUTHORIZED &&
-	    rc != RC_BAD_USER_NAME_OR_PASSWORD && rc != RC_BANNED) {
-		set(&a.props, PROP_REASON_STRING);
-		a.props.reason_string = slice_str(why);
-	}
-	send(c, &a);
+	else if (c->problem_info && rc != RC_NOT_AUTHORIZED &&
+	    rc != RC_BAD_USER_NAME_OR_PASSWORD && rc != RC_BANNED)
+		put_str(&w, PROP_REASON_STRING, slice_str(why));
+	send(c, &a, &w);
 }

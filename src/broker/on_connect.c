@@ -22,8 +22,7 @@
 #include "wire/decode.h"
 #include "wire/topic.h"
 
-/* A client identifier the broker makes: prefix and 128 random bits. */
-#define AUTO_ID_HEX 32
+/* Longest client identifier the broker makes. */
 #define AUTO_ID_MAX 512
 
 /* A CONNECT whose login is being decided.  It outlives its connection when
@@ -151,6 +150,22 @@ check_will(struct conn *c, const struct connect *k)
 	return NJ_INVALID;
 }
 
+/* A 5.0 client is told the server's keep alive instead. */
+static enum nj_err
+check_keep_alive(struct conn *c, const struct connect *k)
+{
+	uint16_t max = c->shard->limits.max_keepalive;
+
+	if (!max || k->version == MQTT5 ||
+	    (k->keep_alive > 0 && k->keep_alive <= max))
+		return NJ_OK;
+	(void)refuse(c, RC_CLIENT_ID_NOT_VALID,
+	    "its keep alive of %u s is "
+	    "not within max_keepalive %u",
+	    k->keep_alive, max);
+	return NJ_INVALID;
+}
+
 /* Step 2: who is it. */
 
 /* The identity a verified certificate gives on this listener. */
@@ -217,22 +232,27 @@ login_new(struct conn *c, const struct frame *f, const struct connect *k,
 
 /* Step 3: in. */
 
+/* Prefix and a random UUID (RFC 9562), which is how Mosquitto makes them. */
 static enum nj_err
 make_id(struct conn *c, char *dst, size_t size)
 {
 	struct shard *sh = c->shard;
-	uint8_t r[AUTO_ID_HEX / 2];
-	size_t n;
+	uint8_t r[16];
+	int n;
 
 	/* one that lives here, so that the client finds its session again */
 	do {
-		n = (size_t)snprintf(
-		    dst, size, "%s", conn_port(c)->auto_id_prefix);
-		if (n + AUTO_ID_HEX >= size)
-			return NJ_TOOBIG;
 		rand_bytes(r, sizeof r);
-		for (size_t i = 0; i < sizeof r; i++)
-			n += (size_t)snprintf(dst + n, size - n, "%02X", r[i]);
+		r[6] = (uint8_t)((r[6] & 0x0f) | 0x40);
+		r[8] = (uint8_t)((r[8] & 0x3f) | 0x80);
+		n = snprintf(dst, size,
+		    "%s%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-"
+		    "%02X%02X%02X%02X%02X%02X",
+		    conn_port(c)->auto_id_prefix, r[0], r[1], r[2], r[3], r[4],
+		    r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13],
+		    r[14], r[15]);
+		if (n < 0 || (size_t)n >= size)
+			return NJ_TOOBIG;
 	} while (shard_of_id(sh->broker, slice_str(dst)) != sh->home.shard);
 	return NJ_OK;
 }
@@ -300,7 +320,7 @@ set_link(struct conn *c, const struct connect *k)
 		c->problem_info =
 		    !props_has(p, PROP_REQUEST_PROBLEM) || p->request_problem;
 	}
-	c->link.alias_max = alias < po->max_topic_alias_broker
+	c->link.aliases.max = alias < po->max_topic_alias_broker
 	    ? alias
 	    : po->max_topic_alias_broker;
 }
@@ -477,7 +497,11 @@ on_connect(struct conn *c, const struct frame *f)
 		    "protocol version %d is not served", (int)k.version);
 	if (e) /* [MQTT-3.1.4-1] */
 		return refuse(c, rc_of(e), "%s in its CONNECT", nj_strerror(e));
-	if (check_version(c, &k) || check_id(c, &k) || check_will(c, &k))
+	c->problem_info = k.version == MQTT5 &&
+	    (!props_has(&k.props, PROP_REQUEST_PROBLEM) ||
+		k.props.request_problem);
+	if (check_version(c, &k) || check_id(c, &k) || check_will(c, &k) ||
+	    check_keep_alive(c, &k))
 		return NJ_OK;
 	if (k.version == MQTT5 && props_has(&k.props, PROP_AUTH_METHOD))
 		return refuse(c, RC_BAD_AUTH_METHOD,

@@ -204,13 +204,29 @@ take_letter(struct shard *sh, struct letter *l)
 	}
 }
 
+/* A sender that was interrupted between the two steps of posting hides the
+ * letters behind its own; it is waited for this many looks. */
+#define MAIL_LOOKS 1000
+
+static struct letter *
+next_letter(struct shard *sh)
+{
+	struct letter *l;
+
+	for (int i = 0; i < MAIL_LOOKS; i++)
+		if ((l = mailbox_take(&sh->mail)) ||
+		    mailbox_depth(&sh->mail) == 0)
+			return l;
+	return NULL;
+}
+
 static void
 take_mail(struct shard *sh)
 {
 	struct letter *l;
 
 	for (int i = 0; i < LETTERS_A_TURN; i++) {
-		if (!(l = mailbox_take(&sh->mail)))
+		if (!(l = next_letter(sh)))
 			return;
 		take_letter(sh, l);
 	}
@@ -329,10 +345,12 @@ shard_turn(struct shard *sh, int max_wait_ms)
 {
 	wait(sh, max_wait_ms);
 	update_clock(sh);
+	/* Mail first: what another shard acknowledged to its client it posted
+	 * before, so it is here before anything the client caused since. */
+	take_mail(sh);
 	read_again(sh);
 	loop_dispatch(sh->loop);
 	shake_hands(sh);
-	take_mail(sh);
 	timers_run(&sh->home.timers, sh->home.now_ms, TIMERS_A_TURN);
 	unpause(sh);
 	write_out(sh);

@@ -237,14 +237,27 @@ on_difference(void *arg, const struct conf_opt *o,
 }
 
 static bool
+same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool
 same_listeners(const struct conf *a, const struct conf *b)
 {
 	if (a->nlisteners != b->nlisteners)
 		return false;
-	for (uint32_t i = 0; i < a->nlisteners; i++)
-		if (a->listeners[i].port != b->listeners[i].port ||
-		    a->listeners[i].tls != b->listeners[i].tls)
+	for (uint32_t i = 0; i < a->nlisteners; i++) {
+		const struct conf_listener *x = &a->listeners[i];
+		const struct conf_listener *y = &b->listeners[i];
+
+		if (x->port != y->port || x->tls != y->tls ||
+		    x->socket_domain != y->socket_domain ||
+		    !same_text(x->host, y->host) ||
+		    !same_text(x->unix_path, y->unix_path) ||
+		    !same_text(x->bind_interface, y->bind_interface))
 			return false;
+	}
 	return true;
 }
 

@@ -142,6 +142,8 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 		.capath = l->capath,
 		.crlfile = l->crlfile,
 		.require_certificate = l->require_certificate,
+		.want_certificate =
+		    l->use_identity_as_username || l->use_subject_as_username,
 		.min = l->tls_min == CONF_TLS_13 ? TLS_MIN_13 : TLS_MIN_12,
 		.ciphers = l->ciphers,
 		.ciphersuites = l->ciphersuites,

@@ -2,10 +2,8 @@
  */
 #include "core/link.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "wire/encode.h"
 #include "wire/frame.h"
 
@@ -17,11 +15,7 @@ void
 link_fini(struct link *l)
 {
 	buf_fini(&l->out);
-	if (l->aliases)
-		for (unsigned i = 0; i < l->alias_max; i++)
-			msg_unref(l->aliases[i].msg);
-	free(l->aliases);
-	l->aliases = NULL;
+	aliases_fini(&l->aliases);
 }
 
 bool
@@ -42,27 +36,6 @@ struct plan {
 	uint16_t alias;	    /* 0: none */
 	bool topic_known;   /* the alias was sent before: no topic */
 };
-
-/* The alias slot a topic falls into; a colliding topic takes it over, so the
- * table works as a small cache of the busiest topics. */
-static struct alias_slot *
-alias_of(struct link *l, const struct msg *m, struct plan *p)
-{
-	struct alias_slot *slot;
-	unsigned i;
-
-	if (!l->aliases) {
-		l->aliases = calloc(l->alias_max, sizeof *l->aliases);
-		if (!l->aliases)
-			return NULL;
-	}
-	i = (unsigned)(hash_bytes(msg_topic(m)) % l->alias_max);
-	slot = &l->aliases[i];
-	p->alias = (uint16_t)(i + 1);
-	p->topic_known =
-	    slot->msg && slice_eq(msg_topic(slot->msg), msg_topic(m));
-	return slot;
-}
 
 static uint32_t
 ids_size(ids_t ids)
@@ -167,13 +140,12 @@ static enum nj_err
 publish5(struct link *l, const struct delivery *d, bool dup, uint64_t now_ms)
 {
 	struct plan p = { .alias = 0 };
-	struct alias_slot *slot = NULL;
+	uint64_t hash = 0;
 	const struct msg *m = d->msg;
 	uint8_t *at;
 	enum nj_err e;
 
-	if (l->alias_max)
-		slot = alias_of(l, m, &p);
+	p.alias = aliases_find(&l->aliases, m, &p.topic_known, &hash);
 	plan_props(&p, d, now_ms);
 	p.remaining = 2u + (p.topic_known ? 0 : m->topic_len) +
 	    (d->qos ? 2 : 0) + varint_size(p.props) + p.props + m->payload_len;
@@ -195,10 +167,8 @@ publish5(struct link *l, const struct delivery *d, bool dup, uint64_t now_ms)
 	at = write_props(at, &p, d);
 	at = put_slice(at, msg_payload(m));
 	buf_commit(&l->out, (size_t)(at - (l->out.p + l->out.len)));
-	if (slot && !p.topic_known) {
-		msg_unref(slot->msg);
-		slot->msg = msg_ref(d->msg);
-	}
+	if (p.alias && !p.topic_known)
+		aliases_set(&l->aliases, p.alias, d->msg, hash);
 	return NJ_OK;
 }
 

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "core/alias.h"
 #include "core/delivery.h"
 #include "wire/mqtt.h"
 
@@ -28,10 +29,6 @@ struct link_ops {
 	void (*flush)(struct link *l);
 };
 
-struct alias_slot {
-	struct msg *msg; /* any message of that topic; one reference */
-};
-
 struct link {
 	const struct link_ops *ops;
 	struct buf out;
@@ -39,11 +36,10 @@ struct link {
 	uint32_t max_packet; /* the client's; 0: none [MQTT-3.1.2-24] */
 	uint8_t version;     /* enum mqtt_ver */
 	bool kicked;
-	bool blocked;		    /* the socket took less than there was */
-	bool closing;		    /* nothing more is appended */
-	uint16_t window;	    /* QoS 1 and 2 in flight at most */
-	uint16_t alias_max;	    /* 0: the client takes none */
-	struct alias_slot *aliases; /* alias_max of them, or NULL */
+	bool blocked;		/* the socket took less than there was */
+	bool closing;		/* nothing more is appended */
+	uint16_t window;	/* QoS 1 and 2 in flight at most */
+	struct aliases aliases; /* outbound; max 0: the client takes none */
 };
 
 void link_fini(struct link *l);
