@@ -92,7 +92,7 @@ static EVP_PKEY *
 new_key(const struct cert_spec *s)
 {
 	if (s->rsa)
-		return EVP_RSA_gen(s->rsa);
+		return EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)s->rsa);
 	if (s->ed25519)
 		return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	return EVP_EC_gen(s->p384 ? "P-384" : "P-256");
