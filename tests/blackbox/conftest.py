@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the black-box tests; README.md says how to run them."""
 import os
+import pathlib
+import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -47,12 +50,33 @@ def pytest_runtest_makereport(item, call):
             report.sections.append((f'broker log ({b.log_path})', b.log(b.mark)[-4000:]))
 
 
+@pytest.fixture(scope='session')
+def base_folder():
+    """Where everything of a run lies.  Not pytest's own, which only root may
+    enter when root runs the tests: the broker gives up being root."""
+    folder = tempfile.mkdtemp(prefix='nightjar-test-')
+    os.chmod(folder, 0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def tmp_path(base_folder):
+    return pathlib.Path(new_folder(base_folder, 'files-'))
+
+
+def new_folder(base, prefix):
+    folder = tempfile.mkdtemp(prefix=prefix, dir=base)
+    os.chmod(folder, 0o777)
+    return folder
+
+
 class Factory:
     """Starts brokers and ends them; a broker that crashed, leaked or did not
     end by itself fails the test."""
 
-    def __init__(self, tmp_path_factory):
-        self.tmp = tmp_path_factory
+    def __init__(self, base):
+        self.base = base
         self.mine = []
 
     def __call__(self, conf='', extra_ports=(), anonymous=True, listener=True, args=(), port=None,
@@ -63,7 +87,7 @@ class Factory:
         if not harness.REFERENCE and 'threads ' not in text:
             # Several shards, however small the machine is.
             text += 'threads 4\n'
-        b = harness.Broker(str(self.tmp.mktemp('broker')), text, port, extra_ports, args)
+        b = harness.Broker(new_folder(self.base, 'broker-'), text, port, extra_ports, args)
         b.mark = 0
         self.mine.append(b)
         if start:
@@ -85,24 +109,24 @@ class Factory:
 
 
 @pytest.fixture
-def brokers(tmp_path_factory):
+def brokers(base_folder):
     """Starts brokers for one test: brokers(conf) -> Broker."""
-    factory = Factory(tmp_path_factory)
+    factory = Factory(base_folder)
     yield factory
     factory.finish()
 
 
 @pytest.fixture(scope='module')
-def broker(tmp_path_factory):
+def broker(base_folder):
     """One anonymous plain TCP broker, shared by a file's tests."""
-    factory = Factory(tmp_path_factory)
+    factory = Factory(base_folder)
     yield factory()
     factory.finish()
 
 
 @pytest.fixture(scope='session')
-def pki(tmp_path_factory):
-    return Pki(str(tmp_path_factory.mktemp('pki')))
+def pki(base_folder):
+    return Pki(new_folder(base_folder, 'pki-'))
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ def argon2id(name, password, cost_kib=1024):
     lib = ctypes.CDLL(ctypes.util.find_library('argon2') or 'libargon2.so.1')
     salt, out = os.urandom(16), ctypes.create_string_buffer(200)
     raw = password.encode()
+    u32, size, text = ctypes.c_uint32, ctypes.c_size_t, ctypes.c_char_p
+    lib.argon2id_hash_encoded.argtypes = [u32, u32, u32, text, size, text, size, size, text, size]
     status = lib.argon2id_hash_encoded(1, cost_kib, 1, raw, len(raw), salt, len(salt), 32,
                                        out, len(out))
     assert status == 0

@@ -297,6 +297,7 @@ def test_default_log_is_quiet(brokers, topic):
     b.stop()
     b.write_conf(text)
     b.start()
+    time.sleep(0.3)		# the knock that found it ready is logged by then
     start = b.log_size()
     with Raw(b.port) as c:
         c.connect('quiet')

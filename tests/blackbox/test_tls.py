@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """TLS: real clients with and without certificates, and refused handshakes,
 each of which the log explains in one line."""
+import re
 import socket
 import ssl
 
@@ -8,7 +9,7 @@ import pytest
 
 import pahoc
 import programs
-from harness import HOST
+from harness import HOST, free_port, wait_until
 from raw import Closed, Raw, connect_packet
 
 each_version = pytest.mark.parametrize('version', ['3.1.1', '5.0'])
@@ -26,10 +27,10 @@ def conf(pki, *more, mutual=False, server=None):
 
 
 @pytest.fixture(scope='module')
-def two(tmp_path_factory, pki):
+def two(base_folder, pki):
     """One broker that asks for no certificate, one that requires it."""
     from conftest import Factory
-    factory = Factory(tmp_path_factory)
+    factory = Factory(base_folder)
     yield {mutual: factory('log_type all\n' + conf(pki, mutual=mutual)) for mutual in (False, True)}
     factory.finish()
 
@@ -125,8 +126,8 @@ def handshake_fails(port, ctx):
 
 
 @pytest.mark.parametrize('who, why', [
-    ('none', r'(?i)certificate'),
-    ('stranger', r'(?i)unknown|issuer|not (issued|signed|from)|verify failed'),
+    ('none', r'(?i)no certificate|did not return'),
+    ('stranger', r'(?i)unknown|issue|verify failed'),
     ('expired', r'(?i)expired|verify failed'),
     ('revoked', r'(?i)revoked|verify failed'),
     ('wrong_usage', r'(?i)usage|purpose|verify failed'),
@@ -146,11 +147,11 @@ def test_refused_clients(brokers, pki, who, why, version):
 
 @pytest.mark.ours
 @pytest.mark.parametrize('who, names, why', [
-    ('none', (), r'certificate'),
+    ('none', (), r'no certificate'),
     ('stranger', ('mallory', 'Stranger CA'), r'CA'),
     ('expired', ('expired', '2020'), r'expired'),
     ('revoked', ('revoked',), r'revoked'),
-    ('wrong_usage', ('wrongusage',), r'(?i)usage|clientAuth|client'),
+    ('wrong_usage', ('wrongusage',), r'(?i)usage|clientAuth'),
 ])
 def test_log_explains_refusals(brokers, pki, who, names, why):
     """One line names the peer, the certificate and the cause."""
@@ -158,10 +159,9 @@ def test_log_explains_refusals(brokers, pki, who, names, why):
     ctx = pahoc.tls_context(pki.ca, *(getattr(pki, who) if who != 'none' else ()))
     start = b.log_size()
     assert handshake_fails(b.port, ctx)
-    line = b.wait_log(r'(?m)^.*(?:handshake|TLS).*$', start).group(0)
-    lines = [x for x in b.log(start).splitlines() if '127.0.0.1' in x]
-    assert any(all(n in x for n in names) for x in lines), (line, lines)
-    b.wait_log(why, start)
+    wait_until(lambda: any('127.0.0.1' in x and all(n in x for n in names) and re.search(why, x)
+                           for x in b.log(start).splitlines()),
+               f'one line with {names} and /{why}/')
 
 
 def test_client_refuses_wrong_name(brokers, pki):
@@ -245,9 +245,7 @@ def test_resumption(two, pki, mutual, version):
 def test_ticket_of_another_listener_opens_nothing(brokers, pki):
     """A session from a listener that asks for no certificate does not get
     into one that requires it."""
-    from harness import free_port
     second = free_port()
-    crt, key = pki.server
     b = brokers(conf(pki) + f'listener {second} {HOST}\nallow_anonymous true\n'
                 + conf(pki, mutual=True), extra_ports=[second])
     ctx = context(pki, False)
