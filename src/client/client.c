@@ -151,7 +151,7 @@ client_new(const struct client_opts *o, struct client **out, struct nj_why *why)
 		why_set(why, "out of memory");
 		return NJ_NOMEM;
 	}
-	list_init(&c->flights);
+	c->last = &c->flights;
 	if ((e = copy_options(c, o)) || (e = stream_scratch_new(&c->scratch))) {
 		why_set(why, "%s", nj_strerror(e));
 		goto out;
@@ -169,13 +169,15 @@ out:
 void
 client_free(struct client *c)
 {
-	struct list *l;
+	struct flight *next;
 
 	if (!c)
 		return;
 	client_close(c);
-	while ((l = list_pop(&c->flights)))
-		free(LIST_OWNER(l, struct flight, node));
+	for (struct flight *f = c->flights; f; f = next) {
+		next = f->next;
+		free(f);
+	}
 	free(c->received);
 	free(c->host);
 	free(c->unix_path);

@@ -9,16 +9,13 @@
 #include "wire/encode.h"
 #include "wire/topic.h"
 
-struct flight *
+struct flight **
 client_flight(struct client *c, uint16_t id)
 {
 	/* Answers come in order, so that it is nearly always the first. */
-	for (struct list *l = c->flights.next; l != &c->flights; l = l->next) {
-		struct flight *f = LIST_OWNER(l, struct flight, node);
-
-		if (f->id == id)
-			return f;
-	}
+	for (struct flight **at = &c->flights; *at; at = &(*at)->next)
+		if ((*at)->id == id)
+			return at;
 	return NULL;
 }
 
@@ -99,22 +96,21 @@ pump(struct client *c)
 {
 	enum nj_err e;
 
-	for (struct list *l = c->flights.next;
-	     l != &c->flights && c->n_sent < quota(c); l = l->next) {
-		struct flight *f = LIST_OWNER(l, struct flight, node);
-
+	for (struct flight *f = c->flights; f && c->n_sent < quota(c);
+	     f = f->next)
 		if (!f->sent && (e = flight_send(c, f)))
 			return e;
-	}
 	return NJ_OK;
 }
 
 void
-client_flight_end(struct client *c, struct flight *f, const struct ack *ack)
+client_flight_end(struct client *c, struct flight **at, const struct ack *ack)
 {
+	struct flight *f = *at;
 	uint16_t id = f->id;
 
-	list_remove(&f->node);
+	if (!(*at = f->next))
+		c->last = at;
 	c->n_flights--;
 	if (f->sent)
 		c->n_sent--;
@@ -130,22 +126,21 @@ enum nj_err
 client_resume(struct client *c)
 {
 	static const struct ack done = { 0 };
-	struct list *l = c->flights.next;
+	struct flight **at = &c->flights;
 
 	c->n_sent = 0;
-	while (l != &c->flights) {
-		struct flight *f = LIST_OWNER(l, struct flight, node);
-
-		l = l->next;
+	for (struct flight *f = c->flights; f; f = f->next) {
 		f->sent = false;
-		if (c->session_present)
-			continue;
-		/* The broker knows nothing of it: a new publish, unless it
-		 * had taken the message over already. */
-		if (f->state == AWAIT_PUBCOMP)
-			client_flight_end(c, f, &done);
-		else
+		if (!c->session_present)
 			f->packet[0] &= (uint8_t)~0x08;
+	}
+	/* To a broker that lost the session they are new publishes, but for
+	 * those that it had taken over already. */
+	while (*at) {
+		if (!c->session_present && (*at)->state == AWAIT_PUBCOMP)
+			client_flight_end(c, at, &done);
+		else
+			at = &(*at)->next;
 	}
 	return pump(c);
 }
@@ -173,7 +168,7 @@ flight_keep(struct client *c, const struct publish *p, size_t at)
 {
 	struct slice all = buf_slice(&c->out);
 	size_t len = all.n - at;
-	struct flight *f = malloc(sizeof *f + len);
+	struct flight *f = all.p ? malloc(sizeof *f + len) : NULL;
 
 	if (!f)
 		return NJ_NOMEM;
@@ -184,7 +179,8 @@ flight_keep(struct client *c, const struct publish *p, size_t at)
 		.len = (uint32_t)len,
 	};
 	memcpy(f->packet, all.p + at, len);
-	list_push(&c->flights, &f->node);
+	*c->last = f;
+	c->last = &f->next;
 	c->n_flights++;
 	c->n_sent++;
 	return NJ_OK;

@@ -8,7 +8,6 @@
 #define NJ_CLIENT_IMPL_H
 
 #include "base/buf.h"
-#include "base/list.h"
 #include "client/client.h"
 #include "wire/frame.h"
 
@@ -21,7 +20,7 @@
 enum flight_state { AWAIT_PUBACK, AWAIT_PUBREC, AWAIT_PUBCOMP };
 
 struct flight {
-	struct list node;
+	struct flight *next;
 	enum flight_state state;
 	uint16_t id;
 	bool sent; /* on this connection */
@@ -67,7 +66,7 @@ struct client {
 	bool hold;
 	uint64_t last_sent, ping_sent; /* ms; ping_sent 0: none */
 	uint16_t ping_after;	       /* seconds; 0: never */
-	char **aliases; /* alias_max of them, made at the first */
+	struct buf *aliases; /* alias_max of them, made at the first */
 	struct request requests[CLIENT_REQUESTS_MAX];
 	size_t n_requests;
 
@@ -78,7 +77,7 @@ struct client {
 	uint32_t server_max_packet;
 
 	/* the session */
-	struct list flights; /* oldest first */
+	struct flight *flights, **last; /* oldest first; where the next goes */
 	size_t n_flights, n_sent;
 	uint16_t next_id;
 	uint64_t *received; /* ids of QoS 2 deliveries without PUBREL;
@@ -93,9 +92,10 @@ void client_trace(struct client *c, const char *fmt, ...) NJ_PRINTF(2, 3);
 
 /* flight.c */
 NJ_MUST enum nj_err client_take_id(struct client *c, uint16_t *id);
-struct flight *client_flight(struct client *c, uint16_t id);
+/* Where the pointer to it stands; NULL when there is none. */
+struct flight **client_flight(struct client *c, uint16_t id);
 void
-client_flight_end(struct client *c, struct flight *f, const struct ack *ack);
+client_flight_end(struct client *c, struct flight **at, const struct ack *ack);
 /* After CONNACK: sends what is in flight again. */
 NJ_MUST enum nj_err client_resume(struct client *c);
 /* Appends one of the four to the unsent bytes. */

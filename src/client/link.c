@@ -84,7 +84,7 @@ answers_with_tls(const struct client *c)
 {
 	struct slice s = buf_slice(&c->in);
 
-	return !c->tls && c->state == LINK_OPENING && s.n >= 2 &&
+	return !c->tls && c->state == LINK_OPENING && s.p && s.n >= 2 &&
 	    s.p[0] == 0x15 && s.p[1] == 0x03;
 }
 

@@ -117,7 +117,7 @@ void
 client_aliases_free(struct client *c)
 {
 	for (size_t i = 0; c->aliases && i < c->alias_max; i++)
-		free(c->aliases[i]);
+		buf_fini(&c->aliases[i]);
 	free(c->aliases);
 	c->aliases = NULL;
 }
@@ -127,7 +127,7 @@ static enum nj_err
 resolve_alias(struct client *c, struct publish *p)
 {
 	uint16_t a = p->props.topic_alias;
-	char *topic;
+	struct buf *topic;
 
 	if (a == 0 || a > c->alias_max)
 		return client_blame(c, NJ_PROTOCOL,
@@ -135,19 +135,16 @@ resolve_alias(struct client *c, struct publish *p)
 	if (!c->aliases &&
 	    !(c->aliases = calloc(c->alias_max, sizeof *c->aliases)))
 		return NJ_NOMEM;
+	topic = &c->aliases[a - 1];
 	if (p->topic.n == 0) {
-		if (!c->aliases[a - 1])
+		if (buf_len(topic) == 0)
 			return client_blame(c, NJ_PROTOCOL,
 			    "topic alias %u, which has no topic", a);
-		p->topic = slice_str(c->aliases[a - 1]);
+		p->topic = buf_slice(topic);
 		return NJ_OK;
 	}
-	/* A topic has no NUL: topic_name_ok was asked. */
-	if (!(topic = strndup((const char *)p->topic.p, p->topic.n)))
-		return NJ_NOMEM;
-	free(c->aliases[a - 1]);
-	c->aliases[a - 1] = topic;
-	return NJ_OK;
+	buf_truncate(topic, 0);
+	return buf_put_slice(topic, p->topic);
 }
 
 static bool
@@ -238,7 +235,7 @@ take_ack(
 static enum nj_err
 on_puback(struct client *c, const struct frame *f)
 {
-	struct flight *fl;
+	struct flight **fl;
 	struct ack a;
 	enum nj_err e;
 
@@ -247,7 +244,7 @@ on_puback(struct client *c, const struct frame *f)
 	/* One that we do not know is of an earlier connection. */
 	if (!(fl = client_flight(c, a.id)))
 		return NJ_OK;
-	if (fl->state != AWAIT_PUBACK || !fl->sent)
+	if ((*fl)->state != AWAIT_PUBACK || !(*fl)->sent)
 		return client_blame(c, NJ_PROTOCOL,
 		    "PUBACK of a message that "
 		    "awaits none");
@@ -258,7 +255,7 @@ on_puback(struct client *c, const struct frame *f)
 static enum nj_err
 on_pubrec(struct client *c, const struct frame *f)
 {
-	struct flight *fl;
+	struct flight **fl;
 	struct ack a;
 	enum nj_err e;
 
@@ -269,7 +266,7 @@ on_pubrec(struct client *c, const struct frame *f)
 		    ? NJ_OK
 		    : client_put_ack(
 			  c, MQTT_PUBREL, a.id, RC_PACKET_ID_NOT_FOUND);
-	if (fl->state == AWAIT_PUBACK || !fl->sent)
+	if ((*fl)->state == AWAIT_PUBACK || !(*fl)->sent)
 		return client_blame(c, NJ_PROTOCOL,
 		    "PUBREC of a message that "
 		    "awaits none");
@@ -277,14 +274,14 @@ on_pubrec(struct client *c, const struct frame *f)
 		client_flight_end(c, fl, &a);
 		return NJ_OK;
 	}
-	fl->state = AWAIT_PUBCOMP;
+	(*fl)->state = AWAIT_PUBCOMP;
 	return client_put_ack(c, MQTT_PUBREL, a.id, RC_SUCCESS);
 }
 
 static enum nj_err
 on_pubcomp(struct client *c, const struct frame *f)
 {
-	struct flight *fl;
+	struct flight **fl;
 	struct ack a;
 	enum nj_err e;
 
@@ -292,7 +289,7 @@ on_pubcomp(struct client *c, const struct frame *f)
 		return e;
 	if (!(fl = client_flight(c, a.id)))
 		return NJ_OK;
-	if (fl->state != AWAIT_PUBCOMP)
+	if ((*fl)->state != AWAIT_PUBCOMP)
 		return client_blame(c, NJ_PROTOCOL,
 		    "PUBCOMP of a message that "
 		    "awaits none");

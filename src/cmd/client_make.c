@@ -22,8 +22,9 @@ key_is_locked(const char *path)
 	if (file_read(path, KEYFILE_MAX, &b, NULL) == NJ_OK) {
 		struct slice s = buf_slice(&b);
 
-		locked = memmem(s.p, s.n, "BEGIN ENCRYPTED PRIVATE KEY", 27) ||
-		    memmem(s.p, s.n, "Proc-Type: 4,ENCRYPTED", 22);
+		locked = s.p &&
+		    (memmem(s.p, s.n, "BEGIN ENCRYPTED PRIVATE KEY", 27) ||
+			memmem(s.p, s.n, "Proc-Type: 4,ENCRYPTED", 22));
 	}
 	buf_wipe(&b);
 	return locked;

@@ -203,6 +203,8 @@ send_read_lines(struct pub *p, size_t *searched, bool end)
 	size_t from = 0;
 	enum nj_err e;
 
+	if (!all.p)
+		return NJ_OK;
 	for (;;) {
 		const uint8_t *nl = *searched < all.n
 		    ? memchr(all.p + *searched, '\n', all.n - *searched)

@@ -111,7 +111,7 @@ print(struct sub *s, const struct publish *p)
 	if (e)
 		cli_warn(&s->o, "Error: a message cannot be printed: %s.",
 		    nj_strerror(e));
-	else if (out.n > 0 && fwrite(out.p, 1, out.n, stdout) != out.n)
+	else if (out.p && out.n > 0 && fwrite(out.p, 1, out.n, stdout) != out.n)
 		leave(s, BAD_OUTPUT);
 	buf_truncate(&s->line, 0);
 }

@@ -155,24 +155,19 @@ read_once(struct conn *c)
 	struct bench *b = c->b;
 	struct slice s = buf_slice(&c->in);
 	size_t had = s.n, n = 0, room;
+	uint8_t *rx;
 	enum nj_err e;
 
-	if (had + RX_MIN / 2 > b->rx_cap) {
-		size_t cap = 2 * (had + RX_MIN);
-		uint8_t *rx = realloc(b->rx, cap);
-
-		if (!rx)
-			return NJ_NOMEM;
-		b->rx = rx;
-		b->rx_cap = cap;
-	}
-	if (had > 0)
-		memcpy(b->rx, s.p, had);
-	room = b->rx_cap - had;
-	if ((e = stream_read(c->stream, b->rx + had, room, &n)))
+	buf_truncate(&b->rx, 0);
+	if ((e = buf_reserve(&b->rx, had + RX_MIN, &rx)))
+		return e;
+	if (had > 0 && s.p)
+		memcpy(rx, s.p, had);
+	room = b->rx.cap - had;
+	if ((e = stream_read(c->stream, rx + had, room, &n)))
 		return e;
 	b->now = bench_now();
-	s = slice_of(b->rx, had + n);
+	s = slice_of(rx, had + n);
 	if (!take_packets(c, &s))
 		return NJ_EOF;
 	if (s.n != had || had > 0) {
@@ -463,10 +458,8 @@ bench_open(struct bench *b)
 	enum nj_err e;
 
 	rand_bytes(&b->run, sizeof b->run);
-	b->rx_cap = 2 * RX_MIN;
 	b->dirty_cap = (size_t)(b->o.pubs + b->o.subs + b->o.connections + 1);
-	if (!(b->rx = malloc(b->rx_cap)) ||
-	    !(b->dirty = calloc(b->dirty_cap, sizeof(struct conn *))))
+	if (!(b->dirty = calloc(b->dirty_cap, sizeof(struct conn *))))
 		return NJ_NOMEM;
 	if (b->o.password_file &&
 	    (e = secret_from_file(b->o.password_file, &b->password, &b->why)))
@@ -485,5 +478,5 @@ bench_close(struct bench *b)
 	loop_free(b->loop);
 	secret_free(b->password);
 	free(b->dirty);
-	free(b->rx);
+	buf_fini(&b->rx);
 }

@@ -92,8 +92,7 @@ struct bench {
 	socklen_t addr_len;
 	bool loopback; /* IPv4: sources may be spread over 127.0.0.0/8 */
 	uint32_t run;  /* tells our messages from those of earlier runs */
-	uint8_t *rx;
-	size_t rx_cap;
+	struct buf rx; /* what one read received; shared */
 	struct conn **dirty;
 	size_t n_dirty, dirty_cap;
 	uint64_t now;	   /* ns, of the last look at the clock */

@@ -356,6 +356,8 @@ put_message(struct pub *p, uint64_t ns)
 	uint8_t *at;
 	enum nj_err e;
 
+	if (!packet.p)
+		return NJ_INVALID;
 	if ((e = buf_reserve(&p->c.out, packet.n, &at)))
 		return e;
 	memcpy(at, packet.p, packet.n);

@@ -28,19 +28,19 @@ cpu_of(pid_t pid, uint64_t *ns)
 static bool
 rss_of(pid_t pid, uint64_t *bytes)
 {
-	unsigned long long total, resident;
-	char path[64];
+	char path[64], line[256], *at = NULL;
+	unsigned long long pages = 0;
 	FILE *f;
-	bool ok;
 
 	(void)snprintf(path, sizeof path, "/proc/%ld/statm", (long)pid);
 	if (!(f = fopen(path, "re")))
 		return false;
-	ok = fscanf(f, "%llu %llu", &total, &resident) == 2;
+	/* The second number. */
+	if (fgets(line, sizeof line, f) && (at = strchr(line, ' ')))
+		pages = strtoull(at, NULL, 10);
 	(void)fclose(f);
-	if (ok)
-		*bytes += resident * (uint64_t)sysconf(_SC_PAGESIZE);
-	return ok;
+	*bytes += pages * (uint64_t)sysconf(_SC_PAGESIZE);
+	return pages > 0;
 }
 
 struct meter
