@@ -117,8 +117,11 @@ name(char *dst, size_t size, struct rng *r, bool filter)
 		"n/%u/#", "+/%u/+", "#" };
 	size_t i = rng_next(r) % (filter ? sizeof forms / sizeof *forms : 2);
 	unsigned k = (unsigned)(rng_next(r) % NAMES);
+	const char *form = forms[i];
 
-	(void)snprintf(dst, size, forms[i], k);
+	if (!form) /* with UBSan gcc takes that for possible */
+		abort();
+	(void)snprintf(dst, size, form, k);
 	return slice_str(dst);
 }
 
