@@ -363,6 +363,9 @@ tls_handshake(struct stream *base)
 	e = handshake_in(s);
 	if (e != NJ_OK && e != NJ_AGAIN) {
 		(void)send_out(s); /* the alert */
+		/* Closing with bytes unread resets the connection, and the
+		 * client may never see the alert. */
+		(void)!recv(base->fd, s->scratch->in, SCRATCH_IN, 0);
 		return e;
 	}
 	/* The server's last words in TLS 1.3 are the ticket: it travels with

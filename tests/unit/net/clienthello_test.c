@@ -44,6 +44,7 @@ parse(const uint8_t *p, size_t n, struct hello *h, char *sni)
 	struct nj_why why = { 0 };
 	enum nj_err e;
 
+	assert_non_null(copy);
 	memcpy(copy, p, n);
 	e = hello_parse(slice_of(copy, n), work, h, &why);
 	if (!e && sni && h->sni.n < 64)
@@ -106,6 +107,7 @@ never_ending(void **state)
 	uint8_t *p = malloc(HELLO_RAW_MAX);
 	struct hello h;
 
+	assert_non_null(p);
 	/* A length within the bound that takes for ever in small records. */
 	for (size_t i = 0; i + 6 <= HELLO_RAW_MAX; i += 6)
 		memcpy(p + i, (uint8_t[]){ 0x16, 3, 1, 0, 1, 0 }, 6);

@@ -34,7 +34,9 @@ pair_openssl(
 	pair_raw(p, t);
 	if (!(p->ssl = SSL_new(ctx)) || !SSL_set_fd(p->ssl, p->raw))
 		abort();
-	if (sni && !SSL_set_tlsext_host_name(p->ssl, sni))
+	if (sni &&
+	    !SSL_ctrl(p->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME,
+		TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)sni))
 		abort();
 	SSL_set_connect_state(p->ssl);
 }

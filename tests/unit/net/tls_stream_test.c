@@ -235,6 +235,8 @@ large_writes(void **state)
 	enum nj_err e = NJ_OK;
 	struct pair p;
 
+	assert_non_null(src);
+	assert_non_null(dst);
 	for (size_t i = 0; i < BIG; i++)
 		src[i] = byte_at(i);
 	pair_ours(&p, t, c, "localhost", false);
