@@ -87,7 +87,7 @@ static void
 records_of_one_byte(void **state)
 {
 	size_t n = (hello_len - 5) * 6;
-	uint8_t *cut = malloc(n);
+	static uint8_t cut[sizeof hello * 6];
 	struct hello h = { 0 };
 
 	for (size_t i = 5; i < hello_len; i++) {
@@ -98,16 +98,14 @@ records_of_one_byte(void **state)
 	assert_int_equal(parse(cut, n - 1, &h, NULL), NJ_AGAIN);
 	assert_int_equal(parse(cut, n, &h, NULL), NJ_OK);
 	assert_int_equal(h.max_version, 0x0304);
-	free(cut);
 }
 
 static void
 never_ending(void **state)
 {
-	uint8_t *p = malloc(HELLO_RAW_MAX);
+	static uint8_t p[HELLO_RAW_MAX];
 	struct hello h;
 
-	assert_non_null(p);
 	/* A length within the bound that takes for ever in small records. */
 	for (size_t i = 0; i + 6 <= HELLO_RAW_MAX; i += 6)
 		memcpy(p + i, (uint8_t[]){ 0x16, 3, 1, 0, 1, 0 }, 6);
@@ -115,7 +113,6 @@ never_ending(void **state)
 	p[17] = 0x3f;
 	assert_int_equal(parse(p, HELLO_RAW_MAX - 1, &h, NULL), NJ_AGAIN);
 	assert_int_equal(parse(p, HELLO_RAW_MAX, &h, NULL), NJ_TOOBIG);
-	free(p);
 }
 
 int
