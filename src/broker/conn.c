@@ -731,14 +731,14 @@ conn_close_gently(struct conn *c)
 	conn_flush(c);
 }
 
-/* Codes whose reason is about the client's own packet.  The others say enough
- * by themselves, and their reason may tell of other clients. */
+/* Codes that do not say by themselves what was wrong with the client's packet.
+ * For the others a reason would add nothing, or tell of other clients. */
 static bool
 explains(enum mqtt_rc rc)
 {
-	return rc != RC_SESSION_TAKEN_OVER && rc != RC_KEEP_ALIVE_TIMEOUT &&
-	    rc != RC_SERVER_SHUTTING_DOWN && rc != RC_NOT_AUTHORIZED &&
-	    rc != RC_ADMINISTRATIVE_ACTION;
+	return rc == RC_MALFORMED_PACKET || rc == RC_PROTOCOL_ERROR ||
+	    rc == RC_IMPLEMENTATION_SPECIFIC || rc == RC_TOPIC_NAME_INVALID ||
+	    rc == RC_PACKET_TOO_LARGE || rc == RC_QUOTA_EXCEEDED;
 }
 
 /* [MQTT-3.14.0-1]: a server sends DISCONNECT only after CONNACK. */

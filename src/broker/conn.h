@@ -58,6 +58,7 @@ struct conn {
 	struct letter letter; /* LETTER_MOVE */
 	uint16_t alias_max;
 	uint16_t keep_alive; /* seconds; 0: none */
+	uint16_t open_qos2;  /* taken on this connection, not released */
 	uint16_t port;	     /* index */
 	uint8_t state;	     /* enum conn_state */
 	uint8_t version;

@@ -60,12 +60,12 @@ say_accepted(struct conn *c, const struct connack_in *in, struct writer *w)
 		put(w, PROP_SERVER_KEEP_ALIVE, in->server_keep_alive, 2);
 	if (!lim->retain_available)
 		put(w, PROP_RETAIN_AVAILABLE, 0, 1);
-	if (po->max_qos < 2)
-		put(w, PROP_MAX_QOS, po->max_qos, 1);
 	if (lim->max_packet_size)
 		put(w, PROP_MAX_PACKET_SIZE, lim->max_packet_size, 4);
 	if (lim->receive_max)
 		put(w, PROP_RECEIVE_MAX, lim->receive_max, 2);
+	if (po->max_qos < 2)
+		put(w, PROP_MAX_QOS, po->max_qos, 1);
 }
 
 void

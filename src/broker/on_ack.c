@@ -12,6 +12,8 @@ on_pubrel(struct conn *c, const struct ack *a)
 {
 	bool known = idset_del(&c->session->in, a->id);
 
+	if (known && c->open_qos2 > 0)
+		c->open_qos2--;
 	/* 3.1.1 knows no codes; a PUBREL sent again is answered alike */
 	return link_ack(&c->link, MQTT_PUBCOMP, a->id,
 	    known ? RC_SUCCESS : RC_PACKET_ID_NOT_FOUND);

@@ -54,6 +54,13 @@ login_abandon(struct conn *c)
 	c->login = NULL;
 }
 
+static bool
+is_malformed(enum mqtt_rc rc)
+{
+	return rc == RC_MALFORMED_PACKET || rc == RC_PROTOCOL_ERROR ||
+	    rc == RC_TOPIC_NAME_INVALID;
+}
+
 /* Says no with a CONNACK and closes; why is for the log and, if it helps an
  * honest client, for its reason string. */
 static enum nj_err
@@ -67,7 +74,9 @@ refuse(struct conn *c, enum mqtt_rc rc, const char *fmt, ...)
 	va_end(ap);
 	nj_log(LOG_T_NOTICE, "Client %s not accepted (%s): %s", c->peer,
 	    rc_name((uint8_t)rc), why);
-	connack_refuse(c, rc, why);
+	/* 3.1.1 3.1.4: who cannot even CONNECT properly is told nothing */
+	if (c->version == MQTT5 || !is_malformed(rc))
+		connack_refuse(c, rc, why);
 	conn_close_gently(c);
 	return NJ_OK;
 }
@@ -139,6 +148,10 @@ check_will(struct conn *c, const struct connect *k)
 	if (!topic_name_ok(k->will.topic))
 		(void)refuse(c, RC_TOPIC_NAME_INVALID,
 		    "the topic of its will is not one to publish to");
+	else if (c->shard->limits.message_size_limit &&
+	    k->will.payload.n > c->shard->limits.message_size_limit)
+		(void)refuse(c, RC_PACKET_TOO_LARGE,
+		    "the payload of its will is above message_size_limit");
 	else if (k->will.qos > conn_port(c)->max_qos)
 		(void)refuse(c, RC_QOS_NOT_SUPPORTED,
 		    "its will has QoS %u (max_qos)", k->will.qos);
@@ -317,8 +330,6 @@ set_link(struct conn *c, const struct connect *k)
 		if (props_has(p, PROP_TOPIC_ALIAS_MAX))
 			alias = p->topic_alias_max;
 		c->alias_max = po->max_topic_alias;
-		c->problem_info =
-		    !props_has(p, PROP_REQUEST_PROBLEM) || p->request_problem;
 	}
 	c->link.aliases.max = alias < po->max_topic_alias_broker
 	    ? alias

@@ -164,7 +164,7 @@ first_time(struct conn *c, const struct publish *p, enum nj_err *e)
 		return false;
 	}
 	if (c->version == MQTT5 && c->shard->limits.receive_max &&
-	    in->n >= c->shard->limits.receive_max) {
+	    c->open_qos2 >= c->shard->limits.receive_max) {
 		conn_end(c, RC_RECEIVE_MAX_EXCEEDED,
 		    "more than %u QoS 2 "
 		    "messages without PUBREL",
@@ -173,6 +173,8 @@ first_time(struct conn *c, const struct publish *p, enum nj_err *e)
 	}
 	if ((*e = idset_add(in, p->id)))
 		return false;
+	/* 4.9: what an earlier connection left open does not count */
+	c->open_qos2++;
 	return true;
 }
 
@@ -196,10 +198,13 @@ on_publish(struct conn *c, const struct frame *f)
 	if (p.qos == 2 && !first_time(c, &p, &e))
 		return e;
 	rc = take(c, &p, topic);
-	if (c->version != MQTT5)
+	if (c->version != MQTT5 ||
+	    (p.qos == 2 && rc == RC_NO_MATCHING_SUBSCRIBERS))
 		rc = RC_SUCCESS;
-	if (p.qos == 2 && rc >= RC_UNSPECIFIED)
+	if (p.qos == 2 && rc >= RC_UNSPECIFIED) {
 		idset_del(&c->session->in, p.id); /* 4.3.3: it ends here */
+		c->open_qos2--;
+	}
 	e = acknowledge(c, &p, rc);
 	return e == NJ_EOF ? NJ_OK : e;
 }

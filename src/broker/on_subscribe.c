@@ -64,6 +64,15 @@ check_filter(struct conn *c, const struct subscription *s, struct slice *group,
 	return RC_SUCCESS;
 }
 
+static enum nj_err
+forget(struct conn *c, struct slice whole, bool shared)
+{
+	if (shared)
+		return sessions_unjoin(c->shard, c->session, whole);
+	return subs_del(&c->session->subs, c->shard->broker->index,
+	    c->shard->home.shard, whole);
+}
+
 /* One entry. */
 static struct result
 subscribe_one(struct conn *c, const struct subscription *s, uint32_t id)
@@ -73,13 +82,12 @@ subscribe_one(struct conn *c, const struct subscription *s, uint32_t id)
 	    s->qos < conn_port(c)->max_qos ? s->qos : conn_port(c)->max_qos;
 	struct slice group, filter;
 	enum mqtt_rc rc = check_filter(c, s, &group, &filter);
-	bool existed = false;
+	bool existed = false, full;
 	enum nj_err e;
 
 	if (rc)
 		return (struct result){ (uint8_t)rc, false };
-	if (!quota_left(c))
-		return (struct result){ RC_QUOTA_EXCEEDED, false };
+	full = !quota_left(c);
 	if (group.n)
 		e = sessions_join(sh, c->session, s->filter, group, filter,
 		    id_opts(s, id, qos), &existed);
@@ -89,6 +97,10 @@ subscribe_one(struct conn *c, const struct subscription *s, uint32_t id)
 		    &existed);
 	if (e)
 		return (struct result){ (uint8_t)rc_of(e), false };
+	if (full && !existed) { /* replacing one stays possible */
+		(void)forget(c, s->filter, group.n > 0);
+		return (struct result){ RC_QUOTA_EXCEEDED, false };
+	}
 	/* 3.8.3.1: shared subscriptions get no retained messages */
 	return (struct result){
 		.code = qos,
@@ -100,8 +112,7 @@ subscribe_one(struct conn *c, const struct subscription *s, uint32_t id)
 
 struct retained_for {
 	struct session *session;
-	uint8_t qos;
-	uint32_t id;
+	uint32_t id_opts; /* identifier and QoS, as struct sub has them */
 };
 
 static bool
@@ -113,9 +124,9 @@ send_retained(void *arg, struct msg *m)
 
 	if (!decide(r->session->who, ACTION_RECEIVE, msg_topic(m), &rule))
 		return true;
-	ids_add(&ids, r->id);
-	session_deliver(
-	    r->session, m, m->qos < r->qos ? m->qos : r->qos, true, ids);
+	ids_add(&ids, r->id_opts >> 4);
+	session_deliver(r->session, m,
+	    fanout_qos(r->session->home, m, r->id_opts), true, ids);
 	return true;
 }
 
@@ -176,7 +187,7 @@ say_retained(struct conn *c, const struct subscribe *s, const struct result *r,
 	struct subscription one;
 
 	for (size_t i = 0; next_subscription(&list, c->version, &one); i++) {
-		struct retained_for to = { c->session, r[i].code, id };
+		struct retained_for to = { c->session, id << 4 | r[i].code };
 
 		if (r[i].send_retained)
 			retain_match(sh->broker->retain, one.filter,
@@ -222,13 +233,9 @@ unsubscribe_one(struct conn *c, struct slice filter)
 
 	nj_log(LOG_T_UNSUBSCRIBE, "%s %s", conn_name(c, name, sizeof name),
 	    text_esc(t, sizeof t, filter));
-	if (e == NJ_OK)
-		e = sessions_unjoin(c->shard, c->session, filter);
-	else if (e == NJ_NOTFOUND && topic_filter_ok(filter))
-		e = subs_del(&c->session->subs, c->shard->broker->index,
-		    c->shard->home.shard, filter);
-	else
+	if (e && (e != NJ_NOTFOUND || !topic_filter_ok(filter)))
 		return RC_TOPIC_FILTER_INVALID;
+	e = forget(c, filter, e == NJ_OK);
 	return e == NJ_OK ? RC_SUCCESS : RC_NO_SUBSCRIPTION_EXISTED;
 }
 

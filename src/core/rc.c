@@ -45,6 +45,7 @@ rc_connack3(enum mqtt_rc rc)
 		return CONNACK3_BAD_LOGIN;
 	case RC_NOT_AUTHORIZED:
 	case RC_BANNED:
+	case RC_PACKET_TOO_LARGE:
 		return CONNACK3_NOT_AUTHORIZED;
 	default:
 		return CONNACK3_UNAVAILABLE;

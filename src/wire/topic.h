@@ -13,7 +13,7 @@
 
 #include "base/slice.h"
 
-#define TOPIC_LEVELS_MAX 200
+#define TOPIC_LEVELS_MAX 201 /* 200 separators, as Mosquitto */
 
 /* Well-formed UTF-8 without U+0000 and surrogates [MQTT-1.5.4-1], [-2]. */
 bool utf8_ok(struct slice s);
