@@ -326,6 +326,40 @@ user_properties(void **state)
 	buf_fini(&list);
 }
 
+/* Identifiers for extra, and what no list has. */
+static void
+identifiers(void **state)
+{
+	struct buf b = { 0 }, list = { 0 };
+	struct slice at, n, v, s;
+	struct props p;
+	uint32_t id = 0;
+
+	(void)state;
+	for (uint32_t i = 1; i <= MQTT_VARINT_MAX; i = i * 127 + 1)
+		check_err("put", props_put_id(&b, i), NJ_OK);
+	p = (struct props){ .extra = buf_slice(&b) };
+	check_err("list", props_put(&list, &p), NJ_OK);
+	s = buf_slice(&list);
+	check_err("take", take_props(&s, IN_PUBLISH, &p), NJ_OK);
+	at = p.raw;
+	for (uint32_t i = 1; i <= MQTT_VARINT_MAX; i = i * 127 + 1) {
+		check_err("next", props_next_id(&at, &id), NJ_OK);
+		assert_int_equal(id, i);
+	}
+	check_err("end", props_next_id(&at, &id), NJ_NOTFOUND);
+	buf_fini(&b);
+	buf_fini(&list);
+	at = LIT("\x26\0");
+	check_err("broken", props_next_user(&at, &n, &v), NJ_MALFORMED);
+	at = LIT("\x7f");
+	check_err("unknown", props_next_id(&at, &id), NJ_MALFORMED);
+	p = (struct props){ .seen = PROP_BIT(0x3f) };
+	assert_true(props_size(&p) == PROPS_UNWRITABLE);
+	p = (struct props){ .seen = PROP_BIT(0x04) };
+	assert_true(props_size(&p) == PROPS_UNWRITABLE);
+}
+
 /* Every property is written as it was read. */
 static void
 identity(void **state)
@@ -412,6 +446,7 @@ main(void)
 		cmocka_unit_test(values),
 		cmocka_unit_test(fields),
 		cmocka_unit_test(user_properties),
+		cmocka_unit_test(identifiers),
 		cmocka_unit_test(identity),
 		cmocka_unit_test(unwritable),
 	};
