@@ -43,9 +43,12 @@ missing_packages() {
 # install_packages NAME...: installs what is missing; says what it does.
 # Returns 1 with a message when it cannot.
 install_packages() {
-	local -a missing root=() apt
-	mapfile -t missing < <(missing_packages "$@")
-	((${#missing[@]})) || return 0
+	local -a missing=() root=() apt
+	local names
+	# Not by <(...): a bare root without /proc has no /dev/fd.
+	names=$(missing_packages "$@")
+	[[ $names ]] || return 0
+	mapfile -t missing <<<"$names"
 
 	if ! command -v apt-get >/dev/null 2>&1; then
 		echo "These packages are needed, and there is no apt-get here to install them:" >&2

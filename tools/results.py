@@ -12,22 +12,24 @@ import sys
 import xml.etree.ElementTree
 
 CMOCKA_ONE = re.compile(r'^\[ *(OK|FAILED|SKIPPED) *\] (\w+)\s*$', re.M)
-WORD = {'OK': 'pass', 'FAILED': 'fail', 'SKIPPED': 'skip'}
+SCENARIO = re.compile(r'^(ok|FAIL) +(.+?)\s*$', re.M)
+WORD = {'OK': 'pass', 'FAILED': 'fail', 'SKIPPED': 'skip', 'ok': 'pass', 'FAIL': 'fail'}
 
 
 def cases_of(log):
-    """{case: word} from the lines of a cmocka program."""
+    """{case: word} from the lines of a cmocka program or of the scenarios."""
     text = log.get('stdout', '') + '\n' + log.get('stderr', '')
-    return {case: WORD[word] for word, case in CMOCKA_ONE.findall(text)}
+    found = CMOCKA_ONE.findall(text) or SCENARIO.findall(text)
+    return {case: WORD[word] for word, case in found}
 
 
 def meson(path):
-    """One line a cmocka case; one for a program that is not cmocka's, or that
-    failed where no case did (a crash, a leak)."""
+    """One line a case; one for a program that names no cases, or that failed
+    where no case did (a crash, a leak)."""
     with open(path, encoding='utf-8', errors='replace') as f:
         logs = [json.loads(line) for line in f if line.strip()]
     for log in logs:
-        name = log['name'].replace(' ', '_')
+        name = log['name'].split(' / ')[-1]
         result = log['result']
         cases = cases_of(log)
         for case, word in sorted(cases.items()):
