@@ -97,6 +97,7 @@ get_ready(struct up *u, const char *dir_given, struct up_probe **probe,
 	if ((e = up_prepare(u, why)))
 		return e;
 	up_choose_host(u);
+	u->root = geteuid() == 0;
 	u->sudo = needs_sudo(u);
 	(void)fflush(stdout);
 	return up_probe_new(u, probe, why);

@@ -32,6 +32,7 @@ struct up {
 	char fingerprint[96];	     /* of the CA */
 	char host[PKI_NAME_MAX + 1]; /* to connect to from this machine */
 	bool sudo; /* the client's key is not the person's own to read */
+	bool root; /* was started by root, maybe through sudo */
 };
 
 /* up_files.c */

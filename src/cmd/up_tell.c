@@ -290,6 +290,26 @@ up_self(void)
 }
 
 static void
+tell_device(const struct up *u)
+{
+	struct buf b = { 0 };
+
+	/* The CA's key is root's, whoever has the first client's. */
+	if (u->root && getenv("SUDO_UID"))
+		put_word(&b, "sudo");
+	put_word(&b, u->self);
+	put_word(&b, "ca");
+	put_word(&b, "device");
+	put_word(&b, "ID");
+	if (!u->root || strcmp(u->dir, HOME_ROOT) != 0) {
+		put_word(&b, "--dir");
+		put_word(&b, u->dir);
+	}
+	printf("\nFor another device, with a name in place of ID:\n");
+	end_line(&b);
+}
+
+static void
 tell_lines(const struct up *u, const struct paths *p)
 {
 	static const char *const sub[] = { "-t", "test/#", "-v", NULL };
@@ -308,21 +328,7 @@ tell_lines(const struct up *u, const struct paths *p)
 	tell_node(u, p);
 	printf("and send from another terminal:\n");
 	tell_client(u, p, self, "pub", pub);
-	if (strcmp(u->dir, HOME_ROOT) != 0 || geteuid() != 0) {
-		struct buf b = { 0 };
-
-		put_word(&b, self);
-		put_word(&b, "ca");
-		put_word(&b, "device");
-		put_word(&b, "ID");
-		put_word(&b, "--dir");
-		put_word(&b, u->dir);
-		printf("\nFor another device:\n");
-		end_line(&b);
-	} else {
-		printf("\nFor another device:\n    %s%s ca device ID\n",
-		    u->sudo || getenv("SUDO_UID") ? "sudo " : "", self);
-	}
+	tell_device(u);
 }
 
 static void
