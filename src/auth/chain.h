@@ -67,8 +67,8 @@ NJ_MUST enum nj_err
 auth_request_new(const struct auth_request_in *in, struct auth_request **out);
 void auth_request_free(struct auth_request *r);
 
-/* Builds a chain: links are asked in the order they were added.  In all of
- * them but the certificate, a user name without a password is refused. */
+/* Builds a chain: links are asked in the order they were added.  Where
+ * passwords are checked, a user name without one is refused. */
 NJ_MUST enum nj_err auth_chain_new(struct auth_chain **out);
 struct auth_chain *auth_chain_ref(struct auth_chain *c);
 void auth_chain_unref(struct auth_chain *c);

@@ -162,10 +162,9 @@ auth_add_password_file(
 static enum auth_result
 anonymous_start(struct authenticator *a, struct auth_request *r)
 {
-	if (r->has_username && !r->password)
-		return no_password(r);
+	/* where nobody checks passwords a name is a claim, with one or not */
 	if (r->has_username && !link_of(a)->with_name)
-		return AUTH_NOT_MINE;
+		return r->password ? AUTH_NOT_MINE : no_password(r);
 	return auth_allow(r, SLICE_NONE);
 }
 

@@ -306,7 +306,8 @@ handle(struct conn *c, struct slice in)
 	    in.n > 0 && (c->state == CONN_GREETING || c->state == CONN_LIVE)) {
 		struct slice packet = in;
 
-		e = frame_take(&in, max_packet(c), &f);
+		e = c->version == MQTT31 ? frame_take_31(&in, max_packet(c), &f)
+					 : frame_take(&in, max_packet(c), &f);
 		if (e == NJ_AGAIN)
 			break;
 		if (e) {
@@ -473,7 +474,8 @@ conn_handshake(struct conn *c)
 	    stream_tls(c->stream)->subject);
 	set_state(c, CONN_GREETING);
 	conn_update_wants(c);
-	conn_read(c); /* CONNECT often comes with the handshake's end */
+	if (stream_pending(c->stream))
+		conn_read(c); /* CONNECT came with the handshake's end */
 }
 
 /* What the loop should watch for, from the state of both directions. */

@@ -109,7 +109,7 @@ rows(void **state)
 		{ "name only, others anonymous", FILES | ANON, "bob", NULL,
 		    NULL, AUTH_DENY, AUTH_R_NO_PASSWORD, NULL, NULL },
 		{ "name only, nobody checks", ANON_ALL, "bob", NULL, NULL,
-		    AUTH_DENY, AUTH_R_NO_PASSWORD, NULL, NULL },
+		    AUTH_ALLOW, 0, "", "anonymous" },
 		{ "empty password", FILES, "bob", "", NULL, AUTH_DENY,
 		    AUTH_R_EMPTY_PASSWORD, NULL, NULL },
 		{ "empty password, unknown", FILES | ANON, "eve", "", NULL,
