@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pwd.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,9 +67,10 @@ say_running(int fd, const struct up *u, struct nj_why *why)
 		    u->dir);
 	if (pid > 0)
 		why_mend(why,
-		    "stop it with Ctrl-C where it runs or with: kill "
+		    "stop it with Ctrl-C where it runs or with: %skill "
 		    "%ld; or start a second one beside it: nightjar up "
 		    "--dir OTHER-FOLDER --port %ld",
+		    kill((pid_t)pid, 0) != 0 && errno == EPERM ? "sudo " : "",
 		    pid, port < 65535 ? port + 1 : UP_PORT);
 }
 
