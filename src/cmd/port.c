@@ -20,7 +20,7 @@ say_holder(unsigned port, struct nj_why *why)
 		why_set(why, "port %u is taken by another program%s", port,
 		    geteuid() == 0 ? "" : ", one of another user");
 	why_mend(why,
-	    "end that program, or choose another port: nightjar up "
+	    "end that program, or choose another port with "
 	    "--port %u",
 	    port < 65535 ? port + 1 : port - 1);
 }

@@ -68,10 +68,10 @@ say_running(int fd, const struct up *u, struct nj_why *why)
 	if (pid > 0)
 		why_mend(why,
 		    "stop it with Ctrl-C where it runs or with: %skill "
-		    "%ld; or start a second one beside it: nightjar up "
+		    "%ld; or start a second one beside it: %s up "
 		    "--dir OTHER-FOLDER --port %ld",
 		    kill((pid_t)pid, 0) != 0 && errno == EPERM ? "sudo " : "",
-		    pid, port < 65535 ? port + 1 : UP_PORT);
+		    pid, u->self, port < 65535 ? port + 1 : UP_PORT);
 }
 
 enum nj_err
