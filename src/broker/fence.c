@@ -45,10 +45,11 @@ after_grace(struct rcu_head *h)
 {
 	struct retired *r = (struct retired *)(void *)((char *)h -
 	    offsetof(struct retired, rcu));
+	unsigned n = atomic_load_explicit(&r->left, memory_order_acquire);
 	struct broker *b = r->broker;
 
 	/* The last fence posted may free r. */
-	for (unsigned i = 0, n = b->n; i < n; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		struct fence *f = &r->fences[i];
 
 		f->letter.kind = LETTER_FENCE;
@@ -72,7 +73,9 @@ fence_retire(void *arg, void (*free_fn)(void *), void *p)
 	r->broker = b;
 	r->free_fn = free_fn;
 	r->p = p;
-	atomic_init(&r->left, b->n);
+	/* call_rcu orders this before after_grace; the pair of release and
+	 * acquire says so to tools that do not look into liburcu */
+	atomic_store_explicit(&r->left, b->n, memory_order_release);
 	call_rcu(&r->rcu, after_grace);
 }
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/session.h"
+
 static struct slice
 session_key(const void *value)
 {
@@ -177,7 +179,7 @@ group_join(struct groups *gs, struct targets *t, struct slice name,
 		return e;
 	}
 	set_online(g, m, online);
-	gs->members++;
+	count_add(&gs->members, 1);
 	return NJ_OK;
 }
 
@@ -195,7 +197,7 @@ group_leave(
 	swap(g, m->at, g->n - 1);
 	g->n--;
 	free(m);
-	gs->members--;
+	count_add(&gs->members, (uint64_t)-1);
 	drop_if_empty(gs, g);
 	return NJ_OK;
 }

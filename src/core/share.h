@@ -35,7 +35,7 @@ struct group {
 struct groups {
 	struct map by_number;
 	uint64_t next_number;
-	uint64_t members; /* for $SYS */
+	uint64_t members; /* for $SYS, which reads it from shard 0 */
 };
 
 void groups_init(struct groups *gs);
