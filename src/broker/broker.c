@@ -166,7 +166,7 @@ drain(struct broker *b)
 		rcu_register_thread();
 	do {
 		n = 0;
-		fence_barrier();
+		fence_barrier(b);
 		for (unsigned i = 0; i < b->inited; i++)
 			n += shard_drain(&b->shards[i]);
 	} while (n > 0);

@@ -20,6 +20,7 @@
 void fence_retire(void *arg, void (*free_fn)(void *), void *p);
 void fence_passed(struct letter *l);
 /* Waits until everything retired so far has its fences in the mailboxes. */
-void fence_barrier(void);
+struct broker;
+void fence_barrier(struct broker *b);
 
 #endif

@@ -22,6 +22,7 @@ struct broker {
 	atomic_uint sessions;	 /* sessions now */
 	uint64_t started_ms;
 	struct systree *systree; /* shard 0 only */
+	atomic_uint retiring;	 /* blocks without their fences yet */
 	unsigned inited;	 /* shards */
 };
 

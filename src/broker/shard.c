@@ -36,8 +36,10 @@ shard_of_id(const struct broker *b, struct slice client_id)
 void
 shard_lend(struct shard *sh, struct buf *b)
 {
-	if (sh->n_spare > 0)
-		*b = sh->spare[--sh->n_spare];
+	if (sh->n_spare == 0)
+		return;
+	*b = sh->spare[--sh->n_spare];
+	sh->spare_bytes -= b->cap;
 }
 
 void
@@ -45,8 +47,10 @@ shard_give_back(struct shard *sh, struct buf *b)
 {
 	if (!b->p)
 		return;
-	if (sh->n_spare < SPARE_BUFS && b->cap <= SPARE_BUF_MAX) {
+	if (sh->n_spare < SPARE_BUFS && b->cap <= SPARE_BUF_MAX &&
+	    sh->spare_bytes + b->cap <= SPARE_BYTES) {
 		b->off = b->len = 0;
+		sh->spare_bytes += b->cap;
 		sh->spare[sh->n_spare++] = *b;
 		*b = (struct buf){ 0 };
 	} else {

@@ -25,7 +25,8 @@
 
 #define RX_SIZE	       (256 * 1024)
 #define SPARE_BUFS     64
-#define SPARE_BUF_MAX  (64 * 1024)
+#define SPARE_BUF_MAX  (512 * 1024)
+#define SPARE_BYTES    (4 * 1024 * 1024)
 #define LETTERS_A_TURN 4096
 #define TIMERS_A_TURN  1024
 #define ACCEPTS_A_TURN 64
@@ -92,6 +93,7 @@ struct shard {
 	struct list grave;	 /* freed when the turn ends */
 	struct buf spare[SPARE_BUFS];
 	unsigned n_spare;
+	size_t spare_bytes;
 	struct port_set *set; /* one reference */
 	struct port *ports;   /* set->n of them, one for each socket */
 	unsigned n_ports;

@@ -380,7 +380,7 @@ const struct conf_opt conf_table[] = {
 	OPT(GLOBAL, "connect_timeout", U32, G(connect_timeout), WORKS, R | OURS,
 	    "5", "seconds then until CONNECT is there", .min = 1, .max = 3600),
 	OPT(GLOBAL, "handshakes_per_turn", U32, G(handshakes_per_turn), WORKS,
-	    R | OURS, "8",
+	    R | OURS, "1",
 	    "TLS handshakes a thread works on before it looks after the "
 	    "connected clients again",
 	    .min = 1, .max = 1000),
