@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """paho for Python, made synchronous: every call waits for its answer."""
+import contextlib
 import queue
+import socket
 import ssl
 import threading
 
@@ -127,5 +129,6 @@ class Client:
         sock = self.paho.socket()
         self.paho._state = paho.mqtt_cs_disconnecting  # pylint: disable=protected-access
         if sock:
-            sock.close()
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)	# its thread closes it
         self.paho.loop_stop()

@@ -94,8 +94,8 @@ def test_alias_to_the_client(broker, topic):
     with Raw(broker.port) as c:
         c.connect('offers', props={'topic_alias_maximum': 2})
         c.subscribe(topic + '/#')
-        for _ in range(3):
-            for n in names:
+        for n in names:
+            for _ in range(3):
                 c.publish(n, n)
         known, saved = {}, 0
         for _ in range(15):
