@@ -174,7 +174,10 @@ f_qos(const struct job *j, const struct spec *s)
 static enum nj_err
 f_response_topic(const struct job *j, const struct spec *s)
 {
-	return put_prop(j, s, PROP_RESPONSE_TOPIC, j->p->props.response_topic);
+	/* mosquitto_sub gives no field to one that is not there. */
+	if (!props_has(&j->p->props, PROP_RESPONSE_TOPIC))
+		return NJ_OK;
+	return put_field(j->out, s, j->p->props.response_topic, false);
 }
 
 static enum nj_err

@@ -124,7 +124,12 @@ load(struct pub *p)
 		p->msg.payload = buf_slice(&p->text);
 		break;
 	default:
-		break;
+		return NJ_OK;
+	}
+	if (!e && p->msg.payload.n == 0 && p->o.source == SRC_STDIN) {
+		why_set(&p->why, "standard input is empty");
+		why_mend(&p->why, "an empty message is sent with -n");
+		e = NJ_INVALID;
 	}
 	return e;
 }

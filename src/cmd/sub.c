@@ -90,10 +90,9 @@ make_line(struct sub *s, const struct publish *p)
 		}
 		return e;
 	}
-	if (!s->o.verbose)
-		return buf_put_slice(&s->line, p->payload);
-	if ((e = buf_put_slice(&s->line, p->topic)) ||
-	    (e = buf_put_u8(&s->line, ' ')))
+	if (s->o.verbose &&
+	    ((e = buf_put_slice(&s->line, p->topic)) ||
+		(e = buf_put_u8(&s->line, ' '))))
 		return e;
 	return p->payload.n > 0 ? buf_put_slice(&s->line, p->payload)
 				: buf_put(&s->line, "(null)", 6);
@@ -102,9 +101,13 @@ make_line(struct sub *s, const struct publish *p)
 static void
 print(struct sub *s, const struct publish *p)
 {
-	enum nj_err e = make_line(s, p);
 	struct slice out;
+	enum nj_err e;
 
+	/* Of an empty message mosquitto_sub prints only this. */
+	if (p->payload.n == 0 && !s->o.format && (!s->o.verbose || s->o.no_eol))
+		return;
+	e = make_line(s, p);
 	if (!e && !s->o.no_eol)
 		e = buf_put_u8(&s->line, '\n');
 	out = buf_slice(&s->line);
