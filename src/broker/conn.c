@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "broker/memory.h"
 #include "broker/route.h"
 #include "broker/sessions.h"
 #include "core/rc.h"
@@ -75,6 +76,8 @@ refused_by(struct shard *sh, const struct port_opts *po, unsigned port)
 	struct broker *b = sh->broker;
 	const struct broker_limits *lim = &sh->limits;
 
+	if (memory_full(b))
+		return "memory_limit";
 	if (po->max_connections &&
 	    atomic_load(&b->port_conns[port]) >= po->max_connections)
 		return "max_connections of its listener";

@@ -20,6 +20,7 @@ struct broker {
 	atomic_uint conns;	 /* connections now */
 	atomic_uint pending;	 /* of them, before CONNECT is done */
 	atomic_uint sessions;	 /* sessions now */
+	atomic_bool memory_full; /* memory.h */
 	uint64_t started_ms;
 	struct systree *systree; /* shard 0 only */
 	atomic_uint retiring;	 /* blocks without their fences yet */

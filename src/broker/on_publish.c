@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/conn.h"
+#include "broker/memory.h"
 #include "broker/route.h"
 #include "core/rc.h"
 #include "wire/decode.h"
@@ -105,14 +106,24 @@ acknowledge(struct conn *c, const struct publish *p, enum mqtt_rc rc)
 	    p->id, (uint8_t)rc);
 }
 
+/* Lines about refused messages: so many in so many ms. */
+#define REFUSALS    20
+#define REFUSALS_MS 1000
+
 static void
 log_refused(struct conn *c, struct slice topic, const char *why)
 {
 	char name[TEXT_ESC], t[TEXT_ESC];
+	uint32_t held = 0;
 
 	count_add(&c->shard->counts.publish_refused, 1);
+	if (!log_gate_open(&c->shard->refusals, c->shard->home.now_ms,
+		REFUSALS_MS, REFUSALS, &held))
+		return;
 	nj_log(LOG_T_NOTICE, "Publish of %s to '%s' refused: %s",
 	    conn_name(c, name, sizeof name), text_esc(t, sizeof t, topic), why);
+	if (held)
+		nj_log(LOG_T_NOTICE, "(and %u more refused since)", held);
 }
 
 /* Stores and routes; the reason code for the sender. */
@@ -132,6 +143,10 @@ take(struct conn *c, const struct publish *p, struct slice topic)
 	if (!decide(c->session->who, ACTION_PUBLISH, topic, &rule)) {
 		log_refused(c, topic, rule.text);
 		return RC_NOT_AUTHORIZED;
+	}
+	if (memory_full(sh->broker)) {
+		log_refused(c, topic, "memory_limit is reached");
+		return RC_QUOTA_EXCEEDED;
 	}
 	if (msg_new(p, topic, sh->home.now_ms, &m)) {
 		log_refused(c, topic, "out of memory");
@@ -198,6 +213,11 @@ on_publish(struct conn *c, const struct frame *f)
 	if (p.qos == 2 && !first_time(c, &p, &e))
 		return e;
 	rc = take(c, &p, topic);
+	if (rc == RC_QUOTA_EXCEEDED && c->version != MQTT5 && p.qos > 0) {
+		/* it cannot be told, and must not believe it was taken */
+		conn_end(c, rc, "a message of it could not be taken");
+		return NJ_OK;
+	}
 	if (c->version != MQTT5 ||
 	    (p.qos == 2 && rc == RC_NO_MATCHING_SUBSCRIBERS))
 		rc = RC_SUCCESS;

@@ -47,6 +47,7 @@ struct port_opts {
 /* All of it can change at a reload. */
 struct broker_limits {
 	struct session_limits session;
+	uint64_t memory;	     /* bytes of heap; 0 */
 	uint32_t max_packet_size;    /* bytes; 0: the protocol's */
 	uint32_t message_size_limit; /* payload bytes; 0: none */
 	uint16_t max_keepalive;	     /* seconds; 0: none */

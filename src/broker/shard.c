@@ -12,6 +12,7 @@
 #include "broker/conn.h"
 #include "broker/fence.h"
 #include "broker/internal.h"
+#include "broker/memory.h"
 #include "broker/reload.h"
 #include "broker/route.h"
 #include "broker/sessions.h"
@@ -387,6 +388,7 @@ sweep(struct timer *t, uint64_t now)
 	struct shard *sh = LIST_OWNER(t, struct shard, sweep_timer);
 
 	retain_sweep(sh->broker->retain, now, SWEEP_BUDGET);
+	memory_check(sh->broker, sh->limits.memory);
 	if (timer_set(&sh->home.timers, t, now + SWEEP_MS))
 		nj_log(LOG_T_ERROR,
 		    "Out of memory: expired retained messages "

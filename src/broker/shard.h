@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/mailbox.h"
 #include "broker/opts.h"
 #include "core/fanout.h"
@@ -102,6 +103,7 @@ struct shard {
 	struct timer sys_timer;
 	struct timer sweep_timer;
 	struct shard_counts counts;
+	struct log_gate refusals; /* lines about refused packets */
 	bool stopping, stopped;
 	pthread_t thread;
 	bool has_thread;

@@ -3,7 +3,6 @@
 #include "broker/systree.h"
 
 #include <inttypes.h>
-#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 
 #include "base/log.h"
 #include "broker/internal.h"
+#include "broker/memory.h"
 #include "broker/route.h"
 
 /* All shards' figures added up. */
@@ -138,8 +138,6 @@ add_counts(uint64_t *sum, const uint64_t *cells, size_t n)
 static void
 read_figures(struct broker *b, struct figures *f)
 {
-	struct mallinfo2 mi = mallinfo2();
-
 	*f = (struct figures){ 0 };
 	for (unsigned i = 0; i < b->n; i++) {
 		struct shard *sh = &b->shards[i];
@@ -154,7 +152,7 @@ read_figures(struct broker *b, struct figures *f)
 	index_stats(b->index, &f->index);
 	f->retained = retain_count(b->retain);
 	f->retained_bytes = retain_bytes(b->retain);
-	f->heap = mi.uordblks + mi.hblkhd;
+	f->heap = memory_heap();
 	f->uptime_s = (clock_mono(b->clock) - b->started_ms) / 1000;
 	if (f->heap > b->systree->heap_max)
 		b->systree->heap_max = f->heap;

@@ -284,6 +284,7 @@ wiring_limits(const struct conf *c, struct broker_limits *out)
 			.upgrade_qos = c->upgrade_outgoing_qos,
 			.max_subscriptions = c->max_subscriptions_per_client,
 		},
+		.memory = c->memory_limit,
 		.max_packet_size = clamp32(c->max_packet_size),
 		.message_size_limit = clamp32(c->message_size_limit),
 		.max_keepalive = (uint16_t)c->max_keepalive,

@@ -396,9 +396,11 @@ const struct conf_opt conf_table[] = {
 	    R | OURS, "1G", "their bytes; 0: no limit", .min = 0,
 	    .max = INT64_MAX),
 	OPT(GLOBAL, "retain_expiry_interval", U32, G(retain_expiry_interval),
-	    WORKS, R, "0",
+	    IGNORED, R, "0",
 	    "minutes between sweeps for expired retained messages", .min = 0,
-	    .max = 527040),
+	    .max = 527040,
+	    .note = "expired retained messages are dropped within seconds",
+	    .mend = "delete this line"),
 	OPT(GLOBAL, "persistent_client_expiration", DURATION,
 	    G(persistent_client_expiration), WORKS, R, NULL,
 	    "forget sessions of clients that stay away for so long: a number "
