@@ -3,6 +3,7 @@
 #include "broker/connack.h"
 
 #include "base/log.h"
+#include "base/text.h"
 #include "core/rc.h"
 #include "wire/encode.h"
 
@@ -36,6 +37,11 @@ put_str(struct writer *w, enum mqtt_prop id, struct slice s)
 static void
 send(struct conn *c, struct connack *a, struct writer *w)
 {
+	char name[TEXT_ESC];
+
+	nj_log(LOG_T_DEBUG, "Sending CONNACK to %s (%d, %u)",
+	    conn_name(c, name, sizeof name), a->session_present,
+	    (unsigned)a->code);
 	a->props.extra = buf_slice(&w->raw);
 	link_kick(&c->link);
 	if (w->e || encode_connack(&c->link.out, c->version, a))

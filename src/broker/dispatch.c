@@ -57,7 +57,7 @@ dispatch(struct conn *c, const struct frame *f)
 		    table[f->type].name);
 		return;
 	}
-	if (c->state == CONN_LIVE)
+	if (c->state == CONN_LIVE && f->type != MQTT_PUBLISH)
 		nj_log(LOG_T_DEBUG, "Received %s from %s (%u bytes)",
 		    table[f->type].name, conn_name(c, name, sizeof name),
 		    f->size);

@@ -95,6 +95,16 @@ check_service(struct conn *c, const struct publish *p)
 	return true;
 }
 
+static void
+trace_ack(const struct conn *c, const struct publish *p, enum mqtt_rc rc)
+{
+	char name[TEXT_ESC];
+
+	nj_log_write(LOG_T_DEBUG, "Sending %s to %s (m%u, rc%u)",
+	    p->qos == 1 ? "PUBACK" : "PUBREC", conn_name(c, name, sizeof name),
+	    p->id, (unsigned)rc);
+}
+
 static enum nj_err
 acknowledge(struct conn *c, const struct publish *p, enum mqtt_rc rc)
 {
@@ -102,6 +112,8 @@ acknowledge(struct conn *c, const struct publish *p, enum mqtt_rc rc)
 		return NJ_OK;
 	/* 3.1.1 has no way to say no: the message is acknowledged and not
 	 * passed on (3.3.5 of 3.1.1) */
+	if (log_on(LOG_T_DEBUG))
+		trace_ack(c, p, rc);
 	return link_ack(&c->link, p->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC,
 	    p->id, (uint8_t)rc);
 }
@@ -193,6 +205,19 @@ first_time(struct conn *c, const struct publish *p, enum nj_err *e)
 	return true;
 }
 
+static void
+trace_received(
+    const struct conn *c, const struct publish *p, struct slice topic)
+{
+	char name[TEXT_ESC], t[TEXT_ESC];
+
+	nj_log_write(LOG_T_DEBUG,
+	    "Received PUBLISH from %s (d%d, q%d, r%d, m%u, '%s', ... "
+	    "(%zu bytes))",
+	    conn_name(c, name, sizeof name), p->dup, p->qos, p->retain, p->id,
+	    text_esc(t, sizeof t, topic), p->payload.n);
+}
+
 enum nj_err
 on_publish(struct conn *c, const struct frame *f)
 {
@@ -210,6 +235,8 @@ on_publish(struct conn *c, const struct frame *f)
 	count_add(&n->publish_in_bytes, p.payload.n);
 	if (!resolve_topic(c, &p, &topic) || !check_service(c, &p))
 		return NJ_OK;
+	if (log_on(LOG_T_DEBUG))
+		trace_received(c, &p, topic);
 	if (p.qos == 2 && !first_time(c, &p, &e))
 		return e;
 	rc = take(c, &p, topic);

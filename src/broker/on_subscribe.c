@@ -164,6 +164,7 @@ say_suback(struct conn *c, uint16_t id, const struct result *r, size_t n)
 {
 	struct suback a = { .id = id };
 	uint8_t *codes = malloc(n);
+	char name[TEXT_ESC];
 	enum nj_err e;
 
 	if (!codes)
@@ -171,6 +172,8 @@ say_suback(struct conn *c, uint16_t id, const struct result *r, size_t n)
 	for (size_t i = 0; i < n; i++)
 		codes[i] = code_for(c, r[i].code);
 	a.codes = slice_of(codes, n);
+	nj_log(LOG_T_DEBUG, "Sending SUBACK to %s",
+	    conn_name(c, name, sizeof name));
 	link_kick(&c->link);
 	e = encode_suback(&c->link.out, c->version, &a);
 	free(codes);

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "base/text.h"
+
 static struct slice
 id_of(const void *value)
 {
@@ -114,12 +117,26 @@ session_subs(struct session *s)
 }
 
 static void
-count_sent(struct session *s, const struct msg *m)
+trace_sent(const struct session *s, const struct delivery *d, bool dup)
+{
+	char id[TEXT_ESC], topic[TEXT_ESC];
+
+	nj_log_write(LOG_T_DEBUG,
+	    "Sending PUBLISH to %s (d%d, q%d, r%d, m%u, '%s', ... (%u bytes))",
+	    text_esc(id, sizeof id, session_id(s)), dup, d->qos, d->retain,
+	    d->pid, text_esc(topic, sizeof topic, msg_topic(d->msg)),
+	    d->msg->payload_len);
+}
+
+static void
+count_sent(struct session *s, const struct delivery *d, bool dup)
 {
 	struct session_counts *c = &s->home->counts;
 
 	count_add(&c->sent, 1);
-	count_add(&c->sent_bytes, m->payload_len);
+	count_add(&c->sent_bytes, d->msg->payload_len);
+	if (log_on(LOG_T_DEBUG))
+		trace_sent(s, d, dup);
 }
 
 static bool
@@ -149,7 +166,7 @@ send_new(struct session *s, struct delivery *d)
 	s->inflight_bytes += at->msg->payload_len;
 	e = link_publish(s->link, at, false, s->home->now_ms);
 	if (e == NJ_OK) {
-		count_sent(s, at->msg);
+		count_sent(s, at, false);
 		return NJ_OK;
 	}
 	s->inflight_bytes -= at->msg->payload_len;
@@ -209,7 +226,7 @@ deliver_qos0(struct session *s, struct msg *m, bool retain, ids_t ids)
 	if (link_congested(s->link))
 		count_add(&s->home->counts.dropped, 1);
 	else if (link_publish(s->link, &d, false, s->home->now_ms) == NJ_OK)
-		count_sent(s, m);
+		count_sent(s, &d, false);
 	ids_free(ids);
 }
 
@@ -254,7 +271,7 @@ resend(struct session *s, struct delivery *d)
 		/* [MQTT-3.3.1-1] */
 		e = link_publish(s->link, d, true, s->home->now_ms);
 		if (e == NJ_OK)
-			count_sent(s, d->msg);
+			count_sent(s, d, true);
 	}
 	if (e == NJ_TOOBIG) {
 		s->inflight_bytes -= d->msg->payload_len;
@@ -293,7 +310,7 @@ session_pump(struct session *s)
 		} else if (d.qos == 0) {
 			if (link_publish(s->link, &d, false, s->home->now_ms) ==
 			    NJ_OK)
-				count_sent(s, d.msg);
+				count_sent(s, &d, false);
 			delivery_fini(&d);
 		} else if (send_new(s, &d)) {
 			count_add(&c->dropped, 1);
