@@ -7,7 +7,7 @@
 # To build the nightjar binary.
 build_packages=(
 	gcc libc6-dev meson ninja-build pkgconf
-	libssl-dev libsqlite3-dev liburcu-dev libjansson-dev
+	libssl-dev liburcu-dev
 	libargon2-dev libcap-ng-dev
 )
 
