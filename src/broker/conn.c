@@ -20,8 +20,9 @@
 #include "wire/decode.h"
 #include "wire/encode.h"
 
-/* Last words have this long to leave, in ms. */
-#define CLOSING_MS 2000
+/* Last words have this long to leave, in ms; less when the broker stops. */
+#define CLOSING_MS  2000
+#define STOPPING_MS 500
 
 static const struct link_ops link_ops;
 
@@ -159,7 +160,8 @@ deadline_of(const struct conn *c)
 	case CONN_LOGIN:
 		return c->since + lim->connect_timeout_ms;
 	case CONN_CLOSING:
-		return c->since + CLOSING_MS;
+		return c->since +
+		    (c->shard->stopping ? STOPPING_MS : CLOSING_MS);
 	case CONN_DEAD:
 		return UINT64_MAX;
 	case CONN_LIVE:
