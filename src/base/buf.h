@@ -19,8 +19,8 @@
 
 struct buf {
 	uint8_t *p;
-	uint32_t off;	/* drained bytes at the front */
-	uint32_t len;	/* end of the filled part, from p */
+	uint32_t off; /* drained bytes at the front */
+	uint32_t len; /* end of the filled part, from p */
 	uint32_t cap;
 };
 
@@ -84,7 +84,7 @@ NJ_MUST enum nj_err buf_put_u8(struct buf *b, uint8_t v);
 NJ_MUST enum nj_err buf_put_u16(struct buf *b, uint16_t v);
 NJ_MUST enum nj_err buf_put_u32(struct buf *b, uint32_t v);
 /* printf at the end, without a NUL. */
-NJ_MUST enum nj_err buf_printf(struct buf *b, const char *fmt, ...)
-    NJ_PRINTF(2, 3);
+NJ_MUST enum nj_err
+buf_printf(struct buf *b, const char *fmt, ...) NJ_PRINTF(2, 3);
 
 #endif

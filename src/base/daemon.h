@@ -21,8 +21,8 @@ NJ_MUST enum nj_err daemon_pid_file(const char *path, struct nj_why *why);
 void daemon_pid_file_remove(void);
 
 /* Finds uid and gid; NJ_NOTFOUND with advice when there is no such user. */
-NJ_MUST enum nj_err daemon_find_user(const char *name, uid_t *uid, gid_t *gid,
-    struct nj_why *why);
+NJ_MUST enum nj_err
+daemon_find_user(const char *name, uid_t *uid, gid_t *gid, struct nj_why *why);
 /*
  * When root: sets groups, gid and uid for good, drops every capability, sets
  * NoNewPrivs, and checks that root cannot be had back.  Not root: NoNewPrivs

@@ -8,26 +8,26 @@
 #ifndef NJ_BASE_ERR_H
 #define NJ_BASE_ERR_H
 
-#define NJ_MUST        __attribute__((warn_unused_result))
+#define NJ_MUST		__attribute__((warn_unused_result))
 #define NJ_PRINTF(a, b) __attribute__((format(printf, a, b)))
 
 enum nj_err {
 	NJ_OK = 0,
-	NJ_AGAIN,	/* nothing wrong: more bytes or time are needed */
+	NJ_AGAIN, /* nothing wrong: more bytes or time are needed */
 	NJ_NOMEM,
-	NJ_TRUNCATED,	/* input ends inside an element */
-	NJ_MALFORMED,	/* MQTT 5.0 1.2 malformed packet; broken syntax */
-	NJ_PROTOCOL,	/* MQTT 5.0 1.2 protocol error; well formed, not allowed */
-	NJ_TOOBIG,	/* above a named bound */
-	NJ_FULL,	/* a queue, table or quota is at its named bound */
+	NJ_TRUNCATED, /* input ends inside an element */
+	NJ_MALFORMED, /* MQTT 5.0 1.2 malformed packet; broken syntax */
+	NJ_PROTOCOL, /* MQTT 5.0 1.2 protocol error; well formed, not allowed */
+	NJ_TOOBIG,   /* above a named bound */
+	NJ_FULL,     /* a queue, table or quota is at its named bound */
 	NJ_NOTFOUND,
 	NJ_EXISTS,
 	NJ_DENIED,
-	NJ_INVALID,	/* a value an operator gave that cannot be used */
+	NJ_INVALID, /* a value an operator gave that cannot be used */
 	NJ_UNSUPPORTED,
-	NJ_IO,		/* a system call failed; errno said why */
-	NJ_EOF,		/* the peer closed its side */
-	NJ_TLS,		/* the TLS library refused; see the struct nj_why */
+	NJ_IO,	/* a system call failed; errno said why */
+	NJ_EOF, /* the peer closed its side */
+	NJ_TLS, /* the TLS library refused; see the struct nj_why */
 	NJ_TIMEOUT,
 	NJ_CRYPTO,
 	NJ_BUSY,
@@ -45,7 +45,7 @@ const char *nj_strerror(enum nj_err e);
  */
 struct nj_why {
 	char what[512];
-	char mend[384];	/* empty when there is nothing to advise */
+	char mend[384]; /* empty when there is nothing to advise */
 };
 
 void why_set(struct nj_why *w, const char *fmt, ...) NJ_PRINTF(2, 3);

@@ -15,25 +15,25 @@
 #include "base/slice.h"
 
 /* Appends the file to *out; NJ_TOOBIG past max bytes. */
-NJ_MUST enum nj_err file_read(const char *path, size_t max, struct buf *out,
-    struct nj_why *why);
+NJ_MUST enum nj_err
+file_read(const char *path, size_t max, struct buf *out, struct nj_why *why);
 /*
  * A new file beside the old (O_EXCL, O_NOFOLLOW), written, synced, renamed
  * over it, the folder synced: after a crash either the old or the new is
  * there, whole.
  */
-NJ_MUST enum nj_err file_write(const char *path, struct slice bytes,
-    mode_t mode, struct nj_why *why);
+NJ_MUST enum nj_err file_write(
+    const char *path, struct slice bytes, mode_t mode, struct nj_why *why);
 /* The same, but NJ_EXISTS when there is one already. */
-NJ_MUST enum nj_err file_create(const char *path, struct slice bytes,
-    mode_t mode, struct nj_why *why);
+NJ_MUST enum nj_err file_create(
+    const char *path, struct slice bytes, mode_t mode, struct nj_why *why);
 /* One folder, its parents as needed, all new ones with mode. */
-NJ_MUST enum nj_err file_mkdir(const char *path, mode_t mode,
-    struct nj_why *why);
+NJ_MUST enum nj_err
+file_mkdir(const char *path, mode_t mode, struct nj_why *why);
 /* NJ_DENIED when group or others can read it, or it is a symbolic link. */
 NJ_MUST enum nj_err file_check_private(const char *path, struct nj_why *why);
 /* Opens for reading what passes that check; the check is on the open file. */
-NJ_MUST enum nj_err file_open_private(const char *path, int *fd,
-    struct nj_why *why);
+NJ_MUST enum nj_err
+file_open_private(const char *path, int *fd, struct nj_why *why);
 
 #endif

@@ -34,8 +34,8 @@ enum log_type {
 	LOG_T_INTERNAL = 1 << 8,
 	LOG_T_ALL = (1 << 9) - 1,
 	/* what Mosquitto logs when nothing is said */
-	LOG_T_DEFAULT = LOG_T_ERROR | LOG_T_WARNING | LOG_T_NOTICE |
-	    LOG_T_INFORMATION
+	LOG_T_DEFAULT =
+	    LOG_T_ERROR | LOG_T_WARNING | LOG_T_NOTICE | LOG_T_INFORMATION
 };
 
 enum log_dest {
@@ -43,17 +43,17 @@ enum log_dest {
 	LOG_D_STDOUT = 1 << 1,
 	LOG_D_SYSLOG = 1 << 2,
 	LOG_D_FILE = 1 << 3,
-	LOG_D_TOPIC = 1 << 4	/* through log_opts.on_line */
+	LOG_D_TOPIC = 1 << 4 /* through log_opts.on_line */
 };
 
 struct log_opts {
-	unsigned types;		/* of enum log_type */
-	unsigned dests;		/* of enum log_dest; 0: none */
-	const char *file;	/* for LOG_D_FILE */
+	unsigned types;	  /* of enum log_type */
+	unsigned dests;	  /* of enum log_dest; 0: none */
+	const char *file; /* for LOG_D_FILE */
 	bool timestamp;
-	const char *timestamp_format;	/* strftime; NULL: Unix seconds, as
+	const char *timestamp_format; /* strftime; NULL: Unix seconds, as
 					 * Mosquitto writes them */
-	int syslog_facility;	/* 0-7 for LOG_LOCAL0..7, -1 for LOG_DAEMON */
+	int syslog_facility; /* 0-7 for LOG_LOCAL0..7, -1 for LOG_DAEMON */
 	/* For log_dest topic; called on the log thread. */
 	void (*on_line)(void *arg, enum log_type type, const char *line);
 	void *arg;
@@ -69,7 +69,7 @@ void log_reopen(void);
 /* Writes what is queued and ends the thread. */
 void log_stop(void);
 
-extern unsigned log_types_on;	/* read by log_on; written by log_start and
+extern unsigned log_types_on; /* read by log_on; written by log_start and
 				 * log_reload only */
 static inline bool
 log_on(enum log_type t)
@@ -79,10 +79,10 @@ log_on(enum log_type t)
 
 void nj_log_write(enum log_type t, const char *fmt, ...) NJ_PRINTF(2, 3);
 /* Arguments are not evaluated when the type is off. */
-#define nj_log(t, ...)                                     \
-	do {                                               \
-		if (log_on(t))                             \
-			nj_log_write((t), __VA_ARGS__);    \
+#define nj_log(t, ...)                                  \
+	do {                                            \
+		if (log_on(t))                          \
+			nj_log_write((t), __VA_ARGS__); \
 	} while (0)
 
 /*

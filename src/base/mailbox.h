@@ -21,17 +21,17 @@
 
 struct letter {
 	_Atomic(struct letter *) next;
-	unsigned kind;	/* the receiver's own numbering */
+	unsigned kind; /* the receiver's own numbering */
 };
 
 struct mailbox {
-	_Alignas(64) _Atomic(struct letter *) head;	/* producers */
-	_Alignas(64) struct letter *tail;		/* consumer */
-	uint64_t owed;	/* consumer: wakes announced and not read yet */
+	_Alignas(64) _Atomic(struct letter *) head; /* producers */
+	_Alignas(64) struct letter *tail;	    /* consumer */
+	uint64_t owed; /* consumer: wakes announced and not read yet */
 	struct letter stub;
 	_Alignas(64) atomic_bool asleep;
 	atomic_size_t depth;
-	int fd;	/* eventfd, for the consumer's loop */
+	int fd; /* eventfd, for the consumer's loop */
 };
 
 NJ_MUST enum nj_err mailbox_init(struct mailbox *m);

@@ -20,7 +20,7 @@ typedef struct slice map_key_fn(const void *value);
 
 struct map_slot {
 	uint64_t hash;
-	void *value;	/* NULL: empty */
+	void *value; /* NULL: empty */
 };
 
 /* Zeroed but for key_of is a valid empty table. */

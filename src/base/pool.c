@@ -77,10 +77,10 @@ class_of(size_t size)
 void *
 pool_get(size_t size)
 {
-	size_t c = class_of(size);
 	struct block *b;
+	size_t c;
 
-	if (KEEP == 0 || c >= CLASSES)
+	if (KEEP == 0 || (c = class_of(size)) >= CLASSES)
 		return malloc(size);
 	if (!(b = mine.first[c]))
 		return malloc((c + 1) * CLASS_STEP);

@@ -16,13 +16,13 @@
 
 #define SECRET_MAX 65536
 
-struct secret;	/* opaque, so that printing one does not compile */
+struct secret; /* opaque, so that printing one does not compile */
 
 NJ_MUST enum nj_err secret_new(struct slice bytes, struct secret **out);
 /* The first line of a file (its end of line removed).  Refuses a file that
  * group or others may read, saying so in *why. */
-NJ_MUST enum nj_err secret_from_file(const char *path, struct secret **out,
-    struct nj_why *why);
+NJ_MUST enum nj_err
+secret_from_file(const char *path, struct secret **out, struct nj_why *why);
 /* Asks at the terminal without echo; NJ_UNSUPPORTED when there is none. */
 NJ_MUST enum nj_err secret_from_tty(const char *prompt, struct secret **out);
 /* n characters of [A-Za-z0-9] from the kernel's random source. */

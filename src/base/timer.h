@@ -22,7 +22,7 @@ typedef void timer_fn(struct timer *t, uint64_t now_ms);
 struct timer {
 	uint64_t due;
 	timer_fn *fn;
-	size_t at;	/* 1 + index in the heap; 0: stopped */
+	size_t at; /* 1 + index in the heap; 0: stopped */
 };
 
 struct timers {

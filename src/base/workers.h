@@ -21,8 +21,8 @@ struct job {
 
 struct workers;
 
-NJ_MUST enum nj_err workers_new(unsigned threads, size_t max_queued,
-    struct workers **out);
+NJ_MUST enum nj_err
+workers_new(unsigned threads, size_t max_queued, struct workers **out);
 /* Runs what is queued, then ends the threads. */
 void workers_free(struct workers *w);
 NJ_MUST enum nj_err workers_submit(struct workers *w, struct job *j);

@@ -3,6 +3,7 @@
  *
  * Spec: MQTT 5.0 3.8 to 3.11, 4.7, 4.8.
  */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "auth/decide.h"
@@ -212,6 +213,7 @@ on_subscribe(struct conn *c, const struct frame *f)
 	if ((e = decode_subscribe(f->body, c->version, &s)))
 		return e;
 	n = count_entries(&s, c->version);
+	assert(n > 0); /* decode saw to it [MQTT-3.8.3-2] */
 	if (!(r = calloc(n, sizeof *r)))
 		return NJ_NOMEM;
 	if (c->version == MQTT5 && props_has(&s.props, PROP_SUBSCRIPTION_ID))

@@ -2,6 +2,7 @@
  */
 #include "cmd/wiring.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -79,6 +80,7 @@ fail:
 void
 wiring_close(struct wiring *w)
 {
+	assert(w->n == 0 || w->passphrases);
 	for (size_t i = 0; i < w->n; i++) {
 		listener_close(&w->listeners[i]);
 		secret_free(w->passphrases[i]);

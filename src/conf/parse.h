@@ -14,7 +14,7 @@
 #include "conf/conf.h"
 #include "conf/lex.h"
 
-#define CONF_BASE -1 /* the default listener, conf.base */
+#define CONF_BASE (-1) /* the default listener, conf.base */
 
 struct parse {
 	struct conf *c;

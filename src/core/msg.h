@@ -25,10 +25,10 @@ struct msg {
 	uint32_t props_len;
 	uint32_t payload_len;
 	uint16_t topic_len;
-	uint8_t qos;	/* as published */
-	bool retain;	/* as published */
-	uint64_t expires_at;	/* mono ms; MSG_NEVER */
-	uint64_t from;	/* number of the publishing session, for No Local; 0 */
+	uint8_t qos;	     /* as published */
+	bool retain;	     /* as published */
+	uint64_t expires_at; /* mono ms; MSG_NEVER */
+	uint64_t from; /* number of the publishing session, for No Local; 0 */
 	/* u16 topic length, topic, payload, properties that are passed on
 	 * (wire form, no length; expiry, alias and identifiers taken out) */
 	uint8_t data[];
@@ -49,8 +49,8 @@ msg_payload(const struct msg *m)
 static inline struct slice
 msg_props(const struct msg *m)
 {
-	return slice_of(m->data + 2 + m->topic_len + m->payload_len,
-	    m->props_len);
+	return slice_of(
+	    m->data + 2 + m->topic_len + m->payload_len, m->props_len);
 }
 
 /* topic is given apart because p->topic is empty when an alias stood for it.
@@ -69,7 +69,7 @@ msg_ref_n(struct msg *m, unsigned n)
 {
 	atomic_fetch_add_explicit(&m->refs, n, memory_order_relaxed);
 }
-void msg_unref(struct msg *m);	/* NULL is fine */
+void msg_unref(struct msg *m); /* NULL is fine */
 /* Bytes it occupies, for quotas. */
 size_t msg_size(const struct msg *m);
 

@@ -17,13 +17,13 @@
 struct retain;
 
 struct retain_opts {
-	uint64_t max_count, max_bytes;	/* 0: no limit */
+	uint64_t max_count, max_bytes; /* 0: no limit */
 	index_retire_fn *retire;
 	void *arg;
 };
 
-NJ_MUST enum nj_err retain_new(const struct retain_opts *o,
-    struct retain **out);
+NJ_MUST enum nj_err
+retain_new(const struct retain_opts *o, struct retain **out);
 void retain_free(struct retain *r);
 /* Takes its own reference.  An empty payload deletes [MQTT-3.3.1-6], [-7]. */
 NJ_MUST enum nj_err retain_set(struct retain *r, struct msg *m);

@@ -116,7 +116,10 @@ def setup(folder, env, *options):
 
 def run_tool(name, args, pool):
     if name == 'gcc-analyzer':
-        failed, output = setup(args.gcc, {'CC': 'gcc'}, '-Dc_args=-fanalyzer', '-Dtests=false')
+        # gcc 12 loses a pointer that is stored by a computed index, and calls
+        # that a leak; clang's analyzer and LeakSanitizer look for those.
+        failed, output = setup(args.gcc, {'CC': 'gcc'}, '-Dtests=false',
+                               '-Dc_args=-fanalyzer,-Wno-analyzer-malloc-leak')
         if failed:
             return True, output
     if name == 'clang-tidy':
