@@ -150,7 +150,7 @@ take(struct conn *c, const struct publish *p, struct slice topic)
 	if (sh->limits.message_size_limit &&
 	    p->payload.n > sh->limits.message_size_limit) {
 		log_refused(c, topic, "payload above message_size_limit");
-		return RC_PACKET_TOO_LARGE;
+		return RC_QUOTA_EXCEEDED; /* 0x95 is not for PUBACK */
 	}
 	if (!decide(c->session->who, ACTION_PUBLISH, topic, &rule)) {
 		log_refused(c, topic, rule.text);

@@ -20,20 +20,26 @@ peer_close(struct peer *p)
 	memset(p->alias, 0, sizeof p->alias);
 }
 
+/* So many bytes of each packet one by one, the rest at once. */
+#define DRIBBLE_MAX 1000
+
 /* A broker that reads slowly gets some turns; one that has closed gets
  * nothing more. */
 bool
 peer_send(struct peer *p, struct world *w, struct slice s)
 {
+	size_t drops = p->dribble ? DRIBBLE_MAX : 0;
+
 	for (unsigned tries = 0; s.n > 0 && tries < 1000;) {
-		ssize_t n =
-		    send(p->fd, s.p, p->dribble ? 1 : s.n, MSG_NOSIGNAL);
+		ssize_t n = send(p->fd, s.p, drops ? 1 : s.n, MSG_NOSIGNAL);
 
 		if (n > 0) {
 			s.p += n;
 			s.n -= (size_t)n;
-			if (p->dribble)
+			if (drops) {
 				world_turn(w);
+				drops--;
+			}
 			tries = 0;
 		} else if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) {
 			return true;

@@ -190,6 +190,7 @@ static bool
 do_open(struct script *s, struct peer *p)
 {
 	peer_close(p);
+	p->version = words_flag(&s->said, "v4") ? MQTT311 : MQTT5;
 	p->fd = world_connect(&s->world, (int)words_num(&s->said, "sndbuf", 0));
 	if (p->fd < 0)
 		return script_fail(s, "no socket");
@@ -204,9 +205,9 @@ do_connect(struct script *s, struct peer *p)
 	struct buf b = { 0 };
 	enum nj_err e;
 
+	read_connect(&s->said, p, &k);
 	if (!words_flag(&s->said, "here") && !do_open(s, p))
 		return false;
-	read_connect(&s->said, p, &k);
 	p->version = k.version;
 	e = encode_connect(&b, &k);
 	if (!send_buf(s, p, &b, e))
