@@ -345,7 +345,7 @@ wait_ready(struct client *c, int timeout_ms, int other_fd, bool *readable)
 		return NJ_IO;
 	}
 	if (readable)
-		*readable = (p[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0;
+		*readable = p[1].revents != 0;
 	return NJ_OK;
 }
 
