@@ -110,7 +110,8 @@ ONE_LINE = ('layers', 'lengths', 'banned', 'spdx', 'docs')
 
 def setup(folder, env, *options):
     if os.path.exists(os.path.join(folder, 'build.ninja')):
-        return run(['meson', 'setup', '--reconfigure', folder, *options], env)
+        failed, output = run(['meson', 'configure', folder, *options], env)
+        return (failed, output) if failed else run(['ninja', '-C', folder, 'build.ninja'])
     return run(['meson', 'setup', folder, source.ROOT, *options], env)
 
 
@@ -119,7 +120,7 @@ def run_tool(name, args, pool):
         # gcc 12 loses a pointer that is stored by a computed index, and calls
         # that a leak; clang's analyzer and LeakSanitizer look for those.
         failed, output = setup(args.gcc, {'CC': 'gcc'}, '-Dtests=false',
-                               '-Dc_args=-fanalyzer,-Wno-analyzer-malloc-leak')
+                               '-Dc_args=-fanalyzer -Wno-analyzer-malloc-leak')
         if failed:
             return True, output
     if name == 'clang-tidy':
