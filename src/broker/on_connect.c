@@ -446,6 +446,21 @@ out:
 	return e;
 }
 
+/* One code for every cause that could teach a guesser, the one that Mosquitto's
+ * clients know. */
+static enum mqtt_rc
+refusal_of(enum auth_reason reason)
+{
+	switch (reason) {
+	case AUTH_R_BUSY:
+		return RC_SERVER_BUSY;
+	case AUTH_R_NO_CERTIFICATE:
+		return RC_BAD_USER_NAME_OR_PASSWORD;
+	default:
+		return RC_NOT_AUTHORIZED;
+	}
+}
+
 /* The login's answer is there; frees l. */
 static void
 decided(struct conn *c, struct login *l)
@@ -457,11 +472,8 @@ decided(struct conn *c, struct login *l)
 	c->login = NULL;
 	if (r->result != AUTH_ALLOW) {
 		count_add(&c->shard->counts.logins_failed, 1);
-		/* one code for every cause, as Mosquitto's clients know it */
-		(void)refuse(c,
-		    r->reason == AUTH_R_BUSY ? RC_SERVER_BUSY
-					     : RC_NOT_AUTHORIZED,
-		    "%s%s%s: %s", r->has_username ? "user '" : "no user name",
+		(void)refuse(c, refusal_of(r->reason), "%s%s%s: %s",
+		    r->has_username ? "user '" : "no user name",
 		    text_esc(user, sizeof user, r->username),
 		    r->has_username ? "'" : "", r->why);
 	} else if (decode_connect(buf_slice(&l->packet), &k)) {

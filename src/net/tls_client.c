@@ -177,7 +177,9 @@ client_own(
 	for (int i = 1; i < sk_X509_num(chain); i++)
 		if (!SSL_CTX_add1_chain_cert(c->ctx, sk_X509_value(chain, i)))
 			goto out;
-	(void)SSL_CTX_set_mode(c->ctx, SSL_MODE_NO_AUTO_CHAIN);
+	/* a file with the leaf alone is completed from the CAs */
+	if (sk_X509_num(chain) > 1)
+		(void)SSL_CTX_set_mode(c->ctx, SSL_MODE_NO_AUTO_CHAIN);
 	e = NJ_OK;
 out:
 	sk_X509_pop_free(chain, X509_free);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,9 @@
 
 #define PEM_MAX	   (4 * 1024 * 1024) /* of one file; /etc/ssl is 220 KiB */
 #define CAPATH_MAX 4096		     /* files of one folder */
+
+/* Certificates that are sent at most. */
+#define CHAIN_DEPTH_MAX 10
 
 struct loader {
 	const struct tls_server_opts *o;
@@ -393,6 +397,40 @@ load_revoked(struct loader *l)
 	}
 }
 
+/* The CA among those of the clients that issued x, unless it is a root: a root
+ * is the other side's to have. */
+static X509 *
+issuer_of(STACK_OF(X509) * cas, X509 *x)
+{
+	for (int i = 0; i < sk_X509_num(cas); i++) {
+		X509 *ca = sk_X509_value(cas, i);
+
+		if (X509_check_issued(ca, x) == X509_V_OK &&
+		    X509_check_issued(ca, ca) != X509_V_OK)
+			return ca;
+	}
+	return NULL;
+}
+
+/* Intermediate CAs that certfile leaves out are often in cafile, and Mosquitto
+ * sends them from there. */
+static void
+complete_chain(struct tls_material *m)
+{
+	int n;
+
+	while ((n = sk_X509_num(m->chain)) > 0 && n < CHAIN_DEPTH_MAX) {
+		X509 *ca = issuer_of(m->cas, sk_X509_value(m->chain, n - 1));
+
+		if (!ca || !X509_up_ref(ca))
+			return;
+		if (!sk_X509_push(m->chain, ca)) {
+			X509_free(ca);
+			return;
+		}
+	}
+}
+
 enum nj_err
 tls_material_load(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
     struct tls_material *out)
@@ -420,6 +458,7 @@ tls_material_load(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
 		judge_chain(&l);
 	load_key(&l);
 	load_cas(&l);
+	complete_chain(&m);
 	load_revoked(&l);
 	if (l.fatal) {
 		tls_material_fini(&m);
