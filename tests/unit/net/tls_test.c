@@ -57,6 +57,33 @@ peers_know_each_other(void **state)
 	tls_server_unref(t);
 }
 
+/* certfile holds the leaf alone; the CA between it and the root stands only
+ * among the CAs of the clients. */
+static void
+chain_is_completed_from_cafile(void **state)
+{
+	struct tls_server_opts o = { .certfile =
+					 certs_path(&certs, "below.crt"),
+		.keyfile = certs_path(&certs, "below.key"),
+		.cafile = certs_path(&certs, "middle.crt"),
+		.min = TLS_MIN_12,
+		.tickets = 1,
+		.ticket_rotate_s = 3600 };
+	struct tls_client *c = client_new(NULL, 0);
+	struct nj_why why = { 0 };
+	struct tls_server *t = NULL;
+	struct pair p;
+
+	(void)state;
+	if (tls_server_new(&o, 1, &t, &why))
+		fail_msg("%s", why.what);
+	pair_ours(&p, t, c, "localhost", false);
+	must(&p);
+	pair_fini(&p);
+	tls_client_free(c);
+	tls_server_unref(t);
+}
+
 static void
 no_certificate_is_fine_when_only_wanted(void **state)
 {
@@ -334,6 +361,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(peers_know_each_other),
+		cmocka_unit_test(chain_is_completed_from_cafile),
 		cmocka_unit_test(no_certificate_is_fine_when_only_wanted),
 		cmocka_unit_test(resumption),
 		cmocka_unit_test(resumed_peers_are_known),
