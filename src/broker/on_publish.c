@@ -240,6 +240,12 @@ on_publish(struct conn *c, const struct frame *f)
 	if (p.qos == 2 && !first_time(c, &p, &e))
 		return e;
 	rc = take(c, &p, topic);
+	if (p.qos == 2 && rc >= RC_UNSPECIFIED &&
+	    (c->version == MQTT5 || rc == RC_QUOTA_EXCEEDED)) {
+		/* 4.3.3: it ends here; sent again it is a new message */
+		idset_del(&c->session->in, p.id);
+		c->open_qos2--;
+	}
 	if (rc == RC_QUOTA_EXCEEDED && c->version != MQTT5 && p.qos > 0) {
 		/* it cannot be told, and must not believe it was taken */
 		conn_end(c, rc, "a message of it could not be taken");
@@ -248,10 +254,6 @@ on_publish(struct conn *c, const struct frame *f)
 	if (c->version != MQTT5 ||
 	    (p.qos == 2 && rc == RC_NO_MATCHING_SUBSCRIBERS))
 		rc = RC_SUCCESS;
-	if (p.qos == 2 && rc >= RC_UNSPECIFIED) {
-		idset_del(&c->session->in, p.id); /* 4.3.3: it ends here */
-		c->open_qos2--;
-	}
 	e = acknowledge(c, &p, rc);
 	return e == NJ_EOF ? NJ_OK : e;
 }

@@ -118,6 +118,9 @@ publish3(struct link *l, const struct delivery *d, bool dup)
 	uint8_t *at;
 	enum nj_err e;
 
+	/* an alias, or a longer header, can make it more than it was */
+	if (remaining > MQTT_VARINT_MAX)
+		return NJ_TOOBIG;
 	link_kick(l);
 	if ((e = buf_reserve(&l->out, remaining + 5, &at)))
 		return e;
