@@ -331,6 +331,8 @@ handle(struct conn *c, struct slice in)
 		    c->state == CONN_LIVE && route_congested(sh)) {
 			list_remove(&c->work);
 			list_push(&sh->paused, &c->work);
+			c->paused = true;
+			conn_update_wants(c);
 			break;
 		}
 	}
@@ -349,6 +351,32 @@ read_failed(struct conn *c, enum nj_err e)
 		conn_drop(c, "closed its connection");
 	else
 		conn_drop(c, "%s", stream_why(c->stream)->what);
+}
+
+/* Whether c->in begins with a whole packet, or with what is none. */
+static bool
+has_packet(const struct conn *c)
+{
+	struct slice in = buf_slice(&c->in);
+	struct frame f;
+
+	return frame_take(&in, max_packet(c), &f) != NJ_AGAIN;
+}
+
+/* Handles what a large packet's buffer holds.  While the packet is not whole
+ * nothing is moved, or each byte of a slow one would cost all before it. */
+static bool
+handle_large(struct conn *c)
+{
+	struct buf in = c->in;
+	bool ok;
+
+	if (!has_packet(c))
+		return true;
+	c->in = (struct buf){ 0 };
+	ok = handle(c, buf_slice(&in));
+	buf_fini(&in);
+	return ok;
 }
 
 /* One read; an unfinished packet goes in front of what comes.  False: nothing
@@ -383,14 +411,8 @@ read_once(struct conn *c)
 	}
 	count_add(&sh->counts.bytes_in, n);
 	if (direct) {
-		struct buf in = c->in;
-		bool ok;
-
-		buf_commit(&in, n);
-		c->in = (struct buf){ 0 };
-		ok = handle(c, buf_slice(&in));
-		buf_fini(&in);
-		if (!ok)
+		buf_commit(&c->in, n);
+		if (!handle_large(c))
 			return false;
 	} else {
 		buf_fini(&c->in);
@@ -400,6 +422,15 @@ read_once(struct conn *c)
 	return (n == cap || stream_pending(c->stream)) &&
 	    (c->state == CONN_GREETING || c->state == CONN_LIVE) &&
 	    !list_linked(&c->work);
+}
+
+/* Who does not take his answers may not ask for more, and who waits for
+ * another shard may not be heard yet. */
+static bool
+may_ask(const struct conn *c)
+{
+	return !c->paused &&
+	    (!c->link.blocked || buf_len(&c->link.out) <= c->link.soft);
 }
 
 /* Discards what a client says that was told to go. */
@@ -427,9 +458,14 @@ conn_read(struct conn *c)
 		read_closing(c);
 		return;
 	}
-	for (int i = 0; i < READ_TURNS; i++)
+	for (int i = 0; i < READ_TURNS; i++) {
 		if (!read_once(c))
 			return;
+		if (!may_ask(c)) {
+			conn_update_wants(c);
+			return; /* conn_flush goes on */
+		}
+	}
 	/* others first */
 	list_push(&c->shard->again, &c->work);
 }
@@ -439,6 +475,7 @@ conn_resume(struct conn *c)
 {
 	struct buf in = c->in;
 
+	c->paused = false;
 	c->in = (struct buf){ 0 };
 	if (handle(c, buf_slice(&in)) && c->state != CONN_DEAD) {
 		conn_update_wants(c);
@@ -496,8 +533,7 @@ conn_update_wants(struct conn *c)
 		want |= LOOP_IN;
 		break;
 	case CONN_LIVE:
-		/* who does not take his answers may not ask for more */
-		if (!c->link.blocked || buf_len(&c->link.out) <= c->link.soft)
+		if (may_ask(c))
 			want |= LOOP_IN;
 		break;
 	case CONN_LOGIN:
@@ -595,11 +631,15 @@ conn_flush(struct conn *c)
 			c->stalled_since = now_of(c);
 		l->blocked = true;
 	}
-	if (c->state != CONN_DEAD) {
-		conn_update_wants(c);
-		if (l->blocked)
-			conn_deadline(c);
-	}
+	if (c->state == CONN_DEAD)
+		return;
+	conn_update_wants(c);
+	if (l->blocked)
+		conn_deadline(c);
+	/* what was not asked for while it was blocked */
+	if (c->state == CONN_LIVE && may_ask(c) && !list_linked(&c->work) &&
+	    stream_pending(c->stream))
+		list_push(&c->shard->again, &c->work);
 }
 
 static void

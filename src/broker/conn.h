@@ -65,6 +65,7 @@ struct conn {
 	bool clean_disconnect; /* the will must not be sent */
 	bool problem_info;     /* reason strings are welcome */
 	bool pending;	       /* counted in broker.pending */
+	bool paused;	       /* waits in shard.paused */
 	char peer[PEER_NAME];
 };
 
