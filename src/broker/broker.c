@@ -183,6 +183,7 @@ broker_free(struct broker *b)
 		drain(b);
 	for (unsigned i = 0; i < b->inited; i++)
 		shard_fini(&b->shards[i]);
+	fence_free_late(b);
 	systree_free(b->systree);
 	retain_free(b->retain);
 	index_free(b->index);

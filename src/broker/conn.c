@@ -186,7 +186,7 @@ conn_deadline(struct conn *c)
 		timer_stop(ts, &c->timer);
 	else if ((!c->timer.at || due < c->timer.due) &&
 	    timer_set(ts, &c->timer, due))
-		conn_drop(c, "out of memory");
+		conn_doom(c, "out of memory");
 	/* a later deadline is found when the timer fires */
 }
 
@@ -307,8 +307,8 @@ handle(struct conn *c, struct slice in)
 	enum nj_err e = NJ_OK;
 	unsigned to;
 
-	while (
-	    in.n > 0 && (c->state == CONN_GREETING || c->state == CONN_LIVE)) {
+	while (in.n > 0 && !c->link.closing &&
+	    (c->state == CONN_GREETING || c->state == CONN_LIVE)) {
 		struct slice packet = in;
 
 		e = c->version == MQTT31 ? frame_take_31(&in, max_packet(c), &f)
@@ -328,7 +328,8 @@ handle(struct conn *c, struct slice in)
 		count_add(&sh->counts.packets_in, 1);
 		dispatch(c, &f);
 		if (f.type == MQTT_PUBLISH && sh->broker->n > 1 &&
-		    c->state == CONN_LIVE && route_congested(sh)) {
+		    c->state == CONN_LIVE && !c->link.closing &&
+		    route_congested(sh)) {
 			list_remove(&c->work);
 			list_push(&sh->paused, &c->work);
 			c->paused = true;
@@ -543,7 +544,7 @@ conn_update_wants(struct conn *c)
 	if (c->link.blocked)
 		want |= LOOP_OUT;
 	if (loop_want(c->shard->loop, &c->watch, want))
-		conn_drop(c, "the event loop refused it");
+		conn_doom(c, "the event loop refused it");
 }
 
 static void
@@ -577,10 +578,12 @@ conn_ready(struct watch *w, unsigned ready)
 
 /* Writing. */
 
-static void
-doom(struct conn *c)
+void
+conn_doom(struct conn *c, const char *why)
 {
-	/* closing it here would change lists that a caller walks */
+	if (c->state == CONN_DEAD)
+		return;
+	c->doomed = why;
 	c->link.closing = true;
 	list_remove(&c->work);
 	list_push(&c->shard->doomed, &c->work);
@@ -621,7 +624,7 @@ conn_flush(struct conn *c)
 		e = stream_flush(c->stream);
 	count_add(&c->shard->counts.bytes_out, done);
 	if (e != NJ_OK && e != NJ_AGAIN) {
-		doom(c);
+		conn_doom(c, "writing to it failed");
 		return;
 	}
 	if (e == NJ_OK) {
@@ -660,9 +663,16 @@ link_on_flush(struct link *l)
 	conn_flush(conn_of_link(l));
 }
 
+static void
+link_on_fail(struct link *l)
+{
+	conn_doom(conn_of_link(l), "out of memory");
+}
+
 static const struct link_ops link_ops = {
 	.kick = link_on_kick,
 	.flush = link_on_flush,
+	.fail = link_on_fail,
 };
 
 /* Moving. */

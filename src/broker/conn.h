@@ -56,6 +56,7 @@ struct conn {
 	struct slice *aliases;	/* inbound topics, alias_max of them */
 	struct login *login;
 	struct letter letter; /* LETTER_MOVE */
+	const char *doomed;   /* why; static */
 	uint16_t alias_max;
 	uint16_t keep_alive; /* seconds; 0: none */
 	uint16_t open_qos2;  /* taken on this connection, not released */
@@ -97,6 +98,9 @@ void
 conn_end(struct conn *c, enum mqtt_rc rc, const char *why, ...) NJ_PRINTF(3, 4);
 /* The same when the connection itself has failed or there is nobody to tell. */
 void conn_drop(struct conn *c, const char *why, ...) NJ_PRINTF(2, 3);
+/* The same, at the turn's end: for where closing it would pull something from
+ * under a caller.  why is static. */
+void conn_doom(struct conn *c, const char *why);
 /* After last words were appended: writes them, then closes. */
 void conn_close_gently(struct conn *c);
 /* The client's identifier, or its address before CONNECT; escaped. */

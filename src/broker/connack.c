@@ -45,7 +45,7 @@ send(struct conn *c, struct connack *a, struct writer *w)
 	a->props.extra = buf_slice(&w->raw);
 	link_kick(&c->link);
 	if (w->e || encode_connack(&c->link.out, c->version, a))
-		conn_drop(c, "out of memory");
+		conn_doom(c, "out of memory");
 	buf_fini(&w->raw);
 }
 

@@ -60,6 +60,27 @@ after_grace(struct rcu_head *h)
 	atomic_fetch_sub(&b->retiring, 1);
 }
 
+static void
+keep_late(struct broker *b, void (*free_fn)(void *), void *p)
+{
+	unsigned at = atomic_fetch_add(&b->n_late, 1);
+
+	if (at < LATE_MAX)
+		b->late[at] = (struct late){ free_fn, p };
+	else
+		nj_log(LOG_T_ERROR,
+		    "Out of memory: a block of the index is not freed");
+}
+
+void
+fence_free_late(struct broker *b)
+{
+	unsigned n = atomic_load(&b->n_late);
+
+	for (unsigned i = 0; i < n && i < LATE_MAX; i++)
+		b->late[i].free_fn(b->late[i].p);
+}
+
 void
 fence_retire(void *arg, void (*free_fn)(void *), void *p)
 {
@@ -67,9 +88,7 @@ fence_retire(void *arg, void (*free_fn)(void *), void *p)
 	struct retired *r = calloc(1, sizeof *r + b->n * sizeof r->fences[0]);
 
 	if (!r) {
-		nj_log(LOG_T_ERROR,
-		    "Out of memory: a block of the index is "
-		    "not freed");
+		keep_late(b, free_fn, p);
 		return;
 	}
 	r->broker = b;

@@ -15,12 +15,15 @@
 
 #include "base/mailbox.h"
 
+struct broker;
+
 /* The index_retire_fn of the broker; arg is the struct broker.  Without
- * memory for the bookkeeping the block is leaked, and counted. */
+ * memory for the bookkeeping the block lives as long as the broker; past
+ * LATE_MAX of them it is leaked. */
 void fence_retire(void *arg, void (*free_fn)(void *), void *p);
+void fence_free_late(struct broker *b);
 void fence_passed(struct letter *l);
 /* Waits until everything retired so far has its fences in the mailboxes. */
-struct broker;
 void fence_barrier(struct broker *b);
 
 #endif

@@ -7,6 +7,15 @@
 #include "broker/broker.h"
 #include "broker/shard.h"
 
+/* Blocks that could not be given a fence for want of memory; they are freed
+ * with the broker. */
+#define LATE_MAX 1024
+
+struct late {
+	void (*free_fn)(void *);
+	void *p;
+};
+
 /* Set at start, swapped by a reload; each shard reads its own copy. */
 struct broker {
 	struct broker_opts opts;
@@ -24,7 +33,9 @@ struct broker {
 	uint64_t started_ms;
 	struct systree *systree; /* shard 0 only */
 	atomic_uint retiring;	 /* blocks without their fences yet */
-	unsigned inited;	 /* shards */
+	struct late late[LATE_MAX];
+	atomic_uint n_late;
+	unsigned inited; /* shards */
 };
 
 void port_set_unref(struct port_set *s);

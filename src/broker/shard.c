@@ -322,8 +322,10 @@ write_out(struct shard *sh)
 		while ((at = list_pop(&sh->doomed))) {
 			struct conn *c = LIST_OWNER(at, struct conn, work);
 
-			conn_drop(c, "writing to it failed: %s",
-			    stream_why(c->stream)->what);
+			const char *what = stream_why(c->stream)->what;
+
+			conn_drop(
+			    c, "%s%s%s", c->doomed, *what ? ": " : "", what);
 		}
 	} while (!list_empty(&sh->kicked) || !list_empty(&sh->doomed));
 	route_post(sh);

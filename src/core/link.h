@@ -27,6 +27,9 @@ struct link_ops {
 	void (*kick)(struct link *l);
 	/* Much has gathered within one turn: write now what can be. */
 	void (*flush)(struct link *l);
+	/* No memory for what must be said: the connection ends when the turn
+	 * does, and the session says it on the next. */
+	void (*fail)(struct link *l);
 };
 
 struct link {

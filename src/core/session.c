@@ -178,6 +178,8 @@ send_new(struct session *s, struct delivery *d)
 	}
 	/* The connection is going away: it is sent again on the next. */
 	s->inflight_bytes += at->msg->payload_len;
+	if (e == NJ_NOMEM)
+		s->link->ops->fail(s->link);
 	return NJ_OK;
 }
 
@@ -276,6 +278,8 @@ resend(struct session *s, struct delivery *d)
 	if (e == NJ_TOOBIG) {
 		s->inflight_bytes -= d->msg->payload_len;
 		inflight_done(&s->out, d);
+	} else if (e == NJ_NOMEM) {
+		s->link->ops->fail(s->link);
 	}
 }
 

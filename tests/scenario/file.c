@@ -69,3 +69,16 @@ story_play(const struct story *t, struct script *s, unsigned *at)
 	}
 	return true;
 }
+
+void
+story_play_all(const struct story *t, struct script *s)
+{
+	const char *line = t->text, *end = t->text + t->len;
+	char copy[LINE_SIZE];
+
+	for (; line < end; line += strlen(line) + 1) {
+		snprintf(copy, sizeof copy, "%s", line);
+		if (copy[strspn(copy, " \t")] != '#')
+			(void)script_line(s, copy);
+	}
+}

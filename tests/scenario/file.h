@@ -28,5 +28,7 @@ bool stories_read(const char *path, struct stories *out);
 void stories_free(struct stories *all);
 /* Plays it; on failure *at is the line. */
 bool story_play(const struct story *t, struct script *s, unsigned *at);
+/* Plays all of its lines, whatever becomes of them. */
+void story_play_all(const struct story *t, struct script *s);
 
 #endif
