@@ -32,9 +32,10 @@ link_congested(struct link *l)
 struct plan {
 	uint32_t remaining; /* 2.1.4 */
 	uint32_t props;	    /* bytes of properties, length excluded */
-	uint32_t expiry;    /* seconds, or MQTT_EXPIRY_NEVER */
-	uint16_t alias;	    /* 0: none */
-	bool topic_known;   /* the alias was sent before: no topic */
+	uint32_t expiry;    /* seconds; any number is one */
+	bool expires;
+	uint16_t alias;	  /* 0: none */
+	bool topic_known; /* the alias was sent before: no topic */
 };
 
 static uint32_t
@@ -52,7 +53,6 @@ plan_props(struct plan *p, const struct delivery *d, uint64_t now_ms)
 {
 	const struct msg *m = d->msg;
 
-	p->expiry = MQTT_EXPIRY_NEVER;
 	p->props = m->props_len + ids_size(d->ids) + (p->alias ? 3 : 0);
 	if (m->expires_at != MSG_NEVER) {
 		/* what is left of it [MQTT-3.3.2-6] */
@@ -60,6 +60,7 @@ plan_props(struct plan *p, const struct delivery *d, uint64_t now_ms)
 		    ? (m->expires_at - now_ms + 999) / 1000
 		    : 0;
 
+		p->expires = true;
 		p->expiry = (uint32_t)left;
 		p->props += 5;
 	}
@@ -85,7 +86,7 @@ static uint8_t *
 write_props(uint8_t *at, const struct plan *p, const struct delivery *d)
 {
 	at = varint_write(at, p->props);
-	if (p->expiry != MQTT_EXPIRY_NEVER) {
+	if (p->expires) {
 		*at++ = PROP_MESSAGE_EXPIRY;
 		at = put_u16(at, (uint16_t)(p->expiry >> 16));
 		at = put_u16(at, (uint16_t)p->expiry);
