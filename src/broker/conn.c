@@ -2,8 +2,6 @@
  */
 #include "broker/conn.h"
 
-#include <assert.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -12,13 +10,8 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/memory.h"
-#include "broker/route.h"
-#include "broker/sessions.h"
-#include "core/rc.h"
 #include "net/listener.h"
 #include "net/tls.h"
-#include "wire/decode.h"
-#include "wire/encode.h"
 
 /* Last words have this long to leave, in ms; less when the broker stops. */
 #define CLOSING_MS  2000
@@ -236,291 +229,6 @@ on_deadline(struct timer *t, uint64_t now)
 	}
 }
 
-/* Reading. */
-
-#define READ_TURNS 4
-
-/* Keeps bytes of an unfinished packet (or of a client that must wait). */
-static bool
-keep(struct conn *c, struct slice rest)
-{
-	if (rest.n == 0 || buf_put(&c->in, rest.p, rest.n) == NJ_OK)
-		return true;
-	conn_drop(c, "out of memory");
-	return false;
-}
-
-static uint32_t
-max_packet(const struct conn *c)
-{
-	if (c->state == CONN_GREETING)
-		return CONNECT_MAX;
-	return c->shard->limits.max_packet_size;
-}
-
-/* A packet that cannot be framed. */
-static void
-bad_frame(struct conn *c, enum nj_err e, const struct frame *f, struct slice in)
-{
-	if (c->state == CONN_GREETING && stream_looks_like_tls(in)) {
-		conn_drop(c,
-		    "TLS to a plain port: connect to a port with "
-		    "certfile and keyfile, or give this listener both");
-		return;
-	}
-	if (c->state == CONN_GREETING && in.n >= 4 &&
-	    (memcmp(in.p, "GET ", 4) == 0 || memcmp(in.p, "POST", 4) == 0)) {
-		conn_drop(c, "HTTP or WebSocket to an MQTT port");
-		return;
-	}
-	if (e == NJ_TOOBIG)
-		conn_end(c, RC_PACKET_TOO_LARGE,
-		    "packet of %u bytes is larger "
-		    "than max_packet_size %u",
-		    f->size, max_packet(c));
-	else
-		conn_end(c, rc_of(e), "bad fixed header 0x%02x", in.p[0]);
-}
-
-/* The home shard of a CONNECT's client, if it is another one. */
-static bool
-must_move(struct conn *c, const struct frame *f, unsigned *to)
-{
-	struct connect k;
-	struct slice id;
-
-	if (c->state != CONN_GREETING || f->type != MQTT_CONNECT ||
-	    c->shard->broker->n == 1 || decode_connect(f->body, &k))
-		return false;
-	id = conn_port(c)->use_username_as_clientid ? k.username : k.client_id;
-	*to = shard_of_id(c->shard->broker, id);
-	return id.n > 0 && *to != c->shard->home.shard;
-}
-
-/* Handles whole packets; false when c must not be touched any more.  What is
- * left of in is kept. */
-static bool
-handle(struct conn *c, struct slice in)
-{
-	struct shard *sh = c->shard;
-	struct frame f;
-	enum nj_err e = NJ_OK;
-	unsigned to;
-
-	while (in.n > 0 && !c->link.closing &&
-	    (c->state == CONN_GREETING || c->state == CONN_LIVE)) {
-		struct slice packet = in;
-
-		e = c->version == MQTT31 ? frame_take_31(&in, max_packet(c), &f)
-					 : frame_take(&in, max_packet(c), &f);
-		if (e == NJ_AGAIN)
-			break;
-		if (e) {
-			bad_frame(c, e, &f, in);
-			return c->state != CONN_DEAD;
-		}
-		if (must_move(c, &f, &to)) {
-			if (keep(c, packet))
-				conn_move(c, to);
-			return false;
-		}
-		c->last_rx = now_of(c);
-		count_add(&sh->counts.packets_in, 1);
-		dispatch(c, &f);
-		if (f.type == MQTT_PUBLISH && sh->broker->n > 1 &&
-		    c->state == CONN_LIVE && !c->link.closing &&
-		    route_congested(sh)) {
-			list_remove(&c->work);
-			list_push(&sh->paused, &c->work);
-			c->paused = true;
-			conn_update_wants(c);
-			break;
-		}
-	}
-	if (c->state == CONN_DEAD)
-		return false;
-	if (c->state == CONN_CLOSING)
-		return true;
-	return keep(c, in);
-}
-
-/* The stream's failure in words. */
-static void
-read_failed(struct conn *c, enum nj_err e)
-{
-	if (e == NJ_EOF)
-		conn_drop(c, "closed its connection");
-	else
-		conn_drop(c, "%s", stream_why(c->stream)->what);
-}
-
-/* Whether c->in begins with a whole packet, or with what is none. */
-static bool
-has_packet(const struct conn *c)
-{
-	struct slice in = buf_slice(&c->in);
-	struct frame f;
-
-	return frame_take(&in, max_packet(c), &f) != NJ_AGAIN;
-}
-
-/* Handles what a large packet's buffer holds.  While the packet is not whole
- * nothing is moved, or each byte of a slow one would cost all before it. */
-static bool
-handle_large(struct conn *c)
-{
-	struct buf in = c->in;
-	bool ok;
-
-	if (!has_packet(c))
-		return true;
-	c->in = (struct buf){ 0 };
-	ok = handle(c, buf_slice(&in));
-	buf_fini(&in);
-	return ok;
-}
-
-/* One read; an unfinished packet goes in front of what comes.  False: nothing
- * more to do now. */
-static bool
-read_once(struct conn *c)
-{
-	struct shard *sh = c->shard;
-	size_t had = buf_len(&c->in), n = 0, cap;
-	uint8_t *at;
-	bool direct = had > RX_SIZE / 2;
-	enum nj_err e;
-
-	if (direct) {
-		cap = 64 * 1024;
-		if (buf_reserve(&c->in, cap, &at)) {
-			conn_drop(c, "out of memory");
-			return false;
-		}
-	} else {
-		if (had)
-			memcpy(sh->rx, c->in.p + c->in.off, had);
-		at = sh->rx + had;
-		cap = RX_SIZE - had;
-	}
-	if ((e = stream_read(c->stream, at, cap, &n))) {
-		if (e != NJ_AGAIN)
-			read_failed(c, e);
-		else
-			conn_update_wants(c);
-		return false;
-	}
-	count_add(&sh->counts.bytes_in, n);
-	if (direct) {
-		buf_commit(&c->in, n);
-		if (!handle_large(c))
-			return false;
-	} else {
-		buf_fini(&c->in);
-		if (!handle(c, slice_of(sh->rx, had + n)))
-			return false;
-	}
-	return (n == cap || stream_pending(c->stream)) &&
-	    (c->state == CONN_GREETING || c->state == CONN_LIVE) &&
-	    !list_linked(&c->work);
-}
-
-/* Who does not take his answers may not ask for more, and who waits for
- * another shard may not be heard yet. */
-static bool
-may_ask(const struct conn *c)
-{
-	return !c->paused &&
-	    (!c->link.blocked || buf_len(&c->link.out) <= c->link.soft);
-}
-
-/* Discards what a client says that was told to go. */
-static void
-read_closing(struct conn *c)
-{
-	size_t n;
-	enum nj_err e;
-
-	for (int i = 0; i < READ_TURNS; i++) {
-		e = stream_read(c->stream, c->shard->rx, RX_SIZE, &n);
-		if (e == NJ_AGAIN)
-			return;
-		if (e) {
-			conn_drop(c, NULL);
-			return;
-		}
-	}
-}
-
-void
-conn_read(struct conn *c)
-{
-	if (c->state == CONN_CLOSING) {
-		read_closing(c);
-		return;
-	}
-	for (int i = 0; i < READ_TURNS; i++) {
-		if (!read_once(c))
-			return;
-		if (!may_ask(c)) {
-			conn_update_wants(c);
-			return; /* conn_flush goes on */
-		}
-	}
-	/* others first */
-	list_push(&c->shard->again, &c->work);
-}
-
-void
-conn_resume(struct conn *c)
-{
-	struct buf in = c->in;
-
-	c->paused = false;
-	c->in = (struct buf){ 0 };
-	if (handle(c, buf_slice(&in)) && c->state != CONN_DEAD) {
-		conn_update_wants(c);
-		if (stream_pending(c->stream) && !list_linked(&c->work))
-			list_push(&c->shard->again, &c->work);
-	}
-	buf_fini(&in);
-}
-
-void
-conn_handshake(struct conn *c)
-{
-	struct shard *sh = c->shard;
-	enum nj_err e = stream_handshake(c->stream);
-	const struct nj_why *why;
-
-	if (e == NJ_AGAIN) {
-		conn_update_wants(c);
-		return;
-	}
-	if (e) {
-		why = stream_why(c->stream);
-		count_add(&sh->counts.handshakes_failed, 1);
-		conn_drop(c, "TLS handshake failed: %s%s%s",
-		    e == NJ_EOF && !why->what[0]
-			? "the client closed the connection"
-			: why->what,
-		    why->mend[0] ? ".  To mend it: " : "", why->mend);
-		return;
-	}
-	count_add(&sh->counts.handshakes, 1);
-	if (stream_tls(c->stream)->resumed)
-		count_add(&sh->counts.resumed, 1);
-	nj_log(LOG_T_DEBUG, "TLS with %s: %s, %s%s%s%s", c->peer,
-	    stream_tls(c->stream)->version, stream_tls(c->stream)->cipher,
-	    stream_tls(c->stream)->resumed ? ", resumed" : "",
-	    stream_tls(c->stream)->has_cert ? ", certificate of " : "",
-	    stream_tls(c->stream)->subject);
-	set_state(c, CONN_GREETING);
-	conn_update_wants(c);
-	if (stream_pending(c->stream))
-		conn_read(c); /* CONNECT came with the handshake's end */
-}
-
 /* What the loop should watch for, from the state of both directions. */
 void
 conn_update_wants(struct conn *c)
@@ -534,7 +242,7 @@ conn_update_wants(struct conn *c)
 		want |= LOOP_IN;
 		break;
 	case CONN_LIVE:
-		if (may_ask(c))
+		if (conn_may_ask(c))
 			want |= LOOP_IN;
 		break;
 	case CONN_LOGIN:
@@ -640,8 +348,8 @@ conn_flush(struct conn *c)
 	if (l->blocked)
 		conn_deadline(c);
 	/* what was not asked for while it was blocked */
-	if (c->state == CONN_LIVE && may_ask(c) && !list_linked(&c->work) &&
-	    stream_pending(c->stream))
+	if (c->state == CONN_LIVE && conn_may_ask(c) &&
+	    !list_linked(&c->work) && stream_pending(c->stream))
 		list_push(&c->shard->again, &c->work);
 }
 
@@ -678,8 +386,8 @@ static const struct link_ops link_ops = {
 /* Moving. */
 
 /* Takes it out of everything that belongs to its shard. */
-static void
-unhook(struct conn *c)
+void
+conn_unhook(struct conn *c)
 {
 	loop_del(c->shard->loop, &c->watch);
 	timer_stop(&c->shard->home.timers, &c->timer);
@@ -693,7 +401,7 @@ conn_move(struct conn *c, unsigned to)
 {
 	struct shard *dst = &c->shard->broker->shards[to];
 
-	unhook(c);
+	conn_unhook(c);
 	c->letter.kind = LETTER_MOVE;
 	shard_post(dst, &c->letter);
 }
@@ -717,132 +425,4 @@ conn_arrive(struct shard *sh, struct letter *l)
 		conn_drop(c, "the broker is stopping");
 	else
 		conn_resume(c);
-}
-
-/* Ending. */
-
-static void
-log_end(struct conn *c, const char *why)
-{
-	char name[TEXT_ESC];
-	const char *stop;
-
-	if (!why || !c->shard->limits.log_connections)
-		return;
-	stop = *why && why[strlen(why) - 1] == '.' ? "" : ".";
-	if (c->session)
-		nj_log(LOG_T_NOTICE, "Client %s disconnected: %s%s",
-		    conn_name(c, name, sizeof name), why, stop);
-	else
-		nj_log(LOG_T_NOTICE, "Connection from %s closed: %s%s", c->peer,
-		    why, stop);
-}
-
-/* Nothing of it stays but its memory, until the turn ends. */
-static void
-die(struct conn *c)
-{
-	struct shard *sh = c->shard;
-
-	if (c->state == CONN_DEAD)
-		return;
-	login_abandon(c);
-	sessions_leave(c);
-	set_state(c, CONN_DEAD);
-	unhook(c);
-	c->link.closing = true;
-	atomic_fetch_sub(&sh->broker->conns, 1);
-	atomic_fetch_sub(&sh->broker->port_conns[c->port], 1);
-	count_add(&sh->counts.sockets, (uint64_t)-1);
-	list_push(&sh->grave, &c->work);
-}
-
-void
-conn_drop(struct conn *c, const char *fmt, ...)
-{
-	char why[512];
-	va_list ap;
-
-	if (c->state == CONN_DEAD)
-		return;
-	if (fmt) {
-		va_start(ap, fmt);
-		vsnprintf(why, sizeof why, fmt, ap);
-		va_end(ap);
-		if (c->state != CONN_CLOSING)
-			log_end(c, why);
-	}
-	die(c);
-}
-
-void
-conn_close_gently(struct conn *c)
-{
-	if (c->state == CONN_DEAD || c->state == CONN_CLOSING)
-		return;
-	login_abandon(c);
-	sessions_leave(c);
-	c->link.closing = true;
-	list_remove(&c->work);
-	set_state(c, CONN_CLOSING);
-	conn_flush(c);
-}
-
-/* Codes that do not say by themselves what was wrong with the client's packet.
- * For the others a reason would add nothing, or tell of other clients. */
-static bool
-explains(enum mqtt_rc rc)
-{
-	return rc == RC_MALFORMED_PACKET || rc == RC_PROTOCOL_ERROR ||
-	    rc == RC_IMPLEMENTATION_SPECIFIC || rc == RC_TOPIC_NAME_INVALID ||
-	    rc == RC_PACKET_TOO_LARGE || rc == RC_QUOTA_EXCEEDED;
-}
-
-/* [MQTT-3.14.0-1]: a server sends DISCONNECT only after CONNACK. */
-static void
-say_disconnect(struct conn *c, enum mqtt_rc rc, const char *why)
-{
-	struct disconnect d = { .code = (uint8_t)rc };
-
-	if (c->state != CONN_LIVE || c->version != MQTT5)
-		return;
-	if (c->problem_info && explains(rc)) {
-		d.props.seen = PROP_BIT(PROP_REASON_STRING);
-		d.props.reason_string = slice_str(why);
-	}
-	link_kick(&c->link);
-	if (encode_disconnect(&c->link.out, MQTT5, &d))
-		nj_log(LOG_T_DEBUG, "No memory to say goodbye to %s", c->peer);
-}
-
-void
-conn_end(struct conn *c, enum mqtt_rc rc, const char *fmt, ...)
-{
-	char why[512];
-	va_list ap;
-
-	if (c->state == CONN_DEAD || c->state == CONN_CLOSING)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(why, sizeof why, fmt, ap);
-	va_end(ap);
-	log_end(c, why);
-	say_disconnect(c, rc, why);
-	conn_close_gently(c);
-}
-
-void
-conn_bury(struct conn *c)
-{
-	assert(c->state == CONN_DEAD);
-	stream_shutdown(c->stream);
-	stream_free(c->stream);
-	shard_give_back(c->shard, &c->link.out);
-	link_fini(&c->link);
-	buf_fini(&c->in);
-	if (c->aliases)
-		for (unsigned i = 0; i < c->alias_max; i++)
-			free((void *)(uintptr_t)c->aliases[i].p);
-	free(c->aliases);
-	free(c);
 }

@@ -81,6 +81,10 @@ void conn_handshake(struct conn *c);
 void conn_flush(struct conn *c);
 /* Handles whole packets in c->in again after a login was decided. */
 void conn_resume(struct conn *c);
+/* Who does not take his answers may not ask for more. */
+bool conn_may_ask(const struct conn *c);
+/* Out of everything that belongs to its shard. */
+void conn_unhook(struct conn *c);
 void conn_set_state(struct conn *c, enum conn_state st);
 /* Tells the loop what the connection waits for. */
 void conn_update_wants(struct conn *c);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "broker/internal.h"
 #include "core/fanout.h"
 
@@ -348,16 +349,19 @@ group_apply(struct shard *sh, const struct group_letter *g)
 
 	switch (g->op) {
 	case GROUP_JOIN:
-		/* the hold the sender took is the member's, unless it had one */
 		e = group_join(&sh->groups, g->targets, name, g->session,
 		    g->id_opts, g->online);
-		if (e)
-			index_release(ix, g->targets);
+		if (e == NJ_NOMEM)
+			nj_log(LOG_T_ERROR,
+			    "Out of memory: a client is no member of the "
+			    "group it joined");
 		break;
 	case GROUP_LEAVE:
-		e = group_leave(&sh->groups, g->targets, name, g->session);
-		if (e == NJ_OK)
-			index_release(ix, g->targets);
+		/* The hold is the session's, member or not: it ends with the
+		 * last letter that names the targets. */
+		if (group_leave(&sh->groups, g->targets, name, g->session))
+			nj_log(LOG_T_DEBUG, "Left a group it was no member of");
+		index_release(ix, g->targets);
 		break;
 	case GROUP_ONLINE:
 	case GROUP_OFFLINE:

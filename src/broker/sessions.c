@@ -101,11 +101,8 @@ sessions_join(struct shard *sh, struct session *s, struct slice whole,
 	*existed = x != NULL;
 	if (x) {
 		x->id_opts = id_opts;
-		t = x->targets;
-		if ((e = index_hold(sh->broker->index, t->shard, filter, &t)))
-			return e;
-		return route_group(sh, t, GROUP_JOIN, group, s->number, id_opts,
-		    s->link != NULL);
+		return route_group(sh, x->targets, GROUP_JOIN, group, s->number,
+		    id_opts, s->link != NULL);
 	}
 	if (!(x = calloc(1, sizeof *x + whole.n)))
 		return NJ_NOMEM;
@@ -181,12 +178,16 @@ sessions_end(struct shard *sh, struct session *s)
 void
 sessions_end_all(struct shard *sh)
 {
-	size_t at = 0;
+	struct map *all = &sh->home.sessions;
 	struct session *s;
 
-	while ((s = map_next(&sh->home.sessions, &at))) {
-		sessions_end(sh, s);
-		at = 0; /* the table changed */
+	while (all->n > 0) {
+		size_t at = 0;
+
+		while ((s = map_next(all, &at))) {
+			sessions_end(sh, s);
+			at--; /* another may have moved into its slot */
+		}
 	}
 }
 

@@ -306,6 +306,18 @@ unpause(struct shard *sh)
 		conn_resume(LIST_OWNER(at, struct conn, work));
 }
 
+/* A client that went away may have said more before it did: acknowledgements,
+ * a DISCONNECT that forgets its will. */
+static void
+drop_doomed(struct conn *c)
+{
+	const char *what = stream_why(c->stream)->what;
+
+	if (c->state == CONN_LIVE)
+		conn_read(c);
+	conn_drop(c, "%s%s%s", c->doomed, *what ? ": " : "", what);
+}
+
 /* Writes what the turn has gathered.  What a failing connection causes (a
  * will) may give others something to write, hence the loop. */
 static void
@@ -319,14 +331,8 @@ write_out(struct shard *sh)
 		route_post(sh);
 		while ((at = list_pop(&sh->kicked)))
 			conn_flush(LIST_OWNER(at, struct conn, kicked));
-		while ((at = list_pop(&sh->doomed))) {
-			struct conn *c = LIST_OWNER(at, struct conn, work);
-
-			const char *what = stream_why(c->stream)->what;
-
-			conn_drop(
-			    c, "%s%s%s", c->doomed, *what ? ": " : "", what);
-		}
+		while ((at = list_pop(&sh->doomed)))
+			drop_doomed(LIST_OWNER(at, struct conn, work));
 	} while (!list_empty(&sh->kicked) || !list_empty(&sh->doomed));
 	route_post(sh);
 }

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * conn_end - how connections end: told why, or not; in the log in any case.
+ */
+#include "broker/conn.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "broker/sessions.h"
+#include "wire/encode.h"
+
+static void
+log_end(struct conn *c, const char *why)
+{
+	char name[TEXT_ESC];
+	const char *stop;
+
+	if (!why || !c->shard->limits.log_connections)
+		return;
+	stop = *why && why[strlen(why) - 1] == '.' ? "" : ".";
+	if (c->session)
+		nj_log(LOG_T_NOTICE, "Client %s disconnected: %s%s",
+		    conn_name(c, name, sizeof name), why, stop);
+	else
+		nj_log(LOG_T_NOTICE, "Connection from %s closed: %s%s", c->peer,
+		    why, stop);
+}
+
+/* Nothing of it stays but its memory, until the turn ends. */
+static void
+die(struct conn *c)
+{
+	struct shard *sh = c->shard;
+
+	if (c->state == CONN_DEAD)
+		return;
+	login_abandon(c);
+	sessions_leave(c);
+	conn_set_state(c, CONN_DEAD);
+	conn_unhook(c);
+	c->link.closing = true;
+	atomic_fetch_sub(&sh->broker->conns, 1);
+	atomic_fetch_sub(&sh->broker->port_conns[c->port], 1);
+	count_add(&sh->counts.sockets, (uint64_t)-1);
+	list_push(&sh->grave, &c->work);
+}
+
+void
+conn_drop(struct conn *c, const char *fmt, ...)
+{
+	char why[512];
+	va_list ap;
+
+	if (c->state == CONN_DEAD)
+		return;
+	if (fmt) {
+		va_start(ap, fmt);
+		vsnprintf(why, sizeof why, fmt, ap);
+		va_end(ap);
+		if (c->state != CONN_CLOSING)
+			log_end(c, why);
+	}
+	die(c);
+}
+
+void
+conn_close_gently(struct conn *c)
+{
+	if (c->state == CONN_DEAD || c->state == CONN_CLOSING)
+		return;
+	login_abandon(c);
+	sessions_leave(c);
+	c->link.closing = true;
+	list_remove(&c->work);
+	conn_set_state(c, CONN_CLOSING);
+	conn_flush(c);
+}
+
+/* Codes that do not say by themselves what was wrong with the client's packet.
+ * For the others a reason would add nothing, or tell of other clients. */
+static bool
+explains(enum mqtt_rc rc)
+{
+	return rc == RC_MALFORMED_PACKET || rc == RC_PROTOCOL_ERROR ||
+	    rc == RC_IMPLEMENTATION_SPECIFIC || rc == RC_TOPIC_NAME_INVALID ||
+	    rc == RC_PACKET_TOO_LARGE || rc == RC_QUOTA_EXCEEDED;
+}
+
+/* [MQTT-3.14.0-1]: a server sends DISCONNECT only after CONNACK. */
+static void
+say_disconnect(struct conn *c, enum mqtt_rc rc, const char *why)
+{
+	struct disconnect d = { .code = (uint8_t)rc };
+
+	if (c->state != CONN_LIVE || c->version != MQTT5)
+		return;
+	if (c->problem_info && explains(rc)) {
+		d.props.seen = PROP_BIT(PROP_REASON_STRING);
+		d.props.reason_string = slice_str(why);
+	}
+	link_kick(&c->link);
+	if (encode_disconnect(&c->link.out, MQTT5, &d))
+		nj_log(LOG_T_DEBUG, "No memory to say goodbye to %s", c->peer);
+}
+
+void
+conn_end(struct conn *c, enum mqtt_rc rc, const char *fmt, ...)
+{
+	char why[512];
+	va_list ap;
+
+	if (c->state == CONN_DEAD || c->state == CONN_CLOSING)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof why, fmt, ap);
+	va_end(ap);
+	log_end(c, why);
+	say_disconnect(c, rc, why);
+	conn_close_gently(c);
+}
+
+void
+conn_bury(struct conn *c)
+{
+	assert(c->state == CONN_DEAD);
+	stream_shutdown(c->stream);
+	stream_free(c->stream);
+	shard_give_back(c->shard, &c->link.out);
+	link_fini(&c->link);
+	buf_fini(&c->in);
+	if (c->aliases)
+		for (unsigned i = 0; i < c->alias_max; i++)
+			free((void *)(uintptr_t)c->aliases[i].p);
+	free(c->aliases);
+	free(c);
+}

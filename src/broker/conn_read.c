@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * conn_read - bytes and handshakes from a connection, as far as its packets.
+ */
+#include "broker/conn.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "broker/route.h"
+#include "core/rc.h"
+#include "net/tls.h"
+#include "wire/decode.h"
+
+#define READ_TURNS 4
+
+/* Keeps bytes of an unfinished packet (or of a client that must wait). */
+static bool
+keep(struct conn *c, struct slice rest)
+{
+	if (rest.n == 0 || buf_put(&c->in, rest.p, rest.n) == NJ_OK)
+		return true;
+	conn_drop(c, "out of memory");
+	return false;
+}
+
+static uint32_t
+max_packet(const struct conn *c)
+{
+	if (c->state == CONN_GREETING)
+		return CONNECT_MAX;
+	return c->shard->limits.max_packet_size;
+}
+
+/* A packet that cannot be framed. */
+static void
+bad_frame(struct conn *c, enum nj_err e, const struct frame *f, struct slice in)
+{
+	if (c->state == CONN_GREETING && stream_looks_like_tls(in)) {
+		conn_drop(c,
+		    "TLS to a plain port: connect to a port with "
+		    "certfile and keyfile, or give this listener both");
+		return;
+	}
+	if (c->state == CONN_GREETING && in.n >= 4 &&
+	    (memcmp(in.p, "GET ", 4) == 0 || memcmp(in.p, "POST", 4) == 0)) {
+		conn_drop(c, "HTTP or WebSocket to an MQTT port");
+		return;
+	}
+	if (e == NJ_TOOBIG)
+		conn_end(c, RC_PACKET_TOO_LARGE,
+		    "packet of %u bytes is larger "
+		    "than max_packet_size %u",
+		    f->size, max_packet(c));
+	else
+		conn_end(c, rc_of(e), "bad fixed header 0x%02x", in.p[0]);
+}
+
+/* The home shard of a CONNECT's client, if it is another one. */
+static bool
+must_move(struct conn *c, const struct frame *f, unsigned *to)
+{
+	struct connect k;
+	struct slice id;
+
+	if (c->state != CONN_GREETING || f->type != MQTT_CONNECT ||
+	    c->shard->broker->n == 1 || decode_connect(f->body, &k))
+		return false;
+	id = conn_port(c)->use_username_as_clientid ? k.username : k.client_id;
+	*to = shard_of_id(c->shard->broker, id);
+	return id.n > 0 && *to != c->shard->home.shard;
+}
+
+/* Handles whole packets; false when c must not be touched any more.  What is
+ * left of in is kept. */
+static bool
+handle(struct conn *c, struct slice in)
+{
+	struct shard *sh = c->shard;
+	struct frame f;
+	enum nj_err e = NJ_OK;
+	unsigned to;
+
+	while (in.n > 0 && !c->link.closing &&
+	    (c->state == CONN_GREETING || c->state == CONN_LIVE)) {
+		struct slice packet = in;
+
+		e = c->version == MQTT31 ? frame_take_31(&in, max_packet(c), &f)
+					 : frame_take(&in, max_packet(c), &f);
+		if (e == NJ_AGAIN)
+			break;
+		if (e) {
+			bad_frame(c, e, &f, in);
+			return c->state != CONN_DEAD;
+		}
+		if (must_move(c, &f, &to)) {
+			if (keep(c, packet))
+				conn_move(c, to);
+			return false;
+		}
+		c->last_rx = c->shard->home.now_ms;
+		count_add(&sh->counts.packets_in, 1);
+		dispatch(c, &f);
+		if (f.type == MQTT_PUBLISH && sh->broker->n > 1 &&
+		    c->state == CONN_LIVE && !c->link.closing &&
+		    route_congested(sh)) {
+			list_remove(&c->work);
+			list_push(&sh->paused, &c->work);
+			c->paused = true;
+			conn_update_wants(c);
+			break;
+		}
+	}
+	if (c->state == CONN_DEAD)
+		return false;
+	if (c->state == CONN_CLOSING)
+		return true;
+	return keep(c, in);
+}
+
+/* The stream's failure in words. */
+static void
+read_failed(struct conn *c, enum nj_err e)
+{
+	if (e == NJ_EOF)
+		conn_drop(c, "closed its connection");
+	else
+		conn_drop(c, "%s", stream_why(c->stream)->what);
+}
+
+/* Whether c->in begins with a whole packet, or with what is none. */
+static bool
+has_packet(const struct conn *c)
+{
+	struct slice in = buf_slice(&c->in);
+	struct frame f;
+
+	return frame_take(&in, max_packet(c), &f) != NJ_AGAIN;
+}
+
+/* Handles what a large packet's buffer holds.  While the packet is not whole
+ * nothing is moved, or each byte of a slow one would cost all before it. */
+static bool
+handle_large(struct conn *c)
+{
+	struct buf in = c->in;
+	bool ok;
+
+	if (!has_packet(c))
+		return true;
+	c->in = (struct buf){ 0 };
+	ok = handle(c, buf_slice(&in));
+	buf_fini(&in);
+	return ok;
+}
+
+/* One read; an unfinished packet goes in front of what comes.  False: nothing
+ * more to do now. */
+static bool
+read_once(struct conn *c)
+{
+	struct shard *sh = c->shard;
+	size_t had = buf_len(&c->in), n = 0, cap;
+	uint8_t *at;
+	bool direct = had > RX_SIZE / 2;
+	enum nj_err e;
+
+	if (direct) {
+		cap = 64 * 1024;
+		if (buf_reserve(&c->in, cap, &at)) {
+			conn_drop(c, "out of memory");
+			return false;
+		}
+	} else {
+		if (had)
+			memcpy(sh->rx, c->in.p + c->in.off, had);
+		at = sh->rx + had;
+		cap = RX_SIZE - had;
+	}
+	if ((e = stream_read(c->stream, at, cap, &n))) {
+		if (e != NJ_AGAIN)
+			read_failed(c, e);
+		else
+			conn_update_wants(c);
+		return false;
+	}
+	count_add(&sh->counts.bytes_in, n);
+	if (direct) {
+		buf_commit(&c->in, n);
+		if (!handle_large(c))
+			return false;
+	} else {
+		buf_fini(&c->in);
+		if (!handle(c, slice_of(sh->rx, had + n)))
+			return false;
+	}
+	return (n == cap || stream_pending(c->stream)) &&
+	    (c->state == CONN_GREETING || c->state == CONN_LIVE) &&
+	    !list_linked(&c->work);
+}
+
+/* Who does not take his answers may not ask for more, and who waits for
+ * another shard may not be heard yet. */
+bool
+conn_may_ask(const struct conn *c)
+{
+	return !c->paused &&
+	    (!c->link.blocked || buf_len(&c->link.out) <= c->link.soft);
+}
+
+/* Discards what a client says that was told to go. */
+static void
+read_closing(struct conn *c)
+{
+	size_t n;
+	enum nj_err e;
+
+	for (int i = 0; i < READ_TURNS; i++) {
+		e = stream_read(c->stream, c->shard->rx, RX_SIZE, &n);
+		if (e == NJ_AGAIN)
+			return;
+		if (e) {
+			conn_drop(c, NULL);
+			return;
+		}
+	}
+}
+
+void
+conn_read(struct conn *c)
+{
+	if (c->state == CONN_CLOSING) {
+		read_closing(c);
+		return;
+	}
+	for (int i = 0; i < READ_TURNS; i++) {
+		if (!read_once(c))
+			return;
+		if (!conn_may_ask(c)) {
+			conn_update_wants(c);
+			return; /* conn_flush goes on */
+		}
+	}
+	/* others first */
+	list_push(&c->shard->again, &c->work);
+}
+
+void
+conn_resume(struct conn *c)
+{
+	struct buf in = c->in;
+
+	c->paused = false;
+	c->in = (struct buf){ 0 };
+	if (handle(c, buf_slice(&in)) && c->state != CONN_DEAD) {
+		conn_update_wants(c);
+		if (stream_pending(c->stream) && !list_linked(&c->work))
+			list_push(&c->shard->again, &c->work);
+	}
+	buf_fini(&in);
+}
+
+void
+conn_handshake(struct conn *c)
+{
+	struct shard *sh = c->shard;
+	enum nj_err e = stream_handshake(c->stream);
+	const struct nj_why *why;
+
+	if (e == NJ_AGAIN) {
+		conn_update_wants(c);
+		return;
+	}
+	if (e) {
+		why = stream_why(c->stream);
+		count_add(&sh->counts.handshakes_failed, 1);
+		conn_drop(c, "TLS handshake failed: %s%s%s",
+		    e == NJ_EOF && !why->what[0]
+			? "the client closed the connection"
+			: why->what,
+		    why->mend[0] ? ".  To mend it: " : "", why->mend);
+		return;
+	}
+	count_add(&sh->counts.handshakes, 1);
+	if (stream_tls(c->stream)->resumed)
+		count_add(&sh->counts.resumed, 1);
+	nj_log(LOG_T_DEBUG, "TLS with %s: %s, %s%s%s%s", c->peer,
+	    stream_tls(c->stream)->version, stream_tls(c->stream)->cipher,
+	    stream_tls(c->stream)->resumed ? ", resumed" : "",
+	    stream_tls(c->stream)->has_cert ? ", certificate of " : "",
+	    stream_tls(c->stream)->subject);
+	conn_set_state(c, CONN_GREETING);
+	conn_update_wants(c);
+	if (stream_pending(c->stream))
+		conn_read(c); /* CONNECT came with the handshake's end */
+}
