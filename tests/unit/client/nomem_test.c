@@ -122,7 +122,7 @@ life(int peer, int fd)
 	/* CONNACK is there before; the rest comes when it was asked for. */
 	assert_true(write(peer, BROKER, 10) == 10);
 	if (!(e = client_connect_fd(c, fd, 1000, &why))) {
-		assert_true(write(peer, BROKER + 10, sizeof BROKER - 11) > 0);
+		assert_true(write(peer, &BROKER[10], sizeof BROKER - 11) > 0);
 		e = talk(c);
 	}
 	client_free(c);
