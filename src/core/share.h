@@ -43,11 +43,10 @@ void groups_init(struct groups *gs);
 void groups_fini(struct groups *gs);
 struct group *groups_find(struct groups *gs, uint64_t number);
 
-/* Adds or replaces; NJ_EXISTS when it replaced (the caller releases the
- * second hold on t). */
+/* Adds or replaces (NJ_EXISTS).  A session that may be a member holds t. */
 NJ_MUST enum nj_err group_join(struct groups *gs, struct targets *t,
     struct slice name, uint64_t session, uint32_t id_opts, bool online);
-/* NJ_NOTFOUND: was no member (and holds nothing). */
+/* NJ_NOTFOUND: was no member. */
 NJ_MUST enum nj_err group_leave(
     struct groups *gs, struct targets *t, struct slice name, uint64_t session);
 void group_online(
