@@ -365,8 +365,8 @@ group_apply(struct shard *sh, const struct group_letter *g)
 		break;
 	case GROUP_ONLINE:
 	case GROUP_OFFLINE:
-		group_online(
-		    g->targets, name, g->session, g->op == GROUP_ONLINE);
+		group_online(&sh->groups, g->targets, name, g->session,
+		    g->op == GROUP_ONLINE);
 		break;
 	}
 }

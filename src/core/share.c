@@ -23,11 +23,20 @@ number_key(const void *value)
 	return slice_of(&g->number, sizeof g->number);
 }
 
+static struct slice
+group_key(const void *value)
+{
+	const struct group *g = value;
+
+	return slice_of(g->key, g->key_len);
+}
+
 void
 groups_init(struct groups *gs)
 {
 	*gs = (struct groups){ 0 };
 	map_init(&gs->by_number, number_key);
+	map_init(&gs->by_key, group_key);
 }
 
 static void
@@ -49,6 +58,7 @@ groups_fini(struct groups *gs)
 	while ((g = map_next(&gs->by_number, &at)))
 		group_free(g);
 	map_fini(&gs->by_number);
+	map_fini(&gs->by_key);
 }
 
 struct group *
@@ -57,35 +67,47 @@ groups_find(struct groups *gs, uint64_t number)
 	return map_get(&gs->by_number, slice_of(&number, sizeof number));
 }
 
-static struct group *
-find(struct targets *t, struct slice name)
-{
-	struct group *g;
+/* A topic filter has 65,535 bytes at most, and a group's name is part of one. */
+#define NAME_MAX_LEN 65535
 
-	for (g = t->groups; g; g = g->next)
-		if (slice_eq(slice_of(g->name, g->name_len), name))
-			return g;
-	return NULL;
+static struct group *
+find(struct groups *gs, struct targets *t, struct slice name)
+{
+	uint8_t key[sizeof(t) + NAME_MAX_LEN];
+
+	if (!t->groups || name.n > NAME_MAX_LEN)
+		return NULL;
+	memcpy(key, &t, sizeof(t));
+	memcpy(key + sizeof(t), name.p, name.n);
+	return map_get(&gs->by_key, slice_of(key, sizeof(t) + name.n));
 }
 
 static enum nj_err
 group_new(
     struct groups *gs, struct targets *t, struct slice name, struct group **out)
 {
-	struct group *g = calloc(1, sizeof *g + name.n);
+	struct group *g = calloc(1, sizeof *g + sizeof(t) + name.n);
 
 	if (!g)
 		return NJ_NOMEM;
 	map_init(&g->by_session, session_key);
 	g->targets = t;
 	g->number = ++gs->next_number;
-	g->name_len = name.n;
-	memcpy(g->name, name.p, name.n);
+	g->key_len = sizeof(t) + name.n;
+	memcpy(g->key, &t, sizeof(t));
+	memcpy(g->key + sizeof(t), name.p, name.n);
 	if (map_put(&gs->by_number, g)) {
 		free(g);
 		return NJ_NOMEM;
 	}
+	if (map_put(&gs->by_key, g)) {
+		map_del(&gs->by_number, number_key(g));
+		free(g);
+		return NJ_NOMEM;
+	}
 	g->next = t->groups;
+	if (g->next)
+		g->next->prev = g;
 	t->groups = g;
 	*out = g;
 	return NJ_OK;
@@ -94,13 +116,15 @@ group_new(
 static void
 drop_if_empty(struct groups *gs, struct group *g)
 {
-	struct group **at = &g->targets->groups;
-
 	if (g->n > 0)
 		return;
-	while (*at != g)
-		at = &(*at)->next;
-	*at = g->next;
+	if (g->next)
+		g->next->prev = g->prev;
+	if (g->prev)
+		g->prev->next = g->next;
+	else
+		g->targets->groups = g->next;
+	map_del(&gs->by_key, group_key(g));
 	map_del(&gs->by_number, number_key(g));
 	group_free(g);
 }
@@ -162,7 +186,7 @@ enum nj_err
 group_join(struct groups *gs, struct targets *t, struct slice name,
     uint64_t session, uint32_t id_opts, bool online)
 {
-	struct group *g = find(t, name);
+	struct group *g = find(gs, t, name);
 	struct member *m;
 	enum nj_err e;
 
@@ -187,7 +211,7 @@ enum nj_err
 group_leave(
     struct groups *gs, struct targets *t, struct slice name, uint64_t session)
 {
-	struct group *g = find(t, name);
+	struct group *g = find(gs, t, name);
 	struct member *m;
 
 	if (!g ||
@@ -203,10 +227,10 @@ group_leave(
 }
 
 void
-group_online(
-    struct targets *t, struct slice name, uint64_t session, bool online)
+group_online(struct groups *gs, struct targets *t, struct slice name,
+    uint64_t session, bool online)
 {
-	struct group *g = find(t, name);
+	struct group *g = find(gs, t, name);
 	struct member *m;
 
 	if (g &&

@@ -20,20 +20,20 @@ struct member {
 };
 
 struct group {
-	struct group *next; /* same filter, another name */
+	struct group *next, *prev; /* same filter, another name */
 	struct targets *targets;
 	uint64_t number; /* unique on this shard */
 	struct map by_session;
 	struct member **v; /* the connected ones first */
 	uint32_t n, n_online, cap;
 	uint32_t turn; /* of the round robin */
-	size_t name_len;
-	uint8_t name[];
+	size_t key_len;
+	uint8_t key[]; /* the targets' address and the name */
 };
 
 /* All groups homed on one shard. */
 struct groups {
-	struct map by_number;
+	struct map by_number, by_key;
 	uint64_t next_number;
 	uint64_t members; /* for $SYS, which reads it from shard 0 */
 };
@@ -49,8 +49,8 @@ NJ_MUST enum nj_err group_join(struct groups *gs, struct targets *t,
 /* NJ_NOTFOUND: was no member. */
 NJ_MUST enum nj_err group_leave(
     struct groups *gs, struct targets *t, struct slice name, uint64_t session);
-void group_online(
-    struct targets *t, struct slice name, uint64_t session, bool online);
+void group_online(struct groups *gs, struct targets *t, struct slice name,
+    uint64_t session, bool online);
 /* The next member, connected ones first; one that is not `not` if there is a
  * choice.  NULL when the group is empty. */
 struct member *group_pick(struct group *g, uint64_t not );
