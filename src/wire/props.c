@@ -90,8 +90,7 @@ static const struct prop_row rows[PROP_ROWS] = {
 	    CONNECT | CONNACK },
 	[PROP_TOPIC_ALIAS_MAX]   = { P_U16, 0, F(topic_alias_max),
 	    CONNECT | CONNACK },
-	[PROP_TOPIC_ALIAS]       = { P_U16, R_NONZERO, F(topic_alias),
-	    PUBLISH },	/* [MQTT-3.3.2-8] */
+	[PROP_TOPIC_ALIAS]       = { P_U16, 0, F(topic_alias), PUBLISH },
 	[PROP_MAX_QOS]           = { P_BOOL, 0, F(max_qos),
 	    CONNACK },
 	[PROP_RETAIN_AVAILABLE]  = { P_BOOL, 0, F(retain_available),

@@ -67,7 +67,8 @@ enum props_in {
  * or an unknown identifier.  NJ_PROTOCOL: one that is not allowed in this
  * packet, stands twice, or has a value its section forbids (a receive maximum
  * of 0, a boolean of 2, a subscription identifier of 0, ...).  Several
- * subscription identifiers are allowed in a PUBLISH only.
+ * subscription identifiers are allowed in a PUBLISH only.  A topic alias of 0
+ * [MQTT-3.3.2-8] is left to the receiver, who has a reason code for it.
  */
 NJ_MUST enum nj_err
 take_props(struct slice *s, enum props_in where, struct props *out);

