@@ -7,8 +7,10 @@
 #include <string.h>
 #include <urcu-qsbr.h>
 
+#include "auth/throttle.h"
 #include "base/log.h"
 #include "broker/fence.h"
+#include "broker/guard.h"
 #include "broker/internal.h"
 #include "broker/reload.h"
 #include "broker/systree.h"
@@ -77,6 +79,7 @@ broker_new(
 	b->n = opts->shards ? opts->shards : broker_usable_cpus();
 	b->started_ms = clock_mono(b->clock);
 	if ((e = make_shared(b)) ||
+	    (e = guard_new(&opts->guard, &b->throttle)) ||
 	    (e = port_set_new(opts->ports, opts->n_ports, &b->set)))
 		goto fail;
 	for (; b->inited < b->n; b->inited++)
@@ -185,6 +188,7 @@ broker_free(struct broker *b)
 		shard_fini(&b->shards[i]);
 	fence_free_late(b);
 	systree_free(b->systree);
+	throttle_free(b->throttle);
 	retain_free(b->retain);
 	index_free(b->index);
 	port_set_unref(b->set);

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "broker/guard.h"
 #include "broker/memory.h"
 #include "net/listener.h"
 #include "net/tls.h"
@@ -65,7 +66,7 @@ conn_set_state(struct conn *c, enum conn_state st)
 
 /* Whether the port, the broker and its waiting room have a place left. */
 static const char *
-refused_by(struct shard *sh, const struct port_opts *po, unsigned port)
+refused_by(struct shard *sh, const struct port_opts *po, unsigned port, int fd)
 {
 	struct broker *b = sh->broker;
 	const struct broker_limits *lim = &sh->limits;
@@ -80,6 +81,8 @@ refused_by(struct shard *sh, const struct port_opts *po, unsigned port)
 		return "global_max_connections";
 	if (lim->max_pending && atomic_load(&b->pending) >= lim->max_pending)
 		return "max_pending_connections";
+	if (!guard_may_connect(sh, fd))
+		return "connections_per_second of its address";
 	return NULL;
 }
 
@@ -91,15 +94,15 @@ conn_accept(struct port *p, int fd, const char *peer)
 {
 	struct shard *sh = p->shard;
 	struct port_opts *po = &sh->set->v[p->index];
-	const char *limit = refused_by(sh, po, p->index);
+	const char *limit = refused_by(sh, po, p->index, fd);
 	struct conn *c = NULL;
 	enum nj_err e = NJ_NOMEM;
 
 	if (limit) {
-		nj_log(LOG_T_NOTICE,
-		    "Connection from %s refused: %s is "
-		    "reached.",
-		    peer, limit);
+		if (guard_may_log(sh, &sh->rejections, GUARD_LINES))
+			nj_log(LOG_T_NOTICE,
+			    "Connection from %s refused: %s is reached.", peer,
+			    limit);
 		close(fd);
 		return;
 	}
@@ -123,13 +126,15 @@ conn_accept(struct port *p, int fd, const char *peer)
 	atomic_fetch_add(&sh->broker->port_conns[c->port], 1);
 	count_add(&sh->counts.sockets, 1);
 	set_state(c, po->tls ? CONN_HANDSHAKE : CONN_GREETING);
-	if (sh->limits.log_connections)
+	if (sh->limits.log_connections &&
+	    guard_may_log(sh, &sh->comings, GUARD_LINES))
 		nj_log(LOG_T_NOTICE, "New connection from %s on port %u.", peer,
 		    (unsigned)po->listener->port);
 	return;
 fail:
-	nj_log(LOG_T_ERROR, "Connection from %s refused: %s.", peer,
-	    nj_strerror(e));
+	if (guard_may_log(sh, &sh->rejections, GUARD_LINES))
+		nj_log(LOG_T_ERROR, "Connection from %s refused: %s.", peer,
+		    nj_strerror(e));
 	if (c && c->stream)
 		stream_free(c->stream);
 	else

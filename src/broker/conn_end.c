@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "broker/guard.h"
 #include "broker/sessions.h"
 #include "wire/encode.h"
 
@@ -25,7 +26,7 @@ log_end(struct conn *c, const char *why)
 	if (c->session)
 		nj_log(LOG_T_NOTICE, "Client %s disconnected: %s%s",
 		    conn_name(c, name, sizeof name), why, stop);
-	else
+	else if (guard_may_log(c->shard, &c->shard->goings, GUARD_LINES))
 		nj_log(LOG_T_NOTICE, "Connection from %s closed: %s%s", c->peer,
 		    why, stop);
 }

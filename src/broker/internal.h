@@ -16,6 +16,8 @@ struct late {
 	void *p;
 };
 
+struct throttle;
+
 /* Set at start, swapped by a reload; each shard reads its own copy. */
 struct broker {
 	struct broker_opts opts;
@@ -31,8 +33,9 @@ struct broker {
 	atomic_uint sessions;	 /* sessions now */
 	atomic_bool memory_full; /* memory.h */
 	uint64_t started_ms;
-	struct systree *systree; /* shard 0 only */
-	atomic_uint retiring;	 /* blocks without their fences yet */
+	struct throttle *throttle; /* guard.h; NULL: none */
+	struct systree *systree;   /* shard 0 only */
+	atomic_uint retiring;	   /* blocks without their fences yet */
 	struct late late[LATE_MAX];
 	atomic_uint n_late;
 	unsigned inited; /* shards */

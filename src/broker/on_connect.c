@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "broker/conn.h"
 #include "broker/connack.h"
+#include "broker/guard.h"
 #include "broker/sessions.h"
 #include "core/rc.h"
 #include "net/listener.h"
@@ -72,8 +73,9 @@ refuse(struct conn *c, enum mqtt_rc rc, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof why, fmt, ap);
 	va_end(ap);
-	nj_log(LOG_T_NOTICE, "Client %s not accepted (%s): %s", c->peer,
-	    rc_name((uint8_t)rc), why);
+	if (guard_may_log(c->shard, &c->shard->rejections, GUARD_LINES))
+		nj_log(LOG_T_NOTICE, "Client %s not accepted (%s): %s", c->peer,
+		    rc_name((uint8_t)rc), why);
 	/* 3.1.1 3.1.4: who cannot even CONNECT properly is told nothing */
 	if (c->version == MQTT5 || !is_malformed(rc))
 		connack_refuse(c, rc, why);
@@ -472,6 +474,8 @@ decided(struct conn *c, struct login *l)
 	c->login = NULL;
 	if (r->result != AUTH_ALLOW) {
 		count_add(&c->shard->counts.logins_failed, 1);
+		if (auth_reason_is_guess(r->reason))
+			guard_login_failed(c);
 		(void)refuse(c, refusal_of(r->reason), "%s%s%s: %s",
 		    r->has_username ? "user '" : "no user name",
 		    text_esc(user, sizeof user, r->username),
@@ -529,6 +533,10 @@ on_connect(struct conn *c, const struct frame *f)
 	if (k.version == MQTT5 && props_has(&k.props, PROP_AUTH_METHOD))
 		return refuse(c, RC_BAD_AUTH_METHOD,
 		    "enhanced authentication is not configured");
+	if (k.has_password && guard_login_wait(c) > 0)
+		return refuse(c, RC_CONNECTION_RATE_EXCEEDED,
+		    "too many logins from its address have failed "
+		    "(failed_logins_per_minute)");
 	if ((e = login_new(c, f, &k, &l)))
 		return refuse(c, rc_of(e), "%s", nj_strerror(e));
 	c->login = l;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/conn.h"
+#include "broker/guard.h"
 #include "broker/memory.h"
 #include "broker/route.h"
 #include "core/rc.h"
@@ -118,24 +119,16 @@ acknowledge(struct conn *c, const struct publish *p, enum mqtt_rc rc)
 	    p->id, (uint8_t)rc);
 }
 
-/* Lines about refused messages: so many in so many ms. */
-#define REFUSALS    20
-#define REFUSALS_MS 1000
-
 static void
 log_refused(struct conn *c, struct slice topic, const char *why)
 {
 	char name[TEXT_ESC], t[TEXT_ESC];
-	uint32_t held = 0;
 
 	count_add(&c->shard->counts.publish_refused, 1);
-	if (!log_gate_open(&c->shard->refusals, c->shard->home.now_ms,
-		REFUSALS_MS, REFUSALS, &held))
+	if (!guard_may_log(c->shard, &c->shard->refusals, GUARD_REFUSALS))
 		return;
 	nj_log(LOG_T_NOTICE, "Publish of %s to '%s' refused: %s",
 	    conn_name(c, name, sizeof name), text_esc(t, sizeof t, topic), why);
-	if (held)
-		nj_log(LOG_T_NOTICE, "(and %u more refused since)", held);
 }
 
 /* Stores and routes; the reason code for the sender. */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/conn.h"
+#include "broker/guard.h"
 #include "broker/route.h"
 #include "broker/sessions.h"
 #include "core/rc.h"
@@ -57,9 +58,12 @@ check_filter(struct conn *c, const struct subscription *s, struct slice *group,
 	if ((e && e != NJ_NOTFOUND) || !topic_filter_ok(*filter))
 		return RC_TOPIC_FILTER_INVALID;
 	if (!decide(c->session->who, ACTION_SUBSCRIBE, *filter, &rule)) {
-		nj_log(LOG_T_NOTICE, "Subscribe of %s to '%s' refused: %s",
-		    conn_name(c, name, sizeof name),
-		    text_esc(t, sizeof t, s->filter), rule.text);
+		if (guard_may_log(
+			c->shard, &c->shard->refusals, GUARD_REFUSALS))
+			nj_log(LOG_T_NOTICE,
+			    "Subscribe of %s to '%s' refused: %s",
+			    conn_name(c, name, sizeof name),
+			    text_esc(t, sizeof t, s->filter), rule.text);
 		return RC_NOT_AUTHORIZED;
 	}
 	return RC_SUCCESS;

@@ -75,11 +75,18 @@ struct port_set {
 	struct port_opts v[];
 };
 
+/* What one address may do; guard.h. */
+struct guard_opts {
+	uint32_t connects_per_s;      /* 0: no limit */
+	uint32_t failures_per_minute; /* failed logins; 0: no limit */
+};
+
 struct broker_opts {
 	unsigned shards; /* 0: one a usable processor */
 	struct port_opts *ports;
 	size_t n_ports;
 	struct broker_limits limits;
+	struct guard_opts guard;
 	uint64_t max_retained, max_retained_bytes; /* 0: no limit */
 	const struct clock *clock;		   /* NULL: the system's */
 };

@@ -103,7 +103,9 @@ struct shard {
 	struct timer sys_timer;
 	struct timer sweep_timer;
 	struct shard_counts counts;
-	struct log_gate refusals; /* lines about refused packets */
+	/* lines in the log about refused packets; strangers who come, who
+	 * are refused, who go */
+	struct log_gate refusals, comings, rejections, goings;
 	bool stopping, stopped;
 	pthread_t thread;
 	bool has_thread;

@@ -136,11 +136,13 @@ struct conf {
 	uint32_t global_max_clients; /* sessions, connected or not */
 	uint32_t global_max_connections;
 	uint32_t max_pending_connections; /* before CONNECT is done */
-	uint32_t handshake_timeout;	  /* seconds, TLS */
-	uint32_t connect_timeout;	  /* seconds from then to CONNECT */
-	uint32_t handshakes_per_turn;	  /* TLS handshake steps one loop turn
+	uint32_t connections_per_second;  /* from one address */
+	uint32_t failed_logins_per_minute;
+	uint32_t handshake_timeout;   /* seconds, TLS */
+	uint32_t connect_timeout;     /* seconds from then to CONNECT */
+	uint32_t handshakes_per_turn; /* TLS handshake steps one loop turn
 					 * of a shard gives */
-	uint32_t tls_tickets;		  /* 0: no resumption */
+	uint32_t tls_tickets;	      /* 0: no resumption */
 	bool retain_available;
 	uint32_t max_retained_messages;
 	uint64_t max_retained_bytes;

@@ -374,6 +374,16 @@ const struct conf_opt conf_table[] = {
 	    WORKS, R | OURS, "10000",
 	    "connections that have not sent CONNECT yet", .min = 1,
 	    .max = INT32_MAX),
+	OPT(GLOBAL, "connections_per_second", U32, G(connections_per_second),
+	    WORKS, OURS, "0",
+	    "new connections from one address, ten times as many at once; "
+	    "loopback is not counted; 0: no limit",
+	    .min = 0, .max = 1000000),
+	OPT(GLOBAL, "failed_logins_per_minute", U32,
+	    G(failed_logins_per_minute), WORKS, OURS, "60",
+	    "failed logins from one address before it has to wait; loopback "
+	    "is not counted; 0: no limit",
+	    .min = 0, .max = 60000),
 	OPT(GLOBAL, "handshake_timeout", U32, G(handshake_timeout), WORKS,
 	    R | OURS, "10", "seconds a TLS handshake may take", .min = 1,
 	    .max = 3600),

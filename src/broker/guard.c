@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "broker/guard.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "auth/throttle.h"
+#include "base/log.h"
+
+#define ADDRESSES_MAX 65536
+#define MINUTE_MS     60000u
+#define SECOND_MS     1000u
+
+enum nj_err
+guard_new(const struct guard_opts *o, struct throttle **out)
+{
+	struct throttle_opts t = {
+		.max_addresses = ADDRESSES_MAX,
+		.connects_per_s = o->connects_per_s,
+		/* a site that comes back after a power cut */
+		.connects_burst = o->connects_per_s > UINT32_MAX / 10
+		    ? UINT32_MAX
+		    : o->connects_per_s * 10,
+	};
+
+	*out = NULL;
+	if (o->failures_per_minute) {
+		t.failures_free = o->failures_per_minute;
+		t.failure_melts_ms = MINUTE_MS / o->failures_per_minute;
+		t.wait_first_ms = SECOND_MS;
+		t.wait_max_ms = MINUTE_MS;
+	}
+	if (!o->connects_per_s && !o->failures_per_minute)
+		return NJ_OK;
+	return throttle_new(&t, out);
+}
+
+static struct slice
+v4_of(const struct in_addr *a)
+{
+	return ntohl(a->s_addr) >> 24 == IN_LOOPBACKNET
+	    ? SLICE_NONE
+	    : slice_of(a, sizeof *a);
+}
+
+static struct slice
+v6_of(const struct in6_addr *a)
+{
+	if (IN6_IS_ADDR_LOOPBACK(a) ||
+	    (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == IN_LOOPBACKNET))
+		return SLICE_NONE;
+	return slice_of(a, sizeof *a);
+}
+
+/* The address as bytes; none for who is not counted. */
+static struct slice
+address_of(int fd, struct sockaddr_storage *ss)
+{
+	socklen_t n = sizeof *ss;
+
+	if (getpeername(fd, (struct sockaddr *)ss, &n) != 0)
+		return SLICE_NONE;
+	if (ss->ss_family == AF_INET)
+		return v4_of(&((struct sockaddr_in *)(void *)ss)->sin_addr);
+	if (ss->ss_family == AF_INET6)
+		return v6_of(&((struct sockaddr_in6 *)(void *)ss)->sin6_addr);
+	return SLICE_NONE;
+}
+
+bool
+guard_may_connect(struct shard *sh, int fd)
+{
+	struct broker *b = sh->broker;
+	struct sockaddr_storage ss = { 0 };
+
+	if (!b->throttle || !b->opts.guard.connects_per_s)
+		return true;
+	return throttle_connect(
+	    b->throttle, address_of(fd, &ss), sh->home.now_ms);
+}
+
+uint64_t
+guard_login_wait(const struct conn *c)
+{
+	struct throttle *t = c->shard->broker->throttle;
+	struct sockaddr_storage ss = { 0 };
+
+	if (!t)
+		return 0;
+	return throttle_login_wait(
+	    t, address_of(stream_fd(c->stream), &ss), c->shard->home.now_ms);
+}
+
+void
+guard_login_failed(const struct conn *c)
+{
+	struct throttle *t = c->shard->broker->throttle;
+	struct sockaddr_storage ss = { 0 };
+
+	if (t)
+		throttle_login_failed(t, address_of(stream_fd(c->stream), &ss),
+		    c->shard->home.now_ms);
+}
+
+bool
+guard_may_log(struct shard *sh, struct log_gate *g, uint32_t per_s)
+{
+	uint32_t held = 0;
+
+	if (!log_gate_open(g, sh->home.now_ms, SECOND_MS, per_s, &held))
+		return false;
+	if (held)
+		nj_log(LOG_T_NOTICE,
+		    "(%u lines of the kind of the next were left out)", held);
+	return true;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * guard - what strangers may cost: connections and passwords tried from one
+ *         address, and lines in the log.
+ *
+ * Loopback is not counted: behind a proxy on this machine everybody comes from
+ * there.  Local sockets have no address.
+ *
+ * Owns:    the throttle, which all shards share.
+ * Threads: guard_new and guard_free the main thread; the others any shard, with
+ *          what is its own.
+ */
+#ifndef NJ_BROKER_GUARD_H
+#define NJ_BROKER_GUARD_H
+
+#include "broker/conn.h"
+
+/* Lines about strangers a second and shard; what is above is counted. */
+#define GUARD_LINES 100
+/* Lines about what known clients were refused. */
+#define GUARD_REFUSALS 20
+
+struct throttle;
+
+/* NULL in *out: nothing is limited. */
+NJ_MUST enum nj_err
+guard_new(const struct guard_opts *o, struct throttle **out);
+/* Whether the other end of fd may connect once more now. */
+bool guard_may_connect(struct shard *sh, int fd);
+/* Milliseconds until c's address may try a password; 0: now. */
+uint64_t guard_login_wait(const struct conn *c);
+void guard_login_failed(const struct conn *c);
+/* Whether another line may be written; says how many were not. */
+bool guard_may_log(struct shard *sh, struct log_gate *g, uint32_t per_s);
+
+#endif
