@@ -87,25 +87,47 @@ log_options(struct server *s, const struct conf *c)
 
 /* Start. */
 
-static enum nj_err
-drop_rights(const struct conf *c, struct nj_why *why)
+/* Whom to serve as when root; NULL: nobody of the usual ones is there. */
+static const char *
+service_user(const struct conf *c)
 {
 	static const char *const usual[] = { "nightjar", "mosquitto",
 		"nobody" };
 	uid_t uid;
 	gid_t gid;
 
-	if (geteuid() != 0)
-		return daemon_drop_rights(NULL, why);
 	if (c->user)
-		return daemon_drop_rights(c->user, why);
+		return c->user;
 	for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
 		if (daemon_find_user(usual[i], &uid, &gid, NULL) == NJ_OK)
-			return daemon_drop_rights(usual[i], why);
-	why_set(why, "no unprivileged user to serve as was found");
-	why_mend(
-	    why, "useradd --system nightjar, or name one with 'user NAME'");
-	return NJ_NOTFOUND;
+			return usual[i];
+	return NULL;
+}
+
+static enum nj_err
+drop_rights(const struct conf *c, struct nj_why *why)
+{
+	const char *user = service_user(c);
+	uid_t uid;
+	gid_t gid;
+
+	if (geteuid() != 0)
+		return daemon_drop_rights(NULL, why);
+	if (!user) {
+		why_set(why, "no unprivileged user to serve as was found");
+		why_mend(why,
+		    "useradd --system nightjar, or name one with "
+		    "'user NAME'");
+		return NJ_NOTFOUND;
+	}
+	/* so that it can be opened again when it was rotated */
+	if (c->log_file && daemon_find_user(user, &uid, &gid, NULL) == NJ_OK &&
+	    lchown(c->log_file, uid, gid))
+		nj_log(LOG_T_WARNING,
+		    "Warning: %s cannot be given to %s, so it cannot be "
+		    "opened again after a rotation",
+		    c->log_file, user);
+	return daemon_drop_rights(user, why);
 }
 
 static void
