@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may connect: passwords, anonymous rules, and what a refusal says."""
 import os
+import socket
 import time
 
 import pytest
@@ -173,3 +174,36 @@ def test_slow_hash_delays_nobody(brokers, tmp_path):
         slow.closed()
         login = time.monotonic() - began
     assert ping < login / 3, f'a ping took {ping:.2f} s beside a login of {login:.2f} s'
+
+
+def own_address():
+    """An address of this machine that is not loopback; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect(('192.0.2.1', 9))
+            return s.getsockname()[0]
+        except OSError:
+            return '127.0.0.1'
+
+
+@pytest.mark.ours
+def test_guessing_has_to_wait(brokers, tmp_path):
+    """Right passwords too, from that address only, and not for long."""
+    address = own_address()
+    if address.startswith('127.'):
+        pytest.skip('this machine has loopback only')
+    path = password_file(str(tmp_path), passwords.pbkdf2('a', 'a'))
+    port = free_port()
+    b = brokers(f'listener {port} 0.0.0.0\npassword_file {path}\nfailed_logins_per_minute 5\n',
+                listener=False, anonymous=False, port=port)
+
+    def login(host, password):
+        with Raw(b.port, host=host) as c:
+            c.send(connect_packet('guess', username='a', password=password))
+            return c.recv().code
+    assert [login(address, 'wrong') for _ in range(7)][-1] == 0x9f
+    assert login('127.0.0.1', 'a') == 0
+    end = time.monotonic() + 30
+    while (code := login(address, 'a')) != 0:
+        assert code == 0x9f and time.monotonic() < end
+        time.sleep(0.5)
