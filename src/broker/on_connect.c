@@ -426,10 +426,10 @@ admit(struct conn *c, const struct connect *k, struct principal *who)
 	}
 	set_link(c, k);
 	c->session = s;
-	if (!s->who) {
-		s->who = who;
-		who = NULL;
-	}
+	/* the same name, but what else is known of it may be new */
+	principal_unref(s->who);
+	s->who = who;
+	who = NULL;
 	s->expiry_s = expiry_asked(k);
 	if ((e = take_will(c, k, s)) || (e = session_attach(s, &c->link))) {
 		(void)refuse(c, rc_of(e), "%s", nj_strerror(e));
