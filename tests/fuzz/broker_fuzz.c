@@ -146,13 +146,13 @@ static void
 hear_publish(struct run *r, struct peer *p, const struct frame *f)
 {
 	struct publish m;
-	uint16_t alias;
 
 	HOLDS(decode_publish(f->flags, f->body, p->version, &m) == NJ_OK);
 	HOLDS(m.topic.n == 0 || topic_name_ok(m.topic));
 	HOLDS(!p->max_packet || f->size <= p->max_packet);
 	if (props_has(&m.props, PROP_TOPIC_ALIAS)) {
-		alias = m.props.topic_alias;
+		uint16_t alias = m.props.topic_alias;
+
 		HOLDS(alias >= 1 && alias <= p->alias_max);
 		HOLDS(m.topic.n > 0 || p->alias[alias]);
 		p->alias[alias] = true;
