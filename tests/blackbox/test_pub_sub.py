@@ -11,6 +11,7 @@ import time
 import pytest
 
 import pahoc
+import passwords
 from harness import HOST, NIGHTJAR, PATIENCE, free_port, wait_until
 
 pytestmark = pytest.mark.ours
@@ -165,11 +166,10 @@ def test_status_of_sub(broker, args):
 
 @each_pub
 def test_status_of_refusals(brokers, pub, tmp_path):
-    passwords = tmp_path / 'passwords'
-    # The password is "right".
-    subprocess.run(['mosquitto_passwd', '-b', '-c', passwords, 'anna', 'right'], check=True)
-    os.chmod(passwords, 0o600)
-    b = brokers(f'allow_anonymous false\npassword_file {passwords}\n', anonymous=False)
+    path = tmp_path / 'passwords'
+    path.write_text(passwords.pbkdf2('anna', 'right'))
+    os.chmod(path, 0o600)
+    b = brokers(f'allow_anonymous false\npassword_file {path}\n', anonymous=False)
     base = PUBS[pub] + at(b) + ['-t', 'a', '-m', 'x']
     assert run(base).returncode == 5
     assert run(base + ['-V', '5']).returncode == 135
