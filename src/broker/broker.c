@@ -139,14 +139,10 @@ void
 broker_stop(struct broker *b)
 {
 	for (unsigned i = 0; i < b->n; i++) {
-		struct letter *l = malloc(sizeof *l);
+		struct shard *sh = &b->shards[i];
 
-		if (!l) {
-			nj_log(LOG_T_ERROR, "Out of memory: not stopped");
-			return;
-		}
-		l->kind = LETTER_STOP;
-		shard_post(&b->shards[i], l);
+		sh->stop_letter.kind = LETTER_STOP;
+		shard_post(sh, &sh->stop_letter);
 	}
 	for (unsigned i = 0; i < b->n; i++)
 		if (b->shards[i].has_thread) {

@@ -204,7 +204,6 @@ take_letter(struct shard *sh, struct letter *l)
 		break;
 	case LETTER_STOP:
 		stop(sh);
-		free(l);
 		break;
 	}
 }

@@ -107,6 +107,7 @@ struct shard {
 	 * are refused, who go */
 	struct log_gate refusals, comings, rejections, goings;
 	bool stopping, stopped;
+	struct letter stop_letter; /* stopping needs no memory */
 	pthread_t thread;
 	bool has_thread;
 	char tag[16]; /* for the log */
