@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real clients over plain TCP: every version, every QoS."""
+import socket
+
 import pytest
 
 import pahoc
@@ -172,6 +174,11 @@ def test_order_and_count_under_load(broker, topic, qos):
 
 
 def test_ipv6(brokers, topic):
+    with socket.socket(socket.AF_INET6) as s:
+        try:
+            s.bind(('::1', 0))
+        except OSError:
+            pytest.skip('this machine has no IPv6 loopback')
     port = free_port()
     brokers(f'listener {port} ::1\n')
     with Raw(port, host='::1') as c:
