@@ -13,6 +13,7 @@
 #include "broker/memory.h"
 #include "net/listener.h"
 #include "net/tls.h"
+#include "net/wsstream.h"
 
 /* Last words have this long to leave, in ms; less when the broker stops. */
 #define CLOSING_MS  2000
@@ -86,6 +87,25 @@ refused_by(struct shard *sh, const struct port_opts *po, unsigned port, int fd)
 	return NULL;
 }
 
+/* A message may hold a packet of the greatest size and small ones with it. */
+#define WS_SLACK (1024 * 1024)
+
+static enum nj_err
+make_stream(
+    struct shard *sh, const struct port_opts *po, int fd, struct stream **out)
+{
+	struct ws_opts o = { .origins = po->ws_origins,
+		.max_message = WS_SLACK +
+		    (sh->limits.max_packet_size ? sh->limits.max_packet_size
+						: MQTT_VARINT_MAX) };
+	enum nj_err e = po->tls
+	    ? tls_accept(po->tls, sh->home.shard, fd, sh->scratch, out)
+	    : stream_tcp_new(fd, out);
+
+	/* *out stays the inner one when there is no memory for another */
+	return e || !po->websockets ? e : stream_ws_new(out, &o, out);
+}
+
 static void conn_ready(struct watch *w, unsigned ready);
 static void on_deadline(struct timer *t, uint64_t now);
 
@@ -116,16 +136,15 @@ conn_accept(struct port *p, int fd, const char *peer)
 	c->link.soft = sh->limits.out_soft;
 	c->timer.fn = on_deadline;
 	snprintf(c->peer, sizeof c->peer, "%s", peer);
-	e = po->tls
-	    ? tls_accept(po->tls, sh->home.shard, fd, sh->scratch, &c->stream)
-	    : stream_tcp_new(fd, &c->stream);
-	if (e || (e = loop_add(sh->loop, &c->watch)))
+	if ((e = make_stream(sh, po, fd, &c->stream)) ||
+	    (e = loop_add(sh->loop, &c->watch)))
 		goto fail;
 	list_push(&sh->conns, &c->all);
 	atomic_fetch_add(&sh->broker->conns, 1);
 	atomic_fetch_add(&sh->broker->port_conns[c->port], 1);
 	count_add(&sh->counts.sockets, 1);
-	set_state(c, po->tls ? CONN_HANDSHAKE : CONN_GREETING);
+	set_state(
+	    c, po->tls || po->websockets ? CONN_HANDSHAKE : CONN_GREETING);
 	if (sh->limits.log_connections &&
 	    guard_may_log(sh, &sh->comings, GUARD_LINES))
 		nj_log(LOG_T_NOTICE, "New connection from %s on port %u.", peer,
@@ -199,9 +218,7 @@ on_deadline(struct timer *t, uint64_t now)
 	}
 	switch ((enum conn_state)c->state) {
 	case CONN_HANDSHAKE:
-		count_add(&c->shard->counts.handshakes_failed, 1);
-		conn_drop(c, "no TLS handshake within %u ms",
-		    c->shard->limits.handshake_timeout_ms);
+		conn_handshake_late(c);
 		break;
 	case CONN_GREETING:
 		conn_drop(c, "no CONNECT within %u ms",
@@ -279,7 +296,8 @@ conn_ready(struct watch *w, unsigned ready)
 	default:
 		break;
 	}
-	if ((ready & LOOP_OUT) && c->link.blocked)
+	if ((ready & LOOP_OUT) &&
+	    (c->link.blocked || (stream_wants(c->stream) & LOOP_OUT)))
 		conn_flush(c);
 	if (c->state == CONN_DEAD || list_linked(&c->work))
 		return;
@@ -312,7 +330,9 @@ written_all(struct conn *c)
 		if (c->session)
 			session_pump(c->session);
 	}
-	if (c->state == CONN_CLOSING)
+	if (c->state == CONN_CLOSING && conn_port(c)->websockets)
+		stream_shutdown(c->stream); /* a Close goes first */
+	else if (c->state == CONN_CLOSING)
 		shutdown(stream_fd(c->stream), SHUT_WR);
 }
 

@@ -75,8 +75,10 @@ void conn_accept(struct port *p, int fd, const char *peer);
 void conn_arrive(struct shard *sh, struct letter *l);
 /* Reads and handles what is there; for shard.c's lists. */
 void conn_read(struct conn *c);
-/* One step of the TLS handshake. */
+/* One step of the handshakes of TLS and WebSocket. */
 void conn_handshake(struct conn *c);
+/* They took too long. */
+void conn_handshake_late(struct conn *c);
 /* Writes what is there. */
 void conn_flush(struct conn *c);
 /* Handles whole packets in c->in again after a login was decided. */

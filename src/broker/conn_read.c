@@ -259,35 +259,69 @@ conn_resume(struct conn *c)
 	buf_fini(&in);
 }
 
+/* The handshake that is on is WebSocket's; TLS has none, or ended its own. */
+static bool
+in_upgrade(const struct conn *c)
+{
+	const struct port_opts *po = conn_port(c);
+
+	return po->websockets && (!po->tls || stream_tls(c->stream));
+}
+
+void
+conn_handshake_late(struct conn *c)
+{
+	if (!in_upgrade(c))
+		count_add(&c->shard->counts.handshakes_failed, 1);
+	conn_drop(c, "no %s within %u ms",
+	    in_upgrade(c) ? "WebSocket upgrade" : "TLS handshake",
+	    c->shard->limits.handshake_timeout_ms);
+}
+
+static void
+handshake_failed(struct conn *c, enum nj_err e)
+{
+	const struct nj_why *why = stream_why(c->stream);
+
+	if (!in_upgrade(c))
+		count_add(&c->shard->counts.handshakes_failed, 1);
+	conn_drop(c, "%s failed: %s%s%s",
+	    in_upgrade(c) ? "WebSocket upgrade" : "TLS handshake",
+	    e == NJ_EOF && !why->what[0] ? "the client closed the connection"
+					 : why->what,
+	    why->mend[0] ? ".  To mend it: " : "", why->mend);
+}
+
+static void
+tls_is_done(struct conn *c, const struct tls_peer *peer)
+{
+	struct shard *sh = c->shard;
+
+	count_add(&sh->counts.handshakes, 1);
+	if (peer->resumed)
+		count_add(&sh->counts.resumed, 1);
+	nj_log(LOG_T_DEBUG, "TLS with %s: %s, %s%s%s%s", c->peer, peer->version,
+	    peer->cipher, peer->resumed ? ", resumed" : "",
+	    peer->has_cert ? ", certificate of " : "", peer->subject);
+}
+
 void
 conn_handshake(struct conn *c)
 {
-	struct shard *sh = c->shard;
+	bool had_tls = stream_tls(c->stream) != NULL;
 	enum nj_err e = stream_handshake(c->stream);
-	const struct nj_why *why;
+	const struct tls_peer *peer = stream_tls(c->stream);
 
+	if (peer && !had_tls && (!e || in_upgrade(c)))
+		tls_is_done(c, peer);
 	if (e == NJ_AGAIN) {
 		conn_update_wants(c);
 		return;
 	}
 	if (e) {
-		why = stream_why(c->stream);
-		count_add(&sh->counts.handshakes_failed, 1);
-		conn_drop(c, "TLS handshake failed: %s%s%s",
-		    e == NJ_EOF && !why->what[0]
-			? "the client closed the connection"
-			: why->what,
-		    why->mend[0] ? ".  To mend it: " : "", why->mend);
+		handshake_failed(c, e);
 		return;
 	}
-	count_add(&sh->counts.handshakes, 1);
-	if (stream_tls(c->stream)->resumed)
-		count_add(&sh->counts.resumed, 1);
-	nj_log(LOG_T_DEBUG, "TLS with %s: %s, %s%s%s%s", c->peer,
-	    stream_tls(c->stream)->version, stream_tls(c->stream)->cipher,
-	    stream_tls(c->stream)->resumed ? ", resumed" : "",
-	    stream_tls(c->stream)->has_cert ? ", certificate of " : "",
-	    stream_tls(c->stream)->subject);
 	conn_set_state(c, CONN_GREETING);
 	conn_update_wants(c);
 	if (stream_pending(c->stream))

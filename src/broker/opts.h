@@ -37,6 +37,8 @@ struct port_opts {
 	const char *auto_id_prefix;    /* never NULL */
 	const char *clientid_prefixes; /* NULL: any */
 	const char *mount_point;       /* reserved; NULL */
+	bool websockets;	       /* MQTT in WebSocket frames */
+	const char *ws_origins;	       /* one a line; NULL: any */
 	uint32_t max_connections;      /* 0: no limit */
 	uint8_t max_qos;
 	uint8_t versions;		 /* bit v set: version v is served */

@@ -29,6 +29,7 @@ set_free(struct port_set *s)
 		auth_chain_unref(p->chain);
 		free((void *)(uintptr_t)p->auto_id_prefix);
 		free((void *)(uintptr_t)p->clientid_prefixes);
+		free((void *)(uintptr_t)p->ws_origins);
 	}
 	free(s);
 }
@@ -48,8 +49,11 @@ port_set_new(const struct port_opts *v, size_t n, struct port_set **out)
 		p->auto_id_prefix = strdup(p->auto_id_prefix);
 		if (p->clientid_prefixes)
 			p->clientid_prefixes = strdup(p->clientid_prefixes);
+		if (p->ws_origins)
+			p->ws_origins = strdup(p->ws_origins);
 		if (!p->auto_id_prefix ||
-		    (v[s->n].clientid_prefixes && !p->clientid_prefixes)) {
+		    (v[s->n].clientid_prefixes && !p->clientid_prefixes) ||
+		    (v[s->n].ws_origins && !p->ws_origins)) {
 			s->n++;
 			port_set_disown(s);
 			set_free(s);

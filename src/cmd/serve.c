@@ -135,8 +135,11 @@ tell_listeners(const struct conf *c, const struct wiring *w)
 {
 	for (size_t i = 0; i < w->n; i++)
 		if (w->listeners[i].n > 0)
-			nj_log(LOG_T_INFORMATION, "Listening on %s%s%s.",
+			nj_log(LOG_T_INFORMATION, "Listening on %s%s%s%s.",
 			    w->listeners[i].where,
+			    c->listeners[i].protocol == CONF_WEBSOCKETS
+				? ", WebSocket"
+				: "",
 			    c->listeners[i].tls ? ", TLS" : "",
 			    c->listeners[i].tls &&
 				    c->listeners[i].require_certificate
@@ -276,6 +279,7 @@ same_listeners(const struct conf *a, const struct conf *b)
 		const struct conf_listener *y = &b->listeners[i];
 
 		if (x->port != y->port || x->tls != y->tls ||
+		    x->protocol != y->protocol ||
 		    x->socket_domain != y->socket_domain ||
 		    !same_text(x->host, y->host) ||
 		    !same_text(x->unix_path, y->unix_path) ||

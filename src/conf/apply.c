@@ -190,7 +190,8 @@ first_of_its_kind(struct parse *p, const struct conf_opt *o,
 
 	if (was.line == 0 ||
 	    (o->type == CONF_T_SET && !(o->flags & CONF_MANY)) ||
-	    (o->off == CONF_NOWHERE && o->type == CONF_T_STRING))
+	    (o->off == CONF_NOWHERE && o->type == CONF_T_STRING) ||
+	    (o->flags & CONF_REPEAT))
 		return true;
 	if (o->flags & CONF_ONCE) {
 		parse_fault(p, ln->line, ln->name_col, ln->name, NULL,

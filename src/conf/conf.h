@@ -70,8 +70,9 @@ struct conf_listener {
 	char *unix_path;
 	char *bind_interface;
 	int socket_domain; /* enum conf_domain */
-	int protocol;	   /* enum conf_protocol; only CONF_MQTT gets past
-			 * conf_load for now */
+	int protocol;	   /* enum conf_protocol; CONF_HTTP_API does not get
+			 * past conf_load for now */
+	char *websockets_origin; /* one a line; NULL: any */
 	/* TLS: on when certfile and keyfile are set (l->tls) */
 	char *cafile, *capath, *certfile, *keyfile, *crlfile;
 	char *keyfile_password_file;  /* resolved, also from

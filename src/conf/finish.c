@@ -323,8 +323,13 @@ check_listener(struct parse *p, uint32_t i)
 		    "them)",
 		    "port 8883 is for TLS by custom, and this listener "
 		    "speaks plain text");
-	if (l->protocol == CONF_MQTT)
+	if (l->protocol != CONF_HTTP_API)
 		check_anyone(p, l);
+	if (l->websockets_origin && l->protocol != CONF_WEBSOCKETS)
+		parse_warn_at(p, given(l, "websockets_origin"),
+		    "add 'protocol websockets', or delete this line",
+		    "websockets_origin is without effect: this listener does "
+		    "not speak WebSocket");
 }
 
 static void

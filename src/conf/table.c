@@ -37,9 +37,7 @@
 
 static const struct conf_word protocols[] = {
 	{ "mqtt", CONF_MQTT, CONF_WORKS, NULL, NULL },
-	{ "websockets", CONF_WEBSOCKETS, CONF_LATER_STOPS,
-	    "MQTT over WebSockets is not served yet",
-	    "take this listener out, or let those clients use MQTT over TLS" },
+	{ "websockets", CONF_WEBSOCKETS, CONF_WORKS, NULL, NULL },
 	{ "http_api", CONF_HTTP_API, CONF_LATER_STOPS,
 	    "the HTTP API is not served yet",
 	    "take this listener out; the figures are also under "
@@ -495,10 +493,12 @@ const struct conf_opt conf_table[] = {
 	    R, "true", "log every connect and disconnect"),
 
 	/* ---- WebSockets and HTTP ---- */
-	OPT(LISTENER, "websockets_origin", STRING, NO, LATER_STOPS,
-	    CONF_RESTRICTS, NULL, "pages that may connect; may be repeated",
-	    .note = "WebSockets are not served yet",
-	    .mend = "delete this line together with its listener"),
+	OPT(LISTENER, "websockets_origin", STRING, L(websockets_origin), WORKS,
+	    R | CONF_RESTRICTS | CONF_REPEAT, NULL,
+	    "origin of web pages that may connect, as browsers send it "
+	    "(https://example.org); may be repeated; any when not given.  "
+	    "Clients that send no Origin are let in",
+	    .max = 256),
 	OPT(LISTENER, "http_dir", PATH, NO, LATER_STOPS, 0, NULL,
 	    "folder of files to serve over HTTP",
 	    .note = "files are not served over HTTP yet",

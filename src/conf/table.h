@@ -57,7 +57,8 @@ enum conf_flag {
 	CONF_RESTRICTS = 1 << 7, /* keeps something out: may not be
 					 * without effect in silence */
 	CONF_QUIET = 1 << 8,	 /* its standing is told by another row */
-	CONF_MANY = 1 << 9	 /* a SET of several words in one line */
+	CONF_MANY = 1 << 9,	 /* a SET of several words in one line */
+	CONF_REPEAT = 1 << 10	 /* a STRING of several lines, '\n' between */
 };
 
 struct conf_word {

@@ -315,9 +315,32 @@ bad_byte(struct slice s)
 	return 0;
 }
 
+/* One line more. */
 static bool
-read_string(
+add_line(
     struct parse *p, const struct conf_opt *o, struct value v, char **field)
+{
+	char *all = NULL;
+
+	if (strlen(*field) + v.text.n > STRING_MAX) {
+		parse_fault(p, v.line, v.col, v.text, NULL, NULL,
+		    "all the lines of %s together are longer than %d bytes",
+		    o->name, STRING_MAX);
+		return false;
+	}
+	if (asprintf(&all, "%s\n%.*s", *field, (int)v.text.n,
+		(const char *)v.text.p) < 0) {
+		p->failed = NJ_NOMEM;
+		return false;
+	}
+	free(*field);
+	*field = all;
+	return true;
+}
+
+static bool
+read_string(struct parse *p, const struct conf_opt *o, struct value v,
+    char **field, bool again)
 {
 	const char *hash;
 	uint32_t bad;
@@ -347,6 +370,8 @@ read_string(
 			    (size_t)((const uint8_t *)hash + 1 - v.text.p)),
 		    "put the comment into a line of its own",
 		    "this is part of the value of %s, not a comment", o->name);
+	if (again && field && *field && (o->flags & CONF_REPEAT))
+		return add_line(p, o, v, field);
 	return !field || value_string(p, field, v.text);
 }
 
@@ -418,7 +443,7 @@ value_read(struct parse *p, const struct conf_opt *o, struct value v,
 		return read_set(p, o, v, field, again);
 	case CONF_T_STRING:
 	case CONF_T_PATH:
-		return read_string(p, o, v, field);
+		return read_string(p, o, v, field, again);
 	case CONF_T_FORM:
 		break;
 	}

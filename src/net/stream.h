@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * stream - a connected byte stream: TCP or Unix socket, TLS over it, later
- *          WebSocket over either.  Non-blocking.
+ * stream - a connected byte stream: TCP or Unix socket, TLS over it,
+ *          WebSocket over either (wsstream.h).  Non-blocking.
  *
  * Owns:    the descriptor and everything the transport needs.
  * Threads: one owner at a time; stream_move hands it to another thread.
  * Bounds:  what a transport may hold unsent: STREAM_UNSENT_MAX bytes.
  * Errors:  NJ_AGAIN nothing now (wait for what stream_wants says); NJ_EOF
- *          orderly end; NJ_IO with errno; NJ_TLS with the reason in
- *          stream_why.
+ *          orderly end; NJ_IO with errno; NJ_TLS, and NJ_PROTOCOL of WebSocket,
+ *          with the reason in stream_why.
  */
 #ifndef NJ_NET_STREAM_H
 #define NJ_NET_STREAM_H

@@ -40,14 +40,17 @@ class Client:
     """A connected client; messages arrive in .messages."""
 
     def __init__(self, port, client_id='', version=V5, clean=True, tls=None, host='localhost',
-                 username=None, password=None, will=None, connect_props=None, keepalive=60):
+                 username=None, password=None, will=None, connect_props=None, keepalive=60,
+                 transport='tcp', ws_headers=None):
         self.messages = queue.Queue()
         self._answers = queue.Queue()
         self._published = queue.Queue()
         self.lost = threading.Event()
         self.disconnect_code = None
         kw = {} if version == V5 else {'clean_session': clean}
-        self.paho = c = paho.Client(client_id, protocol=version, **kw)
+        self.paho = c = paho.Client(client_id, protocol=version, transport=transport, **kw)
+        if ws_headers:
+            c.ws_set_options(headers=ws_headers)
         c.on_connect = self._on_connect
         c.on_disconnect = self._on_disconnect
         c.on_message = lambda _c, _u, m: self.messages.put(m)

@@ -58,12 +58,12 @@ def mosquitto_round_trip(port, version, qos, topic, count, tls_args=()):
     assert received == [f'{qos} message {i}' for i in range(count)]
 
 
-def paho_c_round_trip(port, version, qos, topic, count, tls_files=()):
+def paho_c_round_trip(port, version, qos, topic, count, tls_files=(), ws=False):
     build = build_dir()
     program = build and os.path.join(build, 'tests', 'blackbox', 'paho_c', 'paho_roundtrip')
     if not program or not os.access(program, os.X_OK):
         pytest.skip('Paho C: paho_roundtrip is not built (libpaho-mqtt-dev)')
-    scheme = 'ssl' if tls_files else 'tcp'
+    scheme = ('wss' if tls_files else 'ws') if ws else 'ssl' if tls_files else 'tcp'
     p = run([program, f'{scheme}://localhost:{port}', LEVELS[version], str(qos), topic,
              str(count), *tls_files])
     assert p.returncode == 0, p.stdout
@@ -102,9 +102,9 @@ def mqttjs_folder():
     return _js_folder
 
 
-def mqttjs_round_trip(port, version, qos, topic, count, tls_files=()):
+def mqttjs_round_trip(port, version, qos, topic, count, tls_files=(), ws=False):
     folder = mqttjs_folder()
-    scheme = 'mqtts' if tls_files else 'mqtt'
+    scheme = ('wss' if tls_files else 'ws') if ws else 'mqtts' if tls_files else 'mqtt'
     p = run(['node', 'roundtrip.mjs', f'{scheme}://localhost:{port}', LEVELS[version], str(qos),
              topic, str(count), *tls_files], cwd=folder)
     assert p.returncode == 0, p.stdout

@@ -3,7 +3,7 @@
 // Publishes and receives through a broker with MQTT.js.
 //
 // Usage: node roundtrip.mjs URL VERSION QOS TOPIC COUNT [CA [CERT KEY]]
-// URL is mqtt://host:port or mqtts://host:port, VERSION 3, 4 or 5.
+// URL is mqtt://host:port (or mqtts, ws, wss), VERSION 3, 4 or 5.
 // Subscribes to TOPIC, publishes COUNT messages to it, and ends with 0 once
 // all of them came back in order at that QoS.
 import { readFileSync } from 'node:fs';

@@ -3,7 +3,7 @@
  *                  Paho's C client.
  *
  * Usage: paho_roundtrip URL VERSION QOS TOPIC COUNT [CA [CERT KEY]]
- *        URL is tcp://host:port or ssl://host:port, VERSION 3, 4 or 5.
+ *        URL is tcp://host:port (or ssl, ws, wss), VERSION 3, 4 or 5.
  * Subscribes to TOPIC, publishes COUNT messages to it, and ends with 0 once
  * all of them came back in order at that QoS.
  */

@@ -101,8 +101,17 @@ static const struct {
 	{ "auth_plugin /go-auth.so\nauth_opt_backends files\n",
 	    "1:1 e 'auth_plugin' -|" },
 	{ "plugin_load a\n", "1:1 e '-' -|" },
-	{ "listener 9001\nallow_anonymous true\nprotocol websockets\n",
-	    "3:10 e 'websockets' -|" },
+	{ "listener 9001\nallow_anonymous true\nprotocol http_api\n",
+	    "3:10 e 'http_api' -|" },
+	{ "listener 9001\nallow_anonymous true\nprotocol websockets\n"
+	  "websockets_origin https://a\nwebsockets_origin https://b\n",
+	    "" },
+	{ "listener 9001\nallow_anonymous true\n"
+	  "websockets_origin https://a\n",
+	    "3:1 w '-' -|" },
+	{ "websockets_origin https://a\nlistener 9001\n"
+	  "allow_anonymous true\nprotocol websockets\n",
+	    "1:1 e '-' -|" },
 	{ "listener 1\nallow_anonymous true\nmount_point a/\n",
 	    "3:1 e 'mount_point' -|" },
 	{ "listener 1\nallow_anonymous true\nenable_proxy_protocol 2\n",

@@ -1,0 +1,687 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * wsstream - see wsstream.h.
+ *
+ * Received bytes are read into the caller's own array and lose their frames
+ * there.  What is sent keeps its array too: the inner stream is given heads of
+ * frames and the caller's bytes in turn.  A control frame may not
+ * stand inside of another frame, so that an answer waits in later while a data
+ * frame has begun and is not whole.
+ */
+#include "net/wsstream.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/buf.h"
+#include "base/text.h"
+#include "net/loop.h"
+#include "net/stream_impl.h"
+#include "wire/frame.h"
+#include "wire/http.h"
+#include "wire/ws.h"
+
+#define FRAME_OUT_MAX (1u << 29) /* longer than any MQTT packet */
+#define FRAMES_MAX    64	 /* of one write */
+/* Received in one call without a byte of data among it. */
+#define FLOOD_MAX (64 * 1024)
+#define HEAD_STEP 1024
+#define SHA1_LEN  20
+
+enum ws_phase {
+	WS_INNER,  /* the inner handshake */
+	WS_HEAD,   /* the request */
+	WS_OPEN,   /* frames */
+	WS_ENDED,  /* a Close came */
+	WS_FAILED, /* why is told */
+};
+
+struct ws_stream {
+	struct stream base;
+	struct stream *inner;
+	char *origins;	   /* until the request was judged */
+	struct buf in;	   /* the request; then what came behind it */
+	struct buf out;	   /* to be sent before anything else */
+	struct buf later;  /* control frames, once owed is 0 */
+	uint32_t owed;	   /* bytes that the frame being sent lacks */
+	uint8_t phase;	   /* enum ws_phase */
+	uint8_t next;	   /* phase once the data before it was read */
+	bool closing;	   /* our Close is sent, or about to be */
+	bool shut;	   /* the inner stream was told to end */
+	uint16_t code;	   /* of a fault that is not told yet */
+	const char *fault; /* in words */
+	struct ws_in rx;
+};
+
+static struct ws_stream *
+ws_of(struct stream *s)
+{
+	return (struct ws_stream *)s;
+}
+
+static const struct ws_stream *
+cws_of(const struct stream *s)
+{
+	return (const struct ws_stream *)s;
+}
+
+/* The inner stream's failure is ours. */
+static enum nj_err
+inner_failed(struct ws_stream *s, enum nj_err e)
+{
+	int err = errno;
+	struct nj_why *w;
+
+	if (e != NJ_OK && e != NJ_AGAIN && e != NJ_EOF &&
+	    (w = stream_why_new(&s->base)))
+		*w = *stream_why(s->inner);
+	errno = err;
+	return e;
+}
+
+/* -- sending -------------------------------------------------------------- */
+
+static enum nj_err
+send_buf(struct ws_stream *s, struct buf *b)
+{
+	enum nj_err e;
+	size_t n = 0;
+
+	while (buf_len(b) > 0) {
+		struct slice left = buf_slice(b);
+
+		if ((e = stream_write(s->inner, left.p, left.n, &n)))
+			return inner_failed(s, e);
+		buf_drain(b, n);
+	}
+	buf_fini(b);
+	return NJ_OK;
+}
+
+/* What must leave before the next byte of data. */
+static enum nj_err
+send_kept(struct ws_stream *s)
+{
+	enum nj_err e;
+
+	if ((e = send_buf(s, &s->out)) || s->owed > 0)
+		return e;
+	return send_buf(s, &s->later);
+}
+
+/* A control frame, as soon as it may.  Of pongs that could not leave yet only
+ * the newest is owed (5.5.3), so that later has one of them and a Close. */
+static enum nj_err
+send_control(struct ws_stream *s, const uint8_t *frame, size_t n)
+{
+	enum nj_err e;
+
+	if (s->later.off > 0) /* it has begun to leave */
+		return NJ_OK;
+	buf_fini(&s->later);
+	if ((e = buf_put(&s->later, frame, n)))
+		return e;
+	e = send_kept(s);
+	return e == NJ_AGAIN ? NJ_OK : e;
+}
+
+static void
+send_close(struct ws_stream *s, uint16_t code, const char *why)
+{
+	uint8_t frame[2 + WS_CONTROL_MAX];
+
+	if (s->closing || s->phase < WS_OPEN)
+		return;
+	s->closing = true;
+	/* best effort: the connection ends either way */
+	if (buf_put(&s->later, frame, ws_close(frame, code, why)) == NJ_OK)
+		(void)!send_kept(s);
+}
+
+/* The part of src that the frame being sent still lacks. */
+static enum nj_err
+go_on(struct ws_stream *s, const uint8_t *src, size_t len, size_t *n)
+{
+	enum nj_err e;
+
+	if (len > s->owed)
+		len = s->owed;
+	if ((e = stream_write(s->inner, src, len, n)))
+		return inner_failed(s, e);
+	s->owed -= (uint32_t)*n;
+	return NJ_OK;
+}
+
+/* How much of src the next frame takes: one MQTT packet.  The standard lets
+ * frames and packets differ, but not every client finds the second packet of a
+ * frame before something else arrives.  A caller that does not write whole
+ * packets only gets other frames. */
+static size_t
+cut_packet(const uint8_t *src, size_t len)
+{
+	struct slice rest = slice_of(src + 1, len - 1);
+	uint32_t body = 0;
+	size_t n = len;
+
+	if (take_varint(&rest, &body) == NJ_OK)
+		n = (size_t)(rest.p - src) + body;
+	if (n > len)
+		n = len;
+	return n < FRAME_OUT_MAX ? n : FRAME_OUT_MAX;
+}
+
+/* Gathered for one send. */
+struct frames {
+	size_t n;
+	size_t len[FRAMES_MAX];
+	struct iovec v[2 * FRAMES_MAX];
+	uint8_t head[FRAMES_MAX][WS_HEAD_MAX];
+};
+
+static void
+make_frames(struct frames *f, const uint8_t *src, size_t len)
+{
+	for (f->n = 0; f->n < FRAMES_MAX && len > 0; f->n++) {
+		size_t part = cut_packet(src, len);
+		struct iovec *v = &f->v[2 * f->n];
+
+		v[0].iov_base = f->head[f->n];
+		v[0].iov_len = ws_head(f->head[f->n], WS_BINARY, part);
+		v[1].iov_base = (void *)(uintptr_t)src;
+		v[1].iov_len = f->len[f->n] = part;
+		src += part;
+		len -= part;
+	}
+}
+
+/* sent bytes of the frames have left: *n of them were the caller's. */
+static enum nj_err
+count_sent(struct ws_stream *s, const struct frames *f, size_t sent, size_t *n)
+{
+	size_t all = 0;
+
+	for (size_t i = 0; i < f->n && sent > 0; i++) {
+		const struct iovec *v = &f->v[2 * i];
+		size_t head = v[0].iov_len < sent ? v[0].iov_len : sent;
+		size_t body;
+		enum nj_err e;
+
+		sent -= head;
+		body = f->len[i] < sent ? f->len[i] : sent;
+		sent -= body;
+		all += body;
+		s->owed = (uint32_t)(f->len[i] - body);
+		if (head < v[0].iov_len &&
+		    (e = buf_put(
+			 &s->out, f->head[i] + head, v[0].iov_len - head)))
+			return e;
+	}
+	if (all == 0)
+		return NJ_AGAIN; /* no more than a head */
+	*n = all;
+	return NJ_OK;
+}
+
+static enum nj_err
+begin_frames(struct ws_stream *s, const uint8_t *src, size_t len, size_t *n)
+{
+	struct frames f;
+	size_t sent = 0;
+	enum nj_err e;
+
+	make_frames(&f, src, len);
+	if ((e = stream_writev(s->inner, f.v, (int)(2 * f.n), &sent)))
+		return inner_failed(s, e);
+	return count_sent(s, &f, sent, n);
+}
+
+static enum nj_err
+may_write(const struct ws_stream *s)
+{
+	if (s->phase == WS_ENDED || s->closing)
+		return NJ_EOF;
+	return s->phase == WS_OPEN ? NJ_OK : NJ_PROTOCOL;
+}
+
+static enum nj_err
+wss_write(struct stream *base, const uint8_t *src, size_t len, size_t *n)
+{
+	struct ws_stream *s = ws_of(base);
+	enum nj_err e;
+
+	if ((e = may_write(s)) || (e = send_kept(s)))
+		return e;
+	return s->owed > 0 ? go_on(s, src, len, n)
+			   : begin_frames(s, src, len, n);
+}
+
+/* Frames end where pieces do; who gathers pieces does so before. */
+static enum nj_err
+wss_writev(struct stream *base, const struct iovec *iov, int cnt, size_t *n)
+{
+	size_t all = 0;
+
+	for (int i = 0; i < cnt; i++) {
+		const uint8_t *p = iov[i].iov_base;
+		size_t at = 0, k = 0;
+
+		while (at < iov[i].iov_len) {
+			enum nj_err e =
+			    wss_write(base, p + at, iov[i].iov_len - at, &k);
+
+			if (e && all + at == 0)
+				return e;
+			if (e) { /* it shows at the next call */
+				*n = all + at;
+				return NJ_OK;
+			}
+			at += k;
+		}
+		all += at;
+	}
+	*n = all;
+	return NJ_OK;
+}
+
+static enum nj_err
+wss_flush(struct stream *base)
+{
+	struct ws_stream *s = ws_of(base);
+	enum nj_err e;
+
+	if ((e = send_kept(s)))
+		return e;
+	return inner_failed(s, stream_flush(s->inner));
+}
+
+/* -- the request ---------------------------------------------------------- */
+
+/* Closing with bytes unread resets the connection, and the client may never
+ * see what it was told. */
+static void
+drain(struct ws_stream *s)
+{
+	uint8_t waste[4096];
+	size_t n;
+
+	for (int i = 0; i < 16; i++)
+		if (stream_read(s->inner, waste, sizeof waste, &n))
+			return;
+}
+
+/* Answers and ends. */
+static enum nj_err
+refuse(struct ws_stream *s, unsigned status, const char *what)
+{
+	s->phase = WS_FAILED;
+	s->closing = true; /* there are no frames to end */
+	if (status != 0 &&
+	    buf_printf(&s->out,
+		"HTTP/1.1 %u %s\r\n"
+		"Content-Type: text/plain; charset=utf-8\r\n"
+		"%s%s"
+		"Content-Length: %zu\r\n"
+		"Connection: close\r\n\r\n%s\n",
+		status, http_phrase(status),
+		status == 426 ? "Upgrade: websocket\r\n"
+				"Sec-WebSocket-Version: 13\r\n"
+			      : "",
+		status == 405 ? "Allow: GET\r\n" : "", strlen(what) + 1,
+		what) == NJ_OK)
+		(void)!wss_flush(&s->base);
+	drain(s);
+	return NJ_PROTOCOL;
+}
+
+/* Bytes that are no HTTP: what else they look like. */
+static enum nj_err
+refuse_stranger(struct ws_stream *s)
+{
+	struct slice in = buf_slice(&s->in);
+	struct nj_why *w = stream_why_new(&s->base);
+
+	if (stream_looks_like_tls(in)) {
+		why_set(w, "TLS to a plain WebSocket port");
+		why_mend(w,
+		    "connect with ws:// instead of wss://, or give this "
+		    "listener certfile and keyfile");
+	} else if (in.p[0] == 0x10) {
+		why_set(w, "MQTT without WebSocket to a WebSocket port");
+		why_mend(
+		    w, "connect to a listener without 'protocol websockets'");
+	} else {
+		why_set(w, "the first byte, 0x%02x, is of no HTTP request",
+		    in.p[0]);
+	}
+	return refuse(s, 0, NULL);
+}
+
+/* Schemes and hosts are the same in any case (RFC 6454 5). */
+static bool
+origin_is_listed(const char *list, struct slice origin)
+{
+	while (*list) {
+		size_t n = strcspn(list, "\n");
+
+		if (n == origin.n &&
+		    strncasecmp(list, (const char *)origin.p, n) == 0)
+			return true;
+		list += n + (list[n] == '\n');
+	}
+	return false;
+}
+
+static enum nj_err
+refuse_origin(struct ws_stream *s, struct slice origin)
+{
+	struct nj_why *w = stream_why_new(&s->base);
+	char esc[TEXT_ESC];
+
+	why_set(w, "Origin %s is not allowed by websockets_origin",
+	    text_esc(esc, sizeof esc, origin));
+	why_mend(w, "add 'websockets_origin %s' if its pages may connect",
+	    text_esc(esc, sizeof esc, origin));
+	/* The list is not the client's to know. */
+	return refuse(s, 403, "This origin is not allowed.");
+}
+
+/* 4.2.2: proof that the key was read. */
+static enum nj_err
+accept_of(struct slice key, char dst[EVP_ENCODE_LENGTH(SHA1_LEN) + 1])
+{
+	static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+	uint8_t text[HTTP_KEY_LEN + sizeof guid - 1], sum[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+
+	memcpy(text, key.p, HTTP_KEY_LEN);
+	memcpy(text + HTTP_KEY_LEN, guid, sizeof guid - 1);
+	if (!EVP_Digest(text, sizeof text, sum, &n, EVP_sha1(), NULL) ||
+	    n != SHA1_LEN)
+		return NJ_CRYPTO;
+	(void)EVP_EncodeBlock((unsigned char *)dst, sum, SHA1_LEN);
+	return NJ_OK;
+}
+
+static enum nj_err
+upgrade(struct ws_stream *s, const struct http_upgrade *u)
+{
+	char accept[EVP_ENCODE_LENGTH(SHA1_LEN) + 1];
+	enum nj_err e;
+
+	if ((e = accept_of(u->key, accept))) {
+		why_set(stream_why_new(&s->base), "SHA-1 is not available");
+		return e;
+	}
+	if ((e = buf_printf(&s->out,
+		 "HTTP/1.1 101 Switching Protocols\r\n"
+		 "Upgrade: websocket\r\n"
+		 "Connection: Upgrade\r\n"
+		 "Sec-WebSocket-Accept: %s\r\n"
+		 "Sec-WebSocket-Protocol: %s\r\n\r\n",
+		 accept, u->protocol)))
+		return e;
+	s->phase = WS_OPEN;
+	e = send_kept(s);
+	return e == NJ_AGAIN ? NJ_OK : e;
+}
+
+static enum nj_err
+judge_request(struct ws_stream *s)
+{
+	struct slice in = buf_slice(&s->in);
+	struct http_upgrade u;
+	enum nj_err e = http_take_upgrade(&in, &u);
+	size_t used;
+
+	if (e == NJ_AGAIN)
+		return e;
+	if (e && u.status == 0)
+		return refuse_stranger(s);
+	if (e) {
+		why_set(stream_why_new(&s->base), "%s", u.why);
+		return refuse(s, u.status, u.why);
+	}
+	if (s->origins && u.origin.p && !origin_is_listed(s->origins, u.origin))
+		return refuse_origin(s, u.origin);
+	if ((e = upgrade(s, &u)))
+		return e;
+	used = (size_t)(in.p - buf_slice(&s->in).p);
+	buf_drain(&s->in, used);
+	if (buf_len(&s->in) == 0)
+		buf_fini(&s->in);
+	free(s->origins);
+	s->origins = NULL;
+	return NJ_OK;
+}
+
+static enum nj_err
+read_request(struct ws_stream *s)
+{
+	enum nj_err e;
+	uint8_t *at;
+	size_t n = 0;
+
+	do {
+		if ((e = buf_reserve(&s->in, HEAD_STEP, &at)))
+			return e;
+		if ((e = stream_read(s->inner, at, HEAD_STEP, &n)))
+			return inner_failed(s, e);
+		buf_commit(&s->in, n);
+	} while ((e = judge_request(s)) == NJ_AGAIN);
+	return e;
+}
+
+static enum nj_err
+wss_handshake(struct stream *base)
+{
+	struct ws_stream *s = ws_of(base);
+	enum nj_err e;
+
+	if (s->phase == WS_INNER) {
+		if ((e = stream_handshake(s->inner)))
+			return inner_failed(s, e);
+		s->phase = WS_HEAD;
+	}
+	if (s->phase == WS_HEAD)
+		return read_request(s);
+	return s->phase == WS_FAILED ? NJ_PROTOCOL : NJ_OK;
+}
+
+/* -- receiving ------------------------------------------------------------ */
+
+/* A fault or a Close, told once the data before it was taken. */
+static enum nj_err
+end(struct ws_stream *s)
+{
+	s->phase = s->next;
+	if (s->phase == WS_ENDED)
+		return NJ_EOF;
+	why_set(stream_why_new(&s->base), "WebSocket: %s", s->fault);
+	send_close(s, s->code, s->fault);
+	drain(s);
+	return NJ_PROTOCOL;
+}
+
+static void
+set_fault(struct ws_stream *s, uint16_t code, const char *why)
+{
+	s->next = WS_FAILED;
+	s->code = code;
+	s->fault = why;
+}
+
+static enum nj_err
+on_control(struct ws_stream *s, const struct ws_taken *t)
+{
+	uint8_t frame[2 + WS_CONTROL_MAX];
+
+	if (t->op == WS_CLOSE) {
+		send_close(s, t->code, NULL);
+		s->next = WS_ENDED;
+		return NJ_OK;
+	}
+	if (t->op != WS_PING || s->closing)
+		return NJ_OK;
+	return send_control(s, frame, ws_control(frame, WS_PONG, t->control));
+}
+
+/* Takes the frames off what stands at dst; *n bytes of payload are left. */
+static enum nj_err
+strip(struct ws_stream *s, uint8_t *dst, size_t len, size_t *n)
+{
+	size_t at = 0, got = 0;
+	enum nj_err e;
+
+	while (at < len && s->next == WS_OPEN) {
+		struct ws_taken t;
+
+		e = ws_take(&s->rx, dst + got, dst + at, len - at, &t);
+		at += t.used;
+		got += t.n;
+		if (e)
+			set_fault(s, t.code, t.why);
+		else if (t.is_control && (e = on_control(s, &t)))
+			return e;
+	}
+	*n = got;
+	return NJ_OK;
+}
+
+/* Bytes with frames: what came behind the request, then the inner stream's. */
+static enum nj_err
+receive(struct ws_stream *s, uint8_t *dst, size_t cap, size_t *n)
+{
+	struct slice in = buf_slice(&s->in);
+
+	if (in.n == 0)
+		return inner_failed(s, stream_read(s->inner, dst, cap, n));
+	*n = in.n < cap ? in.n : cap;
+	memcpy(dst, in.p, *n);
+	buf_drain(&s->in, *n);
+	if (buf_len(&s->in) == 0)
+		buf_fini(&s->in);
+	return NJ_OK;
+}
+
+static enum nj_err
+wss_read(struct stream *base, uint8_t *dst, size_t cap, size_t *n)
+{
+	struct ws_stream *s = ws_of(base);
+	size_t got = 0, len = 0, idle = 0;
+	enum nj_err e;
+
+	if (s->phase != WS_OPEN)
+		return s->phase == WS_ENDED ? NJ_EOF : NJ_PROTOCOL;
+	while (s->next == WS_OPEN) {
+		if ((e = receive(s, dst, cap, &len)) ||
+		    (e = strip(s, dst, len, &got)))
+			return e;
+		if (got > 0) { /* whatever else shows at the next call */
+			*n = got;
+			return NJ_OK;
+		}
+		if ((idle += len) > FLOOD_MAX)
+			set_fault(s, WS_CODE_POLICY,
+			    "a flood of frames without data");
+	}
+	return end(s);
+}
+
+static bool
+wss_pending(const struct stream *base)
+{
+	const struct ws_stream *s = cws_of(base);
+
+	return s->phase > WS_OPEN || s->next != WS_OPEN ||
+	    buf_len(&s->in) > 0 || stream_pending(s->inner);
+}
+
+/* -- the rest ------------------------------------------------------------- */
+
+static unsigned
+wss_wants(const struct stream *base)
+{
+	const struct ws_stream *s = cws_of(base);
+	bool kept =
+	    buf_len(&s->out) > 0 || (s->owed == 0 && buf_len(&s->later) > 0);
+
+	return stream_wants(s->inner) | (s->phase < WS_OPEN ? LOOP_IN : 0u) |
+	    (kept ? LOOP_OUT : 0u);
+}
+
+static void
+wss_shutdown(struct stream *base)
+{
+	struct ws_stream *s = ws_of(base);
+
+	if (s->shut)
+		return;
+	s->shut = true;
+	send_close(s, WS_CODE_NORMAL, NULL);
+	stream_shutdown(s->inner);
+}
+
+static void
+wss_move(struct stream *base, struct stream_scratch *scratch)
+{
+	stream_move(ws_of(base)->inner, scratch);
+}
+
+static const struct tls_peer *
+wss_tls(const struct stream *base)
+{
+	return stream_tls(cws_of(base)->inner);
+}
+
+static void
+wss_free(struct stream *base)
+{
+	struct ws_stream *s = ws_of(base);
+
+	s->inner->fd = -1; /* closed as ours */
+	stream_free(s->inner);
+	free(s->origins);
+	buf_fini(&s->in);
+	buf_fini(&s->out);
+	buf_fini(&s->later);
+	free(s);
+}
+
+static const struct stream_ops ws_ops = {
+	.handshake = wss_handshake,
+	.read = wss_read,
+	.write = wss_write,
+	.writev = wss_writev,
+	.flush = wss_flush,
+	.pending = wss_pending,
+	.wants = wss_wants,
+	.shutdown = wss_shutdown,
+	.move = wss_move,
+	.tls = wss_tls,
+	.free = wss_free,
+};
+
+enum nj_err
+stream_ws_new(
+    struct stream **inner, const struct ws_opts *o, struct stream **out)
+{
+	struct ws_stream *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return NJ_NOMEM;
+	if (o->origins && !(s->origins = strdup(o->origins))) {
+		free(s);
+		return NJ_NOMEM;
+	}
+	s->base.ops = &ws_ops;
+	s->base.fd = stream_fd(*inner);
+	s->next = WS_OPEN;
+	s->rx.max = o->max_message ? o->max_message : INT64_MAX;
+	s->inner = *inner;
+	*inner = NULL;
+	*out = &s->base;
+	return NJ_OK;
+}

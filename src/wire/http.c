@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * http - see http.h.
+ */
+#include "wire/http.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* What was seen of each field that matters. */
+struct fields {
+	struct slice host, key, version, origin, length;
+	struct slice coding; /* Transfer-Encoding */
+	bool upgrade;	     /* Upgrade names websocket */
+	bool connection;     /* Connection names upgrade */
+	bool mqtt, mqtt31;   /* Sec-WebSocket-Protocol */
+};
+
+static enum nj_err
+refuse(struct http_upgrade *u, unsigned status, const char *why)
+{
+	u->status = status;
+	u->why = why;
+	return NJ_PROTOCOL;
+}
+
+/* -- bytes ---------------------------------------------------------------- */
+
+static uint8_t
+lower(uint8_t c)
+{
+	return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
+}
+
+static bool
+is_letter(uint8_t c)
+{
+	return lower(c) >= 'a' && lower(c) <= 'z';
+}
+
+static bool
+is_digit(uint8_t c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* lit is in small letters. */
+static bool
+is_word(struct slice s, const char *lit)
+{
+	size_t n = strlen(lit);
+
+	if (s.n != n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (lower(s.p[i]) != (uint8_t)lit[i])
+			return false;
+	return true;
+}
+
+/* RFC 9110 5.6.2 */
+static bool
+is_token(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		uint8_t c = s.p[i];
+
+		if (!is_letter(c) && !is_digit(c) &&
+		    (c == 0 || !strchr("!#$%&'*+-.^_`|~", c)))
+			return false;
+	}
+	return s.n > 0;
+}
+
+static bool
+is_blank(uint8_t c)
+{
+	return c == ' ' || c == '\t';
+}
+
+static struct slice
+trim(struct slice s)
+{
+	while (s.n > 0 && is_blank(s.p[0]))
+		s = slice_of(s.p + 1, s.n - 1);
+	while (s.n > 0 && is_blank(s.p[s.n - 1]))
+		s.n--;
+	return s;
+}
+
+/* No controls; 0x80 and above may stand in a value, nobody looks at them. */
+static bool
+is_text(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((s.p[i] < 0x20 && s.p[i] != '\t') || s.p[i] == 0x7f)
+			return false;
+	return true;
+}
+
+/* What stands before the first c, which is consumed too; false without. */
+static bool
+cut(struct slice *s, uint8_t c, struct slice *before)
+{
+	const uint8_t *at = s->n > 0 ? memchr(s->p, c, s->n) : NULL;
+	size_t n;
+
+	if (!at)
+		return false;
+	n = (size_t)(at - s->p);
+	*before = slice_of(s->p, n);
+	*s = slice_of(at + 1, s->n - n - 1);
+	return true;
+}
+
+/* -- the head as a whole -------------------------------------------------- */
+
+/* NJ_OK: *len is where the empty line ends. */
+static enum nj_err
+find_end(struct slice in, size_t *len, struct http_upgrade *u)
+{
+	size_t max = in.n < HTTP_HEAD_MAX ? in.n : HTTP_HEAD_MAX;
+	size_t line = 0;
+
+	if (in.n > 0 && !is_letter(in.p[0]))
+		return refuse(u, 0, "not an HTTP request");
+	while (line < max) {
+		const uint8_t *lf = memchr(in.p + line, '\n', max - line);
+		size_t at;
+
+		if (!lf)
+			break;
+		at = (size_t)(lf - in.p);
+		if (at == line || in.p[at - 1] != '\r')
+			return refuse(u, 400, "a line does not end in CRLF");
+		if (at == line + 1) {
+			*len = at + 1;
+			return NJ_OK;
+		}
+		line = at + 1;
+	}
+	if (in.n >= HTTP_HEAD_MAX)
+		return refuse(
+		    u, 431, "the head of the request is longer than 8 KiB");
+	return NJ_AGAIN;
+}
+
+/* "GET /mqtt HTTP/1.1" */
+static enum nj_err
+request_line(struct slice line, struct http_upgrade *u)
+{
+	struct slice method;
+
+	if (!cut(&line, ' ', &method) || !is_token(method) ||
+	    !cut(&line, ' ', &u->target) || u->target.n == 0 ||
+	    !is_text(u->target) || !slice_has_prefix(line, LIT("HTTP/")))
+		return refuse(u, 400, "the first line is no HTTP request");
+	if (!slice_is(line, "HTTP/1.1"))
+		return refuse(u, 505, "the request is not HTTP/1.1");
+	if (!slice_is(method, "GET"))
+		return refuse(u, 405, "the method is not GET");
+	if (u->target.p[0] != '/' &&
+	    !slice_has_prefix(u->target, LIT("http://")) &&
+	    !slice_has_prefix(u->target, LIT("https://")))
+		return refuse(u, 400, "the target of the request is no path");
+	return NJ_OK;
+}
+
+/* -- fields --------------------------------------------------------------- */
+
+static bool
+list_has(struct slice list, const char *word)
+{
+	struct slice one;
+
+	while (cut(&list, ',', &one))
+		if (is_word(trim(one), word))
+			return true;
+	return is_word(trim(list), word);
+}
+
+/* Subprotocols are told apart by their case. */
+static bool
+offers(struct slice list, const char *name)
+{
+	struct slice one;
+
+	while (cut(&list, ',', &one))
+		if (slice_is(trim(one), name))
+			return true;
+	return slice_is(trim(list), name);
+}
+
+/* A field that may stand once. */
+static bool
+once(struct slice *at, struct slice value)
+{
+	if (at->p)
+		return false;
+	*at = value;
+	return true;
+}
+
+static bool
+keep_field(struct fields *f, struct slice name, struct slice value)
+{
+	if (is_word(name, "host"))
+		return once(&f->host, value);
+	if (is_word(name, "origin"))
+		return once(&f->origin, value);
+	if (is_word(name, "content-length"))
+		return once(&f->length, value);
+	if (is_word(name, "transfer-encoding"))
+		return once(&f->coding, value);
+	if (is_word(name, "sec-websocket-key"))
+		return once(&f->key, value);
+	if (is_word(name, "sec-websocket-version"))
+		return once(&f->version, value);
+	if (is_word(name, "upgrade")) {
+		f->upgrade |= list_has(value, "websocket");
+	} else if (is_word(name, "connection")) {
+		f->connection |= list_has(value, "upgrade");
+	} else if (is_word(name, "sec-websocket-protocol")) {
+		f->mqtt |= offers(value, "mqtt");
+		f->mqtt31 |= offers(value, "mqttv3.1");
+	}
+	return true;
+}
+
+/* The line without its CRLF. */
+static enum nj_err
+take_field(struct slice line, struct fields *f, struct http_upgrade *u)
+{
+	struct slice name;
+
+	if (is_blank(line.p[0]))
+		return refuse(u, 400, "a header field is folded");
+	if (!cut(&line, ':', &name) || !is_token(name))
+		return refuse(u, 400, "a line is no header field");
+	if (!is_text(line))
+		return refuse(u, 400, "a header field has control characters");
+	if (!keep_field(f, name, trim(line)))
+		return refuse(
+		    u, 400, "a header field that may stand once stands twice");
+	return NJ_OK;
+}
+
+/* -- what they mean together ---------------------------------------------- */
+
+/* 16 bytes in base64. */
+static bool
+is_key(struct slice s)
+{
+	if (s.n != HTTP_KEY_LEN || s.p[22] != '=' || s.p[23] != '=')
+		return false;
+	for (size_t i = 0; i < 22; i++)
+		if (!is_letter(s.p[i]) && !is_digit(s.p[i]) && s.p[i] != '+' &&
+		    s.p[i] != '/')
+			return false;
+	return true;
+}
+
+static enum nj_err
+check_fields(const struct fields *f, struct http_upgrade *u)
+{
+	if (f->coding.p || (f->length.p && !slice_is(f->length, "0")))
+		return refuse(u, 400, "the request has a body");
+	if (!f->host.p)
+		return refuse(u, 400, "the request has no Host");
+	if (!f->upgrade || !f->connection)
+		return refuse(u, 426, "HTTP request without WebSocket upgrade");
+	if (!f->version.p)
+		return refuse(
+		    u, 400, "the request has no Sec-WebSocket-Version");
+	if (!slice_is(f->version, "13"))
+		return refuse(u, 426, "the WebSocket version is not 13");
+	if (!is_key(f->key))
+		return refuse(
+		    u, 400, "the request has no good Sec-WebSocket-Key");
+	if (!f->mqtt && !f->mqtt31) /* [MQTT-6.0.0-3] */
+		return refuse(u, 400,
+		    "the client does not offer the WebSocket subprotocol "
+		    "mqtt");
+	u->host = f->host;
+	u->origin = f->origin;
+	u->key = f->key;
+	u->protocol = f->mqtt ? "mqtt" : "mqttv3.1"; /* [MQTT-6.0.0-4] */
+	return NJ_OK;
+}
+
+enum nj_err
+http_take_upgrade(struct slice *in, struct http_upgrade *out)
+{
+	struct fields f = { 0 };
+	struct slice head, line;
+	size_t len = 0;
+	unsigned fields = 0;
+	enum nj_err e;
+
+	*out = (struct http_upgrade){ 0 };
+	if ((e = find_end(*in, &len, out)))
+		return e;
+	head = slice_of(in->p, len - 2);
+	for (bool first = true; cut(&head, '\n', &line); first = false) {
+		line.n--; /* the CR */
+		if (memchr(line.p, '\r', line.n))
+			return refuse(out, 400, "a CR stands alone");
+		if (!first && ++fields > HTTP_FIELDS_MAX)
+			return refuse(out, 431, "more than 64 header fields");
+		e = first ? request_line(line, out) : take_field(line, &f, out);
+		if (e)
+			return e;
+	}
+	if ((e = check_fields(&f, out)))
+		return e;
+	*in = slice_of(in->p + len, in->n - len);
+	return NJ_OK;
+}
+
+const char *
+http_phrase(unsigned status)
+{
+	static const struct {
+		unsigned status;
+		const char *phrase;
+	} v[] = {
+		{ 400, "Bad Request" },
+		{ 403, "Forbidden" },
+		{ 405, "Method Not Allowed" },
+		{ 426, "Upgrade Required" },
+		{ 431, "Request Header Fields Too Large" },
+		{ 505, "HTTP Version Not Supported" },
+	};
+
+	for (size_t i = 0; i < sizeof v / sizeof *v; i++)
+		if (v[i].status == status)
+			return v[i].phrase;
+	return "Internal Server Error";
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * http - the one HTTP request that is understood: GET with an upgrade to
+ *        WebSocket.
+ *
+ * Owns:    nothing; slices borrow from the input.
+ * Threads: pure.
+ * Bounds:  HTTP_HEAD_MAX bytes of head, HTTP_FIELDS_MAX fields.
+ * Rule:    strict, so that a proxy in front cannot see another request in the
+ *          same bytes: CRLF only, no folded lines, no blank before a colon,
+ *          nothing twice that may stand once, no body.
+ * Spec:    RFC 9112 2-5; RFC 6455 4.2; MQTT 5.0 6.0.
+ */
+#ifndef NJ_WIRE_HTTP_H
+#define NJ_WIRE_HTTP_H
+
+#include "base/err.h"
+#include "base/slice.h"
+
+#define HTTP_HEAD_MAX	8192
+#define HTTP_FIELDS_MAX 64
+#define HTTP_KEY_LEN	24 /* of Sec-WebSocket-Key */
+
+struct http_upgrade {
+	struct slice target, host;
+	struct slice origin;  /* p is NULL without one */
+	struct slice key;     /* HTTP_KEY_LEN bytes */
+	const char *protocol; /* the one to answer with */
+	/* Not NJ_OK: the status to answer with, and why. */
+	unsigned status;
+	const char *why;
+};
+
+/*
+ * NJ_OK consumes the request's head from *in.  NJ_AGAIN: not whole yet.
+ * NJ_PROTOCOL: out->status and out->why say what is wrong; what begins like
+ * no HTTP at all has the status 0, and is found at its first byte.
+ */
+NJ_MUST enum nj_err
+http_take_upgrade(struct slice *in, struct http_upgrade *out);
+
+/* "Bad Request" */
+const char *http_phrase(unsigned status);
+
+#endif

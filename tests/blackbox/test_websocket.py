@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MQTT over WebSocket, plain and over TLS: real clients, and what must be
+refused [MQTT-6.0.0-1] to [MQTT-6.0.0-4]."""
+import pytest
+
+import pahoc
+import programs
+from harness import wait_until
+from raw import PUBLISH, Closed, Raw, connect_packet
+from wsraw import BINARY, CLOSE, CONT, PING, PONG, TEXT, RawWs, frame, http, request
+
+each_version = pytest.mark.parametrize('version', ['3.1.1', '5.0'])
+each_qos = pytest.mark.parametrize('qos', [0, 1, 2])
+both = pytest.mark.parametrize('secure', [False, True], ids=['ws', 'wss'])
+PAHO = {'3.1.1': pahoc.V311, '5.0': pahoc.V5}
+
+
+class Site:
+    def __init__(self, factory, pki):
+        tls = f'certfile {pki.server[0]}\nkeyfile {pki.server[1]}\n'
+        self.brokers = {False: factory('protocol websockets\n'),
+                        True: factory('protocol websockets\n' + tls)}
+        self.pki = pki
+
+    def port(self, secure):
+        return self.brokers[secure].port
+
+    def tls(self, secure):
+        return pahoc.tls_context(self.pki.ca) if secure else None
+
+    def raw(self, secure=False, **kw):
+        return RawWs(self.port(secure), tls=self.tls(secure), **kw)
+
+
+@pytest.fixture(scope='module')
+def site(base_folder, pki):
+    from conftest import Factory
+    factory = Factory(base_folder)
+    yield Site(factory, pki)
+    factory.finish()
+
+
+@both
+@each_version
+@each_qos
+def test_paho_python(site, topic, secure, version, qos):
+    with pahoc.Client(site.port(secure), 'ws-paho', PAHO[version], tls=site.tls(secure),
+                      transport='websockets') as c:
+        assert c.subscribe(topic, qos) == [qos]
+        for i in range(20):
+            c.publish(topic, f'message {i}', qos)
+        assert [c.message().payload for _ in range(20)] == [b'message %d' % i for i in range(20)]
+        c.publish(topic, b'x' * 300000, qos)
+        assert len(c.message().payload) == 300000
+
+
+@both
+@each_version
+@each_qos
+def test_mqttjs(site, topic, secure, version, qos):
+    programs.mqttjs_round_trip(site.port(secure), version, qos, topic, 20,
+                               [site.pki.ca] if secure else (), ws=True)
+
+
+@both
+@each_version
+@each_qos
+def test_paho_c(site, topic, secure, version, qos):
+    programs.paho_c_round_trip(site.port(secure), version, qos, topic, 20,
+                               [site.pki.ca] if secure else (), ws=True)
+
+
+@both
+def test_what_is_agreed_on(site, secure):
+    for offered, chosen in (('mqtt', 'mqtt'), ('mqttv3.1', 'mqttv3.1'),
+                            ('x, mqttv3.1, mqtt', 'mqtt')):
+        with site.raw(secure, text=request(offered, more=['Sec-WebSocket-Extensions: '
+                                                          'permessage-deflate'])) as c:
+            assert c.ws.answer.fields['sec-websocket-protocol'] == chosen
+            assert 'sec-websocket-extensions' not in c.ws.answer.fields
+            c.connect('agreed')
+
+
+@both
+def test_frames_and_packets_do_not_match(site, topic, secure):
+    """[MQTT-6.0.0-2]: a packet in many fragments, many packets in one frame."""
+    with site.raw(secure) as c:
+        for b in connect_packet('fragments'):
+            c.ws.sock.sendall(frame(BINARY, bytes([b]), fin=False) + frame(CONT, fin=False)
+                              + frame(PING, b'between') + frame(CONT))
+        assert c.recv().code == 0
+        c.subscribe(topic)
+        with site.raw(secure) as p:
+            many = []
+            p.send = many.append
+            many.append(connect_packet('many'))
+            for i in range(50):
+                p.publish(topic, f'message {i}')
+            p.ws.sock.sendall(frame(BINARY, b''.join(many)))
+            p.recv()
+            for i in range(50):
+                assert c.message().payload == b'message %d' % i
+    assert (PONG, b'between') in c.ws.controls
+
+
+@both
+@pytest.mark.parametrize('size', [0, 1, 100, 124, 126, 16384, 65536, 100_000, 1_000_000])
+def test_payload_sizes(site, topic, secure, size):
+    payload = (bytes(i & 0xff for i in range(251)) * (size // 251 + 1))[:size]
+    with site.raw(secure) as c:
+        c.connect('sizes')
+        c.subscribe(topic, qos=1)
+        c.publish(topic, payload, 1)
+        got = [c.recv(), c.recv()]
+        assert next(p for p in got if p.kind == PUBLISH).payload == payload
+        assert all(n > 1 for n in c.ws.sizes)
+
+
+def test_request_and_connect_in_one(site):
+    """The client does not wait for the answer."""
+    with Raw(site.port(False)) as c:
+        c.send(request() + frame(BINARY, connect_packet('hasty')))
+        got = b''
+        while b'\x82\x13' not in got and len(got) < 140:
+            got += c.sock.recv(4096)
+        assert got.startswith(b'HTTP/1.1 101')
+
+
+@both
+def test_ping_and_close(site, secure):
+    with site.raw(secure) as c:
+        c.connect('pings')
+        for payload in (b'', b'hello', b'x' * 125):
+            c.ws.sock.sendall(frame(PING, payload))
+            assert c.ws.frame() == (PONG, payload)
+        c.ws.sock.sendall(frame(PONG, b'unasked'))
+        c.ping()
+        c.ws.sock.sendall(frame(CLOSE, b'\x0f\xa0bye'))
+        assert c.ws.frame() == (CLOSE, b'\x0f\xa0')
+        with pytest.raises(ConnectionError):
+            c.ws.frame()
+
+
+def test_pings_are_no_life(brokers):
+    """Keep alive is MQTT's: who only pings is gone after 1.5 of it."""
+    b = brokers('protocol websockets\n')
+    with RawWs(b.port) as c:
+        c.connect('alive', keepalive=1)
+        start = b.log_size()
+
+        def gone():
+            try:
+                c.ws.sock.sendall(frame(PING))
+            except OSError:
+                return True
+            return 'keep alive' in b.log(start)
+        wait_until(gone, 'the client is dropped')
+
+
+@both
+def test_the_broker_says_goodbye(site, secure):
+    """DISCONNECT of MQTT, then a Close, then the end."""
+    with site.raw(secure) as old, site.raw(secure) as new:
+        old.connect('twice')
+        new.connect('twice')
+        assert old.closed() == 0x8e
+        assert old.ws.close_code() == 1000
+
+
+@both
+@pytest.mark.parametrize('bytes_, code, why', [
+    (frame(BINARY, b'\xc0\0', mask=False), 1002, 'not masked'),
+    (frame(BINARY, b'\xc0\0', rsv=4), 1002, 'reserved'),
+    (frame(BINARY, b'\xc0\0', rsv=1), 1002, 'reserved'),
+    (frame(TEXT, b'\xc0\0'), 1003, 'text'),
+    (frame(3), 1002, 'does not exist'),
+    (frame(CONT), 1002, 'continues'),
+    (frame(PING, b'x' * 126), 1002, '125'),
+    (frame(PING, fin=False), 1002, 'fragmented'),
+    (frame(BINARY, fin=False) + frame(BINARY), 1002, 'inside'),
+    (frame(BINARY, length=1 << 63), 1002, r'2\^63'),
+    (frame(BINARY, length=(1 << 63) - 1), 1009, 'long'),
+    (frame(BINARY, length=1 << 29), 1009, 'long'),
+    (frame(CLOSE, b'\x03\xed'), 1002, 'code'),
+    (frame(CLOSE, b'\x03\xe8\xff'), 1007, 'UTF-8'),
+    (frame(BINARY, fin=False) + 200 * frame(CONT, fin=False), 1008, 'without a byte'),
+    (20000 * frame(PING), 1008, 'flood'),
+], ids=['unmasked', 'rsv1', 'rsv3', 'text', 'opcode', 'continuation', 'long-ping', 'cut-ping',
+        'nested', '2-63', 'huge', 'large', 'code', 'utf8', 'empties', 'pings'])
+def test_bad_frames(site, secure, bytes_, code, why):
+    b = site.brokers[secure]
+    start = b.log_size()
+    with site.raw(secure) as c:
+        c.connect('bad')
+        try:
+            c.ws.sock.sendall(bytes_)
+            assert c.ws.close_code() == code
+            with pytest.raises(ConnectionError):
+                while True:
+                    c.ws.frame()
+        except ConnectionError:
+            assert why == 'flood'   # it may be answered by a reset
+    b.wait_log(r'Client bad disconnected: WebSocket: .*' + why, start)
+
+
+def test_mqtt_before_a_fault_counts(site, topic):
+    with site.raw() as c, site.raw() as p:
+        c.connect('hears')
+        c.subscribe(topic)
+        p.connect('speaks')
+        packets = []
+        p.send = packets.append
+        p.publish(topic, 'last words')
+        p.ws.sock.sendall(frame(BINARY, packets[0]) + frame(TEXT))
+        assert c.message().payload == b'last words'
+        assert p.ws.close_code() == 1003
+
+
+@both
+@pytest.mark.parametrize('text, status, why', [
+    (b'GET / HTTP/1.1\r\nHost: x\r\n\r\n', 426, 'HTTP request without WebSocket upgrade'),
+    (request(version='8'), 426, 'version'),
+    (request(protocol=None), 400, 'subprotocol'),
+    (request(protocol='chat'), 400, 'subprotocol'),
+    (request(first='POST /mqtt HTTP/1.1'), 405, 'GET'),
+    (request(first='GET /mqtt HTTP/1.0'), 505, 'HTTP/1.1'),
+    (request(more=['Transfer-Encoding: chunked']), 400, 'body'),
+    (request(more=['Content-Length: 10']), 400, 'body'),
+    (request(more=['Host: other']), 400, 'twice'),
+    (request(more=['X-A: b', ' folded']), 400, 'folded'),
+    (request(more=['X: ' + 'y' * 9000]), 431, '8 KiB'),
+    (request(more=['X: y'] * 100), 431, '64'),
+    (b'GET / HTTP/1.1\nHost: x\n\n', 400, 'CRLF'),
+], ids=['page', 'version', 'no-subprotocol', 'subprotocol', 'post', 'http10', 'chunked', 'body',
+        'hosts', 'folded', 'long', 'many', 'lf'])
+def test_bad_requests(site, secure, text, status, why):
+    b = site.brokers[secure]
+    start = b.log_size()
+    answer = http(b.port, text, site.tls(secure))
+    assert answer.status == status
+    assert answer.fields['connection'] == 'close'
+    assert len(answer.body) == int(answer.fields['content-length'])
+    if status == 426:
+        assert answer.fields['upgrade'] == 'websocket'
+        assert answer.fields['sec-websocket-version'] == '13'
+    b.wait_log(r'WebSocket upgrade failed: .*' + why, start)
+
+
+def test_strangers(site, pki):
+    """Who does not speak HTTP at all is explained."""
+    b = site.brokers[False]
+    start = b.log_size()
+    with Raw(b.port) as c:
+        c.send(connect_packet('plain'))
+        assert c.closed() is None
+    b.wait_log('MQTT without WebSocket to a WebSocket port', start)
+    with pytest.raises(OSError):
+        RawWs(b.port, tls=pahoc.tls_context(pki.ca))
+    b.wait_log('TLS to a plain WebSocket port', start)
+    with Raw(b.port) as c:
+        c.send(b'\r\n\r\n')
+        assert c.closed() is None
+    b.wait_log('0x0d', start)
+    with Raw(site.port(True)) as c:
+        c.send(request())
+        assert c.closed() is None
+    site.brokers[True].wait_log('TLS handshake failed')
+
+
+def test_origins(brokers):
+    b = brokers('protocol websockets\nwebsockets_origin https://good.example\n'
+                'websockets_origin https://other.example:8443\n')
+    for origin in ('https://good.example', 'HTTPS://Good.Example', 'https://other.example:8443',
+                   None):
+        with RawWs(b.port, text=request(origin=origin)) as c:
+            c.connect('origin')
+    for origin in ('http://good.example', 'https://good.example.evil', 'https://good.example:8443',
+                   'https://good.exampl', 'null'):
+        start = b.log_size()
+        assert http(b.port, request(origin=origin)).status == 403
+        b.wait_log(f'Origin {origin} is not allowed by websockets_origin', start)
+    # a reload brings other origins, and leaves who is connected alone
+    with RawWs(b.port) as c:
+        c.connect('stays')
+        with open(b.conf_path, encoding='utf-8') as f:
+            text = f.read()
+        b.write_conf(text.replace('https://good.example', 'https://new.example'))
+        start = b.log_size()
+        b.hup()
+        wait_until(lambda: http_status(b.port, 'https://new.example') == 101, 'the new origin')
+        assert http(b.port, request(origin='https://good.example')).status == 403
+        c.ping()
+
+
+def http_status(port, origin):
+    try:
+        with RawWs(port, text=request(origin=origin)):
+            return 101
+    except AssertionError as e:
+        return int(str(e).split()[0])
+
+
+def test_certificate_is_the_user(brokers, pki):
+    b = brokers(f'protocol websockets\ncertfile {pki.server[0]}\nkeyfile {pki.server[1]}\n'
+                f'cafile {pki.ca}\nrequire_certificate true\nuse_identity_as_username true\n',
+                anonymous=False)
+    with RawWs(b.port, tls=pahoc.tls_context(pki.ca, *pki.client)) as c:
+        c.connect('mutual')
+    b.wait_log(r"alice")
+    with pytest.raises((OSError, Closed)):
+        RawWs(b.port, tls=pahoc.tls_context(pki.ca))
+
+
+def test_half_requests_are_not_waited_for(brokers):
+    b = brokers('protocol websockets\nhandshake_timeout 1\n')
+    with Raw(b.port) as c:
+        c.send(request()[:-2])
+        assert c.closed() is None
+    b.wait_log('no WebSocket upgrade within 1000 ms')
