@@ -348,13 +348,13 @@ refuse_stranger(struct ws_stream *s)
 		why_mend(w,
 		    "connect with ws:// instead of wss://, or give this "
 		    "listener certfile and keyfile");
-	} else if (in.p[0] == 0x10) {
+	} else if (in.n > 0 && in.p[0] == 0x10) {
 		why_set(w, "MQTT without WebSocket to a WebSocket port");
 		why_mend(
 		    w, "connect to a listener without 'protocol websockets'");
 	} else {
 		why_set(w, "the first byte, 0x%02x, is of no HTTP request",
-		    in.p[0]);
+		    in.n > 0 ? in.p[0] : 0u);
 	}
 	return refuse(s, 0, NULL);
 }
@@ -556,7 +556,7 @@ receive(struct ws_stream *s, uint8_t *dst, size_t cap, size_t *n)
 {
 	struct slice in = buf_slice(&s->in);
 
-	if (in.n == 0)
+	if (!in.p || in.n == 0)
 		return inner_failed(s, stream_read(s->inner, dst, cap, n));
 	*n = in.n < cap ? in.n : cap;
 	memcpy(dst, in.p, *n);
