@@ -241,9 +241,9 @@ begin_frames(struct ws_stream *s, const uint8_t *src, size_t len, size_t *n)
 static enum nj_err
 may_write(const struct ws_stream *s)
 {
-	if (s->phase == WS_ENDED || s->closing)
-		return NJ_EOF;
-	return s->phase == WS_OPEN ? NJ_OK : NJ_PROTOCOL;
+	if (s->phase != WS_OPEN && s->phase != WS_ENDED)
+		return NJ_PROTOCOL;
+	return s->closing && s->next != WS_ENDED ? NJ_EOF : NJ_OK;
 }
 
 static enum nj_err
@@ -254,6 +254,10 @@ wss_write(struct stream *base, const uint8_t *src, size_t len, size_t *n)
 
 	if ((e = may_write(s)) || (e = send_kept(s)))
 		return e;
+	if (s->next == WS_ENDED) { /* nobody listens, as after a FIN */
+		*n = len;
+		return NJ_OK;
+	}
 	return s->owed > 0 ? go_on(s, src, len, n)
 			   : begin_frames(s, src, len, n);
 }

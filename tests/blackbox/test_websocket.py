@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MQTT over WebSocket, plain and over TLS: real clients, and what must be
-refused [MQTT-6.0.0-1] to [MQTT-6.0.0-4]."""
+refused."""
 import pytest
 
 import pahoc
@@ -72,6 +72,7 @@ def test_paho_c(site, topic, secure, version, qos):
 
 @both
 def test_what_is_agreed_on(site, secure):
+    """[MQTT-6.0.0-3], [MQTT-6.0.0-4]"""
     for offered, chosen in (('mqtt', 'mqtt'), ('mqttv3.1', 'mqttv3.1'),
                             ('x, mqttv3.1, mqtt', 'mqtt')):
         with site.raw(secure, text=request(offered, more=['Sec-WebSocket-Extensions: '
@@ -188,6 +189,7 @@ def test_the_broker_says_goodbye(site, secure):
 ], ids=['unmasked', 'rsv1', 'rsv3', 'text', 'opcode', 'continuation', 'long-ping', 'cut-ping',
         'nested', '2-63', 'huge', 'large', 'code', 'utf8', 'empties', 'pings'])
 def test_bad_frames(site, secure, bytes_, code, why):
+    """[MQTT-6.0.0-1] and RFC 6455 5 and 7."""
     b = site.brokers[secure]
     start = b.log_size()
     with site.raw(secure) as c:
@@ -201,6 +203,22 @@ def test_bad_frames(site, secure, bytes_, code, why):
         except ConnectionError:
             assert why == 'flood'   # it may be answered by a reset
     b.wait_log(r'Client bad disconnected: WebSocket: .*' + why, start)
+
+
+def test_what_was_said_before_a_close_counts(site, topic):
+    b = site.brokers[False]
+    with site.raw() as c, site.raw() as p:
+        c.connect('hears')
+        c.subscribe(topic)
+        p.connect('leaves')
+        start = b.log_size()
+        packets = []
+        p.send = packets.append
+        p.publish(topic, 'last words', 1)
+        p.ws.sock.sendall(frame(BINARY, packets[0]) + frame(CLOSE, b'\x03\xe8'))
+        assert c.message().payload == b'last words'
+        assert p.ws.close_code() == 1000
+    b.wait_log('Client leaves disconnected: closed its connection', start)
 
 
 def test_mqtt_before_a_fault_counts(site, topic):
