@@ -346,19 +346,20 @@ refuse_stranger(struct ws_stream *s)
 {
 	struct slice in = buf_slice(&s->in);
 	struct nj_why *w = stream_why_new(&s->base);
+	uint8_t first = in.p && in.n > 0 ? in.p[0] : 0;
 
 	if (stream_looks_like_tls(in)) {
 		why_set(w, "TLS to a plain WebSocket port");
 		why_mend(w,
 		    "connect with ws:// instead of wss://, or give this "
 		    "listener certfile and keyfile");
-	} else if (in.n > 0 && in.p[0] == 0x10) {
+	} else if (first == 0x10) {
 		why_set(w, "MQTT without WebSocket to a WebSocket port");
 		why_mend(
 		    w, "connect to a listener without 'protocol websockets'");
 	} else {
-		why_set(w, "the first byte, 0x%02x, is of no HTTP request",
-		    in.n > 0 ? in.p[0] : 0u);
+		why_set(
+		    w, "the first byte, 0x%02x, is of no HTTP request", first);
 	}
 	return refuse(s, 0, NULL);
 }

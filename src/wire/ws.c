@@ -310,9 +310,9 @@ size_t
 ws_control(uint8_t dst[2 + WS_CONTROL_MAX], enum ws_op op, struct slice payload)
 {
 	size_t n = payload.n > WS_CONTROL_MAX ? WS_CONTROL_MAX : payload.n;
-	uint8_t head[WS_HEAD_MAX];
 
-	memcpy(dst, head, ws_head(head, op, n));
+	dst[0] = (uint8_t)(FIN | op);
+	dst[1] = (uint8_t)n;
 	if (n > 0)
 		memcpy(dst + 2, payload.p, n);
 	return 2 + n;
