@@ -66,6 +66,8 @@ struct conn {
 	bool clean_disconnect; /* the will must not be sent */
 	bool problem_info;     /* reason strings are welcome */
 	bool pending;	       /* counted in broker.pending */
+	bool publishes;	       /* has sent a PUBLISH */
+	bool ack_now;	       /* it may wait for TCP's acknowledgement */
 	bool paused;	       /* waits in shard.paused */
 	char peer[PEER_NAME];
 };

@@ -153,6 +153,19 @@ handle_large(struct conn *c)
 	return ok;
 }
 
+/*
+ * A client that leaves Nagle's algorithm on sends its next PUBLISH only when
+ * its PUBACK was acknowledged by TCP.  When nothing goes back that could carry
+ * that, TCP would wait for 40 ms.
+ */
+static void
+ack_now(struct conn *c)
+{
+	c->ack_now = false;
+	if (c->state == CONN_LIVE && !c->link.kicked)
+		stream_ack_now(c->stream);
+}
+
 /* One read; an unfinished packet goes in front of what comes.  False: nothing
  * more to do now. */
 static bool
@@ -193,6 +206,8 @@ read_once(struct conn *c)
 		if (!handle(c, slice_of(sh->rx, had + n)))
 			return false;
 	}
+	if (c->ack_now)
+		ack_now(c);
 	return (n == cap || stream_pending(c->stream)) &&
 	    (c->state == CONN_GREETING || c->state == CONN_LIVE) &&
 	    !list_linked(&c->work);

@@ -39,6 +39,7 @@ on_ack(struct conn *c, const struct frame *f)
 		return e;
 	switch ((enum mqtt_type)f->type) {
 	case MQTT_PUBACK:
+		c->ack_now = c->publishes;
 		session_puback(c->session, a.id);
 		break;
 	case MQTT_PUBREC:
@@ -48,6 +49,7 @@ on_ack(struct conn *c, const struct frame *f)
 		e = on_pubrel(c, &a);
 		break;
 	case MQTT_PUBCOMP:
+		c->ack_now = c->publishes;
 		session_pubcomp(c->session, a.id);
 		break;
 	default:

@@ -224,6 +224,7 @@ on_publish(struct conn *c, const struct frame *f)
 		return e;
 	if (c->version == MQTT5 && props_has(&p.props, PROP_SUBSCRIPTION_ID))
 		return NJ_PROTOCOL; /* [MQTT-3.3.4-6] */
+	c->publishes = true;
 	count_add(&n->publish_in, 1);
 	count_add(&n->publish_in_bytes, p.payload.n);
 	if (!resolve_topic(c, &p, &topic) || !check_service(c, &p))

@@ -4,6 +4,8 @@
 #include "net/stream.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -149,6 +151,15 @@ stream_free(struct stream *s)
 	if (s->fd >= 0)
 		(void)close(s->fd);
 	s->ops->free(s);
+}
+
+void
+stream_ack_now(struct stream *s)
+{
+	int one = 1;
+
+	/* a Unix socket has no such thing, and needs none */
+	(void)setsockopt(s->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
 }
 
 int

@@ -62,6 +62,9 @@ bool stream_pending(const struct stream *s);
 /* LOOP_IN | LOOP_OUT the transport itself needs now (a handshake that must
  * write, kept bytes). */
 unsigned stream_wants(const struct stream *s);
+/* Acknowledges what was received at once instead of waiting for something to
+ * send along (TCP_QUICKACK); nothing on other sockets. */
+void stream_ack_now(struct stream *s);
 /* Sends the transport's end (close_notify), best effort. */
 void stream_shutdown(struct stream *s);
 
