@@ -89,7 +89,7 @@ heard(struct ws_pair *p, struct slice want)
 {
 	struct slice got = hear(p);
 
-	if (got.n == want.n && memcmp(got.p, want.p, want.n) == 0)
+	if (slice_eq(got, want))
 		return;
 	print_error(
 	    "heard %zu bytes: %.*s\n", got.n, (int)got.n, (const char *)got.p);
