@@ -143,6 +143,7 @@ conn_accept(struct port *p, int fd, const char *peer)
 	atomic_fetch_add(&sh->broker->conns, 1);
 	atomic_fetch_add(&sh->broker->port_conns[c->port], 1);
 	count_add(&sh->counts.sockets, 1);
+	count_add(&sh->counts.opened, 1);
 	set_state(
 	    c, po->tls || po->websockets ? CONN_HANDSHAKE : CONN_GREETING);
 	if (sh->limits.log_connections &&
@@ -356,6 +357,8 @@ conn_flush(struct conn *c)
 	if (e == NJ_OK)
 		e = stream_flush(c->stream);
 	count_add(&c->shard->counts.bytes_out, done);
+	count_add(&c->shard->counts.packets_out, l->packets);
+	l->packets = 0;
 	if (e != NJ_OK && e != NJ_AGAIN) {
 		conn_doom(c, "writing to it failed");
 		return;

@@ -104,6 +104,7 @@ say_disconnect(struct conn *c, enum mqtt_rc rc, const char *why)
 		d.props.reason_string = slice_str(why);
 	}
 	link_kick(&c->link);
+	c->link.packets++;
 	if (encode_disconnect(&c->link.out, MQTT5, &d))
 		nj_log(LOG_T_DEBUG, "No memory to say goodbye to %s", c->peer);
 }

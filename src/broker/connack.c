@@ -44,6 +44,7 @@ send(struct conn *c, struct connack *a, struct writer *w)
 	    (unsigned)a->code);
 	a->props.extra = buf_slice(&w->raw);
 	link_kick(&c->link);
+	c->link.packets++;
 	if (w->e || encode_connack(&c->link.out, c->version, a))
 		conn_doom(c, "out of memory");
 	buf_fini(&w->raw);

@@ -440,6 +440,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who)
 	connack_accept(c, k, &in);
 	c->last_rx = sh->home.now_ms;
 	conn_set_state(c, CONN_LIVE);
+	count_add(&sh->counts.connects, 1);
 	log_in(c, k, s->who);
 	session_pump(s);
 	e = NJ_OK;

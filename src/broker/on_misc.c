@@ -16,6 +16,7 @@ on_pingreq(struct conn *c, const struct frame *f)
 	if (e)
 		return e;
 	link_kick(&c->link); /* [MQTT-3.12.4-1] */
+	c->link.packets++;
 	return encode_ping(&c->link.out, MQTT_PINGRESP);
 }
 

@@ -180,6 +180,7 @@ say_suback(struct conn *c, uint16_t id, const struct result *r, size_t n)
 	nj_log(LOG_T_DEBUG, "Sending SUBACK to %s",
 	    conn_name(c, name, sizeof name));
 	link_kick(&c->link);
+	c->link.packets++;
 	e = encode_suback(&c->link.out, c->version, &a);
 	free(codes);
 	return e;
@@ -265,6 +266,7 @@ on_unsubscribe(struct conn *c, const struct frame *f)
 			goto out;
 	a = (struct suback){ .id = s.id, .codes = buf_slice(&codes) };
 	link_kick(&c->link);
+	c->link.packets++;
 	e = encode_unsuback(&c->link.out, c->version, &a);
 out:
 	buf_fini(&codes);

@@ -36,7 +36,6 @@ struct port_opts {
 	bool allow_zero_length_clientid;
 	const char *auto_id_prefix;    /* never NULL */
 	const char *clientid_prefixes; /* NULL: any */
-	const char *mount_point;       /* reserved; NULL */
 	bool websockets;	       /* MQTT in WebSocket frames */
 	const char *ws_origins;	       /* one a line; NULL: any */
 	uint32_t max_connections;      /* 0: no limit */

@@ -42,7 +42,8 @@ struct shard_counts {
 	uint64_t packets_in, packets_out;
 	uint64_t publish_in, publish_in_bytes;
 	uint64_t publish_refused;
-	uint64_t sockets, connects;
+	uint64_t sockets;	   /* now */
+	uint64_t opened, connects; /* sockets; CONNECTs taken */
 	uint64_t connected, sessions, expired_sessions;
 	uint64_t handshakes, handshakes_failed, resumed;
 	uint64_t logins_failed;

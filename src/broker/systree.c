@@ -52,6 +52,7 @@ FIGURE(f_shared, f->shared)
 FIGURE(f_heap, f->heap)
 FIGURE(f_heap_max, f->heap_max)
 FIGURE(f_sockets, f->c.sockets)
+FIGURE(f_opened, f->c.opened)
 FIGURE(f_connects, f->c.connects)
 FIGURE(f_handshakes, f->c.handshakes)
 FIGURE(f_handshakes_failed, f->c.handshakes_failed)
@@ -109,7 +110,7 @@ static const struct {
 	{ "load/publish/sent", f_pub_out },
 	{ "load/bytes/received", f_bytes_in },
 	{ "load/bytes/sent", f_bytes_out },
-	{ "load/sockets", f_connects },
+	{ "load/sockets", f_opened },
 	{ "load/connections", f_connects },
 };
 

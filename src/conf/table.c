@@ -290,10 +290,13 @@ const struct conf_opt conf_table[] = {
 	OPT(GLOBAL, "clientid_prefixes", STRING, G(clientid_prefixes), WORKS,
 	    R | CONF_OLD | CONF_RESTRICTS, NULL,
 	    "let in only client ids that begin so"),
-	OPT(GLOBAL, "check_retain_source", BOOL, G(check_retain_source), WORKS,
+	OPT(GLOBAL, "check_retain_source", BOOL, G(check_retain_source), LATER,
 	    R, "true",
 	    "deliver a retained message only while its sender may still "
-	    "publish to the topic"),
+	    "publish to the topic",
+	    .note = "there are no topic rules yet that could change after a "
+		    "message was retained",
+	    .mend = "delete this line"),
 	OPT(PLUGIN, "plugin", FORM, NO, LATER_STOPS, CONF_RESTRICTS, NULL,
 	    "load a plug-in", .args = "PATH",
 	    .note = "plug-ins are not loaded yet"),

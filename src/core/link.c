@@ -137,6 +137,7 @@ publish3(struct link *l, const struct delivery *d, bool dup)
 		at = put_slice(at, msg_payload(m));
 	}
 	buf_commit(&l->out, (size_t)(at - (l->out.p + l->out.len)));
+	l->packets++;
 	return NJ_OK;
 }
 
@@ -171,6 +172,7 @@ publish5(struct link *l, const struct delivery *d, bool dup, uint64_t now_ms)
 	at = write_props(at, &p, d);
 	at = put_slice(at, msg_payload(m));
 	buf_commit(&l->out, (size_t)(at - (l->out.p + l->out.len)));
+	l->packets++;
 	if (p.alias && !p.topic_known)
 		aliases_set(&l->aliases, p.alias, d->msg, hash);
 	return NJ_OK;
@@ -209,5 +211,6 @@ link_ack(struct link *l, enum mqtt_type type, uint16_t id, uint8_t code)
 		at = put_u16(at, id);
 	}
 	buf_commit(&l->out, (size_t)(at - (l->out.p + l->out.len)));
+	l->packets++;
 	return NJ_OK;
 }

@@ -38,6 +38,7 @@ struct link {
 	uint32_t soft;	     /* bytes */
 	uint32_t max_packet; /* the client's; 0: none [MQTT-3.1.2-24] */
 	uint8_t version;     /* enum mqtt_ver */
+	uint32_t packets;    /* appended and not yet counted as sent */
 	bool kicked;
 	bool blocked;		/* the socket took less than there was */
 	bool closing;		/* nothing more is appended */

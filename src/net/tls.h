@@ -72,7 +72,6 @@ struct tls_client_opts {
 	enum tls_min min, max; /* 0: no bound of our own */
 	const char *psk_identity, *psk_hex;
 	const char *keylog;
-	const char *session; /* reserved */
 };
 
 struct tls_client;
