@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 
+/* Two overlapping subscriptions are common, more are not. */
+#define IDS_FIRST 4
+
 static bool
 is_single(ids_t ids)
 {
@@ -14,6 +17,26 @@ static struct id_list *
 as_list(ids_t ids)
 {
 	return (struct id_list *)ids;
+}
+
+/* A list with room for one more, made of *ids; NULL without memory. */
+static struct id_list *
+roomy(ids_t ids)
+{
+	struct id_list *l = ids == 0 || is_single(ids) ? NULL : as_list(ids);
+	uint32_t cap;
+
+	if (l && l->n < l->cap)
+		return l;
+	cap = l ? l->cap * 2 : IDS_FIRST;
+	if (!(l = realloc(l, sizeof *l + cap * sizeof l->v[0])))
+		return NULL;
+	l->cap = cap;
+	if (is_single(ids)) {
+		l->n = 1;
+		l->v[0] = (uint32_t)(ids >> 1);
+	}
+	return l;
 }
 
 void
@@ -27,16 +50,10 @@ ids_add(ids_t *ids, uint32_t id)
 		*ids = (ids_t)id << 1 | 1;
 		return;
 	}
-	if (is_single(*ids)) {
-		if (!(l = malloc(sizeof *l)))
-			return;
-		l->n = 1;
-		l->v[0] = (uint32_t)(*ids >> 1);
-		*ids = (ids_t)l;
-	}
-	l = as_list(*ids);
-	if (l->n < IDS_MAX)
-		l->v[l->n++] = id;
+	if (!(l = roomy(*ids)))
+		return;
+	l->v[l->n++] = id;
+	*ids = (ids_t)l;
 }
 
 void
@@ -58,6 +75,17 @@ uint32_t
 ids_at(ids_t ids, unsigned i)
 {
 	return is_single(ids) ? (uint32_t)(ids >> 1) : as_list(ids)->v[i];
+}
+
+size_t
+delivery_size(const struct delivery *d)
+{
+	size_t n = msg_size(d->msg);
+
+	if (d->ids != 0 && !is_single(d->ids))
+		n += sizeof(struct id_list) +
+		    as_list(d->ids)->cap * sizeof(uint32_t);
+	return n;
 }
 
 void

@@ -4,18 +4,18 @@
  *
  * Owns:    a reference on the message and its identifier list.
  * Threads: the session's home shard.
- * Bounds:  IDS_MAX identifiers; more overlapping ones are left out.
+ * Bounds:  as many identifiers as the session has subscriptions that match
+ *          (max_subscriptions); they count in the queue's bytes.
  * Spec:    MQTT 5.0 3.3.2.3.8, 3.3.4.
  */
 #ifndef NJ_CORE_DELIVERY_H
 #define NJ_CORE_DELIVERY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/msg.h"
-
-#define IDS_MAX 64
 
 /*
  * 0: none; odd: one identifier, shifted left by one; else a pointer to a
@@ -24,8 +24,8 @@
 typedef uintptr_t ids_t;
 
 struct id_list {
-	uint32_t n;
-	uint32_t v[IDS_MAX];
+	uint32_t n, cap;
+	uint32_t v[];
 };
 
 /* Where an outbound QoS 1 or 2 message stands (4.3.2, 4.3.3). */
@@ -47,11 +47,14 @@ struct delivery {
 	uint8_t state : 4;  /* enum delivery_state */
 };
 
-/* Adds id (0: nothing) to *ids; forgets it without memory or room. */
+/* Adds id (0: nothing) to *ids [MQTT-3.3.4-3], [-4]; forgets it without
+ * memory. */
 void ids_add(ids_t *ids, uint32_t id);
 void ids_free(ids_t ids);
 unsigned ids_count(ids_t ids);
 uint32_t ids_at(ids_t ids, unsigned i);
+/* Bytes of message and identifiers, for quotas. */
+size_t delivery_size(const struct delivery *d);
 /* Drops message and identifiers. */
 void delivery_fini(struct delivery *d);
 

@@ -35,7 +35,7 @@ queue_push(struct queue *q, const struct delivery *d)
 		return e;
 	q->v[(q->head + q->n) & (q->cap - 1)] = *d;
 	q->n++;
-	q->bytes += msg_size(d->msg);
+	q->bytes += delivery_size(d);
 	return NJ_OK;
 }
 
@@ -47,7 +47,7 @@ queue_pop(struct queue *q, struct delivery *out)
 	*out = q->v[q->head];
 	q->head = (q->head + 1) & (q->cap - 1);
 	q->n--;
-	q->bytes -= msg_size(out->msg);
+	q->bytes -= delivery_size(out);
 	if (q->n == 0 && q->cap > QUEUE_MIN * 8) {
 		/* a drained backlog gives its memory back */
 		free(q->v);

@@ -184,14 +184,14 @@ send_new(struct session *s, struct delivery *d)
 }
 
 static bool
-queue_has_room(const struct session *s, const struct msg *m)
+queue_has_room(const struct session *s, const struct delivery *d)
 {
 	const struct session_limits *lim = &s->home->limits;
 
 	if (lim->max_queued && s->queue.n >= lim->max_queued)
 		return false;
 	return !lim->max_queued_bytes ||
-	    s->queue.bytes + msg_size(m) <= lim->max_queued_bytes;
+	    s->queue.bytes + delivery_size(d) <= lim->max_queued_bytes;
 }
 
 /* d is moved or dropped. */
@@ -202,7 +202,7 @@ enqueue(struct session *s, struct delivery *d)
 	uint64_t before = s->queue.bytes;
 
 	d->state = DELIVERY_QUEUED;
-	if (!queue_has_room(s, d->msg) || queue_push(&s->queue, d)) {
+	if (!queue_has_room(s, d) || queue_push(&s->queue, d)) {
 		count_add(&c->dropped, 1);
 		delivery_fini(d);
 		return;

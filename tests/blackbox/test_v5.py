@@ -128,6 +128,22 @@ def test_subscription_identifiers(client, topic):
     assert sorted(ids) == [7, 268435455]
 
 
+@pytest.mark.ours
+def test_every_overlapping_subscription_is_named(client, topic):
+    """However many: one message, every identifier once [MQTT-3.3.4-3], [-4]."""
+    levels = [f'l{i}' for i in range(10)]
+    filters = ['/'.join([topic, *('+' if n >> i & 1 else level for i, level in enumerate(levels))])
+               for n in range(1 << len(levels))]
+    for i, f in enumerate(filters):
+        client.subscribe(f, qos=1 if i == 700 else 0, props={'subscription_id': 1000 + i})
+    client.publish('/'.join([topic, *levels]), b'x', 1)
+    client.wait_for(PUBACK)
+    m = client.message()
+    assert m.qos == 1
+    assert sorted(m.props['subscription_id']) == [1000 + i for i in range(len(filters))]
+    client.silent()
+
+
 def test_subscription_identifier_is_replaced(client, topic):
     client.subscribe(topic, props={'subscription_id': 1})
     client.subscribe(topic, props={'subscription_id': 2})
