@@ -2,6 +2,9 @@
  */
 #include "broker/connack.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "base/log.h"
 #include "base/text.h"
 #include "core/rc.h"
@@ -34,6 +37,34 @@ put_str(struct writer *w, enum mqtt_prop id, struct slice s)
 		w->e = buf_put_slice(&w->raw, s);
 }
 
+/*
+ * The topic under which this client may take answers [MQTT-3.1.2-28].  What
+ * would make other levels or a wildcard of its identifier is written %XX.
+ */
+static void
+put_response_information(struct writer *w, const char *prefix, struct slice id)
+{
+	struct slice head = slice_str(prefix);
+	struct buf v = { 0 };
+
+	if (!w->e && !(w->e = buf_put_slice(&v, head)))
+		w->e = buf_put_u8(&v, '/');
+	for (size_t i = 0; i < id.n && !w->e; i++) {
+		char esc[4];
+
+		if (!strchr("/+#%", id.p[i])) {
+			w->e = buf_put_u8(&v, id.p[i]);
+			continue;
+		}
+		snprintf(esc, sizeof esc, "%%%02X", id.p[i]);
+		w->e = buf_put_slice(&v, slice_str(esc));
+	}
+	/* a string holds no more; such a client does without */
+	if (buf_len(&v) <= UINT16_MAX)
+		put_str(w, PROP_RESPONSE_INFO, buf_slice(&v));
+	buf_fini(&v);
+}
+
 static void
 send(struct conn *c, struct connack *a, struct writer *w)
 {
@@ -52,7 +83,8 @@ send(struct conn *c, struct connack *a, struct writer *w)
 
 /* What differs from the defaults of 3.2.2.3 is said. */
 static void
-say_accepted(struct conn *c, const struct connack_in *in, struct writer *w)
+say_accepted(struct conn *c, const struct connect *k,
+    const struct connack_in *in, struct writer *w)
 {
 	const struct broker_limits *lim = &c->shard->limits;
 	const struct port_opts *po = conn_port(c);
@@ -73,6 +105,11 @@ say_accepted(struct conn *c, const struct connack_in *in, struct writer *w)
 		put(w, PROP_RECEIVE_MAX, lim->receive_max, 2);
 	if (po->max_qos < 2)
 		put(w, PROP_MAX_QOS, po->max_qos, 1);
+	if (po->response_information &&
+	    props_has(&k->props, PROP_REQUEST_RESPONSE) &&
+	    k->props.request_response)
+		put_response_information(
+		    w, po->response_information, session_id(c->session));
 }
 
 void
@@ -86,7 +123,7 @@ connack_accept(
 	};
 
 	if (k->version == MQTT5)
-		say_accepted(c, in, &w);
+		say_accepted(c, k, in, &w);
 	send(c, &a, &w);
 }
 

@@ -34,11 +34,12 @@ struct port_opts {
 	enum cert_identity identity;
 	bool use_username_as_clientid;
 	bool allow_zero_length_clientid;
-	const char *auto_id_prefix;    /* never NULL */
-	const char *clientid_prefixes; /* NULL: any */
-	bool websockets;	       /* MQTT in WebSocket frames */
-	const char *ws_origins;	       /* one a line; NULL: any */
-	uint32_t max_connections;      /* 0: no limit */
+	const char *auto_id_prefix;	  /* never NULL */
+	const char *clientid_prefixes;	  /* NULL: any */
+	const char *response_information; /* prefix; NULL: none */
+	bool websockets;		  /* MQTT in WebSocket frames */
+	const char *ws_origins;		  /* one a line; NULL: any */
+	uint32_t max_connections;	  /* 0: no limit */
 	uint8_t max_qos;
 	uint8_t versions;		 /* bit v set: version v is served */
 	uint16_t max_topic_alias;	 /* inbound */

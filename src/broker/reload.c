@@ -18,6 +18,37 @@ struct reload_letter {
 	struct port_set *set; /* one reference */
 };
 
+/* The strings of a port, which a set owns. */
+#define PORT_STRINGS(p)                                          \
+	{                                                        \
+		&(p)->auto_id_prefix, &(p)->clientid_prefixes,   \
+		    &(p)->ws_origins, &(p)->response_information \
+	}
+
+/* Copies them; on failure those not copied are NULL. */
+static bool
+strings_own(struct port_opts *p)
+{
+	const char **v[] = PORT_STRINGS(p);
+	bool ok = true;
+
+	for (size_t i = 0; i < sizeof v / sizeof v[0]; i++)
+		if (*v[i] && (!ok || !(*v[i] = strdup(*v[i])))) {
+			*v[i] = NULL;
+			ok = false;
+		}
+	return ok;
+}
+
+static void
+strings_free(struct port_opts *p)
+{
+	const char **v[] = PORT_STRINGS(p);
+
+	for (size_t i = 0; i < sizeof v / sizeof v[0]; i++)
+		free((void *)(uintptr_t)*v[i]);
+}
+
 static void
 set_free(struct port_set *s)
 {
@@ -27,9 +58,7 @@ set_free(struct port_set *s)
 		if (p->tls)
 			tls_server_unref(p->tls);
 		auth_chain_unref(p->chain);
-		free((void *)(uintptr_t)p->auto_id_prefix);
-		free((void *)(uintptr_t)p->clientid_prefixes);
-		free((void *)(uintptr_t)p->ws_origins);
+		strings_free(p);
 	}
 	free(s);
 }
@@ -43,17 +72,8 @@ port_set_new(const struct port_opts *v, size_t n, struct port_set **out)
 		return NJ_NOMEM;
 	atomic_init(&s->refs, 1);
 	for (s->n = 0; s->n < n; s->n++) {
-		struct port_opts *p = &s->v[s->n];
-
-		*p = v[s->n];
-		p->auto_id_prefix = strdup(p->auto_id_prefix);
-		if (p->clientid_prefixes)
-			p->clientid_prefixes = strdup(p->clientid_prefixes);
-		if (p->ws_origins)
-			p->ws_origins = strdup(p->ws_origins);
-		if (!p->auto_id_prefix ||
-		    (v[s->n].clientid_prefixes && !p->clientid_prefixes) ||
-		    (v[s->n].ws_origins && !p->ws_origins)) {
+		s->v[s->n] = v[s->n];
+		if (!strings_own(&s->v[s->n])) {
 			s->n++;
 			port_set_disown(s);
 			set_free(s);

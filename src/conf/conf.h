@@ -72,7 +72,8 @@ struct conf_listener {
 	int socket_domain; /* enum conf_domain */
 	int protocol;	   /* enum conf_protocol; CONF_HTTP_API does not get
 			 * past conf_load for now */
-	char *websockets_origin; /* one a line; NULL: any */
+	char *response_information; /* topic prefix; NULL: none */
+	char *websockets_origin;    /* one a line; NULL: any */
 	/* TLS: on when certfile and keyfile are set (l->tls) */
 	char *cafile, *capath, *certfile, *keyfile, *crlfile;
 	char *keyfile_password_file;  /* resolved, also from

@@ -325,6 +325,10 @@ check_listener(struct parse *p, uint32_t i)
 		    "speaks plain text");
 	if (l->protocol != CONF_HTTP_API)
 		check_anyone(p, l);
+	if (l->response_information && strpbrk(l->response_information, "+#"))
+		parse_fault_at(p, given(l, "response_information"),
+		    "write the beginning of a topic, such as 'response'",
+		    "response_information has a wildcard in it");
 	if (l->websockets_origin && l->protocol != CONF_WEBSOCKETS)
 		parse_warn_at(p, given(l, "websockets_origin"),
 		    "add 'protocol websockets', or delete this line",

@@ -343,6 +343,11 @@ const struct conf_opt conf_table[] = {
 	OPT(GLOBAL, "max_keepalive", U32, G(max_keepalive), WORKS, R, "0",
 	    "longest keep alive a client may ask for, in seconds; 0: any",
 	    .min = 0, .max = 65535),
+	OPT(LISTENER, "response_information", STRING, L(response_information),
+	    WORKS, R | OURS, NULL,
+	    "topic under which a client that asks for response information "
+	    "may take answers: this, '/' and its client id",
+	    .max = 1000),
 	OPT(GLOBAL, "queue_qos0_messages", BOOL, G(queue_qos0_messages), WORKS,
 	    R, "false", "keep QoS 0 messages too for clients that are away"),
 	OPT(GLOBAL, "upgrade_outgoing_qos", BOOL, G(upgrade_outgoing_qos),

@@ -291,6 +291,21 @@ def test_puback_for_unknown_message_is_ignored(client):
         pass
 
 
+@pytest.mark.ours
+def test_response_information(brokers):
+    """Only to whom asks [MQTT-3.1.2-28], as a topic that he can use."""
+    broker = brokers('response_information answers/to\n')
+    with Raw(broker.port) as c:
+        props = c.connect('a/b+#%', props={'request_response': 1}).props
+        assert props['response_info'] == 'answers/to/a%2Fb%2B%23%25'
+        c.subscribe(props['response_info'])
+        c.publish(props['response_info'], b'yes')
+        assert c.message().payload == b'yes'
+    for ask in ({'request_response': 0}, {}):
+        with Raw(broker.port) as c:
+            assert 'response_info' not in c.connect('x', props=ask).props
+
+
 def test_request_response(broker, topic):
     """Request and response as 4.10 describes it."""
     with pahoc.Client(broker.port, 'server') as s, pahoc.Client(broker.port, 'asker') as a:

@@ -112,6 +112,8 @@ static const struct {
 	{ "websockets_origin https://a\nlistener 9001\n"
 	  "allow_anonymous true\nprotocol websockets\n",
 	    "1:1 e '-' -|" },
+	{ "listener 1\nallow_anonymous true\nresponse_information a/+\n",
+	    "3:1 e '-' -|" },
 	{ "listener 1\nallow_anonymous true\nmount_point a/\n",
 	    "3:1 e 'mount_point' -|" },
 	{ "listener 1\nallow_anonymous true\nenable_proxy_protocol 2\n",
