@@ -5,12 +5,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/rand.h"
 #include "cmd/client_opts.h"
 
-#define KEYFILE_MAX (1024 * 1024)
-#define ID_RANDOM   18
+#define KEYFILE_MAX   (1024 * 1024)
+#define ID_RANDOM     18
+#define DISCONNECT_MS 5000 /* a broker that does not read cannot hold us */
 
 /* PEM says itself whether a key is locked (RFC 7468 11, RFC 1421 4.6.1.1). */
 static bool
@@ -164,4 +166,47 @@ cli_trace(const struct client *c, const char *line)
 	const char *id = c ? client_id(c) : "";
 
 	(void)printf("Client %s %s\n", id[0] ? id : "(null)", line);
+}
+
+enum nj_err
+cli_goodbye(
+    struct cli *c, struct client *client, uint8_t code, struct nj_why *why)
+{
+	uint64_t now = clock_mono(&clock_system), end = now + DISCONNECT_MS;
+	bool said = false;
+	enum nj_err e = NJ_OK;
+
+	for (; !e && now < end; now = clock_mono(&clock_system)) {
+		if (!said && client_unanswered(client) == 0) {
+			if ((e = client_disconnect(
+				 client, code, cli_props(&c->disconnect))))
+				break;
+			said = true;
+		}
+		e = client_step(client, (int)(end - now), why);
+	}
+	(void)fflush(stdout);
+	return said && e == NJ_EOF ? NJ_OK : e;
+}
+
+enum nj_err
+cli_refused(const struct publish *p, enum nj_err e, struct nj_why *why)
+{
+	switch (e) {
+	case NJ_TOOBIG:
+		why_set(why, "the message is larger than the broker accepts");
+		why_mend(why,
+		    "send less at once, or raise max_packet_size on the "
+		    "broker");
+		break;
+	case NJ_UNSUPPORTED:
+		why_set(why, "the broker does not support %s",
+		    p->retain ? "retained messages, or this QoS" : "this QoS");
+		why_mend(why, "leave out -r, or use a lower -q");
+		break;
+	default:
+		why_set(why, "the message cannot be sent: %s", nj_strerror(e));
+		break;
+	}
+	return e;
 }

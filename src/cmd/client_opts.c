@@ -41,6 +41,14 @@ cli_error(const struct cli *c, const struct nj_why *why)
 		(void)fprintf(stderr, "       To mend it: %s\n", why->mend);
 }
 
+void
+cli_usage_error(struct cli *c, const struct nj_why *why)
+{
+	c->quiet = false;
+	cli_error(c, why);
+	(void)fprintf(stderr, "\nUse '%s --help' to see usage.\n", c->self);
+}
+
 static bool
 is_called(const struct cli_opt *o, const char *word)
 {
@@ -414,7 +422,7 @@ cli_parse(struct cli *c, enum cli_prog prog, int argc, char **argv)
 		    : prog == CLI_SUB	? "nightjar sub"
 					: "nightjar rr",
 		.keep_alive = 60,
-		.version = MQTT311,
+		.version = prog == CLI_RR ? MQTT5 : MQTT311,
 		.session_expiry = -1,
 		.random_filter = 100.0,
 		.repeat = 1,
@@ -430,9 +438,7 @@ cli_parse(struct cli *c, enum cli_prog prog, int argc, char **argv)
 		return e;
 	if (!why.what[0])
 		why_set(&why, "%s", nj_strerror(e));
-	c->quiet = false; /* mistakes of usage are always said */
-	cli_error(c, &why);
-	(void)fprintf(stderr, "\nUse '%s --help' to see usage.\n", c->self);
+	cli_usage_error(c, &why);
 	return NJ_INVALID;
 }
 

@@ -94,6 +94,11 @@ struct cli {
 	bool retain_as_published, exit_after_sub, pretty;
 	long retain_handling;
 	double random_filter; /* percent */
+	bool watch, message_rate;
+
+	/* rr */
+	const char *response_topic;
+	bool latency;
 
 	bool help, show_version;
 };
@@ -119,12 +124,20 @@ const struct props *cli_props(struct cli_props *p);
 
 /* "Error: ..." and the mend below it, on stderr. */
 void cli_error(const struct cli *c, const struct nj_why *why);
+/* The same for a mistake of usage, which --quiet does not hide. */
+void cli_usage_error(struct cli *c, const struct nj_why *why);
 /* A line on stderr unless --quiet. */
 void cli_warn(const struct cli *c, const char *fmt, ...) NJ_PRINTF(2, 3);
 
 /* A client as the options want it. */
 NJ_MUST enum nj_err cli_client(struct cli *c, const struct client_events *ev,
     void *arg, struct client **out, struct nj_why *why);
+/* Brings to its end what is begun, and says goodbye; for a bounded time. */
+NJ_MUST enum nj_err cli_goodbye(
+    struct cli *c, struct client *client, uint8_t code, struct nj_why *why);
+/* Says why client_publish refused p; returns e. */
+enum nj_err
+cli_refused(const struct publish *p, enum nj_err e, struct nj_why *why);
 /* What mosquitto's programs exit with. */
 int cli_status(const struct client *c, enum nj_err e);
 /* For client_events.on_trace with -d: "Client ID line" on stdout. */

@@ -244,6 +244,29 @@ opt_decimal(const char *s, double min, double max, double *out)
 	return 1;
 }
 
+/* By name, or by its number in SUBSCRIBE. */
+static int
+opt_retain_handling(struct cli *c, const struct cli_opt *o, int n, char **args,
+    struct nj_why *why)
+{
+	static const char *const names[] = { "always", "new", "never" };
+	char esc[TEXT_ESC];
+
+	for (long i = 0; i < 3; i++) {
+		char digit[2] = { (char)('0' + i), '\0' };
+
+		if (strcmp(args[0], names[i]) == 0 ||
+		    strcmp(args[0], digit) == 0) {
+			c->retain_handling = i;
+			return 1;
+		}
+	}
+	why_set(why, "unknown value '%s' for --retain-handling",
+	    text_esc(esc, sizeof esc, slice_str(args[0])));
+	why_mend(why, "it is one of always, new and never");
+	return -1;
+}
+
 static int
 opt_repeat_delay(struct cli *c, const struct cli_opt *o, int n, char **args,
     struct nj_why *why)
@@ -298,6 +321,8 @@ const struct cli_opt cli_opts[] = {
 	{ "-D", "--property", ALL, CLI_FN, 0, 2, 4, opt_property,
 	    "PACKET NAME VALUE...", "an MQTT 5 property, for connect, publish, subscribe, "
 	    "unsubscribe, disconnect or will" },
+	{ "-e", NULL, CLI_RR, CLI_TEXT, AT(response_topic), 0, 0, NULL,
+	    "TOPIC", "where the response is to be sent" },
 	{ "-E", NULL, CLI_SUB, CLI_ON, AT(exit_after_sub), 0, 0, NULL,
 	    NULL, "leave once the broker has answered the subscriptions" },
 	{ "-f", "--file", CLI_PUB | CLI_RR, CLI_FN, 0, 0, 0, opt_file,
@@ -332,7 +357,7 @@ const struct cli_opt cli_opts[] = {
 	    "QOS", "0, 1 or 2" },
 	{ "-r", "--retain", CLI_PUB | CLI_RR, CLI_ON, AT(retain), 0, 0, NULL,
 	    NULL, "the broker keeps the message for later subscribers" },
-	{ "-R", NULL, CLI_SUB, CLI_ON, AT(no_retained), 0, 0, NULL,
+	{ "-R", NULL, CLI_SUB | CLI_RR, CLI_ON, AT(no_retained), 0, 0, NULL,
 	    NULL, "do not print retained messages" },
 	{ "-s", "--stdin-file", CLI_PUB | CLI_RR, CLI_FN, 0, SRC_STDIN, 0, opt_source,
 	    NULL, "send all of standard input as one message" },
@@ -349,7 +374,9 @@ const struct cli_opt cli_opts[] = {
 	{ "-v", "--verbose", CLI_SUB | CLI_RR, CLI_ON, AT(verbose), 0, 0, NULL,
 	    NULL, "print the topic in front of the message" },
 	{ "-V", "--protocol-version", ALL, CLI_FN, 0, 0, 0, opt_version,
-	    "VERSION", "mqttv31, mqttv311 (when not given) or mqttv5" },
+	    "VERSION", "mqttv31, mqttv311 or mqttv5; when not given mqttv311, of rr mqttv5" },
+	{ "-w", "--watch", CLI_SUB, CLI_ON, AT(watch), 0, 0, NULL,
+	    NULL, "each topic has its own line of the screen" },
 	{ "-W", NULL, CLI_SUB | CLI_RR, CLI_NUMBER, AT(timeout_s), 1, INT32_MAX, NULL,
 	    "SECONDS", "leave after this time, with status 27" },
 	{ "-x", NULL, ALL, CLI_FN, 0, 0, 0, opt_session_expiry,
@@ -370,6 +397,10 @@ const struct cli_opt cli_opts[] = {
 	    "pem", "the form of --key" },
 	{ NULL, "--keypass-file", ALL, CLI_TEXT, AT(keypass_file), 0, 0, NULL,
 	    "FILE", "passphrase of --key; else it is asked for" },
+	{ NULL, "--latency", CLI_RR, CLI_ON, AT(latency), 0, 0, NULL,
+	    NULL, "print how long the response took" },
+	{ NULL, "--message-rate", CLI_SUB, CLI_ON, AT(message_rate), 0, 0, NULL,
+	    NULL, "print each second how many messages came, instead of them" },
 	{ NULL, "--no-tls", ALL, CLI_ON, AT(no_tls), 0, 0, NULL,
 	    NULL, "no TLS, whatever else says so" },
 	{ NULL, "--nodelay", ALL, CLI_ON, AT(nodelay), 0, 0, NULL,
@@ -390,10 +421,10 @@ const struct cli_opt cli_opts[] = {
 	    "N", "send the message N times" },
 	{ NULL, "--repeat-delay", CLI_PUB, CLI_FN, 0, 0, 0, opt_repeat_delay,
 	    "SECONDS", "between repeated messages" },
-	{ NULL, "--retain-as-published", CLI_SUB, CLI_ON, AT(retain_as_published), 0, 0, NULL,
+	{ NULL, "--retain-as-published", CLI_SUB | CLI_RR, CLI_ON, AT(retain_as_published), 0, 0, NULL,
 	    NULL, "messages arrive with the retain flag they were sent with (MQTT 5)" },
-	{ NULL, "--retain-handling", CLI_SUB | CLI_RR, CLI_NUMBER, AT(retain_handling), 0, 2, NULL,
-	    "N", "retained messages: 0 always, 1 for new subscriptions, 2 never (MQTT 5)" },
+	{ NULL, "--retain-handling", CLI_SUB | CLI_RR, CLI_FN, 0, 0, 0, opt_retain_handling,
+	    "WHEN", "retained messages: always, new (for new subscriptions) or never (MQTT 5)" },
 	{ NULL, "--retained-only", CLI_SUB, CLI_ON, AT(retained_only), 0, 0, NULL,
 	    NULL, "print retained messages only, and leave at the first that is not" },
 	{ NULL, "--tls-alpn", ALL, CLI_FN, AT(tls.alpn), 0, 0, opt_tls_text,
@@ -420,10 +451,6 @@ const struct cli_opt cli_opts[] = {
 	    NULL, "the version" },
 	{ "-o", NULL, ALL, CLI_REFUSE, 0, 0, 0, NULL,
 	    NULL, "options files other than the default one are not supported" },
-	{ "-w", NULL, CLI_SUB, CLI_REFUSE, 0, 0, 0, NULL,
-	    NULL, "watching topics is not supported; use -v" },
-	{ NULL, "--message-rate", CLI_SUB, CLI_REFUSE, 0, 0, 0, NULL,
-	    NULL, "message rates are not supported; nightjar bench measures them" },
 	{ NULL, "--proxy", ALL, CLI_REFUSE, 0, 0, 0, NULL,
 	    NULL, "SOCKS proxies are not supported; connect directly or through a tunnel" },
 	{ NULL, "--tls-engine", ALL, CLI_REFUSE, 0, 0, 0, NULL,

@@ -11,6 +11,7 @@ int cmd_up(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_pub(int argc, char **argv);
 int cmd_sub(int argc, char **argv);
+int cmd_rr(int argc, char **argv);
 int cmd_passwd(int argc, char **argv);
 int cmd_ca(int argc, char **argv);
 int cmd_bench(int argc, char **argv);

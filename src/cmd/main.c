@@ -19,6 +19,8 @@ static const struct command {
 	    "serves what a mosquitto.conf says" },
 	{ "pub", "mosquitto_pub", cmd_pub, "publishes messages" },
 	{ "sub", "mosquitto_sub", cmd_sub, "subscribes and prints messages" },
+	{ "rr", "mosquitto_rr", cmd_rr,
+	    "publishes a request and prints the response" },
 	{ "passwd", "mosquitto_passwd", cmd_passwd,
 	    "keeps the users of a password file" },
 	{ "ca", NULL, cmd_ca,

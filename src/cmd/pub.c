@@ -3,17 +3,14 @@
  */
 #include "cmd/cmd.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "cmd/client_opts.h"
+#include "cmd/source.h"
 #include "wire/topic.h"
-
-#define STDIN_CHUNK (64 * 1024)
 
 struct pub {
 	struct cli o;
@@ -75,91 +72,6 @@ check(struct pub *p)
 	return NJ_OK;
 }
 
-/* Appends what standard input has; *end at its end. */
-static enum nj_err
-read_stdin(struct pub *p, bool *end)
-{
-	uint8_t *at;
-	ssize_t n;
-	enum nj_err e;
-
-	if (buf_len(&p->text) > MQTT_VARINT_MAX) {
-		why_set(&p->why,
-		    "standard input has more than a message can "
-		    "carry");
-		return NJ_TOOBIG;
-	}
-	if ((e = buf_reserve(&p->text, STDIN_CHUNK, &at)))
-		return e;
-	do
-		n = read(STDIN_FILENO, at, STDIN_CHUNK);
-	while (n < 0 && errno == EINTR);
-	if (n < 0) {
-		why_set(&p->why, "standard input: %s", strerror(errno));
-		return NJ_IO;
-	}
-	buf_commit(&p->text, (size_t)n);
-	*end = n == 0;
-	return NJ_OK;
-}
-
-/* The message, where there is only one; before connecting. */
-static enum nj_err
-load(struct pub *p)
-{
-	bool end = false;
-	enum nj_err e = NJ_OK;
-
-	switch (p->o.source) {
-	case SRC_TEXT:
-		p->msg.payload = slice_str(p->o.message);
-		break;
-	case SRC_FILE:
-		e = file_read(p->o.file, MQTT_VARINT_MAX, &p->text, &p->why);
-		p->msg.payload = buf_slice(&p->text);
-		break;
-	case SRC_STDIN:
-		while (!e && !end)
-			e = read_stdin(p, &end);
-		p->msg.payload = buf_slice(&p->text);
-		break;
-	default:
-		return NJ_OK;
-	}
-	if (!e && p->msg.payload.n == 0 && p->o.source == SRC_STDIN) {
-		why_set(&p->why, "standard input is empty");
-		why_mend(&p->why, "an empty message is sent with -n");
-		e = NJ_INVALID;
-	}
-	return e;
-}
-
-static enum nj_err
-refused(struct pub *p, enum nj_err e)
-{
-	switch (e) {
-	case NJ_TOOBIG:
-		why_set(&p->why,
-		    "the message is larger than the broker "
-		    "accepts");
-		why_mend(&p->why,
-		    "send less at once, or raise max_packet_size "
-		    "on the broker");
-		break;
-	case NJ_UNSUPPORTED:
-		why_set(&p->why, "the broker does not support %s",
-		    p->msg.retain ? "retained messages, or this QoS"
-				  : "this QoS");
-		why_mend(&p->why, "leave out -r, or use a lower -q");
-		break;
-	default:
-		why_set(
-		    &p->why, "the message cannot be sent: %s", nj_strerror(e));
-		break;
-	}
-	return e;
-}
-
 /* Sends one message, waiting for room as needed. */
 static enum nj_err
 send_one(struct pub *p, struct slice payload)
@@ -170,7 +82,7 @@ send_one(struct pub *p, struct slice payload)
 	while ((e = client_publish(p->client, &p->msg, NULL)) == NJ_FULL)
 		if ((e = client_step(p->client, -1, &p->why)))
 			return e;
-	return e ? refused(p, e) : NJ_OK;
+	return e ? cli_refused(&p->msg, e, &p->why) : NJ_OK;
 }
 
 static enum nj_err
@@ -241,7 +153,7 @@ send_lines(struct pub *p)
 			 p->client, -1, STDIN_FILENO, &readable, &p->why)))
 			return e;
 		if (readable &&
-		    ((e = read_stdin(p, &end)) ||
+		    ((e = source_read(&p->text, &end, &p->why)) ||
 			(e = send_read_lines(p, &searched, end))))
 			return e;
 	}
@@ -277,7 +189,7 @@ run(struct pub *p)
 	};
 	enum nj_err e;
 
-	if ((e = load(p)) ||
+	if ((e = source_load(&p->o, &p->text, &p->msg.payload, &p->why)) ||
 	    (e = cli_client(&p->o, p->o.debug ? &debug : &quiet, p, &p->client,
 		 &p->why)) ||
 	    (e = client_connect(p->client, CLI_CONNECT_MS, &p->why)))
@@ -296,10 +208,7 @@ cmd_pub(int argc, char **argv)
 	if (e)
 		goto out;
 	if ((e = check(&p))) {
-		p.o.quiet = false;
-		cli_error(&p.o, &p.why);
-		(void)fprintf(
-		    stderr, "\nUse '%s --help' to see usage.\n", p.o.self);
+		cli_usage_error(&p.o, &p.why);
 		goto out;
 	}
 	if ((e = run(&p)))

@@ -3,36 +3,38 @@
  */
 #include "cmd/cmd.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/rand.h"
 #include "cmd/client_opts.h"
 #include "cmd/format.h"
+#include "cmd/print.h"
 #include "wire/topic.h"
 
-#define RECONNECT_S   1
-#define DISCONNECT_MS 5000 /* a broker that does not read cannot hold us */
-#define BAD_OUTPUT    1
+#define RECONNECT_S 1
+#define BAD_OUTPUT  1
+#define RATE_MS	    1000
 
 struct sub {
 	struct cli o;
 	struct client *client;
 	struct nj_why why;
-	struct buf line;
+	struct printer out;
 	struct rng rng;
 	long left;	   /* messages until -C is satisfied */
 	uint64_t deadline; /* ms; 0: none */
 	int signals;	   /* signalfd, -1: none yet */
 	int status;
 	bool leaving;
+	bool broken_off;    /* by a signal or -W, as mosquitto_sub has it */
+	uint64_t next_rate; /* ms; when --message-rate prints again */
+	unsigned long came; /* since it last did */
 };
 
 /* No more messages; what was begun is ended, then DISCONNECT. */
@@ -73,58 +75,13 @@ remove_retained(struct sub *s, struct slice topic)
 		    nj_strerror(e));
 }
 
-static enum nj_err
-make_line(struct sub *s, const struct publish *p)
-{
-	struct nj_why why = { .what = "" };
-	struct timespec now;
-	enum nj_err e;
-
-	if (s->o.format) {
-		(void)clock_gettime(CLOCK_REALTIME, &now);
-		e = format_message(
-		    &s->line, s->o.format, p, &now, s->o.pretty, &why);
-		if (e == NJ_MALFORMED) {
-			cli_error(&s->o, &why);
-			e = NJ_OK;
-		}
-		return e;
-	}
-	if (s->o.verbose &&
-	    ((e = buf_put_slice(&s->line, p->topic)) ||
-		(e = buf_put_u8(&s->line, ' '))))
-		return e;
-	return p->payload.n > 0 ? buf_put_slice(&s->line, p->payload)
-				: buf_put(&s->line, "(null)", 6);
-}
-
-static void
-print(struct sub *s, const struct publish *p)
-{
-	struct slice out;
-	enum nj_err e;
-
-	/* Of an empty message mosquitto_sub prints only this. */
-	if (p->payload.n == 0 && !s->o.format && (!s->o.verbose || s->o.no_eol))
-		return;
-	e = make_line(s, p);
-	if (!e && !s->o.no_eol)
-		e = buf_put_u8(&s->line, '\n');
-	out = buf_slice(&s->line);
-	if (e)
-		cli_warn(&s->o, "Error: a message cannot be printed: %s.",
-		    nj_strerror(e));
-	else if (out.p && out.n > 0 && fwrite(out.p, 1, out.n, stdout) != out.n)
-		leave(s, BAD_OUTPUT);
-	buf_truncate(&s->line, 0);
-}
-
 static void
 on_message(void *arg, const struct publish *p)
 {
 	struct sub *s = arg;
 
-	if (s->leaving)
+	s->came++;
+	if (s->leaving || s->o.message_rate)
 		return;
 	if (s->o.retained_only && !p->retain) {
 		leave(s, 0);
@@ -139,7 +96,8 @@ on_message(void *arg, const struct publish *p)
 	if (s->o.random_filter < 100.0 &&
 	    (double)(rng_next(&s->rng) % 1000000) >= s->o.random_filter * 1e4)
 		return;
-	print(s, p);
+	if (!printer_message(&s->out, p))
+		leave(s, BAD_OUTPUT);
 	if (s->left > 0 && --s->left == 0)
 		leave(s, 0);
 }
@@ -208,6 +166,8 @@ check(struct sub *s)
 	if (o->format && format_check(o->format, &s->why))
 		return NJ_INVALID;
 	s->left = o->count;
+	if (o->message_rate)
+		o->watch = false;
 	return NJ_OK;
 }
 
@@ -300,6 +260,31 @@ left_ms(const struct sub *s)
 					     : (int)(s->deadline - now);
 }
 
+/* The same, or until the next rate is to be printed. */
+static int
+turn_ms(const struct sub *s)
+{
+	uint64_t now = clock_mono(&clock_system);
+	int left = left_ms(s), rate;
+
+	if (!s->o.message_rate)
+		return left;
+	rate = s->next_rate > now ? (int)(s->next_rate - now) : 0;
+	return left < 0 || rate < left ? rate : left;
+}
+
+static void
+tell_rate(struct sub *s)
+{
+	uint64_t now = clock_mono(&clock_system);
+
+	if (now < s->next_rate)
+		return;
+	(void)printf("%lu msgs/s\n", s->came);
+	s->came = 0;
+	s->next_rate = now + RATE_MS;
+}
+
 static enum nj_err
 one_turn(struct sub *s)
 {
@@ -307,39 +292,23 @@ one_turn(struct sub *s)
 	enum nj_err e;
 
 	e = client_step_beside(
-	    s->client, left_ms(s), s->signals, &told, &s->why);
+	    s->client, turn_ms(s), s->signals, &told, &s->why);
+	if (s->o.message_rate)
+		tell_rate(s);
 	if (fflush(stdout) != 0 && !e)
 		leave(s, BAD_OUTPUT);
 	if (e)
 		return e;
-	if (told)
+	if (told) {
+		s->broken_off = true;
 		leave(s, 0);
+	}
 	if (s->deadline && left_ms(s) == 0 && !s->leaving) {
+		s->broken_off = true;
 		cli_warn(&s->o, "Timed out");
 		leave(s, CLI_EXIT_TIMEOUT);
 	}
 	return NJ_OK;
-}
-
-/* Brings to its end what is begun, and says goodbye; for a bounded time. */
-static enum nj_err
-goodbye(struct sub *s)
-{
-	uint64_t now = clock_mono(&clock_system), end = now + DISCONNECT_MS;
-	bool said = false;
-	enum nj_err e = NJ_OK;
-
-	for (; !e && now < end; now = clock_mono(&clock_system)) {
-		if (!said && client_unanswered(s->client) == 0) {
-			if ((e = client_disconnect(s->client, RC_SUCCESS,
-				 cli_props(&s->o.disconnect))))
-				break;
-			said = true;
-		}
-		e = client_step(s->client, (int)(end - now), &s->why);
-	}
-	(void)fflush(stdout);
-	return said && e == NJ_EOF ? NJ_OK : e;
 }
 
 /* Whether trying again may help. */
@@ -378,10 +347,12 @@ come_back(struct sub *s)
 static enum nj_err
 run(struct sub *s)
 {
-	enum nj_err e = start(s);
+	enum nj_err e;
 
-	if (e)
+	printer_start(&s->out);
+	if ((e = start(s)))
 		return e;
+	s->next_rate = clock_mono(&clock_system) + RATE_MS;
 	while (!s->leaving) {
 		if (!(e = one_turn(s)))
 			continue;
@@ -395,7 +366,8 @@ run(struct sub *s)
 		if (e)
 			return e;
 	}
-	return goodbye(s);
+	return cli_goodbye(&s->o, s->client,
+	    s->broken_off ? RC_DISCONNECT_WITH_WILL : RC_SUCCESS, &s->why);
 }
 
 int
@@ -414,13 +386,11 @@ cmd_sub(int argc, char **argv)
 	enum nj_err e = cli_parse(&s.o, CLI_SUB, argc, argv);
 	int status = e == NJ_EOF ? 0 : 1;
 
+	printer_init(&s.out, &s.o);
 	if (e)
 		goto out;
 	if ((e = check(&s))) {
-		s.o.quiet = false;
-		cli_error(&s.o, &s.why);
-		(void)fprintf(
-		    stderr, "\nUse '%s --help' to see usage.\n", s.o.self);
+		cli_usage_error(&s.o, &s.why);
 		goto out;
 	}
 	rand_bytes(&s.rng.s, sizeof s.rng.s);
@@ -437,7 +407,7 @@ out:
 	client_free(s.client);
 	if (s.signals >= 0)
 		(void)close(s.signals);
-	buf_fini(&s.line);
+	printer_fini(&s.out);
 	cli_fini(&s.o);
 	return status;
 }

@@ -13,6 +13,7 @@ import pytest
 import pahoc
 import passwords
 from harness import HOST, NIGHTJAR, PATIENCE, free_port, wait_until
+from peer import Peer, start
 
 pytestmark = pytest.mark.ours
 
@@ -296,6 +297,28 @@ def test_defaults_file(broker, topic, tmp_path, monkeypatch):
     assert run([*PUBS['nightjar'], '-m', 'x', '-r', '-q', '1']).returncode == 0
     assert run([NIGHTJAR, 'sub', '-C', '1', '-v']).stdout == f'{topic}/with space x\n'
     assert run([*PUBS['nightjar'], '-n', '-r', '-q', '1']).returncode == 0
+
+
+def test_watch():
+    """-w: each topic has a line of the screen; the cursor rests below them."""
+    with Peer(4) as peer, start(peer, 'sub', '-t', '#', '-w', '-v', '-C', '3') as p:
+        c = peer.take()
+        c.subscribed()
+        for name, payload in (('a', b'1'), ('b', b'2'), ('a', b'3')):
+            c.publish(name, payload)
+        assert p.ends() == (b'\x1b[2J\x1b[1;1HBroker: 127.0.0.1\n'
+                            b'\x1b[2;1Ha 1\n\x1b[2;1H\n\x1b[3;1Hb 2\n\x1b[3;1H\n'
+                            b'\x1b[2;1Ha 3\n\x1b[3;1H\n')
+
+
+def test_message_rate():
+    with Peer(4) as peer, start(peer, 'sub', '-t', '#', '--message-rate', '-W', '3') as p:
+        c = peer.take()
+        c.subscribed()
+        for _ in range(10):
+            c.publish('a', b'x')
+        lines = p.ends(27).decode().splitlines()
+        assert lines[0] == '10 msgs/s' and set(lines[1:]) == {'0 msgs/s'} and len(lines) in (2, 3)
 
 
 @pytest.mark.parametrize('args', [['--ws'], ['--proxy', 'socks5h://x'], ['-S'], ['-o', 'x'],
