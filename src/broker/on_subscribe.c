@@ -125,13 +125,13 @@ send_retained(void *arg, struct msg *m)
 {
 	const struct retained_for *r = arg;
 	struct decision rule;
-	ids_t ids = 0;
+	struct delivery d = { .msg = m, .retain = true };
 
 	if (!decide(r->session->who, ACTION_RECEIVE, msg_topic(m), &rule))
 		return true;
-	ids_add(&ids, r->id_opts >> 4);
-	session_deliver(r->session, m,
-	    fanout_qos(r->session->home, m, r->id_opts), true, ids);
+	ids_add(&d.ids, r->id_opts >> 4);
+	d.qos = fanout_qos(r->session->home, m, r->id_opts) & 3;
+	session_deliver(r->session, &d);
 	return true;
 }
 

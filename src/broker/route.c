@@ -13,20 +13,43 @@
 /*
  * A parcel is a row of 64-bit words:
  *   FAN    head(FAN, n), message, n targets        to their subscribers
- *   DIRECT head(DIRECT, tries), message, session, options, group, home
- *   BOUNCE head(BOUNCE, tries), message, session, group
+ *   DIRECT head(DIRECT, choice), message, session, options, group, home
+ *   BOUNCE head(BOUNCE, choice), message, session, group
  * Each holds one reference on its message.  A DIRECT is a group's choice; a
  * BOUNCE tells the group's home that the chosen member was not there.
  */
 struct parcel {
 	struct letter letter;
-	uint32_t n;
-	uint64_t w[PARCEL_WORDS];
+	uint32_t n, cap;
+	uint64_t w[];
 };
 
 enum parcel_kind { FAN = 1, DIRECT, BOUNCE };
 
 #define GROUP_TRIES 3
+
+/* How a message came to a group's member; a DIRECT carries it as a number. */
+struct choice {
+	uint8_t tries; /* members that were not there */
+	uint8_t share; /* as the member numbers the subscription */
+	bool moved;    /* was another member's */
+};
+
+static uint32_t
+choice_number(const struct choice *c)
+{
+	return c->tries | (uint32_t)c->share << 8 | (uint32_t)c->moved << 16;
+}
+
+static struct choice
+choice_of(uint64_t word)
+{
+	return (struct choice){
+		.tries = (uint8_t)word,
+		.share = (uint8_t)(word >> 8),
+		.moved = (word >> 16 & 1) != 0,
+	};
+}
 
 static uint64_t
 head(enum parcel_kind kind, uint32_t n)
@@ -34,8 +57,8 @@ head(enum parcel_kind kind, uint32_t n)
 	return (uint64_t)kind << 32 | n;
 }
 
-static void
-post(struct shard *sh, unsigned to)
+void
+route_post_to(struct shard *sh, unsigned to)
 {
 	struct parcel *p = sh->parcels[to];
 
@@ -53,15 +76,19 @@ pack(struct shard *sh, unsigned to, uint32_t n)
 	struct parcel *p = sh->parcels[to];
 	uint64_t *at;
 
-	if (p && p->n + n > PARCEL_WORDS) {
-		post(sh, to);
+	if (p && p->n + n > p->cap) {
+		route_post_to(sh, to);
 		p = NULL;
 	}
 	if (!p) {
-		/* only the front is touched until it fills */
-		if (!(p = malloc(sizeof *p)))
+		/* An entry is never split: overlaps are merged within one.
+		 * Only the front is touched until it fills. */
+		uint32_t cap = n > PARCEL_WORDS ? n : PARCEL_WORDS;
+
+		if (!(p = malloc(sizeof *p + cap * sizeof p->w[0])))
 			return NULL;
 		p->n = 0;
+		p->cap = cap;
 		sh->parcels[to] = p;
 	}
 	at = p->w + p->n;
@@ -85,7 +112,7 @@ void
 route_post(struct shard *sh)
 {
 	for (unsigned i = 0; i < sh->broker->n; i++)
-		post(sh, i);
+		route_post_to(sh, i);
 }
 
 bool
@@ -111,18 +138,24 @@ member_takes(const struct session *s, const struct msg *m, uint32_t id_opts)
 }
 
 static void
-deliver_member(struct session *s, struct msg *m, uint32_t id_opts)
+deliver_member(
+    struct session *s, struct msg *m, uint32_t id_opts, const struct choice *c)
 {
-	ids_t ids = 0;
+	struct delivery d = {
+		.msg = m,
+		.qos = fanout_qos(s->home, m, id_opts) & 3,
+		.retain = (id_opts & SUB_RAP) && m->retain,
+		.moved = c->moved,
+		.share = c->share,
+	};
 
-	ids_add(&ids, id_opts >> 4);
-	session_deliver(s, m, fanout_qos(s->home, m, id_opts),
-	    (id_opts & SUB_RAP) && m->retain, ids);
+	ids_add(&d.ids, id_opts >> 4);
+	session_deliver(s, &d);
 }
 
 static void
 give_to_group(struct shard *sh, struct group *g, struct msg *m, uint64_t not,
-    uint32_t tries)
+    struct choice c)
 {
 	struct member *who = group_pick(g, not );
 	unsigned to;
@@ -130,19 +163,22 @@ give_to_group(struct shard *sh, struct group *g, struct msg *m, uint64_t not,
 
 	if (!who)
 		return;
+	c.share = who->share;
 	to = (unsigned)(who->session >> 48);
 	if (to == sh->home.shard) {
 		struct session *s = session_by_number(&sh->home, who->session);
 
-		if (member_takes(s, m, who->id_opts))
-			deliver_member(s, m, who->id_opts);
-		else if (tries < GROUP_TRIES && g->n > 1)
-			give_to_group(sh, g, m, who->session, tries + 1);
+		if (member_takes(s, m, who->id_opts)) {
+			deliver_member(s, m, who->id_opts, &c);
+		} else if (c.tries < GROUP_TRIES && g->n > 1) {
+			c.tries++;
+			give_to_group(sh, g, m, who->session, c);
+		}
 		return;
 	}
 	if (!(w = pack(sh, to, 6)))
 		return;
-	w[0] = head(DIRECT, tries);
+	w[0] = head(DIRECT, choice_number(&c));
 	w[1] = word(msg_ref(m));
 	w[2] = who->session;
 	w[3] = who->id_opts;
@@ -150,19 +186,27 @@ give_to_group(struct shard *sh, struct group *g, struct msg *m, uint64_t not,
 	w[5] = sh->home.shard;
 }
 
+void
+route_moved(struct shard *sh, struct group *g, struct msg *m, uint64_t from)
+{
+	if (g->n > 1 || g->v[0]->session != from)
+		give_to_group(sh, g, m, from, (struct choice){ .moved = true });
+}
+
 static void
 take_direct(struct shard *sh, const uint64_t *w)
 {
 	struct msg *m = pointer(w[1]);
 	struct session *s = session_by_number(&sh->home, w[2]);
-	uint32_t tries = (uint32_t)w[0];
+	struct choice c = choice_of(w[0]);
 	uint64_t *back;
 
 	if (member_takes(s, m, (uint32_t)w[3])) {
-		deliver_member(s, m, (uint32_t)w[3]);
-	} else if (tries < GROUP_TRIES &&
+		deliver_member(s, m, (uint32_t)w[3], &c);
+	} else if (c.tries < GROUP_TRIES &&
 	    (back = pack(sh, (unsigned)w[5], 4))) {
-		back[0] = head(BOUNCE, tries + 1);
+		c.tries++;
+		back[0] = head(BOUNCE, choice_number(&c));
 		back[1] = word(msg_ref(m));
 		back[2] = w[2];
 		back[3] = w[4];
@@ -177,7 +221,7 @@ take_bounce(struct shard *sh, const uint64_t *w)
 	struct group *g = groups_find(&sh->groups, w[3]);
 
 	if (g)
-		give_to_group(sh, g, m, w[2], (uint32_t)w[0]);
+		give_to_group(sh, g, m, w[2], choice_of(w[0]));
 	msg_unref(m);
 }
 
@@ -189,7 +233,7 @@ deliver_here(
 	fanout_deliver(&sh->fan, &sh->home, m, t, n);
 	for (uint32_t i = 0; i < n; i++)
 		for (struct group *g = t[i]->groups; g; g = g->next)
-			give_to_group(sh, g, m, 0, 0);
+			give_to_group(sh, g, m, 0, (struct choice){ 0 });
 }
 
 static size_t
@@ -266,7 +310,8 @@ hits_reserve(struct shard *sh, uint32_t n)
 static void
 send_to(struct shard *sh, unsigned to, struct msg *m)
 {
-	uint32_t n = 0, done = 0;
+	uint32_t n = 0;
+	uint64_t *w;
 
 	for (uint32_t i = 0; i < sh->match.n; i++) {
 		struct targets *t = filter_targets_of(sh->match.v[i], to);
@@ -274,21 +319,12 @@ send_to(struct shard *sh, unsigned to, struct msg *m)
 		if (t && atomic_load_explicit(&t->live, memory_order_acquire))
 			sh->hits[n++] = t;
 	}
-	/* Overlaps are merged only within an entry, so it is not split unless
-	 * it could never fit. */
-	while (done < n) {
-		uint32_t some =
-		    n - done < PARCEL_WORDS - 2 ? n - done : PARCEL_WORDS - 2;
-		uint64_t *w = pack(sh, to, 2 + some);
-
-		if (!w)
-			return;
-		w[0] = head(FAN, some);
-		w[1] = word(msg_ref(m));
-		for (uint32_t i = 0; i < some; i++)
-			w[2 + i] = word(sh->hits[done + i]);
-		done += some;
-	}
+	if (n == 0 || !(w = pack(sh, to, 2 + n)))
+		return;
+	w[0] = head(FAN, n);
+	w[1] = word(msg_ref(m));
+	for (uint32_t i = 0; i < n; i++)
+		w[2 + i] = word(sh->hits[i]);
 }
 
 static void
@@ -325,86 +361,4 @@ enum nj_err
 route_retain(struct shard *sh, struct msg *m)
 {
 	return retain_set(sh->broker->retain, m);
-}
-
-/* Groups. */
-
-struct group_letter {
-	struct letter letter;
-	enum group_op op;
-	bool online;
-	struct targets *targets;
-	uint64_t session;
-	uint32_t id_opts;
-	size_t name_len;
-	uint8_t name[];
-};
-
-static void
-group_apply(struct shard *sh, const struct group_letter *g)
-{
-	struct slice name = slice_of(g->name, g->name_len);
-	struct index *ix = sh->broker->index;
-	enum nj_err e;
-
-	switch (g->op) {
-	case GROUP_JOIN:
-		e = group_join(&sh->groups, g->targets, name, g->session,
-		    g->id_opts, g->online);
-		if (e == NJ_NOMEM)
-			nj_log(LOG_T_ERROR,
-			    "Out of memory: a client is no member of the "
-			    "group it joined");
-		break;
-	case GROUP_LEAVE:
-		/* The hold is the session's, member or not: it ends with the
-		 * last letter that names the targets. */
-		if (group_leave(&sh->groups, g->targets, name, g->session))
-			nj_log(LOG_T_DEBUG, "Left a group it was no member of");
-		index_release(ix, g->targets);
-		break;
-	case GROUP_ONLINE:
-	case GROUP_OFFLINE:
-		group_online(&sh->groups, g->targets, name, g->session,
-		    g->op == GROUP_ONLINE);
-		break;
-	}
-}
-
-enum nj_err
-route_group(struct shard *sh, struct targets *t, enum group_op op,
-    struct slice name, uint64_t session, uint32_t id_opts, bool online)
-{
-	struct group_letter *g = malloc(sizeof *g + name.n);
-
-	if (!g)
-		return NJ_NOMEM;
-	*g = (struct group_letter){
-		.letter.kind = LETTER_GROUP,
-		.op = op,
-		.targets = t,
-		.session = session,
-		.id_opts = id_opts,
-		.online = online,
-		.name_len = name.n,
-	};
-	memcpy(g->name, name.p, name.n);
-	if (t->shard == sh->home.shard) {
-		group_apply(sh, g);
-		free(g);
-		return NJ_OK;
-	}
-	/* Messages routed to the group so far leave first. */
-	post(sh, t->shard);
-	shard_post(&sh->broker->shards[t->shard], &g->letter);
-	return NJ_OK;
-}
-
-void
-route_group_letter(struct shard *sh, struct letter *l)
-{
-	struct group_letter *g = (struct group_letter *)l;
-
-	group_apply(sh, g);
-	free(g);
 }

@@ -24,17 +24,16 @@ size_t route(struct shard *sh, struct msg *m);
 NJ_MUST enum nj_err route_retain(struct shard *sh, struct msg *m);
 /* Posts what has gathered. */
 void route_post(struct shard *sh);
+/* The same for one shard: what was routed to it so far goes before what is
+ * posted next. */
+void route_post_to(struct shard *sh, unsigned to);
 /* Some shard is behind with its mail. */
 bool route_congested(const struct shard *sh);
 /* Delivers a parcel from another shard and frees it. */
 void route_parcel(struct shard *sh, struct letter *l);
 
-/* Shared subscriptions: joining, leaving and being there, told to the group's
- * home shard. */
-enum group_op { GROUP_JOIN, GROUP_LEAVE, GROUP_ONLINE, GROUP_OFFLINE };
-NJ_MUST enum nj_err
-route_group(struct shard *sh, struct targets *t, enum group_op op,
-    struct slice name, uint64_t session, uint32_t id_opts, bool online);
-void route_group_letter(struct shard *sh, struct letter *l);
+/* To another member of a group than the one it was with. */
+void
+route_moved(struct shard *sh, struct group *g, struct msg *m, uint64_t from);
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "broker/groups.h"
 #include "broker/route.h"
 
 /* Wills. */
@@ -56,21 +57,43 @@ will_forget(struct session *s)
 
 /* Shared subscriptions. */
 
-static struct slice
-shared_group(const struct shared_sub *x)
+static enum nj_err
+tell_group(struct shard *sh, const struct session *s,
+    const struct shared_sub *x, enum group_op op)
 {
-	return slice_of(x->filter + x->group_at, x->group_len);
+	return groups_tell(sh, x->targets, op, shared_group(x),
+	    &(struct membership){
+		.session = s->number,
+		.id_opts = x->id_opts,
+		.share = x->number,
+		.online =
+		    op == GROUP_ONLINE || (op == GROUP_JOIN && s->link != NULL),
+	    });
 }
 
 static void
 tell_groups(struct shard *sh, struct session *s, enum group_op op)
 {
 	for (struct shared_sub *x = s->shared; x; x = x->next)
-		if (route_group(sh, x->targets, op, shared_group(x), s->number,
-			x->id_opts, op == GROUP_ONLINE))
+		if (tell_group(sh, s, x, op))
 			nj_log(LOG_T_ERROR,
 			    "Out of memory: a shared "
 			    "subscription's state was not passed on");
+}
+
+/* The lowest number none of its shared subscriptions has; 0: all are taken,
+ * and what comes by this one stays with the session. */
+static uint8_t
+free_number(const struct session *s)
+{
+	uint64_t taken[4] = { 1 };
+
+	for (const struct shared_sub *x = s->shared; x; x = x->next)
+		taken[x->number / 64] |= 1ull << x->number % 64;
+	for (unsigned i = 0; i < 256; i++)
+		if (!(taken[i / 64] >> i % 64 & 1))
+			return (uint8_t)i;
+	return 0;
 }
 
 static struct shared_sub **
@@ -101,8 +124,7 @@ sessions_join(struct shard *sh, struct session *s, struct slice whole,
 	*existed = x != NULL;
 	if (x) {
 		x->id_opts = id_opts;
-		return route_group(sh, x->targets, GROUP_JOIN, group, s->number,
-		    id_opts, s->link != NULL);
+		return tell_group(sh, s, x, GROUP_JOIN);
 	}
 	if (!(x = calloc(1, sizeof *x + whole.n)))
 		return NJ_NOMEM;
@@ -111,18 +133,18 @@ sessions_join(struct shard *sh, struct session *s, struct slice whole,
 		free(x);
 		return e;
 	}
-	if ((e = route_group(
-		 sh, t, GROUP_JOIN, group, s->number, id_opts, true))) {
-		index_release(sh->broker->index, t);
-		free(x);
-		return e;
-	}
 	x->targets = t;
 	x->id_opts = id_opts;
+	x->number = free_number(s);
 	x->len = (uint16_t)whole.n;
 	x->group_at = (uint16_t)(group.p - whole.p);
 	x->group_len = (uint16_t)group.n;
 	memcpy(x->filter, whole.p, whole.n);
+	if ((e = tell_group(sh, s, x, GROUP_JOIN))) {
+		index_release(sh->broker->index, t);
+		free(x);
+		return e;
+	}
 	x->next = s->shared;
 	s->shared = x;
 	s->n_shared++;
@@ -132,8 +154,7 @@ sessions_join(struct shard *sh, struct session *s, struct slice whole,
 static void
 leave_group(struct shard *sh, struct session *s, struct shared_sub *x)
 {
-	if (route_group(sh, x->targets, GROUP_LEAVE, shared_group(x), s->number,
-		0, false))
+	if (tell_group(sh, s, x, GROUP_LEAVE))
 		nj_log(LOG_T_ERROR,
 		    "Out of memory: a shared subscription "
 		    "could not be left in order");
@@ -149,6 +170,8 @@ sessions_unjoin(struct shard *sh, struct session *s, struct slice whole)
 		return NJ_NOTFOUND;
 	*at = x->next;
 	s->n_shared--;
+	if (x->number)
+		session_keep_shared(s, x->number);
 	leave_group(sh, s, x);
 	return NJ_OK;
 }
@@ -164,6 +187,7 @@ sessions_end(struct shard *sh, struct session *s)
 	/* [MQTT-3.1.2-8]: the will is sent when the session ends, at the
 	 * latest */
 	will_send(sh, s);
+	groups_hand_over(sh, s);
 	while ((x = s->shared)) {
 		s->shared = x->next;
 		leave_group(sh, s, x);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "broker/conn.h"
 #include "broker/fence.h"
+#include "broker/groups.h"
 #include "broker/internal.h"
 #include "broker/memory.h"
 #include "broker/reload.h"
@@ -191,7 +192,13 @@ take_letter(struct shard *sh, struct letter *l)
 		on_login(sh, l);
 		break;
 	case LETTER_GROUP:
-		route_group_letter(sh, l);
+		groups_take(sh, l);
+		break;
+	case LETTER_RECALL:
+		groups_recalled(sh, l);
+		break;
+	case LETTER_MOVED:
+		groups_moved(sh, l);
 		break;
 	case LETTER_FENCE:
 		fence_passed(l);

@@ -62,7 +62,9 @@ enum letter_kind {
 	LETTER_PARCEL,
 	LETTER_MOVE,  /* a connection comes home */
 	LETTER_LOGIN, /* an authenticator has decided */
-	LETTER_GROUP, /* shared subscriptions */
+	LETTER_GROUP, /* shared subscriptions; groups.h */
+	LETTER_RECALL,
+	LETTER_MOVED,
 	LETTER_FENCE, /* broker.c: memory may be freed */
 	LETTER_RELOAD,
 	LETTER_LOG, /* a line for $SYS/broker/log/ */

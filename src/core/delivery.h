@@ -44,7 +44,10 @@ struct delivery {
 	uint8_t qos : 2;
 	uint8_t retain : 1;
 	uint8_t unsent : 1; /* to be sent again on this connection */
-	uint8_t state : 4;  /* enum delivery_state */
+	uint8_t moved : 1;  /* from another session's queue: always has room */
+	uint8_t state : 3;  /* enum delivery_state */
+	uint8_t share;	    /* the shared subscription it came by, as the
+			     * session numbers them; 0: none */
 };
 
 /* Adds id (0: nothing) to *ids [MQTT-3.3.4-3], [-4]; forgets it without

@@ -29,18 +29,20 @@ keeps_retain(const struct sub *sub, const struct msg *m)
 static size_t
 deliver_list(struct home *h, struct msg *m, const struct targets *t)
 {
+	struct delivery d = { .msg = m };
 	size_t n = 0;
 
 	for (uint32_t i = 0; i < t->n; i++) {
 		const struct sub *sub = &t->subs[i];
-		ids_t ids = 0;
 
 		if (is_own(sub, m))
 			continue;
+		d.ids = 0;
 		if (SUB_ID(sub))
-			ids_add(&ids, SUB_ID(sub));
-		session_deliver(sub->session, m, fanout_qos(h, m, sub->id_opts),
-		    keeps_retain(sub, m), ids);
+			ids_add(&d.ids, SUB_ID(sub));
+		d.qos = fanout_qos(h, m, sub->id_opts) & 3;
+		d.retain = keeps_retain(sub, m);
+		session_deliver(sub->session, &d);
 		n++;
 	}
 	return n;
@@ -99,10 +101,15 @@ fanout_deliver(struct fanout *f, struct home *h, struct msg *m,
 	for (unsigned i = 0; i < n; i++)
 		gather(f, h, m, t[i]);
 	for (uint32_t i = 0; i < f->n; i++) {
-		struct hit *hit = &f->v[i];
+		const struct hit *hit = &f->v[i];
 
-		session_deliver(
-		    hit->session, m, hit->qos, hit->retain, hit->ids);
+		session_deliver(hit->session,
+		    &(struct delivery){
+			.msg = m,
+			.ids = hit->ids,
+			.qos = hit->qos & 3,
+			.retain = hit->retain,
+		    });
 	}
 	return f->n;
 }

@@ -188,6 +188,8 @@ queue_has_room(const struct session *s, const struct delivery *d)
 {
 	const struct session_limits *lim = &s->home->limits;
 
+	if (d->moved) /* it had a place, and gave that up */
+		return true;
 	if (lim->max_queued && s->queue.n >= lim->max_queued)
 		return false;
 	return !lim->max_queued_bytes ||
@@ -212,44 +214,43 @@ enqueue(struct session *s, struct delivery *d)
 }
 
 static void
-deliver_qos0(struct session *s, struct msg *m, bool retain, ids_t ids)
+deliver_qos0(struct session *s, struct delivery *d)
 {
-	struct delivery d = { .msg = m, .ids = ids, .retain = retain };
-
 	if (!s->link) {
 		if (s->home->limits.queue_qos0 && s->expiry_s) {
-			msg_ref(m);
-			enqueue(s, &d);
+			msg_ref(d->msg);
+			enqueue(s, d);
 		} else {
-			ids_free(ids);
+			ids_free(d->ids);
 		}
 		return;
 	}
 	if (link_congested(s->link))
 		count_add(&s->home->counts.dropped, 1);
-	else if (link_publish(s->link, &d, false, s->home->now_ms) == NJ_OK)
-		count_sent(s, &d, false);
-	ids_free(ids);
+	else if (link_publish(s->link, d, false, s->home->now_ms) == NJ_OK)
+		count_sent(s, d, false);
+	ids_free(d->ids);
 }
 
 void
-session_deliver(
-    struct session *s, struct msg *m, uint8_t qos, bool retain, ids_t ids)
+session_deliver(struct session *s, const struct delivery *what)
 {
-	struct delivery d;
+	struct delivery d = {
+		.msg = what->msg,
+		.ids = what->ids,
+		.qos = what->qos,
+		.retain = what->retain,
+		.moved = what->moved,
+		.share = what->share,
+	};
 
-	if (qos == 0) {
-		deliver_qos0(s, m, retain, ids);
+	if (d.qos == 0) {
+		deliver_qos0(s, &d);
 		return;
 	}
-	d = (struct delivery){
-		.msg = msg_ref(m),
-		.ids = ids,
-		.qos = qos & 3,
-		.retain = retain,
-	};
+	msg_ref(d.msg);
 	if (!s->link || s->queue.n > 0 || s->out.resend_n > 0 ||
-	    !window_open(s, m)) {
+	    !window_open(s, d.msg)) {
 		enqueue(s, &d);
 		return;
 	}
@@ -391,4 +392,73 @@ session_pubcomp(struct session *s, uint16_t pid)
 
 	if (d && d->state == DELIVERY_WAIT_PUBCOMP)
 		finish(s, d);
+}
+
+static bool
+came_by(const struct delivery *d, uint8_t share)
+{
+	return d->share != 0 && (share == 0 || d->share == share);
+}
+
+/* QoS 1 only: a QoS 2 exchange ends where it began [MQTT-4.8.2-5]. */
+static void
+take_inflight(struct session *s, uint8_t share,
+    void (*fn)(void *arg, struct delivery *d), void *arg)
+{
+	struct delivery *d, out;
+
+	/* in the order of first sending; without memory they are lost, as
+	 * the standard lets them be */
+	if (inflight_restart(&s->out))
+		return;
+	while ((d = inflight_next_unsent(&s->out))) {
+		d->unsent = 0;
+		s->out.waiting++;
+		if (d->state != DELIVERY_WAIT_PUBACK || !came_by(d, share))
+			continue;
+		out = *d;
+		d->msg = NULL;
+		d->ids = 0;
+		s->inflight_bytes -= out.msg->payload_len;
+		inflight_done(&s->out, d);
+		fn(arg, &out);
+	}
+}
+
+void
+session_take_shared(struct session *s, uint8_t share, bool sent,
+    void (*fn)(void *arg, struct delivery *d), void *arg)
+{
+	struct session_counts *c = &s->home->counts;
+	uint64_t n = s->queue.n, bytes = s->queue.bytes;
+	struct delivery d;
+
+	if (sent)
+		take_inflight(s, share, fn, arg);
+	/* round once: what stays is put behind, where there is room for it */
+	for (uint64_t i = 0; i < n && queue_pop(&s->queue, &d); i++)
+		if (came_by(&d, share))
+			fn(arg, &d);
+		else if (queue_push(&s->queue, &d)) {
+			count_add(&c->dropped, 1);
+			delivery_fini(&d);
+		}
+	count_add(&c->queued, s->queue.n - n);
+	count_add(&c->queued_bytes, s->queue.bytes - bytes);
+}
+
+void
+session_keep_shared(struct session *s, uint8_t share)
+{
+	struct queue *q = &s->queue;
+
+	for (uint32_t i = 0; i < q->n; i++) {
+		struct delivery *d = &q->v[(q->head + i) & (q->cap - 1)];
+
+		if (d->share == share)
+			d->share = 0;
+	}
+	for (uint32_t i = 0; i < s->out.cap; i++)
+		if (s->out.v[i].pid && s->out.v[i].share == share)
+			s->out.v[i].share = 0;
 }

@@ -69,7 +69,8 @@ struct shared_sub {
 	struct shared_sub *next;
 	struct targets *targets; /* held on the group's home shard */
 	uint32_t id_opts;
-	uint16_t len; /* of the whole filter */
+	uint8_t number; /* delivery.share; 0: none was free */
+	uint16_t len;	/* of the whole filter */
 	uint16_t group_at, group_len;
 	uint8_t filter[]; /* as the client wrote it */
 };
@@ -123,11 +124,20 @@ NJ_MUST enum nj_err session_attach(struct session *s, struct link *l);
 void session_detach(struct session *s);
 
 /*
- * One message for this session at QoS qos: sent, queued or dropped by the
- * limits.  Takes ids over; takes its own reference on m.
+ * One message for this session: sent, queued or dropped by the limits.  Of *d
+ * only what describes it is read (msg, ids, qos, retain, moved, share); ids
+ * are taken over, and it takes its own reference on the message.
  */
-void session_deliver(
-    struct session *s, struct msg *m, uint8_t qos, bool retain, ids_t ids);
+void session_deliver(struct session *s, const struct delivery *d);
+/*
+ * Takes what came by a shared subscription (share 0: by any) out of the queue,
+ * oldest first, and with `sent` QoS 1 messages in flight before it: those that
+ * another member may get [MQTT-4.8.2-4], [-5].  fn owns what it is given.
+ */
+void session_take_shared(struct session *s, uint8_t share, bool sent,
+    void (*fn)(void *arg, struct delivery *d), void *arg);
+/* The subscription is gone: what came by it is the session's own now. */
+void session_keep_shared(struct session *s, uint8_t share);
 /* Sends what the window has room for. */
 void session_pump(struct session *s);
 

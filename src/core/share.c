@@ -70,8 +70,8 @@ groups_find(struct groups *gs, uint64_t number)
 /* A topic filter has 65,535 bytes at most, and a group's name is part of one. */
 #define NAME_MAX_LEN 65535
 
-static struct group *
-find(struct groups *gs, struct targets *t, struct slice name)
+struct group *
+group_find(struct groups *gs, struct targets *t, struct slice name)
 {
 	uint8_t key[sizeof(t) + NAME_MAX_LEN];
 
@@ -156,7 +156,7 @@ set_online(struct group *g, struct member *m, bool online)
 }
 
 static enum nj_err
-add(struct group *g, uint64_t session, uint32_t id_opts, struct member **out)
+add(struct group *g, const struct membership *who, struct member **out)
 {
 	struct member *m;
 
@@ -171,8 +171,7 @@ add(struct group *g, uint64_t session, uint32_t id_opts, struct member **out)
 	}
 	if (!(m = calloc(1, sizeof *m)))
 		return NJ_NOMEM;
-	m->session = session;
-	m->id_opts = id_opts;
+	m->session = who->session;
 	if (map_put(&g->by_session, m)) {
 		free(m);
 		return NJ_NOMEM;
@@ -184,34 +183,37 @@ add(struct group *g, uint64_t session, uint32_t id_opts, struct member **out)
 
 enum nj_err
 group_join(struct groups *gs, struct targets *t, struct slice name,
-    uint64_t session, uint32_t id_opts, bool online)
+    const struct membership *who)
 {
-	struct group *g = find(gs, t, name);
+	struct group *g = group_find(gs, t, name);
 	struct member *m;
 	enum nj_err e;
 
 	if (!g && (e = group_new(gs, t, name, &g)))
 		return e;
-	m = map_get(&g->by_session, slice_of(&session, sizeof session));
-	if (m) {
-		m->id_opts = id_opts;
-		set_online(g, m, online);
-		return NJ_EXISTS;
+	m = map_get(
+	    &g->by_session, slice_of(&who->session, sizeof who->session));
+	e = m ? NJ_EXISTS : NJ_OK;
+	if (!m) {
+		enum nj_err failed = add(g, who, &m);
+
+		if (failed) {
+			drop_if_empty(gs, g);
+			return failed;
+		}
+		count_add(&gs->members, 1);
 	}
-	if ((e = add(g, session, id_opts, &m))) {
-		drop_if_empty(gs, g);
-		return e;
-	}
-	set_online(g, m, online);
-	count_add(&gs->members, 1);
-	return NJ_OK;
+	m->id_opts = who->id_opts;
+	m->share = who->share;
+	set_online(g, m, who->online);
+	return e;
 }
 
 enum nj_err
 group_leave(
     struct groups *gs, struct targets *t, struct slice name, uint64_t session)
 {
-	struct group *g = find(gs, t, name);
+	struct group *g = group_find(gs, t, name);
 	struct member *m;
 
 	if (!g ||
@@ -230,12 +232,18 @@ void
 group_online(struct groups *gs, struct targets *t, struct slice name,
     uint64_t session, bool online)
 {
-	struct group *g = find(gs, t, name);
+	struct group *g = group_find(gs, t, name);
 	struct member *m;
 
 	if (g &&
 	    (m = map_get(&g->by_session, slice_of(&session, sizeof session))))
 		set_online(g, m, online);
+}
+
+const struct member *
+group_find_member(const struct group *g, uint64_t session)
+{
+	return map_get(&g->by_session, slice_of(&session, sizeof session));
 }
 
 struct member *

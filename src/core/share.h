@@ -16,7 +16,8 @@
 struct member {
 	uint64_t session;
 	uint32_t id_opts;
-	uint32_t at; /* place in the group's array */
+	uint32_t at;   /* place in the group's array */
+	uint8_t share; /* as the session numbers it; 0: not at all */
 };
 
 struct group {
@@ -43,14 +44,27 @@ void groups_init(struct groups *gs);
 void groups_fini(struct groups *gs);
 struct group *groups_find(struct groups *gs, uint64_t number);
 
+struct group *
+group_find(struct groups *gs, struct targets *t, struct slice name);
+
+/* What a session is in a group. */
+struct membership {
+	uint64_t session;
+	uint32_t id_opts;
+	uint8_t share;
+	bool online;
+};
+
 /* Adds or replaces (NJ_EXISTS).  A session that may be a member holds t. */
 NJ_MUST enum nj_err group_join(struct groups *gs, struct targets *t,
-    struct slice name, uint64_t session, uint32_t id_opts, bool online);
+    struct slice name, const struct membership *who);
 /* NJ_NOTFOUND: was no member. */
 NJ_MUST enum nj_err group_leave(
     struct groups *gs, struct targets *t, struct slice name, uint64_t session);
 void group_online(struct groups *gs, struct targets *t, struct slice name,
     uint64_t session, bool online);
+/* NULL: is none. */
+const struct member *group_find_member(const struct group *g, uint64_t session);
 /* The next member, connected ones first; one that is not `not` if there is a
  * choice.  NULL when the group is empty. */
 struct member *group_pick(struct group *g, uint64_t not );

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "broker/groups.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "broker/internal.h"
+#include "broker/route.h"
+
+/* From the session to the group's home. */
+struct group_letter {
+	struct letter letter;
+	enum group_op op;
+	struct targets *targets;
+	struct membership who;
+	size_t name_len;
+	uint8_t name[];
+};
+
+/* From the group's home: what you have not sent goes to who is there. */
+struct recall_letter {
+	struct letter letter;
+	uint64_t session;
+	uint8_t share;
+};
+
+/* Messages back to the group's home; it holds a reference on each. */
+struct moved_letter {
+	struct letter letter;
+	struct targets *targets;
+	uint64_t from; /* session */
+	struct msg **v;
+	uint32_t n, cap;
+	size_t name_len;
+	uint8_t name[];
+};
+
+/* Moving messages, the session's side. */
+
+static struct moved_letter *
+moved_new(const struct session *s, const struct shared_sub *x)
+{
+	struct slice name = shared_group(x);
+	struct moved_letter *l = calloc(1, sizeof *l + name.n);
+
+	if (!l)
+		return NULL;
+	l->letter.kind = LETTER_MOVED;
+	l->targets = x->targets;
+	l->from = s->number;
+	l->name_len = name.n;
+	memcpy(l->name, name.p, name.n);
+	return l;
+}
+
+static void
+moved_free(struct moved_letter *l)
+{
+	for (uint32_t i = 0; i < l->n; i++)
+		msg_unref(l->v[i]);
+	free(l->v);
+	free(l);
+}
+
+/* One that finds no memory is lost; so would its session's queue have been. */
+static void
+moved_add(void *arg, struct delivery *d)
+{
+	struct moved_letter *l = arg;
+
+	if (l->n == l->cap) {
+		uint32_t cap = l->cap ? l->cap * 2 : 16;
+		struct msg **v = realloc(l->v, cap * sizeof(*v));
+
+		if (!v) {
+			delivery_fini(d);
+			return;
+		}
+		l->v = v;
+		l->cap = cap;
+	}
+	l->v[l->n++] = msg_ref(d->msg);
+	delivery_fini(d);
+}
+
+/* What came by x, back to the group's home. */
+static void
+give_back(
+    struct shard *sh, struct session *s, const struct shared_sub *x, bool sent)
+{
+	struct moved_letter *l;
+
+	if (x->number == 0 || (s->queue.n == 0 && (!sent || s->out.n == 0)) ||
+	    !(l = moved_new(s, x)))
+		return;
+	session_take_shared(s, x->number, sent, moved_add, l);
+	if (l->n == 0)
+		moved_free(l);
+	else if (x->targets->shard == sh->home.shard)
+		groups_moved(sh, &l->letter);
+	else
+		shard_post(&sh->broker->shards[x->targets->shard], &l->letter);
+}
+
+void
+groups_hand_over(struct shard *sh, struct session *s)
+{
+	if (sh->stopping) /* all of them go */
+		return;
+	for (struct shared_sub *x = s->shared; x; x = x->next)
+		give_back(sh, s, x, true);
+}
+
+static void
+recalled(struct shard *sh, uint64_t session, uint8_t share)
+{
+	struct session *s = session_by_number(&sh->home, session);
+
+	if (!s || s->link) /* gone, or back in the meantime */
+		return;
+	for (struct shared_sub *x = s->shared; x; x = x->next)
+		if (x->number == share)
+			give_back(sh, s, x, false);
+}
+
+void
+groups_recalled(struct shard *sh, struct letter *letter)
+{
+	struct recall_letter *l = (struct recall_letter *)letter;
+
+	recalled(sh, l->session, l->share);
+	free(l);
+}
+
+/* The group's home. */
+
+void
+groups_moved(struct shard *sh, struct letter *letter)
+{
+	struct moved_letter *l = (struct moved_letter *)letter;
+	struct group *g =
+	    group_find(&sh->groups, l->targets, slice_of(l->name, l->name_len));
+
+	for (uint32_t i = 0; g && i < l->n; i++)
+		if (l->v[i]->expires_at > sh->home.now_ms)
+			route_moved(sh, g, l->v[i], l->from);
+	moved_free(l);
+}
+
+static void
+recall(struct shard *sh, const struct member *m)
+{
+	unsigned to = (unsigned)(m->session >> 48);
+	struct recall_letter *l;
+
+	if (m->share == 0)
+		return;
+	if (to == sh->home.shard) {
+		recalled(sh, m->session, m->share);
+		return;
+	}
+	if (!(l = malloc(sizeof *l)))
+		return; /* it keeps them, and delivers when it is back */
+	l->letter.kind = LETTER_RECALL;
+	l->session = m->session;
+	l->share = m->share;
+	route_post_to(sh, to); /* what it was given so far, first */
+	shard_post(&sh->broker->shards[to], &l->letter);
+}
+
+/* The first connected member is there: it gets what waits with the others. */
+static void
+recall_all(struct shard *sh, const struct group *g)
+{
+	for (uint32_t i = g->n_online, n = 0; i < g->n && n < GROUPS_RECALL;
+	     i++, n++)
+		recall(sh, g->v[i]);
+}
+
+/* Its place in the group has changed; `before` members were connected. */
+static void
+on_presence(
+    struct shard *sh, struct group *g, uint64_t session, uint32_t before)
+{
+	if (before == 0 && g->n_online > 0) {
+		recall_all(sh, g);
+	} else if (g->n_online > 0 && g->n_online < before) {
+		const struct member *m = group_find_member(g, session);
+
+		if (m)
+			recall(sh, m);
+	}
+}
+
+static void
+join_or_move(struct shard *sh, const struct group_letter *l)
+{
+	struct slice name = slice_of(l->name, l->name_len);
+	struct group *g = group_find(&sh->groups, l->targets, name);
+	uint32_t before = g ? g->n_online : 0;
+	enum nj_err e = NJ_OK;
+
+	if (l->op == GROUP_JOIN)
+		e = group_join(&sh->groups, l->targets, name, &l->who);
+	else
+		group_online(&sh->groups, l->targets, name, l->who.session,
+		    l->op == GROUP_ONLINE);
+	if (e == NJ_NOMEM)
+		nj_log(LOG_T_ERROR,
+		    "Out of memory: a client is no member of the group it "
+		    "joined");
+	if ((g = group_find(&sh->groups, l->targets, name)))
+		on_presence(sh, g, l->who.session, before);
+}
+
+static void
+apply(struct shard *sh, const struct group_letter *l)
+{
+	if (l->op != GROUP_LEAVE) {
+		join_or_move(sh, l);
+		return;
+	}
+	/* The hold is the session's, member or not: it ends with the last
+	 * letter that names the targets. */
+	if (group_leave(&sh->groups, l->targets, slice_of(l->name, l->name_len),
+		l->who.session))
+		nj_log(LOG_T_DEBUG, "Left a group it was no member of");
+	index_release(sh->broker->index, l->targets);
+}
+
+void
+groups_take(struct shard *sh, struct letter *l)
+{
+	struct group_letter *g = (struct group_letter *)l;
+
+	apply(sh, g);
+	free(g);
+}
+
+enum nj_err
+groups_tell(struct shard *sh, struct targets *t, enum group_op op,
+    struct slice name, const struct membership *who)
+{
+	struct group_letter *g = malloc(sizeof *g + name.n);
+
+	if (!g)
+		return NJ_NOMEM;
+	*g = (struct group_letter){
+		.letter.kind = LETTER_GROUP,
+		.op = op,
+		.targets = t,
+		.who = *who,
+		.name_len = name.n,
+	};
+	memcpy(g->name, name.p, name.n);
+	if (t->shard == sh->home.shard) {
+		groups_take(sh, &g->letter);
+		return NJ_OK;
+	}
+	/* Messages routed to the group so far leave first. */
+	route_post_to(sh, t->shard);
+	shard_post(&sh->broker->shards[t->shard], &g->letter);
+	return NJ_OK;
+}

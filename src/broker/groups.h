@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * groups - shared subscriptions across shards: a session tells a group's home
+ *          that it joins, leaves, comes and goes; what it can no longer
+ *          deliver moves to another member.
+ *
+ * A message belongs to the member it was given to until that member is gone:
+ * - its session ends: what was not sent, and QoS 1 that was not acknowledged,
+ *   goes to other members; a QoS 2 exchange that has begun ends with the
+ *   session [MQTT-4.8.2-4], [-5];
+ * - it is away while another member is connected: what was not sent goes to
+ *   those who are there, when it leaves or when the first of them comes.
+ *
+ * Threads: letters; the session's shard and the group's home.
+ * Bounds:  GROUPS_RECALL members are asked when the first comes; moved messages
+ *          had a place in a queue and keep one, whatever its limit.
+ * Spec:    MQTT 5.0 4.8.2.
+ */
+#ifndef NJ_BROKER_GROUPS_H
+#define NJ_BROKER_GROUPS_H
+
+#include "broker/shard.h"
+
+#define GROUPS_RECALL 64
+
+enum group_op { GROUP_JOIN, GROUP_LEAVE, GROUP_ONLINE, GROUP_OFFLINE };
+
+/* The session's side.  GROUP_LEAVE gives the hold on t back. */
+NJ_MUST enum nj_err groups_tell(struct shard *sh, struct targets *t,
+    enum group_op op, struct slice name, const struct membership *who);
+/* Before the session leaves its groups and is freed. */
+void groups_hand_over(struct shard *sh, struct session *s);
+
+void groups_take(struct shard *sh, struct letter *l);	  /* LETTER_GROUP */
+void groups_recalled(struct shard *sh, struct letter *l); /* LETTER_RECALL */
+void groups_moved(struct shard *sh, struct letter *l);	  /* LETTER_MOVED */
+
+static inline struct slice
+shared_group(const struct shared_sub *x)
+{
+	return slice_of(x->filter + x->group_at, x->group_len);
+}
+
+#endif
