@@ -27,8 +27,9 @@ log_end(struct conn *c, const char *why)
 		nj_log(LOG_T_NOTICE, "Client %s disconnected: %s%s",
 		    conn_name(c, name, sizeof name), why, stop);
 	else if (guard_may_log(c->shard, &c->shard->goings, GUARD_LINES))
-		nj_log(LOG_T_NOTICE, "Connection from %s closed: %s%s", c->peer,
-		    why, stop);
+		/* a proxy looks every few seconds whether we are there */
+		nj_log(c->via && c->via->local ? LOG_T_DEBUG : LOG_T_NOTICE,
+		    "Connection from %s closed: %s%s", c->peer, why, stop);
 }
 
 /* Nothing of it stays but its memory, until the turn ends. */
@@ -138,5 +139,6 @@ conn_bury(struct conn *c)
 		for (unsigned i = 0; i < c->alias_max; i++)
 			free((void *)(uintptr_t)c->aliases[i].p);
 	free(c->aliases);
+	free(c->via);
 	free(c);
 }

@@ -46,6 +46,14 @@ bad_frame(struct conn *c, enum nj_err e, const struct frame *f, struct slice in)
 		conn_drop(c, "HTTP or WebSocket to an MQTT port");
 		return;
 	}
+	if (c->state == CONN_GREETING &&
+	    (slice_has_prefix(in, LIT("PROXY")) ||
+		slice_has_prefix(in, LIT("\r\n\r\n")))) {
+		conn_drop(c,
+		    "a PROXY header to a listener without "
+		    "enable_proxy_protocol");
+		return;
+	}
 	if (e == NJ_TOOBIG)
 		conn_end(c, RC_PACKET_TOO_LARGE,
 		    "packet of %u bytes is larger "
@@ -86,6 +94,10 @@ handle(struct conn *c, struct slice in)
 
 		e = c->version == MQTT31 ? frame_take_31(&in, max_packet(c), &f)
 					 : frame_take(&in, max_packet(c), &f);
+		/* who begins with something else need not go on */
+		if (e == NJ_AGAIN && c->state == CONN_GREETING &&
+		    in.p[0] >> 4 != MQTT_CONNECT)
+			e = NJ_PROTOCOL;
 		if (e == NJ_AGAIN)
 			break;
 		if (e) {

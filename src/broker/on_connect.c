@@ -188,7 +188,11 @@ static struct slice
 cert_name(const struct conn *c)
 {
 	const struct tls_peer *t = stream_tls(c->stream);
+	const struct proxied *v = c->via;
 
+	/* TLS that ends here counts, whatever a proxy says of its own. */
+	if (!t && v && v->cert && conn_port(c)->identity == CERT_IDENTITY_CN)
+		return slice_of(v->cn, v->cn_len);
 	if (!t || !t->has_cert)
 		return SLICE_NONE;
 	switch (conn_port(c)->identity) {

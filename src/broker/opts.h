@@ -39,7 +39,11 @@ struct port_opts {
 	const char *response_information; /* prefix; NULL: none */
 	bool websockets;		  /* MQTT in WebSocket frames */
 	const char *ws_origins;		  /* one a line; NULL: any */
-	uint32_t max_connections;	  /* 0: no limit */
+	uint8_t proxy; /* version of the PROXY header that comes first; 0 */
+	/* what it must tell of the client's TLS, if there is none here */
+	bool proxy_tls, proxy_cert;
+	const char *proxy_from;	  /* base/cidr.h; NULL: this machine */
+	uint32_t max_connections; /* 0: no limit */
 	uint8_t max_qos;
 	uint8_t versions;		 /* bit v set: version v is served */
 	uint16_t max_topic_alias;	 /* inbound */

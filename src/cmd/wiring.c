@@ -169,11 +169,9 @@ static enum nj_err
 add_links(const struct conf_listener *l, struct auth_chain *chain,
     struct password_file *pf, struct workers *workers)
 {
-	bool by_cert = l->tls &&
-	    (l->use_identity_as_username || l->use_subject_as_username);
 	enum nj_err e = NJ_OK;
 
-	if (by_cert)
+	if (l->cert_names)
 		return auth_add_certificate(chain);
 	if (pf)
 		e = auth_add_password_file(chain, pf, workers);
@@ -219,6 +217,10 @@ fill_port(const struct conf *c, const struct conf_listener *l,
 		.clientid_prefixes = c->clientid_prefixes,
 		.websockets = l->protocol == CONF_WEBSOCKETS,
 		.ws_origins = l->websockets_origin,
+		.proxy = (uint8_t)l->proxy_protocol,
+		.proxy_tls = l->proxy_require_tls,
+		.proxy_cert = l->require_certificate,
+		.proxy_from = l->proxy_from,
 		.response_information = l->response_information,
 		.max_connections = l->max_connections,
 		.max_qos = (uint8_t)l->max_qos,

@@ -73,7 +73,10 @@ struct conf_listener {
 	int protocol;	   /* enum conf_protocol; CONF_HTTP_API does not get
 			 * past conf_load for now */
 	char *response_information; /* topic prefix; NULL: none */
-	char *websockets_origin;    /* one a line; NULL: any */
+	uint32_t proxy_protocol;    /* 0: none is expected */
+	bool proxy_require_tls;
+	char *proxy_from;	 /* base/cidr.h; NULL: this machine */
+	char *websockets_origin; /* one a line; NULL: any */
 	/* TLS: on when certfile and keyfile are set (l->tls) */
 	char *cafile, *capath, *certfile, *keyfile, *crlfile;
 	char *keyfile_password_file;  /* resolved, also from
@@ -97,6 +100,7 @@ struct conf_listener {
 	/* What holds for this listener, after all of the rules; use these.
 	 * The strings are borrowed from this struct conf. */
 	bool tls;
+	bool cert_names; /* certificates say who clients are */
 	bool allow_anonymous;
 	bool allow_zero_length_clientid;
 	const char *auto_id_prefix; /* "" when there is none */

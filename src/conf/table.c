@@ -172,19 +172,24 @@ const struct conf_opt conf_table[] = {
 	    L(accept_protocol_versions), WORKS, R | CONF_RESTRICTS | CONF_MANY,
 	    "3,4,5", "MQTT versions served: 3 is 3.1, 4 is 3.1.1, 5 is 5.0",
 	    .words = versions, .args = "VERSION[,VERSION...]"),
-	OPT(LISTENER, "enable_proxy_protocol", U32, NO, LATER_STOPS,
-	    CONF_RESTRICTS, NULL,
-	    "expect the PROXY protocol of a load balancer, version 1 or 2",
-	    .min = 1, .max = 2,
-	    .note = "the PROXY protocol is not understood yet, so no client "
-		    "behind the proxy could connect",
-	    .mend = "let the proxy send plain TCP and delete this line"),
-	OPT(LISTENER, "proxy_protocol_v2_require_tls", BOOL, NO, LATER_STOPS,
-	    CONF_RESTRICTS, "false",
-	    "refuse what reached the proxy without TLS",
-	    .note = "the PROXY protocol is not understood yet, so clients "
-		    "without TLS would be let in",
-	    .mend = "end TLS at this broker, with certfile and keyfile"),
+	OPT(LISTENER, "enable_proxy_protocol", U32, L(proxy_protocol), WORKS,
+	    R | CONF_RESTRICTS, NULL,
+	    "every connection begins with the PROXY header of a load "
+	    "balancer, version 1 or 2, which says where its client is; with "
+	    "version 2 also what the proxy knows of TLS: require_certificate "
+	    "and use_identity_as_username then go by that, if this listener "
+	    "has no certfile",
+	    .min = 1, .max = 2),
+	OPT(LISTENER, "proxy_protocol_v2_require_tls", BOOL,
+	    L(proxy_require_tls), WORKS, R | CONF_RESTRICTS, "false",
+	    "refuse clients that came to the proxy without TLS"),
+	OPT(LISTENER, "proxy_protocol_from", STRING, L(proxy_from), WORKS,
+	    R | CONF_RESTRICTS | CONF_REPEAT | OURS, NULL,
+	    "addresses and networks (10.0.0.0/8) of the proxies whose PROXY "
+	    "header is believed; others are refused; may be repeated; when "
+	    "not given only this machine, for a header can claim any address "
+	    "and any certificate.  Whoever may use a Unix socket is believed",
+	    .args = "ADDRESS[/BITS] [ADDRESS[/BITS]...]"),
 	OPT(GLOBAL, "packet_buffer_size", U32, NO, IGNORED, 0, NULL,
 	    "read buffer of a connection", .min = 0, .max = INT32_MAX,
 	    .note = "buffers grow as bytes arrive and need no setting here",

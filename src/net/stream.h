@@ -32,6 +32,11 @@ void stream_scratch_free(struct stream_scratch *s);
 
 /* Takes fd over on success. */
 NJ_MUST enum nj_err stream_tcp_new(int fd, struct stream **out);
+/* What waits in a plain stream's socket, and stays there. */
+NJ_MUST enum nj_err
+stream_peek(struct stream *s, uint8_t *dst, size_t cap, size_t *n);
+/* Frees it and leaves the descriptor, which is another's now, open. */
+void stream_leave(struct stream *s);
 /* Closes without ceremony when the transport's end was not sent yet. */
 void stream_free(struct stream *s);
 int stream_fd(const struct stream *s);
