@@ -14,6 +14,7 @@
 #include "net/listener.h"
 #include "net/tls.h"
 #include "net/wsstream.h"
+#include "wire/ws.h"
 
 /* Last words have this long to leave, in ms; less when the broker stops. */
 #define CLOSING_MS  2000
@@ -96,6 +97,8 @@ make_stream(
     struct shard *sh, const struct port_opts *po, int fd, struct stream **out)
 {
 	struct ws_opts o = { .origins = po->ws_origins,
+		.mqtt_too = po->mqtt_too,
+		.max_head = sh->limits.ws_head_max,
 		.max_message = WS_SLACK +
 		    (sh->limits.max_packet_size ? sh->limits.max_packet_size
 						: MQTT_VARINT_MAX) };
@@ -264,6 +267,7 @@ on_deadline(struct timer *t, uint64_t now)
 		conn_handshake_late(c);
 		break;
 	case CONN_GREETING:
+		stream_end_code(c->stream, WS_CODE_POLICY);
 		conn_drop(c, "no CONNECT within %u ms",
 		    c->shard->limits.connect_timeout_ms);
 		break;
@@ -362,6 +366,7 @@ conn_doom(struct conn *c, const char *why)
 	if (c->state == CONN_DEAD)
 		return;
 	c->doomed = why;
+	stream_end_code(c->stream, WS_CODE_INTERNAL);
 	c->link.closing = true;
 	list_remove(&c->work);
 	list_push(&c->shard->doomed, &c->work);
@@ -496,7 +501,7 @@ conn_arrive(struct shard *sh, struct letter *l)
 	}
 	conn_deadline(c);
 	if (sh->stopping)
-		conn_drop(c, "the broker is stopping");
+		conn_end(c, RC_SERVER_SHUTTING_DOWN, "the broker is stopping");
 	else
 		conn_resume(c);
 }

@@ -129,6 +129,8 @@ void conn_drop(struct conn *c, const char *why, ...) NJ_PRINTF(2, 3);
 /* The same, at the turn's end: for where closing it would pull something from
  * under a caller.  why is static. */
 void conn_doom(struct conn *c, const char *why);
+/* What a WebSocket's Close will say of rc. */
+void conn_end_code(struct conn *c, enum mqtt_rc rc);
 /* After last words were appended: writes them, then closes. */
 void conn_close_gently(struct conn *c);
 /* The client's identifier, or its address before CONNECT; escaped. */

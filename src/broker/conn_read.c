@@ -10,8 +10,16 @@
 #include "core/rc.h"
 #include "net/tls.h"
 #include "wire/decode.h"
+#include "wire/ws.h"
 
 #define READ_TURNS 4
+
+static void
+no_memory(struct conn *c)
+{
+	stream_end_code(c->stream, WS_CODE_INTERNAL);
+	conn_drop(c, "out of memory");
+}
 
 /* Keeps bytes of an unfinished packet (or of a client that must wait). */
 static bool
@@ -19,7 +27,7 @@ keep(struct conn *c, struct slice rest)
 {
 	if (rest.n == 0 || buf_put(&c->in, rest.p, rest.n) == NJ_OK)
 		return true;
-	conn_drop(c, "out of memory");
+	no_memory(c);
 	return false;
 }
 
@@ -135,6 +143,8 @@ read_failed(struct conn *c, enum nj_err e)
 {
 	if (e == NJ_EOF)
 		conn_drop(c, "closed its connection");
+	else if (e == NJ_NOMEM)
+		no_memory(c);
 	else
 		conn_drop(c, "%s", stream_why(c->stream)->what);
 }
@@ -192,7 +202,7 @@ read_once(struct conn *c)
 	if (direct) {
 		cap = 64 * 1024;
 		if (buf_reserve(&c->in, cap, &at)) {
-			conn_drop(c, "out of memory");
+			no_memory(c);
 			return false;
 		}
 	} else {
@@ -295,13 +305,21 @@ in_upgrade(const struct conn *c)
 	return po->websockets && (!po->tls || stream_tls(c->stream));
 }
 
+static const char *
+step_name(const struct conn *c)
+{
+	if (!in_upgrade(c))
+		return "TLS handshake";
+	return conn_port(c)->mqtt_too ? "CONNECT or WebSocket upgrade"
+				      : "WebSocket upgrade";
+}
+
 void
 conn_handshake_late(struct conn *c)
 {
 	if (!in_upgrade(c))
 		count_add(&c->shard->counts.handshakes_failed, 1);
-	conn_drop(c, "no %s within %u ms",
-	    in_upgrade(c) ? "WebSocket upgrade" : "TLS handshake",
+	conn_drop(c, "no %s within %u ms", step_name(c),
 	    c->shard->limits.handshake_timeout_ms);
 }
 
@@ -313,7 +331,7 @@ handshake_failed(struct conn *c, enum nj_err e)
 	if (!in_upgrade(c))
 		count_add(&c->shard->counts.handshakes_failed, 1);
 	conn_drop(c, "%s failed: %s%s%s",
-	    in_upgrade(c) ? "WebSocket upgrade" : "TLS handshake",
+	    e == NJ_PROTOCOL ? "WebSocket upgrade" : step_name(c),
 	    e == NJ_EOF && !why->what[0] ? "the client closed the connection"
 					 : why->what,
 	    why->mend[0] ? ".  To mend it: " : "", why->mend);

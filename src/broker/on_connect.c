@@ -79,6 +79,7 @@ refuse(struct conn *c, enum mqtt_rc rc, const char *fmt, ...)
 	/* 3.1.1 3.1.4: who cannot even CONNECT properly is told nothing */
 	if (c->version == MQTT5 || !is_malformed(rc))
 		connack_refuse(c, rc, why);
+	conn_end_code(c, rc);
 	conn_close_gently(c);
 	return NJ_OK;
 }

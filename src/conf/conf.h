@@ -41,7 +41,12 @@ struct conf_list {
 	uint32_t n;
 };
 
-enum conf_protocol { CONF_MQTT, CONF_WEBSOCKETS, CONF_HTTP_API };
+enum conf_protocol {
+	CONF_MQTT,
+	CONF_WEBSOCKETS,
+	CONF_MQTT_WEBSOCKETS, /* the client's first bytes decide */
+	CONF_HTTP_API
+};
 enum conf_tls_min { CONF_TLS_12 = 12, CONF_TLS_13 = 13 };
 enum conf_domain { CONF_ANY, CONF_IPV4, CONF_IPV6 };
 /* Bits of accept_protocol_versions. */
@@ -144,11 +149,12 @@ struct conf {
 	uint32_t max_pending_connections; /* before CONNECT is done */
 	uint32_t connections_per_second;  /* from one address */
 	uint32_t failed_logins_per_minute;
-	uint32_t handshake_timeout;   /* seconds, TLS */
-	uint32_t connect_timeout;     /* seconds from then to CONNECT */
-	uint32_t handshakes_per_turn; /* TLS handshake steps one loop turn
+	uint32_t handshake_timeout;	  /* seconds, TLS and WebSocket */
+	uint32_t websockets_headers_size; /* 0: ours */
+	uint32_t connect_timeout;	  /* seconds from then to CONNECT */
+	uint32_t handshakes_per_turn;	  /* TLS handshake steps one loop turn
 					 * of a shard gives */
-	uint32_t tls_tickets;	      /* 0: no resumption */
+	uint32_t tls_tickets;		  /* 0: no resumption */
 	bool retain_available;
 	uint32_t max_retained_messages;
 	uint64_t max_retained_bytes;

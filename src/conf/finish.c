@@ -386,7 +386,8 @@ check_listener(struct parse *p, uint32_t i)
 		parse_fault_at(p, given(l, "response_information"),
 		    "write the beginning of a topic, such as 'response'",
 		    "response_information has a wildcard in it");
-	if (l->websockets_origin && l->protocol != CONF_WEBSOCKETS)
+	if (l->websockets_origin && l->protocol != CONF_WEBSOCKETS &&
+	    l->protocol != CONF_MQTT_WEBSOCKETS)
 		parse_warn_at(p, given(l, "websockets_origin"),
 		    "add 'protocol websockets', or delete this line",
 		    "websockets_origin is without effect: this listener does "

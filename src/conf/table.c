@@ -38,6 +38,7 @@
 static const struct conf_word protocols[] = {
 	{ "mqtt", CONF_MQTT, CONF_WORKS, NULL, NULL },
 	{ "websockets", CONF_WEBSOCKETS, CONF_WORKS, NULL, NULL },
+	{ "mqtt+websockets", CONF_MQTT_WEBSOCKETS, CONF_WORKS, NULL, NULL },
 	{ "http_api", CONF_HTTP_API, CONF_LATER_STOPS,
 	    "the HTTP API is not served yet",
 	    "take this listener out; the figures are also under "
@@ -142,7 +143,10 @@ const struct conf_opt conf_table[] = {
 	    "address of the default listener; write listener instead",
 	    .args = "ADDRESS"),
 	OPT(LISTENER, "protocol", ENUM, L(protocol), WORKS, 0, "mqtt",
-	    "what is spoken on this listener", .words = protocols),
+	    "what is spoken on this listener; mqtt+websockets: both, as each "
+	    "client's first bytes (or its ALPN protocol, mqtt or http/1.1) "
+	    "say",
+	    .words = protocols),
 	OPT(LISTENER, "bind_interface", STRING, L(bind_interface), WORKS,
 	    CONF_RESTRICTS, NULL,
 	    "accept only what comes in by this network interface"),
@@ -194,7 +198,6 @@ const struct conf_opt conf_table[] = {
 	    "read buffer of a connection", .min = 0, .max = INT32_MAX,
 	    .note = "buffers grow as bytes arrive and need no setting here",
 	    .mend = "delete this line"),
-	SAME("websockets_headers_size", "packet_buffer_size", CONF_OLD),
 
 	/* ---- TLS ---- */
 	OPT(LISTENER, "certfile", PATH, L(certfile), WORKS, TLSF | CONF_FILE,
@@ -512,6 +515,10 @@ const struct conf_opt conf_table[] = {
 	    "(https://example.org); may be repeated; any when not given.  "
 	    "Clients that send no Origin are let in",
 	    .max = 256),
+	OPT(GLOBAL, "websockets_headers_size", U32, G(websockets_headers_size),
+	    WORKS, R, "0",
+	    "most bytes of a WebSocket client's request; 0: 8192", .min = 0,
+	    .max = 65535),
 	OPT(LISTENER, "http_dir", PATH, NO, LATER_STOPS, 0, NULL,
 	    "folder of files to serve over HTTP",
 	    .note = "files are not served over HTTP yet",

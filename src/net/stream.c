@@ -246,6 +246,18 @@ stream_shutdown(struct stream *s)
 	s->ops->shutdown(s);
 }
 
+void
+stream_end_code(struct stream *s, uint16_t code)
+{
+	s->end_code = code;
+}
+
+bool
+stream_from_page(const struct stream *s)
+{
+	return s->from_page;
+}
+
 const struct nj_why *
 stream_why(const struct stream *s)
 {
