@@ -331,7 +331,8 @@ handshake_failed(struct conn *c, enum nj_err e)
 	if (!in_upgrade(c))
 		count_add(&c->shard->counts.handshakes_failed, 1);
 	conn_drop(c, "%s failed: %s%s%s",
-	    e == NJ_PROTOCOL ? "WebSocket upgrade" : step_name(c),
+	    in_upgrade(c) && e == NJ_PROTOCOL ? "WebSocket upgrade"
+					      : step_name(c),
 	    e == NJ_EOF && !why->what[0] ? "the client closed the connection"
 					 : why->what,
 	    why->mend[0] ? ".  To mend it: " : "", why->mend);
