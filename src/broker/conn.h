@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * conn - one client's connection, from accept to close.
  *
- * Life: PROXY (its header) -> HANDSHAKE (TLS, WebSocket) -> GREETING (waits for CONNECT) -> LOGIN (an
+ * Life: HANDSHAKE (TLS) -> GREETING (waits for CONNECT) -> LOGIN (an
  * authenticator is at work) -> LIVE -> CLOSING (last words on their way) ->
  * DEAD (freed when the turn ends).  Accepted on any shard; once CONNECT is
  * there it moves to the shard of its client identifier.
@@ -10,7 +10,7 @@
  *          The session is borrowed from the shard.
  * Threads: its shard; in a LETTER_MOVE it belongs to the letter.
  * Bounds:  input: the largest packet allowed; output: link.h; time: a
- *          deadline in every state.
+ *          deadline in every state; work in a turn: TURN_WORK.
  * Spec:    MQTT 5.0 3.1, 3.14, 4.12, 4.13.
  */
 #ifndef NJ_BROKER_CONN_H
@@ -31,7 +31,6 @@
 #define PEER_NAME   64
 
 enum conn_state {
-	CONN_PROXY,
 	CONN_HANDSHAKE,
 	CONN_GREETING,
 	CONN_LOGIN,
@@ -41,17 +40,7 @@ enum conn_state {
 };
 
 struct login;
-
-/* What a proxy told of the client it speaks for. */
-struct proxied {
-	uint8_t addr[16];
-	uint8_t addr_n;	 /* bytes of addr; 0: not an IP address */
-	bool own;	 /* it named nobody: the proxy's address holds */
-	bool local;	 /* it speaks for itself, to see whether we are here */
-	bool cert;	 /* the client's certificate was found good */
-	uint16_t cn_len; /* name in that certificate */
-	uint8_t cn[];
-};
+struct subscribing;
 
 struct conn {
 	struct watch watch;
@@ -67,32 +56,26 @@ struct conn {
 	uint64_t since;		/* mono ms of entering the state */
 	struct slice *aliases;	/* inbound topics, alias_max of them */
 	struct login *login;
-	struct proxied *via;  /* NULL: it came by itself */
-	struct letter letter; /* LETTER_MOVE */
-	const char *doomed;   /* why; static */
+	struct subscribing *subscribing; /* a SUBSCRIBE under way */
+	struct letter letter;		 /* LETTER_MOVE */
+	const char *doomed;		 /* why; static */
 	uint16_t alias_max;
 	uint16_t keep_alive; /* seconds; 0: none */
 	uint16_t open_qos2;  /* taken on this connection, not released */
 	uint16_t port;	     /* index */
 	uint8_t state;	     /* enum conn_state */
 	uint8_t version;
-	uint8_t proxy;	       /* version of the header that it begins with */
 	bool clean_disconnect; /* the will must not be sent */
 	bool problem_info;     /* reason strings are welcome */
 	bool pending;	       /* counted in broker.pending */
 	bool publishes;	       /* has sent a PUBLISH */
 	bool ack_now;	       /* it may wait for TCP's acknowledgement */
 	bool paused;	       /* waits in shard.paused */
+	bool yields;	       /* has had its share of the turn */
 	char peer[PEER_NAME];
 };
 
 void conn_accept(struct port *p, int fd, const char *peer);
-/* Goes from bytes to what its port speaks; the stream is made. */
-void conn_begin(struct conn *c);
-/* Whether the other end of fd may speak for others. */
-bool conn_proxy_trusted(const struct port_opts *po, int fd);
-/* Reads what is there of the PROXY header. */
-void conn_proxy(struct conn *c);
 /* A moved connection arrives. */
 void conn_arrive(struct shard *sh, struct letter *l);
 /* Reads and handles what is there; for shard.c's lists. */
@@ -129,8 +112,6 @@ void conn_drop(struct conn *c, const char *why, ...) NJ_PRINTF(2, 3);
 /* The same, at the turn's end: for where closing it would pull something from
  * under a caller.  why is static. */
 void conn_doom(struct conn *c, const char *why);
-/* What a WebSocket's Close will say of rc. */
-void conn_end_code(struct conn *c, enum mqtt_rc rc);
 /* After last words were appended: writes them, then closes. */
 void conn_close_gently(struct conn *c);
 /* The client's identifier, or its address before CONNECT; escaped. */
@@ -154,6 +135,10 @@ NJ_MUST enum nj_err on_unsubscribe(struct conn *c, const struct frame *f);
 NJ_MUST enum nj_err on_pingreq(struct conn *c, const struct frame *f);
 NJ_MUST enum nj_err on_disconnect(struct conn *c, const struct frame *f);
 NJ_MUST enum nj_err on_auth(struct conn *c, const struct frame *f);
+/* Goes on with a SUBSCRIBE that costs more than a turn's share, until it is
+ * done (c->subscribing is NULL), or must wait again. */
+NJ_MUST enum nj_err subscribe_go_on(struct conn *c);
+void subscribe_abandon(struct conn *c);
 /* One packet to its handler. */
 void dispatch(struct conn *c, const struct frame *f);
 /* An authenticator has decided (LETTER_LOGIN). */

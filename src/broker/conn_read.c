@@ -10,16 +10,8 @@
 #include "core/rc.h"
 #include "net/tls.h"
 #include "wire/decode.h"
-#include "wire/ws.h"
 
 #define READ_TURNS 4
-
-static void
-no_memory(struct conn *c)
-{
-	stream_end_code(c->stream, WS_CODE_INTERNAL);
-	conn_drop(c, "out of memory");
-}
 
 /* Keeps bytes of an unfinished packet (or of a client that must wait). */
 static bool
@@ -27,7 +19,7 @@ keep(struct conn *c, struct slice rest)
 {
 	if (rest.n == 0 || buf_put(&c->in, rest.p, rest.n) == NJ_OK)
 		return true;
-	no_memory(c);
+	conn_drop(c, "out of memory");
 	return false;
 }
 
@@ -54,14 +46,6 @@ bad_frame(struct conn *c, enum nj_err e, const struct frame *f, struct slice in)
 		conn_drop(c, "HTTP or WebSocket to an MQTT port");
 		return;
 	}
-	if (c->state == CONN_GREETING &&
-	    (slice_has_prefix(in, LIT("PROXY")) ||
-		slice_has_prefix(in, LIT("\r\n\r\n")))) {
-		conn_drop(c,
-		    "a PROXY header to a listener without "
-		    "enable_proxy_protocol");
-		return;
-	}
 	if (e == NJ_TOOBIG)
 		conn_end(c, RC_PACKET_TOO_LARGE,
 		    "packet of %u bytes is larger "
@@ -86,6 +70,35 @@ must_move(struct conn *c, const struct frame *f, unsigned *to)
 	return id.n > 0 && *to != c->shard->home.shard;
 }
 
+/* Whether c has had its share of the turn.  It then goes on when the others had
+ * theirs, or when it has taken what was written to it. */
+static bool
+must_yield(struct conn *c)
+{
+	struct shard *sh = c->shard;
+
+	if (c->state != CONN_LIVE || c->link.closing ||
+	    (sh->work < TURN_WORK && !c->subscribing))
+		return false;
+	c->yields = true;
+	list_remove(&c->work);
+	if (conn_may_ask(c))
+		list_push(&sh->again, &c->work);
+	return true;
+}
+
+/* The SUBSCRIBE that was interrupted; whether it is done. */
+static bool
+go_on(struct conn *c)
+{
+	enum nj_err e = subscribe_go_on(c);
+
+	if (e)
+		conn_end(
+		    c, rc_of(e), "%s in its SUBSCRIBE packet", nj_strerror(e));
+	return !must_yield(c) && c->state == CONN_LIVE && !c->link.closing;
+}
+
 /* Handles whole packets; false when c must not be touched any more.  What is
  * left of in is kept. */
 static bool
@@ -96,16 +109,15 @@ handle(struct conn *c, struct slice in)
 	enum nj_err e = NJ_OK;
 	unsigned to;
 
+	sh->work = 0;
+	if (c->subscribing && (c->link.closing || !go_on(c)))
+		return c->state == CONN_DEAD ? false : keep(c, in);
 	while (in.n > 0 && !c->link.closing &&
 	    (c->state == CONN_GREETING || c->state == CONN_LIVE)) {
 		struct slice packet = in;
 
 		e = c->version == MQTT31 ? frame_take_31(&in, max_packet(c), &f)
 					 : frame_take(&in, max_packet(c), &f);
-		/* who begins with something else need not go on */
-		if (e == NJ_AGAIN && c->state == CONN_GREETING &&
-		    in.p[0] >> 4 != MQTT_CONNECT)
-			e = NJ_PROTOCOL;
 		if (e == NJ_AGAIN)
 			break;
 		if (e) {
@@ -119,6 +131,7 @@ handle(struct conn *c, struct slice in)
 		}
 		c->last_rx = c->shard->home.now_ms;
 		count_add(&sh->counts.packets_in, 1);
+		sh->work++;
 		dispatch(c, &f);
 		if (f.type == MQTT_PUBLISH && sh->broker->n > 1 &&
 		    c->state == CONN_LIVE && !c->link.closing &&
@@ -129,6 +142,8 @@ handle(struct conn *c, struct slice in)
 			conn_update_wants(c);
 			break;
 		}
+		if (must_yield(c))
+			break;
 	}
 	if (c->state == CONN_DEAD)
 		return false;
@@ -143,8 +158,6 @@ read_failed(struct conn *c, enum nj_err e)
 {
 	if (e == NJ_EOF)
 		conn_drop(c, "closed its connection");
-	else if (e == NJ_NOMEM)
-		no_memory(c);
 	else
 		conn_drop(c, "%s", stream_why(c->stream)->what);
 }
@@ -202,7 +215,7 @@ read_once(struct conn *c)
 	if (direct) {
 		cap = 64 * 1024;
 		if (buf_reserve(&c->in, cap, &at)) {
-			no_memory(c);
+			conn_drop(c, "out of memory");
 			return false;
 		}
 	} else {
@@ -286,7 +299,7 @@ conn_resume(struct conn *c)
 {
 	struct buf in = c->in;
 
-	c->paused = false;
+	c->paused = c->yields = false;
 	c->in = (struct buf){ 0 };
 	if (handle(c, buf_slice(&in)) && c->state != CONN_DEAD) {
 		conn_update_wants(c);
@@ -305,21 +318,13 @@ in_upgrade(const struct conn *c)
 	return po->websockets && (!po->tls || stream_tls(c->stream));
 }
 
-static const char *
-step_name(const struct conn *c)
-{
-	if (!in_upgrade(c))
-		return "TLS handshake";
-	return conn_port(c)->mqtt_too ? "CONNECT or WebSocket upgrade"
-				      : "WebSocket upgrade";
-}
-
 void
 conn_handshake_late(struct conn *c)
 {
 	if (!in_upgrade(c))
 		count_add(&c->shard->counts.handshakes_failed, 1);
-	conn_drop(c, "no %s within %u ms", step_name(c),
+	conn_drop(c, "no %s within %u ms",
+	    in_upgrade(c) ? "WebSocket upgrade" : "TLS handshake",
 	    c->shard->limits.handshake_timeout_ms);
 }
 
@@ -331,8 +336,7 @@ handshake_failed(struct conn *c, enum nj_err e)
 	if (!in_upgrade(c))
 		count_add(&c->shard->counts.handshakes_failed, 1);
 	conn_drop(c, "%s failed: %s%s%s",
-	    in_upgrade(c) && e == NJ_PROTOCOL ? "WebSocket upgrade"
-					      : step_name(c),
+	    in_upgrade(c) ? "WebSocket upgrade" : "TLS handshake",
 	    e == NJ_EOF && !why->what[0] ? "the client closed the connection"
 					 : why->what,
 	    why->mend[0] ? ".  To mend it: " : "", why->mend);

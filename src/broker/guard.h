@@ -3,9 +3,7 @@
  *         address, and lines in the log.
  *
  * Loopback is not counted: behind a proxy on this machine everybody comes from
- * there.  Local sockets have no address, and for the same reason are not
- * counted either.  Whom a proxy speaks for (the PROXY protocol) is counted by
- * the address it told.
+ * there.  Local sockets have no address.
  *
  * Owns:    the throttle, which all shards share.
  * Threads: guard_new and guard_free the main thread; the others any shard, with
@@ -20,7 +18,10 @@
 #define GUARD_LINES 100
 /* Lines about what known clients were refused. */
 #define GUARD_REFUSALS 20
+/* Lines about known clients that come and go. */
+#define GUARD_KNOWN 500
 
+struct principal;
 struct throttle;
 
 /* NULL in *out: nothing is limited. */
@@ -28,11 +29,12 @@ NJ_MUST enum nj_err
 guard_new(const struct guard_opts *o, struct throttle **out);
 /* Whether the other end of fd may connect once more now. */
 bool guard_may_connect(struct shard *sh, int fd);
-/* The same for a client behind a proxy. */
-bool guard_may_come(const struct conn *c);
 /* Milliseconds until c's address may try a password; 0: now. */
 uint64_t guard_login_wait(const struct conn *c);
 void guard_login_failed(const struct conn *c);
+/* Whose it is, for quotas: its user name, or the client identifier of a client
+ * without; hashed with the process's key. */
+uint64_t guard_identity(const struct principal *who, struct slice client_id);
 /* Whether another line may be written; says how many were not. */
 bool guard_may_log(struct shard *sh, struct log_gate *g, uint32_t per_s);
 

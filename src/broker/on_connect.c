@@ -16,6 +16,7 @@
 #include "broker/conn.h"
 #include "broker/connack.h"
 #include "broker/guard.h"
+#include "broker/quota.h"
 #include "broker/sessions.h"
 #include "core/rc.h"
 #include "net/listener.h"
@@ -79,7 +80,6 @@ refuse(struct conn *c, enum mqtt_rc rc, const char *fmt, ...)
 	/* 3.1.1 3.1.4: who cannot even CONNECT properly is told nothing */
 	if (c->version == MQTT5 || !is_malformed(rc))
 		connack_refuse(c, rc, why);
-	conn_end_code(c, rc);
 	conn_close_gently(c);
 	return NJ_OK;
 }
@@ -189,11 +189,7 @@ static struct slice
 cert_name(const struct conn *c)
 {
 	const struct tls_peer *t = stream_tls(c->stream);
-	const struct proxied *v = c->via;
 
-	/* TLS that ends here counts, whatever a proxy says of its own. */
-	if (!t && v && v->cert && conn_port(c)->identity == CERT_IDENTITY_CN)
-		return slice_of(v->cn, v->cn_len);
 	if (!t || !t->has_cert)
 		return SLICE_NONE;
 	switch (conn_port(c)->identity) {
@@ -349,7 +345,8 @@ log_in(
 {
 	char id[TEXT_ESC], user[TEXT_ESC];
 
-	if (!c->shard->limits.log_connections)
+	if (!c->shard->limits.log_connections ||
+	    !guard_may_log(c->shard, &c->shard->known, GUARD_KNOWN))
 		return;
 	nj_log(LOG_T_NOTICE,
 	    "New client connected from %s as %s (p%d, c%d, k%u%s%s%s).",
@@ -374,6 +371,14 @@ is_anothers(struct shard *sh, struct slice id, const struct principal *who)
 	struct session *s = session_find(&sh->home, id);
 
 	return s && s->who && !slice_eq(s->who->name, who->name);
+}
+
+/* A client that its own will lets fail again and again costs its subscribers a
+ * message each time. */
+static bool
+may_leave_will(struct shard *sh, struct slice id, const struct principal *who)
+{
+	return quota_will_ok(sh, quota_will_key(id, guard_identity(who, id)));
 }
 
 static void
@@ -420,6 +425,12 @@ admit(struct conn *c, const struct connect *k, struct principal *who)
 		    "it may not publish its "
 		    "will: %s",
 		    rule.text);
+		goto out;
+	}
+	if (k->has_will && !may_leave_will(sh, id, who)) {
+		(void)refuse(c, RC_CONNECTION_RATE_EXCEEDED,
+		    "too many wills of it were sent within a minute "
+		    "(max_wills_per_minute)");
 		goto out;
 	}
 	if ((e = sessions_take(c, id, k->clean_start, &s, &in.present))) {

@@ -19,11 +19,10 @@ struct reload_letter {
 };
 
 /* The strings of a port, which a set owns. */
-#define PORT_STRINGS(p)                                           \
-	{                                                         \
-		&(p)->auto_id_prefix, &(p)->clientid_prefixes,    \
-		    &(p)->ws_origins, &(p)->response_information, \
-		    &(p)->proxy_from                              \
+#define PORT_STRINGS(p)                                          \
+	{                                                        \
+		&(p)->auto_id_prefix, &(p)->clientid_prefixes,   \
+		    &(p)->ws_origins, &(p)->response_information \
 	}
 
 /* Copies them; on failure those not copied are NULL. */

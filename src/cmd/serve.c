@@ -130,14 +130,6 @@ drop_rights(const struct conf *c, struct nj_why *why)
 	return daemon_drop_rights(user, why);
 }
 
-static const char *
-spoken(int protocol)
-{
-	return protocol == CONF_WEBSOCKETS     ? ", WebSocket"
-	    : protocol == CONF_MQTT_WEBSOCKETS ? ", MQTT and WebSocket"
-					       : "";
-}
-
 static void
 tell_listeners(const struct conf *c, const struct wiring *w)
 {
@@ -145,7 +137,9 @@ tell_listeners(const struct conf *c, const struct wiring *w)
 		if (w->listeners[i].n > 0)
 			nj_log(LOG_T_INFORMATION, "Listening on %s%s%s%s.",
 			    w->listeners[i].where,
-			    spoken(c->listeners[i].protocol),
+			    c->listeners[i].protocol == CONF_WEBSOCKETS
+				? ", WebSocket"
+				: "",
 			    c->listeners[i].tls ? ", TLS" : "",
 			    c->listeners[i].tls &&
 				    c->listeners[i].require_certificate
@@ -172,6 +166,7 @@ start_broker(struct server *s, struct nj_why *why)
 		.n_ports = s->conf.nlisteners,
 		.max_retained = s->conf.max_retained_messages,
 		.max_retained_bytes = s->conf.max_retained_bytes,
+		.max_retained_per_user = s->conf.max_retained_messages_per_user,
 		.guard = { .connects_per_s = s->conf.connections_per_second,
 		    .failures_per_minute = s->conf.failed_logins_per_minute },
 	};

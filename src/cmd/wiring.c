@@ -169,9 +169,11 @@ static enum nj_err
 add_links(const struct conf_listener *l, struct auth_chain *chain,
     struct password_file *pf, struct workers *workers)
 {
+	bool by_cert = l->tls &&
+	    (l->use_identity_as_username || l->use_subject_as_username);
 	enum nj_err e = NJ_OK;
 
-	if (l->cert_names)
+	if (by_cert)
 		return auth_add_certificate(chain);
 	if (pf)
 		e = auth_add_password_file(chain, pf, workers);
@@ -215,14 +217,8 @@ fill_port(const struct conf *c, const struct conf_listener *l,
 		.allow_zero_length_clientid = l->allow_zero_length_clientid,
 		.auto_id_prefix = l->auto_id_prefix ? l->auto_id_prefix : "",
 		.clientid_prefixes = c->clientid_prefixes,
-		.websockets = l->protocol == CONF_WEBSOCKETS ||
-		    l->protocol == CONF_MQTT_WEBSOCKETS,
-		.mqtt_too = l->protocol == CONF_MQTT_WEBSOCKETS,
+		.websockets = l->protocol == CONF_WEBSOCKETS,
 		.ws_origins = l->websockets_origin,
-		.proxy = (uint8_t)l->proxy_protocol,
-		.proxy_tls = l->proxy_require_tls,
-		.proxy_cert = l->require_certificate,
-		.proxy_from = l->proxy_from,
 		.response_information = l->response_information,
 		.max_connections = l->max_connections,
 		.max_qos = (uint8_t)l->max_qos,
@@ -295,8 +291,8 @@ wiring_limits(const struct conf *c, struct broker_limits *out)
 		},
 		.memory = c->memory_limit,
 		.max_packet_size = clamp32(c->max_packet_size),
-		.message_size_limit = clamp32(c->message_size_limit),		.max_keepalive = (uint16_t)c->max_keepalive,
-		.ws_head_max = c->websockets_headers_size,
+		.message_size_limit = clamp32(c->message_size_limit),
+		.max_keepalive = (uint16_t)c->max_keepalive,
 		.receive_max = (uint16_t)c->max_inflight_messages,
 		.retain_available = c->retain_available,
 		.nodelay = c->set_tcp_nodelay,
@@ -307,6 +303,10 @@ wiring_limits(const struct conf *c, struct broker_limits *out)
 		.max_connections = c->global_max_connections,
 		.max_pending = c->max_pending_connections,
 		.max_sessions = c->global_max_clients,
+		.max_waiting_per_user = c->max_offline_sessions_per_user,
+		.evict_sessions = c->evict_offline_sessions,
+		.max_wills_per_minute = c->max_wills_per_minute,
+		.max_match_work = c->max_match_work,
 		.connect_timeout_ms = c->connect_timeout * 1000,
 		.handshake_timeout_ms = c->handshake_timeout * 1000,
 		.write_timeout_ms = c->slow_reader_timeout * 1000,

@@ -41,12 +41,7 @@ struct conf_list {
 	uint32_t n;
 };
 
-enum conf_protocol {
-	CONF_MQTT,
-	CONF_WEBSOCKETS,
-	CONF_MQTT_WEBSOCKETS, /* the client's first bytes decide */
-	CONF_HTTP_API
-};
+enum conf_protocol { CONF_MQTT, CONF_WEBSOCKETS, CONF_HTTP_API };
 enum conf_tls_min { CONF_TLS_12 = 12, CONF_TLS_13 = 13 };
 enum conf_domain { CONF_ANY, CONF_IPV4, CONF_IPV6 };
 /* Bits of accept_protocol_versions. */
@@ -78,10 +73,7 @@ struct conf_listener {
 	int protocol;	   /* enum conf_protocol; CONF_HTTP_API does not get
 			 * past conf_load for now */
 	char *response_information; /* topic prefix; NULL: none */
-	uint32_t proxy_protocol;    /* 0: none is expected */
-	bool proxy_require_tls;
-	char *proxy_from;	 /* base/cidr.h; NULL: this machine */
-	char *websockets_origin; /* one a line; NULL: any */
+	char *websockets_origin;    /* one a line; NULL: any */
 	/* TLS: on when certfile and keyfile are set (l->tls) */
 	char *cafile, *capath, *certfile, *keyfile, *crlfile;
 	char *keyfile_password_file;  /* resolved, also from
@@ -105,7 +97,6 @@ struct conf_listener {
 	/* What holds for this listener, after all of the rules; use these.
 	 * The strings are borrowed from this struct conf. */
 	bool tls;
-	bool cert_names; /* certificates say who clients are */
 	bool allow_anonymous;
 	bool allow_zero_length_clientid;
 	const char *auto_id_prefix; /* "" when there is none */
@@ -145,19 +136,23 @@ struct conf {
 	/* limits: of the whole broker */
 	uint64_t memory_limit;
 	uint32_t global_max_clients; /* sessions, connected or not */
+	bool evict_offline_sessions; /* when it is reached */
+	uint32_t max_offline_sessions_per_user;
+	uint32_t max_wills_per_minute; /* of one client */
+	uint32_t max_match_work;       /* of one message */
 	uint32_t global_max_connections;
 	uint32_t max_pending_connections; /* before CONNECT is done */
 	uint32_t connections_per_second;  /* from one address */
 	uint32_t failed_logins_per_minute;
-	uint32_t handshake_timeout;	  /* seconds, TLS and WebSocket */
-	uint32_t websockets_headers_size; /* 0: ours */
-	uint32_t connect_timeout;	  /* seconds from then to CONNECT */
-	uint32_t handshakes_per_turn;	  /* TLS handshake steps one loop turn
+	uint32_t handshake_timeout;   /* seconds, TLS */
+	uint32_t connect_timeout;     /* seconds from then to CONNECT */
+	uint32_t handshakes_per_turn; /* TLS handshake steps one loop turn
 					 * of a shard gives */
-	uint32_t tls_tickets;		  /* 0: no resumption */
+	uint32_t tls_tickets;	      /* 0: no resumption */
 	bool retain_available;
 	uint32_t max_retained_messages;
 	uint64_t max_retained_bytes;
+	uint32_t max_retained_messages_per_user;
 	uint32_t retain_expiry_interval;       /* minutes between sweeps; 0:
 						 * ours */
 	uint64_t persistent_client_expiration; /* seconds; 0: never */

@@ -38,7 +38,6 @@
 static const struct conf_word protocols[] = {
 	{ "mqtt", CONF_MQTT, CONF_WORKS, NULL, NULL },
 	{ "websockets", CONF_WEBSOCKETS, CONF_WORKS, NULL, NULL },
-	{ "mqtt+websockets", CONF_MQTT_WEBSOCKETS, CONF_WORKS, NULL, NULL },
 	{ "http_api", CONF_HTTP_API, CONF_LATER_STOPS,
 	    "the HTTP API is not served yet",
 	    "take this listener out; the figures are also under "
@@ -143,10 +142,7 @@ const struct conf_opt conf_table[] = {
 	    "address of the default listener; write listener instead",
 	    .args = "ADDRESS"),
 	OPT(LISTENER, "protocol", ENUM, L(protocol), WORKS, 0, "mqtt",
-	    "what is spoken on this listener; mqtt+websockets: both, as each "
-	    "client's first bytes (or its ALPN protocol, mqtt or http/1.1) "
-	    "say",
-	    .words = protocols),
+	    "what is spoken on this listener", .words = protocols),
 	OPT(LISTENER, "bind_interface", STRING, L(bind_interface), WORKS,
 	    CONF_RESTRICTS, NULL,
 	    "accept only what comes in by this network interface"),
@@ -176,28 +172,24 @@ const struct conf_opt conf_table[] = {
 	    L(accept_protocol_versions), WORKS, R | CONF_RESTRICTS | CONF_MANY,
 	    "3,4,5", "MQTT versions served: 3 is 3.1, 4 is 3.1.1, 5 is 5.0",
 	    .words = versions, .args = "VERSION[,VERSION...]"),
-	OPT(LISTENER, "enable_proxy_protocol", U32, L(proxy_protocol), WORKS,
-	    R | CONF_RESTRICTS, NULL,
-	    "every connection begins with the PROXY header of a load "
-	    "balancer, version 1 or 2, which says where its client is; with "
-	    "version 2 also what the proxy knows of TLS: require_certificate "
-	    "and use_identity_as_username then go by that, if this listener "
-	    "has no certfile",
-	    .min = 1, .max = 2),
-	OPT(LISTENER, "proxy_protocol_v2_require_tls", BOOL,
-	    L(proxy_require_tls), WORKS, R | CONF_RESTRICTS, "false",
-	    "refuse clients that came to the proxy without TLS"),
-	OPT(LISTENER, "proxy_protocol_from", STRING, L(proxy_from), WORKS,
-	    R | CONF_RESTRICTS | CONF_REPEAT | OURS, NULL,
-	    "addresses and networks (10.0.0.0/8) of the proxies whose PROXY "
-	    "header is believed; others are refused; may be repeated; when "
-	    "not given only this machine, for a header can claim any address "
-	    "and any certificate.  Whoever may use a Unix socket is believed",
-	    .args = "ADDRESS[/BITS] [ADDRESS[/BITS]...]"),
+	OPT(LISTENER, "enable_proxy_protocol", U32, NO, LATER_STOPS,
+	    CONF_RESTRICTS, NULL,
+	    "expect the PROXY protocol of a load balancer, version 1 or 2",
+	    .min = 1, .max = 2,
+	    .note = "the PROXY protocol is not understood yet, so no client "
+		    "behind the proxy could connect",
+	    .mend = "let the proxy send plain TCP and delete this line"),
+	OPT(LISTENER, "proxy_protocol_v2_require_tls", BOOL, NO, LATER_STOPS,
+	    CONF_RESTRICTS, "false",
+	    "refuse what reached the proxy without TLS",
+	    .note = "the PROXY protocol is not understood yet, so clients "
+		    "without TLS would be let in",
+	    .mend = "end TLS at this broker, with certfile and keyfile"),
 	OPT(GLOBAL, "packet_buffer_size", U32, NO, IGNORED, 0, NULL,
 	    "read buffer of a connection", .min = 0, .max = INT32_MAX,
 	    .note = "buffers grow as bytes arrive and need no setting here",
 	    .mend = "delete this line"),
+	SAME("websockets_headers_size", "packet_buffer_size", CONF_OLD),
 
 	/* ---- TLS ---- */
 	OPT(LISTENER, "certfile", PATH, L(certfile), WORKS, TLSF | CONF_FILE,
@@ -381,6 +373,26 @@ const struct conf_opt conf_table[] = {
 	    .min = 0, .max = INT64_MAX),
 	OPT(GLOBAL, "global_max_clients", LIMIT, G(global_max_clients), WORKS,
 	    R, "1000000", "sessions, connected or not; -1: no limit"),
+	OPT(GLOBAL, "evict_offline_sessions", BOOL, G(evict_offline_sessions),
+	    WORKS, R | OURS, "true",
+	    "when global_max_clients is reached, the session whose client is "
+	    "away longest makes place; false: new clients are refused"),
+	OPT(GLOBAL, "max_offline_sessions_per_user", U32,
+	    G(max_offline_sessions_per_user), WORKS, R | OURS, "100000",
+	    "sessions of one user whose clients are away; beyond, the one that "
+	    "is away longest is dropped; who has no user name is told apart "
+	    "by client id; 0: no limit",
+	    .min = 0, .max = INT32_MAX),
+	OPT(GLOBAL, "max_wills_per_minute", U32, G(max_wills_per_minute), WORKS,
+	    R | OURS, "60",
+	    "wills of one client that are sent within a minute; beyond, it may "
+	    "not connect with a will; 0: no limit",
+	    .min = 0, .max = 60000),
+	OPT(GLOBAL, "max_match_work", U32, G(max_match_work), WORKS, R | OURS,
+	    "100000",
+	    "nodes of the tree of subscriptions that one message may lead to; "
+	    "beyond, it is refused; 0: no limit",
+	    .min = 0, .max = INT32_MAX),
 	OPT(GLOBAL, "global_max_connections", LIMIT, G(global_max_connections),
 	    WORKS, R, "-1",
 	    "connections at once; -1: as many as there are descriptors"),
@@ -419,6 +431,11 @@ const struct conf_opt conf_table[] = {
 	OPT(GLOBAL, "max_retained_bytes", SIZE, G(max_retained_bytes), WORKS,
 	    R | OURS, "1G", "their bytes; 0: no limit", .min = 0,
 	    .max = INT64_MAX),
+	OPT(GLOBAL, "max_retained_messages_per_user", U32,
+	    G(max_retained_messages_per_user), WORKS, OURS, "100000",
+	    "retained messages of one user; who has no user name is told "
+	    "apart by client id; 0: no limit",
+	    .min = 0, .max = INT32_MAX),
 	OPT(GLOBAL, "retain_expiry_interval", U32, G(retain_expiry_interval),
 	    IGNORED, R, "0",
 	    "minutes between sweeps for expired retained messages", .min = 0,
@@ -515,10 +532,6 @@ const struct conf_opt conf_table[] = {
 	    "(https://example.org); may be repeated; any when not given.  "
 	    "Clients that send no Origin are let in",
 	    .max = 256),
-	OPT(GLOBAL, "websockets_headers_size", U32, G(websockets_headers_size),
-	    WORKS, R, "0",
-	    "most bytes of a WebSocket client's request; 0: 8192", .min = 0,
-	    .max = 65535),
 	OPT(LISTENER, "http_dir", PATH, NO, LATER_STOPS, 0, NULL,
 	    "folder of files to serve over HTTP",
 	    .note = "files are not served over HTTP yet",

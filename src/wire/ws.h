@@ -42,9 +42,7 @@ enum ws_code {
 	WS_CODE_NONE = 1005, /* never sent: a Close without a code */
 	WS_CODE_NOT_UTF8 = 1007,
 	WS_CODE_POLICY = 1008,
-	WS_CODE_TOO_BIG = 1009,
-	WS_CODE_INTERNAL = 1011,
-	WS_CODE_BUSY = 1013
+	WS_CODE_TOO_BIG = 1009
 };
 
 /* One direction's receiving end. */
