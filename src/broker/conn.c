@@ -14,6 +14,7 @@
 #include "net/listener.h"
 #include "net/tls.h"
 #include "net/wsstream.h"
+#include "wire/ws.h"
 
 /* Last words have this long to leave, in ms; less when the broker stops. */
 #define CLOSING_MS  2000
@@ -46,8 +47,8 @@ conn_name(const struct conn *c, char *dst, size_t size)
 static void
 set_state(struct conn *c, enum conn_state st)
 {
-	bool pending =
-	    st == CONN_HANDSHAKE || st == CONN_GREETING || st == CONN_LOGIN;
+	bool pending = st == CONN_PROXY || st == CONN_HANDSHAKE ||
+	    st == CONN_GREETING || st == CONN_LOGIN;
 
 	if (pending && !c->pending)
 		atomic_fetch_add(&c->shard->broker->pending, 1);
@@ -82,7 +83,8 @@ refused_by(struct shard *sh, const struct port_opts *po, unsigned port, int fd)
 		return "global_max_connections";
 	if (lim->max_pending && atomic_load(&b->pending) >= lim->max_pending)
 		return "max_pending_connections";
-	if (!guard_may_connect(sh, fd))
+	/* who comes by a proxy is counted when it told who that is */
+	if (!po->proxy && !guard_may_connect(sh, fd))
 		return "connections_per_second of its address";
 	return NULL;
 }
@@ -95,6 +97,8 @@ make_stream(
     struct shard *sh, const struct port_opts *po, int fd, struct stream **out)
 {
 	struct ws_opts o = { .origins = po->ws_origins,
+		.mqtt_too = po->mqtt_too,
+		.max_head = sh->limits.ws_head_max,
 		.max_message = WS_SLACK +
 		    (sh->limits.max_packet_size ? sh->limits.max_packet_size
 						: MQTT_VARINT_MAX) };
@@ -104,6 +108,13 @@ make_stream(
 
 	/* *out stays the inner one when there is no memory for another */
 	return e || !po->websockets ? e : stream_ws_new(out, &o, out);
+}
+
+/* What a connection does first, its PROXY header apart. */
+static enum conn_state
+begins_with(const struct port_opts *po)
+{
+	return po->tls || po->websockets ? CONN_HANDSHAKE : CONN_GREETING;
 }
 
 static void conn_ready(struct watch *w, unsigned ready);
@@ -126,17 +137,29 @@ conn_accept(struct port *p, int fd, const char *peer)
 		close(fd);
 		return;
 	}
+	if (po->proxy && !conn_proxy_trusted(po, fd)) {
+		if (guard_may_log(sh, &sh->rejections, GUARD_LINES))
+			nj_log(LOG_T_NOTICE,
+			    "Connection from %s refused: it may not speak "
+			    "for others.  If it is your proxy: "
+			    "proxy_protocol_from ADDRESS",
+			    peer);
+		close(fd);
+		return;
+	}
 	if (!(c = calloc(1, sizeof *c)))
 		goto fail;
 	c->shard = sh;
 	c->port = (uint16_t)p->index;
+	c->proxy = po->proxy;
 	c->watch =
 	    (struct watch){ .fd = fd, .fn = conn_ready, .want = LOOP_IN };
 	c->link.ops = &link_ops;
 	c->link.soft = sh->limits.out_soft;
 	c->timer.fn = on_deadline;
 	snprintf(c->peer, sizeof c->peer, "%s", peer);
-	if ((e = make_stream(sh, po, fd, &c->stream)) ||
+	if ((e = po->proxy ? stream_tcp_new(fd, &c->stream)
+			   : make_stream(sh, po, fd, &c->stream)) ||
 	    (e = loop_add(sh->loop, &c->watch)))
 		goto fail;
 	list_push(&sh->conns, &c->all);
@@ -144,9 +167,8 @@ conn_accept(struct port *p, int fd, const char *peer)
 	atomic_fetch_add(&sh->broker->port_conns[c->port], 1);
 	count_add(&sh->counts.sockets, 1);
 	count_add(&sh->counts.opened, 1);
-	set_state(
-	    c, po->tls || po->websockets ? CONN_HANDSHAKE : CONN_GREETING);
-	if (sh->limits.log_connections &&
+	set_state(c, po->proxy ? CONN_PROXY : begins_with(po));
+	if (!po->proxy && sh->limits.log_connections &&
 	    guard_may_log(sh, &sh->comings, GUARD_LINES))
 		nj_log(LOG_T_NOTICE, "New connection from %s on port %u.", peer,
 		    (unsigned)po->listener->port);
@@ -162,6 +184,24 @@ fail:
 	free(c);
 }
 
+void
+conn_begin(struct conn *c)
+{
+	const struct port_opts *po = conn_port(c);
+	struct stream *s = NULL;
+	enum nj_err e = make_stream(c->shard, po, c->watch.fd, &s);
+
+	if (e) {
+		stream_leave(s);
+		conn_drop(c, "%s", nj_strerror(e));
+		return;
+	}
+	stream_leave(c->stream);
+	c->stream = s;
+	set_state(c, begins_with(po));
+	conn_ready(&c->watch, LOOP_IN);
+}
+
 /* Deadlines. */
 
 /* When something must have happened, on the shard's clock. */
@@ -174,6 +214,7 @@ deadline_of(const struct conn *c)
 	switch ((enum conn_state)c->state) {
 	case CONN_HANDSHAKE:
 		return c->since + lim->handshake_timeout_ms;
+	case CONN_PROXY:
 	case CONN_GREETING:
 	case CONN_LOGIN:
 		return c->since + lim->connect_timeout_ms;
@@ -218,10 +259,15 @@ on_deadline(struct timer *t, uint64_t now)
 		return;
 	}
 	switch ((enum conn_state)c->state) {
+	case CONN_PROXY:
+		conn_drop(c, "no PROXY header within %u ms",
+		    c->shard->limits.connect_timeout_ms);
+		break;
 	case CONN_HANDSHAKE:
 		conn_handshake_late(c);
 		break;
 	case CONN_GREETING:
+		stream_end_code(c->stream, WS_CODE_POLICY);
 		conn_drop(c, "no CONNECT within %u ms",
 		    c->shard->limits.connect_timeout_ms);
 		break;
@@ -259,6 +305,7 @@ conn_update_wants(struct conn *c)
 	unsigned want = stream_wants(c->stream) & LOOP_OUT;
 
 	switch ((enum conn_state)c->state) {
+	case CONN_PROXY:
 	case CONN_HANDSHAKE:
 	case CONN_GREETING:
 	case CONN_CLOSING:
@@ -285,6 +332,9 @@ conn_ready(struct watch *w, unsigned ready)
 
 	switch ((enum conn_state)c->state) {
 	case CONN_DEAD:
+		return;
+	case CONN_PROXY:
+		conn_proxy(c);
 		return;
 	case CONN_HANDSHAKE:
 		if (!list_linked(&c->work)) {
@@ -316,6 +366,7 @@ conn_doom(struct conn *c, const char *why)
 	if (c->state == CONN_DEAD)
 		return;
 	c->doomed = why;
+	stream_end_code(c->stream, WS_CODE_INTERNAL);
 	c->link.closing = true;
 	list_remove(&c->work);
 	list_push(&c->shard->doomed, &c->work);
@@ -450,7 +501,7 @@ conn_arrive(struct shard *sh, struct letter *l)
 	}
 	conn_deadline(c);
 	if (sh->stopping)
-		conn_drop(c, "the broker is stopping");
+		conn_end(c, RC_SERVER_SHUTTING_DOWN, "the broker is stopping");
 	else
 		conn_resume(c);
 }

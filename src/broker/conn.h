@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * conn - one client's connection, from accept to close.
  *
- * Life: HANDSHAKE (TLS) -> GREETING (waits for CONNECT) -> LOGIN (an
+ * Life: PROXY (its header) -> HANDSHAKE (TLS, WebSocket) -> GREETING (waits for CONNECT) -> LOGIN (an
  * authenticator is at work) -> LIVE -> CLOSING (last words on their way) ->
  * DEAD (freed when the turn ends).  Accepted on any shard; once CONNECT is
  * there it moves to the shard of its client identifier.
@@ -31,6 +31,7 @@
 #define PEER_NAME   64
 
 enum conn_state {
+	CONN_PROXY,
 	CONN_HANDSHAKE,
 	CONN_GREETING,
 	CONN_LOGIN,
@@ -41,6 +42,17 @@ enum conn_state {
 
 struct login;
 struct subscribing;
+
+/* What a proxy told of the client it speaks for. */
+struct proxied {
+	uint8_t addr[16];
+	uint8_t addr_n;	 /* bytes of addr; 0: not an IP address */
+	bool own;	 /* it named nobody: the proxy's address holds */
+	bool local;	 /* it speaks for itself, to see whether we are here */
+	bool cert;	 /* the client's certificate was found good */
+	uint16_t cn_len; /* name in that certificate */
+	uint8_t cn[];
+};
 
 struct conn {
 	struct watch watch;
@@ -56,6 +68,7 @@ struct conn {
 	uint64_t since;		/* mono ms of entering the state */
 	struct slice *aliases;	/* inbound topics, alias_max of them */
 	struct login *login;
+	struct proxied *via;		 /* NULL: it came by itself */
 	struct subscribing *subscribing; /* a SUBSCRIBE under way */
 	struct letter letter;		 /* LETTER_MOVE */
 	const char *doomed;		 /* why; static */
@@ -65,6 +78,7 @@ struct conn {
 	uint16_t port;	     /* index */
 	uint8_t state;	     /* enum conn_state */
 	uint8_t version;
+	uint8_t proxy;	       /* version of the header that it begins with */
 	bool clean_disconnect; /* the will must not be sent */
 	bool problem_info;     /* reason strings are welcome */
 	bool pending;	       /* counted in broker.pending */
@@ -76,6 +90,12 @@ struct conn {
 };
 
 void conn_accept(struct port *p, int fd, const char *peer);
+/* Goes from bytes to what its port speaks; the stream is made. */
+void conn_begin(struct conn *c);
+/* Whether the other end of fd may speak for others. */
+bool conn_proxy_trusted(const struct port_opts *po, int fd);
+/* Reads what is there of the PROXY header. */
+void conn_proxy(struct conn *c);
 /* A moved connection arrives. */
 void conn_arrive(struct shard *sh, struct letter *l);
 /* Reads and handles what is there; for shard.c's lists. */
@@ -112,6 +132,8 @@ void conn_drop(struct conn *c, const char *why, ...) NJ_PRINTF(2, 3);
 /* The same, at the turn's end: for where closing it would pull something from
  * under a caller.  why is static. */
 void conn_doom(struct conn *c, const char *why);
+/* What a WebSocket's Close will say of rc. */
+void conn_end_code(struct conn *c, enum mqtt_rc rc);
 /* After last words were appended: writes them, then closes. */
 void conn_close_gently(struct conn *c);
 /* The client's identifier, or its address before CONNECT; escaped. */

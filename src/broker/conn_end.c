@@ -13,6 +13,7 @@
 #include "broker/guard.h"
 #include "broker/sessions.h"
 #include "wire/encode.h"
+#include "wire/ws.h"
 
 static void
 log_end(struct conn *c, const char *why)
@@ -28,8 +29,9 @@ log_end(struct conn *c, const char *why)
 			nj_log(LOG_T_NOTICE, "Client %s disconnected: %s%s",
 			    conn_name(c, name, sizeof name), why, stop);
 	} else if (guard_may_log(c->shard, &c->shard->goings, GUARD_LINES))
-		nj_log(LOG_T_NOTICE, "Connection from %s closed: %s%s", c->peer,
-		    why, stop);
+		/* a proxy looks every few seconds whether we are there */
+		nj_log(c->via && c->via->local ? LOG_T_DEBUG : LOG_T_NOTICE,
+		    "Connection from %s closed: %s%s", c->peer, why, stop);
 }
 
 /* Nothing of it stays but its memory, until the turn ends. */
@@ -112,6 +114,41 @@ say_disconnect(struct conn *c, enum mqtt_rc rc, const char *why)
 		nj_log(LOG_T_DEBUG, "No memory to say goodbye to %s", c->peer);
 }
 
+/* RFC 6455 7.4.1, and IANA's list for the last: the same for a client whose
+ * MQTT version has no DISCONNECT for it. */
+static uint16_t
+ws_code_of(enum mqtt_rc rc)
+{
+	switch (rc) {
+	case RC_SUCCESS:
+	case RC_SESSION_TAKEN_OVER:
+		return WS_CODE_NORMAL;
+	case RC_SERVER_SHUTTING_DOWN:
+	case RC_USE_ANOTHER_SERVER:
+	case RC_SERVER_MOVED:
+		return WS_CODE_GOING;
+	case RC_MALFORMED_PACKET:
+	case RC_PROTOCOL_ERROR:
+		return WS_CODE_PROTOCOL;
+	case RC_PACKET_TOO_LARGE:
+		return WS_CODE_TOO_BIG;
+	case RC_UNSPECIFIED:
+	case RC_IMPLEMENTATION_SPECIFIC:
+		return WS_CODE_INTERNAL;
+	case RC_SERVER_UNAVAILABLE:
+	case RC_SERVER_BUSY:
+		return WS_CODE_BUSY;
+	default:
+		return WS_CODE_POLICY;
+	}
+}
+
+void
+conn_end_code(struct conn *c, enum mqtt_rc rc)
+{
+	stream_end_code(c->stream, ws_code_of(rc));
+}
+
 void
 conn_end(struct conn *c, enum mqtt_rc rc, const char *fmt, ...)
 {
@@ -125,6 +162,7 @@ conn_end(struct conn *c, enum mqtt_rc rc, const char *fmt, ...)
 	va_end(ap);
 	log_end(c, why);
 	say_disconnect(c, rc, why);
+	conn_end_code(c, rc);
 	conn_close_gently(c);
 }
 
@@ -141,5 +179,6 @@ conn_bury(struct conn *c)
 		for (unsigned i = 0; i < c->alias_max; i++)
 			free((void *)(uintptr_t)c->aliases[i].p);
 	free(c->aliases);
+	free(c->via);
 	free(c);
 }

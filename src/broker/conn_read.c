@@ -10,8 +10,16 @@
 #include "core/rc.h"
 #include "net/tls.h"
 #include "wire/decode.h"
+#include "wire/ws.h"
 
 #define READ_TURNS 4
+
+static void
+no_memory(struct conn *c)
+{
+	stream_end_code(c->stream, WS_CODE_INTERNAL);
+	conn_drop(c, "out of memory");
+}
 
 /* Keeps bytes of an unfinished packet (or of a client that must wait). */
 static bool
@@ -19,7 +27,7 @@ keep(struct conn *c, struct slice rest)
 {
 	if (rest.n == 0 || buf_put(&c->in, rest.p, rest.n) == NJ_OK)
 		return true;
-	conn_drop(c, "out of memory");
+	no_memory(c);
 	return false;
 }
 
@@ -44,6 +52,14 @@ bad_frame(struct conn *c, enum nj_err e, const struct frame *f, struct slice in)
 	if (c->state == CONN_GREETING && in.n >= 4 &&
 	    (memcmp(in.p, "GET ", 4) == 0 || memcmp(in.p, "POST", 4) == 0)) {
 		conn_drop(c, "HTTP or WebSocket to an MQTT port");
+		return;
+	}
+	if (c->state == CONN_GREETING &&
+	    (slice_has_prefix(in, LIT("PROXY")) ||
+		slice_has_prefix(in, LIT("\r\n\r\n")))) {
+		conn_drop(c,
+		    "a PROXY header to a listener without "
+		    "enable_proxy_protocol");
 		return;
 	}
 	if (e == NJ_TOOBIG)
@@ -118,6 +134,10 @@ handle(struct conn *c, struct slice in)
 
 		e = c->version == MQTT31 ? frame_take_31(&in, max_packet(c), &f)
 					 : frame_take(&in, max_packet(c), &f);
+		/* who begins with something else need not go on */
+		if (e == NJ_AGAIN && c->state == CONN_GREETING &&
+		    in.p[0] >> 4 != MQTT_CONNECT)
+			e = NJ_PROTOCOL;
 		if (e == NJ_AGAIN)
 			break;
 		if (e) {
@@ -158,6 +178,8 @@ read_failed(struct conn *c, enum nj_err e)
 {
 	if (e == NJ_EOF)
 		conn_drop(c, "closed its connection");
+	else if (e == NJ_NOMEM)
+		no_memory(c);
 	else
 		conn_drop(c, "%s", stream_why(c->stream)->what);
 }
@@ -215,7 +237,7 @@ read_once(struct conn *c)
 	if (direct) {
 		cap = 64 * 1024;
 		if (buf_reserve(&c->in, cap, &at)) {
-			conn_drop(c, "out of memory");
+			no_memory(c);
 			return false;
 		}
 	} else {
@@ -318,13 +340,21 @@ in_upgrade(const struct conn *c)
 	return po->websockets && (!po->tls || stream_tls(c->stream));
 }
 
+static const char *
+step_name(const struct conn *c)
+{
+	if (!in_upgrade(c))
+		return "TLS handshake";
+	return conn_port(c)->mqtt_too ? "CONNECT or WebSocket upgrade"
+				      : "WebSocket upgrade";
+}
+
 void
 conn_handshake_late(struct conn *c)
 {
 	if (!in_upgrade(c))
 		count_add(&c->shard->counts.handshakes_failed, 1);
-	conn_drop(c, "no %s within %u ms",
-	    in_upgrade(c) ? "WebSocket upgrade" : "TLS handshake",
+	conn_drop(c, "no %s within %u ms", step_name(c),
 	    c->shard->limits.handshake_timeout_ms);
 }
 
@@ -336,7 +366,8 @@ handshake_failed(struct conn *c, enum nj_err e)
 	if (!in_upgrade(c))
 		count_add(&c->shard->counts.handshakes_failed, 1);
 	conn_drop(c, "%s failed: %s%s%s",
-	    in_upgrade(c) ? "WebSocket upgrade" : "TLS handshake",
+	    in_upgrade(c) && e == NJ_PROTOCOL ? "WebSocket upgrade"
+					      : step_name(c),
 	    e == NJ_EOF && !why->what[0] ? "the client closed the connection"
 					 : why->what,
 	    why->mend[0] ? ".  To mend it: " : "", why->mend);

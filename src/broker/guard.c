@@ -70,6 +70,22 @@ address_of(int fd, struct sockaddr_storage *ss)
 	return SLICE_NONE;
 }
 
+/* The client's, however it came. */
+static struct slice
+client_of(const struct conn *c, struct sockaddr_storage *ss)
+{
+	const struct proxied *v = c->via;
+
+	if (!v || v->own)
+		return address_of(stream_fd(c->stream), ss);
+	memcpy(ss, v->addr, sizeof v->addr);
+	if (v->addr_n == sizeof(struct in_addr))
+		return v4_of((const struct in_addr *)(const void *)ss);
+	if (v->addr_n == sizeof(struct in6_addr))
+		return v6_of((const struct in6_addr *)(const void *)ss);
+	return SLICE_NONE;
+}
+
 bool
 guard_may_connect(struct shard *sh, int fd)
 {
@@ -82,6 +98,18 @@ guard_may_connect(struct shard *sh, int fd)
 	    b->throttle, address_of(fd, &ss), sh->home.now_ms);
 }
 
+bool
+guard_may_come(const struct conn *c)
+{
+	struct broker *b = c->shard->broker;
+	struct sockaddr_storage ss = { 0 };
+
+	if (!b->throttle || !b->opts.guard.connects_per_s)
+		return true;
+	return throttle_connect(
+	    b->throttle, client_of(c, &ss), c->shard->home.now_ms);
+}
+
 uint64_t
 guard_login_wait(const struct conn *c)
 {
@@ -90,8 +118,7 @@ guard_login_wait(const struct conn *c)
 
 	if (!t)
 		return 0;
-	return throttle_login_wait(
-	    t, address_of(stream_fd(c->stream), &ss), c->shard->home.now_ms);
+	return throttle_login_wait(t, client_of(c, &ss), c->shard->home.now_ms);
 }
 
 void
@@ -101,8 +128,8 @@ guard_login_failed(const struct conn *c)
 	struct sockaddr_storage ss = { 0 };
 
 	if (t)
-		throttle_login_failed(t, address_of(stream_fd(c->stream), &ss),
-		    c->shard->home.now_ms);
+		throttle_login_failed(
+		    t, client_of(c, &ss), c->shard->home.now_ms);
 }
 
 uint64_t

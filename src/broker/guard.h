@@ -3,7 +3,9 @@
  *         address, and lines in the log.
  *
  * Loopback is not counted: behind a proxy on this machine everybody comes from
- * there.  Local sockets have no address.
+ * there.  Local sockets have no address, and for the same reason are not
+ * counted either.  Whom a proxy speaks for (the PROXY protocol) is counted by
+ * the address it told.
  *
  * Owns:    the throttle, which all shards share.
  * Threads: guard_new and guard_free the main thread; the others any shard, with
@@ -29,6 +31,8 @@ NJ_MUST enum nj_err
 guard_new(const struct guard_opts *o, struct throttle **out);
 /* Whether the other end of fd may connect once more now. */
 bool guard_may_connect(struct shard *sh, int fd);
+/* The same for a client behind a proxy. */
+bool guard_may_come(const struct conn *c);
 /* Milliseconds until c's address may try a password; 0: now. */
 uint64_t guard_login_wait(const struct conn *c);
 void guard_login_failed(const struct conn *c);

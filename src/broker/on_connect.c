@@ -80,6 +80,7 @@ refuse(struct conn *c, enum mqtt_rc rc, const char *fmt, ...)
 	/* 3.1.1 3.1.4: who cannot even CONNECT properly is told nothing */
 	if (c->version == MQTT5 || !is_malformed(rc))
 		connack_refuse(c, rc, why);
+	conn_end_code(c, rc);
 	conn_close_gently(c);
 	return NJ_OK;
 }
@@ -189,7 +190,11 @@ static struct slice
 cert_name(const struct conn *c)
 {
 	const struct tls_peer *t = stream_tls(c->stream);
+	const struct proxied *v = c->via;
 
+	/* TLS that ends here counts, whatever a proxy says of its own. */
+	if (!t && v && v->cert && conn_port(c)->identity == CERT_IDENTITY_CN)
+		return slice_of(v->cn, v->cn_len);
 	if (!t || !t->has_cert)
 		return SLICE_NONE;
 	switch (conn_port(c)->identity) {

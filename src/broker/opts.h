@@ -38,8 +38,13 @@ struct port_opts {
 	const char *clientid_prefixes;	  /* NULL: any */
 	const char *response_information; /* prefix; NULL: none */
 	bool websockets;		  /* MQTT in WebSocket frames */
-	const char *ws_origins;		  /* one a line; NULL: any */
-	uint32_t max_connections;	  /* 0: no limit */
+	bool mqtt_too;		/* with websockets: and without them */
+	const char *ws_origins; /* one a line; NULL: any */
+	uint8_t proxy; /* version of the PROXY header that comes first; 0 */
+	/* what it must tell of the client's TLS, if there is none here */
+	bool proxy_tls, proxy_cert;
+	const char *proxy_from;	  /* base/cidr.h; NULL: this machine */
+	uint32_t max_connections; /* 0: no limit */
 	uint8_t max_qos;
 	uint8_t versions;		 /* bit v set: version v is served */
 	uint16_t max_topic_alias;	 /* inbound */
@@ -67,6 +72,7 @@ struct broker_limits {
 	uint32_t max_match_work;       /* index.h; 0 */
 	uint32_t connect_timeout_ms;   /* accept to CONNECT, after TLS */
 	uint32_t handshake_timeout_ms;
+	uint32_t ws_head_max;	   /* bytes of a WebSocket request; 0: usual */
 	uint32_t write_timeout_ms; /* a reader that takes nothing */
 	uint32_t handshake_budget; /* handshake steps a loop turn */
 	uint32_t out_soft;	   /* link.h */

@@ -19,10 +19,11 @@ struct reload_letter {
 };
 
 /* The strings of a port, which a set owns. */
-#define PORT_STRINGS(p)                                          \
-	{                                                        \
-		&(p)->auto_id_prefix, &(p)->clientid_prefixes,   \
-		    &(p)->ws_origins, &(p)->response_information \
+#define PORT_STRINGS(p)                                           \
+	{                                                         \
+		&(p)->auto_id_prefix, &(p)->clientid_prefixes,    \
+		    &(p)->ws_origins, &(p)->response_information, \
+		    &(p)->proxy_from                              \
 	}
 
 /* Copies them; on failure those not copied are NULL. */

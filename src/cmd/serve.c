@@ -130,6 +130,14 @@ drop_rights(const struct conf *c, struct nj_why *why)
 	return daemon_drop_rights(user, why);
 }
 
+static const char *
+spoken(int protocol)
+{
+	return protocol == CONF_WEBSOCKETS     ? ", WebSocket"
+	    : protocol == CONF_MQTT_WEBSOCKETS ? ", MQTT and WebSocket"
+					       : "";
+}
+
 static void
 tell_listeners(const struct conf *c, const struct wiring *w)
 {
@@ -137,9 +145,7 @@ tell_listeners(const struct conf *c, const struct wiring *w)
 		if (w->listeners[i].n > 0)
 			nj_log(LOG_T_INFORMATION, "Listening on %s%s%s%s.",
 			    w->listeners[i].where,
-			    c->listeners[i].protocol == CONF_WEBSOCKETS
-				? ", WebSocket"
-				: "",
+			    spoken(c->listeners[i].protocol),
 			    c->listeners[i].tls ? ", TLS" : "",
 			    c->listeners[i].tls &&
 				    c->listeners[i].require_certificate

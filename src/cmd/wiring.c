@@ -169,11 +169,9 @@ static enum nj_err
 add_links(const struct conf_listener *l, struct auth_chain *chain,
     struct password_file *pf, struct workers *workers)
 {
-	bool by_cert = l->tls &&
-	    (l->use_identity_as_username || l->use_subject_as_username);
 	enum nj_err e = NJ_OK;
 
-	if (by_cert)
+	if (l->cert_names)
 		return auth_add_certificate(chain);
 	if (pf)
 		e = auth_add_password_file(chain, pf, workers);
@@ -217,8 +215,14 @@ fill_port(const struct conf *c, const struct conf_listener *l,
 		.allow_zero_length_clientid = l->allow_zero_length_clientid,
 		.auto_id_prefix = l->auto_id_prefix ? l->auto_id_prefix : "",
 		.clientid_prefixes = c->clientid_prefixes,
-		.websockets = l->protocol == CONF_WEBSOCKETS,
+		.websockets = l->protocol == CONF_WEBSOCKETS ||
+		    l->protocol == CONF_MQTT_WEBSOCKETS,
+		.mqtt_too = l->protocol == CONF_MQTT_WEBSOCKETS,
 		.ws_origins = l->websockets_origin,
+		.proxy = (uint8_t)l->proxy_protocol,
+		.proxy_tls = l->proxy_require_tls,
+		.proxy_cert = l->require_certificate,
+		.proxy_from = l->proxy_from,
 		.response_information = l->response_information,
 		.max_connections = l->max_connections,
 		.max_qos = (uint8_t)l->max_qos,
@@ -291,8 +295,8 @@ wiring_limits(const struct conf *c, struct broker_limits *out)
 		},
 		.memory = c->memory_limit,
 		.max_packet_size = clamp32(c->max_packet_size),
-		.message_size_limit = clamp32(c->message_size_limit),
-		.max_keepalive = (uint16_t)c->max_keepalive,
+		.message_size_limit = clamp32(c->message_size_limit),		.max_keepalive = (uint16_t)c->max_keepalive,
+		.ws_head_max = c->websockets_headers_size,
 		.receive_max = (uint16_t)c->max_inflight_messages,
 		.retain_available = c->retain_available,
 		.nodelay = c->set_tcp_nodelay,

@@ -41,7 +41,12 @@ struct conf_list {
 	uint32_t n;
 };
 
-enum conf_protocol { CONF_MQTT, CONF_WEBSOCKETS, CONF_HTTP_API };
+enum conf_protocol {
+	CONF_MQTT,
+	CONF_WEBSOCKETS,
+	CONF_MQTT_WEBSOCKETS, /* the client's first bytes decide */
+	CONF_HTTP_API
+};
 enum conf_tls_min { CONF_TLS_12 = 12, CONF_TLS_13 = 13 };
 enum conf_domain { CONF_ANY, CONF_IPV4, CONF_IPV6 };
 /* Bits of accept_protocol_versions. */
@@ -73,7 +78,10 @@ struct conf_listener {
 	int protocol;	   /* enum conf_protocol; CONF_HTTP_API does not get
 			 * past conf_load for now */
 	char *response_information; /* topic prefix; NULL: none */
-	char *websockets_origin;    /* one a line; NULL: any */
+	uint32_t proxy_protocol;    /* 0: none is expected */
+	bool proxy_require_tls;
+	char *proxy_from;	 /* base/cidr.h; NULL: this machine */
+	char *websockets_origin; /* one a line; NULL: any */
 	/* TLS: on when certfile and keyfile are set (l->tls) */
 	char *cafile, *capath, *certfile, *keyfile, *crlfile;
 	char *keyfile_password_file;  /* resolved, also from
@@ -97,6 +105,7 @@ struct conf_listener {
 	/* What holds for this listener, after all of the rules; use these.
 	 * The strings are borrowed from this struct conf. */
 	bool tls;
+	bool cert_names; /* certificates say who clients are */
 	bool allow_anonymous;
 	bool allow_zero_length_clientid;
 	const char *auto_id_prefix; /* "" when there is none */
@@ -144,11 +153,12 @@ struct conf {
 	uint32_t max_pending_connections; /* before CONNECT is done */
 	uint32_t connections_per_second;  /* from one address */
 	uint32_t failed_logins_per_minute;
-	uint32_t handshake_timeout;   /* seconds, TLS */
-	uint32_t connect_timeout;     /* seconds from then to CONNECT */
-	uint32_t handshakes_per_turn; /* TLS handshake steps one loop turn
+	uint32_t handshake_timeout;	  /* seconds, TLS and WebSocket */
+	uint32_t websockets_headers_size; /* 0: ours */
+	uint32_t connect_timeout;	  /* seconds from then to CONNECT */
+	uint32_t handshakes_per_turn;	  /* TLS handshake steps one loop turn
 					 * of a shard gives */
-	uint32_t tls_tickets;	      /* 0: no resumption */
+	uint32_t tls_tickets;		  /* 0: no resumption */
 	bool retain_available;
 	uint32_t max_retained_messages;
 	uint64_t max_retained_bytes;

@@ -9,7 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cidr.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "conf/parse.h"
 
 static const struct conf_opt *
@@ -161,6 +163,8 @@ resolve(struct conf *c, struct conf_listener *l)
 	    c->per_listener_settings ? &l->own : &c->security;
 
 	l->tls = l->certfile && l->keyfile;
+	l->cert_names = (l->tls || l->proxy_protocol == 2) &&
+	    (l->use_identity_as_username || l->use_subject_as_username);
 	l->password_file = s->password_file;
 	l->acl_file = s->acl_file;
 	l->allow_zero_length_clientid = s->allow_zero_length_clientid;
@@ -186,6 +190,15 @@ asks(const struct conf_listener *l, const struct conf_opt *o)
 	return o->off != CONF_NOWHERE;
 }
 
+/* What a PROXY header of version 2 says about TLS is enough for these. */
+static bool
+by_proxy(const struct conf_listener *l, const struct conf_opt *o)
+{
+	return l->proxy_protocol == 2 &&
+	    (o == row("require_certificate") ||
+		o == row("use_identity_as_username"));
+}
+
 static void
 check_tls_plain(struct parse *p, const struct conf_listener *l)
 {
@@ -207,7 +220,7 @@ check_tls_plain(struct parse *p, const struct conf_listener *l)
 
 		if (o->same_as || !(o->flags & CONF_TLS) ||
 		    o->scope != CONF_LISTENER || l->at[i].line == 0 ||
-		    !asks(l, o))
+		    !asks(l, o) || by_proxy(l, o))
 			continue;
 		parse_fault_at(p, l->at[i],
 		    "add certfile and keyfile ('nightjar ca server' makes "
@@ -253,14 +266,57 @@ check_tls(struct parse *p, const struct conf_listener *l)
 		    "use_identity_as_username is given too, and counts");
 }
 
+static bool
+on_loopback(const struct conf_listener *l)
+{
+	return l->unix_path ||
+	    (l->host &&
+		(strncmp(l->host, "127.", 4) == 0 ||
+		    strcmp(l->host, "::1") == 0 ||
+		    strcmp(l->host, "localhost") == 0));
+}
+
+static void
+check_proxy(struct parse *p, const struct conf_listener *l)
+{
+	struct slice bad =
+	    l->proxy_from ? cidr_list_fault(l->proxy_from) : SLICE_NONE;
+	char esc[TEXT_ESC];
+
+	if (bad.n > 0)
+		parse_fault_at(p, given(l, "proxy_protocol_from"),
+		    "write addresses or networks: 10.0.0.7 192.168.1.0/24",
+		    "'%s' is no address and no network (or has bits behind "
+		    "its prefix)",
+		    text_esc(esc, sizeof esc, bad));
+	if (l->proxy_protocol == 0 && l->proxy_from)
+		parse_fault_at(p, given(l, "proxy_protocol_from"),
+		    "add 'enable_proxy_protocol 2', or delete this line",
+		    "proxy_protocol_from without enable_proxy_protocol: this "
+		    "listener expects no PROXY header");
+	if (l->proxy_protocol != 2 && l->proxy_require_tls)
+		parse_fault_at(p, given(l, "proxy_protocol_v2_require_tls"),
+		    "add 'enable_proxy_protocol 2', or delete this line",
+		    "proxy_protocol_v2_require_tls without "
+		    "'enable_proxy_protocol 2': nobody would tell of TLS");
+	else if (l->proxy_require_tls && l->tls)
+		parse_warn_at(p, given(l, "proxy_protocol_v2_require_tls"),
+		    "delete this line, or let the proxy end TLS and delete "
+		    "certfile and keyfile",
+		    "proxy_protocol_v2_require_tls is without effect: TLS "
+		    "ends at this listener, and everybody needs it");
+	if (l->proxy_protocol && !l->proxy_from && !on_loopback(l))
+		parse_warn_at(p, given(l, "enable_proxy_protocol"),
+		    "add 'proxy_protocol_from ADDRESS' with the address of "
+		    "the proxy, if it is on another machine",
+		    "PROXY headers are believed from this machine only");
+}
+
 /* Configurations that were fine with an old Mosquitto let nobody in. */
 static void
 check_anyone(struct parse *p, const struct conf_listener *l)
 {
-	bool by_cert = l->tls &&
-	    (l->use_identity_as_username || l->use_subject_as_username);
-
-	if (l->allow_anonymous || l->password_file || by_cert)
+	if (l->allow_anonymous || l->password_file || l->cert_names)
 		return;
 	parse_warn_at(p, l->where,
 	    l->require_certificate
@@ -316,6 +372,7 @@ check_listener(struct parse *p, uint32_t i)
 	if (broken(l))
 		return;
 	check_tls(p, l);
+	check_proxy(p, l);
 	check_twins(p, i);
 	if (l->port == 8883 && !l->certfile && !l->keyfile)
 		parse_warn_at(p, l->where,
@@ -329,7 +386,8 @@ check_listener(struct parse *p, uint32_t i)
 		parse_fault_at(p, given(l, "response_information"),
 		    "write the beginning of a topic, such as 'response'",
 		    "response_information has a wildcard in it");
-	if (l->websockets_origin && l->protocol != CONF_WEBSOCKETS)
+	if (l->websockets_origin && l->protocol != CONF_WEBSOCKETS &&
+	    l->protocol != CONF_MQTT_WEBSOCKETS)
 		parse_warn_at(p, given(l, "websockets_origin"),
 		    "add 'protocol websockets', or delete this line",
 		    "websockets_origin is without effect: this listener does "

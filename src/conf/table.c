@@ -38,6 +38,7 @@
 static const struct conf_word protocols[] = {
 	{ "mqtt", CONF_MQTT, CONF_WORKS, NULL, NULL },
 	{ "websockets", CONF_WEBSOCKETS, CONF_WORKS, NULL, NULL },
+	{ "mqtt+websockets", CONF_MQTT_WEBSOCKETS, CONF_WORKS, NULL, NULL },
 	{ "http_api", CONF_HTTP_API, CONF_LATER_STOPS,
 	    "the HTTP API is not served yet",
 	    "take this listener out; the figures are also under "
@@ -142,7 +143,10 @@ const struct conf_opt conf_table[] = {
 	    "address of the default listener; write listener instead",
 	    .args = "ADDRESS"),
 	OPT(LISTENER, "protocol", ENUM, L(protocol), WORKS, 0, "mqtt",
-	    "what is spoken on this listener", .words = protocols),
+	    "what is spoken on this listener; mqtt+websockets: both, as each "
+	    "client's first bytes (or its ALPN protocol, mqtt or http/1.1) "
+	    "say",
+	    .words = protocols),
 	OPT(LISTENER, "bind_interface", STRING, L(bind_interface), WORKS,
 	    CONF_RESTRICTS, NULL,
 	    "accept only what comes in by this network interface"),
@@ -172,24 +176,28 @@ const struct conf_opt conf_table[] = {
 	    L(accept_protocol_versions), WORKS, R | CONF_RESTRICTS | CONF_MANY,
 	    "3,4,5", "MQTT versions served: 3 is 3.1, 4 is 3.1.1, 5 is 5.0",
 	    .words = versions, .args = "VERSION[,VERSION...]"),
-	OPT(LISTENER, "enable_proxy_protocol", U32, NO, LATER_STOPS,
-	    CONF_RESTRICTS, NULL,
-	    "expect the PROXY protocol of a load balancer, version 1 or 2",
-	    .min = 1, .max = 2,
-	    .note = "the PROXY protocol is not understood yet, so no client "
-		    "behind the proxy could connect",
-	    .mend = "let the proxy send plain TCP and delete this line"),
-	OPT(LISTENER, "proxy_protocol_v2_require_tls", BOOL, NO, LATER_STOPS,
-	    CONF_RESTRICTS, "false",
-	    "refuse what reached the proxy without TLS",
-	    .note = "the PROXY protocol is not understood yet, so clients "
-		    "without TLS would be let in",
-	    .mend = "end TLS at this broker, with certfile and keyfile"),
+	OPT(LISTENER, "enable_proxy_protocol", U32, L(proxy_protocol), WORKS,
+	    R | CONF_RESTRICTS, NULL,
+	    "every connection begins with the PROXY header of a load "
+	    "balancer, version 1 or 2, which says where its client is; with "
+	    "version 2 also what the proxy knows of TLS: require_certificate "
+	    "and use_identity_as_username then go by that, if this listener "
+	    "has no certfile",
+	    .min = 1, .max = 2),
+	OPT(LISTENER, "proxy_protocol_v2_require_tls", BOOL,
+	    L(proxy_require_tls), WORKS, R | CONF_RESTRICTS, "false",
+	    "refuse clients that came to the proxy without TLS"),
+	OPT(LISTENER, "proxy_protocol_from", STRING, L(proxy_from), WORKS,
+	    R | CONF_RESTRICTS | CONF_REPEAT | OURS, NULL,
+	    "addresses and networks (10.0.0.0/8) of the proxies whose PROXY "
+	    "header is believed; others are refused; may be repeated; when "
+	    "not given only this machine, for a header can claim any address "
+	    "and any certificate.  Whoever may use a Unix socket is believed",
+	    .args = "ADDRESS[/BITS] [ADDRESS[/BITS]...]"),
 	OPT(GLOBAL, "packet_buffer_size", U32, NO, IGNORED, 0, NULL,
 	    "read buffer of a connection", .min = 0, .max = INT32_MAX,
 	    .note = "buffers grow as bytes arrive and need no setting here",
 	    .mend = "delete this line"),
-	SAME("websockets_headers_size", "packet_buffer_size", CONF_OLD),
 
 	/* ---- TLS ---- */
 	OPT(LISTENER, "certfile", PATH, L(certfile), WORKS, TLSF | CONF_FILE,
@@ -532,6 +540,10 @@ const struct conf_opt conf_table[] = {
 	    "(https://example.org); may be repeated; any when not given.  "
 	    "Clients that send no Origin are let in",
 	    .max = 256),
+	OPT(GLOBAL, "websockets_headers_size", U32, G(websockets_headers_size),
+	    WORKS, R, "0",
+	    "most bytes of a WebSocket client's request; 0: 8192", .min = 0,
+	    .max = 65535),
 	OPT(LISTENER, "http_dir", PATH, NO, LATER_STOPS, 0, NULL,
 	    "folder of files to serve over HTTP",
 	    .note = "files are not served over HTTP yet",

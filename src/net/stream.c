@@ -142,6 +142,26 @@ stream_tcp_new(int fd, struct stream **out)
 	return NJ_OK;
 }
 
+enum nj_err
+stream_peek(struct stream *s, uint8_t *dst, size_t cap, size_t *n)
+{
+	ssize_t r = recv(s->fd, dst, cap, MSG_PEEK);
+
+	if (r > 0) {
+		*n = (size_t)r;
+		return NJ_OK;
+	}
+	return r == 0 ? NJ_EOF : sock_error(s, "receiving");
+}
+
+void
+stream_leave(struct stream *s)
+{
+	if (s)
+		s->fd = -1;
+	stream_free(s);
+}
+
 void
 stream_free(struct stream *s)
 {
@@ -224,6 +244,18 @@ void
 stream_shutdown(struct stream *s)
 {
 	s->ops->shutdown(s);
+}
+
+void
+stream_end_code(struct stream *s, uint16_t code)
+{
+	s->end_code = code;
+}
+
+bool
+stream_from_page(const struct stream *s)
+{
+	return s->from_page;
 }
 
 const struct nj_why *

@@ -32,6 +32,11 @@ void stream_scratch_free(struct stream_scratch *s);
 
 /* Takes fd over on success. */
 NJ_MUST enum nj_err stream_tcp_new(int fd, struct stream **out);
+/* What waits in a plain stream's socket, and stays there. */
+NJ_MUST enum nj_err
+stream_peek(struct stream *s, uint8_t *dst, size_t cap, size_t *n);
+/* Frees it and leaves the descriptor, which is another's now, open. */
+void stream_leave(struct stream *s);
 /* Closes without ceremony when the transport's end was not sent yet. */
 void stream_free(struct stream *s);
 int stream_fd(const struct stream *s);
@@ -67,6 +72,12 @@ unsigned stream_wants(const struct stream *s);
 void stream_ack_now(struct stream *s);
 /* Sends the transport's end (close_notify), best effort. */
 void stream_shutdown(struct stream *s);
+/* What that end says where it can say something: the code of a WebSocket's
+ * Close (RFC 6455 7.4), 1000 when none was given. */
+void stream_end_code(struct stream *s, uint16_t code);
+/* A web page speaks, and nobody was asked whether its origin may: what the
+ * browser adds by itself, like a certificate, is not the person's will. */
+bool stream_from_page(const struct stream *s);
 
 /* Why the last call failed; never NULL. */
 const struct nj_why *stream_why(const struct stream *s);

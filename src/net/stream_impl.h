@@ -31,6 +31,8 @@ struct stream {
 	const struct stream_ops *ops;
 	struct nj_why *why; /* made at the first failure */
 	int fd;
+	uint16_t end_code; /* stream_end_code; 0: none was given */
+	bool from_page;	   /* see stream_from_page */
 };
 
 #define SCRATCH_IN  (80 * 1024)	      /* ciphertext of one receive */

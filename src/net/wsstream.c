@@ -10,67 +10,20 @@
 #include "net/wsstream.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-#include "base/buf.h"
-#include "base/text.h"
 #include "net/loop.h"
-#include "net/stream_impl.h"
+#include "net/wsstream_impl.h"
 #include "wire/frame.h"
-#include "wire/http.h"
-#include "wire/ws.h"
 
 #define FRAME_OUT_MAX (1u << 29) /* longer than any MQTT packet */
 #define FRAMES_MAX    64	 /* of one write */
 /* Received in one call without a byte of data among it. */
 #define FLOOD_MAX (64 * 1024)
-#define HEAD_STEP 1024
-#define SHA1_LEN  20
 
-enum ws_phase {
-	WS_INNER,  /* the inner handshake */
-	WS_HEAD,   /* the request */
-	WS_OPEN,   /* frames */
-	WS_ENDED,  /* a Close came */
-	WS_FAILED, /* why is told */
-};
-
-struct ws_stream {
-	struct stream base;
-	struct stream *inner;
-	char *origins;	   /* until the request was judged */
-	struct buf in;	   /* the request; then what came behind it */
-	struct buf out;	   /* to be sent before anything else */
-	struct buf later;  /* control frames, once owed is 0 */
-	uint32_t owed;	   /* bytes that the frame being sent lacks */
-	uint8_t phase;	   /* enum ws_phase */
-	uint8_t next;	   /* phase once the data before it was read */
-	bool closing;	   /* our Close is sent, or about to be */
-	bool shut;	   /* the inner stream was told to end */
-	uint16_t code;	   /* of a fault that is not told yet */
-	const char *fault; /* in words */
-	struct ws_in rx;
-};
-
-static struct ws_stream *
-ws_of(struct stream *s)
-{
-	return (struct ws_stream *)s;
-}
-
-static const struct ws_stream *
-cws_of(const struct stream *s)
-{
-	return (const struct ws_stream *)s;
-}
-
-/* The inner stream's failure is ours. */
-static enum nj_err
-inner_failed(struct ws_stream *s, enum nj_err e)
+enum nj_err
+ws_inner_failed(struct ws_stream *s, enum nj_err e)
 {
 	int err = errno;
 	struct nj_why *w;
@@ -94,16 +47,15 @@ send_buf(struct ws_stream *s, struct buf *b)
 		struct slice left = buf_slice(b);
 
 		if ((e = stream_write(s->inner, left.p, left.n, &n)))
-			return inner_failed(s, e);
+			return ws_inner_failed(s, e);
 		buf_drain(b, n);
 	}
 	buf_fini(b);
 	return NJ_OK;
 }
 
-/* What must leave before the next byte of data. */
-static enum nj_err
-send_kept(struct ws_stream *s)
+enum nj_err
+ws_send_kept(struct ws_stream *s)
 {
 	enum nj_err e;
 
@@ -124,7 +76,7 @@ send_control(struct ws_stream *s, const uint8_t *frame, size_t n)
 	buf_fini(&s->later);
 	if ((e = buf_put(&s->later, frame, n)))
 		return e;
-	e = send_kept(s);
+	e = ws_send_kept(s);
 	return e == NJ_AGAIN ? NJ_OK : e;
 }
 
@@ -138,7 +90,7 @@ send_close(struct ws_stream *s, uint16_t code, const char *why)
 	s->closing = true;
 	/* best effort: the connection ends either way */
 	if (buf_put(&s->later, frame, ws_close(frame, code, why)) == NJ_OK)
-		(void)!send_kept(s);
+		(void)!ws_send_kept(s);
 }
 
 /* The part of src that the frame being sent still lacks. */
@@ -150,7 +102,7 @@ go_on(struct ws_stream *s, const uint8_t *src, size_t len, size_t *n)
 	if (len > s->owed)
 		len = s->owed;
 	if ((e = stream_write(s->inner, src, len, n)))
-		return inner_failed(s, e);
+		return ws_inner_failed(s, e);
 	s->owed -= (uint32_t)*n;
 	return NJ_OK;
 }
@@ -234,7 +186,7 @@ begin_frames(struct ws_stream *s, const uint8_t *src, size_t len, size_t *n)
 
 	make_frames(&f, src, len);
 	if ((e = stream_writev(s->inner, f.v, (int)(2 * f.n), &sent)))
-		return inner_failed(s, e);
+		return ws_inner_failed(s, e);
 	return count_sent(s, &f, sent, n);
 }
 
@@ -252,7 +204,7 @@ wss_write(struct stream *base, const uint8_t *src, size_t len, size_t *n)
 	struct ws_stream *s = ws_of(base);
 	enum nj_err e;
 
-	if ((e = may_write(s)) || (e = send_kept(s)))
+	if ((e = may_write(s)) || (e = ws_send_kept(s)))
 		return e;
 	if (s->next == WS_ENDED) { /* nobody listens, as after a FIN */
 		*n = len;
@@ -296,17 +248,13 @@ wss_flush(struct stream *base)
 	struct ws_stream *s = ws_of(base);
 	enum nj_err e;
 
-	if ((e = send_kept(s)))
+	if ((e = ws_send_kept(s)))
 		return e;
-	return inner_failed(s, stream_flush(s->inner));
+	return ws_inner_failed(s, stream_flush(s->inner));
 }
 
-/* -- the request ---------------------------------------------------------- */
-
-/* Closing with bytes unread resets the connection, and the client may never
- * see what it was told. */
-static void
-drain(struct ws_stream *s)
+void
+ws_drain(struct ws_stream *s)
 {
 	uint8_t waste[4096];
 	size_t n;
@@ -314,185 +262,6 @@ drain(struct ws_stream *s)
 	for (int i = 0; i < 16; i++)
 		if (stream_read(s->inner, waste, sizeof waste, &n))
 			return;
-}
-
-/* Answers and ends. */
-static enum nj_err
-refuse(struct ws_stream *s, unsigned status, const char *what)
-{
-	s->phase = WS_FAILED;
-	s->closing = true; /* there are no frames to end */
-	if (status != 0 &&
-	    buf_printf(&s->out,
-		"HTTP/1.1 %u %s\r\n"
-		"Content-Type: text/plain; charset=utf-8\r\n"
-		"%s%s"
-		"Content-Length: %zu\r\n"
-		"Connection: close\r\n\r\n%s\n",
-		status, http_phrase(status),
-		status == 426 ? "Upgrade: websocket\r\n"
-				"Sec-WebSocket-Version: 13\r\n"
-			      : "",
-		status == 405 ? "Allow: GET\r\n" : "", strlen(what) + 1,
-		what) == NJ_OK)
-		(void)!wss_flush(&s->base);
-	drain(s);
-	return NJ_PROTOCOL;
-}
-
-/* Bytes that are no HTTP: what else they look like. */
-static enum nj_err
-refuse_stranger(struct ws_stream *s)
-{
-	struct slice in = buf_slice(&s->in);
-	struct nj_why *w = stream_why_new(&s->base);
-	uint8_t first = in.p && in.n > 0 ? in.p[0] : 0;
-
-	if (stream_looks_like_tls(in)) {
-		why_set(w, "TLS to a plain WebSocket port");
-		why_mend(w,
-		    "connect with ws:// instead of wss://, or give this "
-		    "listener certfile and keyfile");
-	} else if (first == 0x10) {
-		why_set(w, "MQTT without WebSocket to a WebSocket port");
-		why_mend(
-		    w, "connect to a listener without 'protocol websockets'");
-	} else {
-		why_set(
-		    w, "the first byte, 0x%02x, is of no HTTP request", first);
-	}
-	return refuse(s, 0, NULL);
-}
-
-/* Schemes and hosts are the same in any case (RFC 6454 5). */
-static bool
-origin_is_listed(const char *list, struct slice origin)
-{
-	while (*list) {
-		size_t n = strcspn(list, "\n");
-
-		if (n == origin.n &&
-		    strncasecmp(list, (const char *)origin.p, n) == 0)
-			return true;
-		list += n + (list[n] == '\n');
-	}
-	return false;
-}
-
-static enum nj_err
-refuse_origin(struct ws_stream *s, struct slice origin)
-{
-	struct nj_why *w = stream_why_new(&s->base);
-	char esc[TEXT_ESC];
-
-	why_set(w, "Origin %s is not allowed by websockets_origin",
-	    text_esc(esc, sizeof esc, origin));
-	why_mend(w, "add 'websockets_origin %s' if its pages may connect",
-	    text_esc(esc, sizeof esc, origin));
-	/* The list is not the client's to know. */
-	return refuse(s, 403, "This origin is not allowed.");
-}
-
-/* 4.2.2: proof that the key was read. */
-static enum nj_err
-accept_of(struct slice key, char dst[EVP_ENCODE_LENGTH(SHA1_LEN) + 1])
-{
-	static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-	uint8_t text[HTTP_KEY_LEN + sizeof guid - 1], sum[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
-
-	memcpy(text, key.p, HTTP_KEY_LEN);
-	memcpy(text + HTTP_KEY_LEN, guid, sizeof guid - 1);
-	if (!EVP_Digest(text, sizeof text, sum, &n, EVP_sha1(), NULL) ||
-	    n != SHA1_LEN)
-		return NJ_CRYPTO;
-	(void)EVP_EncodeBlock((unsigned char *)dst, sum, SHA1_LEN);
-	return NJ_OK;
-}
-
-static enum nj_err
-upgrade(struct ws_stream *s, const struct http_upgrade *u)
-{
-	char accept[EVP_ENCODE_LENGTH(SHA1_LEN) + 1];
-	enum nj_err e;
-
-	if ((e = accept_of(u->key, accept))) {
-		why_set(stream_why_new(&s->base), "SHA-1 is not available");
-		return e;
-	}
-	if ((e = buf_printf(&s->out,
-		 "HTTP/1.1 101 Switching Protocols\r\n"
-		 "Upgrade: websocket\r\n"
-		 "Connection: Upgrade\r\n"
-		 "Sec-WebSocket-Accept: %s\r\n"
-		 "Sec-WebSocket-Protocol: %s\r\n\r\n",
-		 accept, u->protocol)))
-		return e;
-	s->phase = WS_OPEN;
-	e = send_kept(s);
-	return e == NJ_AGAIN ? NJ_OK : e;
-}
-
-static enum nj_err
-judge_request(struct ws_stream *s)
-{
-	struct slice in = buf_slice(&s->in);
-	struct http_upgrade u;
-	enum nj_err e = http_take_upgrade(&in, &u);
-	size_t used;
-
-	if (e == NJ_AGAIN)
-		return e;
-	if (e && u.status == 0)
-		return refuse_stranger(s);
-	if (e) {
-		why_set(stream_why_new(&s->base), "%s", u.why);
-		return refuse(s, u.status, u.why);
-	}
-	if (s->origins && u.origin.p && !origin_is_listed(s->origins, u.origin))
-		return refuse_origin(s, u.origin);
-	if ((e = upgrade(s, &u)))
-		return e;
-	used = (size_t)(in.p - buf_slice(&s->in).p);
-	buf_drain(&s->in, used);
-	if (buf_len(&s->in) == 0)
-		buf_fini(&s->in);
-	free(s->origins);
-	s->origins = NULL;
-	return NJ_OK;
-}
-
-static enum nj_err
-read_request(struct ws_stream *s)
-{
-	enum nj_err e;
-	uint8_t *at;
-	size_t n = 0;
-
-	do {
-		if ((e = buf_reserve(&s->in, HEAD_STEP, &at)))
-			return e;
-		if ((e = stream_read(s->inner, at, HEAD_STEP, &n)))
-			return inner_failed(s, e);
-		buf_commit(&s->in, n);
-	} while ((e = judge_request(s)) == NJ_AGAIN);
-	return e;
-}
-
-static enum nj_err
-wss_handshake(struct stream *base)
-{
-	struct ws_stream *s = ws_of(base);
-	enum nj_err e;
-
-	if (s->phase == WS_INNER) {
-		if ((e = stream_handshake(s->inner)))
-			return inner_failed(s, e);
-		s->phase = WS_HEAD;
-	}
-	if (s->phase == WS_HEAD)
-		return read_request(s);
-	return s->phase == WS_FAILED ? NJ_PROTOCOL : NJ_OK;
 }
 
 /* -- receiving ------------------------------------------------------------ */
@@ -506,7 +275,7 @@ end(struct ws_stream *s)
 		return NJ_EOF;
 	why_set(stream_why_new(&s->base), "WebSocket: %s", s->fault);
 	send_close(s, s->code, s->fault);
-	drain(s);
+	ws_drain(s);
 	return NJ_PROTOCOL;
 }
 
@@ -555,14 +324,13 @@ strip(struct ws_stream *s, uint8_t *dst, size_t len, size_t *n)
 	return NJ_OK;
 }
 
-/* Bytes with frames: what came behind the request, then the inner stream's. */
-static enum nj_err
-receive(struct ws_stream *s, uint8_t *dst, size_t cap, size_t *n)
+enum nj_err
+ws_receive(struct ws_stream *s, uint8_t *dst, size_t cap, size_t *n)
 {
 	struct slice in = buf_slice(&s->in);
 
 	if (!in.p || in.n == 0)
-		return inner_failed(s, stream_read(s->inner, dst, cap, n));
+		return ws_inner_failed(s, stream_read(s->inner, dst, cap, n));
 	*n = in.n < cap ? in.n : cap;
 	memcpy(dst, in.p, *n);
 	buf_drain(&s->in, *n);
@@ -581,7 +349,7 @@ wss_read(struct stream *base, uint8_t *dst, size_t cap, size_t *n)
 	if (s->phase != WS_OPEN)
 		return s->phase == WS_ENDED ? NJ_EOF : NJ_PROTOCOL;
 	while (s->next == WS_OPEN) {
-		if ((e = receive(s, dst, cap, &len)) ||
+		if ((e = ws_receive(s, dst, cap, &len)) ||
 		    (e = strip(s, dst, len, &got)))
 			return e;
 		if (got > 0) { /* whatever else shows at the next call */
@@ -625,7 +393,8 @@ wss_shutdown(struct stream *base)
 	if (s->shut)
 		return;
 	s->shut = true;
-	send_close(s, WS_CODE_NORMAL, NULL);
+	send_close(
+	    s, s->base.end_code ? s->base.end_code : WS_CODE_NORMAL, NULL);
 	stream_shutdown(s->inner);
 }
 
@@ -641,8 +410,8 @@ wss_tls(const struct stream *base)
 	return stream_tls(cws_of(base)->inner);
 }
 
-static void
-wss_free(struct stream *base)
+void
+ws_free(struct stream *base)
 {
 	struct ws_stream *s = ws_of(base);
 
@@ -655,8 +424,8 @@ wss_free(struct stream *base)
 	free(s);
 }
 
-static const struct stream_ops ws_ops = {
-	.handshake = wss_handshake,
+const struct stream_ops ws_ops = {
+	.handshake = ws_handshake,
 	.read = wss_read,
 	.write = wss_write,
 	.writev = wss_writev,
@@ -666,27 +435,5 @@ static const struct stream_ops ws_ops = {
 	.shutdown = wss_shutdown,
 	.move = wss_move,
 	.tls = wss_tls,
-	.free = wss_free,
+	.free = ws_free,
 };
-
-enum nj_err
-stream_ws_new(
-    struct stream **inner, const struct ws_opts *o, struct stream **out)
-{
-	struct ws_stream *s = calloc(1, sizeof *s);
-
-	if (!s)
-		return NJ_NOMEM;
-	if (o->origins && !(s->origins = strdup(o->origins))) {
-		free(s);
-		return NJ_NOMEM;
-	}
-	s->base.ops = &ws_ops;
-	s->base.fd = stream_fd(*inner);
-	s->next = WS_OPEN;
-	s->rx.max = o->max_message ? o->max_message : INT64_MAX;
-	s->inner = *inner;
-	*inner = NULL;
-	*out = &s->base;
-	return NJ_OK;
-}

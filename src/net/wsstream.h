@@ -4,8 +4,8 @@
  *
  * Owns:    the inner stream, and with it the descriptor.
  * Threads: as stream.h.
- * Bounds:  HTTP_HEAD_MAX bytes of request, and what wire/ws.h has; to be sent
- *          are kept at most two control frames and the head of a data frame.
+ * Bounds:  max_head bytes of request, and what wire/ws.h has; to be sent are
+ *          kept at most two control frames and the head of a data frame.
  * Errors:  as stream.h; NJ_PROTOCOL when the request or a frame was refused,
  *          with the reason in stream_why.  The client was told already.
  * Spec:    RFC 6455; MQTT 5.0 6.0.
@@ -20,6 +20,10 @@ struct ws_opts {
 	 * none are no browsers, and not what the list is about. */
 	const char *origins;
 	uint64_t max_message; /* bytes in one message; 0: no limit */
+	uint32_t max_head;    /* bytes of the request; 0: HTTP_HEAD_USUAL */
+	/* MQTT without WebSocket is served too: ALPN tells, or the first byte,
+	 * which the handshake waits for. */
+	bool mqtt_too;
 };
 
 /*

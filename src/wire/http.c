@@ -8,9 +8,8 @@
 
 /* What was seen of each field that matters. */
 struct fields {
-	struct slice host, key, version, origin, length;
+	struct slice host, key, version, origin, length, upgrade;
 	struct slice coding; /* Transfer-Encoding */
-	bool upgrade;	     /* Upgrade names websocket */
 	bool connection;     /* Connection names upgrade */
 	bool mqtt, mqtt31;   /* Sec-WebSocket-Protocol */
 };
@@ -116,15 +115,14 @@ cut(struct slice *s, uint8_t c, struct slice *before)
 
 /* NJ_OK: *len is where the empty line ends. */
 static enum nj_err
-find_end(struct slice in, size_t *len, struct http_upgrade *u)
+find_end(struct slice in, size_t max, size_t *len, struct http_upgrade *u)
 {
-	size_t max = in.n < HTTP_HEAD_MAX ? in.n : HTTP_HEAD_MAX;
-	size_t line = 0;
+	size_t end = in.n < max ? in.n : max, line = 0;
 
 	if (in.n > 0 && !is_letter(in.p[0]))
 		return refuse(u, 0, "not an HTTP request");
-	while (line < max) {
-		const uint8_t *lf = memchr(in.p + line, '\n', max - line);
+	for (unsigned lines = 0; line < end; lines++) {
+		const uint8_t *lf = memchr(in.p + line, '\n', end - line);
 		size_t at;
 
 		if (!lf)
@@ -136,11 +134,14 @@ find_end(struct slice in, size_t *len, struct http_upgrade *u)
 			*len = at + 1;
 			return NJ_OK;
 		}
+		if (lines > HTTP_FIELDS_MAX) /* and the request's own */
+			return refuse(u, 431, "more than 64 header fields");
 		line = at + 1;
 	}
-	if (in.n >= HTTP_HEAD_MAX)
-		return refuse(
-		    u, 431, "the head of the request is longer than 8 KiB");
+	if (in.n >= max)
+		return refuse(u, 431,
+		    "the head of the request is longer than "
+		    "websockets_headers_size");
 	return NJ_AGAIN;
 }
 
@@ -215,9 +216,9 @@ keep_field(struct fields *f, struct slice name, struct slice value)
 		return once(&f->key, value);
 	if (is_word(name, "sec-websocket-version"))
 		return once(&f->version, value);
-	if (is_word(name, "upgrade")) {
-		f->upgrade |= list_has(value, "websocket");
-	} else if (is_word(name, "connection")) {
+	if (is_word(name, "upgrade"))
+		return once(&f->upgrade, value);
+	if (is_word(name, "connection")) {
 		f->connection |= list_has(value, "upgrade");
 	} else if (is_word(name, "sec-websocket-protocol")) {
 		f->mqtt |= offers(value, "mqtt");
@@ -266,7 +267,7 @@ check_fields(const struct fields *f, struct http_upgrade *u)
 		return refuse(u, 400, "the request has a body");
 	if (!f->host.p)
 		return refuse(u, 400, "the request has no Host");
-	if (!f->upgrade || !f->connection)
+	if (!list_has(f->upgrade, "websocket") || !f->connection)
 		return refuse(u, 426, "HTTP request without WebSocket upgrade");
 	if (!f->version.p)
 		return refuse(
@@ -288,24 +289,21 @@ check_fields(const struct fields *f, struct http_upgrade *u)
 }
 
 enum nj_err
-http_take_upgrade(struct slice *in, struct http_upgrade *out)
+http_take_upgrade(struct slice *in, size_t max, struct http_upgrade *out)
 {
 	struct fields f = { 0 };
 	struct slice head, line;
 	size_t len = 0;
-	unsigned fields = 0;
 	enum nj_err e;
 
 	*out = (struct http_upgrade){ 0 };
-	if ((e = find_end(*in, &len, out)))
+	if ((e = find_end(*in, max, &len, out)))
 		return e;
 	head = slice_of(in->p, len - 2);
 	for (bool first = true; cut(&head, '\n', &line); first = false) {
 		line.n--; /* the CR */
 		if (memchr(line.p, '\r', line.n))
 			return refuse(out, 400, "a CR stands alone");
-		if (!first && ++fields > HTTP_FIELDS_MAX)
-			return refuse(out, 431, "more than 64 header fields");
 		e = first ? request_line(line, out) : take_field(line, &f, out);
 		if (e)
 			return e;

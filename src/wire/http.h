@@ -4,7 +4,7 @@
  *
  * Owns:    nothing; slices borrow from the input.
  * Threads: pure.
- * Bounds:  HTTP_HEAD_MAX bytes of head, HTTP_FIELDS_MAX fields.
+ * Bounds:  max bytes of head, HTTP_HEAD_MAX at most; HTTP_FIELDS_MAX fields.
  * Rule:    strict, so that a proxy in front cannot see another request in the
  *          same bytes: CRLF only, no folded lines, no blank before a colon,
  *          nothing twice that may stand once, no body.
@@ -16,7 +16,8 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-#define HTTP_HEAD_MAX	8192
+#define HTTP_HEAD_MAX	65535 /* a caller's bound is at most this */
+#define HTTP_HEAD_USUAL 8192
 #define HTTP_FIELDS_MAX 64
 #define HTTP_KEY_LEN	24 /* of Sec-WebSocket-Key */
 
@@ -31,12 +32,13 @@ struct http_upgrade {
 };
 
 /*
- * NJ_OK consumes the request's head from *in.  NJ_AGAIN: not whole yet.
+ * NJ_OK consumes the request's head from *in, max bytes at most.  NJ_AGAIN:
+ * not whole yet; another line may say more, and the first byte always does.
  * NJ_PROTOCOL: out->status and out->why say what is wrong; what begins like
  * no HTTP at all has the status 0, and is found at its first byte.
  */
 NJ_MUST enum nj_err
-http_take_upgrade(struct slice *in, struct http_upgrade *out);
+http_take_upgrade(struct slice *in, size_t max, struct http_upgrade *out);
 
 /* "Bad Request" */
 const char *http_phrase(unsigned status);

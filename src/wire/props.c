@@ -239,7 +239,7 @@ check_prop(
 	const struct prop_row *row = p->row;
 
 	if (!(row->in & 1u << where))
-		return NJ_PROTOCOL;
+		return NJ_MALFORMED; /* 2.2.2.2 */
 	if ((so_far->seen & PROP_BIT(p->id)) && !may_repeat(p->id, where))
 		return NJ_PROTOCOL;
 	if (row->type == P_BOOL && p->number > 1)

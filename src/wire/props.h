@@ -63,9 +63,9 @@ enum props_in {
 };
 
 /*
- * The length and the properties behind it.  NJ_MALFORMED: bad lengths, UTF-8
- * or an unknown identifier.  NJ_PROTOCOL: one that is not allowed in this
- * packet, stands twice, or has a value its section forbids (a receive maximum
+ * The length and the properties behind it.  NJ_MALFORMED: bad lengths, UTF-8,
+ * an identifier that is unknown or not allowed in this packet.  NJ_PROTOCOL:
+ * one that stands twice, or has a value its section forbids (a receive maximum
  * of 0, a boolean of 2, a subscription identifier of 0, ...).  Several
  * subscription identifiers are allowed in a PUBLISH only.  A topic alias of 0
  * [MQTT-3.3.2-8] is left to the receiver, who has a reason code for it.

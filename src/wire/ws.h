@@ -42,7 +42,9 @@ enum ws_code {
 	WS_CODE_NONE = 1005, /* never sent: a Close without a code */
 	WS_CODE_NOT_UTF8 = 1007,
 	WS_CODE_POLICY = 1008,
-	WS_CODE_TOO_BIG = 1009
+	WS_CODE_TOO_BIG = 1009,
+	WS_CODE_INTERNAL = 1011,
+	WS_CODE_BUSY = 1013
 };
 
 /* One direction's receiving end. */

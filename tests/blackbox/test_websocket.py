@@ -7,7 +7,8 @@ import pahoc
 import programs
 from harness import wait_until
 from raw import PUBLISH, Closed, Raw, connect_packet
-from wsraw import BINARY, CLOSE, CONT, PING, PONG, TEXT, RawWs, frame, http, request
+from wsraw import (BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, RawWs, WsSocket, frame, http,
+                   request)
 
 each_version = pytest.mark.parametrize('version', ['3.1.1', '5.0'])
 each_qos = pytest.mark.parametrize('qos', [0, 1, 2])
@@ -16,10 +17,10 @@ PAHO = {'3.1.1': pahoc.V311, '5.0': pahoc.V5}
 
 
 class Site:
-    def __init__(self, factory, pki):
+    def __init__(self, factory, pki, protocol='websockets'):
         tls = f'certfile {pki.server[0]}\nkeyfile {pki.server[1]}\n'
-        self.brokers = {False: factory('protocol websockets\n'),
-                        True: factory('protocol websockets\n' + tls)}
+        self.brokers = {False: factory(f'protocol {protocol}\n'),
+                        True: factory(f'protocol {protocol}\n' + tls)}
         self.pki = pki
 
     def port(self, secure):
@@ -37,6 +38,15 @@ def site(base_folder, pki):
     from conftest import Factory
     factory = Factory(base_folder)
     yield Site(factory, pki)
+    factory.finish()
+
+
+@pytest.fixture(scope='module')
+def mixed(base_folder, pki):
+    """Both on one port."""
+    from conftest import Factory
+    factory = Factory(base_folder)
+    yield Site(factory, pki, 'mqtt+websockets')
     factory.finish()
 
 
@@ -246,11 +256,16 @@ def test_mqtt_before_a_fault_counts(site, topic):
     (request(more=['Content-Length: 10']), 400, 'body'),
     (request(more=['Host: other']), 400, 'twice'),
     (request(more=['X-A: b', ' folded']), 400, 'folded'),
-    (request(more=['X: ' + 'y' * 9000]), 431, '8 KiB'),
+    (request(more=['X: ' + 'y' * 9000]), 431, 'websockets_headers_size'),
     (request(more=['X: y'] * 100), 431, '64'),
     (b'GET / HTTP/1.1\nHost: x\n\n', 400, 'CRLF'),
+    (request(more=['Upgrade: websocket']), 400, 'twice'),
+    (request(more=[f'Sec-WebSocket-Key: {KEY}']), 400, 'twice'),
+    (request(more=['X: a\0b']), 400, 'control'),
+    (request(first='GET /mqtt HTTP/2.0'), 505, 'HTTP/1.1'),
+    (request(first='GET /mqtt HTTP/1.1\r\n folded: x'), 400, 'folded'),
 ], ids=['page', 'version', 'no-subprotocol', 'subprotocol', 'post', 'http10', 'chunked', 'body',
-        'hosts', 'folded', 'long', 'many', 'lf'])
+        'hosts', 'folded', 'long', 'many', 'lf', 'upgrades', 'keys', 'nul', 'http2', 'folded-first'])
 def test_bad_requests(site, secure, text, status, why):
     b = site.brokers[secure]
     start = b.log_size()
@@ -335,3 +350,202 @@ def test_half_requests_are_not_waited_for(brokers):
         c.send(request()[:-2])
         assert c.closed() is None
     b.wait_log('no WebSocket upgrade within 1000 ms')
+
+
+def test_close_says_why(brokers):
+    """RFC 6455 7.4.1: what DISCONNECT has a reason code for, for 3.1.1 too."""
+    b = brokers('protocol websockets\nmax_packet_size 1000\nhandshake_timeout 5\n'
+                'connect_timeout 1\n')
+    for version in (4, 5):
+        with RawWs(b.port, version=version) as c:
+            c.connect('large')
+            c.publish('t', 'x' * 2000)
+            assert c.ws.close_code() == 1009
+        with RawWs(b.port, version=version) as c:
+            c.connect('wrong')
+            c.send(b'\xf5\0')
+            assert c.ws.close_code() == 1002
+        with RawWs(b.port, version=version) as c:
+            c.connect('late', keepalive=1)
+            assert c.ws.close_code() == 1008
+        with RawWs(b.port, version=version) as c:
+            c.connect('leaves')
+            c.send(b'\xe0\0')
+            assert c.ws.close_code() == 1000
+    with RawWs(b.port) as c:
+        assert c.ws.close_code() == 1008    # no CONNECT
+
+
+@both
+def test_broker_goes_away(brokers, pki, secure):
+    tls = f'certfile {pki.server[0]}\nkeyfile {pki.server[1]}\n' if secure else ''
+    b = brokers('protocol websockets\n' + tls)
+    context = pahoc.tls_context(pki.ca) if secure else None
+    with RawWs(b.port, tls=context, version=4) as old, RawWs(b.port, tls=context) as c, \
+            RawWs(b.port, tls=context) as silent:
+        old.connect('old')
+        c.connect('new')
+        b.process.terminate()
+        assert old.ws.close_code() == 1001
+        assert c.closed() == 0x8b
+        assert c.ws.close_code() == 1001
+        assert silent.ws.close_code() == 1001
+
+
+def test_refused_login(brokers):
+    b = brokers('protocol websockets\n', anonymous=False)
+    with RawWs(b.port) as c:
+        c.send(connect_packet('nobody'))
+        assert c.recv().code >= 0x80
+        assert c.ws.close_code() == 1008
+
+
+@pytest.mark.parametrize('size, most', [(1024, 1024), (0, 8192), (40000, 40000)])
+def test_headers_size(brokers, size, most):
+    b = brokers('protocol websockets\n' f'websockets_headers_size {size}\n')
+    empty = len(request(more=['X: ']))
+    with RawWs(b.port, text=request(more=['X: ' + 'x' * (most - empty)])) as c:
+        c.connect('fits')
+    assert http(b.port, request(more=['X: ' + 'x' * (most - empty + 1)])).status == 431
+
+
+def test_request_byte_by_byte(brokers):
+    """Costs what it costs at once: 60 KB in bytes, while another is served."""
+    b = brokers('protocol websockets\n' 'websockets_headers_size 65535\n')
+    text = request(more=[f'X-{i}: ' + 'x' * 1000 for i in range(50)])
+    with Raw(b.port) as c, RawWs(b.port) as other:
+        other.connect('other')
+        for i, byte in enumerate(text):
+            c.send(bytes([byte]))
+            if i % 10000 == 0:
+                other.ping()
+        c.ws = c.sock = WsSocket(c.sock, b'')
+        c.connect('slow')
+
+
+# -- one port for both ---------------------------------------------------------
+
+@both
+@pytest.mark.parametrize('ws', [False, True], ids=['mqtt', 'websocket'])
+@each_version
+def test_either_on_one_port(mixed, topic, secure, ws, version):
+    with pahoc.Client(mixed.port(secure), 'either', PAHO[version], tls=mixed.tls(secure),
+                      transport='websockets' if ws else 'tcp') as c:
+        assert c.subscribe(topic, 1) == [1]
+        c.publish(topic, b'x' * 100000, 1)
+        assert c.message().payload == b'x' * 100000
+    programs.mqttjs_round_trip(mixed.port(secure), version, 2, topic, 20,
+                               [mixed.pki.ca] if secure else (), ws=ws)
+
+
+@both
+def test_first_bytes_one_by_one(mixed, topic, secure):
+    """Whatever comes in pieces of a byte, the first of them decides."""
+    with Raw(mixed.port(secure), tls=mixed.tls(secure)) as m, \
+            Raw(mixed.port(secure), tls=mixed.tls(secure)) as w:
+        for byte in connect_packet('bytes-mqtt'):
+            m.sock.sendall(bytes([byte]))
+        assert m.recv().code == 0
+        for byte in request():
+            w.sock.sendall(bytes([byte]))
+        w.ws = w.sock = WsSocket(w.sock, b'')
+        for byte in connect_packet('bytes-ws'):
+            w.ws.sock.sendall(frame(BINARY, bytes([byte])))
+        assert w.recv().code == 0
+        for c in (m, w):
+            c.subscribe(topic)
+        m.publish(topic, 'from mqtt')
+        assert [c.message().payload for c in (m, w)] == [b'from mqtt'] * 2
+        w.publish(topic, 'from ws')
+        assert [c.message().payload for c in (m, w)] == [b'from ws'] * 2
+        m.send(b'\xe0\0')
+        assert m.closed() is None
+
+
+def test_alpn_decides(mixed):
+    def context(*protocols):
+        tls = pahoc.tls_context(mixed.pki.ca)
+        tls.set_alpn_protocols(list(protocols))
+        return tls
+    b = mixed.brokers[True]
+    for protocols in (('mqtt',), ('http/1.1', 'mqtt'), ()):
+        with Raw(b.port, tls=context(*protocols)) as c:
+            c.connect('by-alpn')
+            c.ping()
+    with RawWs(b.port, tls=context('http/1.1')) as c:
+        c.connect('by-alpn')
+        c.ping()
+    # what was agreed on is what must be spoken
+    start = b.log_size()
+    with Raw(b.port, tls=context('http/1.1')) as c:
+        c.send(connect_packet('x'))
+        assert c.closed() is None
+    b.wait_log('agreed on http/1.1 by ALPN', start)
+    with Raw(b.port, tls=context('mqtt')) as c:
+        c.send(request())
+        assert c.closed() is None
+    b.wait_log('HTTP or WebSocket to an MQTT port', start)
+
+
+@both
+def test_strangers_to_both(mixed, secure):
+    b = mixed.brokers[secure]
+    start = b.log_size()
+    assert http(b.port, b'GET / HTTP/1.1\r\nHost: x\r\n\r\n', mixed.tls(secure)).status == 426
+    b.wait_log('HTTP request without WebSocket upgrade', start)
+    for bytes_, why in ((b'\x20\0', '0x20|CONNECT'), (b'\r\n', 'bad fixed header|0x0d'),
+                        (b'\x10\xff\xff\xff\xff', 'fixed header')):
+        start = b.log_size()
+        with Raw(b.port, tls=mixed.tls(secure)) as c:
+            c.send(bytes_)
+            assert c.closed() is None
+        b.wait_log(why, start)
+    start = b.log_size()
+    if secure:
+        with Raw(b.port) as c:
+            c.send(connect_packet('plain'))
+            assert c.closed() is None
+        b.wait_log('plain MQTT on a TLS port', start)
+    else:
+        with pytest.raises(OSError):
+            Raw(b.port, tls=pahoc.tls_context(mixed.pki.ca))
+        b.wait_log('TLS to a plain port', start)
+
+
+def test_who_says_nothing(brokers):
+    b = brokers('protocol mqtt+websockets\n' 'handshake_timeout 1\nconnect_timeout 1\n')
+    with Raw(b.port) as silent, Raw(b.port) as half, Raw(b.port) as mqtt:
+        half.send(b'GET / HT')
+        mqtt.send(connect_packet('x')[:1])
+        for c in (silent, half, mqtt):
+            assert c.closed() is None
+    b.wait_log('no CONNECT or WebSocket upgrade within 1000 ms')
+    b.wait_log('no CONNECT within 1000 ms')
+
+
+def test_origins_of_both(brokers):
+    """The list is about pages; MQTT itself has none."""
+    b = brokers('protocol mqtt+websockets\nwebsockets_origin https://good.example\n')
+    with Raw(b.port) as c:
+        c.connect('mqtt')
+    with RawWs(b.port, text=request(origin='https://good.example')) as c:
+        c.connect('good')
+    assert http(b.port, request(origin='https://bad.example')).status == 403
+
+
+def test_null_origin(brokers):
+    """Pages from files have the origin null, which can be listed too."""
+    b = brokers('protocol websockets\nwebsockets_origin null\n')
+    with RawWs(b.port, text=request(origin='null')) as c:
+        c.connect('file')
+    assert http(b.port, request(origin='https://null')).status == 403
+
+
+def test_no_compression(site):
+    for offer in ('permessage-deflate', 'permessage-deflate; client_max_window_bits, x-webkit',
+                  'x-webkit-deflate-frame'):
+        with site.raw(text=request(more=[f'Sec-WebSocket-Extensions: {offer}'])) as c:
+            assert 'sec-websocket-extensions' not in c.ws.answer.fields
+            c.connect('plain')
+            c.ws.sock.sendall(frame(BINARY, b'\xc0\0', rsv=4))
+            assert c.ws.close_code() == 1002

@@ -20,6 +20,7 @@ for folder in (HERE, BLACKBOX):
     if folder not in sys.path:
         sys.path.insert(0, folder)
 import harness
+import kit
 import statements
 
 WORST = ('fail', 'skip', 'pass')
@@ -130,3 +131,19 @@ class Recorder:
                 terminalreporter.line(line)
         if self.shows:
             terminalreporter.line(f'results: {results_path()}')
+
+
+@pytest.fixture(scope='module')
+def _witness(broker):
+    w = kit.Witness(broker.port)
+    yield w
+    w.c.close()
+
+
+@pytest.fixture
+def unharmed(_witness):
+    """Whatever the test does to its own connection, another client is served
+    as before [MQTT-4.13.2-1]."""
+    _witness.check()
+    yield _witness
+    _witness.check()

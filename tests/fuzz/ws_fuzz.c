@@ -79,9 +79,10 @@ request(struct slice *in)
 {
 	struct slice all = *in, grown = slice_of(in->p, 0);
 	struct http_upgrade u, v;
-	enum nj_err e = http_take_upgrade(&all, &u), last;
+	enum nj_err e = http_take_upgrade(&all, HTTP_HEAD_USUAL, &u), last;
 
-	while ((last = http_take_upgrade(&grown, &v)) == NJ_AGAIN &&
+	while ((last = http_take_upgrade(&grown, HTTP_HEAD_USUAL, &v)) ==
+		NJ_AGAIN &&
 	    grown.n < in->n)
 		grown.n++;
 	HOLDS(last == e);
@@ -95,7 +96,7 @@ request(struct slice *in)
 		return false;
 	}
 	HOLDS(u.key.n == HTTP_KEY_LEN && u.protocol && u.host.p);
-	HOLDS(all.p <= in->p + HTTP_HEAD_MAX);
+	HOLDS(all.p <= in->p + HTTP_HEAD_USUAL);
 	HOLDS(memcmp(all.p - 4, "\r\n\r\n", 4) == 0);
 	HOLDS(u.origin.n == 0 || !memchr(u.origin.p, '\n', u.origin.n));
 	*in = all;

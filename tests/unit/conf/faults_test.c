@@ -117,7 +117,27 @@ static const struct {
 	{ "listener 1\nallow_anonymous true\nmount_point a/\n",
 	    "3:1 e 'mount_point' -|" },
 	{ "listener 1\nallow_anonymous true\nenable_proxy_protocol 2\n",
-	    "3:1 e 'enable_proxy_protocol' -|" },
+	    "3:1 w '-' -|" },
+	{ "listener 1 127.0.0.1\nallow_anonymous true\n"
+	  "enable_proxy_protocol 2\n",
+	    "" },
+	{ "listener 1\nallow_anonymous true\nenable_proxy_protocol 1\n"
+	  "proxy_protocol_from 10.0.0.1 ::1\nproxy_protocol_from fe80::/10\n",
+	    "" },
+	{ "listener 1\nallow_anonymous true\nenable_proxy_protocol 1\n"
+	  "proxy_protocol_from 10.0.0.1/8\n",
+	    "4:1 e '-' -|" },
+	{ "listener 1\nallow_anonymous true\nproxy_protocol_from 10.0.0.1\n",
+	    "3:1 e '-' -|" },
+	{ "listener 1 ::1\nallow_anonymous true\nenable_proxy_protocol 1\n"
+	  "proxy_protocol_v2_require_tls true\n",
+	    "4:1 e '-' -|" },
+	{ "listener 1 ::1\nenable_proxy_protocol 2\nrequire_certificate true\n"
+	  "use_identity_as_username true\n",
+	    "" },
+	{ "listener 1 ::1\nallow_anonymous true\nenable_proxy_protocol 2\n"
+	  "use_subject_as_username true\n",
+	    "4:1 e '-' -|" },
 	{ "listener 8883\nallow_anonymous true\n" TLS "tls_engine x\n",
 	    "5:1 e 'tls_engine' -|" },
 	{ "listener 8883\nallow_anonymous true\n" TLS "tls_keyform engine\n",
@@ -129,8 +149,8 @@ static const struct {
 	{ "dhparamfile /x\n", "1:1 w 'dhparamfile' -|" },
 	{ "trace_level 3\nffdc_output x\n",
 	    "1:1 w 'trace_level' -|2:1 w 'ffdc_output' -|" },
-	{ "websockets_headers_size 2048\n",
-	    "1:1 w 'websockets_headers_size' -|" },
+	{ "websockets_headers_size 2048\n", "" },
+	{ "packet_buffer_size 2048\n", "1:1 w 'packet_buffer_size' -|" },
 	{ "allow_duplicate_messages true\n", "" },
 	{ "retry_interval 20\n", "1:1 w 'retry_interval' -|" },
 	{ "user root\n", "1:1 w '-' -|" },

@@ -476,6 +476,99 @@ cut_anywhere(void **state)
 	ws_end(&p);
 }
 
+/* One port for both: the first byte decides, and nothing of it is lost. */
+static void
+either(void **state)
+{
+	const struct ws_opts o = { .mqtt_too = true, .origins = "https://a" };
+	uint8_t got[64];
+	struct ws_pair p;
+	size_t n = 0;
+
+	ws_open(&p, &o);
+	assert_int_equal(stream_handshake(p.s), NJ_AGAIN);
+	assert_int_equal(stream_wants(p.s), LOOP_IN);
+	say(&p, LIT("\x10"));
+	assert_int_equal(stream_handshake(p.s), NJ_OK);
+	assert_int_equal(stream_handshake(p.s), NJ_OK);
+	assert_true(stream_pending(p.s));
+	assert_int_equal(stream_wants(p.s), 0);
+	say(&p, LIT("GET"));
+	assert_int_equal(stream_read(p.s, got, sizeof got, &n), NJ_OK);
+	assert_int_equal(n, 1);
+	assert_false(stream_pending(p.s));
+	assert_int_equal(stream_read(p.s, got, sizeof got, &n), NJ_OK);
+	assert_int_equal(n, 3);
+	assert_memory_equal(got, "GET", 3);
+	assert_int_equal(
+	    stream_write(p.s, (const uint8_t *)"\x20\0", 2, &n), NJ_OK);
+	assert_int_equal(stream_flush(p.s), NJ_OK);
+	stream_end_code(p.s, WS_CODE_GOING);
+	stream_shutdown(p.s);
+	heard(&p, LIT("\x20\0")); /* no frame, and no Close */
+	assert_int_equal(recv(p.raw, got, 1, 0), 0);
+	ws_end(&p);
+
+	ws_open(&p, &o);
+	for (size_t i = 0; i < sizeof REQUEST("") - 1; i++) {
+		assert_int_equal(stream_handshake(p.s), NJ_AGAIN);
+		say(&p, slice_of(REQUEST("") + i, 1));
+	}
+	assert_int_equal(stream_handshake(p.s), NJ_OK);
+	heard(&p, LIT(ANSWER));
+	ws_end(&p);
+}
+
+/* The Close says what it was told to, and the first fault counts. */
+static void
+end_codes(void **state)
+{
+	struct ws_pair p;
+	uint8_t got[64];
+	size_t n = 0;
+
+	ws_upgraded(&p, NULL);
+	stream_end_code(p.s, WS_CODE_GOING);
+	stream_shutdown(p.s);
+	heard(&p, LIT("\x88\x02\x03\xe9"));
+	ws_end(&p);
+	ws_upgraded(&p, NULL);
+	say(&p, LIT("\x81\x80" KEY));
+	assert_int_equal(stream_read(p.s, got, sizeof got, &n), NJ_PROTOCOL);
+	stream_end_code(p.s, WS_CODE_INTERNAL);
+	stream_shutdown(p.s);
+	assert_memory_equal(hear(&p).p + 2, "\x03\xeb", 2);
+	ws_end(&p);
+}
+
+/* A page that nobody was asked about. */
+static void
+pages(void **state)
+{
+	static const struct {
+		const char *origins, *request;
+		bool from_page;
+	} rows[] = {
+		{ NULL, REQUEST(""), false },
+		{ NULL, REQUEST("Origin: https://a\r\n"), true },
+		{ NULL, REQUEST("Origin: null\r\n"), true },
+		{ NULL, REQUEST("Origin:\r\n"), true },
+		{ "https://a", REQUEST("Origin: https://a\r\n"), false },
+		{ "https://a", REQUEST(""), false },
+	};
+
+	for (size_t i = 0; i < ROWS(rows); i++) {
+		const struct ws_opts o = { .origins = rows[i].origins };
+		struct ws_pair p;
+
+		ws_open(&p, &o);
+		say(&p, slice_str(rows[i].request));
+		assert_int_equal(stream_handshake(p.s), NJ_OK);
+		assert_int_equal(stream_from_page(p.s), rows[i].from_page);
+		ws_end(&p);
+	}
+}
+
 /* The same over TLS, moved to another thread's scratch in between. */
 static void
 over_tls(void **state)
@@ -556,6 +649,9 @@ main(void)
 		cmocka_unit_test(a_flood),
 		cmocka_unit_test(a_full_peer),
 		cmocka_unit_test(cut_anywhere),
+		cmocka_unit_test(either),
+		cmocka_unit_test(end_codes),
+		cmocka_unit_test(pages),
 		cmocka_unit_test(over_tls),
 	};
 

@@ -244,10 +244,10 @@ connect_rejects(void **state)
 		      "\0\2\0\xff"),
 		    NJ_OK },
 		{ "will property in CONNECT",
-		    B("\0\4MQTT\5\2\0\0\5\x18\0\0\0\1\0\0"), NJ_PROTOCOL },
+		    B("\0\4MQTT\5\2\0\0\5\x18\0\0\0\1\0\0"), NJ_MALFORMED },
 		{ "CONNECT property in will",
 		    B("\0\4MQTT\5\6\0\0\0\0\0\3\x21\0\1\0\1t\0\0"),
-		    NJ_PROTOCOL },
+		    NJ_MALFORMED },
 	};
 
 	(void)state;

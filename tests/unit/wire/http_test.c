@@ -102,6 +102,7 @@ static const struct {
 	    "twice" },
 	{ "two hosts", B(ALL HOST "\r\n"), 400, "twice" },
 	{ "two keys", B(ALL KEY "\r\n"), 400, "twice" },
+	{ "two upgrades", B(ALL "Upgrade: websocket\r\n\r\n"), 400, "twice" },
 	{ "two versions", B(ALL V13 "\r\n"), 400, "twice" },
 	{ "two origins", B(ALL "Origin: a\r\norigin: b\r\n\r\n"), 400,
 	    "twice" },
@@ -124,7 +125,7 @@ requests(void **state)
 	for (size_t i = 0; i < LEN(rows); i++) {
 		struct slice s = tight(rows[i].in), at = s;
 		struct http_upgrade u;
-		enum nj_err e = http_take_upgrade(&at, &u);
+		enum nj_err e = http_take_upgrade(&at, HTTP_HEAD_USUAL, &u);
 		const char *says = e ? u.why : u.protocol;
 
 		check_err(rows[i].why, e, rows[i].status ? NJ_PROTOCOL : NJ_OK);
@@ -147,7 +148,8 @@ pieces(void **state)
 			struct slice s = tight(slice_of(rows[i].in.p, n));
 			struct slice at = s;
 			struct http_upgrade u;
-			enum nj_err e = http_take_upgrade(&at, &u);
+			enum nj_err e =
+			    http_take_upgrade(&at, HTTP_HEAD_USUAL, &u);
 
 			tight_free(s);
 			check_true(rows[i].why, e != NJ_OK);
@@ -165,7 +167,7 @@ what_it_says(void **state)
 	struct http_upgrade u;
 
 	(void)state;
-	assert_int_equal(http_take_upgrade(&in, &u), NJ_OK);
+	assert_int_equal(http_take_upgrade(&in, HTTP_HEAD_USUAL, &u), NJ_OK);
 	check_slice("target", u.target, LIT("/mqtt"));
 	check_slice("host", u.host, LIT("broker.example:9001"));
 	check_slice("origin", u.origin, LIT("https://example.org"));
@@ -184,7 +186,8 @@ strangers(void **state)
 		struct slice in = firsts[i];
 		struct http_upgrade u;
 
-		assert_int_equal(http_take_upgrade(&in, &u), NJ_PROTOCOL);
+		assert_int_equal(
+		    http_take_upgrade(&in, HTTP_HEAD_USUAL, &u), NJ_PROTOCOL);
 		assert_int_equal(u.status, 0);
 	}
 }
@@ -198,17 +201,18 @@ bounds(void **state)
 
 	(void)state;
 	assert_int_equal(buf_put_slice(&b, LIT(ALL "X: ")), NJ_OK);
-	while (buf_len(&b) < HTTP_HEAD_MAX - 4)
+	while (buf_len(&b) < HTTP_HEAD_USUAL - 4)
 		assert_int_equal(buf_put_u8(&b, 'x'), NJ_OK);
 	in = buf_slice(&b);
-	assert_int_equal(http_take_upgrade(&in, &u), NJ_AGAIN);
+	assert_int_equal(http_take_upgrade(&in, HTTP_HEAD_USUAL, &u), NJ_AGAIN);
 	assert_int_equal(buf_put_slice(&b, LIT("\r\n\r\n")), NJ_OK);
 	in = buf_slice(&b);
-	assert_int_equal(http_take_upgrade(&in, &u), NJ_OK);
-	buf_truncate(&b, HTTP_HEAD_MAX - 4);
+	assert_int_equal(http_take_upgrade(&in, HTTP_HEAD_USUAL, &u), NJ_OK);
+	buf_truncate(&b, HTTP_HEAD_USUAL - 4);
 	assert_int_equal(buf_put_slice(&b, LIT("x\r\n\r\n")), NJ_OK);
 	in = buf_slice(&b);
-	assert_int_equal(http_take_upgrade(&in, &u), NJ_PROTOCOL);
+	assert_int_equal(
+	    http_take_upgrade(&in, HTTP_HEAD_USUAL, &u), NJ_PROTOCOL);
 	assert_int_equal(u.status, 431);
 	buf_fini(&b);
 
@@ -217,11 +221,12 @@ bounds(void **state)
 		assert_int_equal(buf_put_slice(&b, LIT("X: y\r\n")), NJ_OK);
 	assert_int_equal(buf_put_slice(&b, LIT("\r\n")), NJ_OK);
 	in = buf_slice(&b);
-	assert_int_equal(http_take_upgrade(&in, &u), NJ_OK);
+	assert_int_equal(http_take_upgrade(&in, HTTP_HEAD_USUAL, &u), NJ_OK);
 	buf_truncate(&b, buf_len(&b) - 2);
 	assert_int_equal(buf_put_slice(&b, LIT("X: y\r\n\r\n")), NJ_OK);
 	in = buf_slice(&b);
-	assert_int_equal(http_take_upgrade(&in, &u), NJ_PROTOCOL);
+	assert_int_equal(
+	    http_take_upgrade(&in, HTTP_HEAD_USUAL, &u), NJ_PROTOCOL);
 	assert_int_equal(u.status, 431);
 	buf_fini(&b);
 }

@@ -116,13 +116,14 @@ table_2_4(void **state)
 			check_err(why,
 			    take_list(
 				known[i].id, known[i].value, 1, where, &p),
-			    in ? NJ_OK : NJ_PROTOCOL);
+			    in ? NJ_OK : NJ_MALFORMED);
 			if (in)
 				assert_true(p.seen == PROP_BIT(known[i].id));
 			check_err(why,
 			    take_list(
 				known[i].id, known[i].value, 2, where, &p),
-			    in && repeats(known[i].id, where) ? NJ_OK
+			    !in				      ? NJ_MALFORMED
+				: repeats(known[i].id, where) ? NJ_OK
 							      : NJ_PROTOCOL);
 		}
 	}
@@ -248,7 +249,7 @@ values(void **state)
 		{ "auth data second", B("\x08\x15\0\1m\x16\0\1\0"), IN_CONNACK,
 		    NJ_OK },
 		{ "auth data elsewhere", B("\3\x16\0\0"), IN_PUBLISH,
-		    NJ_PROTOCOL },
+		    NJ_MALFORMED },
 	};
 
 	(void)state;
