@@ -13,6 +13,7 @@
 #include "broker/guard.h"
 #include "broker/sessions.h"
 #include "wire/encode.h"
+#include "wire/frame.h"
 #include "wire/ws.h"
 
 static void
@@ -24,11 +25,10 @@ log_end(struct conn *c, const char *why)
 	if (!why || !c->shard->limits.log_connections)
 		return;
 	stop = *why && why[strlen(why) - 1] == '.' ? "" : ".";
-	if (c->session) {
-		if (guard_may_log(c->shard, &c->shard->known, GUARD_KNOWN))
-			nj_log(LOG_T_NOTICE, "Client %s disconnected: %s%s",
-			    conn_name(c, name, sizeof name), why, stop);
-	} else if (guard_may_log(c->shard, &c->shard->goings, GUARD_LINES))
+	if (c->session)
+		nj_log(LOG_T_NOTICE, "Client %s disconnected: %s%s",
+		    conn_name(c, name, sizeof name), why, stop);
+	else if (guard_may_log(c->shard, &c->shard->goings, GUARD_LINES))
 		/* a proxy looks every few seconds whether we are there */
 		nj_log(c->via && c->via->local ? LOG_T_DEBUG : LOG_T_NOTICE,
 		    "Connection from %s closed: %s%s", c->peer, why, stop);
@@ -43,7 +43,6 @@ die(struct conn *c)
 	if (c->state == CONN_DEAD)
 		return;
 	login_abandon(c);
-	subscribe_abandon(c);
 	sessions_leave(c);
 	conn_set_state(c, CONN_DEAD);
 	conn_unhook(c);
@@ -78,7 +77,6 @@ conn_close_gently(struct conn *c)
 	if (c->state == CONN_DEAD || c->state == CONN_CLOSING)
 		return;
 	login_abandon(c);
-	subscribe_abandon(c);
 	sessions_leave(c);
 	c->link.closing = true;
 	list_remove(&c->work);
@@ -101,6 +99,7 @@ static void
 say_disconnect(struct conn *c, enum mqtt_rc rc, const char *why)
 {
 	struct disconnect d = { .code = (uint8_t)rc };
+	uint32_t n;
 
 	if (c->state != CONN_LIVE || c->version != MQTT5)
 		return;
@@ -108,6 +107,9 @@ say_disconnect(struct conn *c, enum mqtt_rc rc, const char *why)
 		d.props.seen = PROP_BIT(PROP_REASON_STRING);
 		d.props.reason_string = slice_str(why);
 	}
+	n = props_size(&d.props);
+	if (!link_fits(&c->link, 1 + varint_size(n) + n)) /* [MQTT-3.14.2-3] */
+		d.props.seen = 0;
 	link_kick(&c->link);
 	c->link.packets++;
 	if (encode_disconnect(&c->link.out, MQTT5, &d))

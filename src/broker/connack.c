@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "core/rc.h"
 #include "wire/encode.h"
+#include "wire/frame.h"
 
 /*
  * The properties are written in the order in which Mosquitto writes them, so
@@ -65,6 +66,15 @@ put_response_information(struct writer *w, const char *prefix, struct slice id)
 	buf_fini(&v);
 }
 
+/* Whether the client takes a CONNACK with these properties [MQTT-3.1.2-24]. */
+static bool
+fits(const struct conn *c, const struct writer *w)
+{
+	uint32_t n = (uint32_t)buf_len(&w->raw);
+
+	return link_fits(&c->link, 2 + varint_size(n) + n);
+}
+
 static void
 send(struct conn *c, struct connack *a, struct writer *w)
 {
@@ -101,7 +111,7 @@ say_accepted(struct conn *c, const struct connect *k,
 		put(w, PROP_RETAIN_AVAILABLE, 0, 1);
 	if (lim->max_packet_size)
 		put(w, PROP_MAX_PACKET_SIZE, lim->max_packet_size, 4);
-	if (lim->receive_max)
+	if (lim->receive_max && lim->receive_max < UINT16_MAX)
 		put(w, PROP_RECEIVE_MAX, lim->receive_max, 2);
 	if (po->max_qos < 2)
 		put(w, PROP_MAX_QOS, po->max_qos, 1);
@@ -112,7 +122,7 @@ say_accepted(struct conn *c, const struct connect *k,
 		    w, po->response_information, session_id(c->session));
 }
 
-void
+enum nj_err
 connack_accept(
     struct conn *c, const struct connect *k, const struct connack_in *in)
 {
@@ -124,7 +134,12 @@ connack_accept(
 
 	if (k->version == MQTT5)
 		say_accepted(c, k, in, &w);
+	if (!fits(c, &w)) {
+		buf_fini(&w.raw);
+		return NJ_TOOBIG;
+	}
 	send(c, &a, &w);
+	return NJ_OK;
 }
 
 void
@@ -138,5 +153,8 @@ connack_refuse(struct conn *c, enum mqtt_rc rc, const char *why)
 	else if (c->problem_info && rc != RC_NOT_AUTHORIZED &&
 	    rc != RC_BAD_USER_NAME_OR_PASSWORD && rc != RC_BANNED)
 		put_str(&w, PROP_REASON_STRING, slice_str(why));
-	send(c, &a, &w);
+	if (!fits(c, &w))
+		buf_fini(&w.raw); /* [MQTT-3.2.2-19] */
+	if (fits(c, &w))
+		send(c, &a, &w);
 }

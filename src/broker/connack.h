@@ -17,7 +17,9 @@ struct connack_in {
 	uint32_t expiry_asked;	    /* seconds */
 };
 
-void connack_accept(
+/* NJ_TOOBIG: the client does not take so large a packet, and nothing was
+ * written. */
+NJ_MUST enum nj_err connack_accept(
     struct conn *c, const struct connect *k, const struct connack_in *in);
 /* why becomes the reason string of a 5.0 CONNACK unless it tells an attacker
  * something. */

@@ -16,7 +16,6 @@
 #include "broker/conn.h"
 #include "broker/connack.h"
 #include "broker/guard.h"
-#include "broker/quota.h"
 #include "broker/sessions.h"
 #include "core/rc.h"
 #include "net/listener.h"
@@ -333,8 +332,6 @@ set_link(struct conn *c, const struct connect *k)
 		if (props_has(p, PROP_RECEIVE_MAX) &&
 		    p->receive_max < c->link.window)
 			c->link.window = p->receive_max;
-		if (props_has(p, PROP_MAX_PACKET_SIZE))
-			c->link.max_packet = p->max_packet_size;
 		if (props_has(p, PROP_TOPIC_ALIAS_MAX))
 			alias = p->topic_alias_max;
 		c->alias_max = po->max_topic_alias;
@@ -350,8 +347,7 @@ log_in(
 {
 	char id[TEXT_ESC], user[TEXT_ESC];
 
-	if (!c->shard->limits.log_connections ||
-	    !guard_may_log(c->shard, &c->shard->known, GUARD_KNOWN))
+	if (!c->shard->limits.log_connections)
 		return;
 	nj_log(LOG_T_NOTICE,
 	    "New client connected from %s as %s (p%d, c%d, k%u%s%s%s).",
@@ -376,14 +372,6 @@ is_anothers(struct shard *sh, struct slice id, const struct principal *who)
 	struct session *s = session_find(&sh->home, id);
 
 	return s && s->who && !slice_eq(s->who->name, who->name);
-}
-
-/* A client that its own will lets fail again and again costs its subscribers a
- * message each time. */
-static bool
-may_leave_will(struct shard *sh, struct slice id, const struct principal *who)
-{
-	return quota_will_ok(sh, quota_will_key(id, guard_identity(who, id)));
 }
 
 static void
@@ -432,12 +420,6 @@ admit(struct conn *c, const struct connect *k, struct principal *who)
 		    rule.text);
 		goto out;
 	}
-	if (k->has_will && !may_leave_will(sh, id, who)) {
-		(void)refuse(c, RC_CONNECTION_RATE_EXCEEDED,
-		    "too many wills of it were sent within a minute "
-		    "(max_wills_per_minute)");
-		goto out;
-	}
 	if ((e = sessions_take(c, id, k->clean_start, &s, &in.present))) {
 		(void)refuse(c, e == NJ_FULL ? RC_QUOTA_EXCEEDED : rc_of(e),
 		    "%s",
@@ -458,7 +440,12 @@ admit(struct conn *c, const struct connect *k, struct principal *who)
 	}
 	keep_alive_of(c, k, &in);
 	in.expiry_asked = s->expiry_s;
-	connack_accept(c, k, &in);
+	if ((e = connack_accept(c, k, &in))) {
+		c->clean_disconnect = true; /* it was not let in: no will */
+		(void)refuse(c, rc_of(e),
+		    "the answer is larger than its maximum packet size");
+		goto out;
+	}
 	c->last_rx = sh->home.now_ms;
 	conn_set_state(c, CONN_LIVE);
 	count_add(&sh->counts.connects, 1);
@@ -539,13 +526,18 @@ on_connect(struct conn *c, const struct frame *f)
 	struct login *l = NULL;
 	enum nj_err e = decode_connect(f->body, &k);
 
-	c->version = c->link.version =
-	    k.version == MQTT5 || k.version == MQTT31 ? k.version : MQTT311;
+	/* who speaks a later version is answered in the latest there is, others
+	 * as 3.1.1 has it */
+	c->version = c->link.version = k.version >= MQTT5 ? MQTT5
+	    : k.version == MQTT31			  ? MQTT31
+							  : MQTT311;
 	if (e == NJ_UNSUPPORTED) /* [MQTT-3.1.2-2] */
 		return refuse(c, RC_UNSUPPORTED_VERSION,
 		    "protocol version %d is not served", (int)k.version);
 	if (e) /* [MQTT-3.1.4-1] */
 		return refuse(c, rc_of(e), "%s in its CONNECT", nj_strerror(e));
+	if (k.version == MQTT5 && props_has(&k.props, PROP_MAX_PACKET_SIZE))
+		c->link.max_packet = k.props.max_packet_size;
 	c->problem_info = k.version == MQTT5 &&
 	    (!props_has(&k.props, PROP_REQUEST_PROBLEM) ||
 		k.props.request_problem);

@@ -28,6 +28,13 @@ link_congested(struct link *l)
 	return buf_len(&l->out) > l->soft;
 }
 
+bool
+link_fits(const struct link *l, uint32_t remaining)
+{
+	return !l->max_packet ||
+	    1 + varint_size(remaining) + (uint64_t)remaining <= l->max_packet;
+}
+
 /* What a PUBLISH is made of, sized before a byte is written. */
 struct plan {
 	uint32_t remaining; /* 2.1.4 */
@@ -154,9 +161,7 @@ publish5(struct link *l, const struct delivery *d, bool dup, uint64_t now_ms)
 	plan_props(&p, d, now_ms);
 	p.remaining = 2u + (p.topic_known ? 0 : m->topic_len) +
 	    (d->qos ? 2 : 0) + varint_size(p.props) + p.props + m->payload_len;
-	if (p.remaining > MQTT_VARINT_MAX ||
-	    (l->max_packet &&
-		p.remaining + 1 + varint_size(p.remaining) > l->max_packet))
+	if (p.remaining > MQTT_VARINT_MAX || !link_fits(l, p.remaining))
 		return NJ_TOOBIG; /* [MQTT-3.1.2-24], [-25] */
 	link_kick(l);
 	if ((e = buf_reserve(&l->out, p.remaining + 5, &at)))

@@ -51,6 +51,10 @@ void link_fini(struct link *l);
 /* Unsent bytes are above the soft bound and a flush did not help. */
 bool link_congested(struct link *l);
 
+/* Whether the client takes a packet with so many bytes behind its fixed
+ * header [MQTT-3.1.2-24]. */
+bool link_fits(const struct link *l, uint32_t remaining);
+
 static inline void
 link_kick(struct link *l)
 {
