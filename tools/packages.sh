@@ -11,13 +11,14 @@ build_packages=(
 	libargon2-dev libcap-ng-dev
 )
 
-# To run the unit, fuzz and black-box tests.  Node and npm are asked for as
-# commands, because people often have them from elsewhere.
+# To run the unit, fuzz and black-box tests.  Node, npm and Chromium are asked for
+# as commands, because people often have them from elsewhere.
 test_packages=(
 	libcmocka-dev clang libclang-rt-14-dev llvm
 	python3 python3-pytest python3-paho-mqtt
 	libpaho-mqtt-dev mosquitto-clients openssl ca-certificates
 	node:nodejs npm:npm
+	chromium:chromium certutil:libnss3-tools
 )
 
 # To run ./check lint.

@@ -45,6 +45,7 @@ make_shared(struct broker *b)
 	struct retain_opts ro = {
 		.max_count = b->opts.max_retained,
 		.max_bytes = b->opts.max_retained_bytes,
+		.max_owned = b->opts.max_retained_per_user,
 		.retire = fence_retire,
 		.arg = b,
 	};

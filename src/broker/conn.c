@@ -428,7 +428,7 @@ conn_flush(struct conn *c)
 		conn_deadline(c);
 	/* what was not asked for while it was blocked */
 	if (c->state == CONN_LIVE && conn_may_ask(c) &&
-	    !list_linked(&c->work) && stream_pending(c->stream))
+	    !list_linked(&c->work) && (c->yields || stream_pending(c->stream)))
 		list_push(&c->shard->again, &c->work);
 }
 

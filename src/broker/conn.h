@@ -10,7 +10,7 @@
  *          The session is borrowed from the shard.
  * Threads: its shard; in a LETTER_MOVE it belongs to the letter.
  * Bounds:  input: the largest packet allowed; output: link.h; time: a
- *          deadline in every state.
+ *          deadline in every state; work in a turn: TURN_WORK.
  * Spec:    MQTT 5.0 3.1, 3.14, 4.12, 4.13.
  */
 #ifndef NJ_BROKER_CONN_H
@@ -41,6 +41,7 @@ enum conn_state {
 };
 
 struct login;
+struct subscribing;
 
 /* What a proxy told of the client it speaks for. */
 struct proxied {
@@ -67,9 +68,10 @@ struct conn {
 	uint64_t since;		/* mono ms of entering the state */
 	struct slice *aliases;	/* inbound topics, alias_max of them */
 	struct login *login;
-	struct proxied *via;  /* NULL: it came by itself */
-	struct letter letter; /* LETTER_MOVE */
-	const char *doomed;   /* why; static */
+	struct proxied *via;		 /* NULL: it came by itself */
+	struct subscribing *subscribing; /* a SUBSCRIBE under way */
+	struct letter letter;		 /* LETTER_MOVE */
+	const char *doomed;		 /* why; static */
 	uint16_t alias_max;
 	uint16_t keep_alive; /* seconds; 0: none */
 	uint16_t open_qos2;  /* taken on this connection, not released */
@@ -83,6 +85,7 @@ struct conn {
 	bool publishes;	       /* has sent a PUBLISH */
 	bool ack_now;	       /* it may wait for TCP's acknowledgement */
 	bool paused;	       /* waits in shard.paused */
+	bool yields;	       /* has had its share of the turn */
 	char peer[PEER_NAME];
 };
 
@@ -154,6 +157,10 @@ NJ_MUST enum nj_err on_unsubscribe(struct conn *c, const struct frame *f);
 NJ_MUST enum nj_err on_pingreq(struct conn *c, const struct frame *f);
 NJ_MUST enum nj_err on_disconnect(struct conn *c, const struct frame *f);
 NJ_MUST enum nj_err on_auth(struct conn *c, const struct frame *f);
+/* Goes on with a SUBSCRIBE that costs more than a turn's share, until it is
+ * done (c->subscribing is NULL), or must wait again. */
+NJ_MUST enum nj_err subscribe_go_on(struct conn *c);
+void subscribe_abandon(struct conn *c);
 /* One packet to its handler. */
 void dispatch(struct conn *c, const struct frame *f);
 /* An authenticator has decided (LETTER_LOGIN). */

@@ -25,10 +25,11 @@ log_end(struct conn *c, const char *why)
 	if (!why || !c->shard->limits.log_connections)
 		return;
 	stop = *why && why[strlen(why) - 1] == '.' ? "" : ".";
-	if (c->session)
-		nj_log(LOG_T_NOTICE, "Client %s disconnected: %s%s",
-		    conn_name(c, name, sizeof name), why, stop);
-	else if (guard_may_log(c->shard, &c->shard->goings, GUARD_LINES))
+	if (c->session) {
+		if (guard_may_log(c->shard, &c->shard->known, GUARD_KNOWN))
+			nj_log(LOG_T_NOTICE, "Client %s disconnected: %s%s",
+			    conn_name(c, name, sizeof name), why, stop);
+	} else if (guard_may_log(c->shard, &c->shard->goings, GUARD_LINES))
 		/* a proxy looks every few seconds whether we are there */
 		nj_log(c->via && c->via->local ? LOG_T_DEBUG : LOG_T_NOTICE,
 		    "Connection from %s closed: %s%s", c->peer, why, stop);
@@ -43,6 +44,7 @@ die(struct conn *c)
 	if (c->state == CONN_DEAD)
 		return;
 	login_abandon(c);
+	subscribe_abandon(c);
 	sessions_leave(c);
 	conn_set_state(c, CONN_DEAD);
 	conn_unhook(c);
@@ -77,6 +79,7 @@ conn_close_gently(struct conn *c)
 	if (c->state == CONN_DEAD || c->state == CONN_CLOSING)
 		return;
 	login_abandon(c);
+	subscribe_abandon(c);
 	sessions_leave(c);
 	c->link.closing = true;
 	list_remove(&c->work);

@@ -86,6 +86,35 @@ must_move(struct conn *c, const struct frame *f, unsigned *to)
 	return id.n > 0 && *to != c->shard->home.shard;
 }
 
+/* Whether c has had its share of the turn.  It then goes on when the others had
+ * theirs, or when it has taken what was written to it. */
+static bool
+must_yield(struct conn *c)
+{
+	struct shard *sh = c->shard;
+
+	if (c->state != CONN_LIVE || c->link.closing ||
+	    (sh->work < TURN_WORK && !c->subscribing))
+		return false;
+	c->yields = true;
+	list_remove(&c->work);
+	if (conn_may_ask(c))
+		list_push(&sh->again, &c->work);
+	return true;
+}
+
+/* The SUBSCRIBE that was interrupted; whether it is done. */
+static bool
+go_on(struct conn *c)
+{
+	enum nj_err e = subscribe_go_on(c);
+
+	if (e)
+		conn_end(
+		    c, rc_of(e), "%s in its SUBSCRIBE packet", nj_strerror(e));
+	return !must_yield(c) && c->state == CONN_LIVE && !c->link.closing;
+}
+
 /* Handles whole packets; false when c must not be touched any more.  What is
  * left of in is kept. */
 static bool
@@ -96,6 +125,9 @@ handle(struct conn *c, struct slice in)
 	enum nj_err e = NJ_OK;
 	unsigned to;
 
+	sh->work = 0;
+	if (c->subscribing && (c->link.closing || !go_on(c)))
+		return c->state == CONN_DEAD ? false : keep(c, in);
 	while (in.n > 0 && !c->link.closing &&
 	    (c->state == CONN_GREETING || c->state == CONN_LIVE)) {
 		struct slice packet = in;
@@ -119,6 +151,7 @@ handle(struct conn *c, struct slice in)
 		}
 		c->last_rx = c->shard->home.now_ms;
 		count_add(&sh->counts.packets_in, 1);
+		sh->work++;
 		dispatch(c, &f);
 		if (f.type == MQTT_PUBLISH && sh->broker->n > 1 &&
 		    c->state == CONN_LIVE && !c->link.closing &&
@@ -129,6 +162,8 @@ handle(struct conn *c, struct slice in)
 			conn_update_wants(c);
 			break;
 		}
+		if (must_yield(c))
+			break;
 	}
 	if (c->state == CONN_DEAD)
 		return false;
@@ -286,7 +321,7 @@ conn_resume(struct conn *c)
 {
 	struct buf in = c->in;
 
-	c->paused = false;
+	c->paused = c->yields = false;
 	c->in = (struct buf){ 0 };
 	if (handle(c, buf_slice(&in)) && c->state != CONN_DEAD) {
 		conn_update_wants(c);

@@ -5,7 +5,9 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "auth/principal.h"
 #include "auth/throttle.h"
+#include "base/hash.h"
 #include "base/log.h"
 
 #define ADDRESSES_MAX 65536
@@ -128,6 +130,15 @@ guard_login_failed(const struct conn *c)
 	if (t)
 		throttle_login_failed(
 		    t, client_of(c, &ss), c->shard->home.now_ms);
+}
+
+uint64_t
+guard_identity(const struct principal *who, struct slice client_id)
+{
+	/* the constant keeps users and clients of the same name apart */
+	if (who && who->name.n > 0)
+		return hash_bytes(who->name);
+	return hash_bytes(client_id) ^ UINT64_C(0x9e3779b97f4a7c15);
 }
 
 bool

@@ -20,7 +20,10 @@
 #define GUARD_LINES 100
 /* Lines about what known clients were refused. */
 #define GUARD_REFUSALS 20
+/* Lines about known clients that come and go. */
+#define GUARD_KNOWN 500
 
+struct principal;
 struct throttle;
 
 /* NULL in *out: nothing is limited. */
@@ -33,6 +36,9 @@ bool guard_may_come(const struct conn *c);
 /* Milliseconds until c's address may try a password; 0: now. */
 uint64_t guard_login_wait(const struct conn *c);
 void guard_login_failed(const struct conn *c);
+/* Whose it is, for quotas: its user name, or the client identifier of a client
+ * without; hashed with the process's key. */
+uint64_t guard_identity(const struct principal *who, struct slice client_id);
 /* Whether another line may be written; says how many were not. */
 bool guard_may_log(struct shard *sh, struct log_gate *g, uint32_t per_s);
 

@@ -16,6 +16,7 @@
 #include "broker/conn.h"
 #include "broker/connack.h"
 #include "broker/guard.h"
+#include "broker/quota.h"
 #include "broker/sessions.h"
 #include "core/rc.h"
 #include "net/listener.h"
@@ -347,7 +348,8 @@ log_in(
 {
 	char id[TEXT_ESC], user[TEXT_ESC];
 
-	if (!c->shard->limits.log_connections)
+	if (!c->shard->limits.log_connections ||
+	    !guard_may_log(c->shard, &c->shard->known, GUARD_KNOWN))
 		return;
 	nj_log(LOG_T_NOTICE,
 	    "New client connected from %s as %s (p%d, c%d, k%u%s%s%s).",
@@ -372,6 +374,14 @@ is_anothers(struct shard *sh, struct slice id, const struct principal *who)
 	struct session *s = session_find(&sh->home, id);
 
 	return s && s->who && !slice_eq(s->who->name, who->name);
+}
+
+/* A client that its own will lets fail again and again costs its subscribers a
+ * message each time. */
+static bool
+may_leave_will(struct shard *sh, struct slice id, const struct principal *who)
+{
+	return quota_will_ok(sh, quota_will_key(id, guard_identity(who, id)));
 }
 
 static void
@@ -418,6 +428,12 @@ admit(struct conn *c, const struct connect *k, struct principal *who)
 		    "it may not publish its "
 		    "will: %s",
 		    rule.text);
+		goto out;
+	}
+	if (k->has_will && !may_leave_will(sh, id, who)) {
+		(void)refuse(c, RC_CONNECTION_RATE_EXCEEDED,
+		    "too many wills of it were sent within a minute "
+		    "(max_wills_per_minute)");
 		goto out;
 	}
 	if ((e = sessions_take(c, id, k->clean_start, &s, &in.present))) {

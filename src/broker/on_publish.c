@@ -131,12 +131,38 @@ log_refused(struct conn *c, struct slice topic, const char *why)
 	    conn_name(c, name, sizeof name), text_esc(t, sizeof t, topic), why);
 }
 
+/* Finds who gets it, and keeps it if it is retained; NULL, or the limit that
+ * stands against it. */
+static const char *
+cannot_take(struct conn *c, struct msg *m)
+{
+	uint64_t who;
+
+	if (route_match(c->shard, m))
+		return "finding its subscribers would take too long "
+		       "(max_match_work)";
+	if (!m->retain)
+		return NULL;
+	who = guard_identity(c->session->who, session_id(c->session));
+	switch (route_retain(c->shard, m, slice_of(&who, sizeof who))) {
+	case NJ_OK:
+		return NULL;
+	case NJ_BUSY:
+		return "its user has retained as many messages as one may "
+		       "(max_retained_messages_per_user)";
+	default:
+		return "the limit of retained messages is reached "
+		       "(max_retained_messages, max_retained_bytes)";
+	}
+}
+
 /* Stores and routes; the reason code for the sender. */
 static enum mqtt_rc
 take(struct conn *c, const struct publish *p, struct slice topic)
 {
 	struct shard *sh = c->shard;
 	struct decision rule;
+	const char *why;
 	struct msg *m;
 	size_t n;
 
@@ -158,14 +184,12 @@ take(struct conn *c, const struct publish *p, struct slice topic)
 		return RC_QUOTA_EXCEEDED;
 	}
 	m->from = c->session->number;
-	if (p->retain && route_retain(sh, m)) {
-		log_refused(c, topic,
-		    "the limit of retained messages is "
-		    "reached (max_retained_messages, max_retained_bytes)");
+	if ((why = cannot_take(c, m))) {
+		log_refused(c, topic, why);
 		msg_unref(m);
 		return RC_QUOTA_EXCEEDED;
 	}
-	n = route(sh, m);
+	n = route_out(sh, m);
 	msg_unref(m);
 	return n > 0 ? RC_SUCCESS : RC_NO_MATCHING_SUBSCRIBERS;
 }

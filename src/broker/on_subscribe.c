@@ -78,6 +78,18 @@ forget(struct conn *c, struct slice whole, bool shared)
 	    c->shard->home.shard, whole);
 }
 
+/* Whether there is room for it; replacing one that is there stays possible. */
+static bool
+may_add(struct conn *c, struct slice whole, bool shared)
+{
+	if (quota_left(c))
+		return true;
+	if (shared)
+		return sessions_joined(c->session, whole);
+	return subs_has(&c->session->subs, c->shard->broker->index,
+	    c->shard->home.shard, whole);
+}
+
 /* One entry. */
 static struct result
 subscribe_one(struct conn *c, const struct subscription *s, uint32_t id)
@@ -87,12 +99,13 @@ subscribe_one(struct conn *c, const struct subscription *s, uint32_t id)
 	    s->qos < conn_port(c)->max_qos ? s->qos : conn_port(c)->max_qos;
 	struct slice group, filter;
 	enum mqtt_rc rc = check_filter(c, s, &group, &filter);
-	bool existed = false, full;
+	bool existed = false;
 	enum nj_err e;
 
 	if (rc)
 		return (struct result){ (uint8_t)rc, false };
-	full = !quota_left(c);
+	if (!may_add(c, s->filter, group.n > 0))
+		return (struct result){ RC_QUOTA_EXCEEDED, false };
 	if (group.n)
 		e = sessions_join(sh, c->session, s->filter, group, filter,
 		    id_opts(s, id, qos), &existed);
@@ -102,10 +115,6 @@ subscribe_one(struct conn *c, const struct subscription *s, uint32_t id)
 		    &existed);
 	if (e)
 		return (struct result){ (uint8_t)rc_of(e), false };
-	if (full && !existed) { /* replacing one stays possible */
-		(void)forget(c, s->filter, group.n > 0);
-		return (struct result){ RC_QUOTA_EXCEEDED, false };
-	}
 	/* 3.8.3.1: shared subscriptions get no retained messages */
 	return (struct result){
 		.code = qos,
@@ -116,22 +125,26 @@ subscribe_one(struct conn *c, const struct subscription *s, uint32_t id)
 }
 
 struct retained_for {
-	struct session *session;
+	struct conn *c;
 	uint32_t id_opts; /* identifier and QoS, as struct sub has them */
 };
 
+/* False: not now, the client must read first. */
 static bool
 send_retained(void *arg, struct msg *m)
 {
 	const struct retained_for *r = arg;
+	struct session *s = r->c->session;
+	uint8_t qos = fanout_qos(s->home, m, r->id_opts);
 	struct decision rule;
-	struct delivery d = { .msg = m, .retain = true };
+	struct delivery d = { .msg = m, .qos = qos & 3, .retain = true };
 
-	if (!decide(r->session->who, ACTION_RECEIVE, msg_topic(m), &rule))
+	if (qos == 0 && link_congested(&r->c->link))
+		return false;
+	if (!decide(s->who, ACTION_RECEIVE, msg_topic(m), &rule))
 		return true;
 	ids_add(&d.ids, r->id_opts >> 4);
-	d.qos = fanout_qos(r->session->home, m, r->id_opts) & 3;
-	session_deliver(r->session, &d);
+	session_deliver(s, &d);
 	return true;
 }
 
@@ -164,6 +177,160 @@ code_for(const struct conn *c, uint8_t code)
 	return c->version != MQTT5 && code >= 0x80 ? 0x80 : code;
 }
 
+static enum nj_err
+say_suback(struct conn *c, uint16_t id, const struct result *r, size_t n)
+{
+	struct suback a = { .id = id };
+	uint8_t *codes = malloc(n);
+	char name[TEXT_ESC];
+	enum nj_err e;
+
+	if (!codes)
+		return NJ_NOMEM;
+	for (size_t i = 0; i < n; i++)
+		codes[i] = code_for(c, r[i].code);
+	a.codes = slice_of(codes, n);
+	nj_log(LOG_T_DEBUG, "Sending SUBACK to %s",
+	    conn_name(c, name, sizeof name));
+	link_kick(&c->link);
+	c->link.packets++;
+	e = encode_suback(&c->link.out, c->version, &a);
+	free(codes);
+	return e;
+}
+
+/*
+ * A SUBSCRIBE is worked on in portions: it can name as many filters as fit in
+ * it, and each can look at all retained messages.  Until it is done no other
+ * packet of the connection is.
+ */
+struct subscribing {
+	uint16_t packet_id;
+	uint32_t id; /* subscription identifier; 0: none */
+	struct slice list, rest;
+	struct buf own; /* where list is after the first portion */
+	size_t n, at;	/* entries */
+	bool told;	/* SUBACK is out; what follows are retained messages */
+	struct retain_walk walk;
+	struct result r[];
+};
+
+/* One entry costs about as much as this many nodes. */
+#define ENTRY_WORK 8
+/* A retained message that is sent, against one that is passed by. */
+#define SEND_WORK 4
+
+/* Subscribes; false: more another time. */
+static bool
+add_entries(struct conn *c, struct subscribing *s)
+{
+	struct subscription one;
+
+	for (; s->at < s->n; s->at++) {
+		if (c->shard->work >= TURN_WORK)
+			return false;
+		if (!next_subscription(&s->rest, c->version, &one))
+			break;
+		s->r[s->at] = subscribe_one(c, &one, s->id);
+		log_subscribe(c, &one, s->r[s->at].code);
+		c->shard->work += ENTRY_WORK;
+	}
+	return true;
+}
+
+/* Retained messages come after the SUBACK, entry by entry. */
+static bool
+say_retained(struct conn *c, struct subscribing *s)
+{
+	struct shard *sh = c->shard;
+	struct subscription one;
+
+	for (; s->at < s->n; s->at++) {
+		struct retained_for to = { c, s->id << 4 | s->r[s->at].code };
+		struct slice after = s->rest;
+		uint32_t had, budget;
+		bool over;
+
+		if (sh->work >= TURN_WORK)
+			return false;
+		had = budget = (TURN_WORK - sh->work) / SEND_WORK + 1;
+		if (!next_subscription(&after, c->version, &one))
+			break;
+		sh->work++;
+		if (s->r[s->at].send_retained) {
+			over = retain_step(sh->broker->retain, &s->walk,
+			    one.filter, sh->home.now_ms, &budget, send_retained,
+			    &to);
+			sh->work += (had - budget) * SEND_WORK;
+			if (!over)
+				return false;
+		}
+		s->rest = after;
+	}
+	return true;
+}
+
+/* *done: nothing is left to do. */
+static enum nj_err
+go_on(struct conn *c, struct subscribing *s, bool *done)
+{
+	enum nj_err e;
+
+	*done = false;
+	if (!s->told) {
+		if (!add_entries(c, s))
+			return NJ_OK;
+		if ((e = say_suback(c, s->packet_id, s->r, s->n)))
+			return e;
+		s->told = true;
+		s->at = 0;
+		s->rest = s->list;
+	}
+	*done = say_retained(c, s);
+	return NJ_OK;
+}
+
+static void
+subscribing_free(struct conn *c, struct subscribing *s)
+{
+	retain_walk_end(c->shard->broker->retain, &s->walk);
+	buf_fini(&s->own);
+	free(s);
+}
+
+void
+subscribe_abandon(struct conn *c)
+{
+	if (c->subscribing)
+		subscribing_free(c, c->subscribing);
+	c->subscribing = NULL;
+}
+
+enum nj_err
+subscribe_go_on(struct conn *c)
+{
+	bool done;
+	enum nj_err e = go_on(c, c->subscribing, &done);
+
+	if (e || done)
+		subscribe_abandon(c);
+	return e;
+}
+
+/* The packet it borrows from goes, and it stays. */
+static enum nj_err
+keep_list(struct subscribing *s)
+{
+	size_t used = s->list.n - s->rest.n;
+	enum nj_err e = buf_put_slice(&s->own, s->list);
+
+	if (e)
+		return e;
+	s->list = buf_slice(&s->own);
+	s->rest = slice_of(s->list.p + used, s->list.n - used);
+	return NJ_OK;
+}
+
 /* [MQTT-3.1.2-24]: an answer that the client does not take ends it; there is
  * no other way to tell it what became of its packet. */
 static bool
@@ -178,75 +345,32 @@ answer_fits(struct conn *c, size_t n_codes)
 	return false;
 }
 
-static enum nj_err
-say_suback(struct conn *c, uint16_t id, const struct result *r, size_t n)
-{
-	struct suback a = { .id = id };
-	uint8_t *codes;
-	char name[TEXT_ESC];
-	enum nj_err e;
-
-	if (!answer_fits(c, n))
-		return NJ_OK;
-	if (!(codes = malloc(n)))
-		return NJ_NOMEM;
-	for (size_t i = 0; i < n; i++)
-		codes[i] = code_for(c, r[i].code);
-	a.codes = slice_of(codes, n);
-	nj_log(LOG_T_DEBUG, "Sending SUBACK to %s",
-	    conn_name(c, name, sizeof name));
-	link_kick(&c->link);
-	c->link.packets++;
-	e = encode_suback(&c->link.out, c->version, &a);
-	free(codes);
-	return e;
-}
-
-/* Retained messages come after the SUBACK, entry by entry. */
-static void
-say_retained(struct conn *c, const struct subscribe *s, const struct result *r,
-    uint32_t id)
-{
-	struct shard *sh = c->shard;
-	struct slice list = s->list;
-	struct subscription one;
-
-	for (size_t i = 0; next_subscription(&list, c->version, &one); i++) {
-		struct retained_for to = { c->session, id << 4 | r[i].code };
-
-		if (r[i].send_retained)
-			retain_match(sh->broker->retain, one.filter,
-			    sh->home.now_ms, send_retained, &to);
-	}
-}
-
 enum nj_err
 on_subscribe(struct conn *c, const struct frame *f)
 {
-	struct subscribe s;
-	struct slice list;
-	struct subscription one;
-	struct result *r;
-	uint32_t id = 0;
-	size_t n, i;
+	struct subscribing *s;
+	struct subscribe p;
+	bool done = false;
+	size_t n;
 	enum nj_err e;
 
-	if ((e = decode_subscribe(f->body, c->version, &s)))
+	if ((e = decode_subscribe(f->body, c->version, &p)))
 		return e;
-	n = count_entries(&s, c->version);
+	n = count_entries(&p, c->version);
 	assert(n > 0); /* decode saw to it [MQTT-3.8.3-2] */
-	if (!(r = calloc(n, sizeof *r)))
+	if (!answer_fits(c, n))
+		return NJ_OK;
+	if (!(s = calloc(1, sizeof *s + n * sizeof s->r[0])))
 		return NJ_NOMEM;
-	if (c->version == MQTT5 && props_has(&s.props, PROP_SUBSCRIPTION_ID))
-		id = s.props.subscription_id;
-	list = s.list;
-	for (i = 0; i < n && next_subscription(&list, c->version, &one); i++) {
-		r[i] = subscribe_one(c, &one, id);
-		log_subscribe(c, &one, r[i].code);
-	}
-	if ((e = say_suback(c, s.id, r, n)) == NJ_OK && c->state == CONN_LIVE)
-		say_retained(c, &s, r, id);
-	free(r);
+	s->packet_id = p.id;
+	s->n = n;
+	s->list = s->rest = p.list;
+	if (c->version == MQTT5 && props_has(&p.props, PROP_SUBSCRIPTION_ID))
+		s->id = p.props.subscription_id;
+	if ((e = go_on(c, s, &done)) || done || (e = keep_list(s)))
+		subscribing_free(c, s);
+	else
+		c->subscribing = s;
 	return e;
 }
 

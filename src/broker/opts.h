@@ -61,12 +61,16 @@ struct broker_limits {
 	uint16_t receive_max;	     /* QoS 2 a client may have open */
 	bool retain_available;
 	bool nodelay;
-	bool log_connections;	      /* connection_messages */
-	uint32_t client_expiration_s; /* MQTT_EXPIRY_NEVER */
-	uint32_t max_connections;     /* 0: no limit; the process */
-	uint32_t max_pending;	      /* before CONNECT is done; 0 */
-	uint32_t max_sessions;	      /* 0 */
-	uint32_t connect_timeout_ms;  /* accept to CONNECT, after TLS */
+	bool log_connections;	       /* connection_messages */
+	uint32_t client_expiration_s;  /* MQTT_EXPIRY_NEVER */
+	uint32_t max_connections;      /* 0: no limit; the process */
+	uint32_t max_pending;	       /* before CONNECT is done; 0 */
+	uint32_t max_sessions;	       /* 0 */
+	uint32_t max_waiting_per_user; /* sessions whose client is away; 0 */
+	bool evict_sessions;	       /* the oldest of them, when full */
+	uint32_t max_wills_per_minute; /* of a client; 0 */
+	uint32_t max_match_work;       /* index.h; 0 */
+	uint32_t connect_timeout_ms;   /* accept to CONNECT, after TLS */
 	uint32_t handshake_timeout_ms;
 	uint32_t ws_head_max;	   /* bytes of a WebSocket request; 0: usual */
 	uint32_t write_timeout_ms; /* a reader that takes nothing */
@@ -96,6 +100,7 @@ struct broker_opts {
 	struct broker_limits limits;
 	struct guard_opts guard;
 	uint64_t max_retained, max_retained_bytes; /* 0: no limit */
+	uint32_t max_retained_per_user;		   /* 0: no limit */
 	const struct clock *clock;		   /* NULL: the system's */
 };
 

@@ -231,9 +231,11 @@ deliver_here(
     struct shard *sh, struct msg *m, struct targets *const *t, uint32_t n)
 {
 	fanout_deliver(&sh->fan, &sh->home, m, t, n);
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
+		sh->work += t[i]->n;
 		for (struct group *g = t[i]->groups; g; g = g->next)
 			give_to_group(sh, g, m, 0, (struct choice){ 0 });
+	}
 }
 
 static size_t
@@ -335,13 +337,33 @@ send_to_others(struct shard *sh, struct msg *m)
 			send_to(sh, to, m);
 }
 
+enum nj_err
+route_match(struct shard *sh, struct msg *m)
+{
+	enum nj_err e;
+
+	sh->match.max_work = sh->limits.max_match_work;
+	e = index_match(sh->broker->index, msg_topic(m), &sh->match);
+	sh->work += sh->match.work + sh->match.n;
+	return e;
+}
+
 size_t
 route(struct shard *sh, struct msg *m)
 {
+	if (route_match(sh, m)) {
+		count_add(&sh->home.counts.dropped, 1);
+		return 0;
+	}
+	return route_out(sh, m);
+}
+
+size_t
+route_out(struct shard *sh, struct msg *m)
+{
 	uint32_t n = 0;
 
-	if (index_match(sh->broker->index, msg_topic(m), &sh->match) ||
-	    sh->match.n == 0 || !hits_reserve(sh, sh->match.n))
+	if (sh->match.n == 0 || !hits_reserve(sh, sh->match.n))
 		return 0;
 	if (sh->broker->n > 1)
 		send_to_others(sh, m);
@@ -358,7 +380,7 @@ route(struct shard *sh, struct msg *m)
 }
 
 enum nj_err
-route_retain(struct shard *sh, struct msg *m)
+route_retain(struct shard *sh, struct msg *m, struct slice owner)
 {
-	return retain_set(sh->broker->retain, m);
+	return retain_set_for(sh->broker->retain, m, owner);
 }

@@ -17,11 +17,16 @@
 #define PARCEL_WORDS 8192
 #define MAIL_HIGH    64
 
-/* Delivers, and stores when it is retained and may be.  How many filters
- * matched. */
+/* In two steps: who gets it, and giving it to them.  NJ_FULL: its topic would
+ * cost more than max_match_work, and nobody gets it.  route_out follows
+ * without another match between; how many filters matched. */
+NJ_MUST enum nj_err route_match(struct shard *sh, struct msg *m);
+size_t route_out(struct shard *sh, struct msg *m);
+/* Both; what nobody can get is dropped. */
 size_t route(struct shard *sh, struct msg *m);
-/* Retained store only; NJ_FULL when the quota is reached. */
-NJ_MUST enum nj_err route_retain(struct shard *sh, struct msg *m);
+/* Retained store only.  NJ_FULL: its quota is reached; NJ_BUSY: the owner's. */
+NJ_MUST enum nj_err
+route_retain(struct shard *sh, struct msg *m, struct slice owner);
 /* Posts what has gathered. */
 void route_post(struct shard *sh);
 /* The same for one shard: what was routed to it so far goes before what is

@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/groups.h"
+#include "broker/guard.h"
+#include "broker/quota.h"
 #include "broker/route.h"
 
 /* Wills. */
@@ -22,6 +24,7 @@ will_send(struct shard *sh, struct session *s)
 {
 	struct session_will *w = s->will;
 	struct decision rule;
+	uint64_t who = guard_identity(s->who, session_id(s));
 	char id[TEXT_ESC];
 
 	if (!w)
@@ -35,12 +38,13 @@ will_send(struct shard *sh, struct session *s)
 		    text_esc(id, sizeof id, session_id(s)), rule.text);
 	} else {
 		if (w->msg->retain && sh->limits.retain_available &&
-		    route_retain(sh, w->msg))
+		    route_retain(sh, w->msg, slice_of(&who, sizeof who)))
 			nj_log(LOG_T_WARNING,
 			    "Will of %s not retained: the limit of retained "
 			    "messages is reached",
 			    text_esc(id, sizeof id, session_id(s)));
 		route(sh, w->msg);
+		quota_will_sent(sh, quota_will_key(session_id(s), who));
 	}
 	msg_unref(w->msg);
 	free(w);
@@ -151,6 +155,12 @@ sessions_join(struct shard *sh, struct session *s, struct slice whole,
 	return NJ_OK;
 }
 
+bool
+sessions_joined(struct session *s, struct slice whole)
+{
+	return *shared_find(s, whole) != NULL;
+}
+
 static void
 leave_group(struct shard *sh, struct session *s, struct shared_sub *x)
 {
@@ -187,6 +197,7 @@ sessions_end(struct shard *sh, struct session *s)
 	/* [MQTT-3.1.2-8]: the will is sent when the session ends, at the
 	 * latest */
 	will_send(sh, s);
+	quota_back(sh, s);
 	groups_hand_over(sh, s);
 	while ((x = s->shared)) {
 		s->shared = x->next;
@@ -272,11 +283,28 @@ arm(struct shard *sh, struct session *s)
 	}
 }
 
+/* One that waits for its client has to go; why is for the log. */
+static void
+evict(struct shard *sh, struct session *s, const char *why)
+{
+	char id[TEXT_ESC];
+
+	if (guard_may_log(sh, &sh->evictions, GUARD_REFUSALS))
+		nj_log(LOG_T_WARNING,
+		    "Session of client %s, away for %llu s, was dropped: %s",
+		    text_esc(id, sizeof id, session_id(s)),
+		    (unsigned long long)((sh->home.now_ms - s->offline_since) /
+			1000),
+		    why);
+	count_add(&sh->counts.evicted_sessions, 1);
+	sessions_end(sh, s);
+}
+
 void
 sessions_leave(struct conn *c)
 {
 	struct shard *sh = c->shard;
-	struct session *s = c->session;
+	struct session *s = c->session, *gone;
 
 	if (!s)
 		return;
@@ -288,10 +316,32 @@ sessions_leave(struct conn *c)
 		will_forget(s); /* [MQTT-3.14.4-3] */
 	if (s->will && s->will->delay_s == 0)
 		will_send(sh, s);
-	if (expiry_of(sh, s) == 0)
+	if (expiry_of(sh, s) == 0) {
 		sessions_end(sh, s);
-	else
-		arm(sh, s);
+		return;
+	}
+	gone = quota_wait(sh, s);
+	arm(sh, s);
+	if (gone)
+		evict(sh, gone,
+		    "max_offline_sessions_per_user is reached, and it was away "
+		    "longest of its user's");
+}
+
+/* Whether there is a place for another session, or one can be made. */
+static bool
+make_room(struct shard *sh)
+{
+	struct broker *b = sh->broker;
+	struct session *s;
+
+	if (!sh->limits.max_sessions ||
+	    atomic_load(&b->sessions) < sh->limits.max_sessions)
+		return true;
+	if (!sh->limits.evict_sessions || !(s = quota_oldest(sh)))
+		return false;
+	evict(sh, s, "global_max_clients is reached, and it was away longest");
+	return true;
 }
 
 static struct conn *
@@ -324,13 +374,13 @@ sessions_take(struct conn *c, struct slice id, bool clean_start,
 	*present = s != NULL;
 	if (s) {
 		will_forget(s); /* back before its delay was over */
+		quota_back(sh, s);
 		tell_groups(sh, s, GROUP_ONLINE);
 		count_add(&sh->counts.connected, 1);
 		*out = s;
 		return NJ_OK;
 	}
-	if (sh->limits.max_sessions &&
-	    atomic_load(&b->sessions) >= sh->limits.max_sessions)
+	if (!make_room(sh))
 		return NJ_FULL;
 	if ((e = session_new(&sh->home, id, &s)))
 		return e;

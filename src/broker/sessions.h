@@ -29,6 +29,7 @@ void sessions_end_all(struct shard *sh);
 NJ_MUST enum nj_err
 sessions_join(struct shard *sh, struct session *s, struct slice whole,
     struct slice group, struct slice filter, uint32_t id_opts, bool *existed);
+bool sessions_joined(struct session *s, struct slice whole);
 NJ_MUST enum nj_err
 sessions_unjoin(struct shard *sh, struct session *s, struct slice whole);
 

@@ -281,8 +281,14 @@ read_again(struct shard *sh)
 
 	list_init(&todo);
 	list_splice(&todo, &sh->again);
-	while ((at = list_pop(&todo)))
-		conn_read(LIST_OWNER(at, struct conn, work));
+	while ((at = list_pop(&todo))) {
+		struct conn *c = LIST_OWNER(at, struct conn, work);
+
+		if (c->yields)
+			conn_resume(c);
+		else
+			conn_read(c);
+	}
 }
 
 /* New clients get a bounded part of each turn, so that a reconnect storm does
@@ -436,6 +442,7 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 	sh->home.limits = b->opts.limits.session;
 	snprintf(sh->tag, sizeof sh->tag, "shard %u", number);
 	groups_init(&sh->groups);
+	quota_init(&sh->quota);
 	list_init(&sh->conns);
 	list_init(&sh->kicked);
 	list_init(&sh->again);
@@ -481,6 +488,7 @@ shard_fini(struct shard *sh)
 	fanout_fini(&sh->fan);
 	free(sh->hits);
 	groups_fini(&sh->groups);
+	quota_fini(&sh->quota);
 	home_fini(&sh->home);
 	for (unsigned i = 0; sh->parcels && i < sh->broker->n; i++)
 		assert(!sh->parcels[i]);

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "broker/opts.h"
+#include "broker/quota.h"
 #include "core/fanout.h"
 #include "core/retain.h"
 #include "core/session.h"
@@ -31,6 +32,9 @@
 #define LETTERS_A_TURN 4096
 #define TIMERS_A_TURN  1024
 #define ACCEPTS_A_TURN 64
+/* What a connection may cost before the others have their turn: packets, nodes
+ * of trees looked at, deliveries.  Some milliseconds. */
+#define TURN_WORK 100000
 
 struct broker;
 struct conn;
@@ -44,7 +48,7 @@ struct shard_counts {
 	uint64_t publish_refused;
 	uint64_t sockets;	   /* now */
 	uint64_t opened, connects; /* sockets; CONNECTs taken */
-	uint64_t connected, sessions, expired_sessions;
+	uint64_t connected, sessions, expired_sessions, evicted_sessions;
 	uint64_t handshakes, handshakes_failed, resumed;
 	uint64_t logins_failed;
 	uint64_t slow_dropped;
@@ -83,10 +87,12 @@ struct shard {
 	struct stream_scratch *scratch;
 	uint8_t *rx;
 	struct match match;
+	uint32_t work;	       /* done for the connection that is being read */
 	struct targets **hits; /* of the message being routed */
 	uint32_t n_hits, cap_hits;
 	struct fanout fan;
 	struct groups groups;
+	struct quota quota;
 	struct parcel **parcels; /* one a shard, NULL when empty */
 	struct list conns;	 /* all */
 	struct list kicked;	 /* have output */
@@ -109,6 +115,8 @@ struct shard {
 	/* lines in the log about refused packets; strangers who come, who
 	 * are refused, who go */
 	struct log_gate refusals, comings, rejections, goings;
+	/* known clients that come and go; sessions that were dropped */
+	struct log_gate known, evictions;
 	bool stopping, stopped;
 	struct letter stop_letter; /* stopping needs no memory */
 	pthread_t thread;

@@ -35,6 +35,7 @@ FIGURE(f_disconnected, f->c.sessions - f->c.connected)
 FIGURE(f_sessions, f->c.sessions)
 FIGURE(f_maximum, f->clients_max)
 FIGURE(f_expired, f->c.expired_sessions)
+FIGURE(f_evicted, f->c.evicted_sessions)
 FIGURE(f_packets_in, f->c.packets_in)
 FIGURE(f_packets_out, f->c.packets_out)
 FIGURE(f_bytes_in, f->c.bytes_in)
@@ -72,6 +73,7 @@ static const struct {
 	{ "clients/connected", f_connected },
 	{ "clients/active", f_connected },
 	{ "clients/expired", f_expired },
+	{ "clients/evicted", f_evicted },
 	{ "messages/stored", f_stored },
 	{ "messages/received", f_packets_in },
 	{ "messages/sent", f_packets_out },
@@ -173,7 +175,7 @@ publish(struct shard *sh, const char *topic, const char *text)
 	snprintf(full, sizeof full, "$SYS/broker/%s", topic);
 	if (msg_new(&p, slice_str(full), sh->home.now_ms, &m))
 		return;
-	if (route_retain(sh, m))
+	if (route_retain(sh, m, SLICE_NONE))
 		nj_log(LOG_T_DEBUG,
 		    "%s is not retained: the limit is "
 		    "reached",

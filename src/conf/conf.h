@@ -145,6 +145,10 @@ struct conf {
 	/* limits: of the whole broker */
 	uint64_t memory_limit;
 	uint32_t global_max_clients; /* sessions, connected or not */
+	bool evict_offline_sessions; /* when it is reached */
+	uint32_t max_offline_sessions_per_user;
+	uint32_t max_wills_per_minute; /* of one client */
+	uint32_t max_match_work;       /* of one message */
 	uint32_t global_max_connections;
 	uint32_t max_pending_connections; /* before CONNECT is done */
 	uint32_t connections_per_second;  /* from one address */
@@ -158,6 +162,7 @@ struct conf {
 	bool retain_available;
 	uint32_t max_retained_messages;
 	uint64_t max_retained_bytes;
+	uint32_t max_retained_messages_per_user;
 	uint32_t retain_expiry_interval;       /* minutes between sweeps; 0:
 						 * ours */
 	uint64_t persistent_client_expiration; /* seconds; 0: never */

@@ -381,6 +381,26 @@ const struct conf_opt conf_table[] = {
 	    .min = 0, .max = INT64_MAX),
 	OPT(GLOBAL, "global_max_clients", LIMIT, G(global_max_clients), WORKS,
 	    R, "1000000", "sessions, connected or not; -1: no limit"),
+	OPT(GLOBAL, "evict_offline_sessions", BOOL, G(evict_offline_sessions),
+	    WORKS, R | OURS, "true",
+	    "when global_max_clients is reached, the session whose client is "
+	    "away longest makes place; false: new clients are refused"),
+	OPT(GLOBAL, "max_offline_sessions_per_user", U32,
+	    G(max_offline_sessions_per_user), WORKS, R | OURS, "100000",
+	    "sessions of one user whose clients are away; beyond, the one that "
+	    "is away longest is dropped; who has no user name is told apart "
+	    "by client id; 0: no limit",
+	    .min = 0, .max = INT32_MAX),
+	OPT(GLOBAL, "max_wills_per_minute", U32, G(max_wills_per_minute), WORKS,
+	    R | OURS, "60",
+	    "wills of one client that are sent within a minute; beyond, it may "
+	    "not connect with a will; 0: no limit",
+	    .min = 0, .max = 60000),
+	OPT(GLOBAL, "max_match_work", U32, G(max_match_work), WORKS, R | OURS,
+	    "100000",
+	    "nodes of the tree of subscriptions that one message may lead to; "
+	    "beyond, it is refused; 0: no limit",
+	    .min = 0, .max = INT32_MAX),
 	OPT(GLOBAL, "global_max_connections", LIMIT, G(global_max_connections),
 	    WORKS, R, "-1",
 	    "connections at once; -1: as many as there are descriptors"),
@@ -419,6 +439,11 @@ const struct conf_opt conf_table[] = {
 	OPT(GLOBAL, "max_retained_bytes", SIZE, G(max_retained_bytes), WORKS,
 	    R | OURS, "1G", "their bytes; 0: no limit", .min = 0,
 	    .max = INT64_MAX),
+	OPT(GLOBAL, "max_retained_messages_per_user", U32,
+	    G(max_retained_messages_per_user), WORKS, OURS, "100000",
+	    "retained messages of one user; who has no user name is told "
+	    "apart by client id; 0: no limit",
+	    .min = 0, .max = INT32_MAX),
 	OPT(GLOBAL, "retain_expiry_interval", U32, G(retain_expiry_interval),
 	    IGNORED, R, "0",
 	    "minutes between sweeps for expired retained messages", .min = 0,

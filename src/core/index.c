@@ -154,6 +154,7 @@ static enum nj_err
 walk_branch(struct walk *w, struct node *n, unsigned depth, struct match *m)
 {
 	const struct tree *t = w->tree;
+	const uint32_t limit = m->max_work ? m->max_work : UINT32_MAX;
 
 	for (;; depth++) {
 		/* [MQTT-4.7.2-1] */
@@ -161,6 +162,8 @@ walk_branch(struct walk *w, struct node *n, unsigned depth, struct match *m)
 		struct node *plus;
 		enum nj_err e;
 
+		if (++m->work > limit)
+			return NJ_FULL;
 		/* "#" includes the parent level (4.7.1.2). */
 		if (wild && (e = match_add(m, tree_hash(t, n))))
 			return e;
@@ -215,6 +218,7 @@ index_match(struct index *ix, struct slice topic, struct match *m)
 	enum nj_err e;
 
 	m->n = 0;
+	m->work = 0;
 	if (m->memos && (memo = memo_at(m->memos, topic, &hash)) &&
 	    memo_knows(memo, topic, hash, changes)) {
 		for (; m->n < memo->n; m->n++)

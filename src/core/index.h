@@ -78,6 +78,8 @@ struct match {
 	struct filter **v;
 	uint32_t n, cap;
 	uint32_t used;
+	uint32_t work;	   /* nodes the last walk looked at */
+	uint32_t max_work; /* then NJ_FULL; 0: no limit */
 	struct memos *memos;
 };
 NJ_MUST enum nj_err
@@ -117,6 +119,8 @@ struct subs {
 NJ_MUST enum nj_err
 subs_put(struct subs *ss, struct index *ix, unsigned shard, struct slice filter,
     struct session *session, uint32_t id_opts, bool *existed);
+bool subs_has(const struct subs *ss, struct index *ix, unsigned shard,
+    struct slice filter);
 /* NJ_NOTFOUND when there is none. */
 NJ_MUST enum nj_err subs_del(
     struct subs *ss, struct index *ix, unsigned shard, struct slice filter);

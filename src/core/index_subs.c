@@ -166,6 +166,16 @@ subs_put(struct subs *ss, struct index *ix, unsigned shard, struct slice filter,
 	return NJ_OK;
 }
 
+bool
+subs_has(const struct subs *ss, struct index *ix, unsigned shard,
+    struct slice filter)
+{
+	struct targets *t;
+
+	return index_find(ix, shard, filter, &t) == NJ_OK &&
+	    slot_find(ss, t) != NOT_HERE;
+}
+
 enum nj_err
 subs_del(struct subs *ss, struct index *ix, unsigned shard, struct slice filter)
 {

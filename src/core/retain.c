@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "base/timer.h"
 #include "core/tree.h"
 
@@ -21,8 +22,72 @@ struct retain {
 	pthread_mutex_t lock; /* writers of the tree, timers */
 	struct timers timers;
 	uint64_t max_count, max_bytes;
+	uint32_t max_owned;
+	struct map owners; /* who has any, by name; under the lock */
 	_Atomic(uint64_t) count, bytes;
 };
+
+struct owner {
+	uint32_t n; /* messages */
+	uint32_t len;
+	uint8_t name[];
+};
+
+static struct slice
+owner_name(const void *value)
+{
+	const struct owner *o = value;
+
+	return slice_of(o->name, o->len);
+}
+
+/* NULL in *out: not counted. */
+static enum nj_err
+owner_get(struct retain *r, struct slice name, struct owner **out)
+{
+	struct owner *o;
+
+	*out = NULL;
+	if (!r->max_owned || name.n == 0 || name.n > UINT16_MAX)
+		return NJ_OK;
+	if ((*out = map_get(&r->owners, name)))
+		return NJ_OK;
+	if (!(o = malloc(sizeof *o + name.n)))
+		return NJ_NOMEM;
+	o->n = 0;
+	o->len = (uint32_t)name.n;
+	memcpy(o->name, name.p, name.n);
+	if (map_put(&r->owners, o)) {
+		free(o);
+		return NJ_NOMEM;
+	}
+	*out = o;
+	return NJ_OK;
+}
+
+/* An owner of nothing is forgotten. */
+static void
+owner_check(struct retain *r, struct owner *o)
+{
+	if (!o || o->n > 0)
+		return;
+	(void)map_del(&r->owners, owner_name(o));
+	free(o);
+}
+
+/* The topic's message is o's from now on; NULL: nobody's. */
+static void
+owner_set(struct retain *r, struct node *n, struct owner *o)
+{
+	struct owner *was = linked_of(n)->owner;
+
+	if (o)
+		o->n++;
+	linked_of(n)->owner = o;
+	if (was)
+		was->n--;
+	owner_check(r, was);
+}
 
 /* Only the fields of struct timer that matter are used: it is looked at under
  * the lock, never run. */
@@ -55,6 +120,8 @@ retain_new(const struct retain_opts *o, struct retain **out)
 	(void)pthread_mutex_init(&r->lock, NULL);
 	r->max_count = o->max_count;
 	r->max_bytes = o->max_bytes;
+	r->max_owned = o->max_owned;
+	map_init(&r->owners, owner_name);
 	*out = r;
 	return NJ_OK;
 }
@@ -62,8 +129,14 @@ retain_new(const struct retain_opts *o, struct retain **out)
 void
 retain_free(struct retain *r)
 {
+	struct owner *o;
+	size_t at = 0;
+
 	if (!r)
 		return;
+	while ((o = map_next(&r->owners, &at)))
+		free(o);
+	map_fini(&r->owners);
 	timers_fini(&r->timers);
 	tree_fini(&r->tree, unref_later);
 	(void)pthread_mutex_destroy(&r->lock);
@@ -125,14 +198,24 @@ drop_value(struct retain *r, struct node *n)
 	struct msg *was = node_value(n);
 
 	timer_stop(&r->timers, &linked_of(n)->timer);
+	owner_set(r, n, NULL);
 	atomic_store_explicit(&n->value, NULL, memory_order_release);
 	account(r, was, NULL);
 	tree_retire(&r->tree, unref_later, was);
 	tree_drop(&r->tree, n);
 }
 
+/* Whether o may have the message of n. */
+static bool
+may_own(const struct retain *r, const struct node *n, const struct owner *o)
+{
+	const struct linked *l = linked_of((struct node *)(uintptr_t)n);
+
+	return !o || o == l->owner || o->n < r->max_owned;
+}
+
 static enum nj_err
-put_value(struct retain *r, struct msg *m)
+put_value(struct retain *r, struct msg *m, struct owner *o)
 {
 	struct msg *was;
 	struct node *n;
@@ -141,11 +224,14 @@ put_value(struct retain *r, struct msg *m)
 	if ((e = tree_hold(&r->tree, msg_topic(m), &n)))
 		return e;
 	was = node_value(n);
-	e = fits(r, was, m) ? date(r, n, m) : NJ_FULL;
+	e = !may_own(r, n, o)  ? NJ_BUSY
+	    : !fits(r, was, m) ? NJ_FULL
+			       : date(r, n, m);
 	if (e) {
 		tree_drop(&r->tree, n);
 		return e;
 	}
+	owner_set(r, n, o);
 	atomic_store_explicit(&n->value, msg_ref(m), memory_order_release);
 	account(r, was, m);
 	if (was) {
@@ -158,13 +244,22 @@ put_value(struct retain *r, struct msg *m)
 enum nj_err
 retain_set(struct retain *r, struct msg *m)
 {
+	return retain_set_for(r, m, SLICE_NONE);
+}
+
+enum nj_err
+retain_set_for(struct retain *r, struct msg *m, struct slice owner)
+{
+	struct owner *o = NULL;
 	enum nj_err e = NJ_OK;
 	struct node *n;
 
 	(void)pthread_mutex_lock(&r->lock);
-	if (m->payload_len > 0)
-		e = put_value(r, m);
-	else if ((n = tree_find(&r->tree, msg_topic(m))) && node_value(n))
+	if (m->payload_len > 0) {
+		if (!(e = owner_get(r, owner, &o)))
+			e = put_value(r, m, o);
+		owner_check(r, o);
+	} else if ((n = tree_find(&r->tree, msg_topic(m))) && node_value(n))
 		drop_value(r, n);
 	(void)pthread_mutex_unlock(&r->lock);
 	return e;
@@ -264,36 +359,92 @@ across(const struct walk *w, struct node *n, unsigned depth)
 	return skip_dollar(node_next(n), depth);
 }
 
+/* Stays on n, which is not emitted yet, until the next portion; false when n
+ * has been removed meanwhile. */
+static bool
+stay(struct retain *r, struct retain_walk *rw, struct node *n, unsigned depth)
+{
+	bool held;
+
+	(void)pthread_mutex_lock(&r->lock);
+	held = tree_hold_node(n);
+	(void)pthread_mutex_unlock(&r->lock);
+	if (held) {
+		rw->at = n;
+		rw->depth = depth;
+	}
+	return held;
+}
+
 void
-retain_match(struct retain *r, struct slice filter, uint64_t now_ms,
-    bool (*fn)(void *arg, struct msg *m), void *arg)
+retain_walk_end(struct retain *r, struct retain_walk *w)
+{
+	struct node *n = w->at;
+
+	if (!n)
+		return;
+	*w = (struct retain_walk){ 0 };
+	(void)pthread_mutex_lock(&r->lock);
+	tree_drop(&r->tree, n);
+	(void)pthread_mutex_unlock(&r->lock);
+}
+
+/* What follows n in the walk; NULL at its end. */
+static struct node *
+next_node(const struct walk *w, struct node *n, unsigned *depth)
+{
+	struct node *next = down(w, n, *depth);
+
+	if (next) {
+		++*depth;
+		return next;
+	}
+	while (!(next = across(w, n, *depth))) {
+		if ((*depth)-- == 0)
+			return NULL;
+		n = n->parent;
+	}
+	return next;
+}
+
+bool
+retain_step(struct retain *r, struct retain_walk *rw, struct slice filter,
+    uint64_t now_ms, uint32_t *budget, bool (*fn)(void *arg, struct msg *m),
+    void *arg)
 {
 	struct walk w;
-	struct node *n = r->tree.root;
-	unsigned depth = 0;
+	struct node *n = rw->at ? rw->at : r->tree.root;
+	unsigned depth = rw->at ? rw->depth : 0;
 
 	w.tree = &r->tree;
 	w.now_ms = now_ms;
 	w.fn = fn;
 	w.arg = arg;
+	/* inside the read-side section n stays readable */
+	retain_walk_end(r, rw);
 	if (!walk_init(&w, filter))
-		return;
-	for (;;) {
-		struct node *next;
+		return true;
+	while (n) {
+		bool enough = *budget == 0;
 
 		/* "a/#" includes "a" (4.7.1.2). */
-		if (depth >= w.levels && !emit(&w, n))
-			return;
-		if ((next = down(&w, n, depth))) {
-			n = next;
-			depth++;
-			continue;
-		}
-		while (!(next = across(&w, n, depth))) {
-			if (depth-- == 0)
-				return;
-			n = n->parent;
-		}
-		n = next;
+		if (!enough && depth >= w.levels)
+			enough = !emit(&w, n);
+		if (enough && stay(r, rw, n, depth))
+			return false;
+		*budget -= *budget > 0;
+		n = next_node(&w, n, &depth);
 	}
+	return true;
+}
+
+void
+retain_match(struct retain *r, struct slice filter, uint64_t now_ms,
+    bool (*fn)(void *arg, struct msg *m), void *arg)
+{
+	struct retain_walk w = { 0 };
+	uint32_t budget = UINT32_MAX;
+
+	(void)retain_step(r, &w, filter, now_ms, &budget, fn, arg);
+	retain_walk_end(r, &w);
 }

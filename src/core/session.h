@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/list.h"
 #include "base/map.h"
 #include "base/timer.h"
 #include "core/index.h"
@@ -93,6 +94,8 @@ struct session {
 	struct principal *who;	/* whose session it is; one reference */
 	struct timer timer;	/* will delay and expiry while offline */
 	uint64_t offline_since; /* mono ms */
+	struct list waiting, waiting_own; /* the broker's, while offline */
+	void *user;			  /* the broker's, too */
 	uint64_t inflight_bytes;
 	uint8_t version;
 	uint16_t id_len;

@@ -328,6 +328,7 @@ node_new(struct tree *t, struct node *parent, struct slice text)
 		atomic_init(&l->next, NULL);
 		l->prev = NULL;
 		l->timer = (struct timer){ 0 };
+		l->owner = NULL;
 		n = &l->node;
 	} else {
 		n = (struct node *)(void *)block;
@@ -407,6 +408,8 @@ prune(struct tree *t, struct node *n)
 		if (flag_for(n))
 			atomic_fetch_and_explicit(&parent->flags,
 			    (unsigned char)~flag_for(n), memory_order_release);
+		atomic_fetch_or_explicit(
+		    &n->flags, NODE_GONE, memory_order_relaxed);
 		if (t->linked)
 			siblings_del(n);
 		table_del(t, n);
@@ -444,6 +447,15 @@ tree_hold(struct tree *t, struct slice text, struct node **out)
 	n->refs++;
 	*out = n;
 	return NJ_OK;
+}
+
+bool
+tree_hold_node(struct node *n)
+{
+	if (atomic_load_explicit(&n->flags, memory_order_relaxed) & NODE_GONE)
+		return false;
+	n->refs++;
+	return true;
 }
 
 void

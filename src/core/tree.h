@@ -34,6 +34,7 @@ typedef void tree_retire_fn(void *arg, void (*free_fn)(void *), void *p);
 
 #define NODE_PLUS 0x1u /* has a child "+" */
 #define NODE_HASH 0x2u /* has a child "#" */
+#define NODE_GONE 0x4u /* not in the tree any more; the writer's */
 
 /* Everything but value and flags is fixed before readers see a node; refs is
  * the writer's. */
@@ -54,6 +55,7 @@ struct linked {
 	_Atomic(struct node *) next;  /* sibling */
 	struct linked *prev;	      /* sibling; the writer's */
 	struct timer timer;	      /* the user's */
+	void *owner;		      /* the user's */
 	struct node node;
 };
 
@@ -129,6 +131,8 @@ node_value(const struct node *n)
 NJ_MUST enum nj_err
 tree_hold(struct tree *t, struct slice text, struct node **out);
 void tree_drop(struct tree *t, struct node *n);
+/* The same for a node a reader stands on; false when it was removed. */
+bool tree_hold_node(struct node *n);
 void tree_retire(struct tree *t, void (*free_fn)(void *), void *p);
 
 #endif

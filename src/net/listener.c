@@ -88,11 +88,15 @@ bound_port(int fd)
 	    u.sa.sa_family == AF_INET6 ? u.in6.sin6_port : u.in.sin_port);
 }
 
+/* A peer that vanished without a word is asked for after so long, for clients
+ * that want no keep alive of MQTT's. */
+#define KEEPALIVE_IDLE_S 600
+
 /* A bound socket, or -1 with errno. */
 static int
 bind_one(const struct addrinfo *a, const struct listener_opts *o, bool share)
 {
-	int on = 1, err, fd;
+	int on = 1, idle = KEEPALIVE_IDLE_S, err, fd;
 	int v6only = o->v6only || !o->address;
 
 	fd =
@@ -111,6 +115,9 @@ bind_one(const struct addrinfo *a, const struct listener_opts *o, bool share)
 		    (socklen_t)strlen(o->device)) == 0) &&
 	    /* Accepted sockets inherit it. */
 	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 &&
+	    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) == 0 &&
+	    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle) ==
+		0 &&
 	    bind(fd, a->ai_addr, a->ai_addrlen) == 0)
 		return fd;
 	err = errno;

@@ -220,10 +220,14 @@ tls_on_message(int write_p, int version, int type, const void *buf, size_t len,
 {
 	struct tls_stream *s;
 
-	if (write_p || type != SSL3_RT_HANDSHAKE || len < 1 ||
-	    *(const uint8_t *)buf != SSL3_MT_KEY_UPDATE)
+	if (write_p || type != SSL3_RT_HANDSHAKE || len < 1)
 		return;
 	s = tls_stream_of(ssl);
+	/* TLS 1.2: a new handshake, which is answered with a warning */
+	if (*(const uint8_t *)buf != SSL3_MT_KEY_UPDATE &&
+	    (s->phase != TLS_OPEN ||
+		*(const uint8_t *)buf != SSL3_MT_CLIENT_HELLO))
+		return;
 	if (s->key_updates >= TLS_KEY_UPDATES_MAX)
 		s->flooded = true;
 	else
@@ -410,8 +414,8 @@ read_failed(struct tls_stream *s, int err)
 		struct nj_why *w = stream_why_new(&s->base);
 
 		why_set(w,
-		    "more than %d KeyUpdates with hardly any data "
-		    "between them",
+		    "more than %d KeyUpdates or renegotiations with hardly "
+		    "any data between them",
 		    TLS_KEY_UPDATES_MAX);
 		s->explained = true;
 		return fail(s);
