@@ -8,7 +8,7 @@
 build_packages=(
 	gcc libc6-dev meson ninja-build pkgconf
 	libssl-dev liburcu-dev
-	libargon2-dev libcap-ng-dev
+	libargon2-dev libcap-ng-dev libsqlite3-dev
 )
 
 # To run the unit, fuzz and black-box tests.  Node, npm and Chromium are asked for

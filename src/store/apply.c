@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Records become rows.  A message is one row, however many rows name it: how
+ * many do is summed up over the transaction and written at its end.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/impl.h"
+
+#define REFS_MIN 256u
+
+static struct ref *
+slot_of(const struct refs *r, uint64_t id)
+{
+	uint64_t i = id * 0x9e3779b97f4a7c15ull >> 32;
+
+	while (r->v[i & (r->cap - 1)].id && r->v[i & (r->cap - 1)].id != id)
+		i++;
+	return &r->v[i & (r->cap - 1)];
+}
+
+static enum nj_err
+refs_grow(struct refs *r)
+{
+	struct refs to = { .cap = r->cap ? r->cap * 2 : REFS_MIN };
+
+	if (!(to.v = calloc(to.cap, sizeof *to.v)))
+		return NJ_NOMEM;
+	for (uint32_t i = 0; i < r->cap; i++)
+		if (r->v[i].id)
+			*slot_of(&to, r->v[i].id) = r->v[i];
+	to.n = r->n;
+	free(r->v);
+	*r = to;
+	return NJ_OK;
+}
+
+void
+refs_clear(struct refs *r)
+{
+	if (r->cap > REFS_MIN * 64) {
+		free(r->v);
+		*r = (struct refs){ 0 };
+	} else if (r->n > 0) {
+		memset(r->v, 0, r->cap * sizeof *r->v);
+		r->n = 0;
+	}
+}
+
+static enum nj_err
+refs_add(struct refs *r, uint64_t id, int delta, void *msg)
+{
+	struct ref *at;
+	enum nj_err e;
+
+	if (id == 0)
+		return NJ_OK;
+	if ((r->n + 1) * 2 > r->cap && (e = refs_grow(r)))
+		return e;
+	at = slot_of(r, id);
+	if (!at->id) {
+		at->id = id;
+		r->n++;
+	}
+	at->delta += delta;
+	if (msg)
+		at->msg = msg;
+	return NJ_OK;
+}
+
+/* Steps a statement that gives message numbers of rows that went. */
+static enum nj_err
+run_dropping(struct store *s, enum statement which)
+{
+	sqlite3_stmt *st = sql_get(s, which);
+	enum nj_err e = NJ_OK;
+	int rc;
+
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW && !e)
+		e = refs_add(
+		    &s->refs, (uint64_t)sqlite3_column_int64(st, 0), -1, NULL);
+	sqlite3_reset(st);
+	return e ? e : sql_err(rc);
+}
+
+static sqlite3_stmt *
+bind1(struct store *s, enum statement which, uint64_t a)
+{
+	sqlite3_stmt *st = sql_get(s, which);
+
+	sqlite3_bind_int64(st, 1, (sqlite3_int64)a);
+	return st;
+}
+
+static sqlite3_stmt *
+bind2(struct store *s, enum statement which, uint64_t a, uint64_t b)
+{
+	sqlite3_stmt *st = bind1(s, which, a);
+
+	sqlite3_bind_int64(st, 2, (sqlite3_int64)b);
+	return st;
+}
+
+static enum nj_err
+put_session(struct store *s, const struct store_rec *r)
+{
+	sqlite3_stmt *st = bind1(s, ST_SESSION, r->session);
+
+	sql_bind_slice(st, 2, slice_of(r->text, r->name_len));
+	sql_bind_slice(
+	    st, 3, slice_of(r->text + r->name_len, r->text_len - r->name_len));
+	sqlite3_bind_int(st, 4, r->version);
+	sqlite3_bind_int64(st, 5, r->expiry_s);
+	sqlite3_bind_int64(st, 6, r->at_ms);
+	return sql_run(s, ST_SESSION);
+}
+
+static enum nj_err
+end_session(struct store *s, const struct store_rec *r)
+{
+	enum nj_err e;
+
+	bind1(s, ST_SESSION_END, r->session);
+	bind1(s, ST_SUBS_END, r->session);
+	bind1(s, ST_RECEIVED_END, r->session);
+	bind1(s, ST_QUEUES_END, r->session);
+	if ((e = run_dropping(s, ST_SESSION_END)) ||
+	    (e = sql_run(s, ST_SUBS_END)) || (e = sql_run(s, ST_RECEIVED_END)))
+		return e;
+	return run_dropping(s, ST_QUEUES_END);
+}
+
+/* A will's message is named by its session; NULL: it has none any more. */
+static enum nj_err
+put_will(struct store *s, const struct store_rec *r)
+{
+	struct store_body body = { 0 };
+	sqlite3_stmt *st;
+	enum nj_err e;
+
+	bind1(s, ST_WILL_GET, r->session);
+	if ((e = run_dropping(s, ST_WILL_GET)))
+		return e;
+	if (r->msg) {
+		s->opts.msgs->describe(s->opts.arg, r->msg, &body);
+		if ((e = refs_add(&s->refs, body.id, 1, r->msg)))
+			return e;
+	}
+	st = bind1(s, ST_WILL, r->session);
+	if (r->msg)
+		sqlite3_bind_int64(st, 2, (sqlite3_int64)body.id);
+	else
+		sqlite3_bind_null(st, 2);
+	sqlite3_bind_int64(st, 3, r->option);
+	sqlite3_bind_int64(st, 4, r->expiry_s);
+	return sql_run(s, ST_WILL);
+}
+
+static enum nj_err
+put_sub(struct store *s, const struct store_rec *r)
+{
+	sqlite3_stmt *st = bind1(s, ST_SUB, r->session);
+
+	sql_bind_slice(st, 2, slice_of(r->text, r->text_len));
+	sqlite3_bind_int64(st, 3, r->option);
+	sqlite3_bind_int(st, 4, r->share);
+	return sql_run(s, ST_SUB);
+}
+
+static enum nj_err
+end_sub(struct store *s, const struct store_rec *r)
+{
+	sqlite3_stmt *st = bind1(s, ST_SUB_END, r->session);
+
+	sql_bind_slice(st, 2, slice_of(r->text, r->text_len));
+	return sql_run(s, ST_SUB_END);
+}
+
+/* qos 2 bits, retain 1, free 1, state 4, share 8 */
+static int
+flags_of(const struct store_rec *r)
+{
+	return r->qos | r->retain << 2 | r->state << 4 | r->share << 8;
+}
+
+static enum nj_err
+put_queue(struct store *s, const struct store_rec *r)
+{
+	struct store_body body = { 0 };
+	sqlite3_stmt *st;
+	enum nj_err e;
+
+	s->opts.msgs->describe(s->opts.arg, r->msg, &body);
+	if ((e = refs_add(&s->refs, body.id, 1, r->msg)))
+		return e;
+	st = bind2(s, ST_QUEUE, r->session, r->seq);
+	sqlite3_bind_int(st, 3, r->pid);
+	sqlite3_bind_int(st, 4, flags_of(r));
+	if (r->text_len)
+		sql_bind_slice(st, 5, slice_of(r->text, r->text_len));
+	else
+		sqlite3_bind_null(st, 5);
+	sqlite3_bind_int64(st, 6, (sqlite3_int64)body.id);
+	sqlite3_bind_int64(st, 7, (sqlite3_int64)body.bytes.n);
+	return sql_run(s, ST_QUEUE);
+}
+
+static enum nj_err
+put_queue_state(struct store *s, const struct store_rec *r)
+{
+	sqlite3_stmt *st = bind2(s, ST_QUEUE_STATE, r->session, r->seq);
+
+	sqlite3_bind_int(st, 3, r->pid);
+	sqlite3_bind_int(st, 4, r->state << 4);
+	return sql_run(s, ST_QUEUE_STATE);
+}
+
+static enum nj_err
+end_queue(struct store *s, const struct store_rec *r)
+{
+	bind2(s, ST_QUEUE_END, r->session, r->seq);
+	return run_dropping(s, ST_QUEUE_END);
+}
+
+/* Whether a change of this order comes after what is there; what is there is
+ * dropped then. */
+static enum nj_err
+retain_turn(struct store *s, struct slice topic, uint64_t order, bool *mine)
+{
+	sqlite3_stmt *st = sql_get(s, ST_RETAIN_GET);
+	enum nj_err e = NJ_OK;
+	int rc;
+
+	*mine = true;
+	sql_bind_slice(st, 1, topic);
+	if ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		*mine = (uint64_t)sqlite3_column_int64(st, 0) < order;
+		if (*mine)
+			e = refs_add(&s->refs,
+			    (uint64_t)sqlite3_column_int64(st, 1), -1, NULL);
+	}
+	sqlite3_reset(st);
+	return e ? e : sql_err(rc);
+}
+
+static enum nj_err
+put_retain(struct store *s, const struct store_rec *r)
+{
+	struct slice topic = slice_of(r->text, r->text_len);
+	struct store_body body = { 0 };
+	sqlite3_stmt *st;
+	enum nj_err e;
+	bool mine;
+
+	if (r->msg) {
+		s->opts.msgs->describe(s->opts.arg, r->msg, &body);
+		topic = slice_of(body.bytes.p + 2, body.topic_len);
+	}
+	if ((e = retain_turn(s, topic, r->seq, &mine)) || !mine)
+		return e;
+	if (r->msg && (e = refs_add(&s->refs, body.id, 1, r->msg)))
+		return e;
+	if (r->seq > s->order)
+		s->order = r->seq;
+	st = sql_get(s, ST_RETAIN);
+	sql_bind_slice(st, 1, topic);
+	sqlite3_bind_int64(st, 2, (sqlite3_int64)r->seq);
+	if (r->msg) {
+		sqlite3_bind_int64(st, 3, (sqlite3_int64)body.id);
+	} else {
+		sqlite3_bind_null(st, 3);
+		s->tombs++;
+	}
+	return sql_run(s, ST_RETAIN);
+}
+
+static enum nj_err
+nothing(struct store *s, const struct store_rec *r)
+{
+	(void)s;
+	(void)r;
+	return NJ_OK;
+}
+
+static enum nj_err
+put_received(struct store *s, const struct store_rec *r)
+{
+	bind2(s, ST_RECEIVED, r->session, r->pid);
+	return sql_run(s, ST_RECEIVED);
+}
+
+static enum nj_err
+end_received(struct store *s, const struct store_rec *r)
+{
+	bind2(s, ST_RELEASED, r->session, r->pid);
+	return sql_run(s, ST_RELEASED);
+}
+
+static enum nj_err (*const appliers[REC_KINDS])(
+    struct store *s, const struct store_rec *r) = {
+	[REC_NONE] = nothing,
+	[REC_SESSION] = put_session,
+	[REC_SESSION_END] = end_session,
+	[REC_WILL] = put_will,
+	[REC_WILL_END] = put_will,
+	[REC_SUB] = put_sub,
+	[REC_SUB_END] = end_sub,
+	[REC_RECEIVED] = put_received,
+	[REC_RELEASED] = end_received,
+	[REC_QUEUE] = put_queue,
+	[REC_QUEUE_STATE] = put_queue_state,
+	[REC_QUEUE_END] = end_queue,
+	[REC_RETAIN] = put_retain,
+	[REC_RETAIN_END] = put_retain,
+};
+
+enum nj_err
+apply_batch(struct store *s, const struct store_batch *b)
+{
+	enum nj_err e;
+
+	for (uint32_t i = 0; i < b->n; i++)
+		if ((e = appliers[b->v[i].kind](s, &b->v[i])))
+			return e;
+	return NJ_OK;
+}
+
+static enum nj_err
+put_msg(struct store *s, const struct ref *r)
+{
+	struct store_body body;
+	sqlite3_stmt *st;
+
+	s->opts.msgs->describe(s->opts.arg, r->msg, &body);
+	st = bind2(s, ST_MSG, r->id, (uint64_t)r->delta);
+	sqlite3_bind_int(st, 3, body.topic_len);
+	sqlite3_bind_int64(st, 4, body.payload_len);
+	sqlite3_bind_int(st, 5, body.qos | body.retain << 2);
+	sqlite3_bind_int64(st, 6, body.expires_ms);
+	sql_bind_slice(st, 7, body.bytes);
+	return sql_run(s, ST_MSG);
+}
+
+static enum nj_err
+drop_refs(struct store *s, const struct ref *r)
+{
+	sqlite3_stmt *st = bind2(s, ST_MSG_REFS, r->id, (uint64_t)r->delta);
+	bool last = false;
+	int rc;
+
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW)
+		last = sqlite3_column_int64(st, 0) <= 0;
+	sqlite3_reset(st);
+	if (sql_err(rc) || !last)
+		return sql_err(rc);
+	bind1(s, ST_MSG_GC, r->id);
+	return sql_run(s, ST_MSG_GC);
+}
+
+enum nj_err
+apply_refs(struct store *s)
+{
+	enum nj_err e;
+
+	for (uint32_t i = 0; i < s->refs.cap && s->refs.n > 0; i++) {
+		const struct ref *r = &s->refs.v[i];
+
+		if (!r->id || r->delta == 0)
+			continue;
+		e = r->delta > 0 ? put_msg(s, r) : drop_refs(s, r);
+		if (e)
+			return e;
+	}
+	return NJ_OK;
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "store/batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BATCH_MIN 32u
+/* A batch that was once large gives its memory back. */
+#define BATCH_KEEP 4096u
+
+enum nj_err
+batch_new(const struct store_msg_ops *ops, struct store_batch **out)
+{
+	struct store_batch *b = calloc(1, sizeof *b);
+
+	if (!b)
+		return NJ_NOMEM;
+	b->unref = ops->unref;
+	*out = b;
+	return NJ_OK;
+}
+
+static void
+rec_fini(const struct store_batch *b, struct store_rec *r)
+{
+	if (r->msg)
+		b->unref(r->msg);
+	free(r->text);
+	*r = (struct store_rec){ .kind = REC_NONE };
+}
+
+void
+batch_clear(struct store_batch *b)
+{
+	for (uint32_t i = 0; i < b->n; i++)
+		rec_fini(b, &b->v[i]);
+	b->n = b->live = 0;
+	b->bytes = 0;
+	if (b->cap > BATCH_KEEP) {
+		free(b->v);
+		b->v = NULL;
+		b->cap = 0;
+	}
+}
+
+void
+batch_free(struct store_batch *b)
+{
+	if (!b)
+		return;
+	batch_clear(b);
+	free(b->v);
+	free(b);
+}
+
+static enum nj_err
+add(struct store_batch *b, const struct store_rec *r, struct slice head,
+    struct slice tail)
+{
+	struct store_rec *to;
+	uint8_t *text = NULL;
+	size_t n = head.n + tail.n;
+
+	if (b->n == b->cap) {
+		uint32_t cap = b->cap ? b->cap * 2 : BATCH_MIN;
+		struct store_rec *v = realloc(b->v, cap * sizeof *v);
+
+		if (!v)
+			return NJ_NOMEM;
+		b->v = v;
+		b->cap = cap;
+	}
+	if (n > 0) {
+		if (!(text = malloc(n)))
+			return NJ_NOMEM;
+		if (head.n)
+			memcpy(text, head.p, head.n);
+		if (tail.n)
+			memcpy(text + head.n, tail.p, tail.n);
+	}
+	to = &b->v[b->n++];
+	*to = *r;
+	to->text = text;
+	to->name_len = (uint16_t)head.n;
+	to->text_len = (uint32_t)n;
+	b->live++;
+	b->bytes += sizeof *to + n;
+	return NJ_OK;
+}
+
+/* For records with a message: its reference goes wherever this ends. */
+static enum nj_err
+add_msg(struct store_batch *b, const struct store_rec *r, struct slice head)
+{
+	enum nj_err e = add(b, r, head, SLICE_NONE);
+
+	if (e)
+		b->unref(r->msg);
+	return e;
+}
+
+enum nj_err
+batch_session(struct store_batch *b, const struct store_session *s)
+{
+	return add(b,
+	    &(struct store_rec){
+		.kind = REC_SESSION,
+		.session = s->id,
+		.version = s->version,
+		.expiry_s = s->expiry_s,
+		.at_ms = s->offline_ms,
+	    },
+	    s->client, s->user);
+}
+
+enum nj_err
+batch_session_end(struct store_batch *b, uint64_t session)
+{
+	return add(b,
+	    &(struct store_rec){ .kind = REC_SESSION_END, .session = session },
+	    SLICE_NONE, SLICE_NONE);
+}
+
+enum nj_err
+batch_will(struct store_batch *b, uint64_t session, uint32_t delay_s,
+    uint32_t expiry_s, void *msg)
+{
+	return add_msg(b,
+	    &(struct store_rec){
+		.kind = REC_WILL,
+		.session = session,
+		.option = delay_s,
+		.expiry_s = expiry_s,
+		.msg = msg,
+	    },
+	    SLICE_NONE);
+}
+
+enum nj_err
+batch_will_end(struct store_batch *b, uint64_t session)
+{
+	return add(b,
+	    &(struct store_rec){ .kind = REC_WILL_END, .session = session },
+	    SLICE_NONE, SLICE_NONE);
+}
+
+enum nj_err
+batch_sub(struct store_batch *b, const struct store_sub *s)
+{
+	return add(b,
+	    &(struct store_rec){
+		.kind = REC_SUB,
+		.session = s->session,
+		.option = s->options,
+		.share = s->share,
+	    },
+	    s->filter, SLICE_NONE);
+}
+
+enum nj_err
+batch_sub_end(struct store_batch *b, uint64_t session, struct slice filter)
+{
+	return add(b,
+	    &(struct store_rec){ .kind = REC_SUB_END, .session = session },
+	    filter, SLICE_NONE);
+}
+
+enum nj_err
+batch_received(struct store_batch *b, uint64_t session, uint16_t pid)
+{
+	return add(b,
+	    &(struct store_rec){
+		.kind = REC_RECEIVED, .session = session, .pid = pid },
+	    SLICE_NONE, SLICE_NONE);
+}
+
+enum nj_err
+batch_released(struct store_batch *b, uint64_t session, uint16_t pid)
+{
+	return add(b,
+	    &(struct store_rec){
+		.kind = REC_RELEASED, .session = session, .pid = pid },
+	    SLICE_NONE, SLICE_NONE);
+}
+
+enum nj_err
+batch_queue(struct store_batch *b, const struct store_entry *e, uint32_t *at)
+{
+	enum nj_err err = add_msg(b,
+	    &(struct store_rec){
+		.kind = REC_QUEUE,
+		.session = e->session,
+		.seq = e->seq,
+		.pid = e->pid,
+		.qos = e->qos,
+		.state = e->state,
+		.retain = e->retain,
+		.share = e->share,
+		.msg = e->msg,
+	    },
+	    e->ids);
+
+	if (!err)
+		*at = b->n - 1;
+	return err;
+}
+
+bool
+batch_cancel(struct store_batch *b, uint32_t at, uint64_t session, uint64_t seq)
+{
+	struct store_rec *r;
+
+	if (at >= b->n)
+		return false;
+	r = &b->v[at];
+	if (r->kind != REC_QUEUE || r->session != session || r->seq != seq)
+		return false;
+	b->bytes -= sizeof *r + r->text_len;
+	b->live--;
+	rec_fini(b, r);
+	return true;
+}
+
+enum nj_err
+batch_queue_state(struct store_batch *b, uint64_t session, uint64_t seq,
+    uint16_t pid, uint8_t state)
+{
+	return add(b,
+	    &(struct store_rec){
+		.kind = REC_QUEUE_STATE,
+		.session = session,
+		.seq = seq,
+		.pid = pid,
+		.state = state,
+	    },
+	    SLICE_NONE, SLICE_NONE);
+}
+
+enum nj_err
+batch_queue_end(struct store_batch *b, uint64_t session, uint64_t seq)
+{
+	return add(b,
+	    &(struct store_rec){
+		.kind = REC_QUEUE_END, .session = session, .seq = seq },
+	    SLICE_NONE, SLICE_NONE);
+}
+
+enum nj_err
+batch_retain(struct store_batch *b, uint64_t order, void *msg)
+{
+	return add_msg(b,
+	    &(struct store_rec){ .kind = REC_RETAIN, .seq = order, .msg = msg },
+	    SLICE_NONE);
+}
+
+enum nj_err
+batch_retain_end(struct store_batch *b, uint64_t order, struct slice topic)
+{
+	return add(b,
+	    &(struct store_rec){ .kind = REC_RETAIN_END, .seq = order }, topic,
+	    SLICE_NONE);
+}

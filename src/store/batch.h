@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * batch - the changes one shard wants on disk together.
+ *
+ * A message that all its receivers have acknowledged before the batch is
+ * submitted need never be written: batch_cancel takes its entry out again.
+ *
+ * Owns:    copies of names and filters, one reference on each message.
+ * Threads: whoever holds it.
+ * Bounds:  the caller's, by batch_bytes.
+ * Errors:  NJ_NOMEM: nothing was added.
+ */
+#ifndef NJ_STORE_BATCH_H
+#define NJ_STORE_BATCH_H
+
+#include "store/store.h"
+
+enum store_kind {
+	REC_NONE, /* cancelled */
+	REC_SESSION,
+	REC_SESSION_END, /* and everything of it */
+	REC_WILL,
+	REC_WILL_END,
+	REC_SUB,
+	REC_SUB_END,
+	REC_RECEIVED, /* QoS 2 taken from the client, not released */
+	REC_RELEASED,
+	REC_QUEUE,
+	REC_QUEUE_STATE,
+	REC_QUEUE_END,
+	REC_RETAIN,
+	REC_RETAIN_END,
+	REC_KINDS
+};
+
+struct store_rec {
+	enum store_kind kind;
+	uint32_t option; /* subscription options; seconds of a delay */
+	uint32_t expiry_s;
+	uint16_t pid;
+	uint8_t qos, state, share, version;
+	bool retain;
+	uint16_t name_len; /* of text: client, filter, topic; the rest: user */
+	uint32_t text_len;
+	uint64_t session, seq;
+	int64_t at_ms;
+	void *msg;
+	uint8_t *text; /* or identifiers of an entry */
+};
+
+struct store_batch {
+	struct letter letter; /* of whoever has it */
+	struct store_rec *v;
+	uint32_t n, cap;
+	uint32_t live; /* without the cancelled */
+	size_t bytes;
+	uint64_t ticket;  /* the submitter's own */
+	unsigned owner;	  /* the submitter's own */
+	void *companions; /* the submitter's own */
+	void (*unref)(void *msg);
+};
+
+NJ_MUST enum nj_err
+batch_new(const struct store_msg_ops *ops, struct store_batch **out);
+/* Drops its records; it can be filled again. */
+void batch_clear(struct store_batch *b);
+void batch_free(struct store_batch *b);
+
+NJ_MUST enum nj_err
+batch_session(struct store_batch *b, const struct store_session *s);
+NJ_MUST enum nj_err batch_session_end(struct store_batch *b, uint64_t session);
+/* msg: takes over one reference, also when it fails. */
+NJ_MUST enum nj_err batch_will(struct store_batch *b, uint64_t session,
+    uint32_t delay_s, uint32_t expiry_s, void *msg);
+NJ_MUST enum nj_err batch_will_end(struct store_batch *b, uint64_t session);
+NJ_MUST enum nj_err batch_sub(struct store_batch *b, const struct store_sub *s);
+NJ_MUST enum nj_err
+batch_sub_end(struct store_batch *b, uint64_t session, struct slice filter);
+NJ_MUST enum nj_err
+batch_received(struct store_batch *b, uint64_t session, uint16_t pid);
+NJ_MUST enum nj_err
+batch_released(struct store_batch *b, uint64_t session, uint16_t pid);
+/* e->msg: as above.  *at finds it again for batch_cancel. */
+NJ_MUST enum nj_err
+batch_queue(struct store_batch *b, const struct store_entry *e, uint32_t *at);
+/* The entry is in this batch still: it is taken out. */
+bool batch_cancel(
+    struct store_batch *b, uint32_t at, uint64_t session, uint64_t seq);
+NJ_MUST enum nj_err batch_queue_state(struct store_batch *b, uint64_t session,
+    uint64_t seq, uint16_t pid, uint8_t state);
+NJ_MUST enum nj_err
+batch_queue_end(struct store_batch *b, uint64_t session, uint64_t seq);
+/* order: of all changes to retained messages, so that two shards' changes of
+ * one topic end as they did in memory. */
+NJ_MUST enum nj_err
+batch_retain(struct store_batch *b, uint64_t order, void *msg);
+NJ_MUST enum nj_err
+batch_retain_end(struct store_batch *b, uint64_t order, struct slice topic);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * impl - the store's own structs, for the files of this folder.
+ */
+#ifndef NJ_STORE_IMPL_H
+#define NJ_STORE_IMPL_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+
+#include "store/batch.h"
+#include "store/store.h"
+
+/* "NjMq", so that file(1) and we know whose database it is. */
+#define STORE_APPLICATION 0x4e6a4d71
+
+enum statement {
+	ST_BEGIN,
+	ST_COMMIT,
+	ST_ROLLBACK,
+	ST_SESSION,
+	ST_SESSION_END,
+	ST_WILL,
+	ST_WILL_GET,
+	ST_SUB,
+	ST_SUB_END,
+	ST_SUBS_END,
+	ST_RECEIVED,
+	ST_RELEASED,
+	ST_RECEIVED_END,
+	ST_QUEUE,
+	ST_QUEUE_STATE,
+	ST_QUEUE_END,
+	ST_QUEUES_END,
+	ST_QUEUE_READ,
+	ST_MSG,
+	ST_MSG_REFS,
+	ST_MSG_GC,
+	ST_MSG_GET,
+	ST_RETAIN_GET,
+	ST_RETAIN,
+	ST_TOMBS_END,
+	STATEMENTS
+};
+
+/* How many more, or fewer, rows name a message after this transaction. */
+struct ref {
+	uint64_t id; /* 0: free slot */
+	int64_t delta;
+	void *msg; /* borrowed from a record; NULL: only rows went */
+};
+
+struct refs {
+	struct ref *v;
+	uint32_t n, cap;
+};
+
+/* A deleted retained message leaves its order behind for as long as an older
+ * change of the same topic may still be on its way. */
+#define TOMB_COMMITS 8
+
+struct store {
+	struct store_opts opts;
+	char *path;
+	sqlite3 *db;
+	sqlite3_stmt *st[STATEMENTS];
+	int lock_fd;
+	struct refs refs;
+	uint64_t next_session, next_msg;
+	uint64_t tomb_order[TOMB_COMMITS]; /* highest order, by commit */
+	uint64_t order, tombs;
+	/* the thread */
+	struct mailbox mail;
+	struct letter wake;
+	pthread_t thread;
+	bool running;
+	atomic_bool stop;
+	atomic_int state;		 /* enum store_state */
+	struct letter *held, *held_last; /* taken, not yet done, in order */
+	atomic_ullong commits, records, last_commit_us;
+	char why[256];
+};
+
+/* Kinds of letters. */
+enum { STORE_BATCH, STORE_READ };
+
+/* sql.c */
+enum nj_err sql_err(int rc);
+void sql_why(struct store *s, struct nj_why *why, const char *doing);
+NJ_MUST enum nj_err sql_exec(struct store *s, const char *text);
+NJ_MUST enum nj_err sql_prepare_all(struct store *s);
+void sql_finalize_all(struct store *s);
+/* Runs a bound statement that gives no rows, and resets it. */
+NJ_MUST enum nj_err sql_run(struct store *s, enum statement which);
+sqlite3_stmt *sql_get(struct store *s, enum statement which);
+void sql_bind_slice(sqlite3_stmt *st, int at, struct slice v);
+struct slice sql_column(sqlite3_stmt *st, int at);
+
+/* apply.c: one batch inside the open transaction. */
+NJ_MUST enum nj_err apply_batch(struct store *s, const struct store_batch *b);
+/* The messages that the transaction's rows name; before COMMIT. */
+NJ_MUST enum nj_err apply_refs(struct store *s);
+void refs_clear(struct refs *r);
+
+/* load.c */
+void read_answer(struct store *s, struct store_read *r);
+
+/* writer.c */
+/* Ends the thread, if it runs, when everything is written or cannot be. */
+void writer_end(struct store *s);
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Opening, making, locking and checking the file.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "store/impl.h"
+
+static const char schema[] =
+    "BEGIN IMMEDIATE;"
+    "CREATE TABLE session(id INTEGER PRIMARY KEY, client BLOB NOT NULL,"
+    " user BLOB NOT NULL, version INTEGER NOT NULL, expiry INTEGER NOT NULL,"
+    " offline INTEGER NOT NULL, will INTEGER, will_delay INTEGER,"
+    " will_expiry INTEGER) STRICT;"
+    "CREATE TABLE sub(session INTEGER NOT NULL, filter BLOB NOT NULL,"
+    " options INTEGER NOT NULL, share INTEGER NOT NULL,"
+    " PRIMARY KEY(session, filter)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE received(session INTEGER NOT NULL, pid INTEGER NOT NULL,"
+    " PRIMARY KEY(session, pid)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE queue(session INTEGER NOT NULL, seq INTEGER NOT NULL,"
+    " pid INTEGER NOT NULL, flags INTEGER NOT NULL, ids BLOB,"
+    " msg INTEGER NOT NULL, size INTEGER NOT NULL,"
+    " PRIMARY KEY(session, seq)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE msg(id INTEGER PRIMARY KEY, refs INTEGER NOT NULL,"
+    " topic_len INTEGER NOT NULL, payload_len INTEGER NOT NULL,"
+    " flags INTEGER NOT NULL, expires INTEGER NOT NULL,"
+    " bytes BLOB NOT NULL) STRICT;"
+    "CREATE TABLE retained(topic BLOB PRIMARY KEY, ord INTEGER NOT NULL,"
+    " msg INTEGER) STRICT, WITHOUT ROWID;"
+    "PRAGMA application_id = 1315589489;"
+    "PRAGMA user_version = 1;"
+    "COMMIT";
+
+_Static_assert(STORE_APPLICATION == 1315589489, "the schema says the same");
+_Static_assert(STORE_SCHEMA == 1, "the schema says the same");
+
+static const char settings[] = "PRAGMA journal_mode = WAL;"
+			       "PRAGMA synchronous = FULL;"
+			       "PRAGMA wal_autocheckpoint = 4000;"
+			       "PRAGMA journal_size_limit = 67108864;"
+			       "PRAGMA cell_size_check = ON;"
+			       "PRAGMA trusted_schema = OFF;"
+			       "PRAGMA temp_store = MEMORY;"
+			       "PRAGMA cache_size = -16384";
+
+static enum nj_err
+take_lock(struct store *s, struct nj_why *why)
+{
+	char *path = NULL;
+
+	if (asprintf(&path, "%s.lock", s->path) < 0)
+		return NJ_NOMEM;
+	s->lock_fd =
+	    open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (s->lock_fd < 0) {
+		why_set(why, "%s: %s", path, strerror(errno));
+		why_mend(why,
+		    "make the folder, and give it to the user that the "
+		    "broker runs as");
+		free(path);
+		return NJ_IO;
+	}
+	free(path);
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB)) {
+		why_set(why, "%s: another broker uses it", s->path);
+		why_mend(why,
+		    "end that one, or give this one another "
+		    "persistence_location");
+		return NJ_BUSY;
+	}
+	return NJ_OK;
+}
+
+/* Its mode is set by making it; SQLite gives its other files the same. */
+static enum nj_err
+make_file(const struct store *s, struct nj_why *why)
+{
+	int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0) {
+		why_set(why, "%s: %s", s->path, strerror(errno));
+		return NJ_IO;
+	}
+	close(fd);
+	return NJ_OK;
+}
+
+static enum nj_err
+number(struct store *s, const char *sql, uint64_t *out)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
+
+	if (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW)
+		*out = (uint64_t)sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	return sql_err(rc);
+}
+
+/* "ok" in one row, or what is wrong in several. */
+static enum nj_err
+check_pages(struct store *s, struct nj_why *why)
+{
+	sqlite3_stmt *st = NULL;
+	int rc =
+	    sqlite3_prepare_v2(s->db, "PRAGMA quick_check(1)", -1, &st, NULL);
+	enum nj_err e = NJ_OK;
+
+	if (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		const char *said = (const char *)sqlite3_column_text(st, 0);
+
+		if (said && strcmp(said, "ok") != 0) {
+			why_set(why, "%s is damaged: %s", s->path, said);
+			e = NJ_MALFORMED;
+		}
+	}
+	if (!e && (e = sql_err(rc)))
+		sql_why(s, why, "checking it");
+	sqlite3_finalize(st);
+	return e;
+}
+
+static enum nj_err
+check_owner(struct store *s, struct nj_why *why)
+{
+	uint64_t app = 0, version = 0, tables = 0;
+	enum nj_err e;
+
+	if ((e = number(s, "PRAGMA application_id", &app)) ||
+	    (e = number(s, "PRAGMA user_version", &version)) ||
+	    (e = number(s, "SELECT count(*) FROM sqlite_schema", &tables))) {
+		sql_why(s, why, "reading it");
+		return e;
+	}
+	if (app == 0 && version == 0 && tables == 0) {
+		if ((e = sql_exec(s, schema)))
+			sql_why(s, why, "making its tables");
+		return e;
+	}
+	if (app != STORE_APPLICATION) {
+		why_set(why, "%s is a database of another program", s->path);
+		why_mend(why, "give persistence_file another name");
+		return NJ_UNSUPPORTED;
+	}
+	if (version > STORE_SCHEMA) {
+		why_set(why,
+		    "%s was written by a newer nightjar (schema %llu, this "
+		    "one knows %d)",
+		    s->path, (unsigned long long)version, STORE_SCHEMA);
+		why_mend(why, "start that one, or restore a backup");
+		return NJ_UNSUPPORTED;
+	}
+	return check_pages(s, why);
+}
+
+static enum nj_err
+next_numbers(struct store *s, struct nj_why *why)
+{
+	enum nj_err e;
+
+	if ((e = number(s, "SELECT ifnull(max(id), 0) + 1 FROM session",
+		 &s->next_session)) ||
+	    (e = number(
+		 s, "SELECT ifnull(max(id), 0) + 1 FROM msg", &s->next_msg)) ||
+	    (e = number(
+		 s, "SELECT ifnull(max(ord), 0) FROM retained", &s->order)))
+		sql_why(s, why, "reading it");
+	return e;
+}
+
+static enum nj_err
+open_db(struct store *s, struct nj_why *why)
+{
+	int rc = sqlite3_open_v2(s->path, &s->db,
+	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+	    s->opts.vfs);
+	enum nj_err e;
+
+	if (rc != SQLITE_OK) {
+		sql_why(s, why, "opening it");
+		return sql_err(rc);
+	}
+	sqlite3_busy_timeout(s->db, 5000);
+	if ((e = sql_exec(s, settings))) {
+		sql_why(s, why, "opening it");
+		return e;
+	}
+	if ((e = check_owner(s, why)) || (e = next_numbers(s, why)))
+		return e;
+	if ((e = sql_prepare_all(s)))
+		sql_why(s, why, "its tables are not as they should be");
+	return e;
+}
+
+enum nj_err
+store_open(const struct store_opts *o, struct store **out, struct nj_why *why)
+{
+	struct store *s = calloc(1, sizeof *s);
+	enum nj_err e;
+
+	if (!s)
+		return NJ_NOMEM;
+	s->opts = *o;
+	s->lock_fd = -1;
+	if (!(s->path = strdup(o->path))) {
+		free(s);
+		return NJ_NOMEM;
+	}
+	if ((e = take_lock(s, why)) || (e = make_file(s, why)) ||
+	    (e = open_db(s, why))) {
+		store_close(s);
+		return e;
+	}
+	*out = s;
+	return NJ_OK;
+}
+
+uint64_t
+store_next_session(struct store *s)
+{
+	return s->next_session;
+}
+
+uint64_t
+store_next_msg(struct store *s)
+{
+	return s->next_msg;
+}
+
+uint64_t
+store_order(struct store *s)
+{
+	return s->order;
+}
+
+void
+store_close(struct store *s)
+{
+	if (!s)
+		return;
+	writer_end(s);
+	sql_finalize_all(s);
+	if (s->db)
+		sqlite3_close(s->db);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	free(s->refs.v);
+	free(s->path);
+	free(s);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The schema's statements, and SQLite's results as ours.
+ */
+#include "store/impl.h"
+
+static const char *const text[STATEMENTS] = {
+	[ST_BEGIN] = "BEGIN IMMEDIATE",
+	[ST_COMMIT] = "COMMIT",
+	[ST_ROLLBACK] = "ROLLBACK",
+	[ST_SESSION] = "INSERT INTO session(id, client, user, version, expiry, "
+		       "offline) VALUES(?1, ?2, ?3, ?4, ?5, ?6) "
+		       "ON CONFLICT(id) DO UPDATE SET client = ?2, user = ?3, "
+		       "version = ?4, expiry = ?5, offline = ?6",
+	[ST_SESSION_END] = "DELETE FROM session WHERE id = ?1 RETURNING will",
+	[ST_WILL] = "UPDATE session SET will = ?2, will_delay = ?3, "
+		    "will_expiry = ?4 WHERE id = ?1",
+	[ST_WILL_GET] = "SELECT will FROM session WHERE id = ?1",
+	[ST_SUB] = "INSERT OR REPLACE INTO sub(session, filter, options, "
+		   "share) VALUES(?1, ?2, ?3, ?4)",
+	[ST_SUB_END] = "DELETE FROM sub WHERE session = ?1 AND filter = ?2",
+	[ST_SUBS_END] = "DELETE FROM sub WHERE session = ?1",
+	[ST_RECEIVED] = "INSERT OR REPLACE INTO received(session, pid) "
+			"VALUES(?1, ?2)",
+	[ST_RELEASED] = "DELETE FROM received WHERE session = ?1 AND pid = ?2",
+	[ST_RECEIVED_END] = "DELETE FROM received WHERE session = ?1",
+	[ST_QUEUE] = "INSERT OR REPLACE INTO queue(session, seq, pid, flags, "
+		     "ids, msg, size) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[ST_QUEUE_STATE] = "UPDATE queue SET pid = ?3, "
+			   "flags = (flags & ~240) | ?4 "
+			   "WHERE session = ?1 AND seq = ?2",
+	[ST_QUEUE_END] = "DELETE FROM queue WHERE session = ?1 AND seq = ?2 "
+			 "RETURNING msg",
+	[ST_QUEUES_END] = "DELETE FROM queue WHERE session = ?1 RETURNING msg",
+	[ST_QUEUE_READ] = "SELECT seq, pid, flags, ids, msg FROM queue "
+			  "WHERE session = ?1 AND seq >= ?2 AND pid = 0 "
+			  "ORDER BY seq LIMIT ?3",
+	[ST_MSG] = "INSERT INTO msg(id, refs, topic_len, payload_len, flags, "
+		   "expires, bytes) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) "
+		   "ON CONFLICT(id) DO UPDATE SET refs = refs + ?2",
+	[ST_MSG_REFS] = "UPDATE msg SET refs = refs + ?2 WHERE id = ?1 "
+			"RETURNING refs",
+	[ST_MSG_GC] = "DELETE FROM msg WHERE id = ?1",
+	[ST_MSG_GET] = "SELECT topic_len, payload_len, flags, expires, bytes "
+		       "FROM msg WHERE id = ?1",
+	[ST_RETAIN_GET] = "SELECT ord, msg FROM retained WHERE topic = ?1",
+	[ST_RETAIN] = "INSERT OR REPLACE INTO retained(topic, ord, msg) "
+		      "VALUES(?1, ?2, ?3)",
+	[ST_TOMBS_END] = "DELETE FROM retained WHERE msg IS NULL AND ord <= ?1",
+};
+
+enum nj_err
+sql_err(int rc)
+{
+	switch (rc & 0xff) {
+	case SQLITE_OK:
+	case SQLITE_ROW:
+	case SQLITE_DONE:
+		return NJ_OK;
+	case SQLITE_NOMEM:
+		return NJ_NOMEM;
+	case SQLITE_FULL:
+		return NJ_FULL;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return NJ_BUSY;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return NJ_MALFORMED;
+	case SQLITE_TOOBIG:
+		return NJ_TOOBIG;
+	default:
+		return NJ_IO;
+	}
+}
+
+void
+sql_why(struct store *s, struct nj_why *why, const char *doing)
+{
+	why_set(why, "%s: %s: %s", s->path, doing,
+	    s->db ? sqlite3_errmsg(s->db) : "out of memory");
+}
+
+enum nj_err
+sql_exec(struct store *s, const char *sql)
+{
+	return sql_err(sqlite3_exec(s->db, sql, NULL, NULL, NULL));
+}
+
+enum nj_err
+sql_prepare_all(struct store *s)
+{
+	for (unsigned i = 0; i < STATEMENTS; i++) {
+		int rc = sqlite3_prepare_v3(s->db, text[i], -1,
+		    SQLITE_PREPARE_PERSISTENT, &s->st[i], NULL);
+
+		if (rc != SQLITE_OK)
+			return sql_err(rc);
+	}
+	return NJ_OK;
+}
+
+void
+sql_finalize_all(struct store *s)
+{
+	for (unsigned i = 0; i < STATEMENTS; i++) {
+		sqlite3_finalize(s->st[i]);
+		s->st[i] = NULL;
+	}
+}
+
+sqlite3_stmt *
+sql_get(struct store *s, enum statement which)
+{
+	return s->st[which];
+}
+
+enum nj_err
+sql_run(struct store *s, enum statement which)
+{
+	int rc = sqlite3_step(s->st[which]);
+
+	/* the result of a failed step comes again from reset */
+	sqlite3_reset(s->st[which]);
+	return sql_err(rc);
+}
+
+void
+sql_bind_slice(sqlite3_stmt *st, int at, struct slice v)
+{
+	/* the bytes stay where they are until the statement was run */
+	sqlite3_bind_blob64(st, at, v.n ? (const void *)v.p : "", v.n, NULL);
+}
+
+struct slice
+sql_column(sqlite3_stmt *st, int at)
+{
+	const void *p = sqlite3_column_blob(st, at);
+
+	return slice_of(p, (size_t)sqlite3_column_bytes(st, at));
+}

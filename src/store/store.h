@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * store - what must survive the process: sessions, subscriptions, queued and
+ *         inflight messages, retained messages, wills.
+ *
+ * One SQLite database and one thread that writes it.  A shard gathers its
+ * changes in a batch (batch.h) and submits it; the store applies all batches
+ * that are there in one transaction, and says of each that it is on disk
+ * (group commit: what arrives during one commit goes into the next).
+ *
+ * Owns:    the database and its thread; a batch from store_submit until it is
+ *          handed to opts.done.
+ * Threads: store_open, store_load_*, store_start and store_close: one, not
+ *          concurrently; store_submit and store_read: any.  opts.done, paged
+ *          and state: the store's thread.
+ * Order:   batches of one caller are applied in the order submitted; a read is
+ *          answered after everything that its caller submitted before.
+ * Errors:  a commit that fails is tried again until it succeeds (opts.state
+ *          says so meanwhile); batches wait in memory, so callers look at
+ *          store_state before they take on more.
+ */
+#ifndef NJ_STORE_STORE_H
+#define NJ_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mailbox.h"
+#include "base/slice.h"
+
+struct store;
+struct store_batch;
+struct store_read;
+
+#define STORE_NEVER	 INT64_MAX /* a time that does not come */
+#define STORE_SCHEMA	 1
+#define STORE_PAGE_BYTES (256 * 1024) /* of one answer to store_read */
+
+enum store_state {
+	STORE_OK,
+	STORE_FULL,    /* no room on the disk */
+	STORE_FAILING, /* the disk or file system refuses to write */
+	STORE_DAMAGED /* the file is not what it was: nothing more is written */
+};
+
+/* A message as it is stored.  Slices are borrowed. */
+struct store_body {
+	uint64_t id;	    /* the same for every copy; 0: none yet */
+	struct slice bytes; /* topic, payload, properties; core/msg.h */
+	uint16_t topic_len;
+	uint32_t payload_len;
+	uint8_t qos;
+	bool retain;
+	int64_t expires_ms; /* wall clock; STORE_NEVER */
+};
+
+struct store_session {
+	uint64_t id;
+	struct slice client, user;
+	uint8_t version;
+	uint32_t expiry_s;
+	int64_t offline_ms; /* wall clock; STORE_NEVER: connected */
+};
+
+struct store_will {
+	uint64_t session;
+	uint32_t delay_s, expiry_s;
+	struct store_body body;
+};
+
+struct store_sub {
+	uint64_t session;
+	struct slice filter; /* as the client wrote it, $share too */
+	uint32_t options;    /* identifier and flags; core/index.h */
+	uint8_t share;	     /* its number in the session; 0 */
+};
+
+/* One message in one session's queue or in flight to its client. */
+struct store_entry {
+	uint64_t session, seq;
+	uint16_t pid; /* 0: not in flight */
+	uint8_t qos, state;
+	bool retain;
+	uint8_t share;
+	struct slice ids; /* subscription identifiers, 4 bytes each */
+	void *msg;
+};
+
+/* How messages are written and made again; core/ has them. */
+struct store_msg_ops {
+	/* Fills out; gives the message its id when it has none. */
+	void (*describe)(void *arg, void *msg, struct store_body *out);
+	/* A new message, one reference; NJ_NOMEM. */
+	enum nj_err (*make)(
+	    void *arg, const struct store_body *body, void **msg);
+	void (*unref)(void *msg);
+};
+
+struct store_opts {
+	const char *path;
+	const char *vfs; /* NULL: SQLite's default */
+	const struct store_msg_ops *msgs;
+	void *arg; /* for all callbacks */
+	/* The batch is on disk; the callee owns it again. */
+	void (*done)(void *arg, struct store_batch *b);
+	void (*paged)(void *arg, struct store_read *r);
+	void (*state)(void *arg, enum store_state s, const char *why);
+	uint32_t retry_ms; /* after a commit that failed */
+};
+
+/*
+ * Opens or makes the database, mode 0600, and locks it.  NJ_BUSY: another
+ * process has it.  NJ_MALFORMED: the file is damaged.  NJ_UNSUPPORTED: it is
+ * not Nightjar's, or of a newer schema.
+ */
+NJ_MUST enum nj_err
+store_open(const struct store_opts *o, struct store **out, struct nj_why *why);
+
+/* Everything that is stored, before store_start; slices are borrowed for the
+ * call.  A callback's error ends the load and is returned. */
+struct store_loader {
+	enum nj_err (*session)(void *arg, const struct store_session *s);
+	enum nj_err (*will)(void *arg, const struct store_will *w, void *msg);
+	enum nj_err (*sub)(void *arg, const struct store_sub *s);
+	enum nj_err (*received)(void *arg, uint64_t session, uint16_t pid);
+	/* in flight, by session and seq; takes e->msg over */
+	enum nj_err (*inflight)(void *arg, const struct store_entry *e);
+	/* n messages wait from first to last */
+	enum nj_err (*waiting)(void *arg, uint64_t session, uint64_t n,
+	    uint64_t first, uint64_t last, uint64_t bytes);
+	enum nj_err (*retained)(void *arg, void *msg); /* takes msg over */
+	void (*progress)(void *arg, const char *what, uint64_t n);
+	void *arg;
+};
+NJ_MUST enum nj_err
+store_load(struct store *s, const struct store_loader *l, struct nj_why *why);
+/* The next numbers to give out; loaded ones are below. */
+uint64_t store_next_session(struct store *s);
+uint64_t store_next_msg(struct store *s);
+/* The highest order of a change to retained messages. */
+uint64_t store_order(struct store *s);
+
+NJ_MUST enum nj_err store_start(struct store *s, struct nj_why *why);
+void store_submit(struct store *s, struct store_batch *b);
+enum store_state store_state(const struct store *s);
+
+/* Entries of one session's queue that are not in flight, from seq on. */
+struct store_read {
+	struct letter letter;
+	uint64_t session, from;
+	uint32_t max; /* entries */
+	/* the answer; whoever takes it frees v and owns the messages */
+	enum nj_err result;
+	struct store_entry *v;
+	uint32_t n;
+	bool more;
+};
+void store_read(struct store *s, struct store_read *r);
+void store_read_fini(struct store_read *r, const struct store_msg_ops *ops);
+
+/* Writes what was submitted and ends the thread; then frees. */
+void store_close(struct store *s);
+
+/* Transactions committed, records written, milliseconds of the last commit. */
+struct store_stats {
+	uint64_t commits, records, last_commit_us;
+};
+void store_stats(const struct store *s, struct store_stats *out);
+
+#endif

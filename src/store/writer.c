@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The store's thread: all batches that are there, one transaction, and again.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "store/impl.h"
+
+#define RETRY_MS 500
+
+static uint64_t
+now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void
+set_state(struct store *s, enum store_state to, const char *why)
+{
+	if (atomic_load(&s->state) == (int)to)
+		return;
+	atomic_store(&s->state, to);
+	if (s->opts.state)
+		s->opts.state(s->opts.arg, to, why);
+}
+
+static enum store_state
+state_of(enum nj_err e)
+{
+	switch (e) {
+	case NJ_FULL:
+		return STORE_FULL;
+	case NJ_MALFORMED:
+		return STORE_DAMAGED;
+	default:
+		return STORE_FAILING;
+	}
+}
+
+/* Sleeps until there is mail, or ms have gone by (-1: however long). */
+static void
+wait_mail(struct store *s, int ms)
+{
+	struct pollfd p = { .fd = s->mail.fd, .events = POLLIN };
+
+	if (!mailbox_sleep(&s->mail))
+		return;
+	(void)poll(&p, 1, ms);
+	mailbox_awake(&s->mail);
+}
+
+/* Takes what has come, behind what is held already. */
+static void
+collect(struct store *s)
+{
+	struct letter *l;
+
+	while ((l = mailbox_take(&s->mail))) {
+		if (l == &s->wake)
+			continue;
+		atomic_store_explicit(&l->next, NULL, memory_order_relaxed);
+		if (s->held)
+			atomic_store_explicit(
+			    &s->held_last->next, l, memory_order_relaxed);
+		else
+			s->held = l;
+		s->held_last = l;
+	}
+}
+
+static struct letter *
+next_of(const struct letter *l)
+{
+	return atomic_load_explicit(&l->next, memory_order_relaxed);
+}
+
+static enum nj_err
+apply_all(struct store *s, uint64_t *records)
+{
+	enum nj_err e;
+
+	for (struct letter *l = s->held; l; l = next_of(l)) {
+		const struct store_batch *b = (struct store_batch *)l;
+
+		if (l->kind != STORE_BATCH)
+			continue;
+		if ((e = apply_batch(s, b)))
+			return e;
+		*records += b->live;
+	}
+	if ((e = apply_refs(s)))
+		return e;
+	if (s->tombs > 0) {
+		/* what could still come before these has come */
+		sqlite3_bind_int64(sql_get(s, ST_TOMBS_END), 1,
+		    (sqlite3_int64)s->tomb_order[s->commits % TOMB_COMMITS]);
+		return sql_run(s, ST_TOMBS_END);
+	}
+	return NJ_OK;
+}
+
+static enum nj_err
+commit(struct store *s)
+{
+	uint64_t began = now_us(), records = 0;
+	enum nj_err e;
+
+	if ((e = sql_run(s, ST_BEGIN)))
+		goto failed;
+	if ((e = apply_all(s, &records)) || (e = sql_run(s, ST_COMMIT))) {
+		snprintf(s->why, sizeof s->why, "%s", sqlite3_errmsg(s->db));
+		/* it may have been rolled back already */
+		if (!sqlite3_get_autocommit(s->db) && sql_run(s, ST_ROLLBACK))
+			nj_log(LOG_T_ERROR, "%s: cannot be rolled back: %s",
+			    s->path, sqlite3_errmsg(s->db));
+		refs_clear(&s->refs);
+		return e;
+	}
+	refs_clear(&s->refs);
+	s->tomb_order[s->commits % TOMB_COMMITS] = s->order;
+	atomic_fetch_add(&s->commits, 1);
+	atomic_fetch_add(&s->records, records);
+	atomic_store(&s->last_commit_us, now_us() - began);
+	return NJ_OK;
+failed:
+	snprintf(s->why, sizeof s->why, "%s", sqlite3_errmsg(s->db));
+	return e;
+}
+
+static bool
+has_records(const struct store *s)
+{
+	for (struct letter *l = s->held; l; l = next_of(l))
+		if (l->kind == STORE_BATCH && ((struct store_batch *)l)->live)
+			return true;
+	return false;
+}
+
+/* Hands everything back, in order. */
+static void
+answer_all(struct store *s)
+{
+	struct letter *l = s->held, *next;
+
+	s->held = NULL;
+	for (; l; l = next) {
+		next = next_of(l);
+		if (l->kind == STORE_BATCH) {
+			s->opts.done(s->opts.arg, (struct store_batch *)l);
+		} else {
+			struct store_read *r = (struct store_read *)l;
+
+			read_answer(s, r);
+			s->opts.paged(s->opts.arg, r);
+		}
+	}
+}
+
+/* One transaction, tried until it is done or the store is closed. */
+static void
+work(struct store *s)
+{
+	enum nj_err e = NJ_OK;
+
+	if (has_records(s))
+		e = commit(s);
+	if (e == NJ_OK) {
+		set_state(s, STORE_OK, "");
+		answer_all(s);
+		return;
+	}
+	set_state(s, state_of(e), s->why);
+	if (!atomic_load(&s->stop))
+		wait_mail(
+		    s, s->opts.retry_ms ? (int)s->opts.retry_ms : RETRY_MS);
+}
+
+static void *
+writer_main(void *arg)
+{
+	struct store *s = arg;
+
+	for (;;) {
+		bool last = atomic_load(&s->stop);
+
+		collect(s);
+		if (s->held)
+			work(s);
+		else if (last)
+			break;
+		else
+			wait_mail(s, -1);
+		if (last && s->held)
+			break; /* it could not be written */
+	}
+	return NULL;
+}
+
+enum nj_err
+store_start(struct store *s, struct nj_why *why)
+{
+	sigset_t all, old;
+	enum nj_err e;
+	int rc;
+
+	if ((e = mailbox_init(&s->mail))) {
+		why_set(why, "the store's mailbox: %s", strerror(errno));
+		return e;
+	}
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	rc = pthread_create(&s->thread, NULL, writer_main, s);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc) {
+		mailbox_fini(&s->mail);
+		why_set(why, "the store's thread: %s", strerror(rc));
+		return NJ_IO;
+	}
+	s->running = true;
+	return NJ_OK;
+}
+
+void
+store_submit(struct store *s, struct store_batch *b)
+{
+	b->letter.kind = STORE_BATCH;
+	mailbox_post(&s->mail, &b->letter);
+}
+
+void
+store_read(struct store *s, struct store_read *r)
+{
+	r->letter.kind = STORE_READ;
+	mailbox_post(&s->mail, &r->letter);
+}
+
+/* What could not be written is dropped: it was promised to nobody. */
+static void
+drop_held(struct store *s)
+{
+	struct letter *l = s->held, *next;
+
+	for (; l; l = next) {
+		next = next_of(l);
+		if (l->kind == STORE_BATCH) {
+			batch_free((struct store_batch *)l);
+		} else {
+			((struct store_read *)l)->result = NJ_EOF;
+			s->opts.paged(s->opts.arg, (struct store_read *)l);
+		}
+	}
+	s->held = NULL;
+}
+
+void
+writer_end(struct store *s)
+{
+	if (!s->running)
+		return;
+	atomic_store(&s->stop, true);
+	mailbox_post(&s->mail, &s->wake);
+	pthread_join(s->thread, NULL);
+	collect(s);
+	drop_held(s);
+	mailbox_fini(&s->mail);
+	s->running = false;
+}
+
+enum store_state
+store_state(const struct store *s)
+{
+	return (enum store_state)atomic_load(&s->state);
+}
+
+void
+store_stats(const struct store *s, struct store_stats *out)
+{
+	*out = (struct store_stats){
+		.commits = atomic_load(&s->commits),
+		.records = atomic_load(&s->records),
+		.last_commit_us = atomic_load(&s->last_commit_us),
+	};
+}

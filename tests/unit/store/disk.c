@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "disk.h"
+
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FILES	8
+#define SECTOR	512
+#define REGIONS 64
+
+struct change {
+	struct change *next;
+	uint64_t at, n; /* n 0: the file ends at `at` */
+	bool cut;
+	uint8_t bytes[];
+};
+
+struct image {
+	uint8_t *p;
+	uint64_t n, cap;
+};
+
+struct data {
+	char name[256]; /* empty: free */
+	struct image now, synced;
+	struct change *first, **last; /* since the last sync */
+	void *regions[REGIONS];	      /* shared memory of the WAL */
+};
+
+struct handle {
+	sqlite3_file base;
+	struct data *data;
+};
+
+static struct data files[FILES];
+static uint64_t state, left, ops;
+static bool off;
+static atomic_int failing;
+static bool registered;
+
+static uint64_t
+draw(uint64_t below)
+{
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return state % below;
+}
+
+static void
+image_write(struct image *im, uint64_t at, const void *p, uint64_t n)
+{
+	if (at + n > im->cap) {
+		uint64_t cap = (at + n) * 2;
+		uint8_t *v = realloc(im->p, cap);
+
+		if (!v)
+			abort();
+		im->p = v;
+		im->cap = cap;
+	}
+	if (at > im->n)
+		memset(im->p + im->n, 0, at - im->n);
+	memcpy(im->p + at, p, n);
+	if (at + n > im->n)
+		im->n = at + n;
+}
+
+static void
+apply(struct image *im, const struct change *c, uint64_t n)
+{
+	if (c->cut && c->at < im->n)
+		im->n = c->at;
+	else if (!c->cut)
+		image_write(im, c->at, c->bytes, n);
+}
+
+static void
+forget(struct data *d)
+{
+	struct change *c;
+
+	while ((c = d->first)) {
+		d->first = c->next;
+		free(c);
+	}
+	d->last = &d->first;
+}
+
+/* A write or sync is about to happen; false: the power went before. */
+static bool
+powered(void)
+{
+	ops++;
+	if (!off && left > 0 && --left == 0)
+		off = true;
+	return !off;
+}
+
+static int
+note(struct data *d, uint64_t at, const void *p, uint64_t n, bool cut)
+{
+	struct change *c = malloc(sizeof *c + n);
+
+	if (!c)
+		abort();
+	*c = (struct change){ .at = at, .n = n, .cut = cut };
+	if (n)
+		memcpy(c->bytes, p, n);
+	*d->last = c;
+	d->last = &c->next;
+	apply(&d->now, c, n);
+	return SQLITE_OK;
+}
+
+static struct data *
+data_of(sqlite3_file *f)
+{
+	return ((struct handle *)f)->data;
+}
+
+static int
+f_close(sqlite3_file *f)
+{
+	(void)f;
+	return SQLITE_OK;
+}
+
+static int
+f_read(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
+{
+	const struct data *d = data_of(f);
+	uint64_t has = (uint64_t)at < d->now.n ? d->now.n - (uint64_t)at : 0;
+
+	if (off)
+		return SQLITE_IOERR_READ;
+	if (has >= (uint64_t)n) {
+		memcpy(p, d->now.p + at, (size_t)n);
+		return SQLITE_OK;
+	}
+	memset(p, 0, (size_t)n);
+	if (has)
+		memcpy(p, d->now.p + at, has);
+	return SQLITE_IOERR_SHORT_READ;
+}
+
+static int
+f_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
+{
+	struct data *d = data_of(f);
+
+	if (failing)
+		return failing;
+	if (off)
+		return SQLITE_IOERR_WRITE;
+	/* what is written as the power goes may arrive in part */
+	if (!powered()) {
+		note(d, (uint64_t)at, p, (uint64_t)n, false);
+		return SQLITE_IOERR_WRITE;
+	}
+	return note(d, (uint64_t)at, p, (uint64_t)n, false);
+}
+
+static int
+f_truncate(sqlite3_file *f, sqlite3_int64 n)
+{
+	if (failing)
+		return failing;
+	if (!powered())
+		return SQLITE_IOERR_TRUNCATE;
+	return note(data_of(f), (uint64_t)n, NULL, 0, true);
+}
+
+static int
+f_sync(sqlite3_file *f, int flags)
+{
+	struct data *d = data_of(f);
+
+	(void)flags;
+	if (failing)
+		return failing == SQLITE_FULL ? SQLITE_OK : failing;
+	if (!powered())
+		return SQLITE_IOERR_FSYNC;
+	for (const struct change *c = d->first; c; c = c->next)
+		apply(&d->synced, c, c->n);
+	forget(d);
+	return SQLITE_OK;
+}
+
+static int
+f_size(sqlite3_file *f, sqlite3_int64 *n)
+{
+	*n = (sqlite3_int64)data_of(f)->now.n;
+	return SQLITE_OK;
+}
+
+static int
+f_lock(sqlite3_file *f, int level)
+{
+	(void)f;
+	(void)level;
+	return SQLITE_OK;
+}
+
+static int
+f_reserved(sqlite3_file *f, int *out)
+{
+	(void)f;
+	*out = 0;
+	return SQLITE_OK;
+}
+
+static int
+f_control(sqlite3_file *f, int op, void *arg)
+{
+	(void)f;
+	(void)op;
+	(void)arg;
+	return SQLITE_NOTFOUND;
+}
+
+static int
+f_sector(sqlite3_file *f)
+{
+	(void)f;
+	return SECTOR;
+}
+
+static int
+f_character(sqlite3_file *f)
+{
+	(void)f;
+	return SQLITE_IOCAP_POWERSAFE_OVERWRITE;
+}
+
+static int
+f_shm_map(
+    sqlite3_file *f, int region, int size, int extend, void volatile **out)
+{
+	struct data *d = data_of(f);
+
+	*out = NULL;
+	if (region >= REGIONS)
+		return SQLITE_IOERR_SHMMAP;
+	if (!d->regions[region] && extend)
+		d->regions[region] = calloc(1, (size_t)size);
+	*out = d->regions[region];
+	return SQLITE_OK;
+}
+
+static int
+f_shm_lock(sqlite3_file *f, int at, int n, int flags)
+{
+	(void)f;
+	(void)at;
+	(void)n;
+	(void)flags;
+	return SQLITE_OK;
+}
+
+static void
+f_shm_barrier(sqlite3_file *f)
+{
+	(void)f;
+}
+
+static int
+f_shm_unmap(sqlite3_file *f, int del)
+{
+	struct data *d = data_of(f);
+
+	(void)del;
+	for (unsigned i = 0; i < REGIONS; i++) {
+		free(d->regions[i]);
+		d->regions[i] = NULL;
+	}
+	return SQLITE_OK;
+}
+
+static const sqlite3_io_methods methods = {
+	.iVersion = 2,
+	.xClose = f_close,
+	.xRead = f_read,
+	.xWrite = f_write,
+	.xTruncate = f_truncate,
+	.xSync = f_sync,
+	.xFileSize = f_size,
+	.xLock = f_lock,
+	.xUnlock = f_lock,
+	.xCheckReservedLock = f_reserved,
+	.xFileControl = f_control,
+	.xSectorSize = f_sector,
+	.xDeviceCharacteristics = f_character,
+	.xShmMap = f_shm_map,
+	.xShmLock = f_shm_lock,
+	.xShmBarrier = f_shm_barrier,
+	.xShmUnmap = f_shm_unmap,
+};
+
+static struct data *
+find(const char *name)
+{
+	for (unsigned i = 0; i < FILES; i++)
+		if (files[i].name[0] && strcmp(files[i].name, name) == 0)
+			return &files[i];
+	return NULL;
+}
+
+static int
+v_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *out)
+{
+	struct handle *h = (struct handle *)f;
+	struct data *d = name ? find(name) : NULL;
+
+	(void)v;
+	h->base.pMethods = NULL;
+	if (!name || off)
+		return SQLITE_CANTOPEN;
+	for (unsigned i = 0; !d && i < FILES; i++)
+		if (!files[i].name[0]) {
+			d = &files[i];
+			strncpy(d->name, name, sizeof d->name - 1);
+			d->last = &d->first;
+		}
+	if (!d)
+		return SQLITE_CANTOPEN;
+	h->data = d;
+	h->base.pMethods = &methods;
+	if (out)
+		*out = flags;
+	return SQLITE_OK;
+}
+
+static void
+data_fini(struct data *d)
+{
+	if (d->name[0])
+		forget(d);
+	free(d->now.p);
+	free(d->synced.p);
+	for (unsigned i = 0; i < REGIONS; i++)
+		free(d->regions[i]);
+	*d = (struct data){ .name = "" };
+}
+
+static int
+v_delete(sqlite3_vfs *v, const char *name, int sync)
+{
+	struct data *d = find(name);
+
+	(void)v;
+	(void)sync;
+	if (!d)
+		return SQLITE_IOERR_DELETE_NOENT;
+	if (!powered())
+		return SQLITE_IOERR_DELETE;
+	data_fini(d);
+	return SQLITE_OK;
+}
+
+static int
+v_access(sqlite3_vfs *v, const char *name, int flags, int *out)
+{
+	const struct data *d = find(name);
+
+	(void)v;
+	(void)flags;
+	*out = d && d->now.n > 0;
+	return SQLITE_OK;
+}
+
+static int
+v_full(sqlite3_vfs *v, const char *name, int n, char *out)
+{
+	(void)v;
+	strncpy(out, name, (size_t)n - 1);
+	out[n - 1] = '\0';
+	return SQLITE_OK;
+}
+
+static int
+v_random(sqlite3_vfs *v, int n, char *out)
+{
+	(void)v;
+	for (int i = 0; i < n; i++)
+		out[i] = (char)draw(256);
+	return n;
+}
+
+static int
+v_sleep(sqlite3_vfs *v, int us)
+{
+	(void)v;
+	return us;
+}
+
+static int
+v_time(sqlite3_vfs *v, double *out)
+{
+	(void)v;
+	*out = 2460000.0;
+	return SQLITE_OK;
+}
+
+static int
+v_error(sqlite3_vfs *v, int n, char *out)
+{
+	(void)v;
+	if (n > 0)
+		out[0] = '\0';
+	return 0;
+}
+
+static sqlite3_vfs vfs = {
+	.iVersion = 1,
+	.szOsFile = sizeof(struct handle),
+	.mxPathname = 250,
+	.zName = DISK_VFS,
+	.xOpen = v_open,
+	.xDelete = v_delete,
+	.xAccess = v_access,
+	.xFullPathname = v_full,
+	.xRandomness = v_random,
+	.xSleep = v_sleep,
+	.xCurrentTime = v_time,
+	.xGetLastError = v_error,
+};
+
+void
+disk_reset(uint64_t seed)
+{
+	if (!registered && sqlite3_vfs_register(&vfs, 0) != SQLITE_OK)
+		abort();
+	registered = true;
+	disk_fini();
+	state = seed * 0x9e3779b97f4a7c15ull | 1;
+	left = ops = 0;
+	off = false;
+	failing = 0;
+}
+
+void
+disk_fini(void)
+{
+	for (unsigned i = 0; i < FILES; i++)
+		data_fini(&files[i]);
+}
+
+void
+disk_cut_at(uint64_t n)
+{
+	left = n;
+}
+
+bool
+disk_is_off(void)
+{
+	return off;
+}
+
+/* One unsynced write, as it may be found afterwards. */
+static void
+survive(struct data *d, const struct change *c)
+{
+	switch (draw(4)) {
+	case 0:
+		break;
+	case 1:
+		if (c->n > SECTOR) {
+			apply(&d->synced, c, draw(c->n / SECTOR) * SECTOR);
+			break;
+		}
+		break;
+	default:
+		apply(&d->synced, c, c->n);
+	}
+}
+
+void
+disk_power_on(void)
+{
+	for (unsigned i = 0; i < FILES; i++) {
+		struct data *d = &files[i];
+
+		if (!d->name[0])
+			continue;
+		for (const struct change *c = d->first; c; c = c->next)
+			survive(d, c);
+		forget(d);
+		d->now.n = 0;
+		if (d->synced.n)
+			image_write(&d->now, 0, d->synced.p, d->synced.n);
+		for (unsigned k = 0; k < REGIONS; k++) {
+			free(d->regions[k]);
+			d->regions[k] = NULL;
+		}
+	}
+	off = false;
+	left = 0;
+}
+
+void
+disk_fail(int rc)
+{
+	failing = rc;
+}
+
+bool
+disk_damage(const char *name, uint64_t at)
+{
+	struct data *d = find(name);
+
+	if (!d || at >= d->now.n)
+		return false;
+	d->now.p[at] ^= 0x40;
+	return true;
+}
+
+uint64_t
+disk_size(const char *name)
+{
+	const struct data *d = find(name);
+
+	return d ? d->now.n : 0;
+}
+
+uint64_t
+disk_ops(void)
+{
+	return ops;
+}

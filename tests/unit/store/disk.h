@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * disk - a disk in memory, behind SQLite's interface for file systems, that
+ *        can fill up, fail, and lose its power.
+ *
+ * What was written and not synced may be there after a power cut, or not, or
+ * half of it, each write by itself.
+ *
+ * Threads: one at a time (SQLite's, or the test's while SQLite is at rest).
+ */
+#ifndef NJ_TESTS_STORE_DISK_H
+#define NJ_TESTS_STORE_DISK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DISK_VFS "disk"
+
+/* Empty, in order, with this seed for what a power cut does. */
+void disk_reset(uint64_t seed);
+void disk_fini(void);
+/* Power goes at the n-th write, sync or truncation from now; 0: it stays. */
+void disk_cut_at(uint64_t n);
+bool disk_is_off(void);
+/* Loses what was not synced, in part, and switches on again. */
+void disk_power_on(void);
+/* Every write fails with this SQLite result; 0: no more. */
+void disk_fail(int rc);
+/* Flips a bit of a file's byte; false: it is not that long. */
+bool disk_damage(const char *name, uint64_t at);
+uint64_t disk_size(const char *name);
+uint64_t disk_ops(void);
+
+#endif
