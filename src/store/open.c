@@ -33,6 +33,7 @@ static const char schema[] =
     " bytes BLOB NOT NULL) STRICT;"
     "CREATE TABLE retained(topic BLOB PRIMARY KEY, ord INTEGER NOT NULL,"
     " msg INTEGER) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX retained_gone ON retained(ord) WHERE msg IS NULL;"
     "PRAGMA application_id = 1315589489;"
     "PRAGMA user_version = 1;"
     "COMMIT";

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Opening good and bad files, the life of a message's row, the order of
+ * retained messages, a disk in trouble.
+ */
+// clang-format off
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+// clang-format on
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "disk.h"
+#include "memory.h"
+
+static char folder[] = "/tmp/nightjar-store-XXXXXX";
+static char path[128];
+static struct bench b;
+static struct nj_why why;
+static uint64_t ticket;
+
+static void
+remove_files(void)
+{
+	static const char *const tails[] = { "", "-wal", "-shm", ".lock" };
+	char name[160];
+
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(name, sizeof name, "%s%s", path, tails[i]);
+		unlink(name);
+	}
+}
+
+static int
+setup_all(void **state)
+{
+	(void)state;
+	if (!mkdtemp(folder))
+		return -1;
+	snprintf(path, sizeof path, "%s/state.db", folder);
+	return 0;
+}
+
+static int
+teardown_all(void **state)
+{
+	(void)state;
+	remove_files();
+	disk_fini();
+	return rmdir(folder);
+}
+
+static int
+fresh(void **state)
+{
+	(void)state;
+	remove_files();
+	why = (struct nj_why){ .what = "" };
+	ticket = 0;
+	return 0;
+}
+
+static void
+open_it(const char *vfs)
+{
+	assert_int_equal(bench_open(&b, path, vfs, &why), NJ_OK);
+	assert_int_equal(store_start(b.store, &why), NJ_OK);
+}
+
+static struct store_batch *
+batch(void)
+{
+	struct store_batch *x;
+
+	assert_int_equal(batch_new(&note_ops, &x), NJ_OK);
+	return x;
+}
+
+static void
+submit(struct store_batch *x)
+{
+	x->ticket = ++ticket;
+	store_submit(b.store, x);
+}
+
+static void
+write_now(struct store_batch *x)
+{
+	submit(x);
+	assert_true(bench_wait(&b, ticket));
+}
+
+static void
+put(struct store_batch *x, uint64_t session, uint64_t seq, struct note *n)
+{
+	uint32_t at;
+
+	assert_int_equal(batch_queue(x,
+			     &(struct store_entry){ .session = session,
+				 .seq = seq,
+				 .qos = 1,
+				 .msg = note_ref(n) },
+			     &at),
+	    NJ_OK);
+}
+
+static sqlite3_int64
+ask(const char *sql)
+{
+	sqlite3 *db;
+	sqlite3_stmt *st;
+	sqlite3_int64 n;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+	n = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	return n;
+}
+
+static void
+test_file_is_private(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	open_it(NULL);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	bench_close(&b);
+}
+
+static void
+test_second_is_refused(void **state)
+{
+	struct bench other;
+
+	(void)state;
+	open_it(NULL);
+	assert_int_equal(bench_open(&other, path, NULL, &why), NJ_BUSY);
+	assert_non_null(strstr(why.what, "another broker"));
+	other.store = NULL;
+	bench_close(&b);
+	open_it(NULL);
+	bench_close(&b);
+}
+
+static void
+spoil(const char *sql)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static void
+refused(enum nj_err e, const char *says)
+{
+	assert_int_equal(bench_open(&b, path, NULL, &why), e);
+	assert_non_null(strstr(why.what, says));
+	b.store = NULL;
+	bench_close(&b);
+}
+
+static void
+test_foreign_and_newer(void **state)
+{
+	(void)state;
+	spoil("CREATE TABLE theirs(x)");
+	refused(NJ_UNSUPPORTED, "another program");
+	remove_files();
+	open_it(NULL);
+	bench_close(&b);
+	spoil("PRAGMA user_version = 2");
+	refused(NJ_UNSUPPORTED, "newer nightjar");
+}
+
+static void
+test_no_database(void **state)
+{
+	int fd = open(path, O_WRONLY | O_CREAT, 0600);
+
+	(void)state;
+	assert_true(fd >= 0);
+	for (int i = 0; i < 4096; i++)
+		assert_int_equal(write(fd, "rubbish!", 8), 8);
+	close(fd);
+	refused(NJ_MALFORMED, "not a database");
+}
+
+static void
+test_damaged(void **state)
+{
+	struct store_batch *x = batch();
+	int fd;
+
+	(void)state;
+	open_it(NULL);
+	for (uint64_t i = 1; i <= 500; i++) {
+		struct note *n = note_new("topic", "payload of some length");
+
+		put(x, i, 1, n);
+		note_unref(n);
+	}
+	write_now(x);
+	bench_close(&b);
+	fd = open(path, O_RDWR);
+	for (off_t at = 8192 + 3; at < 60000; at += 4096)
+		assert_int_equal(pwrite(fd, "\xff\xff\xff\xff", 4, at), 4);
+	close(fd);
+	refused(NJ_MALFORMED, "");
+}
+
+static void
+test_symlink(void **state)
+{
+	char other[160];
+
+	(void)state;
+	snprintf(other, sizeof other, "%s/elsewhere", folder);
+	assert_int_equal(symlink(other, path), 0);
+	refused(NJ_IO, path);
+	unlink(path);
+}
+
+/* One row, however many queues hold it; none when the last is done. */
+static void
+test_message_is_stored_once(void **state)
+{
+	struct note *n = note_new("a", "once");
+	struct store_batch *x = batch();
+
+	(void)state;
+	open_it(NULL);
+	for (uint64_t s = 1; s <= 1000; s++)
+		put(x, s, 1, n);
+	assert_int_equal(batch_retain(x, 1, note_ref(n)), NJ_OK);
+	assert_int_equal(batch_will(x, 1, 0, 0, note_ref(n)), NJ_OK);
+	write_now(x);
+	assert_int_equal(ask("SELECT count(*) FROM msg"), 1);
+	assert_int_equal(ask("SELECT refs FROM msg"), 1002);
+	x = batch();
+	for (uint64_t s = 1; s <= 999; s++)
+		assert_int_equal(batch_queue_end(x, s, 1), NJ_OK);
+	write_now(x);
+	assert_int_equal(ask("SELECT refs FROM msg"), 3);
+	x = batch();
+	assert_int_equal(batch_session_end(x, 1000), NJ_OK);
+	assert_int_equal(batch_retain_end(x, 2, LIT("a")), NJ_OK);
+	write_now(x);
+	/* and again, after it was gone */
+	x = batch();
+	put(x, 5, 9, n);
+	assert_int_equal(batch_will_end(x, 1), NJ_OK);
+	write_now(x);
+	assert_int_equal(ask("SELECT count(*) FROM msg"), 1);
+	x = batch();
+	assert_int_equal(batch_queue_end(x, 5, 9), NJ_OK);
+	write_now(x);
+	note_unref(n);
+	bench_close(&b);
+	assert_int_equal(notes_alive, 0);
+}
+
+/* Two shards' changes of one topic may come in another order than they were
+ * made in. */
+static void
+test_retained_order(void **state)
+{
+	static const struct {
+		int first, second; /* order; negative: deletes */
+		const char *want;
+	} rows[] = {
+		{ 1, 2, "2" },
+		{ 2, 1, "2" },
+		{ 1, -2, NULL },
+		{ -2, 1, NULL },
+		{ -1, 2, "2" },
+		{ 2, -1, "2" },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		remove_files();
+		open_it(NULL);
+		for (unsigned k = 0; k < 2; k++) {
+			int o = k ? rows[i].second : rows[i].first;
+			struct store_batch *x = batch();
+			char text[8];
+
+			snprintf(text, sizeof text, "%d", o);
+			if (o < 0)
+				assert_int_equal(
+				    batch_retain_end(x, (uint64_t)-o, LIT("a")),
+				    NJ_OK);
+			else
+				assert_int_equal(batch_retain(x, (uint64_t)o,
+						     note_new("a", text)),
+				    NJ_OK);
+			write_now(x);
+		}
+		bench_close(&b);
+		assert_int_equal(ask("SELECT count(*) FROM retained "
+				     "WHERE msg IS NOT NULL"),
+		    rows[i].want ? 1 : 0);
+		if (rows[i].want)
+			assert_int_equal(
+			    ask("SELECT CAST(CAST(substr(bytes, 4) AS TEXT) AS "
+				"INTEGER) FROM msg"),
+			    2);
+		assert_int_equal(
+		    ask("SELECT count(*) FROM msg"), rows[i].want ? 1 : 0);
+	}
+}
+
+static void
+wait_state(enum store_state want)
+{
+	pthread_mutex_lock(&b.lock);
+	while (b.state != want)
+		pthread_cond_wait(&b.change, &b.lock);
+	pthread_mutex_unlock(&b.lock);
+}
+
+/* What could not be written is written when it can be, in order. */
+static void
+test_disk_in_trouble(void **state)
+{
+	static const struct {
+		int rc;
+		enum store_state want;
+	} rows[] = {
+		{ SQLITE_FULL, STORE_FULL },
+		{ SQLITE_IOERR_WRITE, STORE_FAILING },
+		{ SQLITE_IOERR_FSYNC, STORE_FAILING },
+		{ SQLITE_READONLY, STORE_FAILING },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct note *n = note_new("a", "kept");
+
+		disk_reset(i + 1);
+		ticket = 0;
+		open_it(DISK_VFS);
+		disk_fail(rows[i].rc);
+		for (uint64_t k = 1; k <= 3; k++) {
+			struct store_batch *x = batch();
+
+			put(x, 1, k, n);
+			submit(x);
+		}
+		wait_state(rows[i].want);
+		assert_int_equal(store_state(b.store), rows[i].want);
+		assert_int_equal(b.acked, 0);
+		disk_fail(0);
+		wait_state(STORE_OK);
+		assert_true(bench_wait(&b, 3));
+		note_unref(n);
+		bench_close(&b);
+	}
+	assert_int_equal(notes_alive, 0);
+}
+
+/* Closed in the middle of trouble: nothing hangs, nothing leaks. */
+static void
+test_close_in_trouble(void **state)
+{
+	struct store_batch *x = batch();
+
+	(void)state;
+	disk_reset(1);
+	open_it(DISK_VFS);
+	disk_fail(SQLITE_FULL);
+	assert_int_equal(batch_retain(x, 1, note_new("a", "b")), NJ_OK);
+	submit(x);
+	wait_state(STORE_FULL);
+	bench_close(&b);
+	assert_int_equal(notes_alive, 0);
+}
+
+/* A batch that is empty again costs no transaction. */
+static void
+test_cancelled(void **state)
+{
+	struct store_batch *x = batch();
+	struct store_stats st;
+	uint32_t at;
+
+	(void)state;
+	open_it(NULL);
+	assert_int_equal(
+	    batch_queue(x,
+		&(struct store_entry){
+		    .session = 1, .seq = 1, .msg = note_new("a", "b") },
+		&at),
+	    NJ_OK);
+	assert_false(batch_cancel(x, at, 1, 2));
+	assert_false(batch_cancel(x, at + 1, 1, 1));
+	assert_true(batch_cancel(x, at, 1, 1));
+	assert_false(batch_cancel(x, at, 1, 1));
+	assert_int_equal(x->bytes, 0);
+	write_now(x);
+	store_stats(b.store, &st);
+	assert_int_equal(st.commits, 0);
+	bench_close(&b);
+	assert_int_equal(notes_alive, 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_file_is_private, fresh),
+		cmocka_unit_test_setup(test_second_is_refused, fresh),
+		cmocka_unit_test_setup(test_foreign_and_newer, fresh),
+		cmocka_unit_test_setup(test_no_database, fresh),
+		cmocka_unit_test_setup(test_damaged, fresh),
+		cmocka_unit_test_setup(test_symlink, fresh),
+		cmocka_unit_test_setup(test_message_is_stored_once, fresh),
+		cmocka_unit_test_setup(test_retained_order, fresh),
+		cmocka_unit_test_setup(test_disk_in_trouble, fresh),
+		cmocka_unit_test_setup(test_close_in_trouble, fresh),
+		cmocka_unit_test_setup(test_cancelled, fresh),
+	};
+
+	return cmocka_run_group_tests_name(
+	    "store", tests, setup_all, teardown_all);
+}
