@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "broker/guard.h"
 #include "broker/memory.h"
+#include "broker/mounted.h"
 #include "net/listener.h"
 #include "net/tls.h"
 #include "net/wsstream.h"
@@ -456,10 +457,19 @@ link_on_fail(struct link *l)
 	conn_doom(conn_of_link(l), "out of memory");
 }
 
+static bool
+link_on_sees(struct link *l, struct slice topic)
+{
+	const struct conn *c = conn_of_link(l);
+
+	return c->session && mounted_sees(c->session, topic);
+}
+
 static const struct link_ops link_ops = {
 	.kick = link_on_kick,
 	.flush = link_on_flush,
 	.fail = link_on_fail,
+	.sees = link_on_sees,
 };
 
 /* Moving. */

@@ -16,6 +16,7 @@
 #include "broker/conn.h"
 #include "broker/connack.h"
 #include "broker/guard.h"
+#include "broker/mounted.h"
 #include "broker/quota.h"
 #include "broker/sessions.h"
 #include "core/rc.h"
@@ -473,6 +474,29 @@ out:
 	return e;
 }
 
+/* The same where all topics have a prefix, that of the will too. */
+static enum nj_err
+admit_mounted(struct conn *c, struct connect *k, struct principal *who)
+{
+	struct mounted own = { 0 };
+	struct mount *m = NULL;
+	enum nj_err e = mount_new(conn_port(c)->mount_point, &m);
+
+	if (!e && m && k->has_will)
+		e = mounted_will(m, &k->will, &own);
+	if (!e) {
+		e = admit(c, k, who);
+		who = NULL;
+	} else if (e == NJ_INVALID) {
+		(void)refuse(c, RC_TOPIC_NAME_INVALID,
+		    "the topic of its will is too long or too deep");
+	}
+	principal_unref(who);
+	mounted_fini(&own);
+	free(m);
+	return e;
+}
+
 /* One code for every cause that could teach a guesser, the one that Mosquitto's
  * clients know. */
 static enum mqtt_rc
@@ -512,7 +536,8 @@ decided(struct conn *c, struct login *l)
 		enum nj_err e;
 
 		r->principal = NULL;
-		e = admit(c, &k, who);
+		e = conn_port(c)->mount_point ? admit_mounted(c, &k, who)
+					      : admit(c, &k, who);
 		if (e && c->state != CONN_CLOSING && c->state != CONN_DEAD)
 			conn_drop(c, "%s", nj_strerror(e));
 	}

@@ -11,6 +11,7 @@
 #include "broker/conn.h"
 #include "broker/guard.h"
 #include "broker/memory.h"
+#include "broker/mounted.h"
 #include "broker/route.h"
 #include "core/rc.h"
 #include "wire/decode.h"
@@ -235,13 +236,59 @@ trace_received(
 	    text_esc(t, sizeof t, topic), p->payload.n);
 }
 
+/* It is allowed and its topic known. */
+static enum nj_err
+publish(struct conn *c, const struct publish *p, struct slice topic)
+{
+	enum mqtt_rc rc;
+	enum nj_err e;
+
+	if (log_on(LOG_T_DEBUG))
+		trace_received(c, p, topic);
+	if (p->qos == 2 && !first_time(c, p, &e))
+		return e;
+	rc = take(c, p, topic);
+	if (p->qos == 2 && rc >= RC_UNSPECIFIED &&
+	    (c->version == MQTT5 || rc == RC_QUOTA_EXCEEDED)) {
+		/* 4.3.3: it ends here; sent again it is a new message */
+		idset_del(&c->session->in, p->id);
+		c->open_qos2--;
+	}
+	if (rc == RC_QUOTA_EXCEEDED && c->version != MQTT5 && p->qos > 0) {
+		/* it cannot be told, and must not believe it was taken */
+		conn_end(c, rc, "a message of it could not be taken");
+		return NJ_OK;
+	}
+	if (c->version != MQTT5 ||
+	    (p->qos == 2 && rc == RC_NO_MATCHING_SUBSCRIBERS))
+		rc = RC_SUCCESS;
+	e = acknowledge(c, p, rc);
+	return e == NJ_EOF ? NJ_OK : e;
+}
+
+static enum nj_err
+publish_mounted(struct conn *c, struct publish *p, struct slice topic)
+{
+	struct mounted own = { 0 };
+	enum nj_err e = mounted_publish(c->link.mount, p, &topic, &own);
+
+	if (e == NJ_INVALID) {
+		conn_end(c, RC_TOPIC_NAME_INVALID,
+		    "published to a topic that is too long or too deep");
+		e = NJ_OK;
+	} else if (e == NJ_OK) {
+		e = publish(c, p, topic);
+	}
+	mounted_fini(&own);
+	return e;
+}
+
 enum nj_err
 on_publish(struct conn *c, const struct frame *f)
 {
 	struct shard_counts *n = &c->shard->counts;
 	struct publish p;
 	struct slice topic;
-	enum mqtt_rc rc;
 	enum nj_err e;
 
 	if ((e = decode_publish(f->flags, f->body, c->version, &p)))
@@ -253,25 +300,6 @@ on_publish(struct conn *c, const struct frame *f)
 	count_add(&n->publish_in_bytes, p.payload.n);
 	if (!resolve_topic(c, &p, &topic) || !check_service(c, &p))
 		return NJ_OK;
-	if (log_on(LOG_T_DEBUG))
-		trace_received(c, &p, topic);
-	if (p.qos == 2 && !first_time(c, &p, &e))
-		return e;
-	rc = take(c, &p, topic);
-	if (p.qos == 2 && rc >= RC_UNSPECIFIED &&
-	    (c->version == MQTT5 || rc == RC_QUOTA_EXCEEDED)) {
-		/* 4.3.3: it ends here; sent again it is a new message */
-		idset_del(&c->session->in, p.id);
-		c->open_qos2--;
-	}
-	if (rc == RC_QUOTA_EXCEEDED && c->version != MQTT5 && p.qos > 0) {
-		/* it cannot be told, and must not believe it was taken */
-		conn_end(c, rc, "a message of it could not be taken");
-		return NJ_OK;
-	}
-	if (c->version != MQTT5 ||
-	    (p.qos == 2 && rc == RC_NO_MATCHING_SUBSCRIBERS))
-		rc = RC_SUCCESS;
-	e = acknowledge(c, &p, rc);
-	return e == NJ_EOF ? NJ_OK : e;
+	return c->link.mount ? publish_mounted(c, &p, topic)
+			     : publish(c, &p, topic);
 }

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "broker/conn.h"
 #include "broker/guard.h"
+#include "broker/mounted.h"
 #include "broker/route.h"
 #include "broker/sessions.h"
 #include "core/rc.h"
@@ -208,9 +209,10 @@ struct subscribing {
 	uint16_t packet_id;
 	uint32_t id; /* subscription identifier; 0: none */
 	struct slice list, rest;
-	struct buf own; /* where list is after the first portion */
-	size_t n, at;	/* entries */
-	bool told;	/* SUBACK is out; what follows are retained messages */
+	struct buf own;	    /* where list is after the first portion */
+	struct buf mounted; /* the filter that is on, with its prefix */
+	size_t n, at;	    /* entries */
+	bool told; /* SUBACK is out; what follows are retained messages */
 	struct retain_walk walk;
 	struct result r[];
 };
@@ -231,6 +233,8 @@ add_entries(struct conn *c, struct subscribing *s)
 			return false;
 		if (!next_subscription(&s->rest, c->version, &one))
 			break;
+		if (c->link.mount)
+			mounted_filter(c->link.mount, &one.filter, &s->mounted);
 		s->r[s->at] = subscribe_one(c, &one, s->id);
 		log_subscribe(c, &one, s->r[s->at].code);
 		c->shard->work += ENTRY_WORK;
@@ -257,6 +261,8 @@ say_retained(struct conn *c, struct subscribing *s)
 		if (!next_subscription(&after, c->version, &one))
 			break;
 		sh->work++;
+		if (c->link.mount)
+			mounted_filter(c->link.mount, &one.filter, &s->mounted);
 		if (s->r[s->at].send_retained) {
 			over = retain_step(sh->broker->retain, &s->walk,
 			    one.filter, sh->home.now_ms, &budget, send_retained,
@@ -295,6 +301,7 @@ subscribing_free(struct conn *c, struct subscribing *s)
 {
 	retain_walk_end(c->shard->broker->retain, &s->walk);
 	buf_fini(&s->own);
+	buf_fini(&s->mounted);
 	free(s);
 }
 
@@ -395,15 +402,18 @@ on_unsubscribe(struct conn *c, const struct frame *f)
 	struct subscribe s;
 	struct suback a;
 	struct slice filter, list;
-	struct buf codes = { 0 };
+	struct buf codes = { 0 }, mounted = { 0 };
 	enum nj_err e;
 
 	if ((e = decode_unsubscribe(f->body, c->version, &s)))
 		return e;
 	list = s.list;
-	while (next_unsubscription(&list, &filter))
+	while (next_unsubscription(&list, &filter)) {
+		if (c->link.mount)
+			mounted_filter(c->link.mount, &filter, &mounted);
 		if ((e = buf_put_u8(&codes, unsubscribe_one(c, filter))))
 			goto out;
+	}
 	if (!answer_fits(c, buf_len(&codes)))
 		goto out;
 	a = (struct suback){ .id = s.id, .codes = buf_slice(&codes) };
@@ -412,5 +422,6 @@ on_unsubscribe(struct conn *c, const struct frame *f)
 	e = encode_unsuback(&c->link.out, c->version, &a);
 out:
 	buf_fini(&codes);
+	buf_fini(&mounted);
 	return e;
 }

@@ -38,8 +38,9 @@ struct port_opts {
 	const char *clientid_prefixes;	  /* NULL: any */
 	const char *response_information; /* prefix; NULL: none */
 	bool websockets;		  /* MQTT in WebSocket frames */
-	bool mqtt_too;		/* with websockets: and without them */
-	const char *ws_origins; /* one a line; NULL: any */
+	bool mqtt_too;		 /* with websockets: and without them */
+	const char *ws_origins;	 /* one a line; NULL: any */
+	const char *mount_point; /* before its clients' topics; NULL */
 	uint8_t proxy; /* version of the PROXY header that comes first; 0 */
 	/* what it must tell of the client's TLS, if there is none here */
 	bool proxy_tls, proxy_cert;

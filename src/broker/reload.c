@@ -23,7 +23,7 @@ struct reload_letter {
 	{                                                         \
 		&(p)->auto_id_prefix, &(p)->clientid_prefixes,    \
 		    &(p)->ws_origins, &(p)->response_information, \
-		    &(p)->proxy_from                              \
+		    &(p)->proxy_from, &(p)->mount_point           \
 	}
 
 /* Copies them; on failure those not copied are NULL. */

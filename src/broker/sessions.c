@@ -350,6 +350,22 @@ conn_of(struct session *s)
 	return s->link ? LIST_OWNER(s->link, struct conn, link) : NULL;
 }
 
+/* What was subscribed to under one mount_point means something else under
+ * another, and what was queued there is nobody's business here. */
+static bool
+moved_in(const struct conn *c, const struct session *s)
+{
+	char id[TEXT_ESC];
+
+	if (mount_is(s->mount, conn_port(c)->mount_point))
+		return false;
+	nj_log(LOG_T_NOTICE,
+	    "Session of client %s ends: it comes to a listener with another "
+	    "mount_point.",
+	    text_esc(id, sizeof id, session_id(s)));
+	return true;
+}
+
 enum nj_err
 sessions_take(struct conn *c, struct slice id, bool clean_start,
     struct session **out, bool *present)
@@ -367,7 +383,7 @@ sessions_take(struct conn *c, struct slice id, bool clean_start,
 		    c->peer);
 		s = session_find(&sh->home, id);
 	}
-	if (s && clean_start) { /* [MQTT-3.1.2-4] */
+	if (s && (clean_start || moved_in(c, s))) { /* [MQTT-3.1.2-4] */
 		sessions_end(sh, s);
 		s = NULL;
 	}
@@ -384,6 +400,10 @@ sessions_take(struct conn *c, struct slice id, bool clean_start,
 		return NJ_FULL;
 	if ((e = session_new(&sh->home, id, &s)))
 		return e;
+	if ((e = mount_new(conn_port(c)->mount_point, &s->mount))) {
+		session_free(s);
+		return e;
+	}
 	atomic_fetch_add(&b->sessions, 1);
 	count_add(&sh->counts.sessions, 1);
 	count_add(&sh->counts.connected, 1);

@@ -365,6 +365,26 @@ check_twins(struct parse *p, uint32_t i)
 }
 
 static void
+check_mount(struct parse *p, const struct conf_listener *l)
+{
+	const char *m = l->mount_point;
+	char esc[TEXT_ESC];
+
+	if (!m)
+		return;
+	if (strpbrk(m, "+#"))
+		parse_fault_at(p, given(l, "mount_point"),
+		    "write the beginning of a topic, such as 'site-1/'",
+		    "mount_point has a wildcard in it");
+	else if (m[strlen(m) - 1] != '/')
+		parse_warn_at(p, given(l, "mount_point"),
+		    "end it with '/', unless that is what you want",
+		    "topics get the prefix as it stands: 'a' becomes '%sa', "
+		    "and filters that begin with a wildcard cannot be served",
+		    text_esc(esc, sizeof esc, slice_str(m)));
+}
+
+static void
 check_listener(struct parse *p, uint32_t i)
 {
 	const struct conf_listener *l = &p->c->listeners[i];
@@ -386,6 +406,7 @@ check_listener(struct parse *p, uint32_t i)
 		parse_fault_at(p, given(l, "response_information"),
 		    "write the beginning of a topic, such as 'response'",
 		    "response_information has a wildcard in it");
+	check_mount(p, l);
 	if (l->websockets_origin && l->protocol != CONF_WEBSOCKETS &&
 	    l->protocol != CONF_MQTT_WEBSOCKETS)
 		parse_warn_at(p, given(l, "websockets_origin"),

@@ -155,12 +155,12 @@ const struct conf_opt conf_table[] = {
 	OPT(LISTENER, "max_connections", LIMIT, L(max_connections), WORKS,
 	    R | CONF_RESTRICTS, "-1",
 	    "clients connected to this listener at once; -1: no limit"),
-	OPT(LISTENER, "mount_point", STRING, L(mount_point), LATER_STOPS,
-	    CONF_RESTRICTS, NULL,
-	    "put before every topic of this listener's clients",
-	    .note = "topic prefixes are not served yet, so its clients would "
-		    "see and change everybody's topics",
-	    .mend = "let the clients use the full topics, or wait for it"),
+	OPT(LISTENER, "mount_point", STRING, L(mount_point), WORKS,
+	    R | CONF_RESTRICTS, NULL,
+	    "put before every topic of this listener's clients, who do not "
+	    "see it: they have only the topics that begin so; mostly ends in "
+	    "'/'",
+	    .args = "PREFIX", .max = 1024),
 	OPT(LISTENER, "use_username_as_clientid", BOOL,
 	    L(use_username_as_clientid), WORKS, R, "false",
 	    "the client id is the user name, whatever the client asks for"),

@@ -183,12 +183,34 @@ publish5(struct link *l, const struct delivery *d, bool dup, uint64_t now_ms)
 	return NJ_OK;
 }
 
+/* The same for a client who does not see a part of its topics. */
+static enum nj_err
+publish_mounted(
+    struct link *l, const struct delivery *d, bool dup, uint64_t now_ms)
+{
+	struct slice whole = msg_topic(d->msg), seen;
+	struct delivery in = *d; /* borrows all but its message */
+	enum nj_err e;
+
+	if (!mount_seen(l->mount, whole, &seen) ||
+	    (seen.p[0] == '$' && !l->ops->sees(l, whole)))
+		return NJ_TOOBIG;
+	if ((e = mount_strip(l->mount, d->msg, &in.msg)))
+		return e;
+	e = l->version == MQTT5 ? publish5(l, &in, dup, now_ms)
+				: publish3(l, &in, dup);
+	msg_unref(in.msg);
+	return e;
+}
+
 enum nj_err
 link_publish(
     struct link *l, const struct delivery *d, bool dup, uint64_t now_ms)
 {
 	if (l->closing)
 		return NJ_EOF;
+	if (l->mount)
+		return publish_mounted(l, d, dup, now_ms);
 	if (l->version != MQTT5)
 		return publish3(l, d, dup);
 	return publish5(l, d, dup, now_ms);

@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "core/alias.h"
 #include "core/delivery.h"
+#include "core/mount.h"
 #include "wire/mqtt.h"
 
 struct link;
@@ -30,6 +31,9 @@ struct link_ops {
 	/* No memory for what must be said: the connection ends when the turn
 	 * does, and the session says it on the next. */
 	void (*fail)(struct link *l);
+	/* Whether the client may see a topic that begins with $ for it; only
+	 * asked where there is a mount. */
+	bool (*sees)(struct link *l, struct slice topic);
 };
 
 struct link {
@@ -40,10 +44,11 @@ struct link {
 	uint8_t version;     /* enum mqtt_ver */
 	uint32_t packets;    /* appended and not yet counted as sent */
 	bool kicked;
-	bool blocked;		/* the socket took less than there was */
-	bool closing;		/* nothing more is appended */
-	uint16_t window;	/* QoS 1 and 2 in flight at most */
-	struct aliases aliases; /* outbound; max 0: the client takes none */
+	bool blocked;		   /* the socket took less than there was */
+	bool closing;		   /* nothing more is appended */
+	uint16_t window;	   /* QoS 1 and 2 in flight at most */
+	const struct mount *mount; /* the session's; NULL: none */
+	struct aliases aliases;	   /* outbound; max 0: the client takes none */
 };
 
 void link_fini(struct link *l);
@@ -63,7 +68,8 @@ link_kick(struct link *l)
 }
 
 /*
- * Appends a PUBLISH.  NJ_TOOBIG: larger than the client takes (nothing was
+ * Appends a PUBLISH.  NJ_TOOBIG: larger than the client takes, or nothing for
+ * it because of its mount (nothing was
  * appended; the message counts as delivered).  NJ_EOF: closing.
  */
 NJ_MUST enum nj_err link_publish(

@@ -44,6 +44,19 @@ skip_value(struct slice *s, uint8_t id)
 	}
 }
 
+enum nj_err
+msg_next_prop(struct slice *raw, uint8_t *id, struct slice *whole)
+{
+	struct slice at = *raw;
+	enum nj_err e;
+
+	if ((e = take_u8(&at, id)) || (e = skip_value(&at, *id)))
+		return e;
+	*whole = slice_of(raw->p, raw->n - at.n);
+	*raw = at;
+	return NJ_OK;
+}
+
 /* Walks raw; copies what is passed on to dst unless that is NULL.  *len is
  * its length. */
 NJ_MUST static enum nj_err
@@ -52,15 +65,14 @@ pass_on(struct slice raw, uint8_t *dst, size_t *len)
 	size_t n = 0;
 
 	while (raw.n > 0) {
-		struct slice at = raw;
+		struct slice at;
 		enum nj_err e;
 		uint8_t id;
 
-		if ((e = take_u8(&raw, &id)) || (e = skip_value(&raw, id)))
+		if ((e = msg_next_prop(&raw, &id, &at)))
 			return e;
 		if (!(PASSED_ON & PROP_BIT(id)))
 			continue;
-		at.n -= raw.n;
 		if (dst)
 			memcpy(dst + n, at.p, at.n);
 		n += at.n;

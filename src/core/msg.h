@@ -57,6 +57,10 @@ msg_props(const struct msg *m)
  * now_ms dates the expiry. */
 NJ_MUST enum nj_err msg_new(const struct publish *p, struct slice topic,
     uint64_t now_ms, struct msg **out);
+/* The next property in wire form and all its bytes; for those that may stand
+ * in a PUBLISH or a will. */
+NJ_MUST enum nj_err
+msg_next_prop(struct slice *raw, uint8_t *id, struct slice *whole);
 static inline struct msg *
 msg_ref(struct msg *m)
 {

@@ -107,6 +107,7 @@ session_free(struct session *s)
 	inflight_clear(&s->out);
 	idset_fini(&s->in);
 	will_free(s->will);
+	free(s->mount);
 	free(s);
 }
 
@@ -334,6 +335,7 @@ session_attach(struct session *s, struct link *l)
 		return e;
 	timer_stop(&s->home->timers, &s->timer);
 	s->version = l->version;
+	l->mount = s->mount;
 	s->link = l;
 	return NJ_OK;
 }
@@ -341,6 +343,8 @@ session_attach(struct session *s, struct link *l)
 void
 session_detach(struct session *s)
 {
+	if (s->link)
+		s->link->mount = NULL;
 	s->link = NULL;
 	s->offline_since = s->home->now_ms;
 }

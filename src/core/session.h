@@ -91,6 +91,7 @@ struct session {
 	uint32_t n_shared;
 	uint32_t expiry_s; /* 0: ends with the connection */
 	struct session_will *will;
+	struct mount *mount;	/* before all its topics; NULL: none */
 	struct principal *who;	/* whose session it is; one reference */
 	struct timer timer;	/* will delay and expiry while offline */
 	uint64_t offline_since; /* mono ms */

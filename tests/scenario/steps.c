@@ -111,6 +111,8 @@ read_connect(struct words *w, const struct peer *p, struct connect *k)
 	k->will.retain = words_flag(w, "willretain");
 	put_numbers(w, &k->props, connect_numbers, COUNT(connect_numbers));
 	put_numbers(w, &k->will.props, will_numbers, COUNT(will_numbers));
+	k->will.props.response_topic = text_opt(w, "willresponse", &has);
+	k->will.props.seen |= has ? PROP_BIT(PROP_RESPONSE_TOPIC) : 0;
 	k->props.auth_method = text_opt(w, "method", &has);
 	if (has)
 		k->props.seen |= PROP_BIT(PROP_AUTH_METHOD);

@@ -174,6 +174,12 @@ world_set(struct world *w, const char *name, const char *value)
 		w->port.clientid_prefixes = w->prefixes;
 		return true;
 	}
+	if (strcmp(name, "mount_point") == 0) {
+		snprintf(w->mount, sizeof w->mount, "%s", value);
+		w->port.mount_point =
+		    strcmp(value, "none") == 0 ? NULL : w->mount;
+		return true;
+	}
 	if (strcmp(name, "user") == 0 && w->n_users < WORLD_USERS) {
 		snprintf(
 		    w->users[w->n_users++], sizeof w->users[0], "%s", value);

@@ -34,6 +34,7 @@ struct world {
 	struct auth_request *waiting[WORLD_LOGINS]; /* answer LATER */
 	unsigned n_waiting;
 	char prefixes[64];
+	char mount[64];
 	unsigned accepted; /* connections go to the shards in turn */
 };
 

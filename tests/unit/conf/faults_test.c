@@ -114,8 +114,10 @@ static const struct {
 	    "1:1 e '-' -|" },
 	{ "listener 1\nallow_anonymous true\nresponse_information a/+\n",
 	    "3:1 e '-' -|" },
-	{ "listener 1\nallow_anonymous true\nmount_point a/\n",
-	    "3:1 e 'mount_point' -|" },
+	{ "listener 1\nallow_anonymous true\nmount_point a/\n", "" },
+	{ "listener 1\nallow_anonymous true\nmount_point a\n", "3:1 w '-' -|" },
+	{ "listener 1\nallow_anonymous true\nmount_point a/+/\n",
+	    "3:1 e '-' -|" },
 	{ "listener 1\nallow_anonymous true\nenable_proxy_protocol 2\n",
 	    "3:1 w '-' -|" },
 	{ "listener 1 127.0.0.1\nallow_anonymous true\n"
