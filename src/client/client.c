@@ -114,9 +114,31 @@ copy_str(char **dst, const char *src)
 }
 
 static enum nj_err
+copy_proxy(struct client *c, const struct socks_opts *o)
+{
+	if (!o)
+		return NJ_OK;
+	if (!copy_str(&c->proxy_host, o->host) ||
+	    !copy_str(&c->proxy_user, o->user))
+		return NJ_NOMEM;
+	c->proxy = (struct socks_opts){
+		.host = c->proxy_host,
+		.port = o->port ? o->port : SOCKS_PORT,
+		.user = c->proxy_user,
+	};
+	if (!o->password)
+		return NJ_OK;
+	if (secret_new(secret_bytes(o->password), &c->proxy_password))
+		return NJ_NOMEM;
+	c->proxy.password = c->proxy_password;
+	return NJ_OK;
+}
+
+static enum nj_err
 copy_options(struct client *c, const struct client_opts *o)
 {
 	static const struct client_events none;
+	enum nj_err e;
 
 	c->ver = o->version ? o->version : MQTT311;
 	c->port = o->port ? o->port : o->tls ? 8883 : 1883;
@@ -125,17 +147,16 @@ copy_options(struct client *c, const struct client_opts *o)
 	c->on = o->events ? o->events : &none;
 	c->arg = o->arg;
 	take_limits(c, o);
-	if (!copy_str(&c->host, o->host ? o->host : "localhost") ||
+	c->srv = o->srv;
+	c->websocket = o->websocket;
+	if ((e = copy_proxy(c, o->proxy)))
+		return e;
+	if (!copy_str(&c->host, o->host || o->srv ? o->host : "localhost") ||
 	    !copy_str(&c->unix_path, o->unix_path) ||
 	    !copy_str(&c->bind_address, o->bind_address) ||
 	    !copy_str(&c->id, o->client_id ? o->client_id : ""))
 		return NJ_NOMEM;
-	if (c->unix_path)
-		(void)snprintf(c->where, sizeof c->where, "%s", c->unix_path);
-	else
-		(void)snprintf(c->where, sizeof c->where,
-		    strchr(c->host, ':') ? "[%s]:%u" : "%s:%u", c->host,
-		    c->port);
+	client_set_where(c, c->host ? c->host : "this domain", c->port);
 	return NJ_OK;
 }
 
@@ -182,6 +203,9 @@ client_free(struct client *c)
 	free(c->host);
 	free(c->unix_path);
 	free(c->bind_address);
+	free(c->proxy_host);
+	free(c->proxy_user);
+	secret_free(c->proxy_password);
 	free(c->id);
 	buf_wipe(&c->connect);
 	tls_client_free(c->tls);

@@ -25,6 +25,7 @@
 
 #include "base/err.h"
 #include "base/secret.h"
+#include "net/socks.h"
 #include "net/tls.h"
 #include "wire/packet.h"
 
@@ -66,6 +67,12 @@ struct client_opts {
 	/* Instead of host and port. */
 	const char *unix_path;
 	const char *bind_address;
+	/* SRV records of the host (NULL: of this machine's domain) say where to
+	 * connect; port is not looked at. */
+	bool srv;
+	/* NULL: connect directly. */
+	const struct socks_opts *proxy;
+	bool websocket;
 	/* NULL: plain. */
 	const struct tls_client_opts *tls;
 	/* 0: MQTT311. */

@@ -47,7 +47,10 @@ struct client {
 	char where[288]; /* for messages: "host:port" */
 	char *id;
 	uint16_t port, keep_alive;
-	bool persistent;
+	bool srv, websocket, persistent;
+	struct socks_opts proxy; /* host NULL: none */
+	char *proxy_host, *proxy_user;
+	struct secret *proxy_password;
 	enum mqtt_ver ver;
 	struct buf connect; /* the packet; holds the password */
 	struct tls_client *tls;
@@ -109,6 +112,12 @@ void client_aliases_free(struct client *c);
 enum nj_err client_blame(struct client *c, enum nj_err e, const char *fmt, ...)
     NJ_PRINTF(3, 4);
 
+/* dial.c */
+/* A connected descriptor; c->where says to whom. */
+NJ_MUST enum nj_err client_dial(struct client *c, uint64_t deadline, int *fd);
+/* Where it is meant to go, for messages. */
+void client_set_where(struct client *c, const char *host, uint16_t port);
+
 /* link.c */
 /* fd -1: dial. */
 NJ_MUST enum nj_err client_open(struct client *c, int fd, uint64_t deadline);
@@ -118,6 +127,8 @@ void client_close(struct client *c);
 NJ_MUST enum nj_err
 client_turn(struct client *c, int timeout_ms, int other_fd, bool *readable);
 uint64_t client_now(void);
+/* Milliseconds to a deadline, at least 0. */
+int client_left(uint64_t deadline);
 
 /* reason.c: what to do about it; "" when there is no advice. */
 const char *client_reason_mend(enum mqtt_ver v, uint8_t code);

@@ -15,6 +15,7 @@
 #include "client/impl.h"
 #include "net/listener.h"
 #include "net/loop.h"
+#include "net/wsclient.h"
 #include "wire/encode.h"
 
 #define LINGER_MS 500
@@ -88,9 +89,8 @@ answers_with_tls(const struct client *c)
 	    s.p[0] == 0x15 && s.p[1] == 0x03;
 }
 
-/* Milliseconds to a deadline, at least 0. */
-static int
-left_ms(uint64_t deadline)
+int
+client_left(uint64_t deadline)
 {
 	uint64_t now = client_now();
 
@@ -108,6 +108,27 @@ why_timeout(struct client *c, const char *doing)
 }
 
 static enum nj_err
+handshake_failed(struct client *c, enum nj_err e)
+{
+	const struct nj_why *w = stream_why(c->stream);
+
+	if (w->mend[0]) { /* the transport knows what mends it */
+		c->why = *w;
+		return c->tls && !c->websocket ? NJ_TLS : e;
+	}
+	(void)why_transport(c, e, "connecting");
+	if (e == NJ_TLS)
+		return e;
+	why_set(&c->why, "%s ended the connection during the %s handshake",
+	    c->where, c->websocket ? "WebSocket" : "TLS");
+	why_mend(&c->why,
+	    "look whether this port speaks %s; the broker's log "
+	    "says more",
+	    c->websocket ? "WebSocket" : "TLS");
+	return c->websocket ? NJ_EOF : NJ_TLS;
+}
+
+static enum nj_err
 handshake(struct client *c, uint64_t deadline)
 {
 	enum nj_err e;
@@ -115,33 +136,17 @@ handshake(struct client *c, uint64_t deadline)
 	while ((e = stream_handshake(c->stream)) == NJ_AGAIN) {
 		unsigned want = stream_wants(c->stream);
 		struct pollfd p = { .fd = stream_fd(c->stream) };
-		int left = left_ms(deadline);
+		int left = client_left(deadline);
 
 		p.events = (want & LOOP_OUT) ? POLLOUT : POLLIN;
 		if (left == 0)
-			return why_timeout(c, "doing the TLS handshake");
+			return why_timeout(c,
+			    c->websocket ? "doing the WebSocket handshake"
+					 : "doing the TLS handshake");
 		if (poll(&p, 1, left) < 0 && errno != EINTR)
 			return NJ_IO;
 	}
-	if (!e)
-		return NJ_OK;
-	(void)why_transport(c, e, "doing the TLS handshake");
-	if (e == NJ_TLS || stream_why(c->stream)->mend[0])
-		return NJ_TLS;
-	why_set(&c->why, "%s ended the connection during the TLS handshake",
-	    c->where);
-	why_mend(&c->why,
-	    "look whether this port speaks TLS; the broker's "
-	    "log says more");
-	return NJ_TLS;
-}
-
-static enum nj_err
-dial(struct client *c, int left, int *fd)
-{
-	if (c->unix_path)
-		return dial_unix(c->unix_path, fd, &c->why);
-	return dial_tcp(c->host, c->port, c->bind_address, left, fd, &c->why);
+	return e ? handshake_failed(c, e) : NJ_OK;
 }
 
 /* Non-blocking, and without Nagle's delay: what is written is gathered. */
@@ -159,17 +164,28 @@ set_socket(const struct client *c, int fd)
 static enum nj_err
 make_stream(struct client *c, int fd, uint64_t deadline)
 {
+	struct stream *inner = NULL;
 	enum nj_err e;
 
-	if (fd < 0 && (e = dial(c, left_ms(deadline), &fd)))
+	if (fd < 0 && (e = client_dial(c, deadline, &fd)))
 		return e;
 	set_socket(c, fd);
-	e = c->tls
-	    ? tls_connect(c->tls, fd, c->host, true, c->scratch, &c->stream)
-	    : stream_tcp_new(fd, &c->stream);
-	if (e)
+	e = c->tls ? tls_connect(c->tls, fd, c->host, true, c->scratch, &inner)
+		   : stream_tcp_new(fd, &inner);
+	if (e) {
 		(void)close(fd);
-	return e;
+		return e;
+	}
+	if (c->websocket &&
+	    (e = stream_wsc_new(
+		 &inner, c->unix_path ? "localhost" : c->where, &c->stream))) {
+		stream_free(inner);
+		why_set(&c->why, "%s cannot be named in HTTP", c->where);
+		return e;
+	}
+	if (inner)
+		c->stream = inner;
+	return NJ_OK;
 }
 
 enum nj_err
@@ -185,7 +201,7 @@ client_open(struct client *c, int fd, uint64_t deadline)
 	c->state = LINK_OPENING;
 	c->last_sent = client_now();
 	while (c->state == LINK_OPENING) {
-		int left = left_ms(deadline);
+		int left = client_left(deadline);
 
 		if (left == 0)
 			return why_timeout(c, "waiting for CONNACK");
@@ -325,7 +341,7 @@ wait_ms(const struct client *c, int timeout_ms)
 		return 0;
 	if (c->ping_after == 0 || c->state != LINK_UP)
 		return timeout_ms;
-	left = left_ms(from + c->ping_after * UINT64_C(1000));
+	left = client_left(from + c->ping_after * UINT64_C(1000));
 	return timeout_ms < 0 || left < timeout_ms ? left : timeout_ms;
 }
 
@@ -363,7 +379,7 @@ linger(struct client *c)
 
 	stream_shutdown(c->stream);
 	do {
-		int left = left_ms(deadline);
+		int left = client_left(deadline);
 
 		if (left == 0 || poll(&p, 1, left) <= 0)
 			return;

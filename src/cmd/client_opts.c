@@ -220,17 +220,44 @@ defaults_path(enum cli_prog prog, char *path, size_t size)
 		(void)snprintf(path, size, "%s/.config/%s", home, name);
 }
 
+/* How many words an option takes with its values, as far as they are there. */
+static int
+words_of(const struct cli_opt *o, int n, char **argv)
+{
+	int words = o && o->value ? 2 : 1;
+
+	if (o && o->kind == CLI_FN && o->max > 1) /* -D */
+		words = n > 2 && strcmp(argv[2], "user-property") == 0 ? 5 : 4;
+	return words < n ? words : n;
+}
+
+/* The value of -o, which comes before all other options; NULL without. */
 static enum nj_err
-take_defaults(struct cli *c, struct nj_why *why)
+find_options_file(
+    struct cli *c, int argc, char **argv, const char **out, struct nj_why *why)
+{
+	*out = NULL;
+	for (int i = 1; i < argc;
+	     i += words_of(find(c, argv[i]), argc - i, argv + i)) {
+		if (strcmp(argv[i], "-o") != 0)
+			continue;
+		if (*out) {
+			why_set(why, "-o may be given once");
+			return NJ_INVALID;
+		}
+		*out = i + 1 < argc ? argv[i + 1] : NULL;
+	}
+	return NJ_OK;
+}
+
+static enum nj_err
+take_file(struct cli *c, const char *path, struct nj_why *why)
 {
 	struct buf text = { 0 };
-	char path[4096], *copy, *line, *rest;
+	char *copy, *line, *rest;
 	unsigned at = 0;
 	enum nj_err e;
 
-	defaults_path(c->prog, path, sizeof path);
-	if (path[0] == '\0' || access(path, F_OK) != 0)
-		return NJ_OK;
 	if ((e = file_read(path, DEFAULTS_MAX, &text, why)))
 		goto out;
 	e = NJ_NOMEM;
@@ -246,10 +273,32 @@ take_defaults(struct cli *c, struct nj_why *why)
 	}
 out:
 	buf_wipe(&text);
+	if (!e && c->options_file) {
+		why_set(why, "%s: -o cannot stand in a file", path);
+		e = NJ_INVALID;
+	}
 	return e;
 }
 
-/* The three below judge what was asked for as a whole. */
+/* The file of -o, which must be there; else the default one, which need not. */
+static enum nj_err
+take_defaults(struct cli *c, int argc, char **argv, struct nj_why *why)
+{
+	const char *given;
+	char path[4096];
+	enum nj_err e;
+
+	if ((e = find_options_file(c, argc, argv, &given, why)))
+		return e;
+	if (given)
+		return take_file(c, given, why);
+	defaults_path(c->prog, path, sizeof path);
+	if (path[0] == '\0' || access(path, F_OK) != 0)
+		return NJ_OK;
+	return take_file(c, path, why);
+}
+
+/* The four below judge what was asked for as a whole. */
 
 static enum nj_err
 bad(struct nj_why *why, const char *what, const char *mend)
@@ -293,6 +342,18 @@ check_session(struct cli *c, struct nj_why *why)
 		return bad(why, "invalid will topic",
 		    "it is not empty and "
 		    "has no + or #");
+	return NJ_OK;
+}
+
+static enum nj_err
+check_way(struct cli *c, struct nj_why *why)
+{
+	if (c->unix_path && (c->srv || c->proxy.host))
+		return bad(why,
+		    "--unix goes together with neither -S nor --proxy", "");
+	if (c->srv && c->port && !c->url)
+		return bad(why, "-S and -p cannot be used together",
+		    "the SRV record has the port");
 	return NJ_OK;
 }
 
@@ -381,7 +442,8 @@ print_help(const struct cli *c)
 		(void)printf("  %-34s %s\n", left, o->help);
 	}
 	(void)printf("\nDefaults are read from $XDG_CONFIG_HOME/%s, or "
-		     "~/.config/%s: one option a line.\n",
+		     "~/.config/%s, or from what -o names: one option a "
+		     "line.\n",
 	    defaults_name(c->prog), defaults_name(c->prog));
 }
 
@@ -390,7 +452,7 @@ take_words(struct cli *c, int argc, char **argv, struct nj_why *why)
 {
 	enum nj_err e;
 
-	if ((e = take_defaults(c, why)))
+	if ((e = take_defaults(c, argc, argv, why)))
 		return e;
 	for (int i = 1; i < argc;) {
 		int used = cli_take(c, argc - i, argv + i, why);
@@ -403,7 +465,8 @@ take_words(struct cli *c, int argc, char **argv, struct nj_why *why)
 		return NJ_EOF;
 	if (c->url && (e = cli_url(c, why)))
 		return e;
-	if ((e = check_session(c, why)) || (e = check_tls(c, why)))
+	if ((e = check_session(c, why)) || (e = check_way(c, why)) ||
+	    (e = check_tls(c, why)))
 		return e;
 	return check_topics(c, why);
 }
@@ -461,5 +524,6 @@ cli_fini(struct cli *c)
 	free(c->filter_out.v);
 	free(c->unsubscribe_from.v);
 	secret_free(c->password);
+	secret_free(c->proxy_password);
 	secret_free(c->keypass);
 }

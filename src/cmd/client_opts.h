@@ -51,12 +51,14 @@ struct cli {
 	struct cli_list owned; /* strings made here */
 
 	/* the connection */
-	const char *host, *unix_path, *bind_address, *url;
+	const char *host, *unix_path, *bind_address, *url, *options_file;
 	long port; /* 0: the default */
 	const char *user, *id, *id_prefix;
 	struct secret *password;
 	long keep_alive, version, max_inflight;
-	bool persistent, debug, quiet, nodelay;
+	bool persistent, debug, quiet, nodelay, websocket, srv;
+	struct socks_opts proxy; /* host NULL: none */
+	struct secret *proxy_password;
 	int64_t session_expiry; /* -1: not given */
 
 	/* TLS */

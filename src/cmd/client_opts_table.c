@@ -73,6 +73,18 @@ opt_psk(struct cli *c, const struct cli_opt *o, int n, char **args,
 	return c->tls.psk_hex ? 1 : -1;
 }
 
+/* A login in it is gone from the process list. */
+static int
+opt_proxy(struct cli *c, const struct cli_opt *o, int n, char **args,
+    struct nj_why *why)
+{
+	if (cli_proxy(c, args[0], why))
+		return -1;
+	if (c->proxy.user)
+		memset(args[0], '*', strlen(args[0]));
+	return 1;
+}
+
 static int
 opt_version(struct cli *c, const struct cli_opt *o, int n, char **args,
     struct nj_why *why)
@@ -340,7 +352,7 @@ const struct cli_opt cli_opts[] = {
 	{ "-l", "--stdin-line", CLI_PUB, CLI_FN, 0, SRC_LINES, 0, opt_source,
 	    NULL, "send each line of standard input" },
 	{ "-L", "--url", ALL, CLI_TEXT, AT(url), 0, 0, NULL,
-	    "URL", "mqtt(s)://[user[:password]@]host[:port]/topic" },
+	    "URL", "mqtt(s)://[user[:password]@]host[:port]/topic; or ws(s)://" },
 	{ "-m", "--message", CLI_PUB | CLI_RR, CLI_FN, 0, 0, 0, opt_message,
 	    "TEXT", "the message" },
 	{ "-M", NULL, ALL, CLI_NUMBER, AT(max_inflight), 1, 65535, NULL,
@@ -349,6 +361,8 @@ const struct cli_opt cli_opts[] = {
 	    NULL, "send an empty message" },
 	{ "-N", NULL, CLI_SUB | CLI_RR, CLI_ON, AT(no_eol), 0, 0, NULL,
 	    NULL, "no end of line after a message" },
+	{ "-o", NULL, ALL, CLI_TEXT, AT(options_file), 0, 0, NULL,
+	    "FILE", "read options from this file instead of the default one" },
 	{ "-p", "--port", ALL, CLI_NUMBER, AT(port), 1, 65535, NULL,
 	    "PORT", "1883, or 8883 with TLS, when not given" },
 	{ "-P", "--pw", ALL, CLI_FN, 0, 0, 0, opt_password,
@@ -361,8 +375,8 @@ const struct cli_opt cli_opts[] = {
 	    NULL, "do not print retained messages" },
 	{ "-s", "--stdin-file", CLI_PUB | CLI_RR, CLI_FN, 0, SRC_STDIN, 0, opt_source,
 	    NULL, "send all of standard input as one message" },
-	{ "-S", NULL, ALL, CLI_REFUSE, 0, 0, 0, NULL,
-	    NULL, "brokers are not looked up by SRV records; name the host with -h" },
+	{ "-S", NULL, ALL, CLI_ON, AT(srv), 0, 0, NULL,
+	    NULL, "look up SRV records of the host to find the broker" },
 	{ "-t", "--topic", ALL, CLI_LIST, AT(topics), 0, 0, NULL,
 	    "TOPIC", "where to publish, or what to subscribe to (may be repeated)" },
 	{ "-T", "--filter-out", CLI_SUB, CLI_LIST, AT(filter_out), 0, 0, NULL,
@@ -407,6 +421,8 @@ const struct cli_opt cli_opts[] = {
 	    NULL, "TCP_NODELAY, which is always on" },
 	{ NULL, "--pretty", CLI_SUB | CLI_RR, CLI_ON, AT(pretty), 0, 0, NULL,
 	    NULL, "print JSON over several lines" },
+	{ NULL, "--proxy", ALL, CLI_FN, 0, 0, 0, opt_proxy,
+	    "URL", "connect through a SOCKS5 proxy: socks5h://[user[:password]@]host[:port]" },
 	{ NULL, "--psk", ALL, CLI_FN, 0, 0, 0, opt_psk,
 	    "HEX", "pre-shared key; turns TLS on" },
 	{ NULL, "--psk-identity", ALL, CLI_FN, AT(tls.psk_identity), 0, 0, opt_tls_text,
@@ -445,20 +461,16 @@ const struct cli_opt cli_opts[] = {
 	    NULL, "the will is retained" },
 	{ NULL, "--will-topic", ALL, CLI_TEXT, AT(will_topic), 0, 0, NULL,
 	    "TOPIC", "what the broker publishes for us when we vanish" },
+	{ NULL, "--ws", ALL, CLI_ON, AT(websocket), 0, 0, NULL,
+	    NULL, "connect over WebSocket" },
 	{ NULL, "--help", ALL, CLI_ON, AT(help), 0, 0, NULL,
 	    NULL, "this list" },
 	{ NULL, "--version", ALL, CLI_ON, AT(show_version), 0, 0, NULL,
 	    NULL, "the version" },
-	{ "-o", NULL, ALL, CLI_REFUSE, 0, 0, 0, NULL,
-	    NULL, "options files other than the default one are not supported" },
-	{ NULL, "--proxy", ALL, CLI_REFUSE, 0, 0, 0, NULL,
-	    NULL, "SOCKS proxies are not supported; connect directly or through a tunnel" },
 	{ NULL, "--tls-engine", ALL, CLI_REFUSE, 0, 0, 0, NULL,
-	    NULL, "TLS engines are not supported; use --key with a key in a file" },
+	    NULL, "OpenSSL 3 has deprecated engines, and they are not used; give --key a key in a file" },
 	{ NULL, "--tls-engine-kpass-sha1", ALL, CLI_REFUSE, 0, 0, 0, NULL,
-	    NULL, "TLS engines are not supported; use --key with a key in a file" },
-	{ NULL, "--ws", ALL, CLI_REFUSE, 0, 0, 0, NULL,
-	    NULL, "WebSockets are not supported; use a port for MQTT over TCP or TLS" },
+	    NULL, "OpenSSL 3 has deprecated engines, and they are not used; give --key a key in a file" },
 };
 /* clang-format on */
 

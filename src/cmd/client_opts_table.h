@@ -41,6 +41,9 @@ extern const size_t cli_opts_n;
 
 /* For -L, after all else was read. */
 NJ_MUST enum nj_err cli_url(struct cli *c, struct nj_why *why);
+/* For --proxy. */
+NJ_MUST enum nj_err
+cli_proxy(struct cli *c, const char *url, struct nj_why *why);
 NJ_MUST enum nj_err cli_list_add(struct cli_list *l, const char *s);
 /* A copy that lives as long as c; NULL when out of memory. */
 char *cli_own(struct cli *c, const char *s, size_t n);

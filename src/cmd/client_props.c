@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The properties of -D, and the address of -L.
+ * The properties of -D.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -223,89 +223,4 @@ cli_props(struct cli_props *p)
 {
 	p->p.extra = buf_slice(&p->extra);
 	return &p->p;
-}
-
-static enum nj_err
-bad_url(struct nj_why *why, const char *what)
-{
-	why_set(why, "-L: %s", what);
-	why_mend(why, "it is mqtt(s)://[user[:password]@]host[:port]/topic");
-	return NJ_INVALID;
-}
-
-/* "user[:password]" */
-static enum nj_err
-url_login(struct cli *c, const char *s, size_t n)
-{
-	const char *colon = memchr(s, ':', n);
-	size_t user = colon ? (size_t)(colon - s) : n;
-
-	if (!(c->user = cli_own(c, s, user)))
-		return NJ_NOMEM;
-	if (!colon)
-		return NJ_OK;
-	secret_free(c->password);
-	c->password = NULL;
-	return secret_new(slice_of(colon + 1, n - user - 1), &c->password);
-}
-
-/* "host[:port]", the host perhaps an IPv6 address in brackets. */
-static enum nj_err
-url_host(struct cli *c, const char *s, size_t n, struct nj_why *why)
-{
-	const char *end = s + n, *host = s, *colon;
-	size_t host_n;
-	char *port;
-
-	if (n > 0 && *s == '[') {
-		host = s + 1;
-		if (!(colon = memchr(s, ']', n)))
-			return bad_url(why, "a bracket is not closed");
-		host_n = (size_t)(colon - host);
-		colon = colon + 1 < end && colon[1] == ':' ? colon + 1 : NULL;
-	} else {
-		colon = memchr(s, ':', n);
-		host_n = colon ? (size_t)(colon - s) : n;
-	}
-	if (host_n == 0)
-		return bad_url(why, "the host is missing");
-	if (!(c->host = cli_own(c, host, host_n)))
-		return NJ_NOMEM;
-	if (!colon)
-		return NJ_OK;
-	if (!(port = cli_own(c, colon + 1, (size_t)(end - colon - 1))))
-		return NJ_NOMEM;
-	if (!text_to_long(port, 1, 65535, &c->port))
-		return bad_url(why, "the port is not a number up to 65535");
-	return NJ_OK;
-}
-
-enum nj_err
-cli_url(struct cli *c, struct nj_why *why)
-{
-	const char *s = c->url, *slash, *at;
-	enum nj_err e;
-
-	if (strncasecmp(s, "mqtts://", 8) == 0) {
-		s += 8;
-		c->use_tls = true;
-		if (!c->port)
-			c->port = 8883;
-	} else if (strncasecmp(s, "mqtt://", 7) == 0) {
-		s += 7;
-	} else {
-		return bad_url(why, "unsupported scheme");
-	}
-	if (!(slash = strchr(s, '/')) || slash[1] == '\0')
-		return bad_url(why, "the topic is missing");
-	/* A password may have an @: the last one counts. */
-	at = memrchr(s, '@', (size_t)(slash - s));
-	if (at && (e = url_login(c, s, (size_t)(at - s)))) {
-		why_set(why, "-L: %s", nj_strerror(e));
-		return e;
-	}
-	s = at ? at + 1 : s;
-	if ((e = url_host(c, s, (size_t)(slash - s), why)))
-		return e;
-	return cli_list_add(&c->topics, slash + 1);
 }

@@ -2,7 +2,6 @@
  * wsupgrade - how a WebSocket begins: the request, the answer, and where both
  *             are served, whether it is MQTT without any of that.
  */
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +9,11 @@
 
 #include "base/text.h"
 #include "net/tls.h"
+#include "net/wskey.h"
 #include "net/wsstream_impl.h"
 #include "wire/http.h"
 
 #define HEAD_STEP 1024
-#define SHA1_LEN  20
 #define CONNECT	  0x10 /* the first byte of every MQTT client */
 
 /* -- MQTT without WebSocket ------------------------------------------------ */
@@ -197,30 +196,13 @@ refuse_origin(struct ws_stream *s, struct slice origin)
 	return refuse(s, 403, "This origin is not allowed.");
 }
 
-/* 4.2.2: proof that the key was read. */
-static enum nj_err
-accept_of(struct slice key, char dst[EVP_ENCODE_LENGTH(SHA1_LEN) + 1])
-{
-	static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-	uint8_t text[HTTP_KEY_LEN + sizeof guid - 1], sum[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
-
-	memcpy(text, key.p, HTTP_KEY_LEN);
-	memcpy(text + HTTP_KEY_LEN, guid, sizeof guid - 1);
-	if (!EVP_Digest(text, sizeof text, sum, &n, EVP_sha1(), NULL) ||
-	    n != SHA1_LEN)
-		return NJ_CRYPTO;
-	(void)EVP_EncodeBlock((unsigned char *)dst, sum, SHA1_LEN);
-	return NJ_OK;
-}
-
 static enum nj_err
 upgrade(struct ws_stream *s, const struct http_upgrade *u)
 {
-	char accept[EVP_ENCODE_LENGTH(SHA1_LEN) + 1];
+	char accept[WS_ACCEPT_SIZE];
 	enum nj_err e;
 
-	if ((e = accept_of(u->key, accept))) {
+	if ((e = ws_accept_of(u->key, accept))) {
 		why_set(stream_why_new(&s->base), "SHA-1 is not available");
 		return e;
 	}

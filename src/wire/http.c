@@ -314,6 +314,120 @@ http_take_upgrade(struct slice *in, size_t max, struct http_upgrade *out)
 	return NJ_OK;
 }
 
+/* -- the answer, for clients ---------------------------------------------- */
+
+/* What was seen of each field of an answer that matters. */
+struct answer_fields {
+	struct slice accept, protocol;
+	bool upgrade, connection, extension;
+};
+
+static enum nj_err
+bad_answer(struct http_answer *out, const char *why)
+{
+	out->why = why;
+	return NJ_PROTOCOL;
+}
+
+/* "HTTP/1.1 101 Switching Protocols" */
+static enum nj_err
+status_line(struct slice line, struct http_answer *out)
+{
+	struct slice version, code;
+
+	if (!slice_has_prefix(line, LIT("HTTP/1.")) ||
+	    !cut(&line, ' ', &version))
+		return bad_answer(out, "the answer is not HTTP/1.1");
+	if (!cut(&line, ' ', &code))
+		code = line;
+	if (code.n != 3 || !is_digit(code.p[0]) || !is_digit(code.p[1]) ||
+	    !is_digit(code.p[2]))
+		return bad_answer(out, "the answer has no status");
+	out->status = (code.p[0] - '0') * 100u + (code.p[1] - '0') * 10u +
+	    (code.p[2] - '0');
+	if (out->status != 101)
+		return bad_answer(out, "the server does not agree");
+	if (!slice_is(version, "HTTP/1.1"))
+		return bad_answer(out, "the answer is not HTTP/1.1");
+	return NJ_OK;
+}
+
+static enum nj_err
+take_answer_field(
+    struct slice line, struct answer_fields *f, struct http_answer *out)
+{
+	struct slice name;
+	bool good = true;
+
+	if (is_blank(line.p[0]) || !cut(&line, ':', &name) || !is_token(name) ||
+	    !is_text(line))
+		return bad_answer(out, "a line of the answer is no field");
+	line = trim(line);
+	if (is_word(name, "upgrade"))
+		f->upgrade |= is_word(line, "websocket");
+	else if (is_word(name, "connection"))
+		f->connection |= list_has(line, "upgrade");
+	else if (is_word(name, "sec-websocket-accept"))
+		good = once(&f->accept, line);
+	else if (is_word(name, "sec-websocket-protocol"))
+		good = once(&f->protocol, line);
+	else if (is_word(name, "sec-websocket-extensions"))
+		f->extension |= line.n > 0;
+	return good ? NJ_OK
+		    : bad_answer(out, "a field that may stand once is twice");
+}
+
+/* RFC 6455 4.1: what the client must verify. */
+static enum nj_err
+check_answer(
+    const struct answer_fields *f, const char *accept, struct http_answer *out)
+{
+	if (!f->upgrade || !f->connection)
+		return bad_answer(out, "the answer does not upgrade");
+	if (!slice_is(f->accept, accept))
+		return bad_answer(
+		    out, "the answer proves no knowledge of our key");
+	if (f->extension)
+		return bad_answer(
+		    out, "the answer has an extension nobody asked for");
+	if (!slice_is(f->protocol, "mqtt")) /* [MQTT-6.0.0-3] */
+		return bad_answer(
+		    out, "the server does not choose the subprotocol mqtt");
+	return NJ_OK;
+}
+
+enum nj_err
+http_take_answer(struct slice *in, const char *accept, struct http_answer *out)
+{
+	struct answer_fields f = { 0 };
+	struct http_upgrade head_fault = { 0 };
+	struct slice head, line;
+	size_t len = 0;
+	unsigned fields = 0;
+	enum nj_err e;
+
+	*out = (struct http_answer){ 0 };
+	if ((e = find_end(*in, &len, &head_fault)) == NJ_AGAIN)
+		return e;
+	if (e)
+		return bad_answer(out, "the answer is no HTTP");
+	head = slice_of(in->p, len - 2);
+	for (bool first = true; cut(&head, '\n', &line); first = false) {
+		line.n--; /* the CR */
+		if (memchr(line.p, '\r', line.n) ||
+		    (!first && ++fields > HTTP_FIELDS_MAX))
+			return bad_answer(out, "the answer is no HTTP");
+		e = first ? status_line(line, out)
+			  : take_answer_field(line, &f, out);
+		if (e)
+			return e;
+	}
+	if ((e = check_answer(&f, accept, out)))
+		return e;
+	*in = slice_of(in->p + len, in->n - len);
+	return NJ_OK;
+}
+
 const char *
 http_phrase(unsigned status)
 {

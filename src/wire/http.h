@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * http - the one HTTP request that is understood: GET with an upgrade to
- *        WebSocket.
+ * http - the one HTTP request that is understood, GET with an upgrade to
+ *        WebSocket, and for our own clients the answer to it.
  *
  * Owns:    nothing; slices borrow from the input.
  * Threads: pure.
@@ -39,6 +39,19 @@ struct http_upgrade {
  */
 NJ_MUST enum nj_err
 http_take_upgrade(struct slice *in, size_t max, struct http_upgrade *out);
+
+struct http_answer {
+	unsigned status; /* 0: none was read */
+	const char *why;
+};
+
+/*
+ * NJ_OK consumes the head of a server's answer that agrees to WebSocket, with
+ * the subprotocol mqtt, no extension, and accept for our key.  NJ_AGAIN: not
+ * whole yet.  NJ_PROTOCOL: out->why says what is wrong.
+ */
+NJ_MUST enum nj_err
+http_take_answer(struct slice *in, const char *accept, struct http_answer *out);
 
 /* "Bad Request" */
 const char *http_phrase(unsigned status);

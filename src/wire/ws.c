@@ -7,14 +7,13 @@
 
 #include "wire/utf8.h"
 
-#define FIN	0x80
-#define RSV	0x70
-#define OP	0x0f
-#define MASKED	0x80
-#define LEN	0x7f
-#define LEN_16	126
-#define LEN_64	127
-#define KEY_LEN 4
+#define FIN    0x80
+#define RSV    0x70
+#define OP     0x0f
+#define MASKED 0x80
+#define LEN    0x7f
+#define LEN_16 126
+#define LEN_64 127
 
 static enum nj_err
 fault(struct ws_in *w, struct ws_taken *out, enum ws_code code, const char *why)
@@ -42,7 +41,11 @@ head_need(const struct ws_in *w)
 	if (w->head_len < 2)
 		return 2;
 	len = w->head[1] & LEN;
-	return 2 + (len == LEN_16 ? 2u : len == LEN_64 ? 8u : 0u) + KEY_LEN;
+	return 2 +
+	    (len == LEN_16	    ? 2u
+		    : len == LEN_64 ? 8u
+				    : 0u) +
+	    (w->client ? 0u : WS_KEY_LEN);
 }
 
 /* 5.2, 5.4, 5.5: what the first two bytes must not say.  No more is waited
@@ -57,8 +60,9 @@ check_start(struct ws_in *w, struct ws_taken *out)
 		return fault(w, out, WS_CODE_PROTOCOL,
 		    "reserved bits of a frame are set, but no extension was "
 		    "agreed on");
-	if (!(w->head[1] & MASKED))
-		return fault(w, out, WS_CODE_PROTOCOL, "a frame is not masked");
+	if (!(w->head[1] & MASKED) != w->client) /* 5.1 */
+		return fault(w, out, WS_CODE_PROTOCOL,
+		    w->client ? "a frame is masked" : "a frame is not masked");
 	switch (op) {
 	case WS_CONTINUATION:
 		if (!w->in_message)
@@ -142,7 +146,8 @@ begin_frame(struct ws_in *w, struct ws_taken *out)
 	if ((e = take_length(w, out, &len)))
 		return e;
 	w->op = w->head[0] & OP;
-	memcpy(w->mask, w->head + w->head_len - KEY_LEN, KEY_LEN);
+	if (!w->client) /* of a client the key stays zero */
+		memcpy(w->mask, w->head + w->head_len - WS_KEY_LEN, WS_KEY_LEN);
 	if (!is_control(w->op) && (e = begin_data(w, out, len)))
 		return e;
 	w->left = len;
@@ -175,12 +180,12 @@ take_head(struct ws_in *w, const uint8_t *src, size_t n, struct ws_taken *out)
 static void
 unmask(struct ws_in *w, uint8_t *dst, const uint8_t *src, size_t n)
 {
-	uint8_t twice[8], turned[KEY_LEN];
+	uint8_t twice[8], turned[WS_KEY_LEN];
 	uint64_t key, word;
 	size_t i = 0;
 
-	memcpy(twice, w->mask, KEY_LEN);
-	memcpy(twice + KEY_LEN, w->mask, KEY_LEN);
+	memcpy(twice, w->mask, WS_KEY_LEN);
+	memcpy(twice + WS_KEY_LEN, w->mask, WS_KEY_LEN);
 	memcpy(&key, twice, sizeof key);
 	for (; n - i >= sizeof word; i += sizeof word) {
 		memcpy(&word, src + i, sizeof word);
@@ -188,10 +193,10 @@ unmask(struct ws_in *w, uint8_t *dst, const uint8_t *src, size_t n)
 		memcpy(dst + i, &word, sizeof word);
 	}
 	for (; i < n; i++)
-		dst[i] = src[i] ^ w->mask[i % KEY_LEN];
-	for (size_t k = 0; k < KEY_LEN; k++)
-		turned[k] = w->mask[(k + n) % KEY_LEN];
-	memcpy(w->mask, turned, KEY_LEN);
+		dst[i] = src[i] ^ w->mask[i % WS_KEY_LEN];
+	for (size_t k = 0; k < WS_KEY_LEN; k++)
+		turned[k] = w->mask[(k + n) % WS_KEY_LEN];
+	memcpy(w->mask, turned, WS_KEY_LEN);
 }
 
 static bool
@@ -292,7 +297,7 @@ ws_take(struct ws_in *w, uint8_t *dst, const uint8_t *src, size_t n,
 	return NJ_OK;
 }
 
-/* -- to the client -------------------------------------------------------- */
+/* -- to the peer ---------------------------------------------------------- */
 
 size_t
 ws_head(uint8_t dst[WS_HEAD_MAX], enum ws_op op, uint64_t len)
@@ -304,6 +309,25 @@ ws_head(uint8_t dst[WS_HEAD_MAX], enum ws_op op, uint64_t len)
 	for (size_t i = 0; i < more; i++)
 		dst[2 + i] = (uint8_t)(len >> 8 * (more - 1 - i));
 	return 2 + more;
+}
+
+size_t
+ws_head_masked(uint8_t dst[WS_HEAD_IN_MAX], enum ws_op op, uint64_t len,
+    const uint8_t key[WS_KEY_LEN])
+{
+	size_t n = ws_head(dst, op, len);
+
+	dst[1] |= MASKED;
+	memcpy(dst + n, key, WS_KEY_LEN);
+	return n + WS_KEY_LEN;
+}
+
+void
+ws_mask(
+    uint8_t *dst, const uint8_t *src, size_t n, const uint8_t key[WS_KEY_LEN])
+{
+	for (size_t i = 0; i < n; i++)
+		dst[i] = src[i] ^ key[i % WS_KEY_LEN];
 }
 
 size_t

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ws - WebSocket frames: what a client sent is checked, unmasked in place and
+ * ws - WebSocket frames: what the peer sent is checked, unmasked in place and
  *      stripped of its frames as it arrives; frames to it are written.
  *
  * Owns:    nothing; a zeroed struct ws_in with its max set is ready.
@@ -23,6 +23,7 @@
 #define WS_CONTROL_MAX 125
 #define WS_HEAD_IN_MAX 14
 #define WS_HEAD_MAX    10 /* a server's: no masking key */
+#define WS_KEY_LEN     4  /* of a masking key */
 #define WS_EMPTY_MAX   128
 
 enum ws_op {
@@ -60,6 +61,7 @@ struct ws_in {
 	bool in_frame;	 /* head is whole, payload is not */
 	bool in_message; /* its last frame has not begun */
 	bool ended;	 /* a Close or a fault: nothing more is taken */
+	bool client; /* we are one: frames come unmasked; set by the owner */
 	uint8_t control_len;
 	uint8_t control[WS_CONTROL_MAX];
 };
@@ -88,6 +90,12 @@ NJ_MUST enum nj_err ws_take(struct ws_in *w, uint8_t *dst, const uint8_t *src,
 
 /* The head of an unmasked, last frame, in its shortest form; its length. */
 size_t ws_head(uint8_t dst[WS_HEAD_MAX], enum ws_op op, uint64_t len);
+/* The same of a client's frame, with its masking key. */
+size_t ws_head_masked(uint8_t dst[WS_HEAD_IN_MAX], enum ws_op op, uint64_t len,
+    const uint8_t key[WS_KEY_LEN]);
+/* Masks n bytes from the first of a frame's payload on. */
+void ws_mask(
+    uint8_t *dst, const uint8_t *src, size_t n, const uint8_t key[WS_KEY_LEN]);
 /* Head and payload of a control frame, cut to WS_CONTROL_MAX; its length. */
 size_t ws_control(
     uint8_t dst[2 + WS_CONTROL_MAX], enum ws_op op, struct slice payload);

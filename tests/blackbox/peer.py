@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A scripted broker for the tests of our clients: it says exactly what a test
 tells it to, right or wrong, and shows exactly what the client sent."""
+import base64
 import contextlib
+import hashlib
 import os
 import re
 import socket
@@ -10,6 +12,7 @@ import subprocess
 import threading
 import time
 
+import wsraw
 from harness import HOST, NIGHTJAR, PATIENCE, SANITIZER
 from raw import (AUTH, CONNACK, CONNECT, DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH,
                  PUBREC, PUBREL, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE, Closed, Reader, packet,
@@ -200,6 +203,78 @@ class Conn:
         return p
 
 
+class WsConn(Conn):
+    """The same over WebSocket: what the client sends must be masked binary
+    frames; answer says what to do with its request."""
+
+    def __init__(self, sock, version, answer=None):
+        super().__init__(sock, version)
+        self.plain, self.controls = sock, []
+        sock.settimeout(PATIENCE)
+        head = b''
+        while b'\r\n\r\n' not in head:
+            head += sock.recv(1)
+        self.request = head.decode()
+        self.fields = dict(line.lower().split(': ', 1) for line in
+                           self.request.split('\r\n')[1:] if line)
+        key = re.search(r'Sec-WebSocket-Key: (.*)\r', self.request).group(1)
+        self.accept_key = base64.b64encode(
+            hashlib.sha1((key + wsraw.GUID).encode()).digest()).decode()
+        sock.sendall((answer(self) if answer else self.answer()).encode())
+        self.sock = self	# Conn reads and writes through the two below
+
+    def answer(self, protocol='mqtt', accept=None, more=''):
+        return ('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+                f'Sec-WebSocket-Accept: {accept or self.accept_key}\r\n'
+                f'Sec-WebSocket-Protocol: {protocol}\r\n{more}\r\n')
+
+    def _exactly(self, n):
+        out = b''
+        while len(out) < n:
+            try:
+                more = self.plain.recv(n - len(out))
+            except ConnectionError as e:
+                raise Closed(str(e)) from e
+            if not more:
+                raise Closed('end of file')
+            out += more
+        return out
+
+    def frame(self):
+        """(first byte, payload) of the next frame."""
+        first, second = self._exactly(2)
+        assert second & 0x80, 'a client must mask its frames'	# RFC 6455 5.1
+        n = second & 0x7f
+        if n > 125:
+            n = int.from_bytes(self._exactly(2 if n == 126 else 8), 'big')
+        key = self._exactly(4)
+        return first, bytes(b ^ key[i % 4] for i, b in enumerate(self._exactly(n)))
+
+    def settimeout(self, seconds):
+        self.plain.settimeout(seconds)
+
+    def recv(self, timeout=PATIENCE):	# both Conn's and the socket's
+        if timeout != 65536:
+            return super().recv(timeout)
+        while True:
+            first, payload = self.frame()
+            if first == 0x82:
+                return payload
+            self.controls.append((first, payload))
+            if first == 0x88:
+                return b''
+
+    def sendall(self, data):
+        self.plain.sendall(wsraw.frame(wsraw.BINARY, data, mask=False))
+
+    def shutdown(self, how):
+        self.plain.shutdown(how)
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.plain.close()
+
+
 class Peer:
     """Listens; a context manager."""
 
@@ -221,6 +296,12 @@ class Peer:
         """The next connection."""
         self.listener.settimeout(timeout)
         c = Conn(self.listener.accept()[0], self.version)
+        self.open.append(c)
+        return c
+
+    def take_ws(self, answer=None, timeout=PATIENCE):
+        self.listener.settimeout(timeout)
+        c = WsConn(self.listener.accept()[0], self.version, answer)
         self.open.append(c)
         return c
 

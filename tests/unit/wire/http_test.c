@@ -231,6 +231,90 @@ bounds(void **state)
 	buf_fini(&b);
 }
 
+#define ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+#define AGREED "HTTP/1.1 101 Switching Protocols\r\n"
+#define PROOF  "Sec-WebSocket-Accept: " ACCEPT "\r\n"
+
+/* RFC 6455 4.1, what a client must check of the answer. */
+static void
+answers(void **state)
+{
+	const struct {
+		const char *why;
+		struct slice in;
+		unsigned status;
+		const char *says; /* NULL: taken */
+	} answer_rows[] = {
+		{ "plain", B(AGREED UP PROOF MQTT "\r\n"), 101, NULL },
+		{ "other cases and fields",
+		    B("HTTP/1.1 101\r\nupgrade:WebSocket\r\nSERVER: x\r\n"
+		      "connection: keep-alive, upgrade\r\n" PROOF MQTT "\r\n"),
+		    101, NULL },
+		{ "no extension",
+		    B(AGREED UP PROOF MQTT "Sec-WebSocket-Extensions:\r\n\r\n"),
+		    101, NULL },
+		{ "refused", B("HTTP/1.1 403 Forbidden\r\n\r\n"), 403,
+		    "does not agree" },
+		{ "refused by an older one", B("HTTP/1.0 404 x\r\n\r\n"), 404,
+		    "does not agree" },
+		{ "HTTP/1.0", B("HTTP/1.0 101 x\r\n" UP PROOF MQTT "\r\n"), 101,
+		    "not HTTP/1.1" },
+		{ "no status", B("HTTP/1.1 10 x\r\n\r\n"), 0, "no status" },
+		{ "letters", B("HTTP/1.1 1o1 x\r\n\r\n"), 0, "no status" },
+		{ "nothing like it", B("SSH-2.0-x\r\n\r\n"), 0,
+		    "not HTTP/1.1" },
+		{ "no text", B("\x20\x02\x00\x00"), 0, "no HTTP" },
+		{ "no upgrade",
+		    B(AGREED "Connection: Upgrade\r\n" PROOF MQTT "\r\n"), 101,
+		    "does not upgrade" },
+		{ "another upgrade",
+		    B(AGREED
+			"Upgrade: h2c\r\nConnection: Upgrade\r\n" PROOF MQTT
+			"\r\n"),
+		    101, "does not upgrade" },
+		{ "no connection",
+		    B(AGREED "Upgrade: websocket\r\n" PROOF MQTT "\r\n"), 101,
+		    "does not upgrade" },
+		{ "no proof", B(AGREED UP MQTT "\r\n"), 101, "our key" },
+		{ "a wrong proof",
+		    B(AGREED UP "Sec-WebSocket-Accept: "
+				"S3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" MQTT "\r\n"),
+		    101, "our key" },
+		{ "twice", B(AGREED UP PROOF PROOF MQTT "\r\n"), 101, "twice" },
+		{ "an extension",
+		    B(AGREED UP PROOF MQTT
+			"Sec-WebSocket-Extensions: x\r\n\r\n"),
+		    101, "extension" },
+		{ "no subprotocol", B(AGREED UP PROOF "\r\n"), 101,
+		    "subprotocol" },
+		{ "another subprotocol",
+		    B(AGREED UP PROOF "Sec-WebSocket-Protocol: x\r\n\r\n"), 101,
+		    "subprotocol" },
+		{ "a folded line", B(AGREED UP " x\r\n\r\n"), 101, "no field" },
+		{ "no colon", B(AGREED "x\r\n\r\n"), 101, "no field" },
+		{ "a CR alone", B(AGREED "X: a\rb\r\n\r\n"), 101, "no HTTP" },
+		{ "no CR", B("HTTP/1.1 101\n\n"), 0, "no HTTP" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LEN(answer_rows); i++) {
+		struct slice all = answer_rows[i].in, in;
+		const char *why = answer_rows[i].why;
+		struct http_answer a;
+		size_t n = 0;
+		enum nj_err e;
+
+		do { /* in pieces it is the same */
+			in = slice_of(all.p, n);
+			e = http_take_answer(&in, ACCEPT, &a);
+		} while (e == NJ_AGAIN && n++ < all.n);
+		check_err(why, e, answer_rows[i].says ? NJ_PROTOCOL : NJ_OK);
+		check_true(why, a.status == answer_rows[i].status);
+		check_true(why, in.n == 0 || e);
+		check_true(why, !e || strstr(a.why, answer_rows[i].says));
+	}
+}
+
 static void
 phrases(void **state)
 {
@@ -249,6 +333,7 @@ main(void)
 		cmocka_unit_test(what_it_says),
 		cmocka_unit_test(strangers),
 		cmocka_unit_test(bounds),
+		cmocka_unit_test(answers),
 		cmocka_unit_test(phrases),
 	};
 

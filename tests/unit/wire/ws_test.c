@@ -317,6 +317,47 @@ heads(void **state)
 	    ws_close(b, WS_CODE_NORMAL, longer), 2 + WS_CONTROL_MAX);
 }
 
+/* The other role: frames come without a mask, and leave with one. */
+static void
+client_role(void **state)
+{
+	static const uint8_t key[WS_KEY_LEN] = { 0x11, 0x22, 0x33, 0x44 };
+	struct slice in = LIT("\x02\x01"
+			      "a\x89\x01p\x80\x01"
+			      "b\x88\x02\x03\xe8");
+	struct ws_in w = { .max = 10, .client = true };
+	struct buf data = { 0 }, controls = { 0 };
+	uint8_t head[WS_HEAD_IN_MAX], masked[11];
+	struct ws_taken last;
+
+	(void)state;
+	for (size_t i = 0; i < LEN(steps); i++) {
+		w = (struct ws_in){ .max = 10, .client = true };
+		buf_truncate(&data, 0);
+		buf_truncate(&controls, 0);
+		check_err("taken",
+		    take_all(&w, in, steps[i], &data, &controls, &last), NJ_OK);
+		check_slice("data", buf_slice(&data), LIT("ab"));
+		check_slice(
+		    "controls", buf_slice(&controls), LIT("9:p|8:\x03\xe8|"));
+		assert_int_equal(last.code, WS_CODE_NORMAL);
+	}
+	w = (struct ws_in){ .max = 10, .client = true };
+	check_err("masked",
+	    take_all(
+		&w, LIT("\x82\x81" KEY "\x70"), 1, &data, &controls, &last),
+	    NJ_PROTOCOL);
+	assert_string_equal(last.why, "a frame is masked");
+	check_slice("head",
+	    slice_of(head, ws_head_masked(head, WS_BINARY, 300, key)),
+	    LIT("\x82\xfe\x01\x2c" KEY));
+	ws_mask(masked, (const uint8_t *)"abcdefghijk", sizeof masked, key);
+	check_slice("masked", slice_of(masked, sizeof masked),
+	    LIT("\x70\x40\x50\x20\x74\x44\x54\x2c\x78\x48\x58"));
+	buf_fini(&data);
+	buf_fini(&controls);
+}
+
 int
 main(void)
 {
@@ -327,6 +368,7 @@ main(void)
 		cmocka_unit_test(lengths),
 		cmocka_unit_test(empty_floods),
 		cmocka_unit_test(heads),
+		cmocka_unit_test(client_role),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
