@@ -407,7 +407,7 @@ http_take_answer(struct slice *in, const char *accept, struct http_answer *out)
 	enum nj_err e;
 
 	*out = (struct http_answer){ 0 };
-	if ((e = find_end(*in, &len, &head_fault)) == NJ_AGAIN)
+	if ((e = find_end(*in, HTTP_HEAD_MAX, &len, &head_fault)) == NJ_AGAIN)
 		return e;
 	if (e)
 		return bad_answer(out, "the answer is no HTTP");

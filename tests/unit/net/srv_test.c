@@ -40,10 +40,10 @@ answers(void **state)
 			BYTES(HEAD("\3")
 				ASKED "\xc0\x0c\0\5\0\1\0\0\0\74\0\2\xc0"
 				      "\x0c" SRV("\12") "\0\1\0\2\7\x5b\1a\xc0"
-							"\x20" SRV(
+							"\x1a" SRV(
 							    "\12") "\0\3\0\4\0"
 								   "\5\1b\xc0"
-								   "\x20"),
+								   "\x1a"),
 			NJ_OK, "ex.test: 1 2 1883 a.test 3 4 5 b.test" },
 		    { "not available",
 			BYTES(HEAD("\1") ASKED SRV("\7") "\0\0\0\0\0\0\0"),
