@@ -91,6 +91,9 @@ send(struct conn *c, struct connack *a, struct writer *w)
 	buf_fini(&w->raw);
 }
 
+/* No packet is larger: a maximum of so much is none. */
+#define PACKET_MAX (1 + 4 + MQTT_VARINT_MAX)
+
 /* What differs from the defaults of 3.2.2.3 is said. */
 static void
 say_accepted(struct conn *c, const struct connect *k,
@@ -109,7 +112,7 @@ say_accepted(struct conn *c, const struct connect *k,
 		put(w, PROP_SERVER_KEEP_ALIVE, in->server_keep_alive, 2);
 	if (!lim->retain_available)
 		put(w, PROP_RETAIN_AVAILABLE, 0, 1);
-	if (lim->max_packet_size)
+	if (lim->max_packet_size && lim->max_packet_size < PACKET_MAX)
 		put(w, PROP_MAX_PACKET_SIZE, lim->max_packet_size, 4);
 	if (lim->receive_max && lim->receive_max < UINT16_MAX)
 		put(w, PROP_RECEIVE_MAX, lim->receive_max, 2);
