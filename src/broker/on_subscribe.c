@@ -222,24 +222,43 @@ struct subscribing {
 /* A retained message that is sent, against one that is passed by. */
 #define SEND_WORK 4
 
-/* Subscribes; false: more another time. */
+/*
+ * MQTT 3.1, 3.8 and 3.9: SUBACK has granted qualities of service and nothing
+ * else.  Who is not authorized is acknowledged all the same; any other failure
+ * ends the connection rather than be taken for a success.
+ */
 static bool
+grant_31(const struct conn *c, const struct subscription *one, struct result *r)
+{
+	if (r->code < RC_UNSPECIFIED)
+		return true;
+	if (r->code != RC_NOT_AUTHORIZED)
+		return false;
+	r->code =
+	    one->qos < conn_port(c)->max_qos ? one->qos : conn_port(c)->max_qos;
+	return true;
+}
+
+/* Subscribes.  NJ_AGAIN: more another time. */
+static enum nj_err
 add_entries(struct conn *c, struct subscribing *s)
 {
 	struct subscription one;
 
 	for (; s->at < s->n; s->at++) {
 		if (c->shard->work >= TURN_WORK)
-			return false;
+			return NJ_AGAIN;
 		if (!next_subscription(&s->rest, c->version, &one))
 			break;
 		if (c->link.mount)
 			mounted_filter(c->link.mount, &one.filter, &s->mounted);
 		s->r[s->at] = subscribe_one(c, &one, s->id);
 		log_subscribe(c, &one, s->r[s->at].code);
+		if (c->version == MQTT31 && !grant_31(c, &one, &s->r[s->at]))
+			return NJ_FULL;
 		c->shard->work += ENTRY_WORK;
 	}
-	return true;
+	return NJ_OK;
 }
 
 /* Retained messages come after the SUBACK, entry by entry. */
@@ -284,10 +303,9 @@ go_on(struct conn *c, struct subscribing *s, bool *done)
 
 	*done = false;
 	if (!s->told) {
-		if (!add_entries(c, s))
-			return NJ_OK;
-		if ((e = say_suback(c, s->packet_id, s->r, s->n)))
-			return e;
+		if ((e = add_entries(c, s)) ||
+		    (e = say_suback(c, s->packet_id, s->r, s->n)))
+			return e == NJ_AGAIN ? NJ_OK : e;
 		s->told = true;
 		s->at = 0;
 		s->rest = s->list;

@@ -298,6 +298,25 @@ take_subscription(struct slice *s, enum mqtt_ver v, struct subscription *out)
 	return NJ_OK;
 }
 
+/*
+ * Below 5.0 a filter that is none is a protocol violation, for which there is
+ * no code: the connection ends [3.1.1: MQTT-4.7.1-2], [3.1.1: MQTT-4.8.0-1].
+ * In 5.0 each filter has a code of its own.
+ */
+static enum nj_err
+check_filter(struct slice filter, enum mqtt_ver v)
+{
+	struct slice group, inner;
+	enum nj_err e;
+
+	if (v == MQTT5)
+		return NJ_OK;
+	e = topic_share(filter, &group, &inner);
+	if (e == NJ_NOTFOUND)
+		return topic_filter_ok(filter) ? NJ_OK : NJ_PROTOCOL;
+	return e ? NJ_PROTOCOL : NJ_OK;
+}
+
 enum nj_err
 decode_subscribe(struct slice body, enum mqtt_ver v, struct subscribe *out)
 {
@@ -313,7 +332,8 @@ decode_subscribe(struct slice body, enum mqtt_ver v, struct subscribe *out)
 	for (list = body; list.n > 0;) {
 		struct subscription sub;
 
-		if ((e = take_subscription(&list, v, &sub)))
+		if ((e = take_subscription(&list, v, &sub)) ||
+		    (e = check_filter(sub.filter, v)))
 			return e;
 	}
 	s.list = body;
@@ -336,8 +356,9 @@ decode_unsubscribe(struct slice body, enum mqtt_ver v, struct subscribe *out)
 	for (list = body; list.n > 0;) {
 		struct slice filter;
 
-		if ((e = take_str(&list, &filter)))
-			return e; /* [MQTT-3.10.3-1] */
+		if ((e = take_str(&list, &filter)) || /* [MQTT-3.10.3-1] */
+		    (e = check_filter(filter, v)))
+			return e;
 	}
 	s.list = body;
 	*out = s;

@@ -27,7 +27,8 @@ NJ_MUST enum nj_err decode_publish(
 NJ_MUST enum nj_err decode_ack(
     enum mqtt_type type, struct slice body, enum mqtt_ver v, struct ack *out);
 /* Walks the list once, so that a bad entry is found before the first is acted
- * upon.  Filters are checked as UTF-8, not as filters. */
+ * upon.  Filters of 5.0 are checked as UTF-8, not as filters; those of older
+ * versions are filters, or the packet is a protocol error. */
 NJ_MUST enum nj_err
 decode_subscribe(struct slice body, enum mqtt_ver v, struct subscribe *out);
 NJ_MUST enum nj_err

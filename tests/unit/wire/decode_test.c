@@ -372,6 +372,17 @@ rejects(void **state)
 		    NJ_MALFORMED },
 		{ "bad second entry", MQTT_SUBSCRIBE, 2, MQTT311,
 		    B("\0\1\0\1a\0\0\1b\3"), NJ_MALFORMED },
+		/* [3.1.1: MQTT-4.7.1-2], [3.1.1: MQTT-4.7.1-3] */
+		{ "bad filter 3.1.1", MQTT_SUBSCRIBE, 2, MQTT311,
+		    B("\0\1\0\1a\0\0\2a#\0"), NJ_PROTOCOL },
+		{ "bad filter 3.1", MQTT_SUBSCRIBE, 2, MQTT31,
+		    B("\0\1\0\2a+\0"), NJ_PROTOCOL },
+		{ "bad inner filter 3.1.1", MQTT_SUBSCRIBE, 2, MQTT311,
+		    B("\0\1\0\x0b$share/g/a#\0"), NJ_PROTOCOL },
+		{ "bad filter 5.0", MQTT_SUBSCRIBE, 2, MQTT5,
+		    B("\0\1\0\0\2a#\0"), NJ_OK },
+		{ "unsubscribe bad filter 3.1.1", MQTT_UNSUBSCRIBE, 2, MQTT311,
+		    B("\0\1\0\3#/a"), NJ_PROTOCOL },
 		/* [MQTT-3.8.3-4] */
 		{ "no local, shared", MQTT_SUBSCRIBE, 2, MQTT5,
 		    B("\0\1\0\0\x0a$share/g/f\4"), NJ_PROTOCOL },
