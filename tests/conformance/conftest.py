@@ -22,6 +22,7 @@ for folder in (HERE, BLACKBOX):
 import harness
 import kit
 import statements
+from exact import peers	# a fixture
 
 WORST = ('fail', 'skip', 'pass')
 
