@@ -39,6 +39,11 @@ auth_request_new(const struct auth_request_in *in, struct auth_request **out)
 		free(r);
 		return e;
 	}
+	if (in->has_data && (e = secret_new(in->data, &r->data))) {
+		secret_free(r->password);
+		free(r);
+		return e;
+	}
 	at = r->text;
 	r->has_username = in->has_username;
 	r->has_password = in->has_password;
@@ -54,12 +59,31 @@ auth_request_new(const struct auth_request_in *in, struct auth_request **out)
 	return NJ_OK;
 }
 
+/* What an exchange has gathered. */
+static void
+end_exchange(struct auth_request *r)
+{
+	if (r->state)
+		r->method->end(r);
+	r->state = NULL;
+}
+
+static void
+forget_secrets(struct auth_request *r)
+{
+	secret_free(r->password);
+	secret_free(r->data);
+	r->password = r->data = NULL;
+}
+
 void
 auth_request_free(struct auth_request *r)
 {
 	if (!r)
 		return;
-	secret_free(r->password);
+	end_exchange(r);
+	forget_secrets(r);
+	buf_wipe(&r->out);
 	principal_unref(r->principal);
 	auth_chain_unref(r->chain);
 	free(r);
@@ -107,8 +131,11 @@ finish(struct auth_request *r, enum auth_result result)
 {
 	assert((result == AUTH_ALLOW) == (r->principal != NULL));
 	r->result = result;
-	secret_free(r->password);
-	r->password = NULL;
+	forget_secrets(r);
+	if (result != AUTH_CONTINUE)
+		end_exchange(r);
+	if (result == AUTH_DENY)
+		buf_wipe(&r->out);
 	return result;
 }
 
@@ -145,6 +172,7 @@ void
 auth_answer(struct auth_request *r, enum auth_result result)
 {
 	assert(result != AUTH_LATER);
+	assert(!r->method || result != AUTH_NOT_MINE);
 	if (result == AUTH_NOT_MINE) {
 		r->link++;
 		if (ask(r->chain, r) == AUTH_LATER)
@@ -153,6 +181,70 @@ auth_answer(struct auth_request *r, enum auth_result result)
 		(void)finish(r, result);
 	}
 	r->done(r);
+}
+
+const struct auth_method *
+auth_chain_method(const struct auth_chain *c, struct slice name)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->links[i]->method &&
+		    slice_is(name, c->links[i]->method->name))
+			return c->links[i]->method;
+	return NULL;
+}
+
+const struct auth_method *
+auth_chain_nth_method(const struct auth_chain *c, unsigned n)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->links[i]->method && n-- == 0)
+			return c->links[i]->method;
+	return NULL;
+}
+
+/* One step of the link at work. */
+static enum auth_result
+step(struct auth_request *r)
+{
+	struct authenticator *a = r->chain->links[r->link];
+	enum auth_result result;
+
+	buf_wipe(&r->out);
+	if (++r->rounds > AUTH_ROUNDS_MAX)
+		return finish(r,
+		    auth_deny(
+			r, AUTH_R_BAD_DATA, "it does not come to an end"));
+	if (r->data && secret_bytes(r->data).n > AUTH_DATA_MAX)
+		return finish(r,
+		    auth_deny(r, AUTH_R_BAD_DATA, "it is longer than %d bytes",
+			AUTH_DATA_MAX));
+	/* after AUTH_LATER r may be gone */
+	result = r->method->step(a, r);
+	assert(result != AUTH_NOT_MINE);
+	return result == AUTH_LATER ? AUTH_LATER : finish(r, result);
+}
+
+enum auth_result
+auth_start_method(
+    struct auth_chain *c, const struct auth_method *m, struct auth_request *r)
+{
+	assert(!r->chain);
+	r->chain = auth_chain_ref(c);
+	r->method = m;
+	r->link = 0;
+	while (c->links[r->link]->method != m)
+		r->link++;
+	return step(r);
+}
+
+enum auth_result
+auth_continue(struct auth_request *r, bool has_data, struct slice data)
+{
+	assert(r->method && r->result == AUTH_CONTINUE && !r->data);
+	r->result = AUTH_DENY;
+	if (has_data && secret_new(data, &r->data))
+		return finish(r, auth_deny(r, AUTH_R_FAILED, NULL));
+	return step(r);
 }
 
 enum nj_err

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * chain - an ordered row of authenticators; each answers allow, deny, or not
- *         mine, at once or later.
+ *         mine, at once or later.  A link may own a method of enhanced
+ *         authentication: then it goes on asking until it knows.
  *
  * Owns:    its links; reference counted, so a reload can swap it while logins
  *          are under way.
  * Threads: immutable once shared; auth_start on any thread, a later answer
  *          comes on a worker's.
  * Bounds:  AUTH_LINKS_MAX links; what waits is bounded by the workers' queue.
- * Spec:    MQTT 5.0 4.12 (basic), 3.1.3.5, 3.1.3.6.
+ *          An exchange: AUTH_DATA_MAX bytes a step, AUTH_ROUNDS_MAX steps;
+ *          its time is its owner's to bound.
+ * Spec:    MQTT 5.0 4.12, 3.1.3.5, 3.1.3.6.
  */
 #ifndef NJ_AUTH_CHAIN_H
 #define NJ_AUTH_CHAIN_H
@@ -16,14 +19,19 @@
 
 #include "auth/principal.h"
 #include "auth/result.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/secret.h"
 #include "base/slice.h"
 #include "base/workers.h"
 
-#define AUTH_LINKS_MAX 8
+#define AUTH_LINKS_MAX	8
+#define AUTH_DATA_MAX	16384
+#define AUTH_ROUNDS_MAX 16
 
 struct auth_chain;
+struct auth_method;
+struct authenticator;
 struct password_file;
 
 /*
@@ -42,6 +50,12 @@ struct auth_request {
 	struct slice cert_name;	 /* identity a verified certificate gives, by
 				 * the listener's rule; empty: none */
 	struct slice cert_subject;
+	/* an exchange; method NULL: a name and a password, or nothing */
+	const struct auth_method *method;
+	struct secret *data; /* what the client said last; NULL: nothing */
+	unsigned rounds;
+	void *state;	/* the method's own; wiped by its end */
+	struct buf out; /* with AUTH_CONTINUE and AUTH_ALLOW: to the client */
 	/* the answer */
 	enum auth_result result;
 	enum auth_reason reason;     /* with AUTH_DENY; see result.h */
@@ -61,6 +75,8 @@ struct auth_request_in {
 	bool bridge; /* bit 7 of CONNECT's version */
 	struct slice username, password, client_id, address, listener;
 	struct slice cert_name, cert_subject;
+	bool has_data; /* of an exchange */
+	struct slice data;
 };
 
 NJ_MUST enum nj_err
@@ -84,12 +100,44 @@ NJ_MUST enum nj_err auth_add_password_file(
  * principal's own name stays empty. */
 NJ_MUST enum nj_err auth_add_anonymous(struct auth_chain *c, bool with_name);
 
+/* Users of pf prove by SCRAM-SHA-256 that they know their password.  only:
+ * plain passwords are refused, with that as the reason. */
+NJ_MUST enum nj_err
+auth_add_scram(struct auth_chain *c, struct password_file *pf, bool only);
+/* The method of that name, or NULL. */
+const struct auth_method *
+auth_chain_method(const struct auth_chain *c, struct slice name);
+/* The nth method there is, or NULL. */
+const struct auth_method *
+auth_chain_nth_method(const struct auth_chain *c, unsigned n);
+
 /* AUTH_ALLOW or AUTH_DENY with the answer in *r, or AUTH_LATER: then done is
  * called.  When every link says not mine the answer is deny.  A full worker
  * queue is a deny that says so. */
 enum auth_result auth_start(struct auth_chain *c, struct auth_request *r);
+/*
+ * The first step of an exchange by a method of the chain's, and the next ones.
+ * AUTH_CONTINUE (at once, or in r->result when done is called): r->out goes to
+ * the client, whose answer auth_continue takes.  With AUTH_ALLOW, r->out is
+ * the method's last word; empty where it has none.
+ */
+enum auth_result auth_start_method(
+    struct auth_chain *c, const struct auth_method *m, struct auth_request *r);
+enum auth_result
+auth_continue(struct auth_request *r, bool has_data, struct slice data);
 
 /* What follows is for links. */
+
+struct auth_method {
+	const char *name; /* static; as clients write it */
+	/* r->data is what the client said, r->out is empty.  Any auth_result
+	 * but AUTH_NOT_MINE; after AUTH_LATER, r is whoever calls
+	 * auth_answer's. */
+	enum auth_result (*step)(
+	    struct authenticator *a, struct auth_request *r);
+	/* Wipes and frees r->state, which is not NULL. */
+	void (*end)(struct auth_request *r);
+};
 
 struct authenticator {
 	const char *name; /* static */
@@ -98,6 +146,7 @@ struct authenticator {
 	enum auth_result (*start)(
 	    struct authenticator *a, struct auth_request *r);
 	void (*free)(struct authenticator *a);
+	const struct auth_method *method; /* static; NULL: none */
 };
 
 /* Takes *a, also when it fails. */

@@ -79,7 +79,9 @@ enum nj_err
 auth_add_certificate(struct auth_chain *c)
 {
 	const struct link l = {
-		.a = { "certificate", certificate_start, link_free },
+		.a = { .name = "certificate",
+		    .start = certificate_start,
+		    .free = link_free },
 	};
 
 	return add_link(c, &l);
@@ -151,7 +153,9 @@ auth_add_password_file(
     struct auth_chain *c, struct password_file *pf, struct workers *w)
 {
 	const struct link l = {
-		.a = { "password file", password_file_start, link_free },
+		.a = { .name = "password file",
+		    .start = password_file_start,
+		    .free = link_free },
 		.pf = pf,
 		.workers = w,
 	};
@@ -172,7 +176,9 @@ enum nj_err
 auth_add_anonymous(struct auth_chain *c, bool with_name)
 {
 	const struct link l = {
-		.a = { "anonymous", anonymous_start, link_free },
+		.a = { .name = "anonymous",
+		    .start = anonymous_start,
+		    .free = link_free },
 		.with_name = with_name,
 	};
 

@@ -24,6 +24,8 @@ password_default_cost(enum password_kind kind)
 
 	if (kind == PASSWORD_PBKDF2)
 		c.iterations = 210000;
+	if (kind == PASSWORD_SCRAM)
+		c.iterations = SCRAM_ITERATIONS_DEFAULT;
 	if (kind == PASSWORD_ARGON2ID) {
 		c.iterations = 1;
 		c.memory = 47104;
@@ -79,6 +81,12 @@ password_check_cost(const struct password_cost *c, struct nj_why *why)
 		return NJ_OK;
 	case PASSWORD_ARGON2ID:
 		return check_argon2(c, why);
+	case PASSWORD_SCRAM:
+		if (c->iterations < SCRAM_ITERATIONS_MIN ||
+		    c->iterations > SCRAM_ITERATIONS_MAX)
+			return refuse_cost(why, "iterations", c->iterations,
+			    SCRAM_ITERATIONS_MIN, SCRAM_ITERATIONS_MAX);
+		return NJ_OK;
 	}
 	why_set(why, "no such kind of password hash");
 	return NJ_INVALID;
@@ -115,14 +123,14 @@ take_word(struct slice *s, struct slice word)
 	return NJ_OK;
 }
 
-/* Base64 up to the next $ or the end. */
+/* Base64 up to the next $ or : or the end. */
 static enum nj_err
 take_base64(struct slice *s, bool padded, uint8_t *out, size_t room, uint8_t *n)
 {
-	const uint8_t *end = memchr(s->p, '$', s->n);
-	size_t len = end ? (size_t)(end - s->p) : s->n;
-	size_t got = 0;
+	size_t len = 0, got = 0;
 
+	while (len < s->n && s->p[len] != '$' && s->p[len] != ':')
+		len++;
 	if (len == 0 ||
 	    base64_decode(slice_of(s->p, len), padded, out, room, &got))
 		return NJ_MALFORMED;
@@ -168,6 +176,24 @@ take_argon2_head(struct slice *s, struct password_hash *h)
 	return take_word(s, LIT("$"));
 }
 
+/* iter:salt$StoredKey:ServerKey, the keys side by side in hash. */
+static enum nj_err
+take_scram(struct slice *s, struct password_hash *h)
+{
+	uint8_t n = 0, m = 0;
+
+	if (take_number(s, &h->cost.iterations) || take_word(s, LIT(":")) ||
+	    s->n == 0 ||
+	    take_base64(s, true, h->salt, sizeof h->salt, &h->salt_n) ||
+	    take_word(s, LIT("$")) || s->n == 0 ||
+	    take_base64(s, true, h->hash, SCRAM_KEY, &n) ||
+	    take_word(s, LIT(":")) || s->n == 0 ||
+	    take_base64(s, true, h->hash + n, SCRAM_KEY, &m))
+		return NJ_MALFORMED;
+	h->hash_n = (uint8_t)(n + m);
+	return s->n == 0 ? NJ_OK : NJ_MALFORMED;
+}
+
 static enum nj_err
 take_hash(struct slice *s, struct password_hash *h)
 {
@@ -189,6 +215,10 @@ take_hash(struct slice *s, struct password_hash *h)
 		if ((e = take_argon2_head(s, h)))
 			return e;
 		return take_salt_and_hash(s, false, h);
+	}
+	if (take_word(s, LIT(SCRAM_METHOD "$")) == NJ_OK) {
+		h->cost.kind = PASSWORD_SCRAM;
+		return take_scram(s, h);
 	}
 	return NJ_UNSUPPORTED;
 }
@@ -215,7 +245,7 @@ password_parse(struct slice text, struct password_hash *out, size_t *at,
 	if (e == NJ_UNSUPPORTED) {
 		why_set(why,
 		    "this is no password hash: it does not begin "
-		    "with $6$, $7$ or $argon2id$");
+		    "with $6$, $7$, $argon2id$ or SCRAM-SHA-256$");
 		return e;
 	}
 	if (e) {
@@ -293,6 +323,20 @@ run_argon2(const struct password_hash *h, struct slice password, uint8_t *out)
 	return rc == ARGON2_OK ? NJ_OK : NJ_CRYPTO;
 }
 
+static enum nj_err
+run_scram(const struct password_hash *h, struct slice password, uint8_t *out)
+{
+	struct scram_verifier v;
+	enum nj_err e;
+
+	password_verifier(h, &v);
+	e = scram_derive(password, &v);
+	memcpy(out, v.stored, SCRAM_KEY);
+	memcpy(out + SCRAM_KEY, v.server, SCRAM_KEY);
+	secret_wipe(&v, sizeof v);
+	return e;
+}
+
 /* hash_n bytes of what the password gives with this salt and cost. */
 static enum nj_err
 derive(const struct password_hash *h, struct slice password,
@@ -309,6 +353,8 @@ derive(const struct password_hash *h, struct slice password,
 		return run_pbkdf2(h, password, out);
 	case PASSWORD_ARGON2ID:
 		return run_argon2(h, password, out);
+	case PASSWORD_SCRAM:
+		return run_scram(h, password, out);
 	}
 	return NJ_CRYPTO;
 }
@@ -319,11 +365,26 @@ password_verify(const struct password_hash *h, struct slice password)
 	uint8_t got[PASSWORD_HASH_MAX] = { 0 };
 	enum nj_err e = derive(h, password, got);
 
+	/* it could not have become a verifier, so it is not the one */
+	if (e == NJ_INVALID)
+		e = NJ_DENIED;
 	if (!e &&
 	    !secret_eq(slice_of(got, h->hash_n), slice_of(h->hash, h->hash_n)))
 		e = NJ_DENIED;
 	secret_wipe(got, sizeof got);
 	return e;
+}
+
+void
+password_verifier(const struct password_hash *h, struct scram_verifier *out)
+{
+	*out = (struct scram_verifier){
+		.iterations = h->cost.iterations,
+		.salt_n = h->salt_n,
+	};
+	memcpy(out->salt, h->salt, sizeof out->salt);
+	memcpy(out->stored, h->hash, SCRAM_KEY);
+	memcpy(out->server, h->hash + SCRAM_KEY, SCRAM_KEY);
 }
 
 static void
@@ -343,6 +404,10 @@ write_head(const struct password_hash *h, char *out, size_t size)
 		    "$argon2id$v=%u$m=%" PRIu32 ",t=%" PRIu32 ",p=%" PRIu32 "$",
 		    h->version, c->memory, c->iterations, c->lanes);
 		break;
+	case PASSWORD_SCRAM:
+		(void)snprintf(
+		    out, size, SCRAM_METHOD "$%" PRIu32 ":", c->iterations);
+		break;
 	}
 }
 
@@ -351,10 +416,13 @@ password_make(const struct password_cost *c, struct slice password,
     char out[PASSWORD_TEXT_MAX])
 {
 	bool argon2 = c->kind == PASSWORD_ARGON2ID;
+	bool scram = c->kind == PASSWORD_SCRAM;
 	struct password_hash h = {
 		.cost = *c,
 		.version = ARGON2_VERSION_13,
-		.salt_n = argon2 ? ARGON2_SALT : SALT_DEFAULT,
+		.salt_n = argon2 ? ARGON2_SALT
+		    : scram	 ? SCRAM_SALT
+				 : SALT_DEFAULT,
 		.hash_n = argon2 ? ARGON2_HASH : SHA512_SIZE,
 	};
 	size_t n;
@@ -369,7 +437,15 @@ password_make(const struct password_cost *c, struct slice password,
 	n = strlen(out);
 	n += base64_encode(out + n, slice_of(h.salt, h.salt_n), !argon2);
 	out[n++] = '$';
-	n += base64_encode(out + n, slice_of(h.hash, h.hash_n), !argon2);
+	if (scram) {
+		n += base64_encode(out + n, slice_of(h.hash, SCRAM_KEY), true);
+		out[n++] = ':';
+		n += base64_encode(
+		    out + n, slice_of(h.hash + SCRAM_KEY, SCRAM_KEY), true);
+	} else {
+		n +=
+		    base64_encode(out + n, slice_of(h.hash, h.hash_n), !argon2);
+	}
 	out[n] = '\0';
 	return NJ_OK;
 }

@@ -4,6 +4,7 @@
  *   $6$salt$hash           SHA-512 over password and salt (old, fast: weak)
  *   $7$iter$salt$hash      PBKDF2-HMAC-SHA512
  *   $argon2id$v=19$m=,t=,p=$salt$hash
+ *   SCRAM-SHA-256$iter:salt$StoredKey:ServerKey (RFC 5803)
  *
  * Owns:    nothing.
  * Threads: any; slow by intent, so never on a shard.
@@ -16,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "auth/scram.h"
 #include "base/err.h"
 #include "base/slice.h"
 
@@ -30,12 +32,17 @@
 #define PASSWORD_ARGON2_LANES_MAX      16u
 #define PASSWORD_ARGON2_WORK_MAX       2097152u /* KiB times passes */
 
-enum password_kind { PASSWORD_SHA512 = 1, PASSWORD_PBKDF2, PASSWORD_ARGON2ID };
+enum password_kind {
+	PASSWORD_SHA512 = 1,
+	PASSWORD_PBKDF2,
+	PASSWORD_ARGON2ID,
+	PASSWORD_SCRAM /* hash: StoredKey and ServerKey */
+};
 
 /* What one check costs.  Fields a kind does not have are 0. */
 struct password_cost {
 	enum password_kind kind;
-	uint32_t iterations; /* PBKDF2; passes of argon2id */
+	uint32_t iterations; /* PBKDF2, SCRAM; passes of argon2id */
 	uint32_t memory;     /* KiB, argon2id */
 	uint32_t lanes;	     /* argon2id */
 };
@@ -55,18 +62,22 @@ NJ_MUST enum nj_err
 password_check_cost(const struct password_cost *c, struct nj_why *why);
 
 /*
- * NJ_UNSUPPORTED: none of the three forms (a plaintext password, say).
+ * NJ_UNSUPPORTED: none of the four forms (a plaintext password, say).
  * NJ_MALFORMED: begins like one.  NJ_INVALID: the cost.  *at is how many
  * bytes in the fault is.
  */
 NJ_MUST enum nj_err password_parse(struct slice text, struct password_hash *out,
     size_t *at, struct nj_why *why);
-/* A new salt and the hash, as text with a NUL. */
+/* A new salt and the hash, as text with a NUL.  NJ_INVALID: a password that
+ * SCRAM cannot have (scram_prepared). */
 NJ_MUST enum nj_err password_make(const struct password_cost *c,
     struct slice password, char out[PASSWORD_TEXT_MAX]);
 /* NJ_OK or NJ_DENIED; NJ_NOMEM and NJ_CRYPTO when it cannot be told.  The
  * comparison takes the same time wherever the hashes differ. */
 NJ_MUST enum nj_err
 password_verify(const struct password_hash *h, struct slice password);
+/* Of a hash whose kind is PASSWORD_SCRAM. */
+void
+password_verifier(const struct password_hash *h, struct scram_verifier *out);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "auth/base64.h"
 #include "auth/password.h"
 #include "base/buf.h"
 #include "base/file.h"
@@ -30,6 +31,9 @@ struct password_file {
 	struct user *users;
 	struct map by_name;
 	struct password_hash dummy; /* what unknown users are checked with */
+	struct scram_verifier fake; /* iterations and length of the salt */
+	uint8_t secret[PASSWORD_FILE_SECRET]; /* for the rest of it */
+	size_t secret_line;		      /* 0: none */
 	struct password_file_info info;
 };
 
@@ -166,6 +170,29 @@ is_weak(const struct password_cost *c)
 }
 
 static enum nj_err
+parse_secret(struct password_file *pf, struct slice line, struct place *at,
+    struct nj_why *why)
+{
+	size_t head = sizeof PASSWORD_FILE_SECRET_LINE - 1, n = 0;
+
+	if (pf->secret_line == 0 &&
+	    base64_decode(trim(slice_of(line.p + head, line.n - head)), true,
+		pf->secret, sizeof pf->secret, &n) == NJ_OK &&
+	    n == sizeof pf->secret) {
+		pf->secret_line = at->line;
+		return NJ_OK;
+	}
+	at->column = 1;
+	why_set(why,
+	    "the secret for SCRAM is damaged, or stands on another line too");
+	why_mend(why,
+	    "remove line %zu of %s; nightjar passwd -H scram-sha-256 writes a "
+	    "new one",
+	    at->line, at->path);
+	return refuse_at(at, why, NJ_MALFORMED);
+}
+
+static enum nj_err
 parse_line(struct password_file *pf, struct slice line, struct place *at,
     struct nj_why *why)
 {
@@ -174,6 +201,8 @@ parse_line(struct password_file *pf, struct slice line, struct place *at,
 	struct user u = { .line = at->line };
 	enum nj_err e;
 
+	if (slice_has_prefix(line, LIT(PASSWORD_FILE_SECRET_LINE)))
+		return parse_secret(pf, line, at, why);
 	if (line.n == 0 || line.p[0] == '#')
 		return NJ_OK;
 	if (!(colon = memchr(line.p, ':', line.n))) {
@@ -193,6 +222,7 @@ parse_line(struct password_file *pf, struct slice line, struct place *at,
 	if ((e = add_user(pf, &u, at, why)))
 		return e;
 	pf->info.weak += is_weak(&u.hash.cost);
+	pf->info.scram += u.hash.cost.kind == PASSWORD_SCRAM;
 	return NJ_OK;
 }
 
@@ -209,6 +239,17 @@ count_candidates(struct slice text)
 	return n;
 }
 
+/* Without a secret of its own a file has what only its readers know. */
+static enum nj_err
+make_secret(struct password_file *pf)
+{
+	struct slice text = buf_slice(&pf->text);
+
+	if (pf->secret_line != 0 || pf->info.scram == 0)
+		return NJ_OK;
+	return scram_hmac(LIT("nightjar scram"), text, pf->secret);
+}
+
 static bool
 same_cost(const struct password_cost *a, const struct password_cost *b)
 {
@@ -216,10 +257,10 @@ same_cost(const struct password_cost *a, const struct password_cost *b)
 	    a->memory == b->memory && a->lanes == b->lanes;
 }
 
-/* A hash that nothing matches, at the commonest cost: that of an empty file
- * is the default one. */
-static void
-make_dummy(struct password_file *pf)
+/* The hash whose cost is the commonest, of SCRAM's alone or of all; NULL: there
+ * is none. */
+static const struct password_hash *
+commonest(const struct password_file *pf, bool scram)
 {
 	struct {
 		const struct password_hash *h;
@@ -227,16 +268,12 @@ make_dummy(struct password_file *pf)
 	} seen[COSTS_MAX];
 	size_t n = 0, best = 0;
 
-	pf->dummy = (struct password_hash){
-		.cost = password_default_cost(PASSWORD_ARGON2ID),
-		.version = 0x13,
-		.salt_n = 16,
-		.hash_n = 32,
-	};
 	for (size_t i = 0; i < pf->info.users; i++) {
 		const struct password_hash *h = &pf->users[i].hash;
 		size_t k = 0;
 
+		if (scram && h->cost.kind != PASSWORD_SCRAM)
+			continue;
 		while (k < n && !same_cost(&seen[k].h->cost, &h->cost))
 			k++;
 		if (k == COSTS_MAX)
@@ -248,10 +285,30 @@ make_dummy(struct password_file *pf)
 		if (++seen[k].n > seen[best].n)
 			best = k;
 	}
-	if (n > 0)
-		pf->dummy = *seen[best].h;
+	return n > 0 ? seen[best].h : NULL;
+}
+
+/* A hash that nothing matches, at the commonest cost: that of an empty file
+ * is the default one. */
+static void
+make_dummy(struct password_file *pf)
+{
+	const struct password_hash *h = commonest(pf, false);
+
+	pf->dummy = (struct password_hash){
+		.cost = password_default_cost(PASSWORD_ARGON2ID),
+		.version = 0x13,
+		.salt_n = 16,
+		.hash_n = 32,
+	};
+	if (h)
+		pf->dummy = *h;
 	rand_bytes(pf->dummy.salt, pf->dummy.salt_n);
 	rand_bytes(pf->dummy.hash, pf->dummy.hash_n);
+	if ((h = commonest(pf, true))) {
+		pf->fake.iterations = h->cost.iterations;
+		pf->fake.salt_n = h->salt_n;
+	}
 }
 
 static enum nj_err
@@ -278,7 +335,7 @@ parse_text(struct password_file *pf, const char *path, struct nj_why *why)
 			return e;
 	}
 	make_dummy(pf);
-	return NJ_OK;
+	return make_secret(pf);
 }
 
 static struct password_file *
@@ -357,6 +414,7 @@ password_file_unref(struct password_file *pf)
 	if (!pf ||
 	    atomic_fetch_sub_explicit(&pf->refs, 1, memory_order_acq_rel) != 1)
 		return;
+	secret_wipe(pf->secret, sizeof pf->secret);
 	if (pf->users)
 		secret_wipe(pf->users, pf->info.users * sizeof *pf->users);
 	free(pf->users);
@@ -377,6 +435,48 @@ password_file_info(
     const struct password_file *pf, struct password_file_info *out)
 {
 	*out = pf->info;
+}
+
+bool
+password_file_has(const struct password_file *pf, struct slice user)
+{
+	return map_get(&pf->by_name, user) != NULL;
+}
+
+/* 32 bytes that are always the same for this name and what they are for. */
+static enum nj_err
+invent(const struct password_file *pf, const char *what, struct slice user,
+    uint8_t out[SCRAM_KEY])
+{
+	uint8_t key[SCRAM_KEY];
+	enum nj_err e = scram_hmac(
+	    slice_of(pf->secret, sizeof pf->secret), slice_str(what), key);
+
+	if (!e)
+		e = scram_hmac(slice_of(key, sizeof key), user, out);
+	secret_wipe(key, sizeof key);
+	return e;
+}
+
+enum nj_err
+password_file_scram(const struct password_file *pf, struct slice user,
+    struct scram_verifier *out, bool *known)
+{
+	const struct user *u = map_get(&pf->by_name, user);
+	struct scram_verifier v = pf->fake;
+	enum nj_err e;
+
+	_Static_assert(SCRAM_SALT_MAX == 2 * SCRAM_KEY, "two keys are a salt");
+	if ((e = invent(pf, "salt", user, v.salt)) ||
+	    (e = invent(pf, "salt 2", user, v.salt + SCRAM_KEY)) ||
+	    (e = invent(pf, "stored", user, v.stored)) ||
+	    (e = invent(pf, "server", user, v.server)))
+		return e;
+	*known = u && u->hash.cost.kind == PASSWORD_SCRAM;
+	if (*known)
+		password_verifier(&u->hash, &v);
+	*out = v;
+	return NJ_OK;
 }
 
 enum auth_result

@@ -14,11 +14,17 @@
 #include <stddef.h>
 
 #include "auth/result.h"
+#include "auth/scram.h"
 #include "base/err.h"
 #include "base/slice.h"
 
 #define PASSWORD_FILE_MAX  ((size_t)64 << 20)
 #define PASSWORD_USERS_MAX 1000000u
+
+/* A comment that holds the secret from which the salts of unknown users are
+ * made: base64 of PASSWORD_FILE_SECRET bytes behind it. */
+#define PASSWORD_FILE_SECRET_LINE "#nightjar-scram-secret:"
+#define PASSWORD_FILE_SECRET	  32
 
 struct password_file;
 
@@ -26,12 +32,13 @@ struct password_file_info {
 	size_t users;
 	size_t skipped; /* lines without a colon that are no comments */
 	size_t weak;	/* users whose hash is $6$, or $7$ below 10,000 */
+	size_t scram;	/* users with a verifier for SCRAM */
 	bool exposed;	/* others than owner and group may read it */
 };
 
 /*
- * Lines are "user:hash"; those that begin with # and those without a colon
- * are skipped.  A hash that is none, an empty one, a name that stands twice or
+ * Lines are "user:hash"; those that begin with # (but for the secret) and those
+ * without a colon are skipped.  A hash that is none, an empty one, a name that stands twice or
  * cannot be a user name are refused, with file, line and column in *why.
  */
 NJ_MUST enum nj_err password_file_load(
@@ -45,6 +52,16 @@ void password_file_unref(struct password_file *pf);
 const char *password_file_path(const struct password_file *pf);
 void password_file_info(
     const struct password_file *pf, struct password_file_info *out);
+
+/* Whether there is such a user. */
+bool password_file_has(const struct password_file *pf, struct slice user);
+/*
+ * The user's SCRAM verifier (*known).  For who has none, one that looks like
+ * the file's others, is always the same for a name as long as the file's
+ * secret is, and that no password matches; it takes as long.
+ */
+NJ_MUST enum nj_err password_file_scram(const struct password_file *pf,
+    struct slice user, struct scram_verifier *out, bool *known);
 
 /*
  * AUTH_ALLOW, AUTH_DENY (wrong or empty password, or it could not be

@@ -30,6 +30,17 @@ static const struct reason_row rows[AUTH_R_MAX] = {
 	    RC_SERVER_BUSY, false },
 	[AUTH_R_FAILED] = { "the login could not be checked: out of memory",
 	    RC_SERVER_UNAVAILABLE, false },
+	[AUTH_R_BAD_DATA] = { "the authentication data cannot be used",
+	    RC_NOT_AUTHORIZED, true },
+	[AUTH_R_OTHER_NAME] = { "the user name of its CONNECT is not the one "
+				"that it authenticates as",
+	    RC_NOT_AUTHORIZED, false },
+	[AUTH_R_NO_VERIFIER] = { "the user's password is kept in a form that "
+				 "this method cannot check",
+	    RC_BAD_USER_NAME_OR_PASSWORD, true },
+	[AUTH_R_METHOD_ONLY] = { "passwords are taken here only by an "
+				 "authentication method",
+	    RC_NOT_AUTHORIZED, false },
 };
 
 static const struct reason_row *

@@ -13,7 +13,8 @@ enum auth_result {
 	AUTH_ALLOW,
 	AUTH_DENY,
 	AUTH_NOT_MINE, /* the next link is asked */
-	AUTH_LATER     /* the answer comes through a callback */
+	AUTH_LATER,    /* the answer comes through a callback */
+	AUTH_CONTINUE  /* of an exchange: the client must say more */
 };
 
 enum auth_reason {
@@ -24,9 +25,13 @@ enum auth_reason {
 	AUTH_R_UNKNOWN_USER,
 	AUTH_R_WRONG_PASSWORD,
 	AUTH_R_NO_CERTIFICATE,
-	AUTH_R_BAD_NAME, /* in the certificate */
-	AUTH_R_BUSY,	 /* too many logins are being checked */
-	AUTH_R_FAILED,	 /* out of memory, or the library failed */
+	AUTH_R_BAD_NAME,    /* in the certificate */
+	AUTH_R_BUSY,	    /* too many logins are being checked */
+	AUTH_R_FAILED,	    /* out of memory, or the library failed */
+	AUTH_R_BAD_DATA,    /* of an exchange: not what the method expects */
+	AUTH_R_OTHER_NAME,  /* CONNECT names one user, the exchange another */
+	AUTH_R_NO_VERIFIER, /* the user cannot use this method */
+	AUTH_R_METHOD_ONLY, /* a plain password where none is taken */
 	AUTH_R_MAX
 };
 

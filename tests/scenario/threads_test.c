@@ -80,7 +80,9 @@ no_free(struct authenticator *a)
 	(void)a;
 }
 
-static struct authenticator slow_login = { "slow", start, no_free };
+static struct authenticator slow_login = {
+	.name = "slow", .start = start, .free = no_free
+};
 
 static struct auth_chain *
 make_chain(void)

@@ -270,8 +270,9 @@ make_chain(struct world *w, struct auth_chain **out)
 		e = NJ_NOMEM;
 		if (!(t = calloc(1, sizeof *t)))
 			goto fail;
-		t->a =
-		    (struct authenticator){ "table", table_start, table_free };
+		t->a = (struct authenticator){ .name = "table",
+			.start = table_start,
+			.free = table_free };
 		t->world = w;
 		a = &t->a;
 		if ((e = auth_chain_add(c, &a)))

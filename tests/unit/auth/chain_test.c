@@ -307,7 +307,9 @@ free_nothing(struct authenticator *a)
 static void
 links_are_bounded(void **state)
 {
-	struct authenticator a = { "none", not_mine, free_nothing };
+	struct authenticator a = {
+		.name = "none", .start = not_mine, .free = free_nothing
+	};
 	struct auth_chain *c = NULL;
 
 	(void)state;
