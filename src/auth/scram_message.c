@@ -139,12 +139,15 @@ scram_take_first(struct slice in, struct scram_first *out, struct nj_why *why)
 	    (e = check_mandatory(in, why)))
 		return e;
 	f.bare = in;
-	if (!take_value(&in, 'n', &f.name, &more) || !more || f.name.n == 0 ||
-	    f.name.n > SCRAM_NAME_MAX)
+	if (!take_value(&in, 'n', &f.name, &more) || f.name.n == 0)
 		return malformed(
 		    why, "the SCRAM message has no user name (n=)");
-	if (!take_value(&in, 'r', &f.nonce, &more) || !nonce_ok(f.nonce))
-		return malformed(why, "the SCRAM message has no nonce (r=)");
+	if (f.name.n > SCRAM_NAME_MAX)
+		return malformed(why, "the SCRAM message's name is too long");
+	if (!more || !take_value(&in, 'r', &f.nonce, &more) ||
+	    !nonce_ok(f.nonce))
+		return malformed(
+		    why, "the SCRAM message has no usable nonce (r=)");
 	if ((e = skip_extensions(in, more, why)))
 		return e;
 	*out = f;

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/guard.h"
+#include "broker/login.h"
 #include "broker/memory.h"
 #include "broker/mounted.h"
 #include "net/listener.h"
@@ -49,7 +50,7 @@ static void
 set_state(struct conn *c, enum conn_state st)
 {
 	bool pending = st == CONN_PROXY || st == CONN_HANDSHAKE ||
-	    st == CONN_GREETING || st == CONN_LOGIN;
+	    st == CONN_GREETING || st == CONN_LOGIN || st == CONN_AUTH;
 
 	if (pending && !c->pending)
 		atomic_fetch_add(&c->shard->broker->pending, 1);
@@ -65,6 +66,16 @@ void
 conn_set_state(struct conn *c, enum conn_state st)
 {
 	set_state(c, st);
+}
+
+void
+conn_set_state_within(struct conn *c, enum conn_state st)
+{
+	uint64_t since = c->since;
+
+	set_state(c, st);
+	c->since = since;
+	conn_deadline(c);
 }
 
 /* Whether the port, the broker and its waiting room have a place left. */
@@ -218,6 +229,7 @@ deadline_of(const struct conn *c)
 	case CONN_PROXY:
 	case CONN_GREETING:
 	case CONN_LOGIN:
+	case CONN_AUTH:
 		return c->since + lim->connect_timeout_ms;
 	case CONN_CLOSING:
 		return c->since +
@@ -231,6 +243,10 @@ deadline_of(const struct conn *c)
 		due = c->last_rx + c->keep_alive * 1500ull;
 	if (c->stalled_since) {
 		d = c->stalled_since + lim->write_timeout_ms;
+		due = d < due ? d : due;
+	}
+	if (c->login) {
+		d = c->login->since + lim->connect_timeout_ms;
 		due = d < due ? d : due;
 	}
 	return due;
@@ -276,8 +292,15 @@ on_deadline(struct timer *t, uint64_t now)
 		conn_drop(c, "no decision about its login within %u ms",
 		    c->shard->limits.connect_timeout_ms);
 		break;
+	case CONN_AUTH:
+		login_late(c);
+		break;
 	case CONN_LIVE:
-		if (c->stalled_since &&
+		if (c->login &&
+		    now - c->login->since >=
+			c->shard->limits.connect_timeout_ms) {
+			login_late(c);
+		} else if (c->stalled_since &&
 		    now - c->stalled_since >=
 			c->shard->limits.write_timeout_ms) {
 			count_add(&c->shard->counts.slow_dropped, 1);
@@ -310,6 +333,7 @@ conn_update_wants(struct conn *c)
 	case CONN_HANDSHAKE:
 	case CONN_GREETING:
 	case CONN_CLOSING:
+	case CONN_AUTH:
 		want |= LOOP_IN;
 		break;
 	case CONN_LIVE:

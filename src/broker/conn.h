@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * conn - one client's connection, from accept to close.
  *
- * Life: PROXY (its header) -> HANDSHAKE (TLS, WebSocket) -> GREETING (waits for CONNECT) -> LOGIN (an
- * authenticator is at work) -> LIVE -> CLOSING (last words on their way) ->
+ * Life: PROXY (its header) -> HANDSHAKE (TLS, WebSocket) -> GREETING (waits for
+ * CONNECT) -> LOGIN (an authenticator is at work; with enhanced authentication
+ * also AUTH, which waits for the client's next word) -> LIVE -> CLOSING (last
+ * words on their way) ->
  * DEAD (freed when the turn ends).  Accepted on any shard; once CONNECT is
  * there it moves to the shard of its client identifier.
  *
@@ -28,13 +30,16 @@
 /* A CONNECT can hold a will, so it is bounded like a packet, but not by what
  * an authenticated client may send. */
 #define CONNECT_MAX (256 * 1024)
-#define PEER_NAME   64
+/* An AUTH before CONNACK; its data and some properties. */
+#define AUTH_MAX  (32 * 1024)
+#define PEER_NAME 64
 
 enum conn_state {
 	CONN_PROXY,
 	CONN_HANDSHAKE,
 	CONN_GREETING,
 	CONN_LOGIN,
+	CONN_AUTH,
 	CONN_LIVE,
 	CONN_CLOSING,
 	CONN_DEAD
@@ -63,12 +68,14 @@ struct conn {
 	struct buf in; /* an unfinished packet */
 	struct list all, kicked, work;
 	struct timer timer;
-	uint64_t last_rx;	/* mono ms of the last packet */
-	uint64_t stalled_since; /* output was not taken; 0: it is */
-	uint64_t since;		/* mono ms of entering the state */
-	struct slice *aliases;	/* inbound topics, alias_max of them */
-	struct login *login;
-	struct proxied *via;		 /* NULL: it came by itself */
+	uint64_t last_rx;	 /* mono ms of the last packet */
+	uint64_t stalled_since;	 /* output was not taken; 0: it is */
+	uint64_t since;		 /* mono ms of entering the state */
+	struct slice *aliases;	 /* inbound topics, alias_max of them */
+	struct login *login;	 /* of its CONNECT, or a re-authentication */
+	const char *auth_method; /* of its CONNECT; static; NULL: none */
+	uint64_t reauth_at;	 /* on_auth.c's pace, mono ms */
+	struct proxied *via;	 /* NULL: it came by itself */
 	struct subscribing *subscribing; /* a SUBSCRIBE under way */
 	struct letter letter;		 /* LETTER_MOVE */
 	const char *doomed;		 /* why; static */
@@ -113,6 +120,8 @@ bool conn_may_ask(const struct conn *c);
 /* Out of everything that belongs to its shard. */
 void conn_unhook(struct conn *c);
 void conn_set_state(struct conn *c, enum conn_state st);
+/* The same, and what there was of a deadline goes on. */
+void conn_set_state_within(struct conn *c, enum conn_state st);
 /* Tells the loop what the connection waits for. */
 void conn_update_wants(struct conn *c);
 /* Frees; the shard calls it when the turn ends. */
@@ -127,6 +136,9 @@ void conn_move(struct conn *c, unsigned to);
  */
 void
 conn_end(struct conn *c, enum mqtt_rc rc, const char *why, ...) NJ_PRINTF(3, 4);
+/* The same, with its reason string whatever the code: nothing in it helps to
+ * guess. */
+void conn_end_openly(struct conn *c, enum mqtt_rc rc, const char *why);
 /* The same when the connection itself has failed or there is nobody to tell. */
 void conn_drop(struct conn *c, const char *why, ...) NJ_PRINTF(2, 3);
 /* The same, at the turn's end: for where closing it would pull something from
@@ -146,6 +158,14 @@ static inline struct port_opts *
 conn_port(const struct conn *c)
 {
 	return &c->shard->set->v[c->port];
+}
+
+/* Whether its packets are handled now. */
+static inline bool
+conn_hears(const struct conn *c)
+{
+	return c->state == CONN_GREETING || c->state == CONN_AUTH ||
+	    c->state == CONN_LIVE;
 }
 
 /* handlers; one file a packet or family */

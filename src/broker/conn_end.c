@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "broker/connack.h"
 #include "broker/guard.h"
 #include "broker/sessions.h"
 #include "wire/encode.h"
@@ -99,14 +100,16 @@ explains(enum mqtt_rc rc)
 
 /* [MQTT-3.14.0-1]: a server sends DISCONNECT only after CONNACK. */
 static void
-say_disconnect(struct conn *c, enum mqtt_rc rc, const char *why)
+say_disconnect(struct conn *c, enum mqtt_rc rc, const char *why, bool openly)
 {
 	struct disconnect d = { .code = (uint8_t)rc };
 	uint32_t n;
 
+	if (c->state == CONN_AUTH) /* [MQTT-4.12.0-4] */
+		connack_refuse(c, rc, why, openly);
 	if (c->state != CONN_LIVE || c->version != MQTT5)
 		return;
-	if (c->problem_info && explains(rc)) {
+	if (c->problem_info && (openly || explains(rc))) {
 		d.props.seen = PROP_BIT(PROP_REASON_STRING);
 		d.props.reason_string = slice_str(why);
 	}
@@ -166,7 +169,18 @@ conn_end(struct conn *c, enum mqtt_rc rc, const char *fmt, ...)
 	vsnprintf(why, sizeof why, fmt, ap);
 	va_end(ap);
 	log_end(c, why);
-	say_disconnect(c, rc, why);
+	say_disconnect(c, rc, why, false);
+	conn_end_code(c, rc);
+	conn_close_gently(c);
+}
+
+void
+conn_end_openly(struct conn *c, enum mqtt_rc rc, const char *why)
+{
+	if (c->state == CONN_DEAD || c->state == CONN_CLOSING)
+		return;
+	log_end(c, why);
+	say_disconnect(c, rc, why, true);
 	conn_end_code(c, rc);
 	conn_close_gently(c);
 }

@@ -36,6 +36,8 @@ max_packet(const struct conn *c)
 {
 	if (c->state == CONN_GREETING)
 		return CONNECT_MAX;
+	if (c->state == CONN_AUTH)
+		return AUTH_MAX;
 	return c->shard->limits.max_packet_size;
 }
 
@@ -128,8 +130,7 @@ handle(struct conn *c, struct slice in)
 	sh->work = 0;
 	if (c->subscribing && (c->link.closing || !go_on(c)))
 		return c->state == CONN_DEAD ? false : keep(c, in);
-	while (in.n > 0 && !c->link.closing &&
-	    (c->state == CONN_GREETING || c->state == CONN_LIVE)) {
+	while (in.n > 0 && !c->link.closing && conn_hears(c)) {
 		struct slice packet = in;
 
 		e = c->version == MQTT31 ? frame_take_31(&in, max_packet(c), &f)
@@ -265,8 +266,7 @@ read_once(struct conn *c)
 	}
 	if (c->ack_now)
 		ack_now(c);
-	return (n == cap || stream_pending(c->stream)) &&
-	    (c->state == CONN_GREETING || c->state == CONN_LIVE) &&
+	return (n == cap || stream_pending(c->stream)) && conn_hears(c) &&
 	    !list_linked(&c->work);
 }
 

@@ -123,6 +123,11 @@ say_accepted(struct conn *c, const struct connect *k,
 	    k->props.request_response)
 		put_response_information(
 		    w, po->response_information, session_id(c->session));
+	/* [MQTT-4.12.0-5], [MQTT-4.12.0-6] */
+	if (c->auth_method)
+		put_str(w, PROP_AUTH_METHOD, slice_str(c->auth_method));
+	if (c->auth_method && in->auth_data.n)
+		put_str(w, PROP_AUTH_DATA, in->auth_data);
 }
 
 enum nj_err
@@ -146,15 +151,17 @@ connack_accept(
 }
 
 void
-connack_refuse(struct conn *c, enum mqtt_rc rc, const char *why)
+connack_refuse(struct conn *c, enum mqtt_rc rc, const char *why, bool openly)
 {
 	struct writer w = { .e = NJ_OK };
 	struct connack a = { .code = (uint8_t)rc };
 
 	if (c->version != MQTT5)
 		a.code = (uint8_t)rc_connack3(rc);
-	else if (c->problem_info && rc != RC_NOT_AUTHORIZED &&
-	    rc != RC_BAD_USER_NAME_OR_PASSWORD && rc != RC_BANNED)
+	else if (c->problem_info &&
+	    (openly ||
+		(rc != RC_NOT_AUTHORIZED &&
+		    rc != RC_BAD_USER_NAME_OR_PASSWORD && rc != RC_BANNED)))
 		put_str(&w, PROP_REASON_STRING, slice_str(why));
 	if (!fits(c, &w))
 		buf_fini(&w.raw); /* [MQTT-3.2.2-19] */

@@ -15,6 +15,7 @@ struct connack_in {
 	struct slice assigned_id;   /* empty: the client's own */
 	uint16_t server_keep_alive; /* 0: the client's own */
 	uint32_t expiry_asked;	    /* seconds */
+	struct slice auth_data;	    /* empty: none */
 };
 
 /* NJ_TOOBIG: the client does not take so large a packet, and nothing was
@@ -22,7 +23,8 @@ struct connack_in {
 NJ_MUST enum nj_err connack_accept(
     struct conn *c, const struct connect *k, const struct connack_in *in);
 /* why becomes the reason string of a 5.0 CONNACK unless it tells an attacker
- * something. */
-void connack_refuse(struct conn *c, enum mqtt_rc rc, const char *why);
+ * something; openly: it never does. */
+void
+connack_refuse(struct conn *c, enum mqtt_rc rc, const char *why, bool openly);
 
 #endif

@@ -52,6 +52,14 @@ dispatch(struct conn *c, const struct frame *f)
 		    table[f->type].name);
 		return;
 	}
+	/* [MQTT-3.1.2-30] */
+	if (c->state == CONN_AUTH && f->type != MQTT_AUTH &&
+	    f->type != MQTT_DISCONNECT) {
+		conn_end(c, RC_PROTOCOL_ERROR,
+		    "%s before its authentication was finished",
+		    table[f->type].name);
+		return;
+	}
 	if (!fn || (f->type == MQTT_AUTH && c->version != MQTT5)) {
 		conn_end(c, RC_PROTOCOL_ERROR, "%s is not a client's to send",
 		    table[f->type].name);

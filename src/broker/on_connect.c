@@ -16,46 +16,16 @@
 #include "broker/conn.h"
 #include "broker/connack.h"
 #include "broker/guard.h"
+#include "broker/login.h"
 #include "broker/mounted.h"
 #include "broker/quota.h"
 #include "broker/sessions.h"
 #include "core/rc.h"
-#include "net/listener.h"
-#include "net/tls.h"
 #include "wire/decode.h"
 #include "wire/topic.h"
 
 /* Longest client identifier the broker makes. */
 #define AUTO_ID_MAX 512
-
-/* A CONNECT whose login is being decided.  It outlives its connection when
- * that goes away first. */
-struct login {
-	struct letter letter;
-	struct shard *shard;
-	struct conn *conn; /* NULL: gone */
-	struct auth_request *req;
-	struct buf packet; /* CONNECT's body, decoded again afterwards */
-};
-
-static void
-login_free(struct login *l)
-{
-	if (!l)
-		return;
-	auth_request_free(l->req);
-	buf_wipe(&l->packet);
-	free(l);
-}
-
-void
-login_abandon(struct conn *c)
-{
-	if (!c->login)
-		return;
-	c->login->conn = NULL; /* freed when its letter comes */
-	c->login = NULL;
-}
 
 static bool
 is_malformed(enum mqtt_rc rc)
@@ -64,8 +34,21 @@ is_malformed(enum mqtt_rc rc)
 	    rc == RC_TOPIC_NAME_INVALID;
 }
 
-/* Says no with a CONNACK and closes; why is for the log and, if it helps an
- * honest client, for its reason string. */
+/* Says no with a CONNACK and closes; why is for the log and, openly or if it
+ * helps an honest client, for its reason string. */
+static void
+refuse_with(struct conn *c, enum mqtt_rc rc, const char *why, bool openly)
+{
+	if (guard_may_log(c->shard, &c->shard->rejections, GUARD_LINES))
+		nj_log(LOG_T_NOTICE, "Client %s not accepted (%s): %s", c->peer,
+		    rc_name((uint8_t)rc), why);
+	/* 3.1.1 3.1.4: who cannot even CONNECT properly is told nothing */
+	if (c->version == MQTT5 || !is_malformed(rc))
+		connack_refuse(c, rc, why, openly);
+	conn_end_code(c, rc);
+	conn_close_gently(c);
+}
+
 static enum nj_err
 refuse(struct conn *c, enum mqtt_rc rc, const char *fmt, ...)
 {
@@ -75,14 +58,7 @@ refuse(struct conn *c, enum mqtt_rc rc, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof why, fmt, ap);
 	va_end(ap);
-	if (guard_may_log(c->shard, &c->shard->rejections, GUARD_LINES))
-		nj_log(LOG_T_NOTICE, "Client %s not accepted (%s): %s", c->peer,
-		    rc_name((uint8_t)rc), why);
-	/* 3.1.1 3.1.4: who cannot even CONNECT properly is told nothing */
-	if (c->version == MQTT5 || !is_malformed(rc))
-		connack_refuse(c, rc, why);
-	conn_end_code(c, rc);
-	conn_close_gently(c);
+	refuse_with(c, rc, why, false);
 	return NJ_OK;
 }
 
@@ -186,43 +162,10 @@ check_keep_alive(struct conn *c, const struct connect *k)
 
 /* Step 2: who is it. */
 
-/* The identity a verified certificate gives on this listener. */
-static struct slice
-cert_name(const struct conn *c)
-{
-	const struct tls_peer *t = stream_tls(c->stream);
-	const struct proxied *v = c->via;
-
-	/* TLS that ends here counts, whatever a proxy says of its own. */
-	if (!t && v && v->cert && conn_port(c)->identity == CERT_IDENTITY_CN)
-		return slice_of(v->cn, v->cn_len);
-	if (!t || !t->has_cert)
-		return SLICE_NONE;
-	switch (conn_port(c)->identity) {
-	case CERT_IDENTITY_CN:
-		return slice_str(t->cn);
-	case CERT_IDENTITY_SUBJECT:
-		return slice_str(t->subject);
-	case CERT_IDENTITY_NONE:
-		break;
-	}
-	return SLICE_NONE;
-}
-
-static void
-on_decided(struct auth_request *r)
-{
-	struct login *l = r->arg;
-
-	l->letter.kind = LETTER_LOGIN;
-	shard_post(l->shard, &l->letter);
-}
-
 static enum nj_err
-login_new(struct conn *c, const struct frame *f, const struct connect *k,
+new_login(struct conn *c, const struct frame *f, const struct connect *k,
     struct login **out)
 {
-	const struct tls_peer *t = stream_tls(c->stream);
 	struct auth_request_in ask = {
 		.has_username = k->has_username,
 		.has_password = k->has_password,
@@ -230,24 +173,18 @@ login_new(struct conn *c, const struct frame *f, const struct connect *k,
 		.username = k->username,
 		.password = k->password,
 		.client_id = k->client_id,
-		.address = slice_str(c->peer),
-		.listener = slice_str(conn_port(c)->listener->where),
-		.cert_name = cert_name(c),
+		.has_data = props_has(&k->props, PROP_AUTH_DATA),
+		.data = k->props.auth_data,
 	};
-	struct login *l = calloc(1, sizeof *l);
-	enum nj_err e = NJ_NOMEM;
+	struct login *l = NULL;
+	enum nj_err e;
 
-	if (t && t->has_cert)
-		ask.cert_subject = slice_str(t->subject);
-	if (!l || (e = buf_put_slice(&l->packet, f->body)) ||
-	    (e = auth_request_new(&ask, &l->req))) {
+	if ((e = login_new(c, &ask, &l)))
+		return e;
+	if ((e = buf_put_slice(&l->packet, f->body))) {
 		login_free(l);
 		return e;
 	}
-	l->shard = c->shard;
-	l->conn = c;
-	l->req->done = on_decided;
-	l->req->arg = l;
 	*out = l;
 	return NJ_OK;
 }
@@ -398,12 +335,13 @@ keep_alive_of(struct conn *c, const struct connect *k, struct connack_in *in)
 	}
 }
 
-/* Consumes the reference on who. */
+/* Consumes the reference on who; data: the last word of an exchange. */
 static enum nj_err
-admit(struct conn *c, const struct connect *k, struct principal *who)
+admit(struct conn *c, const struct connect *k, struct principal *who,
+    struct slice data)
 {
 	struct shard *sh = c->shard;
-	struct connack_in in = { 0 };
+	struct connack_in in = { .auth_data = data };
 	struct decision rule;
 	char made[AUTO_ID_MAX];
 	struct slice id =
@@ -476,7 +414,8 @@ out:
 
 /* The same where all topics have a prefix, that of the will too. */
 static enum nj_err
-admit_mounted(struct conn *c, struct connect *k, struct principal *who)
+admit_mounted(
+    struct conn *c, struct connect *k, struct principal *who, struct slice data)
 {
 	struct mounted own = { 0 };
 	struct mount *m = NULL;
@@ -485,7 +424,7 @@ admit_mounted(struct conn *c, struct connect *k, struct principal *who)
 	if (!e && m && k->has_will)
 		e = mounted_will(m, &k->will, &own);
 	if (!e) {
-		e = admit(c, k, who);
+		e = admit(c, k, who, data);
 		who = NULL;
 	} else if (e == NJ_INVALID) {
 		(void)refuse(c, RC_TOPIC_NAME_INVALID,
@@ -512,9 +451,8 @@ refusal_of(enum auth_reason reason)
 	}
 }
 
-/* The login's answer is there; frees l. */
-static void
-decided(struct conn *c, struct login *l)
+void
+login_decided(struct conn *c, struct login *l)
 {
 	struct auth_request *r = l->req;
 	struct connect k;
@@ -525,10 +463,16 @@ decided(struct conn *c, struct login *l)
 		count_add(&c->shard->counts.logins_failed, 1);
 		if (auth_reason_is_guess(r->reason))
 			guard_login_failed(c);
-		(void)refuse(c, refusal_of(r->reason), "%s%s%s: %s",
-		    r->has_username ? "user '" : "no user name",
-		    text_esc(user, sizeof user, r->username),
-		    r->has_username ? "'" : "", r->why);
+		if (r->reason == AUTH_R_BAD_DATA)
+			refuse_with(c, refusal_of(r->reason), r->why, true);
+		else if (r->method)
+			(void)refuse(c, refusal_of(r->reason), "%s: %s",
+			    r->method->name, r->why);
+		else
+			(void)refuse(c, refusal_of(r->reason), "%s%s%s: %s",
+			    r->has_username ? "user '" : "no user name",
+			    text_esc(user, sizeof user, r->username),
+			    r->has_username ? "'" : "", r->why);
 	} else if (decode_connect(buf_slice(&l->packet), &k)) {
 		conn_drop(c, "its CONNECT changed under our hands");
 	} else {
@@ -536,28 +480,43 @@ decided(struct conn *c, struct login *l)
 		enum nj_err e;
 
 		r->principal = NULL;
-		e = conn_port(c)->mount_point ? admit_mounted(c, &k, who)
-					      : admit(c, &k, who);
+		e = conn_port(c)->mount_point
+		    ? admit_mounted(c, &k, who, buf_slice(&r->out))
+		    : admit(c, &k, who, buf_slice(&r->out));
 		if (e && c->state != CONN_CLOSING && c->state != CONN_DEAD)
 			conn_drop(c, "%s", nj_strerror(e));
 	}
 	login_free(l);
 }
 
-void
-on_login(struct shard *sh, struct letter *letter)
+/* The method it asks for, or how to say no [MQTT-4.12.0-1]. */
+static enum nj_err
+check_method(struct conn *c, const struct connect *k)
 {
-	struct login *l = LIST_OWNER(letter, struct login, letter);
-	struct conn *c = l->conn;
+	const struct auth_chain *chain = conn_port(c)->chain;
+	const struct auth_method *m, *have;
+	char name[TEXT_ESC];
 
-	(void)sh;
-	if (!c) {
-		login_free(l);
-		return;
+	if (k->version != MQTT5 || !props_has(&k->props, PROP_AUTH_METHOD))
+		return NJ_OK;
+	if (!(m = auth_chain_method(chain, k->props.auth_method))) {
+		have = auth_chain_nth_method(chain, 0);
+		(void)refuse(c, RC_BAD_AUTH_METHOD,
+		    "the authentication method '%s' is not offered here; %s%s",
+		    text_esc(name, sizeof name, k->props.auth_method),
+		    have ? "there is " : "there is none",
+		    have ? have->name : "");
+		return NJ_UNSUPPORTED;
 	}
-	decided(c, l);
-	if (c->state == CONN_LIVE)
-		conn_resume(c);
+	/* its session's home was chosen before the name is proved */
+	if (conn_port(c)->use_username_as_clientid && k->username.n == 0) {
+		(void)refuse(c, RC_CLIENT_ID_NOT_VALID,
+		    "the user name is the client identifier here "
+		    "(use_username_as_clientid), and its CONNECT has none");
+		return NJ_INVALID;
+	}
+	c->auth_method = m->name;
+	return NJ_OK;
 }
 
 enum nj_err
@@ -585,20 +544,27 @@ on_connect(struct conn *c, const struct frame *f)
 	if (check_version(c, &k) || check_id(c, &k) || check_will(c, &k) ||
 	    check_keep_alive(c, &k))
 		return NJ_OK;
-	if (k.version == MQTT5 && props_has(&k.props, PROP_AUTH_METHOD))
-		return refuse(c, RC_BAD_AUTH_METHOD,
-		    "enhanced authentication is not configured");
-	if (k.has_password && guard_login_wait(c) > 0)
+	if (check_method(c, &k))
+		return NJ_OK;
+	if ((k.has_password || c->auth_method) && guard_login_wait(c) > 0)
 		return refuse(c, RC_CONNECTION_RATE_EXCEEDED,
 		    "too many logins from its address have failed "
 		    "(failed_logins_per_minute)");
-	if ((e = login_new(c, f, &k, &l)))
+	if ((e = new_login(c, f, &k, &l)))
 		return refuse(c, rc_of(e), "%s", nj_strerror(e));
 	c->login = l;
+	if (c->auth_method) {
+		conn_set_state_within(c, CONN_LOGIN);
+		login_start_method(c, l);
+		return NJ_OK;
+	}
 	conn_set_state(c, CONN_LOGIN);
-	if (auth_start(conn_port(c)->chain, l->req) == AUTH_LATER)
+	l->asked = true;
+	if (auth_start(conn_port(c)->chain, l->req) == AUTH_LATER) {
 		conn_update_wants(c);
-	else
-		decided(c, l);
+	} else {
+		l->asked = false;
+		login_decided(c, l);
+	}
 	return NJ_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * on_misc - PINGREQ, DISCONNECT, AUTH.
+ * on_misc - PINGREQ, DISCONNECT.
  *
- * Spec: MQTT 5.0 3.12 to 3.15.
+ * Spec: MQTT 5.0 3.12 to 3.14.
  */
 #include "base/log.h"
 #include "broker/conn.h"
@@ -28,6 +28,11 @@ on_disconnect(struct conn *c, const struct frame *f)
 
 	if (e)
 		return e;
+	if (c->state == CONN_AUTH) {
+		conn_drop(c,
+		    "it said goodbye before its authentication was finished");
+		return NJ_OK;
+	}
 	if (props_has(&d.props, PROP_SESSION_EXPIRY)) {
 		/* [MQTT-3.1.2-23]: it may not come to life again here */
 		if (c->session->expiry_s == 0 && d.props.session_expiry > 0) {
@@ -41,20 +46,5 @@ on_disconnect(struct conn *c, const struct frame *f)
 	/* [MQTT-3.14.4-3]; 0x04 asks for the will */
 	c->clean_disconnect = d.code == RC_SUCCESS;
 	conn_drop(c, "it said goodbye");
-	return NJ_OK;
-}
-
-enum nj_err
-on_auth(struct conn *c, const struct frame *f)
-{
-	struct disconnect a;
-	enum nj_err e = decode_auth(f->body, &a);
-
-	if (e)
-		return e;
-	/* 4.12.1: re-authentication needs the method of the CONNECT, and no
-	 * CONNECT with one was accepted */
-	conn_end(c, RC_PROTOCOL_ERROR,
-	    "AUTH without an authentication method in its CONNECT");
 	return NJ_OK;
 }

@@ -10,10 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "auth/base64.h"
 #include "auth/password.h"
 #include "auth/password_file.h"
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/rand.h"
 #include "base/secret.h"
 #include "base/text.h"
 #include "cmd/cmd.h"
@@ -41,6 +43,7 @@ static const struct {
 	{ "argon2id", PASSWORD_ARGON2ID },
 	{ "sha512-pbkdf2", PASSWORD_PBKDF2 },
 	{ "sha512", PASSWORD_SHA512 },
+	{ "scram-sha-256", PASSWORD_SCRAM },
 };
 
 static void
@@ -88,13 +91,15 @@ choose_cost(struct task *t, struct nj_why *why)
 	if (t->cost.kind == 0) {
 		why_set(why, "there is no kind of hash '%s'",
 		    text_esc(esc, sizeof esc, slice_str(name)));
-		why_mend(why, "-H argon2id, sha512-pbkdf2 or sha512");
+		why_mend(
+		    why, "-H argon2id, sha512-pbkdf2, scram-sha-256 or sha512");
 		return NJ_INVALID;
 	}
 	if (t->iterations == 0)
 		return NJ_OK;
-	if (t->cost.kind != PASSWORD_PBKDF2) {
-		why_set(why, "-I is for -H sha512-pbkdf2 only");
+	if (t->cost.kind != PASSWORD_PBKDF2 && t->cost.kind != PASSWORD_SCRAM) {
+		why_set(
+		    why, "-I is for -H sha512-pbkdf2 and scram-sha-256 only");
 		return NJ_INVALID;
 	}
 	t->cost.iterations = (uint32_t)t->iterations;
@@ -236,6 +241,47 @@ get_password(struct task *t, struct nj_why *why)
 	return NJ_OK;
 }
 
+/* SASLprep must have nothing to do, so that every client means the same. */
+static enum nj_err
+check_scram(struct slice user, struct slice password, struct nj_why *why)
+{
+	bool name = scram_prepared(user) != NJ_OK;
+
+	if (!name && scram_prepared(password) == NJ_OK)
+		return NJ_OK;
+	why_set(why,
+	    "the %s has a control character, or one that SCRAM would have "
+	    "rewritten (RFC 4013)",
+	    name ? "user name" : "password");
+	why_mend(why,
+	    "use letters, digits and signs of plain Latin, Greek, Cyrillic, "
+	    "Japanese, Chinese or Korean, or another kind of hash");
+	return NJ_INVALID;
+}
+
+/* The first verifier of a file brings along what the salts of strangers are
+ * made of. */
+static enum nj_err
+put_secret(struct task *t)
+{
+	uint8_t secret[PASSWORD_FILE_SECRET];
+	char text[BASE64_SIZE(PASSWORD_FILE_SECRET) + 1];
+	struct slice line = LIT(PASSWORD_FILE_SECRET_LINE);
+	struct slice in = buf_slice(&t->in), out = buf_slice(&t->out);
+	enum nj_err e;
+
+	if (t->cost.kind != PASSWORD_SCRAM ||
+	    (in.n > 0 && memmem(in.p, in.n, line.p, line.n)) ||
+	    (out.n > 0 && memmem(out.p, out.n, line.p, line.n)))
+		return NJ_OK;
+	rand_bytes(secret, sizeof secret);
+	text[base64_encode(text, slice_of(secret, sizeof secret), true)] = '\0';
+	e = buf_printf(&t->out, PASSWORD_FILE_SECRET_LINE " %s\n", text);
+	secret_wipe(secret, sizeof secret);
+	secret_wipe(text, sizeof text);
+	return e;
+}
+
 static enum nj_err
 put_user(struct task *t, struct slice user, struct slice password,
     struct nj_why *why)
@@ -243,8 +289,11 @@ put_user(struct task *t, struct slice user, struct slice password,
 	char hash[PASSWORD_TEXT_MAX];
 	enum nj_err e;
 
+	if (t->cost.kind == PASSWORD_SCRAM &&
+	    (e = check_scram(user, password, why)))
+		return e;
 	if ((e = password_make(&t->cost, password, hash)) ||
-	    (e = buf_put_slice(&t->out, user)) ||
+	    (e = put_secret(t)) || (e = buf_put_slice(&t->out, user)) ||
 	    (e = buf_put_u8(&t->out, ':')) ||
 	    (e = buf_put_slice(&t->out, slice_str(hash))) ||
 	    (e = buf_put_u8(&t->out, '\n')))
@@ -293,6 +342,14 @@ split_line(struct slice line, struct slice *user, struct slice *rest)
 	return true;
 }
 
+/* Without -H, who logs in by SCRAM can do so with the new password too. */
+static void
+keep_kind(struct task *t, struct slice old)
+{
+	if (!t->hash && slice_has_prefix(old, LIT(SCRAM_METHOD "$")))
+		t->cost = password_default_cost(PASSWORD_SCRAM);
+}
+
 static enum nj_err
 edit_user(struct task *t, struct nj_why *why)
 {
@@ -305,9 +362,11 @@ edit_user(struct task *t, struct nj_why *why)
 
 		if (!is_it)
 			e = buf_put_slice(&t->out, line);
-		else if (!t->del && !t->found)
+		else if (!t->del && !t->found) {
+			keep_kind(t, old);
 			e = put_user(t, slice_str(t->user),
 			    secret_bytes(t->password), why);
+		}
 		t->found |= is_it;
 	}
 	if (e || t->found)
@@ -447,10 +506,14 @@ cmd_passwd(int argc, char **argv)
 		{ "update", 'U', FLAG_SWITCH, &t.update, NULL,
 		    "hashes all plaintext passwords of FILE", 0, 0 },
 		{ "hash", 'H', FLAG_TEXT, &t.hash, "KIND",
-		    "argon2id (default), sha512-pbkdf2, sha512 (weak)", 0, 0 },
+		    "argon2id (default), sha512-pbkdf2, scram-sha-256, sha512 "
+		    "(weak)",
+		    0, 0 },
 		{ "iterations", 'I', FLAG_NUMBER, &t.iterations, "N",
-		    "of sha512-pbkdf2; 210000 when not given", 1,
-		    PASSWORD_PBKDF2_ITERATIONS_MAX },
+		    "of sha512-pbkdf2 (210000 when not given) and "
+		    "scram-sha-256 "
+		    "(32768)",
+		    1, PASSWORD_PBKDF2_ITERATIONS_MAX },
 	};
 	const size_t n = sizeof flags / sizeof *flags;
 	int first = first_word(argc, argv), status = EXIT_FINE;

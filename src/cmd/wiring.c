@@ -164,6 +164,30 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 	return NJ_OK;
 }
 
+/* SCRAM is offered where somebody can use it. */
+static enum nj_err
+add_users(const struct conf_listener *l, struct auth_chain *chain,
+    struct password_file *pf, struct workers *workers)
+{
+	bool plain = l->auth_methods & CONF_AUTH_PASSWORD;
+	struct password_file_info info;
+	enum nj_err e = NJ_OK;
+
+	password_file_info(pf, &info);
+	if (!plain && info.scram == 0)
+		nj_log(LOG_T_WARNING,
+		    "Warning: auth_methods takes no plain passwords, and no "
+		    "user of %s has a verifier for SCRAM-SHA-256: nobody can "
+		    "log in with a password.  To mend it: nightjar passwd -H "
+		    "scram-sha-256 %s USER",
+		    l->password_file, l->password_file);
+	if ((l->auth_methods & CONF_AUTH_SCRAM) && (info.scram > 0 || !plain))
+		e = auth_add_scram(chain, pf, !plain);
+	if (!e && plain)
+		e = auth_add_password_file(chain, pf, workers);
+	return e;
+}
+
 /* In the order in which they are asked. */
 static enum nj_err
 add_links(const struct conf_listener *l, struct auth_chain *chain,
@@ -174,7 +198,7 @@ add_links(const struct conf_listener *l, struct auth_chain *chain,
 	if (l->cert_names)
 		return auth_add_certificate(chain);
 	if (pf)
-		e = auth_add_password_file(chain, pf, workers);
+		e = add_users(l, chain, pf, workers);
 	if (e == NJ_OK && l->allow_anonymous)
 		e = auth_add_anonymous(chain, pf == NULL);
 	return e;

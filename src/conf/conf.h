@@ -57,6 +57,9 @@ enum conf_versions {
 	CONF_V_ALL = CONF_V31 | CONF_V311 | CONF_V5
 };
 
+/* Bits of auth_methods. */
+enum conf_auth { CONF_AUTH_PASSWORD = 1, CONF_AUTH_SCRAM = 2 };
+
 /* What is per listener with per_listener_settings and common without. */
 struct conf_security {
 	int allow_anonymous; /* -1: not said */
@@ -97,6 +100,7 @@ struct conf_listener {
 	uint32_t max_topic_alias; /* client to broker */
 	uint32_t max_topic_alias_broker;
 	unsigned accept_protocol_versions; /* enum conf_versions */
+	unsigned auth_methods;		   /* enum conf_auth */
 	bool use_username_as_clientid;
 	char *mount_point;
 	int own_allow_anonymous;  /* listener_allow_anonymous; -1 */

@@ -74,6 +74,12 @@ static const struct conf_word versions[] = {
 	{ NULL, 0, CONF_WORKS, NULL, NULL },
 };
 
+static const struct conf_word auth_methods[] = {
+	{ "password", CONF_AUTH_PASSWORD, CONF_WORKS, NULL, NULL },
+	{ "SCRAM-SHA-256", CONF_AUTH_SCRAM, CONF_WORKS, NULL, NULL },
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
+
 static const struct conf_word log_types[] = {
 	{ "error", LOG_T_ERROR, CONF_WORKS, NULL, NULL },
 	{ "warning", LOG_T_WARNING, CONF_WORKS, NULL, NULL },
@@ -279,6 +285,13 @@ const struct conf_opt conf_table[] = {
 	OPT(SECURITY, "password_file", PATH, S(password_file), WORKS,
 	    R | CONF_FILE | CONF_RESTRICTS, NULL,
 	    "users and password hashes, written by nightjar passwd"),
+	OPT(LISTENER, "auth_methods", SET, L(auth_methods), WORKS,
+	    R | CONF_RESTRICTS | CONF_MANY | OURS, "password,SCRAM-SHA-256",
+	    "how users of the password file may log in: by sending the "
+	    "password, or by proving that they know it (enhanced "
+	    "authentication of MQTT 5; only users with such a verifier: "
+	    "nightjar passwd -H scram-sha-256)",
+	    .words = auth_methods, .args = "METHOD[,METHOD...]"),
 	OPT(SECURITY, "acl_file", PATH, S(acl_file), LATER_STOPS,
 	    CONF_FILE | CONF_RESTRICTS | CONF_ONCE, NULL,
 	    "which user may read and write which topics",

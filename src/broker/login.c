@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "broker/login.h"
+
+#include <stdlib.h>
+
+#include "net/listener.h"
+#include "net/tls.h"
+
+/* The identity a verified certificate gives on this listener. */
+static struct slice
+cert_name(const struct conn *c)
+{
+	const struct tls_peer *t = stream_tls(c->stream);
+	const struct proxied *v = c->via;
+
+	/* TLS that ends here counts, whatever a proxy says of its own. */
+	if (!t && v && v->cert && conn_port(c)->identity == CERT_IDENTITY_CN)
+		return slice_of(v->cn, v->cn_len);
+	if (!t || !t->has_cert)
+		return SLICE_NONE;
+	switch (conn_port(c)->identity) {
+	case CERT_IDENTITY_CN:
+		return slice_str(t->cn);
+	case CERT_IDENTITY_SUBJECT:
+		return slice_str(t->subject);
+	case CERT_IDENTITY_NONE:
+		break;
+	}
+	return SLICE_NONE;
+}
+
+static void
+on_decided(struct auth_request *r)
+{
+	struct login *l = r->arg;
+
+	l->letter.kind = LETTER_LOGIN;
+	shard_post(l->shard, &l->letter);
+}
+
+enum nj_err
+login_new(struct conn *c, struct auth_request_in *ask, struct login **out)
+{
+	const struct tls_peer *t = stream_tls(c->stream);
+	struct login *l = calloc(1, sizeof *l);
+	enum nj_err e;
+
+	if (!l)
+		return NJ_NOMEM;
+	ask->address = slice_str(c->peer);
+	ask->listener = slice_str(conn_port(c)->listener->where);
+	ask->cert_name = cert_name(c);
+	if (t && t->has_cert)
+		ask->cert_subject = slice_str(t->subject);
+	if ((e = auth_request_new(ask, &l->req))) {
+		free(l);
+		return e;
+	}
+	l->shard = c->shard;
+	l->conn = c;
+	l->since = c->shard->home.now_ms;
+	l->req->done = on_decided;
+	l->req->arg = l;
+	*out = l;
+	return NJ_OK;
+}
+
+void
+login_free(struct login *l)
+{
+	if (!l)
+		return;
+	auth_request_free(l->req);
+	buf_wipe(&l->packet);
+	free(l);
+}
+
+void
+login_abandon(struct conn *c)
+{
+	struct login *l = c->login;
+
+	if (!l)
+		return;
+	c->login = NULL;
+	if (l->asked)
+		l->conn = NULL; /* freed when its letter comes */
+	else
+		login_free(l);
+}
+
+void
+on_login(struct shard *sh, struct letter *letter)
+{
+	struct login *l = LIST_OWNER(letter, struct login, letter);
+	struct conn *c = l->conn;
+	bool again = l->again;
+
+	(void)sh;
+	l->asked = false;
+	if (!c) {
+		login_free(l);
+		return;
+	}
+	if (l->req->method)
+		login_answered(c, l, l->req->result);
+	else
+		login_decided(c, l);
+	if (!again && (c->state == CONN_LIVE || c->state == CONN_AUTH))
+		conn_resume(c);
+}
