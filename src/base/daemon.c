@@ -250,6 +250,35 @@ daemon_find_user(const char *name, uid_t *uid, gid_t *gid, struct nj_why *why)
 	return NJ_NOTFOUND;
 }
 
+enum nj_err
+daemon_find_group(const char *name, gid_t *gid, struct nj_why *why)
+{
+	struct group gr, *found = NULL;
+	size_t size = 4096;
+	char *buf = NULL;
+	int err = ERANGE;
+
+	while (err == ERANGE && size <= (1u << 20)) {
+		char *more = realloc(buf, size);
+
+		if (!more) {
+			free(buf);
+			return NJ_NOMEM;
+		}
+		buf = more;
+		err = getgrnam_r(name, &gr, buf, size, &found);
+		size *= 2;
+	}
+	if (found)
+		*gid = gr.gr_gid;
+	free(buf);
+	if (found)
+		return NJ_OK;
+	why_set(why, "there is no group '%s' on this machine", name);
+	why_mend(why, "groupadd --system %s, or name another", name);
+	return NJ_NOTFOUND;
+}
+
 static enum nj_err
 cannot(struct nj_why *why, const char *what, const char *user)
 {

@@ -23,6 +23,9 @@ void daemon_pid_file_remove(void);
 /* Finds uid and gid; NJ_NOTFOUND with advice when there is no such user. */
 NJ_MUST enum nj_err
 daemon_find_user(const char *name, uid_t *uid, gid_t *gid, struct nj_why *why);
+/* The same for a group. */
+NJ_MUST enum nj_err
+daemon_find_group(const char *name, gid_t *gid, struct nj_why *why);
 /*
  * When root: sets groups, gid and uid for good, drops every capability, sets
  * NoNewPrivs, and checks that root cannot be had back.  Not root: NoNewPrivs

@@ -129,6 +129,17 @@ begins_with(const struct port_opts *po)
 	return po->tls || po->websockets ? CONN_HANDSHAKE : CONN_GREETING;
 }
 
+/* "port 1883", "unix /run/x". */
+const char *
+port_name(const struct port_opts *po, char *dst, size_t size)
+{
+	if (po->listener->port)
+		snprintf(dst, size, "port %u", (unsigned)po->listener->port);
+	else
+		snprintf(dst, size, "%s", po->listener->where);
+	return dst;
+}
+
 static void conn_ready(struct watch *w, unsigned ready);
 static void on_deadline(struct timer *t, uint64_t now);
 
@@ -138,6 +149,7 @@ conn_accept(struct port *p, int fd, const char *peer)
 	struct shard *sh = p->shard;
 	struct port_opts *po = &sh->set->v[p->index];
 	const char *limit = refused_by(sh, po, p->index, fd);
+	char where[PEER_NAME];
 	struct conn *c = NULL;
 	enum nj_err e = NJ_NOMEM;
 
@@ -182,8 +194,8 @@ conn_accept(struct port *p, int fd, const char *peer)
 	set_state(c, po->proxy ? CONN_PROXY : begins_with(po));
 	if (!po->proxy && sh->limits.log_connections &&
 	    guard_may_log(sh, &sh->comings, GUARD_LINES))
-		nj_log(LOG_T_NOTICE, "New connection from %s on port %u.", peer,
-		    (unsigned)po->listener->port);
+		nj_log(LOG_T_NOTICE, "New connection from %s on %s.", peer,
+		    port_name(po, where, sizeof where));
 	return;
 fail:
 	if (guard_may_log(sh, &sh->rejections, GUARD_LINES))

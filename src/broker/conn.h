@@ -97,7 +97,9 @@ struct conn {
 };
 
 void conn_accept(struct port *p, int fd, const char *peer);
-/* Goes from bytes to what its port speaks; the stream is made. */
+/* What a port is called in the log. */
+const char *port_name(const struct port_opts *po, char *dst, size_t size);
+/* What the port speaks begins, once the PROXY header is behind it. */
 void conn_begin(struct conn *c);
 /* Whether the other end of fd may speak for others. */
 bool conn_proxy_trusted(const struct port_opts *po, int fd);

@@ -181,15 +181,15 @@ objection(const struct conn *c, const struct proxy_head *h)
 static void
 log_new(struct conn *c, const struct proxy_head *h, const char *proxy)
 {
-	char version[TEXT_ESC], cipher[TEXT_ESC];
+	char version[TEXT_ESC], cipher[TEXT_ESC], where[PEER_NAME];
 	struct shard *sh = c->shard;
 
 	if (!sh->limits.log_connections || c->via->local ||
 	    !guard_may_log(sh, &sh->comings, GUARD_LINES))
 		return;
 	nj_log(LOG_T_NOTICE,
-	    "New connection from %s on port %u, by the proxy %s%s%s%s%s.",
-	    c->peer, (unsigned)conn_port(c)->listener->port, proxy,
+	    "New connection from %s on %s, by the proxy %s%s%s%s%s.", c->peer,
+	    port_name(conn_port(c), where, sizeof where), proxy,
 	    h->tls ? ", TLS there: " : "",
 	    h->tls ? text_esc(version, sizeof version, h->tls_version) : "",
 	    h->tls && h->cipher.n ? " " : "",

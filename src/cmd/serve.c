@@ -216,7 +216,9 @@ start(struct server *s, struct nj_why *why)
 		why_set(why, "worker threads cannot be made");
 		return e;
 	}
-	if ((e = wiring_open(&s->conf, shards, &s->wiring, why)))
+	if ((e = wiring_open(&s->conf,
+		 geteuid() == 0 ? service_user(&s->conf) : NULL, shards,
+		 &s->wiring, why)))
 		return e;
 	if (s->conf.pid_file && (e = daemon_pid_file(s->conf.pid_file, why)))
 		return e;

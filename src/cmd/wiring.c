@@ -9,6 +9,7 @@
 
 #include "auth/chain.h"
 #include "auth/password_file.h"
+#include "base/daemon.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "net/tls.h"
@@ -26,9 +27,34 @@ prefix_place(
 		    why, "%s:%u", conf_file_name(c, l->where), l->where.line);
 }
 
+/* "USER", "USER:GROUP", ":GROUP", or else the user who will serve. */
 static enum nj_err
-open_one(const struct conf_listener *l, unsigned shards, struct listener *out,
-    struct nj_why *why)
+owner_of(const struct conf_listener *l, const char *user,
+    struct listener_opts *o, struct nj_why *why)
+{
+	const char *text = l->unix_socket_owner ? l->unix_socket_owner : user;
+	size_t n = text ? strcspn(text, ":") : 0;
+	char *name;
+	enum nj_err e = NJ_OK;
+
+	if (!text || !l->unix_path)
+		return NJ_OK;
+	o->owned = true;
+	o->uid = (uid_t)-1;
+	o->gid = (gid_t)-1;
+	if (!(name = strndup(text, n)))
+		return NJ_NOMEM;
+	if (n > 0)
+		e = daemon_find_user(name, &o->uid, &o->gid, why);
+	free(name);
+	if (!e && text[n] && text[n + 1])
+		e = daemon_find_group(text + n + 1, &o->gid, why);
+	return e;
+}
+
+static enum nj_err
+open_one(const struct conf_listener *l, const char *user, unsigned shards,
+    struct listener *out, struct nj_why *why)
 {
 	struct listener_opts o = {
 		.address = l->port ? l->host : l->unix_path,
@@ -38,14 +64,16 @@ open_one(const struct conf_listener *l, unsigned shards, struct listener *out,
 		    : l->socket_domain == CONF_IPV6	? AF_INET6
 							: AF_UNSPEC,
 		.backlog = BACKLOG,
+		.mode = l->socket_mode,
 	};
+	enum nj_err e = owner_of(l, user, &o, why);
 
-	return listener_open(&o, shards, out, why);
+	return e ? e : listener_open(&o, shards, out, why);
 }
 
 enum nj_err
-wiring_open(
-    const struct conf *c, unsigned shards, struct wiring *w, struct nj_why *why)
+wiring_open(const struct conf *c, const char *user, unsigned shards,
+    struct wiring *w, struct nj_why *why)
 {
 	enum nj_err e = NJ_NOMEM;
 
@@ -59,7 +87,7 @@ wiring_open(
 	for (uint32_t i = 0; i < c->nlisteners; i++) {
 		const struct conf_listener *l = &c->listeners[i];
 
-		e = open_one(l, shards, &w->listeners[i], why);
+		e = open_one(l, user, shards, &w->listeners[i], why);
 		w->n = i + 1;
 		if (e && c->local_only && l->host && strchr(l->host, ':')) {
 			/* a machine without IPv6 still has a loopback */

@@ -22,9 +22,10 @@ struct wiring {
 					 * for reloads */
 };
 
-/* Opens every listener; NJ_IO and the like with *why naming the line. */
-NJ_MUST enum nj_err wiring_open(const struct conf *c, unsigned shards,
-    struct wiring *w, struct nj_why *why);
+/* Opens every listener; NJ_IO and the like with *why naming the line.  user is
+ * who will serve, whose Unix sockets then are; NULL: whoever we are. */
+NJ_MUST enum nj_err wiring_open(const struct conf *c, const char *user,
+    unsigned shards, struct wiring *w, struct nj_why *why);
 void wiring_close(struct wiring *w);
 
 /*

@@ -77,8 +77,10 @@ struct conf_listener {
 	char *host;    /* NULL: every address */
 	char *unix_path;
 	char *bind_interface;
-	int socket_domain; /* enum conf_domain */
-	int protocol;	   /* enum conf_protocol; CONF_HTTP_API does not get
+	char *unix_socket_mode;	 /* octal digits; NULL: the default */
+	char *unix_socket_owner; /* USER[:GROUP]; NULL: who serves */
+	int socket_domain;	 /* enum conf_domain */
+	int protocol; /* enum conf_protocol; CONF_HTTP_API does not get
 			 * past conf_load for now */
 	char *response_information; /* topic prefix; NULL: none */
 	uint32_t proxy_protocol;    /* 0: none is expected */
@@ -109,7 +111,8 @@ struct conf_listener {
 	/* What holds for this listener, after all of the rules; use these.
 	 * The strings are borrowed from this struct conf. */
 	bool tls;
-	bool cert_names; /* certificates say who clients are */
+	unsigned socket_mode; /* 0: the default */
+	bool cert_names;      /* certificates say who clients are */
 	bool allow_anonymous;
 	bool allow_zero_length_clientid;
 	const char *auto_id_prefix; /* "" when there is none */

@@ -155,6 +155,17 @@ open_ports(struct parse *p, const struct conf_args *args)
 		    "listeners");
 }
 
+/* Octal digits; 0: it is none. */
+static unsigned
+mode_of(const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 8);
+
+	return text[0] < '0' || text[0] > '7' || *end || n > 0777 ? 0
+								  : (unsigned)n;
+}
+
 /* What holds on this listener, whichever of the lines says so. */
 static void
 resolve(struct conf *c, struct conf_listener *l)
@@ -163,6 +174,7 @@ resolve(struct conf *c, struct conf_listener *l)
 	    c->per_listener_settings ? &l->own : &c->security;
 
 	l->tls = l->certfile && l->keyfile;
+	l->socket_mode = l->unix_socket_mode ? mode_of(l->unix_socket_mode) : 0;
 	l->cert_names = (l->tls || l->proxy_protocol == 2) &&
 	    (l->use_identity_as_username || l->use_subject_as_username);
 	l->password_file = s->password_file;
@@ -264,6 +276,33 @@ check_tls(struct parse *p, const struct conf_listener *l)
 		parse_warn_at(p, given(l, "use_subject_as_username"),
 		    "delete one of the two",
 		    "use_identity_as_username is given too, and counts");
+}
+
+static void
+check_unix(struct parse *p, const struct conf_listener *l)
+{
+	const char *const of_paths[] = { "unix_socket_mode",
+		"unix_socket_owner" };
+	const char *const of_ports[] = { "bind_interface", "socket_domain" };
+	const char *const *v = l->unix_path ? of_ports : of_paths;
+
+	for (int i = 0; i < 2; i++)
+		if (given(l, v[i]).line)
+			parse_fault_at(p, given(l, v[i]), "delete this line",
+			    l->unix_path
+				? "%s is about networks, and this listener is "
+				  "a Unix socket"
+				: "%s is about Unix sockets, and this "
+				  "listener has a port",
+			    v[i]);
+	if (l->unix_socket_mode && mode_of(l->unix_socket_mode) == 0)
+		parse_fault_at(p, given(l, "unix_socket_mode"),
+		    "write octal digits, such as 0660 or 0666",
+		    "unix_socket_mode is not from 0001 to 0777");
+	else if (l->unix_path && (l->socket_mode & 0222) == 0)
+		parse_warn_at(p, given(l, "unix_socket_mode"),
+		    "add the right to write: 0660",
+		    "nobody but root may connect with this mode");
 }
 
 static bool
@@ -392,6 +431,7 @@ check_listener(struct parse *p, uint32_t i)
 	if (broken(l))
 		return;
 	check_tls(p, l);
+	check_unix(p, l);
 	check_proxy(p, l);
 	check_twins(p, i);
 	if (l->port == 8883 && !l->certfile && !l->keyfile)

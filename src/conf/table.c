@@ -155,9 +155,20 @@ const struct conf_opt conf_table[] = {
 	    .words = protocols),
 	OPT(LISTENER, "bind_interface", STRING, L(bind_interface), WORKS,
 	    CONF_RESTRICTS, NULL,
-	    "accept only what comes in by this network interface"),
+	    "listen on the addresses of this network interface only, and "
+	    "accept what comes in by it, or from this machine"),
 	OPT(LISTENER, "socket_domain", ENUM, L(socket_domain), WORKS, 0, NULL,
 	    "only IPv4 or only IPv6; both when not given", .words = domains),
+	OPT(LISTENER, "unix_socket_mode", STRING, L(unix_socket_mode), WORKS,
+	    CONF_RESTRICTS | OURS, "0660",
+	    "who may connect to the path of a Unix socket, as chmod(1) has it "
+	    "in octal digits; to connect is to write",
+	    .args = "MODE", .max = 5),
+	OPT(LISTENER, "unix_socket_owner", STRING, L(unix_socket_owner), WORKS,
+	    CONF_RESTRICTS | OURS, NULL,
+	    "whose that path is; when not given the user's who serves, and "
+	    "its group's",
+	    .args = "USER[:GROUP]", .max = 255),
 	OPT(LISTENER, "max_connections", LIMIT, L(max_connections), WORKS,
 	    R | CONF_RESTRICTS, "-1",
 	    "clients connected to this listener at once; -1: no limit"),

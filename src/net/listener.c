@@ -5,6 +5,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -12,25 +14,39 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "net/portowner.h"
 
-#define ADDRESSES_MAX 16 /* that one name may give */
+#define ADDRESSES_MAX 16 /* that one name, or one interface, may give */
 #define ACCEPT_TRIES  16 /* connections that ended before they were taken */
 
 /* -- opening ------------------------------------------------------------- */
 
+/* One address to listen on. */
+struct place {
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} at;
+	socklen_t len;
+	const char *device; /* SO_BINDTODEVICE; NULL: any */
+	bool again;	    /* the same address as before, another device */
+};
+
+struct places {
+	struct place v[ADDRESSES_MAX];
+	unsigned n;
+};
+
 static void
-explain_bind(
-    const struct addrinfo *a, uint16_t port, int err, struct nj_why *why)
+explain_bind(const struct place *a, uint16_t port, int err, struct nj_why *why)
 {
 	char where[80], owner[96];
 
-	nj_addr_print(a->ai_addr, where, sizeof where);
+	nj_addr_print(&a->at.sa, where, sizeof where);
 	switch (err) {
 	case EADDRINUSE:
 		if (port_owner(port, owner, sizeof owner)) {
@@ -64,12 +80,12 @@ explain_bind(
 }
 
 static void
-set_port(struct sockaddr *sa, uint16_t port)
+set_port(struct place *a, uint16_t port)
 {
-	if (sa->sa_family == AF_INET6)
-		((struct sockaddr_in6 *)(void *)sa)->sin6_port = htons(port);
+	if (a->at.sa.sa_family == AF_INET6)
+		a->at.in6.sin6_port = htons(port);
 	else
-		((struct sockaddr_in *)(void *)sa)->sin_port = htons(port);
+		a->at.in.sin_port = htons(port);
 }
 
 static uint16_t
@@ -92,33 +108,39 @@ bound_port(int fd)
  * that want no keep alive of MQTT's. */
 #define KEEPALIVE_IDLE_S 600
 
+/* A system that does not let us name the interface has the address alone. */
+static bool
+bind_device(int fd, const char *device)
+{
+	return !device ||
+	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device,
+		(socklen_t)strlen(device)) == 0 ||
+	    errno == EPERM || errno == ENOPROTOOPT;
+}
+
 /* A bound socket, or -1 with errno. */
 static int
-bind_one(const struct addrinfo *a, const struct listener_opts *o, bool share)
+bind_one(const struct place *a, const struct listener_opts *o, bool share)
 {
-	int on = 1, idle = KEEPALIVE_IDLE_S, err, fd;
+	int on = 1, err, fd;
 	int v6only = o->v6only || !o->address;
+	bool v6 = a->at.sa.sa_family == AF_INET6;
 
-	fd =
-	    socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(
+	    a->at.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
 	    (!share ||
 		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) ==
 		    0) &&
-	    (a->ai_family != AF_INET6 ||
+	    (!v6 ||
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only,
 		    sizeof v6only) == 0) &&
-	    (!o->device ||
-		setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, o->device,
-		    (socklen_t)strlen(o->device)) == 0) &&
+	    bind_device(fd, a->device) &&
 	    /* Accepted sockets inherit it. */
 	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 &&
-	    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) == 0 &&
-	    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle) ==
-		0 &&
-	    bind(fd, a->ai_addr, a->ai_addrlen) == 0)
+	    bind(fd, &a->at.sa, a->len) == 0)
 		return fd;
 	err = errno;
 	(void)close(fd);
@@ -128,14 +150,14 @@ bind_one(const struct addrinfo *a, const struct listener_opts *o, bool share)
 
 /* One socket a shard on one address. */
 static enum nj_err
-open_address(const struct addrinfo *a, const struct listener_opts *o,
-    struct listener *l, struct nj_why *why)
+open_address(struct place *a, const struct listener_opts *o, struct listener *l,
+    struct nj_why *why)
 {
 	int *fds = &l->fds[l->n * l->shards];
 	int backlog = o->backlog > 0 ? o->backlog : SOMAXCONN;
 	int probe, err;
 
-	set_port(a->ai_addr, l->port);
+	set_port(a, l->port);
 	/* SO_REUSEPORT would let two brokers of one user share a port without
 	 * a word: a socket without it finds out first. */
 	if (l->shards > 1 && l->port) {
@@ -149,7 +171,7 @@ open_address(const struct addrinfo *a, const struct listener_opts *o,
 			goto fail;
 		if (!l->port)
 			l->port = bound_port(fds[i]);
-		set_port(a->ai_addr, l->port);
+		set_port(a, l->port);
 	}
 	return NJ_OK;
 fail:
@@ -165,46 +187,55 @@ fail:
 }
 
 static void
-add_where(struct listener *l, const struct addrinfo *a)
+add_where(struct listener *l, const struct place *a)
 {
 	size_t at = strlen(l->where);
 	char one[80];
 
-	nj_addr_print(a->ai_addr, one, sizeof one);
+	nj_addr_print(&a->at.sa, one, sizeof one);
 	(void)snprintf(l->where + at, sizeof l->where - at, "%s%s",
 	    at ? " and " : "", one);
 }
 
 static bool
-same_address(const struct addrinfo *a, const struct addrinfo *b)
+same_address(const struct place *a, const struct sockaddr *sa)
 {
-	return a->ai_addrlen == b->ai_addrlen &&
-	    memcmp(a->ai_addr, b->ai_addr, a->ai_addrlen) == 0;
+	if (a->at.sa.sa_family != sa->sa_family)
+		return false;
+	if (sa->sa_family == AF_INET)
+		return a->at.in.sin_addr.s_addr ==
+		    ((const struct sockaddr_in *)(const void *)sa)
+			->sin_addr.s_addr;
+	return memcmp(&a->at.in6.sin6_addr,
+		   &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr,
+		   sizeof a->at.in6.sin6_addr) == 0;
 }
 
 static enum nj_err
-open_all(struct addrinfo *list, const struct listener_opts *o,
-    struct listener *l, struct nj_why *why)
+open_all(struct places *p, const struct listener_opts *o, struct listener *l,
+    struct nj_why *why)
 {
 	struct nj_why first = { 0 }, one = { 0 };
 	enum nj_err e = NJ_INVALID, bad = NJ_OK;
 
-	for (struct addrinfo *a = list; a; a = a->ai_next) {
-		struct addrinfo *b = list;
+	for (unsigned i = 0; i < p->n; i++) {
+		struct place *a = &p->v[i];
 
-		while (b != a && !same_address(a, b))
-			b = b->ai_next;
-		if (b != a || l->n == ADDRESSES_MAX)
-			continue;
 		e = open_address(a, o, l, &one);
 		if (e == NJ_OK) {
-			add_where(l, a);
+			if (!a->again)
+				add_where(l, a);
 			l->n++;
 			continue;
 		}
 		/* A machine without IPv6 still has the other. */
-		if (!o->address && a->ai_family == AF_INET6 &&
+		if (!o->address && !o->device &&
+		    a->at.sa.sa_family == AF_INET6 &&
 		    (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))
+			continue;
+		/* Where the interface could not be named, one is enough; and
+		 * a link-local address is found on its interface only. */
+		if (a->again)
 			continue;
 		if (!bad) {
 			bad = e;
@@ -218,18 +249,42 @@ open_all(struct addrinfo *list, const struct listener_opts *o,
 	return bad ? bad : e;
 }
 
+/* Adds an address; false where there is no room. */
+static bool
+add_place(
+    struct places *p, const struct sockaddr *sa, const char *device, bool again)
+{
+	struct place *a = &p->v[p->n];
+
+	for (unsigned i = 0; i < p->n && !again; i++)
+		if (same_address(&p->v[i], sa))
+			return true;
+	if (p->n == ADDRESSES_MAX)
+		return false;
+	*a = (struct place){ .device = device, .again = again };
+	a->len = sa->sa_family == AF_INET6 ? sizeof a->at.in6 : sizeof a->at.in;
+	memcpy(&a->at, sa, a->len);
+	p->n++;
+	return true;
+}
+
 static enum nj_err
-resolve(
-    const struct listener_opts *o, struct addrinfo **out, struct nj_why *why)
+resolve(const struct listener_opts *o, struct places *out, struct nj_why *why)
 {
 	struct addrinfo hints = { .ai_family = o->family,
 		.ai_socktype = SOCK_STREAM,
 		.ai_flags = AI_PASSIVE };
+	struct addrinfo *list = NULL;
 	char esc[TEXT_ESC];
-	int r = getaddrinfo(o->address, o->address ? NULL : "0", &hints, out);
+	int r = getaddrinfo(o->address, o->address ? NULL : "0", &hints, &list);
 
-	if (r == 0)
+	if (r == 0) {
+		for (struct addrinfo *a = list; a; a = a->ai_next)
+			if (a->ai_family == AF_INET || a->ai_family == AF_INET6)
+				(void)add_place(out, a->ai_addr, NULL, false);
+		freeaddrinfo(list);
 		return NJ_OK;
+	}
 	why_set(why, "address \"%s\": %s",
 	    o->address ? text_esc(esc, sizeof esc, slice_str(o->address)) : "",
 	    r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
@@ -237,16 +292,99 @@ resolve(
 	return NJ_INVALID;
 }
 
+/* -- one interface ------------------------------------------------------- */
+
+static bool
+is_wanted(const struct listener_opts *o, const struct places *named,
+    const struct sockaddr *sa)
+{
+	if (!sa || (sa->sa_family != AF_INET && sa->sa_family != AF_INET6) ||
+	    (o->family != AF_UNSPEC && o->family != sa->sa_family))
+		return false;
+	for (unsigned i = 0; i < named->n; i++)
+		if (same_address(&named->v[i], sa))
+			return true;
+	return !o->address;
+}
+
+static const char *
+loopback_of(const struct ifaddrs *list)
+{
+	for (const struct ifaddrs *i = list; i; i = i->ifa_next)
+		if (i->ifa_flags & IFF_LOOPBACK)
+			return i->ifa_name;
+	return NULL;
+}
+
+static void
+explain_device(const struct listener_opts *o, const struct ifaddrs *list,
+    struct nj_why *why)
+{
+	char esc[TEXT_ESC], host[TEXT_ESC];
+	bool is_there = false;
+
+	(void)text_esc(esc, sizeof esc, slice_str(o->device));
+	for (const struct ifaddrs *i = list; i; i = i->ifa_next)
+		is_there |= strcmp(i->ifa_name, o->device) == 0;
+	if (!is_there)
+		why_set(why, "there is no interface %s", esc);
+	else if (o->address)
+		why_set(why, "the interface %s does not have the address %s",
+		    esc, text_esc(host, sizeof host, slice_str(o->address)));
+	else
+		why_set(why, "the interface %s has no%s address", esc,
+		    o->family == AF_INET	? " IPv4"
+			: o->family == AF_INET6 ? " IPv6"
+						: "");
+	why_mend(
+	    why, "\"ip address\" shows the interfaces and their addresses");
+}
+
+/*
+ * The addresses of the interface, and only what comes in by it: an address
+ * alone would be answered on any.  This machine's own programs come by the
+ * loopback interface, whatever address they name.
+ */
+static enum nj_err
+resolve_device(const struct listener_opts *o, struct places *out,
+    struct ifaddrs *list, struct nj_why *why)
+{
+	struct places named = { .n = 0 };
+	const char *self = loopback_of(list);
+	enum nj_err e;
+
+	if (o->address && (e = resolve(o, &named, why)))
+		return e;
+	for (const struct ifaddrs *i = list; i; i = i->ifa_next) {
+		if (strcmp(i->ifa_name, o->device) != 0 ||
+		    !is_wanted(o, &named, i->ifa_addr))
+			continue;
+		(void)add_place(out, i->ifa_addr, o->device, false);
+		if (self && !(i->ifa_flags & IFF_LOOPBACK))
+			(void)add_place(out, i->ifa_addr, self, true);
+	}
+	if (out->n > 0)
+		return NJ_OK;
+	explain_device(o, list, why);
+	return NJ_INVALID;
+}
+
 static enum nj_err
 open_tcp(const struct listener_opts *o, struct listener *l, struct nj_why *why)
 {
-	struct addrinfo *list = NULL;
-	enum nj_err e = resolve(o, &list, why);
+	struct ifaddrs *list = NULL;
+	struct places p = { .n = 0 };
+	enum nj_err e = NJ_OK;
 
+	if (o->device && getifaddrs(&list) != 0) {
+		why_set(why, "the interfaces: %s", strerror(errno));
+		return NJ_INVALID;
+	}
+	e = o->device ? resolve_device(o, &p, list, why) : resolve(o, &p, why);
 	if (e)
-		return e;
+		goto out;
 	l->port = o->any_port ? 0 : o->port;
-	e = open_all(list, o, l, why);
+	e = open_all(&p, o, l, why);
 	/* The port the kernel chose on one address may be taken on another. */
 	for (int i = 0; e && o->any_port && i < 8; i++) {
 		for (unsigned k = 0; k < l->n * l->shards; k++) {
@@ -256,91 +394,41 @@ open_tcp(const struct listener_opts *o, struct listener *l, struct nj_why *why)
 		l->n = 0;
 		l->port = 0;
 		l->where[0] = '\0';
-		e = open_all(list, o, l, why);
+		e = open_all(&p, o, l, why);
 	}
-	freeaddrinfo(list);
+out:
+	if (list)
+		freeifaddrs(list);
 	return e;
 }
 
 /* -- Unix sockets -------------------------------------------------------- */
 
-/* Whether somebody serves there already. */
-static bool
-unix_alive(const struct sockaddr_un *un)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int r;
-
-	if (fd < 0)
-		return false;
-	r = connect(fd, (const struct sockaddr *)un, sizeof *un);
-	r = r == 0 || errno == EAGAIN;
-	(void)close(fd);
-	return r;
-}
-
-static enum nj_err
-unix_clear(const struct sockaddr_un *un, const char *esc, struct nj_why *why)
-{
-	struct stat st;
-
-	if (lstat(un->sun_path, &st) != 0)
-		return NJ_OK;
-	if (!S_ISSOCK(st.st_mode)) {
-		why_set(why, "%s exists and is no socket", esc);
-		why_mend(why, "choose another path, or move the file away");
-		return NJ_INVALID;
-	}
-	if (unix_alive(un)) {
-		why_set(why, "%s is served by another program", esc);
-		why_mend(why, "stop that program, or choose another path");
-		return NJ_INVALID;
-	}
-	(void)unlink(un->sun_path); /* left by one that ended badly */
-	return NJ_OK;
-}
-
 static enum nj_err
 open_unix(const struct listener_opts *o, struct listener *l, struct nj_why *why)
 {
-	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	const struct unixpath_opts u = {
+		.path = o->address,
+		.mode = o->mode,
+		.uid = o->owned ? o->uid : (uid_t)-1,
+		.gid = o->owned ? o->gid : (gid_t)-1,
+		.backlog = o->backlog > 0 ? o->backlog : SOMAXCONN,
+	};
 	char esc[TEXT_ESC];
-	struct stat st;
 	enum nj_err e;
 
-	(void)text_esc(esc, sizeof esc, slice_str(o->address));
-	if (strlen(o->address) >= sizeof un.sun_path) {
-		why_set(why, "the socket path %s is longer than %zu bytes", esc,
-		    sizeof un.sun_path - 1);
-		return NJ_INVALID;
-	}
-	memcpy(un.sun_path, o->address, strlen(o->address) + 1);
-	if ((e = unix_clear(&un, esc, why)))
-		return e;
-	if (!(l->path = strdup(o->address)))
-		return NJ_NOMEM;
 	l->n = 1;
-	l->fds[0] =
-	    socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (l->fds[0] < 0 ||
-	    bind(l->fds[0], (struct sockaddr *)&un, sizeof un) != 0 ||
-	    (o->mode && chmod(un.sun_path, o->mode) != 0) ||
-	    lstat(un.sun_path, &st) != 0 ||
-	    listen(l->fds[0], o->backlog > 0 ? o->backlog : SOMAXCONN) != 0)
-		goto fail;
-	l->path_dev = st.st_dev;
-	l->path_ino = st.st_ino;
-	l->path_made = st.st_mtim;
+	if ((e = unixpath_open(&u, &l->un, &l->fds[0], why)))
+		return e;
 	/* SO_REUSEPORT is not for these: the shards share one queue. */
 	for (unsigned i = 1; i < l->shards; i++)
-		if ((l->fds[i] = dup(l->fds[0])) < 0)
-			goto fail;
-	(void)snprintf(l->where, sizeof l->where, "unix %.120s", esc);
+		if ((l->fds[i] = dup(l->fds[0])) < 0) {
+			why_set(why, "no more descriptors");
+			return NJ_FULL;
+		}
+	(void)snprintf(l->where, sizeof l->where, "unix %.120s",
+	    text_esc(esc, sizeof esc, slice_str(o->address)));
 	return NJ_OK;
-fail:
-	why_set(why, "listening on %s: %s", esc, strerror(errno));
-	why_mend(why, "the folder must exist and be writable for this user");
-	return NJ_INVALID;
 }
 
 /* -- the module ---------------------------------------------------------- */
@@ -369,18 +457,11 @@ listener_open(const struct listener_opts *o, unsigned shards,
 void
 listener_close(struct listener *l)
 {
-	struct stat st;
-
 	for (unsigned i = 0; l->fds && i < l->n * l->shards; i++)
 		if (l->fds[i] >= 0)
 			(void)close(l->fds[i]);
-	if (l->path && l->path_ino && lstat(l->path, &st) == 0 &&
-	    st.st_dev == l->path_dev && st.st_ino == l->path_ino &&
-	    st.st_mtim.tv_sec == l->path_made.tv_sec &&
-	    st.st_mtim.tv_nsec == l->path_made.tv_nsec)
-		(void)unlink(l->path);
+	unixpath_remove(&l->un);
 	free(l->fds);
-	free(l->path);
 	memset(l, 0, sizeof *l);
 }
 
@@ -413,7 +494,10 @@ listener_accept(int fd, bool nodelay, int *out, char *peer, size_t peer_size)
 	if (!nodelay && ss.ss_family != AF_UNIX)
 		(void)setsockopt(
 		    got, IPPROTO_TCP, TCP_NODELAY, &off, sizeof off);
-	nj_addr_print((struct sockaddr *)&ss, peer, peer_size);
+	if (ss.ss_family == AF_UNIX)
+		unixpath_peer(got, peer, peer_size);
+	else
+		nj_addr_print((struct sockaddr *)&ss, peer, peer_size);
 	*out = got;
 	return NJ_OK;
 }

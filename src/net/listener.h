@@ -12,21 +12,25 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
 
 #include "base/err.h"
+#include "net/unixpath.h"
 
 struct listener_opts {
 	const char *address; /* name or address; NULL: all; for port 0 the
 				 * path of a Unix socket */
 	uint16_t port;	     /* 0: Unix socket */
 	bool any_port;	     /* port 0 means: let the kernel choose (tests) */
-	const char *device;  /* SO_BINDTODEVICE */
+	const char *device;  /* only addresses of this interface, and only what
+			      * comes in by it or from this machine */
 	int family;	     /* AF_UNSPEC, AF_INET, AF_INET6 */
 	int backlog;
 	bool v6only;   /* address "::" takes no IPv4 (without an address
 			 * there is a socket of each kind anyway) */
-	unsigned mode; /* of a Unix socket's path; 0: as umask says */
+	unsigned mode; /* of a Unix socket's path; 0: UNIXPATH_MODE */
+	bool owned;    /* give the path to */
+	uid_t uid;
+	gid_t gid;
 };
 
 /* A name may give several sockets (127.0.0.1 and ::1): n * shards of them. */
@@ -35,10 +39,7 @@ struct listener {
 	unsigned n, shards;
 	uint16_t port;	 /* as bound */
 	char where[128]; /* for the log: "0.0.0.0:8883", "unix /run/x" */
-	char *path;
-	/* Whether the path is still ours; inode numbers are used again. */
-	uint64_t path_dev, path_ino;
-	struct timespec path_made;
+	struct unixpath un;
 };
 
 /* *why says who holds the port where that can be found, and what to do. */
@@ -48,7 +49,7 @@ void listener_close(struct listener *l);
 /*
  * One connection, non-blocking and close-on-exec; NJ_AGAIN when none waits;
  * NJ_FULL when the process or machine is out of descriptors.  peer is the
- * printed address, port included ("[::1]:4711", "unix").  Sockets come with
+ * printed address, port included ("[::1]:4711", "unix (process 812, user 1000)").  Sockets come with
  * TCP_NODELAY from their listener, so that nodelay costs no system call.
  */
 NJ_MUST enum nj_err
