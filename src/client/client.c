@@ -84,6 +84,8 @@ make_connect(struct client *c, const struct client_opts *o, struct nj_why *why)
 		k.will = *o->will;
 	if (o->props)
 		k.props = *o->props;
+	if (c->auth)
+		client_auth_connect(c, &k);
 	if ((e = encode_connect(&c->connect, &k)))
 		why_set(why, "CONNECT cannot be made: %s", nj_strerror(e));
 	return e;
@@ -177,7 +179,8 @@ client_new(const struct client_opts *o, struct client **out, struct nj_why *why)
 		why_set(why, "%s", nj_strerror(e));
 		goto out;
 	}
-	if ((e = make_connect(c, o, why)) ||
+	c->own_method = o->props && props_has(o->props, PROP_AUTH_METHOD);
+	if ((e = client_auth_new(c, o, why)) || (e = make_connect(c, o, why)) ||
 	    (o->tls && (e = tls_client_new(o->tls, &c->tls, why))))
 		goto out;
 	*out = c;
@@ -195,6 +198,7 @@ client_free(struct client *c)
 	if (!c)
 		return;
 	client_close(c);
+	client_auth_free(c);
 	for (struct flight *f = c->flights; f; f = next) {
 		next = f->next;
 		free(f);

@@ -13,8 +13,8 @@
  *          bytes a received packet; topic_alias_max topics remembered.
  * Trust:   the broker is not trusted: what breaks the protocol ends the
  *          connection with NJ_MALFORMED, NJ_PROTOCOL or NJ_TOOBIG and a why.
- * Spec:    MQTT 5.0, 3.1.1, 3.1, the client's part; no enhanced
- *          authentication (4.12).
+ * Spec:    MQTT 5.0, 3.1.1, 3.1, the client's part; enhanced authentication
+ *          (4.12) by SCRAM-SHA-256.
  */
 #ifndef NJ_CLIENT_CLIENT_H
 #define NJ_CLIENT_CLIENT_H
@@ -81,6 +81,11 @@ struct client_opts {
 	const char *client_id;
 	const char *username;
 	const struct secret *password;
+	/* "SCRAM-SHA-256", with 5.0: the password is not sent, and the broker
+	 * must show that it knows it.  NULL: none. */
+	const char *auth_method;
+	/* Authenticates again each so many seconds; 0: never. */
+	uint32_t reauth_s;
 	/* Seconds; 0: none. */
 	uint16_t keep_alive;
 	/* Not a clean session (3.x), no clean start (5.0). */

@@ -52,7 +52,9 @@ struct client {
 	char *proxy_host, *proxy_user;
 	struct secret *proxy_password;
 	enum mqtt_ver ver;
-	struct buf connect; /* the packet; holds the password */
+	struct buf connect;	  /* the packet; holds the password */
+	struct client_auth *auth; /* NULL: none */
+	bool own_method;	  /* the caller's own, among the properties */
 	struct tls_client *tls;
 	uint32_t max_packet;
 	uint16_t max_inflight, receive_max, alias_max;
@@ -92,6 +94,24 @@ struct client {
 
 /* client.c */
 void client_trace(struct client *c, const char *fmt, ...) NJ_PRINTF(2, 3);
+
+/* auth.c; client_auth_new does nothing without o->auth_method, the others
+ * without c->auth. */
+NJ_MUST enum nj_err client_auth_new(
+    struct client *c, const struct client_opts *o, struct nj_why *why);
+void client_auth_free(struct client *c);
+/* What CONNECT says of it, once; and a new nonce before it is sent. */
+void client_auth_connect(const struct client *c, struct connect *k);
+NJ_MUST enum nj_err client_auth_renew(struct client *c);
+/* An AUTH; the properties of a CONNACK that says yes. */
+NJ_MUST enum nj_err
+client_auth_receive(struct client *c, const struct frame *f);
+NJ_MUST enum nj_err
+client_auth_accepted(struct client *c, const struct props *p);
+/* Milliseconds until the next re-authentication, -1: none; which begins
+ * here if it is time. */
+int64_t client_auth_wait(const struct client *c);
+NJ_MUST enum nj_err client_auth_again(struct client *c);
 
 /* flight.c */
 NJ_MUST enum nj_err client_take_id(struct client *c, uint16_t *id);

@@ -195,6 +195,7 @@ client_open(struct client *c, int fd, uint64_t deadline)
 
 	if ((e = make_stream(c, fd, deadline)) ||
 	    (e = handshake(c, deadline)) ||
+	    (c->auth && (e = client_auth_renew(c))) ||
 	    (e = buf_put_slice(&c->out, buf_slice(&c->connect))))
 		return e;
 	client_trace(c, "sending CONNECT");
@@ -335,10 +336,13 @@ static int
 wait_ms(const struct client *c, int timeout_ms)
 {
 	uint64_t from = c->ping_sent ? c->ping_sent : c->last_sent;
+	int64_t again = client_auth_wait(c);
 	int left;
 
 	if (stream_pending(c->stream) && !congested(c))
 		return 0;
+	if (again >= 0 && (timeout_ms < 0 || again < timeout_ms))
+		timeout_ms = again > INT_MAX ? INT_MAX : (int)again;
 	if (c->ping_after == 0 || c->state != LINK_UP)
 		return timeout_ms;
 	left = client_left(from + c->ping_after * UINT64_C(1000));
@@ -402,7 +406,8 @@ client_turn(struct client *c, int timeout_ms, int other_fd, bool *readable)
 	if (had && buf_len(&c->out) == 0)
 		timeout_ms = 0; /* that is news, too */
 	if ((e = wait_ready(c, timeout_ms, other_fd, readable)) ||
-	    (e = read_in(c)) || (e = keep_alive(c)))
+	    (e = read_in(c)) || (e = client_auth_again(c)) ||
+	    (e = keep_alive(c)))
 		return e;
 	return send_out(c);
 }

@@ -98,7 +98,8 @@ on_connack(struct client *c, const struct frame *f)
 	if (k.session_present && !c->persistent)
 		return client_blame(c, NJ_PROTOCOL,
 		    "it kept a session that was not asked for"); /* 3.2.2.1.1 */
-	if ((e = keep_connack(c, &k)))
+	if ((e = client_auth_accepted(c, &k.props)) ||
+	    (e = keep_connack(c, &k)))
 		return e;
 	client_trace(c, "received CONNACK (%u)", k.code);
 	if (!c->session_present && c->received) {
@@ -404,17 +405,6 @@ on_disconnect(struct client *c, const struct frame *f)
 	return NJ_DENIED;
 }
 
-static enum nj_err
-on_auth(struct client *c, const struct frame *f)
-{
-	why_set(&c->why,
-	    "the broker at %s asks for enhanced authentication, "
-	    "which this client does not do",
-	    c->where);
-	why_mend(&c->why, "leave out the property authentication-method");
-	return NJ_UNSUPPORTED;
-}
-
 static receive_fn *const receivers[16] = {
 	[MQTT_CONNACK] = on_connack,
 	[MQTT_PUBLISH] = on_publish,
@@ -426,7 +416,7 @@ static receive_fn *const receivers[16] = {
 	[MQTT_UNSUBACK] = on_unsuback,
 	[MQTT_PINGRESP] = on_pingresp,
 	[MQTT_DISCONNECT] = on_disconnect,
-	[MQTT_AUTH] = on_auth,
+	[MQTT_AUTH] = client_auth_receive,
 };
 
 enum nj_err

@@ -311,8 +311,11 @@ bad(struct nj_why *why, const char *what, const char *mend)
 static enum nj_err
 check_session(struct cli *c, struct nj_why *why)
 {
-	if (c->any_property)
+	if (c->any_property || c->auth_method)
 		c->version = MQTT5;
+	if (c->reauth_s && !c->auth_method)
+		return bad(why, "--reauth is about --auth-method",
+		    "add --auth-method SCRAM-SHA-256");
 	if (c->id && c->id_prefix)
 		return bad(why, "-i and -I cannot be used together", "");
 	if (c->persistent && !c->id && !c->id_prefix)

@@ -55,6 +55,8 @@ struct cli {
 	long port; /* 0: the default */
 	const char *user, *id, *id_prefix;
 	struct secret *password;
+	const char *auth_method; /* NULL: none */
+	long reauth_s;
 	long keep_alive, version, max_inflight;
 	bool persistent, debug, quiet, nodelay, websocket, srv;
 	struct socks_opts proxy; /* host NULL: none */

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Enhanced authentication (MQTT 5.0 3.15, 4.12) in raw bytes, with
 SCRAM-SHA-256 as its method, and re-authentication."""
+import contextlib
 import os
 import re
-import signal
+import socket
 import statistics
-import struct
 import subprocess
 import time
 
@@ -710,3 +710,126 @@ def test_damaged_verifier_refuses_the_start(brokers, tmp_path, line):
         f.write(f'listener {port} 127.0.0.1\npassword_file {path}\n')
     p = programs.run([NIGHTJAR, 'serve', '-c', conf])
     assert p.returncode != 0 and 'line 1' in p.stdout
+
+
+# Our own client.
+
+def client(program, port, *args, **kw):
+    return programs.run([NIGHTJAR, program, '-h', '127.0.0.1', '-p', str(port), *args], **kw)
+
+
+SCRAM = ('--auth-method', METHOD, '-u', 'anna', '-P', 'pencil')
+
+
+def test_pub_and_sub(broker):
+    assert client('pub', broker.port, *SCRAM, '-t', 't', '-m', 'x', '-r', '-q', '1').returncode == 0
+    got = client('sub', broker.port, *SCRAM, '-t', 't', '-C', '1')
+    assert got.returncode == 0 and got.stdout == 'x\n'
+
+
+def test_pub_refused(broker):
+    got = client('pub', broker.port, '--auth-method', METHOD, '-u', 'anna', '-P', 'pen', '-t', 't', '-m', 'x')
+    assert got.returncode == NOT_AUTHORIZED
+
+
+@pytest.mark.parametrize('args, says', [
+    (('--auth-method', 'PLAIN', '-u', 'a', '-P', 'b'), 'SCRAM-SHA-256'),
+    (('--auth-method', METHOD, '-u', 'a'), 'password'), (('--auth-method', METHOD), 'user name'),
+    (('--auth-method', METHOD, '-u', 'a', '-P', 'b\u00a0c'), 'SASLprep'),
+    (('--reauth', '3', '-u', 'a', '-P', 'b'), '--auth-method'),
+    (('-D', 'connect', 'authentication-method', 'x', *SCRAM), 'already')])
+def test_options_that_cannot_be(broker, args, says):
+    got = client('pub', broker.port, *args, '-t', 't', '-m', 'x')
+    assert got.returncode == 1 and says in got.stdout
+
+
+def test_sub_reauthenticates(broker):
+    start = broker.log_size()
+    with subprocess.Popen([NIGHTJAR, 'sub', '-p', str(broker.port), '-h', '127.0.0.1', *SCRAM, '--reauth', '1',
+                           '-i', 'again', '-t', 't', '-C', '1']) as sub:
+        broker.wait_log('again re-authenticated', start)
+        mark = broker.log_size()
+        broker.wait_log('again re-authenticated', mark)
+        assert client('pub', broker.port, *SCRAM, '-t', 't', '-m', 'x').returncode == 0
+        assert sub.wait(20) == 0
+
+
+class Impostor:
+    """A broker for one client: says what it is told to, knows no password."""
+
+    def __init__(self):
+        self.server = socket.create_server(('127.0.0.1', 0))
+        self.port = self.server.getsockname()[1]
+
+    def run(self, program, replies):
+        """replies: functions of what the client's last packet was."""
+        with subprocess.Popen([NIGHTJAR, program, '-h', '127.0.0.1', '-p', str(self.port), *SCRAM, '-t', 't',
+                               '-m', 'x'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as p:
+            conn, _ = self.server.accept()
+            conn.settimeout(20)
+            with conn:
+                said = b''
+                for reply in replies:
+                    said = conn.recv(65536)
+                    conn.sendall(reply(said))
+                if replies:
+                    with contextlib.suppress(OSError):
+                        said += conn.recv(65536)
+                out = p.communicate(timeout=20)[0]
+        return p.returncode, out, said
+
+    def close(self):
+        self.server.close()
+
+
+@pytest.fixture
+def impostor():
+    i = Impostor()
+    yield i
+    i.close()
+
+
+def nonce_of(connect):
+    return re.search(rb'n,,n=anna,r=([^,]{24})', connect).group(1)
+
+
+def challenge_of(connect, iterations=b'4096', extra=b'zzzz'):
+    return auth_packet(CONTINUE, data=b'r=' + nonce_of(connect) + extra + b',s=W22ZaJ0SNY4=,i=' + iterations)
+
+
+def connack(props=None, code=0):
+    return packet(CONNACK, 0, bytes([0, code]) + properties(props))
+
+
+SIGNED = {'auth_method': METHOD, 'auth_data': b'v=' + b'A' * 43 + b'='}
+
+
+@pytest.mark.parametrize('replies, says', [
+    ([lambda k: connack()], 'SCRAM-SHA-256'),
+    ([lambda k: connack({'auth_method': METHOD})], 'not asked'),
+    ([lambda k: connack(SIGNED)], 'not asked'),
+    ([challenge_of, lambda k: connack({'auth_method': METHOD})], 'knows the password'),
+    ([challenge_of, lambda k: connack(SIGNED)], 'knows the password'),
+    ([challenge_of, lambda k: connack({'auth_method': METHOD, 'auth_data': b'e=other-error'})], 'other-error'),
+    ([lambda k: challenge_of(k, b'1')], '4096'), ([lambda k: challenge_of(k, b'2000000000')], '2000000'),
+    ([lambda k: challenge_of(k, extra=b'')], 'nonce'),
+    ([lambda k: auth_packet(CONTINUE, method='X', data=b'x')], 'another method'),
+    ([lambda k: auth_packet(SUCCESS, data=b'x')], 'code 0'),
+    ([challenge_of, lambda k: auth_packet(CONTINUE, data=b'r=x')], 'goes on')], ids=range(12))
+def test_a_broker_that_does_not_know_the_password(impostor, replies, says):
+    """Nothing is published to it, and nothing of the password is sent."""
+    status, out, said = impostor.run('pub', replies)
+    assert status != 0 and says in out
+    assert b'pencil' not in said and b'\x30' not in said[:1] and b'\0\1tx' not in said
+
+
+def test_auth_nobody_asked_for(impostor):
+    """[MQTT-4.12.0-6]: a server may not, and the client does not play along."""
+    with subprocess.Popen([NIGHTJAR, 'pub', '-V', '5', '-h', '127.0.0.1', '-p', str(impostor.port), '-t', 't',
+                           '-m', 'x'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as p:
+        conn, _ = impostor.server.accept()
+        with conn:
+            conn.recv(65536)
+            conn.sendall(auth_packet(CONTINUE, data=b'x'))
+            out = p.communicate(timeout=20)[0]
+    assert p.returncode != 0 and 'not asked for' in out
