@@ -526,11 +526,11 @@ on_connect(struct conn *c, const struct frame *f)
 	struct login *l = NULL;
 	enum nj_err e = decode_connect(f->body, &k);
 
-	/* who speaks a later version is answered in the latest there is, others
-	 * as 3.1.1 has it */
-	c->version = c->link.version = k.version >= MQTT5 ? MQTT5
-	    : k.version == MQTT31			  ? MQTT31
-							  : MQTT311;
+	/* a version that is not served is answered in the form that its packet
+	 * has, since its client can read that */
+	c->version = c->link.version = k.like5		? MQTT5
+	    : k.version == MQTT5 || k.version == MQTT31 ? k.version
+							: MQTT311;
 	if (e == NJ_UNSUPPORTED) /* [MQTT-3.1.2-2] */
 		return refuse(c, RC_UNSUPPORTED_VERSION,
 		    "protocol version %d is not served", (int)k.version);

@@ -154,6 +154,22 @@ take_login(struct slice *s, struct connect *c)
 	return c->has_password ? take_bin(s, &c->password) : NJ_OK;
 }
 
+/* What stands behind name and version. */
+static enum nj_err
+take_rest(struct slice body, struct connect *c)
+{
+	enum nj_err e;
+
+	/* [MQTT-3.1.3-1] */
+	if ((e = take_connect_flags(&body, c)) ||
+	    (e = take_u16(&body, &c->keep_alive)) ||
+	    (e = take_props_of(&body, c->version, IN_CONNECT, &c->props)) ||
+	    (e = take_str(&body, &c->client_id)) || (e = take_will(&body, c)) ||
+	    (e = take_login(&body, c)))
+		return e;
+	return take_end(body);
+}
+
 enum nj_err
 decode_connect(struct slice body, struct connect *out)
 {
@@ -161,17 +177,16 @@ decode_connect(struct slice body, struct connect *out)
 	uint8_t asked = 0;
 	enum nj_err e = take_version(&body, &c, &asked);
 
-	if (e == NJ_UNSUPPORTED)
+	if (e == NJ_UNSUPPORTED) {
+		struct connect as5 = { .version = MQTT5 };
+
 		out->version = (enum mqtt_ver)asked;
+		out->like5 = asked >= MQTT5 && !take_rest(body, &as5);
+	}
 	if (e)
 		return e;
 	out->version = c.version; /* for a refusal in the client's own */
-	/* [MQTT-3.1.3-1] */
-	if ((e = take_connect_flags(&body, &c)) ||
-	    (e = take_u16(&body, &c.keep_alive)) ||
-	    (e = take_props_of(&body, c.version, IN_CONNECT, &c.props)) ||
-	    (e = take_str(&body, &c.client_id)) || (e = take_will(&body, &c)) ||
-	    (e = take_login(&body, &c)) || (e = take_end(body)))
+	if ((e = take_rest(body, &c)))
 		return e;
 	*out = c;
 	return NJ_OK;

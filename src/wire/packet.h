@@ -23,6 +23,7 @@ struct will {
 struct connect {
 	enum mqtt_ver version;
 	bool bridge; /* bit 7 of the version, Mosquitto's bridge bit */
+	bool like5;  /* not served, but its packet is laid out as 5.0 has it */
 	bool clean_start, has_will, has_username, has_password;
 	uint16_t keep_alive; /* seconds */
 	struct slice client_id, username, password;

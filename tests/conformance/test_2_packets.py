@@ -206,7 +206,7 @@ WHERE = {
     'DISCONNECT': {'session_expiry', 'server_reference', 'reason_string', 'user_property'},
     'AUTH': {'auth_method', 'auth_data', 'reason_string', 'user_property'},
 }
-VALUES = {'u8': 1, 'u16': 1, 'u32': 1, 'var': 1, 'str': 'text', 'bin': b'data', 'pair': ('n', 'v')}
+VALUES = {'u8': 1, 'u16': 1, 'u32': 100000, 'var': 1, 'str': 'text', 'bin': b'data', 'pair': ('n', 'v')}
 
 
 def prop(name, times=1):

@@ -68,7 +68,7 @@ def test_protocol_name(broker, name):
 @clause('MQTT-3.1.2-2', 'MQTT-3.2.2-7')
 @pytest.mark.parametrize('level', [6, 7, 99, 127, 255])
 def test_version_of_the_future(broker, level):
-    """The answer has the form of the newest version that the broker speaks."""
+    """The answer has the form of 5.0, as the packet has."""
     with Peer(broker.port) as c:
         c.send(connect_bytes(level=level))
         p = connect_refused(c, 0x84)
