@@ -89,9 +89,9 @@ NJ_MUST enum nj_err auth_chain_new(struct auth_chain **out);
 struct auth_chain *auth_chain_ref(struct auth_chain *c);
 void auth_chain_unref(struct auth_chain *c);
 /* A certificate's name is who the client is; a user name or password it sends
- * besides is ignored (as Mosquitto does).  A client without one is refused:
- * for listeners that take names from certificates only. */
-NJ_MUST enum nj_err auth_add_certificate(struct auth_chain *c);
+ * besides is ignored (as Mosquitto does).  A client without one is refused, or
+ * with if_any left to the links behind. */
+NJ_MUST enum nj_err auth_add_certificate(struct auth_chain *c, bool if_any);
 /* Takes a reference on pf.  Hashing runs on w. */
 NJ_MUST enum nj_err auth_add_password_file(
     struct auth_chain *c, struct password_file *pf, struct workers *w);

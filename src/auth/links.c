@@ -13,6 +13,7 @@
 struct link {
 	struct authenticator a;
 	bool with_name;		  /* anonymous */
+	bool if_any;		  /* certificate */
 	struct password_file *pf; /* password file: one reference */
 	struct workers *workers;  /* password file */
 };
@@ -65,7 +66,8 @@ certificate_start(struct authenticator *a, struct auth_request *r)
 {
 	char name[TEXT_ESC];
 
-	(void)a;
+	if (r->cert_name.n == 0 && link_of(a)->if_any)
+		return AUTH_NOT_MINE;
 	if (r->cert_name.n == 0)
 		return auth_deny(r, AUTH_R_NO_CERTIFICATE,
 		    "give the client one: nightjar ca device NAME");
@@ -76,12 +78,13 @@ certificate_start(struct authenticator *a, struct auth_request *r)
 }
 
 enum nj_err
-auth_add_certificate(struct auth_chain *c)
+auth_add_certificate(struct auth_chain *c, bool if_any)
 {
 	const struct link l = {
 		.a = { .name = "certificate",
 		    .start = certificate_start,
 		    .free = link_free },
+		.if_any = if_any,
 	};
 
 	return add_link(c, &l);

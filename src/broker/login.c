@@ -14,6 +14,8 @@ cert_name(const struct conn *c)
 	const struct tls_peer *t = stream_tls(c->stream);
 	const struct proxied *v = c->via;
 
+	if (conn_port(c)->cert_not_of_pages && stream_from_page(c->stream))
+		return SLICE_NONE;
 	/* TLS that ends here counts, whatever a proxy says of its own. */
 	if (!t && v && v->cert && conn_port(c)->identity == CERT_IDENTITY_CN)
 		return slice_of(v->cn, v->cn_len);

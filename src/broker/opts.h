@@ -32,6 +32,9 @@ struct port_opts {
 	struct tls_server *tls;	   /* NULL: plain; one reference */
 	struct auth_chain *chain;  /* one reference */
 	enum cert_identity identity;
+	/* A browser shows its certificate for whatever page: where there is
+	 * another way in, it is no login (stream_from_page). */
+	bool cert_not_of_pages;
 	bool use_username_as_clientid;
 	bool allow_zero_length_clientid;
 	const char *auto_id_prefix;	  /* never NULL */

@@ -50,15 +50,17 @@ on_ready(void *arg)
 static enum nj_err
 choose_port(struct up *u, struct nj_why *why)
 {
-	long written = 0;
+	long written = 0, wss = 0;
 	enum nj_err e;
 
-	if ((e = up_conf_port(u, &written, why)))
+	if ((e = up_conf_port(u, &written, &wss, why)))
 		return e;
 	if (u->port == 0)
 		u->port = written ? written : UP_PORT;
 	/* Of one address of many, the listener itself can tell. */
-	return u->bind[0] ? NJ_OK : port_check((unsigned)u->port, why);
+	if (!u->bind[0] && (e = port_check((unsigned)u->port, why)))
+		return e;
+	return up_wss_choose(u, wss, why);
 }
 
 /* Through sudo the files of the first client were given to the person, unless
@@ -108,6 +110,7 @@ up_fini(struct up *u)
 {
 	if (u->lock >= 0)
 		(void)close(u->lock);
+	secret_free(u->password);
 	free(u->self);
 	free(u->conf);
 	free(u->dir);
@@ -137,7 +140,7 @@ run(struct up *u, const char *dir_given)
 int
 cmd_up(int argc, char **argv)
 {
-	struct up u = { .id = UP_ID, .lock = -1 };
+	struct up u = { .id = UP_ID, .lock = -1, .wss_port = -1 };
 	const char *dir_given = NULL;
 	const struct flag flags[] = {
 		{ "dir", 0, FLAG_TEXT, &dir_given, "DIR",
@@ -146,6 +149,10 @@ cmd_up(int argc, char **argv)
 		    0, 0 },
 		{ "port", 'p', FLAG_NUMBER, &u.port, "PORT",
 		    "the port to listen on (8883)", 1, 65535 },
+		{ "wss-port", 0, FLAG_NUMBER, &u.wss_port, "PORT",
+		    "the port for web pages, MQTT over secure WebSocket "
+		    "(8884, or the one behind --port); 0: none",
+		    0, 65535 },
 		{ "id", 0, FLAG_TEXT, &u.id, "ID",
 		    "the name of the first client (admin)", 0, 0 },
 		{ "passphrase-file", 0, FLAG_TEXT, &u.passphrase_file, "FILE",

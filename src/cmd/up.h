@@ -11,12 +11,15 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/secret.h"
 #include "pki/names.h"
 
-#define UP_PORT	  8883
-#define UP_ID	  "admin"
-#define UP_USER	  "nightjar"
-#define UP_NOBODY "nobody"
+#define UP_PORT	    8883
+#define UP_WSS_PORT 8884
+#define UP_WEB_USER "browser" /* web pages log in as this one */
+#define UP_ID	    "admin"
+#define UP_USER	    "nightjar"
+#define UP_NOBODY   "nobody"
 
 struct up {
 	const char *passphrase_file;
@@ -25,6 +28,9 @@ struct up {
 	char *conf;		     /* DIR/nightjar.conf */
 	char *self;		     /* how to call this program from a shell */
 	long port;		     /* 0: what the configuration says */
+	long wss_port;		     /* -1: as port; 0: none */
+	bool own_passwords;	     /* they log in by DIR/passwords */
+	struct secret *password;     /* of UP_WEB_USER */
 	char bind[PKI_NAME_MAX + 1]; /* the listener's address, "" for all */
 	bool first;		     /* there was no CA before */
 	int lock;		     /* of DIR/nightjar.lock, held until exit */
@@ -41,15 +47,34 @@ struct up {
 NJ_MUST enum nj_err up_lock(struct up *u, struct nj_why *why);
 /* Port and pid, for the next who tries. */
 void up_lock_note(const struct up *u);
-/* The port of the configuration's first listener, and u->bind; 0: there is
- * no configuration yet.  NJ_INVALID: it has no listener. */
-NJ_MUST enum nj_err up_conf_port(struct up *u, long *out, struct nj_why *why);
 /* Makes whatever is not there or out of date, and says so: CA, server's and
  * first client's certificate, configuration. */
 NJ_MUST enum nj_err up_prepare(struct up *u, struct nj_why *why);
 
+/* Started through sudo: the file is for the person who typed it. */
+void up_give(const char *path);
 /* A file of the first client; the caller frees it. */
 NJ_MUST char *up_device_path(const struct up *u, const char *file);
+
+/* up_conf.c */
+
+/* The port of the configuration's first listener, with u->bind, and that of
+ * its first one for WebSocket, 0 if it has none; 0 and -1: there is no
+ * configuration yet.  NJ_INVALID: it has no listener. */
+NJ_MUST enum nj_err
+up_conf_port(struct up *u, long *out, long *wss, struct nj_why *why);
+/* Writes it, or what was asked for into it; and sets u->own_passwords. */
+NJ_MUST enum nj_err up_conf_prepare(struct up *u, struct nj_why *why);
+
+/* up_wss.c */
+
+/* u->wss_port, from what was asked for, or from up_conf_port. */
+NJ_MUST enum nj_err
+up_wss_choose(struct up *u, long written, struct nj_why *why);
+/* Makes the user of web pages, or reads its password. */
+NJ_MUST enum nj_err up_wss_prepare(struct up *u, struct nj_why *why);
+/* Where the password is kept; the caller frees it. */
+NJ_MUST char *up_wss_kept(const struct up *u);
 
 /* up_probe.c */
 

@@ -5,20 +5,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pwd.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/buf.h"
-#include "base/file.h"
 #include "base/text.h"
 #include "cmd/home.h"
 #include "cmd/up.h"
@@ -26,8 +21,6 @@
 #include "pki/cert.h"
 #include "pki/explain.h"
 #include "pki/issue.h"
-
-#define CONF_MAX (1024 * 1024)
 
 char *
 up_device_path(const struct up *u, const char *file)
@@ -71,7 +64,7 @@ say_running(int fd, const struct up *u, struct nj_why *why)
 		    "%ld; or start a second one beside it: %s up "
 		    "--dir OTHER-FOLDER --port %ld",
 		    kill((pid_t)pid, 0) != 0 && errno == EPERM ? "sudo " : "",
-		    pid, u->self, port < 65535 ? port + 1 : UP_PORT);
+		    pid, u->self, port < 65534 ? port + 2 : UP_PORT);
 }
 
 enum nj_err
@@ -110,218 +103,6 @@ up_lock_note(const struct up *u)
 	    snprintf(text, sizeof(text), "%ld %ld\n", (long)getpid(), u->port);
 
 	(void)!pwrite(u->lock, text, (size_t)n, 0);
-}
-
-/*
- * The configuration.
- */
-
-/* Takes the first word off a line's front, which has no blanks before it. */
-static struct slice
-cut_word(struct slice *line)
-{
-	struct slice word = { line->p, 0 };
-
-	while (word.n < line->n && line->p[word.n] != ' ' &&
-	    line->p[word.n] != '\r')
-		word.n++;
-	line->p += word.n;
-	line->n -= word.n;
-	while (line->n > 0 && (line->p[0] == ' ' || line->p[0] == '\r')) {
-		line->p++;
-		line->n--;
-	}
-	return word;
-}
-
-/* The words of the first "listener PORT [ADDRESS]" line, as parts of text. */
-static bool
-find_listener(struct slice text, struct slice *port, struct slice *address)
-{
-	while (text.p && text.n > 0) {
-		const uint8_t *nl = memchr(text.p, '\n', text.n);
-		struct slice line =
-		    slice_of(text.p, nl ? (size_t)(nl - text.p) : text.n);
-		size_t used = line.n + (nl != NULL);
-
-		while (line.n > 0 && line.p[0] == ' ')
-			line = slice_of(line.p + 1, line.n - 1);
-		if (slice_is(cut_word(&line), "listener")) {
-			*port = cut_word(&line);
-			*address = cut_word(&line);
-			return port->n > 0;
-		}
-		text.p += used;
-		text.n -= used;
-	}
-	return false;
-}
-
-/* False when it does not fit. */
-static bool
-copy_word(char *dst, size_t size, struct slice word)
-{
-	if (word.n >= size)
-		return false;
-	if (word.n > 0)
-		memcpy(dst, word.p, word.n);
-	dst[word.n] = '\0';
-	return true;
-}
-
-static enum nj_err
-read_port(struct up *u, struct buf *text, struct slice *digits, long *port,
-    struct nj_why *why)
-{
-	struct slice address = SLICE_NONE;
-	char number[16];
-	enum nj_err e;
-
-	if ((e = file_read(u->conf, CONF_MAX, text, why)))
-		return e;
-	if (find_listener(buf_slice(text), digits, &address) &&
-	    copy_word(number, sizeof(number), *digits) &&
-	    text_to_long(number, 1, 65535, port) &&
-	    copy_word(u->bind, sizeof(u->bind), address))
-		return NJ_OK;
-	why_set(why, "'%s' has no line 'listener PORT'", u->conf);
-	why_mend(why,
-	    "put one in, or move the file away: it is then written "
-	    "anew");
-	return NJ_INVALID;
-}
-
-enum nj_err
-up_conf_port(struct up *u, long *out, struct nj_why *why)
-{
-	struct buf text = { 0 };
-	struct slice digits;
-	enum nj_err e;
-
-	if (access(u->conf, F_OK) != 0) {
-		*out = 0;
-		return NJ_OK;
-	}
-	e = read_port(u, &text, &digits, out, why);
-	buf_fini(&text);
-	return e;
-}
-
-/* A port that was asked for goes into the file, so that the next start has it
- * too; the rest of the file is its owner's. */
-static enum nj_err
-move_port(struct up *u, struct nj_why *why)
-{
-	struct buf text = { 0 }, moved = { 0 };
-	struct slice digits, all;
-	size_t before;
-	long port;
-	enum nj_err e;
-
-	if ((e = read_port(u, &text, &digits, &port, why)) || port == u->port)
-		goto out;
-	all = buf_slice(&text);
-	before = (size_t)(digits.p - all.p);
-	if ((e = buf_put(&moved, all.p, before)) ||
-	    (e = buf_printf(&moved, "%ld", u->port)) ||
-	    (e = buf_put(
-		 &moved, digits.p + digits.n, all.n - before - digits.n)) ||
-	    (e = file_write(u->conf, buf_slice(&moved), 0644, why)))
-		goto out;
-	printf(
-	    "Changed the port from %ld to %ld in %s\n", port, u->port, u->conf);
-out:
-	buf_fini(&moved);
-	buf_fini(&text);
-	return e;
-}
-
-static enum nj_err
-write_conf(const struct up *u, const char *user, struct nj_why *why)
-{
-	struct buf b = { 0 };
-	enum nj_err e;
-
-	e = buf_printf(&b,
-	    "# Written by `nightjar up` at its first start; it is yours to "
-	    "change.\n"
-	    "# The lines are those of a mosquitto.conf, see "
-	    "nightjar.conf(5).\n\n");
-	if (!e && user)
-		e = buf_printf(&b,
-		    "# Who the broker runs as, once it has read its keys.\n"
-		    "user %s\n\n",
-		    user);
-	if (!e)
-		e = buf_printf(&b,
-		    "# MQTT over TLS. Every client needs a certificate, from: "
-		    "nightjar ca device ID\n"
-		    "listener %ld\n"
-		    "cafile %s/pki/ca.crt\n"
-		    "certfile %s/server/server.crt\n"
-		    "keyfile %s/server/server.key\n"
-		    "require_certificate true\n\n"
-		    "# A client's user name is the ID in its certificate.\n"
-		    "use_identity_as_username true\n"
-		    "allow_anonymous false\n",
-		    u->port, u->dir, u->dir, u->dir);
-	if (!e)
-		e = file_create(u->conf, buf_slice(&b), 0644, why);
-	buf_fini(&b);
-	return e;
-}
-
-/* Makes the system user; false when that did not work. */
-static bool
-add_user(void)
-{
-	static char prog[] = "useradd", system_user[] = "--system",
-		    group[] = "--user-group", no_home[] = "--no-create-home",
-		    home[] = "--home-dir", home_dir[] = HOME_ROOT,
-		    shell[] = "--shell", nologin[] = "/usr/sbin/nologin",
-		    name[] = UP_USER;
-	char *const argv[] = { prog, system_user, group, no_home, home,
-		home_dir, shell, nologin, name, NULL };
-	char *const env[] = { NULL };
-	int status = -1;
-	pid_t pid;
-
-	if (posix_spawn(&pid, "/usr/sbin/useradd", NULL, NULL, argv, env) != 0)
-		return false;
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return status == 0 && getpwnam(UP_USER) != NULL;
-}
-
-/* Who the broker of root is to run as.  A user is made only for the folder
- * that belongs to the system. */
-static const char *
-choose_user(const struct up *u)
-{
-	if (geteuid() != 0)
-		return NULL;
-	if (getpwnam(UP_USER))
-		return UP_USER;
-	if (strcmp(u->dir, HOME_ROOT) == 0 && add_user()) {
-		printf("Made the system user '%s', who the broker runs as.\n",
-		    UP_USER);
-		return UP_USER;
-	}
-	return UP_NOBODY;
-}
-
-static enum nj_err
-prepare_conf(struct up *u, struct nj_why *why)
-{
-	const char *user;
-	enum nj_err e;
-
-	if (access(u->conf, F_OK) == 0)
-		return move_port(u, why);
-	user = choose_user(u);
-	if (!(e = write_conf(u, user, why)))
-		printf("Wrote the configuration %s\n", u->conf);
-	return e;
 }
 
 /*
@@ -396,6 +177,19 @@ prepare_server(struct up *u, struct pki_ca *ca, struct nj_why *why)
 	return NJ_OK;
 }
 
+void
+up_give(const char *path)
+{
+	const char *uid_text = getenv("SUDO_UID");
+	const char *gid_text = getenv("SUDO_GID");
+	long uid, gid;
+
+	if (path && geteuid() == 0 && uid_text && gid_text &&
+	    text_to_long(uid_text, 1, 0x7ffffffe, &uid) &&
+	    text_to_long(gid_text, 0, 0x7ffffffe, &gid))
+		(void)!lchown(path, (uid_t)uid, (gid_t)gid);
+}
+
 /* Started through sudo, the files of the first client are for the person who
  * typed it. */
 static void
@@ -403,14 +197,9 @@ give_to_person(const struct up *u)
 {
 	static const char *const files[] = { "client.key", "client.crt",
 		"ca.crt", "" };
-	const char *uid_text = getenv("SUDO_UID");
-	const char *gid_text = getenv("SUDO_GID");
 	char *devices;
-	long uid, gid;
 
-	if (geteuid() != 0 || !uid_text || !gid_text ||
-	    !text_to_long(uid_text, 1, 0x7ffffffe, &uid) ||
-	    !text_to_long(gid_text, 0, 0x7ffffffe, &gid))
+	if (geteuid() != 0 || !getenv("SUDO_UID"))
 		return;
 	/* Through these they have to come, whatever the umask was. */
 	(void)!chmod(u->dir, 0755);
@@ -420,8 +209,7 @@ give_to_person(const struct up *u)
 	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
 		char *path = up_device_path(u, files[i]);
 
-		if (path)
-			(void)!lchown(path, (uid_t)uid, (gid_t)gid);
+		up_give(path);
 		free(path);
 	}
 }
@@ -474,7 +262,8 @@ up_prepare(struct up *u, struct nj_why *why)
 	(void)fflush(stdout);
 	e = u->first ? make_ca(u, &ca, why) : pki_ca_open(u->dir, &ca, why);
 	if (e || (e = prepare_server(u, ca, why)) ||
-	    (e = prepare_client(u, ca, why)) || (e = prepare_conf(u, why)))
+	    (e = prepare_client(u, ca, why)) || (e = up_conf_prepare(u, why)) ||
+	    (e = up_wss_prepare(u, why)))
 		goto out;
 	pki_fingerprint(pki_ca_root(ca), u->fingerprint);
 	if (!u->first)

@@ -309,6 +309,72 @@ tell_device(const struct up *u)
 	end_line(&b);
 }
 
+/* What a page does, once it has MQTT.js. */
+static void
+tell_page(const struct up *u, bool hidden)
+{
+	bool known = u->password && !hidden;
+	char url[PKI_NAME_MAX + 32];
+	struct buf b = { 0 }, pass = { 0 };
+
+	(void)snprintf(url, sizeof(url),
+	    strchr(u->host, ':') ? "wss://[%s]:%ld" : "wss://%s:%ld", u->host,
+	    u->wss_port);
+	put(&b, "const c = mqtt.connect(");
+	put_string(&b, url);
+	put(&b, ", {username: ");
+	put_string(&b, u->own_passwords ? UP_WEB_USER : "USER");
+	put(&b, ", password: ");
+	if (known && buf_put_slice(&pass, secret_bytes(u->password)) == NJ_OK &&
+	    buf_put_u8(&pass, '\0') == NJ_OK)
+		put_string(&b, (const char *)buf_slice(&pass).p);
+	else
+		put_string(&b, "PASSWORD");
+	put(&b,
+	    "}); c.on(\"connect\", () => c.subscribe(\"test/#\")); "
+	    "c.on(\"message\", (t, m) => console.log(t, m.toString())); "
+	    "c.on(\"error\", e => console.error(e))");
+	end_line(&b);
+	buf_wipe(&pass);
+}
+
+/* How Chromium comes to trust the CA, and no other user of this machine. */
+static void
+tell_trust(const struct paths *p)
+{
+	struct buf b = { 0 };
+
+	put(&b,
+	    "mkdir -p ~/.pki/nssdb && certutil -d sql:$HOME/.pki/nssdb -A -t "
+	    "C,, -n Nightjar -i");
+	put_word(&b, p->ca);
+	end_line(&b);
+}
+
+static void
+tell_browser(const struct up *u, const struct paths *p)
+{
+	/* What goes to the journal is read by others too. */
+	bool hidden = getenv("JOURNAL_STREAM") != NULL;
+	char *kept = up_wss_kept(u);
+
+	printf("\nReceive in a web page on this machine that has MQTT.js "
+	       "(npm install mqtt, dist/mqtt.min.js):\n");
+	tell_page(u, hidden);
+	if (u->own_passwords && kept)
+		printf("  with the password in %s, and once\n", kept);
+	else
+		printf("  with a user of the password_file, and once\n");
+	printf("  the browser trusts this CA. Chromium and Chrome on Linux do "
+	       "when they start after\n  this line (apt install "
+	       "libnss3-tools):\n");
+	tell_trust(p);
+	printf("  Firefox: Settings, View Certificates, Authorities, Import "
+	       "%s\n",
+	    p->ca);
+	free(kept);
+}
+
 static void
 tell_lines(const struct up *u, const struct paths *p)
 {
@@ -328,6 +394,8 @@ tell_lines(const struct up *u, const struct paths *p)
 	tell_node(u, p);
 	printf("and send from another terminal:\n");
 	tell_client(u, p, self, "pub", pub);
+	if (u->wss_port > 0)
+		tell_browser(u, p);
 	tell_device(u);
 }
 
@@ -339,6 +407,9 @@ tell_names(const struct up *u)
 	for (unsigned i = 0; i < u->names.n; i++)
 		printf("%s%s", i ? ", " : " ", u->names.v[i].text);
 	printf("\n");
+	if (u->wss_port > 0)
+		printf("  web pages    port %ld, MQTT over secure WebSocket\n",
+		    u->wss_port);
 }
 
 void
@@ -349,7 +420,8 @@ up_tell(const struct up *u, const struct up_result *r)
 		.key = up_device_path(u, "client.key") };
 
 	printf("\nNightjar serves MQTT over TLS; every client needs a "
-	       "certificate of its CA.\n");
+	       "certificate of its CA%s.\n",
+	    u->wss_port > 0 ? ", and a web page a password" : "");
 	if (r->ok)
 		printf("  self test    a message went through it and back in "
 		       "%.2f ms (%s, connected in %.1f ms)\n",

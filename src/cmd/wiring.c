@@ -174,6 +174,7 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 		.require_certificate = l->require_certificate,
 		.want_certificate =
 		    l->use_identity_as_username || l->use_subject_as_username,
+		.spare_browsers = l->certificate_or_password,
 		.min = l->tls_min == CONF_TLS_13 ? TLS_MIN_13 : TLS_MIN_12,
 		.ciphers = l->ciphers,
 		.ciphersuites = l->ciphersuites,
@@ -224,7 +225,9 @@ add_links(const struct conf_listener *l, struct auth_chain *chain,
 	enum nj_err e = NJ_OK;
 
 	if (l->cert_names)
-		return auth_add_certificate(chain);
+		e = auth_add_certificate(chain, l->certificate_or_password);
+	if (e || (l->cert_names && !l->certificate_or_password))
+		return e;
 	if (pf)
 		e = add_users(l, chain, pf, workers);
 	if (e == NJ_OK && l->allow_anonymous)
@@ -263,6 +266,7 @@ fill_port(const struct conf *c, const struct conf_listener *l,
 		.identity = l->use_subject_as_username ? CERT_IDENTITY_SUBJECT
 		    : l->use_identity_as_username      ? CERT_IDENTITY_CN
 						       : CERT_IDENTITY_NONE,
+		.cert_not_of_pages = l->certificate_or_password,
 		.use_username_as_clientid = l->use_username_as_clientid,
 		.allow_zero_length_clientid = l->allow_zero_length_clientid,
 		.auto_id_prefix = l->auto_id_prefix ? l->auto_id_prefix : "",

@@ -96,6 +96,7 @@ struct conf_listener {
 	bool require_certificate;
 	bool use_identity_as_username; /* CN */
 	bool use_subject_as_username;  /* DN */
+	bool certificate_or_password;
 	/* what it lets in */
 	uint32_t max_connections; /* 0: no limit */
 	uint32_t max_qos;

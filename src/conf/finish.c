@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/cidr.h"
@@ -244,6 +245,28 @@ check_tls_plain(struct parse *p, const struct conf_listener *l)
 }
 
 static void
+check_either(struct parse *p, const struct conf_listener *l)
+{
+	struct conf_at at = given(l, "certificate_or_password");
+
+	if (l->require_certificate)
+		parse_fault_at(p, at, "delete one of the two",
+		    "certificate_or_password with require_certificate: no "
+		    "client would get as far as its password");
+	if (!l->password_file)
+		parse_fault_at(p, at,
+		    "add 'password_file PATH' (nightjar passwd -c PATH USER)",
+		    "certificate_or_password without password_file: there is "
+		    "no password to log in with");
+	if (!l->use_identity_as_username && !l->use_subject_as_username)
+		parse_fault_at(p, at,
+		    "add 'use_identity_as_username true', or delete this line",
+		    "certificate_or_password without "
+		    "use_identity_as_username: no certificate says who its "
+		    "client is");
+}
+
+static void
 check_tls(struct parse *p, const struct conf_listener *l)
 {
 	bool cas = l->cafile || l->capath;
@@ -272,6 +295,8 @@ check_tls(struct parse *p, const struct conf_listener *l)
 		    "add 'cafile PATH' and 'require_certificate true'",
 		    "the user name is to come from client certificates, but "
 		    "there is no cafile or capath to check them with");
+	if (l->certificate_or_password)
+		check_either(p, l);
 	if (l->use_identity_as_username && l->use_subject_as_username)
 		parse_warn_at(p, given(l, "use_subject_as_username"),
 		    "delete one of the two",
@@ -403,6 +428,68 @@ check_twins(struct parse *p, uint32_t i)
 	}
 }
 
+/* Origins are compared as they are written, and browsers write them in one
+ * way. */
+static const char *
+odd_origin(const char *o, size_t n)
+{
+	size_t scheme = strncasecmp(o, "https://", 8) == 0 ? 8
+	    : strncasecmp(o, "http://", 7) == 0		   ? 7
+							   : 0;
+
+	if (n == 4 && strncmp(o, "null", 4) == 0)
+		return NULL;
+	if (memchr(o, '*', n))
+		return "'*' is no pattern here: list the origins, or delete "
+		       "the line to let in all";
+	if (scheme == 0 || n <= scheme)
+		return "an origin begins with https:// or http://";
+	if (memchr(o + scheme, '/', n - scheme))
+		return "an origin ends with its host or port, without '/'";
+	if ((scheme == 8 && strncmp(o + n - 4, ":443", 4) == 0) ||
+	    (scheme == 7 && strncmp(o + n - 3, ":80", 3) == 0))
+		return "browsers leave out the port that a scheme has by "
+		       "itself";
+	return NULL;
+}
+
+static void
+check_origins(struct parse *p, const struct conf_listener *l)
+{
+	char esc[TEXT_ESC];
+	const char *o = l->websockets_origin, *odd;
+
+	for (size_t n; *o; o += n + (o[n] == '\n')) {
+		n = strcspn(o, "\n");
+		if ((odd = odd_origin(o, n)))
+			parse_warn_at(p, given(l, "websockets_origin"), odd,
+			    "no browser sends the origin '%s'",
+			    text_esc(esc, sizeof esc, slice_of(o, n)));
+	}
+}
+
+/* What web pages may do on this listener. */
+static void
+check_pages(struct parse *p, const struct conf_listener *l)
+{
+	bool ws = l->protocol == CONF_WEBSOCKETS ||
+	    l->protocol == CONF_MQTT_WEBSOCKETS;
+
+	if (l->websockets_origin && !ws)
+		parse_warn_at(p, given(l, "websockets_origin"),
+		    "add 'protocol websockets', or delete this line",
+		    "websockets_origin is without effect: this listener does "
+		    "not speak WebSocket");
+	else if (l->websockets_origin)
+		check_origins(p, l);
+	else if (ws && l->tls && l->cert_names && !l->certificate_or_password)
+		parse_warn_at(p, l->where,
+		    "add 'websockets_origin https://THE-PAGES-HOST'",
+		    "any web page that somebody with a client certificate "
+		    "opens can connect here as its owner: browsers show the "
+		    "certificate for every page");
+}
+
 static void
 check_mount(struct parse *p, const struct conf_listener *l)
 {
@@ -447,12 +534,7 @@ check_listener(struct parse *p, uint32_t i)
 		    "write the beginning of a topic, such as 'response'",
 		    "response_information has a wildcard in it");
 	check_mount(p, l);
-	if (l->websockets_origin && l->protocol != CONF_WEBSOCKETS &&
-	    l->protocol != CONF_MQTT_WEBSOCKETS)
-		parse_warn_at(p, given(l, "websockets_origin"),
-		    "add 'protocol websockets', or delete this line",
-		    "websockets_origin is without effect: this listener does "
-		    "not speak WebSocket");
+	check_pages(p, l);
 }
 
 static void

@@ -244,6 +244,12 @@ const struct conf_opt conf_table[] = {
 	OPT(LISTENER, "use_subject_as_username", BOOL,
 	    L(use_subject_as_username), WORKS, TLSF, "false",
 	    "the user name is the whole subject of the client's certificate"),
+	OPT(LISTENER, "certificate_or_password", BOOL,
+	    L(certificate_or_password), WORKS, TLSF | OURS, "false",
+	    "with one of the two above: who has no certificate may log in "
+	    "with a user and password of password_file.  Web pages need these "
+	    "in any case, and their browsers are not asked for a certificate: "
+	    "they would show it for every page, or not connect at all"),
 	OPT(LISTENER, "tls_version", ENUM, L(tls_min), WORKS, TLSF, "tlsv1.2",
 	    "the least TLS version that is served", .words = tls_versions),
 	OPT(LISTENER, "ciphers", STRING, L(ciphers), WORKS, TLSF, NULL,

@@ -75,8 +75,8 @@ void stream_shutdown(struct stream *s);
 /* What that end says where it can say something: the code of a WebSocket's
  * Close (RFC 6455 7.4), 1000 when none was given. */
 void stream_end_code(struct stream *s, uint16_t code);
-/* A web page speaks, and nobody was asked whether its origin may: what the
- * browser adds by itself, like a certificate, is not the person's will. */
+/* A web page speaks: what its browser adds by itself, like a certificate, need
+ * not be its person's will. */
 bool stream_from_page(const struct stream *s);
 
 /* Why the last call failed; never NULL. */

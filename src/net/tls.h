@@ -29,6 +29,9 @@ struct tls_server_opts {
 	bool require_certificate; /* else asked for only if there are CAs
 					 * and want_certificate */
 	bool want_certificate;
+	/* A client that agrees on http/1.1 by ALPN is not asked for one: it is
+	 * a browser, and Chromium gives up a WebSocket that asks. */
+	bool spare_browsers;
 	enum tls_min min;
 	const char *ciphers;	  /* TLS 1.2; NULL: ours */
 	const char *ciphersuites; /* TLS 1.3; NULL: ours */

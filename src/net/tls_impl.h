@@ -50,7 +50,7 @@ struct tls_note {
 struct tls_server {
 	atomic_uint refs;
 	unsigned n;
-	bool require, want;
+	bool require, want, spare_browsers;
 	struct tls_tickets *tickets; /* NULL: no resumption */
 	STACK_OF(X509_CRL) * crls;   /* NULL: none */
 	/* Digest of everything that decides whether a client's certificate is

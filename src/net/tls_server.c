@@ -15,6 +15,7 @@
 
 /* The protocols of RFC 7301 we serve, best first. */
 static const uint8_t alpn_ours[] = "\4mqtt\10http/1.1";
+#define HTTP_LEN 8
 
 static int
 on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
@@ -26,6 +27,8 @@ on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
 		sizeof alpn_ours - 1, in, in_len) != OPENSSL_NPN_NEGOTIATED)
 		return SSL_TLSEXT_ERR_ALERT_FATAL;
 	*out = chosen;
+	if (tls_stream_of(ssl)->server->spare_browsers && *out_len == HTTP_LEN)
+		SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
 	return SSL_TLSEXT_ERR_OK;
 }
 
@@ -342,6 +345,7 @@ server_fill(struct tls_server *t, const struct tls_server_opts *o,
 
 	t->require = o->require_certificate;
 	t->want = o->want_certificate;
+	t->spare_browsers = o->spare_browsers;
 	if (o->tickets && o->previous && o->previous->tickets)
 		t->tickets = tls_tickets_ref(o->previous->tickets);
 	else if (o->tickets)

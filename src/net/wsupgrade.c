@@ -243,7 +243,7 @@ judge_request(struct ws_stream *s)
 	buf_drain(&s->in, used);
 	if (buf_len(&s->in) == 0)
 		buf_fini(&s->in);
-	s->base.from_page = u.origin.p && !s->origins;
+	s->base.from_page = u.origin.p != NULL;
 	free(s->origins);
 	s->origins = NULL;
 	return NJ_OK;

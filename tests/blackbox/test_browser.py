@@ -4,6 +4,9 @@ its page's origin may, and nowhere else."""
 import pytest
 
 import browser
+import pahoc
+import passwords
+from wsraw import RawWs
 
 SCRIPT = '''
 const c = mqtt.connect("wss://localhost:%d", {protocolVersion: %d, reconnectPeriod: 0, %s});
@@ -62,6 +65,25 @@ def test_origin_is_not_allowed(chromium, secure, pki, topic):
         seen = page.wait('closed')
     assert not [x for x in seen if x[0] in ('subscribed', 'message')], seen
     b.wait_log(rf'Origin http://127\.0\.0\.1:{chromium.pages.port} is not allowed')
+
+
+def test_certificate_or_password(chromium, brokers, pki, topic, tmp_path):
+    """Chromium would give up a WebSocket that asks for a certificate."""
+    chromium.trust(pki.ca)
+    users = tmp_path / 'users'
+    users.write_text(passwords.pbkdf2('page', 'secret'))
+    b = brokers(f'protocol websockets\ncertfile {pki.server[0]}\nkeyfile {pki.server[1]}\n'
+                f'cafile {pki.ca}\nuse_identity_as_username true\ncertificate_or_password true\n'
+                f'password_file {users}\n', anonymous=False)
+    with chromium.open(script(b, topic, options='username: "page", password: "secret"')) as page:
+        seen = page.wait('closed')
+    assert ['message', topic, 'from a page'] in seen, seen
+    with chromium.open(script(b, topic, options='username: "page", password: "wrong"')) as page:
+        assert 'Not authorized' in str(page.wait('failed')) or 'password' in str(page.told.queue)
+    # a program shows its own
+    with RawWs(b.port, tls=pahoc.tls_context(pki.ca, *pki.client)) as c:
+        c.connect('by-certificate')
+    b.wait_log(r"by-certificate .*u'alice'")
 
 
 def test_one_port_for_both(chromium, brokers, pki, topic):

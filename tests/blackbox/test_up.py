@@ -13,8 +13,12 @@ import time
 
 import pytest
 
+import browser
 import harness
+import pahoc
 import programs
+from raw import connect_packet
+from wsraw import RawWs, request
 
 pytestmark = pytest.mark.ours
 LAST_LINE = 'Ctrl-C ends it.'
@@ -351,6 +355,176 @@ def test_person_behind_sudo_can_read_the_key(up, port):
     assert (st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode)) == (12345, 12345, 0o600)
     assert os.stat(u.path('server', 'server.key')).st_uid == 0
     u.command('^mosquitto_sub ')  # not '^sudo mosquitto_sub '
+
+
+def wss_port(u):
+    return int(re.search(r'wss://localhost:(\d+)', u.command('^const c = mqtt')).group(1))
+
+
+def password(u):
+    return re.search(r'password: "([A-Za-z0-9]{24})"', u.command('^const c = mqtt')).group(1)
+
+
+def login(u, port=None, cert=False, **kw):
+    """The reason code of a login over wss; origin=None: no page."""
+    files = (u.path('devices/admin/client.crt'), u.path('devices/admin/client.key'))
+    tls = pahoc.tls_context(u.path('pki/ca.crt'), *files if cert else ())
+    text = request(origin=kw.pop('origin', None))
+    with RawWs(port or wss_port(u), tls=tls, text=text) as c:
+        c.send(connect_packet('page', **kw))
+        return c.recv().code
+
+
+def test_web_page(up, port):
+    """The lines for a browser, in one, as they stand."""
+    c = browser.Chromium()
+    try:
+        u = up('--port', port)
+        line, trust, pub = (u.command(x) for x in ('^const c = mqtt', 'certutil', 'nightjar.? pub '))
+        c.sh(trust)
+        with c.open(line) as page:
+            def send_until_there():
+                sent = programs.run(['bash', '-c', pub])
+                assert sent.returncode == 0, sent.stdout
+                time.sleep(0.3)
+                return not page.told.empty()
+            harness.wait_until(send_until_there, 'the page tells', browser.SECONDS)
+            assert page.wait('log')[0] == ['log', 'test/hello', 'it works']
+    finally:
+        c.close()
+
+
+def test_who_may_by_wss(up, port):
+    """A user of the password file or a certificate, but not one that a browser
+    would show for whatever page."""
+    u = up('--port', port)
+    assert int(port) < wss_port(u) < int(port) + 20     # the next that is free
+    for name in ('passwords', 'browser.password'):
+        assert stat.S_IMODE(os.stat(u.path(name)).st_mode) == 0o600
+    assert password(u).encode() not in u.read('passwords')
+    good = {'username': 'browser', 'password': password(u)}
+    page = 'http://localhost:8000'
+    assert login(u, **good) == 0
+    assert login(u, **good, origin=page) == 0
+    assert login(u, **good, origin='null') == 0
+    assert login(u, username='browser', password='wrong') != 0
+    assert login(u, username='browser') != 0
+    assert login(u) != 0
+    assert login(u, cert=True) == 0
+    assert login(u, cert=True, origin=page) != 0
+    assert login(u, cert=True, origin=page, **good) == 0
+    # MQTT's own port goes on asking for a certificate
+    assert programs.run(['mosquitto_pub', '-h', 'localhost', '-p', port, '-t', 'x', '-m', 'x',
+                         '--cafile', u.path('pki/ca.crt'), '-u', 'browser',
+                         '-P', password(u)]).returncode != 0
+
+
+def test_listed_pages(up, port):
+    first = up('--port', port)
+    first.stop()
+    with open(first.path('nightjar.conf'), 'a', encoding='ascii') as f:
+        f.write('websockets_origin https://good.example\n')
+    u = up()
+    good = {'username': 'browser', 'password': password(u)}
+    assert login(u, origin='https://good.example', **good) == 0
+    assert login(u, cert=True, origin='https://good.example') != 0
+    assert login(u, cert=True) == 0
+    with pytest.raises(AssertionError, match='403'):
+        login(u, origin='https://bad.example', **good)
+
+
+def test_second_start_tells_the_same(up, port):
+    first = up('--port', port)
+    users = first.read('passwords')
+    first.stop()
+    second = up()
+    assert [x for x in second.lines if x.startswith('    ')] == \
+        [x for x in first.lines if x.startswith('    ')]
+    assert second.read('passwords') == users
+    second.stop()
+    hidden = up(env={'JOURNAL_STREAM': '8:1'})
+    assert password(first) not in hidden.text
+    assert 'password: "PASSWORD"' in hidden.command('^const c = mqtt')
+
+
+def test_password_is_changed(up, port):
+    first = up('--port', port)
+    old = password(first)
+    first.stop()
+    programs.run([harness.NIGHTJAR, 'passwd', '-b', first.path('passwords'), 'alice', 'secret'])
+    os.remove(first.path('browser.password'))
+    second = up()
+    assert password(second) != old
+    assert login(second, username='browser', password=password(second)) == 0
+    assert login(second, username='browser', password=old) != 0
+    assert login(second, username='alice', password='secret') == 0
+    second.stop()
+    with open(first.path('browser.password'), 'w', encoding='ascii') as f:
+        f.write('myOwnChoiceWith24Letters\n')
+    third = up()
+    assert password(third) == 'myOwnChoiceWith24Letters'
+    assert login(third, username='browser', password='myOwnChoiceWith24Letters') == 0
+
+
+def test_web_pages_on_and_off(up, port):
+    none = up('--port', port, '--wss-port', '0')
+    assert 'wss' not in none.text and 'websockets' not in none.read('nightjar.conf').decode()
+    assert not os.path.exists(none.path('passwords'))
+    none.stop()
+    with open(none.path('nightjar.conf'), 'a', encoding='ascii') as f:
+        f.write('# mine\nmax_inflight_messages 5\n')
+    assert 'wss' not in (again := up()).text
+    again.stop()
+    other, third = str(harness.free_port()), str(harness.free_port())
+    on = up('--wss-port', other)
+    assert 'Added a listener for web pages' in on.text and wss_port(on) == int(other)
+    assert login(on, username='browser', password=password(on)) == 0
+    on.stop()
+    with open(none.path('nightjar.conf'), 'a', encoding='ascii') as f:
+        f.write('max_queued_messages 7\nmax_qos 1\n')
+    moved = up('--wss-port', third)
+    assert f'Changed the port from {other} to {third}' in moved.text
+    assert listens(third) and not listens(other)
+    moved.stop()
+    off = up('--wss-port', '0')
+    assert 'Took the listener for web pages out' in off.text and not listens(third)
+    assert 'mqtt.connect("wss' not in off.text
+    conf = off.read('nightjar.conf').decode()
+    assert f'\n#listener {third}\n' in conf and '\n#max_qos 1\n' in conf
+    assert '\nmax_inflight_messages 5\n' in conf and '\nmax_queued_messages 7\n' in conf
+    off.stop()
+    on = up('--wss-port', other)
+    assert login(on, username='browser', password=password(on)) == 0
+
+
+def test_wss_port_that_is_taken(up, tmp_path):
+    """The first start takes the next one; a port that was asked for is refused."""
+    with socket.socket() as s:
+        s.bind(('', 0))
+        s.listen()
+        port = str(s.getsockname()[1] - 1)
+        u = up('--port', port)
+        assert wss_port(u) > int(port) + 1
+        u.stop()
+        refused = up('--port', port, '--wss-port', str(int(port) + 1), folder=tmp_path / 'other',
+                     wait=False)
+        assert refused.ended() == 1 and '--wss-port' in refused.text, refused.text
+        assert not os.path.exists(refused.path('pki'))
+    same = up('--port', port, '--wss-port', port, folder=tmp_path / 'other', wait=False)
+    assert same.ended() == 1 and "both MQTT's and WebSocket's" in same.text
+
+
+def test_passwords_of_the_persons_own(up, port):
+    """Where the configuration has a password_file, its users log in."""
+    first = up('--port', port, '--wss-port', '0')
+    first.stop()
+    programs.run([harness.NIGHTJAR, 'passwd', '-b', '-c', first.path('mine'), 'alice', 'secret'])
+    with open(first.path('nightjar.conf'), 'a', encoding='ascii') as f:
+        f.write(f'password_file {first.path("mine")}\n')
+    u = up('--wss-port', str(harness.free_port()))
+    assert 'username: "USER", password: "PASSWORD"' in u.command('^const c = mqtt')
+    assert login(u, username='alice', password='secret') == 0
+    assert not os.path.exists(u.path('passwords'))
 
 
 def test_words():

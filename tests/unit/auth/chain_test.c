@@ -12,8 +12,9 @@
 enum {
 	CERT = 1,
 	FILES = 2,
-	ANON = 4,    /* for those without a name */
-	ANON_ALL = 8 /* nobody checks anything */
+	ANON = 4,     /* for those without a name */
+	ANON_ALL = 8, /* nobody checks anything */
+	CERT_ANY = 16
 };
 
 static struct workers *workers;
@@ -41,7 +42,9 @@ make_chain(unsigned parts)
 
 	check_int("chain", auth_chain_new(&c), NJ_OK);
 	if (parts & CERT)
-		check_int("link", auth_add_certificate(c), NJ_OK);
+		check_int("link", auth_add_certificate(c, false), NJ_OK);
+	if (parts & CERT_ANY)
+		check_int("link", auth_add_certificate(c, true), NJ_OK);
 	if (parts & FILES) {
 		check_int("file",
 		    password_file_parse(
@@ -96,6 +99,16 @@ rows(void **state)
 		enum auth_reason reason;
 		const char *name, *by;
 	} rows[] = {
+		{ "certificate or password, the first", CERT_ANY | FILES, "bob",
+		    "secret", "dev1", AUTH_ALLOW, 0, "dev1", "certificate" },
+		{ "certificate or password, the second", CERT_ANY | FILES,
+		    "bob", "secret", NULL, AUTH_ALLOW, 0, "bob",
+		    "password file" },
+		{ "certificate or password, a wrong one", CERT_ANY | FILES,
+		    "bob", "no", NULL, AUTH_DENY, AUTH_R_WRONG_PASSWORD, NULL,
+		    NULL },
+		{ "certificate or password, neither", CERT_ANY | FILES, NULL,
+		    NULL, NULL, AUTH_DENY, AUTH_R_NO_LOGIN, NULL, NULL },
 		{ "right", FILES, "bob", "secret", NULL, AUTH_ALLOW, 0, "bob",
 		    "password file" },
 		{ "wrong", FILES, "bob", "Secret", NULL, AUTH_DENY,

@@ -109,6 +109,32 @@ static const struct {
 	{ "listener 9001\nallow_anonymous true\n"
 	  "websockets_origin https://a\n",
 	    "3:1 w '-' -|" },
+	{ "listener 9001\nallow_anonymous true\nprotocol mqtt+websockets\n"
+	  "websockets_origin null\nwebsockets_origin http://a:8080\n",
+	    "" },
+	{ "listener 9001\nallow_anonymous true\nprotocol websockets\n"
+	  "websockets_origin https://a/\nwebsockets_origin *\n"
+	  "websockets_origin a.example\nwebsockets_origin https://a:443\n"
+	  "websockets_origin HTTP://a:80\nwebsockets_origin http://a:443\n",
+	    "9:1 w '-' -|9:1 w '-' -|9:1 w '-' -|9:1 w '-' -|9:1 w '-' -|" },
+	/* what certificates mean to browsers */
+	{ "listener 9001\nprotocol websockets\n" TLS "cafile /ca\n"
+	  "require_certificate true\nuse_identity_as_username true\n",
+	    "1:1 w '-' -|" },
+	{ "listener 9001\nprotocol websockets\n" TLS "cafile /ca\n"
+	  "require_certificate true\nuse_identity_as_username true\n"
+	  "websockets_origin https://a\n",
+	    "" },
+	{ "listener 9001\nprotocol websockets\n" TLS "cafile /ca\n"
+	  "use_identity_as_username true\npassword_file /p\n"
+	  "certificate_or_password true\n",
+	    "" },
+	{ "listener 9001\n" TLS "cafile /ca\nrequire_certificate true\n"
+	  "certificate_or_password true\n",
+	    "6:1 e '-' -|6:1 e '-' -|6:1 e '-' -|1:1 w '-' -|" },
+	{ "listener 9001\nallow_anonymous true\n"
+	  "certificate_or_password true\n",
+	    "3:1 e '-' -|" },
 	{ "websockets_origin https://a\nlistener 9001\n"
 	  "allow_anonymous true\nprotocol websockets\n",
 	    "1:1 e '-' -|" },
