@@ -245,6 +245,20 @@ take_field(struct slice line, struct fields *f, struct http_upgrade *u)
 	return NJ_OK;
 }
 
+/* A host and port, or nothing; two of them in one field are none. */
+static bool
+is_host(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		uint8_t c = s.p[i];
+
+		if (!is_letter(c) && !is_digit(c) &&
+		    (c == 0 || !strchr("-._~%!$&'()*+;=:[]", c)))
+			return false;
+	}
+	return true;
+}
+
 /* -- what they mean together ---------------------------------------------- */
 
 /* 16 bytes in base64. */
@@ -267,6 +281,8 @@ check_fields(const struct fields *f, struct http_upgrade *u)
 		return refuse(u, 400, "the request has a body");
 	if (!f->host.p)
 		return refuse(u, 400, "the request has no Host");
+	if (!is_host(f->host))
+		return refuse(u, 400, "Host is no name or address");
 	if (!list_has(f->upgrade, "websocket") || !f->connection)
 		return refuse(u, 426, "HTTP request without WebSocket upgrade");
 	if (!f->version.p)

@@ -22,7 +22,10 @@ from harness import HOST
 SECONDS = 60
 PAGE = '''<!doctype html><meta charset="utf-8"><title>test</title>
 <script>
-const tell = (...words) => fetch("/told", {method: "POST", body: JSON.stringify(words)});
+let told = Promise.resolve();   // in this order
+const tell = (...words) => {
+    told = told.then(() => fetch("/told", {method: "POST", body: JSON.stringify(words)}));
+};
 window.onerror = (what) => tell("script", String(what));
 console.log = (...words) => tell("log", ...words.map(String));
 console.error = (...words) => tell("error", ...words.map(String));

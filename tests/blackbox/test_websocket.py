@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """MQTT over WebSocket, plain and over TLS: real clients, and what must be
 refused."""
+import os
+import shutil
+import threading
+import time
+
 import pytest
 
 import pahoc
 import programs
-from harness import wait_until
+from harness import HOST, free_port, wait_until
+from proxyraw import Proxied, v1, v2
 from raw import PUBLISH, Closed, Raw, connect_packet
 from wsraw import (BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, RawWs, WsSocket, frame, http,
                    request)
@@ -549,3 +555,64 @@ def test_no_compression(site):
             c.connect('plain')
             c.ws.sock.sendall(frame(BINARY, b'\xc0\0', rsv=4))
             assert c.ws.close_code() == 1002
+
+
+def test_many_at_once(brokers, pki, tmp_path):
+    """All four ways in on four shards: clients come, send to all, go, and come
+    again, while the configuration is read anew."""
+    for path in pki.server:     # the broker reads them again without root's rights
+        shutil.copy(path, tmp_path)
+        (tmp_path / os.path.basename(path)).chmod(0o644)
+    cert, key = (tmp_path / os.path.basename(path) for path in pki.server)
+    tls = f'certfile {cert}\nkeyfile {key}\n'
+    second = free_port()
+    b = brokers(f'protocol mqtt+websockets\nlistener {second} {HOST}\nprotocol mqtt+websockets\n'
+                + tls, extra_ports=[second])
+    context = pahoc.tls_context(pki.ca)
+    clients, rounds, each = 16, 3, 15
+    failed = []
+
+    def one(i, lap):
+        secure, ws = i & 1, i & 2
+        kind = RawWs if ws else Raw
+        with kind(second if secure else b.port, tls=context if secure else None) as c:
+            c.connect(f'many-{i}')
+            c.subscribe(f'many/{i}/#')
+            for n in range(each):
+                c.publish_acked(f'many/{(i + n) % clients}/{lap}', f'{i} {n}', qos=n % 3)
+
+    def run(i):
+        try:
+            for lap in range(rounds):
+                one(i, lap)
+        except Exception as e:  # pylint: disable=broad-except
+            failed.append((i, repr(e)))
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(clients)]
+    for t in threads:
+        t.start()
+    for _ in range(3):
+        time.sleep(0.2)
+        b.hup()
+    for t in threads:
+        t.join()
+    assert not failed
+    assert 'Reload failed' not in b.log()
+    with RawWs(second, tls=context) as c:
+        c.connect('after')
+        c.ping()
+
+
+@both
+@pytest.mark.parametrize('header', [v1(), v2()], ids=['v1', 'v2'])
+def test_either_behind_a_proxy(brokers, pki, secure, header):
+    tls = f'certfile {pki.server[0]}\nkeyfile {pki.server[1]}\n' if secure else ''
+    b = brokers(f'protocol mqtt+websockets\nenable_proxy_protocol {1 if header[:1] == b"P" else 2}\n'
+                + tls)
+    context = pahoc.tls_context(pki.ca) if secure else None
+    for name in ('bare', 'framed'):
+        with Proxied(b.port, header, tls=context) as c:
+            if name == 'framed':
+                c.ws = c.sock = WsSocket(c.sock, request())
+            c.connect(name)
+            c.ping()
+        b.wait_log(f'New client connected from 192.0.2.5:6275 as {name}')
