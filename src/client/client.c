@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "client/impl.h"
 #include "wire/encode.h"
+#include "wire/topic.h"
 
 #define MQTT31_ID_MAX 23 /* MQTT 3.1, 3.1 */
 #define TRACE_LINE    1024
@@ -39,6 +40,16 @@ check_options(const struct client_opts *o, struct nj_why *why)
 	const char *id = o->client_id ? o->client_id : "";
 	enum mqtt_ver v = o->version ? o->version : MQTT311;
 
+	/* [MQTT-1.5.4-1], [MQTT-3.1.3-4], [MQTT-3.1.3-12] */
+	if (!utf8_ok(slice_str(id)) ||
+	    (o->username && !utf8_ok(slice_str(o->username)))) {
+		why_set(why, "client id and user name must be UTF-8");
+		return NJ_INVALID;
+	}
+	if (o->will && !topic_name_ok(o->will->topic)) { /* [MQTT-3.1.3-11] */
+		why_set(why, "the topic of the will cannot be published to");
+		return NJ_INVALID;
+	}
 	if (v != MQTT5 && id[0] == '\0' && (o->persistent || v == MQTT31)) {
 		why_set(why, "a client id is needed%s",
 		    v == MQTT31 ? " with MQTT 3.1" : " to keep a session");
@@ -106,6 +117,8 @@ take_limits(struct client *c, const struct client_opts *o)
 	    props_has(p, PROP_RECEIVE_MAX) ? p->receive_max : UINT16_MAX;
 	c->alias_max =
 	    props_has(p, PROP_TOPIC_ALIAS_MAX) ? p->topic_alias_max : 0;
+	c->no_problem_info =
+	    props_has(p, PROP_REQUEST_PROBLEM) && !p->request_problem;
 }
 
 static bool
@@ -232,6 +245,8 @@ complain(struct client *c, enum nj_err e)
 		d.code = RC_MALFORMED_PACKET;
 	else if (e == NJ_TOOBIG)
 		d.code = RC_PACKET_TOO_LARGE;
+	if (c->fault)
+		d.code = c->fault;
 	if (encode_disconnect(&c->out, c->ver, &d))
 		return;
 	(void)!stream_write(
@@ -261,7 +276,7 @@ start(struct client *c, int fd, int timeout_ms, struct nj_why *why)
 
 	assert(c->state == LINK_DOWN);
 	c->why = (struct nj_why){ .what = "" };
-	c->code = 0;
+	c->code = c->fault = 0;
 	c->hold = false;
 	if ((e = client_open(c, fd, deadline)))
 		return fail(c, e, why);

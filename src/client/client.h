@@ -135,11 +135,14 @@ NJ_MUST enum nj_err client_step_beside(struct client *c, int timeout_ms,
 /*
  * Takes qos, retain, topic, payload and props of *p; *id (may be NULL) is what
  * on_published will name, 0 at QoS 0.  NJ_FULL: step first.  NJ_TOOBIG: more
- * than the broker takes.  NJ_UNSUPPORTED: the broker has no such QoS, or no
- * retained messages.  NJ_INVALID: no topic name.  NJ_EOF: not connected.
+ * than the broker takes.  NJ_UNSUPPORTED: the broker has no such QoS, topic
+ * alias, or no retained messages.  NJ_INVALID: no topic name.  NJ_EOF: not
+ * connected.
  */
 NJ_MUST enum nj_err
 client_publish(struct client *c, const struct publish *p, uint16_t *id);
+/* NJ_INVALID: a filter that none can use.  NJ_UNSUPPORTED: the broker has said
+ * that it has no wildcards, shared subscriptions or subscription identifiers. */
 NJ_MUST enum nj_err
 client_subscribe(struct client *c, const struct subscription *subs, size_t n,
     const struct props *props, uint16_t *id);

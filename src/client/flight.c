@@ -60,13 +60,21 @@ client_put_ack(struct client *c, enum mqtt_type type, uint16_t id, uint8_t code)
 		[MQTT_PUBCOMP] = "PUBCOMP",
 	};
 	struct ack a = { .id = id, .code = c->ver == MQTT5 ? code : 0 };
+	size_t before = buf_len(&c->out);
+	enum nj_err e;
 
 	if (type == MQTT_PUBREL || type == MQTT_PUBCOMP)
 		client_trace(c, "sending %s (m%u)", names[type], id);
 	else
 		client_trace(
 		    c, "sending %s (m%u, rc%u)", names[type], id, code);
-	return encode_ack(&c->out, type, c->ver, &a);
+	if ((e = encode_ack(&c->out, type, c->ver, &a)))
+		return e;
+	if (buf_len(&c->out) - before <= c->server_max_packet)
+		return NJ_OK;
+	buf_truncate(&c->out, before); /* [MQTT-3.2.2-15] */
+	return client_blame(
+	    c, NJ_PROTOCOL, "%s is longer than it takes", names[type]);
 }
 
 /* Sends a flight's packet again, as its state wants it; to a broker that lost
@@ -153,6 +161,14 @@ publish_allowed(const struct client *c, const struct publish *p)
 	if (!topic_name_ok(p->topic) &&
 	    !(p->topic.n == 0 && props_has(&p->props, PROP_TOPIC_ALIAS)))
 		return NJ_INVALID;
+	if (props_has(&p->props, PROP_RESPONSE_TOPIC) &&
+	    !topic_name_ok(p->props.response_topic)) /* [MQTT-3.3.2-14] */
+		return NJ_INVALID;
+	/* [MQTT-3.2.2-17], [MQTT-3.2.2-18], [MQTT-3.3.2-8], [MQTT-3.3.2-9] */
+	if (props_has(&p->props, PROP_TOPIC_ALIAS) && c->ver == MQTT5 &&
+	    (p->props.topic_alias == 0 ||
+		p->props.topic_alias > c->server_alias_max))
+		return NJ_UNSUPPORTED;
 	if (p->qos > c->server_max_qos || (p->retain && !c->server_retain))
 		return NJ_UNSUPPORTED; /* [MQTT-3.2.2-11], [MQTT-3.2.2-14] */
 	if (p->qos > 0 && c->n_flights >= quota(c))
@@ -220,6 +236,44 @@ client_publish(struct client *c, const struct publish *in, uint16_t *id)
 	return NJ_OK;
 }
 
+/* What no broker accepts, and what this one has said that it does not. */
+static enum nj_err
+filter_allowed(const struct client *c, struct slice filter)
+{
+	struct slice group, rest = filter;
+	enum nj_err e;
+
+	if (!topic_filter_ok(filter))
+		return NJ_INVALID; /* [MQTT-4.7.1-1], [MQTT-4.7.3-1] */
+	if ((e = topic_share(filter, &group, &rest)) == NJ_MALFORMED)
+		return NJ_INVALID; /* [MQTT-4.8.2-1], [MQTT-4.8.2-2] */
+	if (c->ver != MQTT5)
+		return NJ_OK;
+	if (e == NJ_OK && !c->server_shared) /* 3.2.2.3.13 */
+		return NJ_UNSUPPORTED;
+	if (e)
+		rest = filter;
+	if (!c->server_wildcards && rest.n > 0 && /* [MQTT-3.2.2-21] */
+	    (memchr(rest.p, '#', rest.n) || memchr(rest.p, '+', rest.n)))
+		return NJ_UNSUPPORTED;
+	return NJ_OK;
+}
+
+static enum nj_err
+filters_allowed(const struct client *c, const struct subscription *subs,
+    size_t n, const struct props *props)
+{
+	enum nj_err e;
+
+	if (props && props_has(props, PROP_SUBSCRIPTION_ID) &&
+	    !c->server_sub_ids) /* 3.2.2.3.12 */
+		return NJ_UNSUPPORTED;
+	for (size_t i = 0; i < n; i++)
+		if ((e = filter_allowed(c, subs[i].filter)))
+			return e;
+	return NJ_OK;
+}
+
 static enum nj_err
 request_allowed(struct client *c, size_t n, uint16_t *id)
 {
@@ -255,6 +309,7 @@ client_subscribe(struct client *c, const struct subscription *subs, size_t n,
 	enum nj_err e;
 
 	if ((e = request_allowed(c, n, &r.id)) ||
+	    (e = filters_allowed(c, subs, n, props)) ||
 	    (e = encode_subscribe(&c->out, c->ver, r.id, props, subs, n)) ||
 	    (e = request_sent(c, &r, before, id)))
 		return e;

@@ -48,6 +48,7 @@ struct client {
 	char *id;
 	uint16_t port, keep_alive;
 	bool srv, websocket, persistent;
+	bool no_problem_info;	 /* we asked for none */
 	struct socks_opts proxy; /* host NULL: none */
 	char *proxy_host, *proxy_user;
 	struct secret *proxy_password;
@@ -68,6 +69,8 @@ struct client {
 	struct buf in, out;
 	struct buf bye; /* DISCONNECT, until it goes behind the rest */
 	bool spoken;	/* the broker has sent something */
+	uint8_t fault;	/* RC_* to tell a broker that broke the protocol; 0: by
+			 * the kind of error */
 	bool hold;
 	uint64_t last_sent, ping_sent; /* ms; ping_sent 0: none */
 	uint16_t ping_after;	       /* seconds; 0: never */
@@ -78,7 +81,8 @@ struct client {
 	/* what the broker said in CONNACK */
 	uint8_t code, server_max_qos;
 	bool session_present, server_retain;
-	uint16_t server_receive_max;
+	bool server_wildcards, server_sub_ids, server_shared;
+	uint16_t server_receive_max, server_alias_max;
 	uint32_t server_max_packet;
 
 	/* the session */
@@ -131,6 +135,9 @@ void client_aliases_free(struct client *c);
 /* A malformed or forbidden packet, in c->why; returns e. */
 enum nj_err client_blame(struct client *c, enum nj_err e, const char *fmt, ...)
     NJ_PRINTF(3, 4);
+/* The same of a protocol error that has a code of its own (4.13). */
+enum nj_err client_blame_as(
+    struct client *c, enum mqtt_rc code, const char *fmt, ...) NJ_PRINTF(3, 4);
 
 /* dial.c */
 /* A connected descriptor; c->where says to whom. */

@@ -31,6 +31,19 @@ client_blame(struct client *c, enum nj_err e, const char *fmt, ...)
 	return e == NJ_TRUNCATED ? NJ_MALFORMED : e;
 }
 
+enum nj_err
+client_blame_as(struct client *c, enum mqtt_rc code, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	c->fault = (uint8_t)code;
+	return client_blame(c, NJ_PROTOCOL, "%s", text);
+}
+
 /* Writes who refused, why, and what the broker itself said about it. */
 static void
 why_refused(struct client *c, const char *what, enum mqtt_type type,
@@ -62,6 +75,14 @@ keep_connack(struct client *c, const struct connack *k)
 	c->server_max_packet = props_has(p, PROP_MAX_PACKET_SIZE)
 	    ? p->max_packet_size
 	    : UINT32_MAX;
+	c->server_alias_max =
+	    props_has(p, PROP_TOPIC_ALIAS_MAX) ? p->topic_alias_max : 0;
+	c->server_wildcards =
+	    !props_has(p, PROP_WILDCARD_AVAILABLE) || p->wildcard_available;
+	c->server_sub_ids =
+	    !props_has(p, PROP_SUB_ID_AVAILABLE) || p->sub_id_available;
+	c->server_shared =
+	    !props_has(p, PROP_SHARED_AVAILABLE) || p->shared_available;
 	c->ping_after = props_has(p, PROP_SERVER_KEEP_ALIVE)
 	    ? p->server_keep_alive
 	    : /* [MQTT-3.1.2-21] */
@@ -95,6 +116,9 @@ on_connack(struct client *c, const struct frame *f)
 		    &k.props);
 		return NJ_DENIED;
 	}
+	/* 3.1 has no such flag: what was asked to be kept is taken for kept. */
+	if (c->ver == MQTT31)
+		k.session_present = c->persistent;
 	if (k.session_present && !c->persistent)
 		return client_blame(c, NJ_PROTOCOL,
 		    "it kept a session that was not asked for"); /* 3.2.2.1.1 */
@@ -131,15 +155,16 @@ resolve_alias(struct client *c, struct publish *p)
 	struct buf *topic;
 
 	if (a == 0 || a > c->alias_max)
-		return client_blame(c, NJ_PROTOCOL,
-		    "topic alias %u, of at most %u", a, c->alias_max);
+		return client_blame_as(c, RC_TOPIC_ALIAS_INVALID,
+		    "topic alias %u, of at most %u", a,
+		    c->alias_max); /* [MQTT-3.1.2-26], [MQTT-3.1.2-27] */
 	if (!c->aliases &&
 	    !(c->aliases = calloc(c->alias_max, sizeof *c->aliases)))
 		return NJ_NOMEM;
 	topic = &c->aliases[a - 1];
 	if (p->topic.n == 0) {
 		if (buf_len(topic) == 0)
-			return client_blame(c, NJ_PROTOCOL,
+			return client_blame_as(c, RC_PROTOCOL_ERROR,
 			    "topic alias %u, which has no topic", a);
 		p->topic = buf_slice(topic);
 		return NJ_OK;
@@ -161,10 +186,9 @@ received_add(struct client *c, uint16_t id)
 	if (!c->received && !(c->received = calloc(1, CLIENT_IDS / 8)))
 		return NJ_NOMEM;
 	if (c->ver == MQTT5 && c->n_received >= c->receive_max)
-		return client_blame(c, NJ_PROTOCOL,
-		    "more than %u messages in "
-		    "flight",
-		    c->receive_max); /* [MQTT-3.3.4-9] */
+		return client_blame_as(c, RC_RECEIVE_MAX_EXCEEDED,
+		    "more than %u messages in flight",
+		    c->receive_max); /* 3.3.4 */
 	c->received[id / 64] |= UINT64_C(1) << (id % 64);
 	c->n_received++;
 	return NJ_OK;
@@ -178,9 +202,8 @@ check_publish(struct client *c, const struct frame *f, struct publish *p)
 	if ((e = decode_publish(f->flags, f->body, c->ver, p)))
 		return client_blame(c, e, "malformed PUBLISH");
 	if (p->topic.n > 0 && !topic_name_ok(p->topic))
-		return client_blame(c, NJ_PROTOCOL,
-		    "a PUBLISH with an "
-		    "invalid topic");
+		return client_blame_as(c, RC_TOPIC_NAME_INVALID,
+		    "a PUBLISH with an invalid topic"); /* [MQTT-3.3.2-2] */
 	if (c->ver == MQTT5 && props_has(&p->props, PROP_TOPIC_ALIAS))
 		return resolve_alias(c, p);
 	if (p->topic.n == 0)
@@ -216,6 +239,17 @@ on_publish(struct client *c, const struct frame *f)
 	return NJ_OK;
 }
 
+/* 3.1.2.11.7: we asked not to be told [MQTT-3.1.2-29]. */
+static enum nj_err
+check_told(struct client *c, const char *name, const struct props *p)
+{
+	if (c->no_problem_info &&
+	    (props_has(p, PROP_REASON_STRING) || props_has(p, PROP_USER)))
+		return client_blame(c, NJ_PROTOCOL,
+		    "%s with the reason that we asked not to have", name);
+	return NJ_OK;
+}
+
 static enum nj_err
 take_ack(
     struct client *c, const struct frame *f, const char *name, struct ack *a)
@@ -224,6 +258,8 @@ take_ack(
 
 	if (e)
 		return client_blame(c, e, "malformed %s", name);
+	if ((e = check_told(c, name, &a->props)))
+		return e;
 	if (c->ver != MQTT5 &&
 	    (f->type == MQTT_PUBREC || f->type == MQTT_PUBREL))
 		client_trace(c, "received %s (Mid: %u)", name, a->id);
@@ -346,7 +382,8 @@ on_suback(struct client *c, const struct frame *f)
 	if ((e = decode_suback(f->body, c->ver, &s)))
 		return client_blame(c, e, "malformed SUBACK");
 	client_trace(c, "received SUBACK");
-	if ((e = take_request(c, MQTT_SUBSCRIBE, s.id, "SUBACK", &r)))
+	if ((e = check_told(c, "SUBACK", &s.props)) ||
+	    (e = take_request(c, MQTT_SUBSCRIBE, s.id, "SUBACK", &r)))
 		return e;
 	if (s.codes.n != r.n) /* [MQTT-3.8.4-6] */
 		return client_blame(c, NJ_PROTOCOL,
@@ -366,7 +403,8 @@ on_unsuback(struct client *c, const struct frame *f)
 	if ((e = decode_unsuback(f->body, c->ver, &s)))
 		return client_blame(c, e, "malformed UNSUBACK");
 	client_trace(c, "received UNSUBACK");
-	if ((e = take_request(c, MQTT_UNSUBSCRIBE, s.id, "UNSUBACK", &r)))
+	if ((e = check_told(c, "UNSUBACK", &s.props)) ||
+	    (e = take_request(c, MQTT_UNSUBSCRIBE, s.id, "UNSUBACK", &r)))
 		return e;
 	if (c->ver == MQTT5 && s.codes.n != r.n) /* [MQTT-3.11.3-1] */
 		return client_blame(c, NJ_PROTOCOL,
@@ -399,6 +437,10 @@ on_disconnect(struct client *c, const struct frame *f)
 	if ((e = decode_disconnect(f->body, c->ver, &d)))
 		return client_blame(c, e, "malformed DISCONNECT");
 	client_trace(c, "received DISCONNECT (%u)", d.code);
+	if (d.code == RC_DISCONNECT_WITH_WILL ||
+	    props_has(&d.props, PROP_SESSION_EXPIRY)) /* [MQTT-3.14.2-2] */
+		return client_blame(
+		    c, NJ_PROTOCOL, "a DISCONNECT as only clients send");
 	c->code = d.code;
 	why_refused(
 	    c, "ended the connection", MQTT_DISCONNECT, d.code, &d.props);

@@ -143,6 +143,20 @@ cli_client(struct cli *c, const struct client_events *ev, void *arg,
 	return client_new(&o, out, why);
 }
 
+void
+cli_not_subscribed(enum nj_err e, struct nj_why *why)
+{
+	if (e == NJ_UNSUPPORTED) {
+		why_set(why,
+		    "the broker has no wildcards, shared subscriptions or "
+		    "subscription identifiers");
+		why_mend(why, "name each topic by itself");
+		return;
+	}
+	why_set(why, "cannot subscribe: %s%s", nj_strerror(e),
+	    e == NJ_TOOBIG ? " for this broker" : "");
+}
+
 int
 cli_status(const struct client *c, enum nj_err e)
 {
@@ -206,8 +220,12 @@ cli_refused(const struct publish *p, enum nj_err e, struct nj_why *why)
 		break;
 	case NJ_UNSUPPORTED:
 		why_set(why, "the broker does not support %s",
-		    p->retain ? "retained messages, or this QoS" : "this QoS");
-		why_mend(why, "leave out -r, or use a lower -q");
+		    props_has(&p->props, PROP_TOPIC_ALIAS)
+			? "this topic alias, or this QoS"
+			: p->retain ? "retained messages, or this QoS"
+				    : "this QoS");
+		why_mend(
+		    why, "leave out -r and topic-alias, or use a lower -q");
 		break;
 	default:
 		why_set(why, "the message cannot be sent: %s", nj_strerror(e));

@@ -397,6 +397,15 @@ check_tls(struct cli *c, struct nj_why *why)
 	return NJ_OK;
 }
 
+static bool
+filter_ok(struct slice s)
+{
+	struct slice group, filter;
+
+	return topic_filter_ok(s) &&
+	    topic_share(s, &group, &filter) != NJ_MALFORMED;
+}
+
 static enum nj_err
 check_topics(struct cli *c, struct nj_why *why)
 {
@@ -416,7 +425,7 @@ check_topics(struct cli *c, struct nj_why *why)
 		for (size_t i = 0; i < lists[l].list->n; i++) {
 			struct slice s = slice_str(lists[l].list->v[i]);
 
-			if (topic_filter_ok(s))
+			if (filter_ok(s))
 				continue;
 			why_set(why, "invalid %s '%s'", lists[l].what,
 			    text_esc(esc, sizeof esc, s));

@@ -142,6 +142,8 @@ NJ_MUST enum nj_err cli_goodbye(
 /* Says why client_publish refused p; returns e. */
 enum nj_err
 cli_refused(const struct publish *p, enum nj_err e, struct nj_why *why);
+/* Says why client_subscribe or client_unsubscribe refused. */
+void cli_not_subscribed(enum nj_err e, struct nj_why *why);
 /* What mosquitto's programs exit with. */
 int cli_status(const struct client *c, enum nj_err e);
 /* For client_events.on_trace with -d: "Client ID line" on stdout. */

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cmd/client_opts_table.h"
 #include "wire/props.h"
+#include "wire/topic.h"
 
 /* Kinds of packets that -D can add to, one bit each. */
 enum {
@@ -157,6 +158,25 @@ set_number(struct props *p, const struct prop_name *n, const char *word,
 	return NJ_OK;
 }
 
+/* [MQTT-1.5.4-1], [MQTT-1.5.7-1], [MQTT-3.3.2-14] */
+static enum nj_err
+check_text(const struct prop_name *n, struct slice s, const char *second,
+    struct nj_why *why)
+{
+	bool bytes = n->id == PROP_CORRELATION_DATA || n->id == PROP_AUTH_DATA;
+
+	if (!bytes && (!utf8_ok(s) || !utf8_ok(slice_str(second)))) {
+		why_set(why, "%s is not UTF-8", n->name);
+		return NJ_INVALID;
+	}
+	if (n->id == PROP_RESPONSE_TOPIC && !topic_name_ok(s)) {
+		why_set(why, "invalid response topic");
+		why_mend(why, "it is not empty and has no + or #");
+		return NJ_INVALID;
+	}
+	return NJ_OK;
+}
+
 static enum nj_err
 set_value(struct cli_props *p, const struct prop_name *n, char **values,
     struct nj_why *why)
@@ -168,6 +188,8 @@ set_value(struct cli_props *p, const struct prop_name *n, char **values,
 		why_set(why, "%s is longer than MQTT can carry", n->name);
 		return NJ_TOOBIG;
 	}
+	if ((e = check_text(n, s, n->kind == P_PAIR ? values[1] : "", why)))
+		return e;
 	if (n->kind == P_PAIR) {
 		if ((e = props_put_user(&p->extra, s, slice_str(values[1]))))
 			why_set(why, "user-property: %s", nj_strerror(e));

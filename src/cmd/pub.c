@@ -195,7 +195,12 @@ run(struct pub *p)
 	    (e = client_connect(p->client, CLI_CONNECT_MS, &p->why)))
 		return e;
 	e = p->o.source == SRC_LINES ? send_lines(p) : send_repeated(p);
-	return e ? e : finish(p);
+	if (!e)
+		return finish(p);
+	/* What cannot be sent is no reason to go without a word. */
+	if (client_connected(p->client))
+		(void)!cli_goodbye(&p->o, p->client, RC_SUCCESS, NULL);
+	return e;
 }
 
 int

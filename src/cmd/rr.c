@@ -199,8 +199,7 @@ subscribe(struct rr *r)
 	    r->client, &sub, 1, cli_props(&r->o.subscribe), NULL);
 
 	if (e)
-		why_set(&r->why, "cannot subscribe: %s%s", nj_strerror(e),
-		    e == NJ_TOOBIG ? " for this broker" : "");
+		cli_not_subscribed(e, &r->why);
 	return e;
 }
 
@@ -256,11 +255,13 @@ converse(struct rr *r)
 
 	if ((e = connect_in_time(r)) || r->timed_out)
 		return e;
-	if ((e = subscribe(r)) || (e = wait_for(r, &r->ready)))
+	if ((e = subscribe(r)) || (e = wait_for(r, &r->ready)) ||
+	    (r->ready && !r->leaving && !r->timed_out &&
+		((e = ask(r)) || (e = wait_for(r, &r->answered))))) {
+		if (client_connected(r->client))
+			(void)!cli_goodbye(&r->o, r->client, RC_SUCCESS, NULL);
 		return e;
-	if (r->ready && !r->leaving && !r->timed_out &&
-	    ((e = ask(r)) || (e = wait_for(r, &r->answered))))
-		return e;
+	}
 	if (r->answered && r->o.latency)
 		tell_latency(r);
 	return cli_goodbye(&r->o, r->client,

@@ -241,8 +241,9 @@ start(struct sub *s)
 		s->deadline =
 		    clock_mono(&clock_system) + (uint64_t)s->o.timeout_s * 1000;
 	if ((e = subscribe(s)) || (e = unsubscribe(s)))
-		why_set(&s->why, "cannot subscribe: %s%s", nj_strerror(e),
-		    e == NJ_TOOBIG ? " for this broker" : "");
+		cli_not_subscribed(e, &s->why);
+	if (e && client_connected(s->client))
+		(void)!cli_goodbye(&s->o, s->client, RC_SUCCESS, NULL);
 	return e;
 }
 

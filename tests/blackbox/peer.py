@@ -318,7 +318,7 @@ class Program:
     """One of our programs at work; a context manager that ends it."""
 
     def __init__(self, argv, stdin=b'', keep_stdin=False, env=None, **kw):
-        self.argv = [str(a) for a in argv]
+        self.argv = [a if isinstance(a, bytes) else str(a) for a in argv]
         # pylint: disable=consider-using-with
         self.process = subprocess.Popen(
             self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -30,54 +30,47 @@ answers(void **state)
 		struct slice in;
 		enum nj_err want;
 		const char *says;
-	} rows
-	    [] = {
-		    { "one",
-			BYTES(HEAD("\1")
-				ASKED SRV("\12") "\0\1\0\2\7\x5b\1a\xc0\x1a"),
-			NJ_OK, "ex.test: 1 2 1883 a.test" },
-		    { "two, and a CNAME before them",
-			BYTES(HEAD("\3")
-				ASKED "\xc0\x0c\0\5\0\1\0\0\0\74\0\2\xc0"
-				      "\x0c" SRV("\12") "\0\1\0\2\7\x5b\1a\xc0"
-							"\x1a" SRV(
-							    "\12") "\0\3\0\4\0"
-								   "\5\1b\xc0"
-								   "\x1a"),
-			NJ_OK, "ex.test: 1 2 1883 a.test 3 4 5 b.test" },
-		    { "not available",
-			BYTES(HEAD("\1") ASKED SRV("\7") "\0\0\0\0\0\0\0"),
-			NJ_OK, "ex.test: 0 0 0 ." },
-		    { "none", BYTES(HEAD("\0") ASKED), NJ_NOTFOUND, NULL },
-		    { "another kind only",
-			BYTES(HEAD("\1") ASKED
-			    "\xc0\x0c\0\5\0\1\0\0\0\74\0\2\xc0\x0c"),
-			NJ_NOTFOUND, NULL },
-		    { "nothing", BYTES(""), NJ_MALFORMED, NULL },
-		    { "half a head", BYTES("\0\1\x81\x80"), NJ_MALFORMED,
-			NULL },
-		    { "a record cut off",
-			BYTES(HEAD("\1") ASKED SRV("\12") "\0\1"), NJ_MALFORMED,
-			NULL },
-		    { "a record without a target",
-			BYTES(HEAD("\1") ASKED SRV("\6") "\0\1\0\2\7\x5b"),
-			NJ_MALFORMED, NULL },
-		    { "a name that points at itself",
-			BYTES(HEAD("\1")
-				ASKED SRV("\10") "\0\1\0\2\7\x5b\xc0\x38"),
-			NJ_MALFORMED, NULL },
-		    { "a name that points outside",
-			BYTES(HEAD("\1")
-				ASKED SRV("\10") "\0\1\0\2\7\x5b\xff\xff"),
-			NJ_MALFORMED, NULL },
-		    { "another question",
-			BYTES(
-			    HEAD("\1") "\5_xmpp\4_tcp\2ex\4test\0\0\41\0\1" SRV(
-				"\12") "\0\1\0\2\7\x5b\1a\xc0\x1a"),
-			NJ_MALFORMED, NULL },
-		    { "no question", BYTES("\0\1\x81\x80\0\0\0\0\0\0\0\0"),
-			NJ_MALFORMED, NULL },
-	    };
+	} rows[] = {
+		{ "one",
+		    BYTES(HEAD("\1")
+			    ASKED SRV("\12") "\0\1\0\2\7\x5b\1a\xc0\x1a"),
+		    NJ_OK, "ex.test: 1 2 1883 a.test" },
+		{ "two, and a CNAME before them",
+		    BYTES(HEAD("\3") ASKED
+			"\xc0\x0c\0\5\0\1\0\0\0\74\0\2\xc0"
+			"\x0c" SRV("\12") "\0\1\0\2\7\x5b\1a\xc0"
+					  "\x1a" SRV("\12") "\0\3\0\4\0"
+							    "\5\1b\xc0"
+							    "\x1a"),
+		    NJ_OK, "ex.test: 1 2 1883 a.test 3 4 5 b.test" },
+		{ "not available",
+		    BYTES(HEAD("\1") ASKED SRV("\7") "\0\0\0\0\0\0\0"), NJ_OK,
+		    "ex.test: 0 0 0 ." },
+		{ "none", BYTES(HEAD("\0") ASKED), NJ_NOTFOUND, NULL },
+		{ "another kind only",
+		    BYTES(HEAD("\1") ASKED
+			"\xc0\x0c\0\5\0\1\0\0\0\74\0\2\xc0\x0c"),
+		    NJ_NOTFOUND, NULL },
+		{ "nothing", BYTES(""), NJ_MALFORMED, NULL },
+		{ "half a head", BYTES("\0\1\x81\x80"), NJ_MALFORMED, NULL },
+		{ "a record cut off", BYTES(HEAD("\1") ASKED SRV("\12") "\0\1"),
+		    NJ_MALFORMED, NULL },
+		{ "a record without a target",
+		    BYTES(HEAD("\1") ASKED SRV("\6") "\0\1\0\2\7\x5b"),
+		    NJ_MALFORMED, NULL },
+		{ "a name that points at itself",
+		    BYTES(HEAD("\1") ASKED SRV("\10") "\0\1\0\2\7\x5b\xc0\x38"),
+		    NJ_MALFORMED, NULL },
+		{ "a name that points outside",
+		    BYTES(HEAD("\1") ASKED SRV("\10") "\0\1\0\2\7\x5b\xff\xff"),
+		    NJ_MALFORMED, NULL },
+		{ "another question",
+		    BYTES(HEAD("\1") "\5_xmpp\4_tcp\2ex\4test\0\0\41\0\1" SRV(
+			"\12") "\0\1\0\2\7\x5b\1a\xc0\x1a"),
+		    NJ_MALFORMED, NULL },
+		{ "no question", BYTES("\0\1\x81\x80\0\0\0\0\0\0\0\0"),
+		    NJ_MALFORMED, NULL },
+	};
 
 	for (size_t i = 0; i < ROWS(rows); i++) {
 		struct srv_list l = { .n = 0 };
