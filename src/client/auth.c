@@ -213,6 +213,9 @@ client_auth_receive(struct client *c, const struct frame *f)
 	struct disconnect d;
 	enum nj_err e;
 
+	if (!c->auth && !c->own_method) /* [MQTT-4.12.0-6] */
+		return client_blame(
+		    c, NJ_PROTOCOL, "AUTH, which was not asked for");
 	if (!c->auth) {
 		why_set(&c->why,
 		    "the broker at %s asks for enhanced authentication, "
@@ -221,7 +224,7 @@ client_auth_receive(struct client *c, const struct frame *f)
 		why_mend(&c->why,
 		    "use --auth-method " SCRAM_METHOD
 		    " in place of the property authentication-method");
-		return NJ_UNSUPPORTED; /* [MQTT-4.12.0-6] */
+		return NJ_UNSUPPORTED;
 	}
 	if ((e = decode_auth(f->body, &d)))
 		return client_blame(c, e, "malformed AUTH");

@@ -253,7 +253,9 @@ take_packets(struct client *c)
 		struct slice in = buf_slice(&c->in);
 		size_t had = in.n;
 		struct frame f;
-		enum nj_err e = frame_take(&in, c->max_packet, &f);
+		enum nj_err e = c->ver == MQTT31
+		    ? frame_take_31(&in, c->max_packet, &f)
+		    : frame_take(&in, c->max_packet, &f);
 
 		if (e == NJ_AGAIN)
 			return NJ_OK;

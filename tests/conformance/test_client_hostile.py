@@ -58,6 +58,22 @@ def test_packets_that_only_clients_send(version, kind):
     ends(version, packet(kind, flags, b''), MALFORMED if kind == 0 else PROTOCOL_ERROR)
 
 
+@clause('MQTT31-2.6-1', 'MQTT31-2.1-1')
+@pytest.mark.parametrize('version', [3])
+def test_unused_flags_of_mqtt_3_1(version):
+    """They mean nothing and are passed over; DUP may be set in a PUBREL."""
+    with Peer(version) as peer, start(peer, 'sub', '-t', 'a', '-q', '2') as p:
+        c = peer.take()
+        c.subscribed()
+        for flags in range(16):
+            c.send(packet(PINGRESP, flags, b'') + packet(PUBACK, flags, b'\x00\x09'))
+        c.publish('a', b'x', qos=2, mid=5)
+        assert c.expect(PUBREC).mid == 5
+        c.send(packet(PUBREL, 0x0a, b'\x00\x05'))
+        assert c.expect(PUBCOMP).mid == 5
+        p.printed(b'x\n')
+
+
 @clause('MQTT-1.5.5-1', 'MQTT31-2.1-7')
 @pytest.mark.parametrize('version', [5, 4, 3])
 @pytest.mark.parametrize('length', ['80808080', 'ffffffff7f'])

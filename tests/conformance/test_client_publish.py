@@ -6,8 +6,8 @@ import pytest
 
 from clauses import clause
 from peer import Peer, start
-from raw import (PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, packet, properties,
-                 string)
+from raw import (CONNECT, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBSCRIBE,
+                 packet, properties, string)
 
 pytestmark = pytest.mark.ours
 versions = pytest.mark.parametrize('version', [5, 4, 3])
@@ -251,6 +251,25 @@ def test_a_broker_that_lost_the_session(version):
         c.accept(session=False)
         again = [k for k in (c.recv(), c.recv()) if k.kind == PUBLISH]
         assert [(m.topic, m.dup) for m in again] == [(b'a', 0)]
+
+
+@clause('MQTT311-3.1.2-6')
+@modern
+def test_a_clean_session_forgets(version):
+    """What was half delivered before is nothing to the new connection."""
+    with Peer(version) as peer, start(peer, 'sub', '-t', 'a', '-q', '2') as p:
+        c = peer.take()
+        assert c.expect(CONNECT).connect_flags & 2
+        c.connack()
+        c.suback(c.expect(SUBSCRIBE))
+        c.publish('a', b'old', qos=2, mid=7)
+        p.printed(b'old\n')
+        c.reset()
+        c = peer.take()
+        c.subscribed()
+        c.publish('a', b'new', qos=2, mid=7)
+        assert c.expect(PUBREC).mid == 7
+        p.printed(b'new\n')
 
 
 # -- in
