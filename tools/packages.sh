@@ -11,12 +11,14 @@ build_packages=(
 	libargon2-dev libcap-ng-dev libsqlite3-dev
 )
 
-# To run the unit, fuzz and black-box tests.  Node, npm and Chromium are asked for
+# To run the unit, fuzz and black-box tests; libwrap0 and libdlt2 are for
+# Debian's mosquitto, see unpack_mosquitto.  Node, npm and Chromium are asked for
 # as commands, because people often have them from elsewhere.
 test_packages=(
 	libcmocka-dev clang libclang-rt-14-dev llvm
 	python3 python3-pytest python3-paho-mqtt
 	libpaho-mqtt-dev mosquitto-clients openssl ca-certificates
+	libwrap0 libdlt2
 	node:nodejs npm:npm
 	chromium:chromium certutil:libnss3-tools
 )
@@ -76,4 +78,13 @@ install_packages() {
 		echo "Its messages above say why; mend that and run this command again." >&2
 		return 1
 	fi
+}
+
+# unpack_mosquitto DIR: Debian's broker below DIR, to compare with.  It is not
+# installed, because then it would be started as a service.  Returns 1 when it
+# is not to be had.
+unpack_mosquitto() {
+	[[ -x /usr/sbin/mosquitto || -x $1/usr/sbin/mosquitto ]] && return 0
+	mkdir -p "$1" || return 1
+	(cd "$1" && apt-get download mosquitto && dpkg-deb -x mosquitto_*.deb .) >"$1.log" 2>&1
 }
