@@ -35,6 +35,7 @@ queue_push(struct queue *q, const struct delivery *d)
 		return e;
 	q->v[(q->head + q->n) & (q->cap - 1)] = *d;
 	q->n++;
+	q->n0 += d->qos == 0;
 	q->bytes += delivery_size(d);
 	return NJ_OK;
 }
@@ -47,6 +48,7 @@ queue_pop(struct queue *q, struct delivery *out)
 	*out = q->v[q->head];
 	q->head = (q->head + 1) & (q->cap - 1);
 	q->n--;
+	q->n0 -= out->qos == 0;
 	q->bytes -= delivery_size(out);
 	if (q->n == 0 && q->cap > QUEUE_MIN * 8) {
 		/* a drained backlog gives its memory back */

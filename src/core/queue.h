@@ -13,6 +13,7 @@
 struct queue {
 	struct delivery *v; /* ring */
 	uint32_t head, n, cap;
+	uint32_t n0; /* of them, at QoS 0 */
 	uint64_t bytes;
 };
 

@@ -217,13 +217,16 @@ enqueue(struct session *s, struct delivery *d)
 static void
 deliver_qos0(struct session *s, struct delivery *d)
 {
+	/* Those that came while the client was away may wait for the window
+	 * behind others still: nothing overtakes them [MQTT-4.6.0-6]. */
+	if (s->queue.n0 > 0 ||
+	    (!s->link && s->home->limits.queue_qos0 && s->expiry_s)) {
+		msg_ref(d->msg);
+		enqueue(s, d);
+		return;
+	}
 	if (!s->link) {
-		if (s->home->limits.queue_qos0 && s->expiry_s) {
-			msg_ref(d->msg);
-			enqueue(s, d);
-		} else {
-			ids_free(d->ids);
-		}
+		ids_free(d->ids);
 		return;
 	}
 	if (link_congested(s->link))
