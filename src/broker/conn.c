@@ -448,6 +448,7 @@ conn_flush(struct conn *c)
 	count_add(&c->shard->counts.packets_out, l->packets);
 	l->packets = 0;
 	if (e != NJ_OK && e != NJ_AGAIN) {
+		c->gone = true;
 		conn_doom(c, "writing to it failed");
 		return;
 	}

@@ -93,6 +93,7 @@ struct conn {
 	bool ack_now;	       /* it may wait for TCP's acknowledgement */
 	bool paused;	       /* waits in shard.paused */
 	bool yields;	       /* has had its share of the turn */
+	bool gone;	       /* nothing can be written to it any more */
 	char peer[PEER_NAME];
 };
 

@@ -319,14 +319,19 @@ unpause(struct shard *sh)
 }
 
 /* A client that went away may have said more before it did: acknowledgements,
- * a DISCONNECT that forgets its will. */
+ * a DISCONNECT that forgets its will.  Answers to that go nowhere. */
 static void
 drop_doomed(struct conn *c)
 {
 	const char *what = stream_why(c->stream)->what;
 
-	if (c->state == CONN_LIVE)
-		conn_read(c);
+	if (c->state == CONN_LIVE && c->gone) {
+		c->link.closing = false;
+		if (c->paused)
+			conn_resume(c);
+		if (c->state == CONN_LIVE && !c->paused)
+			conn_read(c);
+	}
 	conn_drop(c, "%s%s%s", c->doomed, *what ? ": " : "", what);
 }
 
