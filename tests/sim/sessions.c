@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * sessions - the model's view of sessions and wills: which live, since when,
+ *            and whether they may have ended (3.1.2.4, 3.1.2.5, 3.1.2.11.2).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/conn.h"
+#include "edge.h"
+#include "sim.h"
+
+static uint64_t
+after(uint64_t ms, uint32_t seconds)
+{
+	return seconds == MQTT_EXPIRY_NEVER ? NEVER : ms + seconds * 1000ull;
+}
+
+/* A shard may not have had a turn for so long. */
+static uint64_t
+slack(void)
+{
+	return sim->starve_max + 4000 + 2ull * sim->is.tick_ms;
+}
+
+/* Wills. */
+
+static void
+will_routed(uint32_t uid, uint64_t from)
+{
+	struct mmsg *m = &sim->model.msgs[uid];
+
+	trace("  will m%u must have been sent", uid);
+	if (m->from == NEVER)
+		m->from = from;
+	m->times = 1;
+	m->state = seam_refused() ? M_MAYBE : M_TAKEN;
+	/* to other shards it goes when the turn ends */
+	if (sim->model.n_routed == MODEL_ROUTED)
+		abort();
+	sim->model.routed[sim->model.n_routed++] = uid;
+}
+
+static void
+will_maybe(uint32_t uid, uint64_t from)
+{
+	struct mmsg *m = &sim->model.msgs[uid];
+
+	if (!uid)
+		return;
+	if (m->from == NEVER)
+		m->from = from;
+	m->times = 1;
+	m->state = M_MAYBE;
+}
+
+static void
+will_never(uint32_t uid)
+{
+	trace("  will m%u is forgotten", uid);
+	sim->model.msgs[uid].state = M_NEVER;
+}
+
+/* Its connection has ended. */
+static void
+will_left(struct edge *e)
+{
+	uint32_t uid = e->will_uid, delay = e->will_delay;
+	struct msession *s = e->session;
+	struct mwill *w = &sim->model.wills[e->client->n];
+	uint32_t lo = s->expiry_lo < delay ? s->expiry_lo : delay;
+	uint32_t hi = s->expiry_hi < delay ? s->expiry_hi : delay;
+
+	if (!uid)
+		return;
+	if (e->goodbye == GOES && !e->shut && !e->paused &&
+	    e->refusals == seam_refused()) {
+		will_never(uid);
+		return;
+	}
+	if (e->goodbye != STAYS) {
+		will_maybe(uid, e->live_seq);
+		return;
+	}
+	if (hi == 0) {
+		will_routed(uid, e->live_seq);
+		return;
+	}
+	sim->model.msgs[uid].from = e->live_seq;
+	sim->model.msgs[uid].not_before = after(s->off_lo, lo);
+	trace("  will m%u is due in %u to %u s", uid, lo, hi);
+	*w = (struct mwill){ uid, after(s->off_lo, lo), after(s->off_hi, hi),
+		false };
+}
+
+void
+model_turn(void)
+{
+	for (unsigned i = 0; i < SIM_CLIENTS; i++) {
+		struct mwill *w = &sim->model.wills[i];
+
+		if (w->uid && w->early && !sim->model.unsure[i])
+			sim_fail("will m%u was sent before its delay was over",
+			    w->uid);
+		w->early = false;
+	}
+	for (unsigned i = 0; i < sim->model.n_routed; i++) {
+		struct mmsg *m = &sim->model.msgs[sim->model.routed[i]];
+
+		m->upto = m->late = sim->seq;
+	}
+	sim->model.n_routed = 0;
+}
+
+void
+model_tick(void)
+{
+	struct model *md = &sim->model;
+
+	for (unsigned i = 0; i < SIM_CLIENTS; i++) {
+		struct mwill *w = &md->wills[i];
+
+		if (w->uid && w->hi != NEVER && sim->now > w->hi + slack()) {
+			will_routed(w->uid, md->msgs[w->uid].from);
+			w->uid = 0;
+		}
+	}
+}
+
+/* The client is back, in its old session or in a new one. */
+static void
+will_back(struct edge *e, bool resumed, bool unsure)
+{
+	struct mwill *w = &sim->model.wills[e->client->n];
+
+	if (!w->uid)
+		return;
+	if (unsure || (resumed && sim->now >= w->lo)) {
+		sim->model.msgs[w->uid].not_before = 0;
+		will_maybe(w->uid, 0);
+	} else if (resumed) {
+		will_never(w->uid);
+	} else {
+		/* [MQTT-3.1.2-8]: its session has ended */
+		sim->model.msgs[w->uid].not_before = 0;
+		will_routed(w->uid, sim->model.msgs[w->uid].from);
+	}
+	w->uid = 0;
+}
+
+/* Sessions. */
+
+static void
+end(unsigned n)
+{
+	struct msession *s = sim->model.now[n];
+
+	if (!s)
+		return;
+	trace("  session of %s has ended", s->client->id);
+	s->ended = sim->seq;
+	for (unsigned i = 0; i < s->n_subs; i++)
+		if (s->subs[i].gone == NEVER) {
+			if (s->subs[i].undone == NEVER)
+				s->subs[i].undone = sim->seq;
+			s->subs[i].gone = sim->seq;
+		}
+	sim->model.now[n] = NULL;
+}
+
+static struct msession *
+begin(struct edge *e, bool vague)
+{
+	struct model *md = &sim->model;
+	struct msession *s = calloc(1, sizeof *s);
+
+	if (!s || md->n_sessions == MODEL_SESSNS)
+		abort();
+	s->client = e->client;
+	s->born = sim->seq;
+	s->ended = NEVER;
+	s->vague = vague;
+	md->sessions[md->n_sessions++] = s;
+	md->now[e->client->n] = s;
+	trace("  %s session of %s", vague ? "vague" : "new", e->client->id);
+	client_forget(e->client);
+	return s;
+}
+
+/* It had not expired, whatever happened. */
+static bool
+surely_lives(const struct msession *s)
+{
+	return s && after(s->off_lo, s->expiry_lo) > sim->now;
+}
+
+static bool
+surely_dead(const struct edge *e, const struct msession *s)
+{
+	return after(s->off_hi, s->expiry_hi) != NEVER &&
+	    after(s->off_hi, s->expiry_hi) + slack() < e->called_ms;
+}
+
+/* What CONNACK says about the session, against what can be true. */
+static void
+check_present(struct edge *e, bool present, bool unsure)
+{
+	struct msession *s = sim->model.now[e->client->n];
+
+	if (present && e->clean) /* [MQTT-3.2.2-2] */
+		sim_fail("%s: clean start, and session present", e->client->id);
+	else if (!present && !e->clean && !unsure && surely_lives(s))
+		sim_fail("%s: its session was lost", e->client->id);
+	else if (present && !unsure && !s)
+		sim_fail("%s: a session present that ended", e->client->id);
+	else if (present && !unsure && surely_dead(e, s))
+		sim_fail("%s: its session should have expired", e->client->id);
+}
+
+/* Another CONNECT of this client has been heard, and not been answered. */
+static bool
+unanswered(const struct edge *e, bool *clean)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < sim->net.n; i++) {
+		struct edge *o = sim->net.v[i]->edge;
+		struct conn *c;
+
+		if (o == e || o->client != e->client || !o->called || o->live ||
+		    o->over || ((c = edge_peek(o)) && c->state < CONN_LIVE))
+			continue;
+		any = true;
+		*clean |= o->clean || buf_len(&o->in) > 0;
+	}
+	return any;
+}
+
+void
+model_begin(struct edge *e, bool present)
+{
+	struct model *md = &sim->model;
+	unsigned n = e->client->n;
+	struct msession *s = md->now[n];
+	bool unsure = md->unsure[n], vague = false;
+
+	e->live = true;
+	unsure |= unanswered(e, &md->unsure_clean[n]);
+	/* [MQTT-3.1.4-3]: whoever had it is taken over from */
+	if (s && s->edge && s->edge != e)
+		edge_over(s->edge);
+	s = md->now[n];
+	if (e->version == MQTT31) { /* has no session present flag */
+		present = !e->clean && s;
+		vague = unsure && !e->clean;
+	} else {
+		check_present(e, present, unsure);
+	}
+	if (present && unsure && md->unsure_clean[n])
+		vague = true;
+	if (present && unsure && (!s || !surely_lives(s)))
+		vague = true;
+	will_back(e, present && !vague, unsure);
+	md->unsure[n] = md->unsure_clean[n] = false;
+	if (!present || vague || !s) {
+		end(n);
+		s = begin(e, vague);
+	}
+	s->edge = e;
+	s->conns++;
+	s->expiry_lo = s->expiry_hi = e->expiry_s;
+	e->session = s;
+	if (e->will_uid)
+		md->msgs[e->will_uid].by = s;
+}
+
+void
+model_left(struct edge *e)
+{
+	struct model *md = &sim->model;
+	struct msession *s = e->session;
+	unsigned n = e->client->n;
+	struct conn *c;
+
+	if (!e->live) {
+		/* the session may have been taken up, and left again */
+		md->unsure[n] = true;
+		/* what it said after CONNECT may have been heard, too */
+		md->unsure_clean[n] |= e->clean || buf_len(&e->in) > 0;
+		will_maybe(e->will_uid, sim->seq);
+		if ((s = md->now[n])) {
+			s->blurred = true;
+			if (e->expiry_s < s->expiry_lo)
+				s->expiry_lo = e->expiry_s;
+			if (e->expiry_s > s->expiry_hi)
+				s->expiry_hi = e->expiry_s;
+			s->off_hi = sim->now;
+		}
+		return;
+	}
+	if (s->edge != e)
+		return;
+	trace("  %s has left its session", e->client->id);
+	s->edge = NULL;
+	s->off_lo = e->live_ms;
+	s->off_hi = sim->now;
+	if (((c = edge_peek(e)) && c->paused) ||
+	    (sim->is.shards > 1 && e->publish_turn == sim->turns))
+		e->paused = true;
+	/* its last answers may have come too late */
+	if (e->paused || e->refusals != seam_refused())
+		s->blurred = true;
+	will_left(e);
+	if (s->expiry_hi == 0)
+		end(n);
+}

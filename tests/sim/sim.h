@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * sim - one seeded simulation: a whole broker, many clients, the network
+ *       between them, a clock, and what goes wrong.
+ *
+ * Everything random comes from the seed, and time moves only when told, so a
+ * seed gives the same run each time.  There is one simulation at a time: what
+ * the linker puts in place of the broker's own calls (seam.c) has no argument
+ * to find it by, hence the global.
+ *
+ * Threads: one.
+ */
+#ifndef NJ_TESTS_SIM_SIM_H
+#define NJ_TESTS_SIM_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/rand.h"
+#include "broker/internal.h"
+#include "client.h"
+#include "model.h"
+#include "net.h"
+#include "net/listener.h"
+
+#define SIM_SHARDS 4
+#define SIM_LOGINS 64
+#define NEVER	   UINT64_MAX
+
+/* What kind of run the seed has drawn. */
+struct profile {
+	unsigned shards, clients;
+	unsigned ticks;	  /* of trouble */
+	uint32_t tick_ms; /* the longest */
+	uint32_t lat_lo, lat_hi;
+	unsigned cut, hole, stall; /* of 1000, an act of a client */
+	unsigned starve;	   /* of 1000, a tick */
+	unsigned short_io;	   /* of 1000, a read or write */
+	bool lossy;		   /* limits are small: messages are dropped */
+	bool memory;		   /* allocations fail */
+	bool files;		   /* descriptors run out */
+	bool reloads;
+	bool later; /* logins are decided later */
+	bool sys;   /* $SYS is published */
+	bool queue_qos0;
+	bool stops; /* the broker is stopped with everything alive */
+};
+
+struct sim {
+	uint64_t seed;
+	struct rng plan, wire, sched, fault;
+	struct profile is;
+	uint64_t now; /* ms */
+	uint64_t seq; /* counts events: the order of things */
+	uint64_t digest;
+	uint64_t turns;
+	bool tracing, failed, runs, draining, calm;
+	char why[512];
+	struct clock clock;
+	struct broker_opts opts;
+	struct port_opts port;
+	struct listener listener;
+	int fds[SIM_SHARDS];
+	struct broker *broker;
+	uint64_t starved[SIM_SHARDS]; /* until then no turn */
+	uint64_t starve_max;
+	struct auth_request *logins[SIM_LOGINS];
+	unsigned n_logins;
+	struct net net;
+	struct model model;
+	struct client clients[SIM_CLIENTS];
+};
+
+extern struct sim *sim;
+
+/* Runs a seed from birth to death; true: all held. */
+bool sim_run(struct sim *s, uint64_t seed, bool tracing);
+
+/* trace.c */
+void trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The first one is kept; the run goes on to its end. */
+void sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+uint64_t pick(struct rng *r, uint64_t n); /* 0 to n - 1 */
+uint64_t between(struct rng *r, uint64_t lo, uint64_t hi);
+bool chance(struct rng *r, unsigned of_1000);
+
+/* world.c: the broker and its turns. */
+void world_start(void);
+void world_tick(void);
+void world_reload(void);
+/* Everything that waits for a grace period. */
+void world_stop(void);
+void world_fini(void);
+
+/* verify.c: what must be true when all is over. */
+const char *verify_unsettled(void);
+void verify_deliveries(void);
+void verify_retained(struct client *auditor);
+void verify_empty(void);
+
+/* seam.c: what stands in for the machine. */
+void seam_start(void);
+void seam_memory(unsigned of_1000); /* allocations of the broker that fail */
+void seam_files(bool out);	    /* no descriptors left */
+void seam_grace(bool all);	    /* grace periods end */
+unsigned seam_retiring(void);
+long seam_refused(void);
+bool seam_inside(bool inside); /* the broker's own code runs; what was */
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Runs seeds; a seed that fails is run again with a trace by the command that
+ * is printed.
+ *
+ *   sim [--seeds A-B] [--twice N] [--trace]
+ *
+ * --twice N: every Nth seed is run a second time, and must be the same.
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "sim.h"
+
+static struct sim *world;
+static uint64_t first = 1, last = 100, twice = 0;
+static bool tracing;
+static const char *program;
+
+static double
+seconds(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void
+tell(uint64_t seed, const char *why)
+{
+	printf("\nseed %" PRIu64 ": %s\nto see it: %s --seeds %" PRIu64
+	       "-%" PRIu64 " --trace\n",
+	    seed, why, program, seed, seed);
+	fflush(stdout);
+}
+
+static bool
+run(uint64_t seed)
+{
+	uint64_t digest;
+
+	if (!sim_run(world, seed, tracing)) {
+		tell(seed, world->why);
+		return false;
+	}
+	if (!twice || seed % twice != 0)
+		return true;
+	digest = world->digest;
+	if (!sim_run(world, seed, false) || world->digest != digest) {
+		tell(seed, "it is not the same the second time");
+		return false;
+	}
+	return true;
+}
+
+static bool
+range(char *text)
+{
+	char *end;
+
+	first = last = strtoull(text, &end, 10);
+	if (*end == '-')
+		last = strtoull(end + 1, &end, 10);
+	return *end == '\0' && first <= last;
+}
+
+static bool
+options(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "seeds", required_argument, NULL, 's' },
+		{ "twice", required_argument, NULL, '2' },
+		{ "trace", no_argument, NULL, 't' },
+		{ "log", no_argument, NULL, 'l' },
+		{ 0 },
+	};
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		if (opt == 's' && range(optarg))
+			continue;
+		if (opt == '2')
+			twice = strtoull(optarg, NULL, 10);
+		else if (opt == 't')
+			tracing = true;
+		else if (opt == 'l')
+			log_types_on = LOG_T_ALL;
+		else
+			return false;
+	}
+	return optind == argc;
+}
+
+int
+main(int argc, char **argv)
+{
+	uint64_t failed = 0, must = 0;
+	double began = seconds(), told = began;
+
+	program = argv[0];
+	log_types_on = 0;
+	if (!options(argc, argv)) {
+		fprintf(stderr,
+		    "usage: sim [--seeds A-B] [--twice N] [--trace] [--log]\n");
+		return 2;
+	}
+	if (!(world = calloc(1, sizeof *world)))
+		return 2;
+	for (uint64_t seed = first; seed <= last; seed++) {
+		failed += !run(seed);
+		must += world->model.n_must;
+		if (seconds() - told < 5)
+			continue;
+		told = seconds();
+		printf("seed %" PRIu64 " of %" PRIu64 ", %" PRIu64
+		       " failed, %.0f s\n",
+		    seed, last, failed, told - began);
+		fflush(stdout);
+	}
+	printf("%" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64
+	       " deliveries checked, %.1f s\n",
+	    last - first + 1, failed, must, seconds() - began);
+	free(world);
+	return failed != 0;
+}

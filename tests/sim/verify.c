@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * verify - what must be true when all is over.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "broker/conn.h"
+#include "edge.h"
+#include "sim.h"
+
+static uint64_t
+dropped(void)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < sim->broker->n; i++)
+		n += sim->broker->shards[i].home.counts.dropped;
+	return n;
+}
+
+/* What is still under way; NULL: nothing. */
+const char *
+verify_unsettled(void)
+{
+	static char what[96];
+
+	for (unsigned i = 0; i < sim->is.clients; i++)
+		if (!client_idle(&sim->clients[i])) {
+			client_describe(&sim->clients[i], what, sizeof what);
+			return what;
+		}
+	for (unsigned i = 0; i < sim->broker->n; i++) {
+		struct shard *sh = &sim->broker->shards[i];
+
+		if (mailbox_depth(&sh->mail) > 0)
+			return "a mailbox";
+		if (sh->home.counts.queued > 0)
+			return "a queue";
+	}
+	if (net_busy())
+		return "the network";
+	return sim->n_logins > 0 ? "a login" : NULL;
+}
+
+/* It may be too large for the client, or have expired on the way. */
+static bool
+may_vanish(const struct client *c, const struct mmsg *m)
+{
+	return m->expiry_s != MQTT_EXPIRY_NEVER || m->clear ||
+	    (c->version == MQTT5 && c->max_packet &&
+		m->len + 1200 > c->max_packet);
+}
+
+static void
+verify_session(struct msession *s)
+{
+	struct model *md = &sim->model;
+
+	for (uint32_t uid = 1; uid < md->n_msgs; uid++) {
+		struct mmsg *m = &md->msgs[uid];
+		struct due d;
+
+		if (m->state != M_TAKEN || m->from < s->born ||
+		    may_vanish(s->client, m))
+			continue;
+		d = model_due(s, m);
+		if (!d.sure || d.lo == 0)
+			continue;
+		md->n_must++;
+		if (model_got(s, uid)->times > 0) {
+			md->n_got++;
+			continue;
+		}
+		md->n_lost++;
+		if (!sim->is.lossy)
+			sim_fail("m%u (%s, qos %u) of client-%02u was taken, "
+				 "and %s never got it",
+			    uid, m->topic, m->qos, m->client, s->client->id);
+	}
+}
+
+/* A group. */
+
+static const char *
+inner_of(const char *filter)
+{
+	return strchr(strchr(filter, '/') + 1, '/') + 1;
+}
+
+static void
+verify_group_message(const char *filter, uint32_t uid)
+{
+	struct model *md = &sim->model;
+	struct mmsg *m = &md->msgs[uid];
+	bool sure = false, all_last = true;
+	unsigned takers = 0, times = 0;
+	uint8_t lo = 2;
+
+	for (unsigned i = 0; i < md->n_sessions; i++) {
+		struct msession *s = md->sessions[i];
+		struct due d = model_shared(s, m, filter);
+
+		if (!d.maybe)
+			continue;
+		if (s->vague)
+			return;
+		takers += model_got(s, uid)->times > 0;
+		times += model_got(s, uid)->times2;
+		all_last &= s->ended == NEVER && !may_vanish(s->client, m);
+		sure |= d.sure;
+		lo = d.lo < lo ? d.lo : lo;
+	}
+	/* [MQTT-4.8.2-5] */
+	if (takers > 1 && m->times == 1 && all_last)
+		sim_fail("%u members of %s have m%u", takers, filter, uid);
+	if (times > 1 && m->qos == 2)
+		sim_fail("%s has m%u (qos 2) %u times", filter, uid, times);
+	if (m->state != M_TAKEN || !sure || !all_last || lo == 0)
+		return;
+	md->n_must++;
+	md->n_got += takers > 0;
+	md->n_lost += takers == 0;
+	if (takers == 0 && !sim->is.lossy)
+		sim_fail("m%u (%s, qos %u) was taken, and nobody of %s got it",
+		    uid, m->topic, m->qos, filter);
+}
+
+static void
+verify_group(const char *filter)
+{
+	struct model *md = &sim->model;
+
+	for (uint32_t uid = 1; uid < md->n_msgs; uid++)
+		if (model_matches(inner_of(filter), md->msgs[uid].topic))
+			verify_group_message(filter, uid);
+}
+
+void
+verify_deliveries(void)
+{
+	static const char *const groups[] = { "$share/g/s/#", "$share/g/t/#",
+		"$share/h/t/#" };
+	struct model *md = &sim->model;
+
+	for (unsigned i = 0; i < md->n_sessions; i++)
+		if (md->sessions[i]->ended == NEVER && !md->sessions[i]->vague)
+			verify_session(md->sessions[i]);
+	for (unsigned i = 0; i < 3; i++)
+		verify_group(groups[i]);
+	trace("%" PRIu64 " deliveries were due, %" PRIu64 " came; %" PRIu64
+	      " dropped",
+	    md->n_must, md->n_got, dropped());
+	if (md->n_lost > dropped())
+		sim_fail("%" PRIu64 " messages are lost, %" PRIu64
+			 " were dropped",
+		    md->n_lost, dropped());
+}
+
+/* Retained messages. */
+
+/* Nothing retained there is surely newer. */
+static bool
+may_be_last(uint32_t uid)
+{
+	struct model *md = &sim->model;
+	struct mmsg *m = &md->msgs[uid];
+
+	for (uint32_t k = 1; k < md->n_msgs; k++) {
+		struct mmsg *o = &md->msgs[k];
+
+		if (k != uid && o->retain && o->state == M_TAKEN &&
+		    strcmp(o->topic, m->topic) == 0 && o->from > m->late)
+			return false;
+	}
+	return true;
+}
+
+static void
+verify_topic(struct msession *s, const char *topic)
+{
+	struct model *md = &sim->model;
+	uint32_t has = 0, due = 0;
+	bool none_ok = true;
+
+	for (uint32_t uid = 1; uid < md->n_msgs; uid++) {
+		struct mmsg *m = &md->msgs[uid];
+
+		if (!m->retain || m->state == M_NEW ||
+		    strcmp(m->topic, topic) != 0)
+			continue;
+		if (model_got(s, uid)->times > 0) {
+			if (has)
+				sim_fail("m%u and m%u are retained at a time",
+				    has, uid);
+			has = uid;
+		}
+		if (m->state == M_TAKEN && may_be_last(uid)) {
+			due = uid;
+			none_ok &= false;
+		}
+	}
+	for (uint32_t uid = 1; uid < md->n_msgs; uid++) {
+		struct mmsg *m = &md->msgs[uid];
+
+		if (m->retain && m->state != M_NEW &&
+		    strcmp(m->topic, topic) == 0 && may_be_last(uid))
+			none_ok |= m->clear || m->expiry_s != MQTT_EXPIRY_NEVER;
+	}
+	if (has && !may_be_last(has))
+		sim_fail(
+		    "%s has m%u retained, which is not the last", topic, has);
+	if (!has && !none_ok)
+		sim_fail(
+		    "nothing is retained in %s, m%u should be", topic, due);
+}
+
+void
+verify_retained(struct client *auditor)
+{
+	struct msession *s =
+	    auditor->conn ? auditor->conn->edge->session : NULL;
+
+	if (!s) {
+		sim_fail("the auditor was not let in");
+		return;
+	}
+	for (unsigned i = 0; i < TOPICS; i++)
+		verify_topic(s, topics[i]);
+}
+
+/* Nothing is left. */
+
+static void
+zero(const char *what, uint64_t n)
+{
+	if (n != 0)
+		sim_fail("%" PRIu64 " %s left at the end", n, what);
+}
+
+void
+verify_empty(void)
+{
+	struct broker *b = sim->broker;
+	struct index_stats ix;
+	uint64_t sockets = 0;
+
+	index_stats(b->index, &ix);
+	zero("connections", atomic_load(&b->conns));
+	zero("connections of the port", atomic_load(&b->port_conns[0]));
+	zero("pending connections", atomic_load(&b->pending));
+	zero("sessions", atomic_load(&b->sessions));
+	zero("filters", ix.filters);
+	zero("subscriptions", ix.subscriptions);
+	zero("connections of the network", sim->net.n);
+	if (!sim->is.sys) {
+		zero("retained messages", retain_count(b->retain));
+		zero("bytes of them", retain_bytes(b->retain));
+	}
+	zero("retiring blocks", atomic_load(&b->retiring));
+	for (unsigned i = 0; i < b->n; i++) {
+		struct shard *sh = &b->shards[i];
+
+		zero("letters", mailbox_depth(&sh->mail));
+		sockets += sh->counts.sockets; /* they move */
+		zero("connected", sh->counts.connected);
+		zero("sessions of a shard", sh->counts.sessions);
+		zero("queued", sh->home.counts.queued);
+		zero("queued bytes", sh->home.counts.queued_bytes);
+		zero("group members", sh->groups.members);
+		zero("groups", sh->groups.by_key.n);
+		/* the sweep and $SYS on the first shard */
+		zero("timers",
+		    sh->home.timers.n > (i == 0 ? 2u : 0u) ? sh->home.timers.n
+							   : 0);
+	}
+	zero("sockets", sockets);
+}
