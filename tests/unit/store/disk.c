@@ -4,6 +4,7 @@
 
 #include <sqlite3.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -322,7 +323,7 @@ v_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *out)
 	for (unsigned i = 0; !d && i < FILES; i++)
 		if (!files[i].name[0]) {
 			d = &files[i];
-			strncpy(d->name, name, sizeof d->name - 1);
+			snprintf(d->name, sizeof d->name, "%s", name);
 			d->last = &d->first;
 		}
 	if (!d)
@@ -376,8 +377,7 @@ static int
 v_full(sqlite3_vfs *v, const char *name, int n, char *out)
 {
 	(void)v;
-	strncpy(out, name, (size_t)n - 1);
-	out[n - 1] = '\0';
+	snprintf(out, (size_t)n, "%s", name);
 	return SQLITE_OK;
 }
 

@@ -391,6 +391,7 @@ main(int argc, char **argv)
 	    : argc > 1		 ? first
 				 : 500;
 	unsigned failed = 0;
+	char lock[80];
 
 	snprintf(path, sizeof path, "/tmp/nightjar-power-%d", (int)getpid());
 	for (uint64_t s = first; s <= last; s++)
@@ -398,8 +399,8 @@ main(int argc, char **argv)
 			failed++;
 	disk_fini();
 	unlink(path);
-	strncat(path, ".lock", sizeof path - strlen(path) - 1);
-	unlink(path);
+	snprintf(lock, sizeof lock, "%s.lock", path);
+	unlink(lock);
 	printf("%llu seeds, %u failed\n",
 	    (unsigned long long)(last - first + 1), failed);
 	return failed ? 1 : 0;
