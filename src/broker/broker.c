@@ -79,6 +79,9 @@ broker_new(
 	b->clock = opts->clock ? opts->clock : &clock_system;
 	b->n = opts->shards ? opts->shards : broker_usable_cpus();
 	b->started_ms = clock_mono(b->clock);
+	/* liburcu starts its thread here rather than with the first block that
+	 * is retired: without memory it would end the process. */
+	(void)get_default_call_rcu_data();
 	if ((e = make_shared(b)) ||
 	    (e = guard_new(&opts->guard, &b->throttle)) ||
 	    (e = port_set_new(opts->ports, opts->n_ports, &b->set)))

@@ -122,7 +122,7 @@ bind_device(int fd, const char *device)
 static int
 bind_one(const struct place *a, const struct listener_opts *o, bool share)
 {
-	int on = 1, err, fd;
+	int on = 1, idle = KEEPALIVE_IDLE_S, err, fd;
 	int v6only = o->v6only || !o->address;
 	bool v6 = a->at.sa.sa_family == AF_INET6;
 
@@ -140,6 +140,9 @@ bind_one(const struct place *a, const struct listener_opts *o, bool share)
 	    bind_device(fd, a->device) &&
 	    /* Accepted sockets inherit it. */
 	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 &&
+	    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) == 0 &&
+	    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle) ==
+		0 &&
 	    bind(fd, &a->at.sa, a->len) == 0)
 		return fd;
 	err = errno;

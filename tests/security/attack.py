@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the security tests share: packets to attack with, a pair of clients who
+must not feel it, and the accounts that are settled afterwards."""
+import contextlib
+import os
+import re
+import socket
+import struct
+import threading
+import time
+
+import harness
+from harness import HOST, wait_until
+from raw import (CONNACK, DISCONNECT, PUBACK, PUBLISH, PUBREC, SUBACK, SUBSCRIBE, Closed, Raw,
+                 packet, string)
+
+MALFORMED, PROTOCOL, TOO_LARGE, QUOTA = 0x81, 0x82, 0x95, 0x97
+MIB = 1024
+
+
+def find_release():
+    """The path of the release build's binary, or None."""
+    for build in (os.environ.get('NJ_RELEASE'), os.path.join(harness.ROOT, 'build-check-release'),
+                  os.path.join(harness.ROOT, 'build-rel')):
+        path = build and os.path.join(build, 'src', 'cmd', 'nightjar')
+        if path and os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def tool(name, binary=None):
+    """A program of this folder, in the build of a broker."""
+    build = os.path.dirname(os.path.dirname(os.path.dirname(binary or harness.NIGHTJAR)))
+    return os.path.join(build, 'tests', 'security', name)
+
+
+def publish_packet(topic=b't', qos=0, flags=None, mid=1, props=b'\x00', payload=b''):
+    return packet(PUBLISH, qos << 1 if flags is None else flags,
+                  string(topic) + (struct.pack('>H', mid) if qos else b'') + props + payload)
+
+
+def subscribe_packet(*filters, mid=1, props=b'\x00', flags=2):
+    return packet(SUBSCRIBE, flags, struct.pack('>H', mid) + props
+                  + b''.join(string(f) + bytes([o]) for f, o in filters))
+
+
+class Pair(threading.Thread):
+    """A publisher and a subscriber who exchange messages, and time each."""
+
+    def __init__(self, port, tls=None, make=Raw):
+        super().__init__(daemon=True)
+        self.pub, self.sub = make(port, tls=tls), make(port, tls=tls)
+        self.sub.connect('bystander-sub')
+        self.sub.subscribe('bystander/talk', qos=1)
+        self.pub.connect('bystander-pub')
+        self.times, self.error = [], None
+        self.done = threading.Event()
+
+    def once(self):
+        payload = b'%d' % len(self.times)
+        began = time.monotonic()
+        self.pub.publish('bystander/talk', payload, 1)
+        assert self.sub.message().payload == payload
+        assert self.pub.expect(PUBACK).code == 0
+        self.times.append(time.monotonic() - began)
+
+    def run(self):
+        try:
+            while not self.done.is_set():
+                self.once()
+                self.done.wait(0.01)
+        except Exception as e:  # pylint: disable=broad-except
+            self.error = e
+
+    def close(self):
+        self.pub.close()
+        self.sub.close()
+
+
+@contextlib.contextmanager
+def unharmed(broker, latency=1.0, grows=None, port=None, tls=None, make=Raw):
+    """While the body attacks, a pair of bystanders exchanges messages: none is
+    lost, none late (99 % within `latency` seconds; sanitizers are slow).  In
+    the release build memory grows by at most `grows` KiB."""
+    pair = Pair(port or broker.port, tls, make)
+    pair.once()
+    before = broker.rss_kib()
+    pair.start()
+    try:
+        yield pair
+        wait_until(lambda: len(pair.times) > 10 or pair.error, 'the bystanders talk')
+    finally:
+        pair.done.set()
+        pair.join(harness.PATIENCE)
+    assert pair.error is None, f'a bystander was harmed: {pair.error!r}'
+    assert broker.alive()
+    pair.once()
+    pair.close()
+    worst = sorted(pair.times)[int(len(pair.times) * 0.99)]
+    assert worst < latency, f'99% of messages within {worst:.3f} s'
+    if grows is not None and not broker.sanitized():
+        grown = broker.rss_kib() - before
+        assert grown <= grows, f'memory grew by {grown} KiB, {grows} are allowed'
+
+
+def told(broker, start, pattern, most=None):
+    """The log says so since `start`, at least once and at most `most` times;
+    how often."""
+    broker.wait_log(pattern, start)
+    n = len(re.findall(pattern, broker.log(start)))
+    assert most is None or n <= most, f'/{pattern}/ stands {n} times in the log'
+    return n
+
+
+def fate(client):
+    """How it ends for a client: the code of the packet that refuses it, or
+    None when the connection is just closed.  Fails when neither comes."""
+    try:
+        while True:
+            p = client.recv()
+            if p.kind in (SUBACK, 11) and p.codes and p.codes[0] >= 0x80:
+                return p.codes[0]
+            if p.kind in (DISCONNECT, CONNACK, PUBACK, PUBREC) and p.code >= 0x80:
+                return p.code
+    except Closed:
+        return None
+
+
+def is_closed(client):
+    """Whether the broker closed it, with or without last words."""
+    try:
+        client.closed()
+        return True
+    except (TimeoutError, socket.timeout):
+        return False
+
+
+def reset(sock):
+    """Closes with a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    sock.close()
+
+
+def descriptors(pid):
+    return len(os.listdir(f'/proc/{pid}/fd'))
+
+
+def sys_value(port, name):
+    """A figure of $SYS/broker/."""
+    with Raw(port) as c:
+        c.connect()
+        c.subscribe('$SYS/broker/' + name)
+        return int(c.message().payload)
+
+
+def cpu_seconds(pid):
+    with open(f'/proc/{pid}/stat', encoding='ascii') as f:
+        fields = f.read().rsplit(')', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+__all__ = [name for name in dir() if not name.startswith('_')] + ['HOST']
