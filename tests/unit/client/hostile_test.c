@@ -53,7 +53,7 @@ static const struct row rows[] = {
 	    NJ_PROTOCOL },
 	{ "PINGREQ from a broker", MQTT311, B("\xc0\0"), NJ_PROTOCOL },
 	{ "DISCONNECT below 5.0", MQTT311, B("\xe0\0"), NJ_PROTOCOL },
-	{ "AUTH", MQTT5, B("\xf0\0"), NJ_UNSUPPORTED },
+	{ "AUTH", MQTT5, B("\xf0\0"), NJ_PROTOCOL },
 	{ "AUTH below 5.0", MQTT311, B("\xf0\0"), NJ_MALFORMED },
 	{ "type 0", MQTT311, B("\0\0"), NJ_MALFORMED },
 	{ "PINGRESP with a body", MQTT311, B("\xd0\1x"), NJ_MALFORMED },
