@@ -14,6 +14,7 @@
 #include "base/daemon.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "broker/broker.h"
 #include "cmd/wiring.h"
 
@@ -139,18 +140,28 @@ spoken(int protocol)
 }
 
 static void
+tell_listener(const struct conf_listener *l, const char *where)
+{
+	char mount[TEXT_ESC];
+
+	nj_log(LOG_T_INFORMATION, "Listening on %s%s%s%s%s%s%s.", where,
+	    spoken(l->protocol), l->tls ? ", TLS" : "",
+	    l->require_certificate ? ", client certificates required" : "",
+	    l->proxy_protocol == 1	 ? ", behind a proxy (PROXY protocol 1)"
+		: l->proxy_protocol == 2 ? ", behind a proxy (PROXY protocol 2)"
+					 : "",
+	    l->mount_point ? ", mount_point " : "",
+	    l->mount_point
+		? text_esc(mount, sizeof mount, slice_str(l->mount_point))
+		: "");
+}
+
+static void
 tell_listeners(const struct conf *c, const struct wiring *w)
 {
 	for (size_t i = 0; i < w->n; i++)
 		if (w->listeners[i].n > 0)
-			nj_log(LOG_T_INFORMATION, "Listening on %s%s%s%s.",
-			    w->listeners[i].where,
-			    spoken(c->listeners[i].protocol),
-			    c->listeners[i].tls ? ", TLS" : "",
-			    c->listeners[i].tls &&
-				    c->listeners[i].require_certificate
-				? ", client certificates required"
-				: "");
+			tell_listener(&c->listeners[i], w->listeners[i].where);
 	if (c->local_only)
 		nj_log(LOG_T_INFORMATION,
 		    "No listener is configured: serving "

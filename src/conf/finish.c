@@ -207,6 +207,8 @@ asks(const struct conf_listener *l, const struct conf_opt *o)
 static bool
 by_proxy(const struct conf_listener *l, const struct conf_opt *o)
 {
+	if (o == row("use_subject_as_username"))
+		return l->proxy_protocol; /* told by check_proxy */
 	return l->proxy_protocol == 2 &&
 	    (o == row("require_certificate") ||
 		o == row("use_identity_as_username"));
@@ -358,6 +360,12 @@ check_proxy(struct parse *p, const struct conf_listener *l)
 		    "add 'enable_proxy_protocol 2', or delete this line",
 		    "proxy_protocol_from without enable_proxy_protocol: this "
 		    "listener expects no PROXY header");
+	if (l->proxy_protocol && l->use_subject_as_username && !l->tls)
+		parse_fault_at(p, given(l, "use_subject_as_username"),
+		    "use use_identity_as_username, or let TLS end here, with "
+		    "certfile and keyfile",
+		    "a PROXY header tells the name in a certificate, not its "
+		    "subject");
 	if (l->proxy_protocol != 2 && l->proxy_require_tls)
 		parse_fault_at(p, given(l, "proxy_protocol_v2_require_tls"),
 		    "add 'enable_proxy_protocol 2', or delete this line",

@@ -56,11 +56,12 @@ ids_size(ids_t ids)
 }
 
 static void
-plan_props(struct plan *p, const struct delivery *d, uint64_t now_ms)
+plan_props(struct plan *p, const struct delivery *d, uint32_t passed_on,
+    uint64_t now_ms)
 {
 	const struct msg *m = d->msg;
 
-	p->props = m->props_len + ids_size(d->ids) + (p->alias ? 3 : 0);
+	p->props = passed_on + ids_size(d->ids) + (p->alias ? 3 : 0);
 	if (m->expires_at != MSG_NEVER) {
 		/* what is left of it [MQTT-3.3.2-6] */
 		uint64_t left = m->expires_at > now_ms
@@ -89,6 +90,7 @@ put_slice(uint8_t *at, struct slice s)
 	return at + s.n;
 }
 
+/* What the broker says itself; what is passed on follows. */
 static uint8_t *
 write_props(uint8_t *at, const struct plan *p, const struct delivery *d)
 {
@@ -106,7 +108,7 @@ write_props(uint8_t *at, const struct plan *p, const struct delivery *d)
 		*at++ = PROP_SUBSCRIPTION_ID;
 		at = varint_write(at, ids_at(d->ids, i));
 	}
-	return put_slice(at, msg_props(d->msg));
+	return at;
 }
 
 /* 3.3.1: the fixed header's first byte. */
@@ -148,8 +150,10 @@ publish3(struct link *l, const struct delivery *d, bool dup)
 	return NJ_OK;
 }
 
+/* topic and props: of the message as the client sees it. */
 static enum nj_err
-publish5(struct link *l, const struct delivery *d, bool dup, uint64_t now_ms)
+publish5(struct link *l, const struct delivery *d, struct slice topic,
+    struct slice props, bool dup, uint64_t now_ms)
 {
 	struct plan p = { .alias = 0 };
 	uint64_t hash = 0;
@@ -158,8 +162,8 @@ publish5(struct link *l, const struct delivery *d, bool dup, uint64_t now_ms)
 	enum nj_err e;
 
 	p.alias = aliases_find(&l->aliases, m, &p.topic_known, &hash);
-	plan_props(&p, d, now_ms);
-	p.remaining = 2u + (p.topic_known ? 0 : m->topic_len) +
+	plan_props(&p, d, (uint32_t)props.n, now_ms);
+	p.remaining = 2u + (p.topic_known ? 0 : (uint32_t)topic.n) +
 	    (d->qos ? 2 : 0) + varint_size(p.props) + p.props + m->payload_len;
 	if (p.remaining > MQTT_VARINT_MAX || !link_fits(l, p.remaining))
 		return NJ_TOOBIG; /* [MQTT-3.1.2-24], [-25] */
@@ -171,10 +175,10 @@ publish5(struct link *l, const struct delivery *d, bool dup, uint64_t now_ms)
 	if (p.topic_known)
 		at = put_u16(at, 0);
 	else
-		at = put_slice(at, slice_of(m->data, 2u + m->topic_len));
+		at = put_slice(put_u16(at, (uint16_t)topic.n), topic);
 	if (d->qos)
 		at = put_u16(at, d->pid);
-	at = write_props(at, &p, d);
+	at = put_slice(write_props(at, &p, d), props);
 	at = put_slice(at, msg_payload(m));
 	buf_commit(&l->out, (size_t)(at - (l->out.p + l->out.len)));
 	l->packets++;
@@ -183,23 +187,49 @@ publish5(struct link *l, const struct delivery *d, bool dup, uint64_t now_ms)
 	return NJ_OK;
 }
 
-/* The same for a client who does not see a part of its topics. */
+/* MQTT 3, where the topic is not the one in the message. */
+static enum nj_err
+publish3_as(
+    struct link *l, const struct delivery *d, struct slice topic, bool dup)
+{
+	uint32_t remaining =
+	    2u + (uint32_t)topic.n + (d->qos ? 2 : 0) + d->msg->payload_len;
+	uint8_t *at;
+	enum nj_err e;
+
+	if (remaining > MQTT_VARINT_MAX)
+		return NJ_TOOBIG;
+	link_kick(l);
+	if ((e = buf_reserve(&l->out, remaining + 5, &at)))
+		return e;
+	*at = first_byte(d, dup);
+	at = varint_write(at + 1, remaining);
+	at = put_slice(put_u16(at, (uint16_t)topic.n), topic);
+	if (d->qos)
+		at = put_u16(at, d->pid);
+	at = put_slice(at, msg_payload(d->msg));
+	buf_commit(&l->out, (size_t)(at - (l->out.p + l->out.len)));
+	l->packets++;
+	return NJ_OK;
+}
+
+/* For a client who does not see a part of its topics. */
 static enum nj_err
 publish_mounted(
     struct link *l, const struct delivery *d, bool dup, uint64_t now_ms)
 {
-	struct slice whole = msg_topic(d->msg), seen;
-	struct delivery in = *d; /* borrows all but its message */
+	struct slice topic, props;
+	struct buf own = { 0 };
 	enum nj_err e;
 
-	if (!mount_seen(l->mount, whole, &seen) ||
-	    (seen.p[0] == '$' && !l->ops->sees(l, whole)))
+	if (!mount_seen(l->mount, msg_topic(d->msg), &topic) ||
+	    (topic.p[0] == '$' && !l->ops->sees(l, msg_topic(d->msg))))
 		return NJ_TOOBIG;
-	if ((e = mount_strip(l->mount, d->msg, &in.msg)))
-		return e;
-	e = l->version == MQTT5 ? publish5(l, &in, dup, now_ms)
-				: publish3(l, &in, dup);
-	msg_unref(in.msg);
+	if (l->version != MQTT5)
+		return publish3_as(l, d, topic, dup);
+	if (!(e = mount_strip_props(l->mount, msg_props(d->msg), &own, &props)))
+		e = publish5(l, d, topic, props, dup, now_ms);
+	buf_fini(&own);
 	return e;
 }
 
@@ -213,7 +243,8 @@ link_publish(
 		return publish_mounted(l, d, dup, now_ms);
 	if (l->version != MQTT5)
 		return publish3(l, d, dup);
-	return publish5(l, d, dup, now_ms);
+	return publish5(
+	    l, d, msg_topic(d->msg), msg_props(d->msg), dup, now_ms);
 }
 
 enum nj_err

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/msg.h"
 #include "wire/topic.h"
 
 static struct slice
@@ -110,9 +111,26 @@ mount_seen(const struct mount *m, struct slice topic, struct slice *seen)
 	return true;
 }
 
-static enum nj_err
-strip_props(const struct mount *m, struct slice raw, struct buf *out)
+/* Whether there is a response topic among them. */
+static bool
+has_response(struct slice raw)
 {
+	struct slice whole;
+	uint8_t id;
+
+	while (raw.n > 0 && msg_next_prop(&raw, &id, &whole) == NJ_OK)
+		if (id == PROP_RESPONSE_TOPIC)
+			return true;
+	return false;
+}
+
+enum nj_err
+mount_strip_props(
+    const struct mount *m, struct slice raw, struct buf *own, struct slice *out)
+{
+	*out = raw;
+	if (!has_response(raw))
+		return NJ_OK;
 	while (raw.n > 0) {
 		struct slice whole, text, seen;
 		uint8_t id;
@@ -122,39 +140,12 @@ strip_props(const struct mount *m, struct slice raw, struct buf *out)
 			return e;
 		text = slice_of(whole.p + 3, whole.n > 3 ? whole.n - 3 : 0);
 		if (id != PROP_RESPONSE_TOPIC)
-			e = buf_put_slice(out, whole);
+			e = buf_put_slice(own, whole);
 		else if (mount_seen(m, text, &seen))
-			e = put_text(out, id, SLICE_NONE, seen);
+			e = put_text(own, id, SLICE_NONE, seen);
 		if (e)
 			return e;
 	}
+	*out = buf_slice(own);
 	return NJ_OK;
-}
-
-enum nj_err
-mount_strip(const struct mount *m, const struct msg *from, struct msg **out)
-{
-	struct publish p = {
-		.qos = from->qos,
-		.retain = from->retain,
-		.payload = msg_payload(from),
-	};
-	struct buf props = { 0 };
-	struct slice seen;
-	struct msg *to = NULL;
-	enum nj_err e;
-
-	if (!mount_seen(m, msg_topic(from), &seen))
-		return NJ_NOTFOUND;
-	if ((e = strip_props(m, msg_props(from), &props)))
-		goto out;
-	p.props.raw = buf_slice(&props);
-	if ((e = msg_new(&p, seen, 0, &to)))
-		goto out;
-	to->expires_at = from->expires_at;
-	to->from = from->from;
-	*out = to;
-out:
-	buf_fini(&props);
-	return e;
 }

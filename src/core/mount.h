@@ -17,7 +17,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "core/msg.h"
+#include "base/slice.h"
 
 struct mount {
 	uint16_t n;
@@ -43,11 +43,11 @@ mount_put_props(const struct mount *m, struct slice raw, struct buf *out);
  * the prefix itself. */
 bool mount_seen(const struct mount *m, struct slice topic, struct slice *seen);
 /*
- * A copy as the client is to see it, one reference.  A response topic that is
- * not under the prefix, where the client could not answer, is left out.
- * NJ_NOTFOUND: the message is nothing for this client.
+ * A message's properties as the client is to see them, in own where they
+ * differ.  A response topic that is not under the prefix, where the client
+ * could not answer, is left out.
  */
-NJ_MUST enum nj_err
-mount_strip(const struct mount *m, const struct msg *from, struct msg **out);
+NJ_MUST enum nj_err mount_strip_props(const struct mount *m, struct slice raw,
+    struct buf *own, struct slice *out);
 
 #endif
