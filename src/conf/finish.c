@@ -364,8 +364,8 @@ check_proxy(struct parse *p, const struct conf_listener *l)
 		parse_fault_at(p, given(l, "use_subject_as_username"),
 		    "use use_identity_as_username, or let TLS end here, with "
 		    "certfile and keyfile",
-		    "a PROXY header tells the name in a certificate, not its "
-		    "subject");
+		    "use_subject_as_username cannot be served: a PROXY header "
+		    "tells the name in a certificate, not its subject");
 	if (l->proxy_protocol != 2 && l->proxy_require_tls)
 		parse_fault_at(p, given(l, "proxy_protocol_v2_require_tls"),
 		    "add 'enable_proxy_protocol 2', or delete this line",

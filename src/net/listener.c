@@ -4,6 +4,7 @@
 #include "net/listener.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -319,6 +320,12 @@ loopback_of(const struct ifaddrs *list)
 	return NULL;
 }
 
+static bool
+is_device(const struct ifaddrs *i, const char *device)
+{
+	return i->ifa_name && strcmp(i->ifa_name, device) == 0;
+}
+
 static void
 explain_device(const struct listener_opts *o, const struct ifaddrs *list,
     struct nj_why *why)
@@ -328,7 +335,7 @@ explain_device(const struct listener_opts *o, const struct ifaddrs *list,
 
 	(void)text_esc(esc, sizeof esc, slice_str(o->device));
 	for (const struct ifaddrs *i = list; i; i = i->ifa_next)
-		is_there |= strcmp(i->ifa_name, o->device) == 0;
+		is_there |= is_device(i, o->device);
 	if (!is_there)
 		why_set(why, "there is no interface %s", esc);
 	else if (o->address)
@@ -356,10 +363,11 @@ resolve_device(const struct listener_opts *o, struct places *out,
 	const char *self = loopback_of(list);
 	enum nj_err e;
 
+	assert(o->device);
 	if (o->address && (e = resolve(o, &named, why)))
 		return e;
 	for (const struct ifaddrs *i = list; i; i = i->ifa_next) {
-		if (strcmp(i->ifa_name, o->device) != 0 ||
+		if (!is_device(i, o->device) ||
 		    !is_wanted(o, &named, i->ifa_addr))
 			continue;
 		(void)add_place(out, i->ifa_addr, o->device, false);

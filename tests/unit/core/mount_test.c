@@ -58,7 +58,9 @@ filters(void **state)
 		struct buf b = { 0 };
 		assert_int_equal(
 		    mount_put_filter(m, slice_str(rows[i].filter), &b), NJ_OK);
-		assert_true(slice_is(buf_slice(&b), rows[i].want));
+		assert_non_null(b.p);
+		assert_int_equal(buf_len(&b), strlen(rows[i].want));
+		assert_memory_equal(b.p, rows[i].want, buf_len(&b));
 		buf_fini(&b);
 	}
 	free(m);
@@ -107,17 +109,26 @@ seen(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < LEN(rows); i++) {
+		const char *want = rows[i].want;
 		bool ok = mount_seen(m, slice_str(rows[i].topic), &s);
 
-		assert_int_equal(ok, rows[i].want != NULL);
-		if (ok)
-			assert_true(slice_is(s, rows[i].want));
+		assert_int_equal(ok, want != NULL);
+		if (want)
+			assert_true(slice_is(s, want));
 	}
 	free(m);
 }
 
 #define RESPONSE(n, text) "\x08\0" n text
 #define USER		  "\x26\0\1k\0\1v"
+
+static void
+check(const uint8_t *p, size_t n, struct slice want)
+{
+	assert_int_equal(n, want.n);
+	if (n > 0)
+		assert_memory_equal(p, want.p, n);
+}
 
 /* Properties in, on the way in; what a client under a/ gets of them. */
 static void
@@ -150,12 +161,12 @@ properties(void **state)
 		struct buf b = { 0 };
 
 		assert_int_equal(mount_put_props(m, rows[i].in, &b), NJ_OK);
-		assert_true(slice_eq(buf_slice(&b), rows[i].put));
+		check(b.p, buf_len(&b), rows[i].put);
 		buf_fini(&b);
 		assert_int_equal(msg_new(&p, LIT("a/x"), 7, &from), NJ_OK);
 		assert_int_equal(
 		    mount_strip_props(m, msg_props(from), &b, &strip), NJ_OK);
-		assert_true(slice_eq(strip, rows[i].strip));
+		check(strip.p, strip.n, rows[i].strip);
 		buf_fini(&b);
 		msg_unref(from);
 	}
