@@ -300,7 +300,7 @@ def test_per_listener_settings(brokers, tmp_path):
     def login(at, name):
         kw = {'username': name, 'password': 'right'} if name else {}
         with Raw(at) as c:
-            c.send(connect_packet('c', **kw))
+            c.send(connect_packet(f'{name}-at-{at}', **kw))
             return c.expect(CONNACK).code
     assert [login(first, n) for n in ('red', 'blue', None)] == [0, 0x87, 0x87]
     assert [login(port, n) for n in ('red', 'blue', None)] == [0x87, 0, 0]
