@@ -92,6 +92,16 @@ class Broker:
         wait_until(self._ready, 'the broker listens')
         return self
 
+    def refuses(self, pattern):
+        """Starts it and asserts that it does not serve, and says why.  Its
+        first ports may have been open for a moment."""
+        with open(self.log_path, 'ab') as log:
+            argv = [NIGHTJAR] + ([] if REFERENCE else ['serve']) + ['-c', self.conf_path] + self.args
+            status = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                    cwd=self.folder, timeout=PATIENCE, check=False).returncode
+        assert status > 0, f'ended with {status}'
+        assert re.search(pattern, self.log(), re.S), self.log()[-4000:]
+
     def _ready(self):
         if self.process.poll() is not None:
             raise AssertionError(f'the broker ended with {self.process.returncode}:\n'
