@@ -9,9 +9,13 @@
 #include "cmd/json.h"
 #include "wire/props.h"
 
+#define FORMAT_DIGITS_MAX 350 /* behind the point of a float */
+#define FORMAT_FLOAT_MAX  700
+
 struct spec {
 	bool left, zero;
 	size_t width, most; /* most: SIZE_MAX without a precision */
+	char gap;	    /* between groups of hexadecimal digits */
 	char letter;
 };
 
@@ -159,10 +163,55 @@ f_user_properties(const struct job *j, const struct spec *s)
 	return e;
 }
 
+/* A width is the most of it, too; a precision is nothing to it. */
+static struct slice
+payload_of(const struct job *j, const struct spec *s)
+{
+	struct slice v = j->p->payload;
+
+	return slice_of(v.p, s->width > 0 && v.n > s->width ? s->width : v.n);
+}
+
 static enum nj_err
 f_payload(const struct job *j, const struct spec *s)
 {
-	return put_field(j->out, s, j->p->payload, false);
+	struct spec whole = *s;
+
+	whole.most = SIZE_MAX;
+	return put_field(j->out, &whole, payload_of(j, s), true);
+}
+
+/* IEEE 754, as the machine that sent it has it; bytes of a double or a
+ * float. */
+static enum nj_err
+f_float(const struct job *j, const struct spec *s)
+{
+	struct spec whole = *s;
+	struct slice v = j->p->payload;
+	char text[FORMAT_FLOAT_MAX];
+	double d = 0;
+	float f = 0;
+
+	if (v.n != (s->letter == 'f' ? sizeof f : sizeof d)) {
+		why_set(j->why,
+		    "requested %s printing, but the payload has "
+		    "%zu bytes",
+		    s->letter == 'f' ? "float" : "double", v.n);
+		return NJ_OK; /* the rest of the line is printed */
+	}
+	if (s->letter == 'f') {
+		memcpy(&f, v.p, sizeof f);
+		d = (double)f;
+	} else {
+		memcpy(&d, v.p, sizeof d);
+	}
+	(void)snprintf(text, sizeof text, "%.*f",
+	    s->most == SIZE_MAX		      ? 6
+		: s->most > FORMAT_DIGITS_MAX ? FORMAT_DIGITS_MAX
+					      : (int)s->most,
+	    d);
+	whole.most = SIZE_MAX;
+	return put_field(j->out, &whole, slice_str(text), true);
 }
 
 static enum nj_err
@@ -206,25 +255,39 @@ f_unix_time(const struct job *j, const struct spec *s)
 	    j->out, "%lld.%09ld", (long long)j->now->tv_sec, j->now->tv_nsec);
 }
 
+/* With a precision, in groups of so many digits. */
 static enum nj_err
-f_hex(const struct job *j, const struct spec *s)
+put_digits(const struct job *j, const struct spec *s, struct slice v)
 {
 	const char *set =
 	    s->letter == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
-	char pad = s->zero && !s->left ? '0' : ' ';
-	struct slice v = j->p->payload;
+	size_t group = s->most == SIZE_MAX ? 0 : s->most;
 	enum nj_err e = NJ_OK;
 
-	if (v.n > s->most)
-		v.n = s->most;
+	for (size_t i = 0; !e && i < 2 * v.n; i++) {
+		uint8_t c = v.p[i / 2];
+
+		e = buf_put_u8(
+		    j->out, (uint8_t)set[i % 2 == 0 ? c >> 4 : c & 15]);
+		if (!e && group > 0 && i % group == group - 1 &&
+		    i + 1 < 2 * v.n)
+			e = buf_put_u8(j->out, (uint8_t)s->gap);
+	}
+	return e;
+}
+
+static enum nj_err
+f_hex(const struct job *j, const struct spec *s)
+{
+	char pad = s->zero && !s->left ? '0' : ' ';
+	struct slice v = payload_of(j, s);
+	enum nj_err e = NJ_OK;
+
 	if (!s->left)
 		e = put_pad(j->out, 2 * v.n, s->width, pad);
-	for (size_t i = 0; !e && i < v.n; i++) {
-		char two[2] = { set[v.p[i] >> 4], set[v.p[i] & 15] };
-
-		e = buf_put(j->out, two, sizeof two);
-	}
-	return !e && s->left ? put_pad(j->out, 2 * v.n, s->width, pad) : e;
+	if (!e)
+		e = put_digits(j, s, v);
+	return !e && s->left ? put_pad(j->out, 2 * v.n, s->width, ' ') : e;
 }
 
 /* A member of an object, with the comma before it. */
@@ -383,6 +446,8 @@ static letter_fn *const letters[128] = {
 	['S'] = f_subscription_id,
 	['U'] = f_unix_time,
 	['X'] = f_hex,
+	['d'] = f_float,
+	['f'] = f_float,
 	['j'] = f_json,
 	['l'] = f_length,
 	['m'] = f_id,
@@ -412,7 +477,7 @@ take_width(const char **at, size_t *out)
 static const char *
 take_spec(const char *at, struct spec *s, struct nj_why *why)
 {
-	*s = (struct spec){ .most = SIZE_MAX };
+	*s = (struct spec){ .most = SIZE_MAX, .gap = ' ' };
 	for (; *at == '-' || *at == '0'; at++) {
 		s->left |= *at == '-';
 		s->zero |= *at == '0';
@@ -422,6 +487,8 @@ take_spec(const char *at, struct spec *s, struct nj_why *why)
 		why_set(why, "a field width is above %d", FORMAT_WIDTH_MAX);
 		return NULL;
 	}
+	if (*at && strchr("!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~", *at))
+		s->gap = *at++;
 	if (*at == '\0') {
 		why_set(why, "incomplete format specifier");
 		return NULL;

@@ -94,6 +94,40 @@ accepted_and_refused(void **state)
 		    NJ_INVALID },
 		{ CLI_SUB, { "sub", "-t", "a", "--keyform", "engine" },
 		    NJ_INVALID },
+		{ CLI_SUB, { "sub", "-t", "$share/g/a" }, NJ_OK },
+		{ CLI_SUB, { "sub", "-t", "$share//a" }, NJ_INVALID },
+		{ CLI_SUB, { "sub", "-t", "a", "-S", "-p", "1" }, NJ_INVALID },
+		{ CLI_SUB, { "sub", "-t", "a", "-S", "-L", "mqtt://h/b" },
+		    NJ_OK },
+		{ CLI_SUB, { "sub", "-t", "a", "-S", "--unix", "x" },
+		    NJ_INVALID },
+		{ CLI_SUB,
+		    { "sub", "-t", "a", "--proxy", "socks5h://h", "--unix",
+			"x" },
+		    NJ_INVALID },
+		{ CLI_SUB, { "sub", "-t", "a", "--retain-handling", "new" },
+		    NJ_INVALID },
+		{ CLI_SUB,
+		    { "sub", "-t", "a", "--retain-handling", "new", "-V", "5" },
+		    NJ_OK },
+		{ CLI_SUB,
+		    { "sub", "-t", "a", "--retain-handling", "3", "-V", "5" },
+		    NJ_INVALID },
+		{ CLI_SUB, { "sub", "-t", "a", "-w", "--message-rate", "--ws" },
+		    NJ_OK },
+		{ CLI_SUB, { "sub", "-t", "a", "-o" }, NJ_INVALID },
+		{ CLI_RR, { "rr", "-t", "a", "-e", "b", "-m", "x" }, NJ_OK },
+		{ CLI_RR, { "rr", "-t", "a", "-e", "b", "-l" }, NJ_INVALID },
+		{ CLI_RR, { "rr", "-t", "a", "--latency", "-R", "-W", "1" },
+		    NJ_OK },
+		{ CLI_PUB, { "pub", "-t", "a", "-e", "b" }, NJ_INVALID },
+		{ CLI_PUB, { "pub", "-D", "publish", "response-topic", "a/#" },
+		    NJ_INVALID },
+		{ CLI_PUB, { "pub", "-D", "publish", "content-type", "\xff" },
+		    NJ_INVALID },
+		{ CLI_PUB,
+		    { "pub", "-D", "publish", "correlation-data", "\xff" },
+		    NJ_OK },
 		{ CLI_PUB, { "pub", "--nonsense" }, NJ_INVALID },
 		{ CLI_PUB, { "pub", "word" }, NJ_INVALID },
 		{ CLI_PUB, { "pub", "--repeat-delay", "-1" }, NJ_INVALID },
@@ -188,6 +222,9 @@ urls(void **state)
 		{ "mqtt://u:p@q:r@h:5/t", "h", "u", "p@q:r", "t", 5, false },
 		{ "mqtt://[::1]:7/t", "::1", NULL, NULL, "t", 7, false },
 		{ "mqtt://[::1]/t", "::1", NULL, NULL, "t", 0, false },
+		{ "ws://h/t", "h", NULL, NULL, "t", 0, false },
+		{ "wss://h/t", "h", NULL, NULL, "t", 8883, true },
+		{ "WSS://h:8884/t", "h", NULL, NULL, "t", 8884, true },
 		{ "mqtt://h", NULL, NULL, NULL, NULL, 0, false },
 		{ "mqtt://h/", NULL, NULL, NULL, NULL, 0, false },
 		{ "mqtt:///t", NULL, NULL, NULL, NULL, 0, false },
@@ -210,6 +247,8 @@ urls(void **state)
 			assert_string_equal(c.topics.v[0], rows[i].topic);
 			assert_int_equal(c.port, rows[i].port);
 			assert_int_equal(c.use_tls, rows[i].tls);
+			assert_int_equal(c.websocket,
+			    rows[i].url[0] == 'w' || rows[i].url[0] == 'W');
 			assert_int_equal(c.user != NULL, rows[i].user != NULL);
 			assert_int_equal(
 			    c.password != NULL, rows[i].password != NULL);
@@ -219,6 +258,51 @@ urls(void **state)
 		if (!e && rows[i].password)
 			assert_true(slice_is(
 			    secret_bytes(c.password), rows[i].password));
+		cli_fini(&c);
+	}
+}
+
+static void
+proxies(void **state)
+{
+	static const struct {
+		const char *url, *host, *user, *password;
+		uint16_t port;
+	} rows[] = {
+		{ "socks5h://h", "h", NULL, NULL, 1080 },
+		{ "socks5h://h:9/", "h", NULL, NULL, 9 },
+		{ "socks5h://[::1]:9", "::1", NULL, NULL, 9 },
+		{ "socks5h://u@h", "h", "u", NULL, 1080 },
+		{ "socks5h://u%40x:p%3a%25@h:9", "h", "u@x", "p:%", 9 },
+		{ "socks5h://u:@h", "h", "u", "", 1080 },
+		{ "socks5h://", NULL, NULL, NULL, 0 },
+		{ "socks5h://:p@h", NULL, NULL, NULL, 0 },
+		{ "socks5h://u:p:q@h", NULL, NULL, NULL, 0 },
+		{ "socks5h://u%20@h", NULL, NULL, NULL, 0 },
+		{ "socks5h://u%4@h", NULL, NULL, NULL, 0 },
+		{ "socks5h://h:70000", NULL, NULL, NULL, 0 },
+		{ "socks5://h", NULL, NULL, NULL, 0 },
+		{ "", NULL, NULL, NULL, 0 },
+	};
+
+	for (size_t i = 0; i < LEN(rows); i++) {
+		struct cli c = { .prog = CLI_PUB };
+		struct nj_why why = { .what = "" };
+		enum nj_err e = cli_proxy(&c, rows[i].url, &why);
+		const char *user = c.proxy.user;
+
+		if ((e == NJ_OK) != (rows[i].host != NULL)) {
+			print_error("%s: %s\n", rows[i].url, why.what);
+			fail();
+		} else if (!e) {
+			assert_string_equal(c.proxy.host, rows[i].host);
+			assert_int_equal(c.proxy.port, rows[i].port);
+			assert_true(rows[i].user
+				? strcmp(user, rows[i].user) == 0
+				: !user);
+			assert_int_equal(
+			    c.proxy.password != NULL, rows[i].password != NULL);
+		}
 		cli_fini(&c);
 	}
 }
@@ -318,6 +402,7 @@ main(void)
 		cmocka_unit_test(nearest_name),
 		cmocka_unit_test_setup(secrets_leave_argv, no_defaults),
 		cmocka_unit_test(urls),
+		cmocka_unit_test(proxies),
 		cmocka_unit_test(properties),
 		cmocka_unit_test(defaults_file),
 	};

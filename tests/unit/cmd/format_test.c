@@ -67,8 +67,10 @@ letters(void **state)
 		    "     Hello|Hello     |         5|0000000005|5         |" },
 		{ "%010m|%-5m|%.2C|%8R|%-8R|%.3R|",
 		    "0000000007|7    |te|   re/sp|re/sp   |re/|" },
-		{ "%12x|%012X|%-12x|%.2x",
-		    "  48656c6c6f|0048656C6C6F|48656c6c6f  |4865" },
+		{ "%12x|%012X|%-12x|%.2x|%.4:X|%.3x|%.0x",
+		    "  48656c6c6f|0048656C6C6F|48656c6c6f  |48 65 6c 6c 6f|"
+		    "4865:6C6C:6F|486 56c 6c6 f|48656c6c6f" },
+		{ "%3p|%.2p|%07p|%-07p|%2x", "Hel|Hello|00Hello|Hello  |4865" },
 		{ "\\\\|\\a|\\e|\\n|\\r|\\t|\\v", "\\|\a|\033|\n|\r|\t|\v" },
 		{ "@@|@N|@s|%U",
 		    "@|123456789|1700000000|1700000000.123456789" },
@@ -143,6 +145,21 @@ json_refused(void **state)
 	buf_fini(&b);
 }
 
+/* IEEE 754 in the payload. */
+static void
+floats(void **state)
+{
+	static const double d = 3.25;
+	static const float f = -1.5F;
+	struct publish p = { .topic = LIT("t"), .payload = slice_of(&d, 8) };
+
+	check("%d|%.2d|%10.1d|%-10.1d|%010.2d", &p, false,
+	    "3.250000|3.25|       3.2|3.2       |0000003.25");
+	check("%f|", &p, false, "|");
+	p.payload = slice_of(&f, 4);
+	check("%f|%.1f|%d", &p, false, "-1.500000|-1.5|");
+}
+
 static void
 bad_formats(void **state)
 {
@@ -176,6 +193,7 @@ main(void)
 		cmocka_unit_test(nul),
 		cmocka_unit_test(json),
 		cmocka_unit_test(json_refused),
+		cmocka_unit_test(floats),
 		cmocka_unit_test(bad_formats),
 	};
 
