@@ -5,7 +5,8 @@ came of it.  The brokers and the raw client are those of tests/blackbox.
 A run over the whole folder writes conformance.json into $NJ_BUILD (else the
 folder for temporary files), from which tools/conformance makes
 docs/conformance.md.  It is an error of the run when a statement is neither
-tested nor in unobservable.tsv, or is both, or does not exist."""
+tested, on each side that it binds, nor in unobservable.tsv, or is both, or
+does not exist."""
 import importlib.util
 import json
 import os
@@ -109,8 +110,19 @@ class Recorder:
         yield from (f'{i}: no run of a test that names it counts for it' for i in
                     sorted((self.named & set(known)) - shown))
         if whole:
-            yield from (f'{i} ({row["applies_to"]}): neither tested nor said to be unobservable'
-                        for i, row in known.items() if i not in self.named and i not in hidden)
+            yield from self.lacking(known, hidden)
+
+    def lacking(self, known, hidden):
+        """What binds a broker must be shown by a test of the broker, what binds
+        a client by one of the client."""
+        sides = {}
+        for test, idents in self.shows.values():
+            for i in idents:
+                sides.setdefault(i, set()).add(statements.side_of(test))
+        for i, row in known.items():
+            for side in sorted(statements.binds(i, row) - sides.get(i, set())):
+                if i not in hidden:
+                    yield f'{i}: no test of a {side} shows it, and it is not said to be unobservable'
 
     def pytest_sessionfinish(self, session):
         if not self.shows or session.config.option.collectonly:

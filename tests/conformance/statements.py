@@ -18,6 +18,23 @@ VERSIONS = (
 )
 
 
+# "Both" in the table, but what they say binds a server.
+SERVERS = frozenset(('MQTT-3.1.2-22', 'MQTT-4.5.0-1', 'MQTT-4.8.2-3', 'MQTT-4.8.2-4',
+                     'MQTT-4.8.2-5', 'MQTT-4.8.2-6'))
+
+
+def binds(ident, row):
+    """Which sides must be tested: of 'server' and 'client'."""
+    if ident in SERVERS:
+        return {'server'}
+    return {'Both': {'server', 'client'}}.get(row['applies_to'], {row['applies_to'].lower()})
+
+
+def side_of(test_file):
+    """Tests of clients stand in files of their own."""
+    return 'client' if test_file.startswith('test_client_') else 'server'
+
+
 def _rows(name):
     path = os.path.join(FOLDER, name)
     if not os.path.exists(path):
