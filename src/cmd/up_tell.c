@@ -338,15 +338,24 @@ tell_page(const struct up *u, bool hidden)
 	buf_wipe(&pass);
 }
 
-/* How Chromium comes to trust the CA, and no other user of this machine. */
+/* How Chromium comes to trust the CA, for this user alone.  The name is of this
+ * CA only: another certificate under an old name would be refused. */
 static void
-tell_trust(const struct paths *p)
+tell_trust(const struct up *u, const struct paths *p)
 {
+	char name[] = "nightjar-xxxxxxxx";
+	size_t at = sizeof("nightjar-") - 1;
 	struct buf b = { 0 };
+
+	for (const char *f = u->fingerprint; *f && name[at]; f++)
+		if (*f != ':')
+			name[at++] = *f;
 
 	put(&b,
 	    "mkdir -p ~/.pki/nssdb && certutil -d sql:$HOME/.pki/nssdb -A -t "
-	    "C,, -n Nightjar -i");
+	    "C,, -n");
+	put_word(&b, name);
+	put_word(&b, "-i");
 	put_word(&b, p->ca);
 	end_line(&b);
 }
@@ -368,7 +377,7 @@ tell_browser(const struct up *u, const struct paths *p)
 	printf("  the browser trusts this CA. Chromium and Chrome on Linux do "
 	       "when they start after\n  this line (apt install "
 	       "libnss3-tools):\n");
-	tell_trust(p);
+	tell_trust(u, p);
 	printf("  Firefox: Settings, View Certificates, Authorities, Import "
 	       "%s\n",
 	    p->ca);

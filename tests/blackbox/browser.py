@@ -129,10 +129,8 @@ class Chromium:
         argv = [self.program, '--headless=new', '--disable-gpu', '--disable-dev-shm-usage',
                 '--no-first-run', '--no-default-browser-check', '--disable-background-networking',
                 '--disable-component-update', '--disable-sync', '--disable-extensions',
-                '--no-proxy-server', '--password-store=basic',
+                '--no-proxy-server', '--password-store=basic', '--no-sandbox',
                 f'--user-data-dir={self.home}/profile']
-        if os.geteuid() == 0:
-            argv.append('--no-sandbox')
         log_path = os.path.join(self.home, 'log')
         with open(log_path, 'wb') as log, \
                 subprocess.Popen([*argv, f'http://{host}:{self.pages.port}/'], stdout=log,
