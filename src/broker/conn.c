@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -419,10 +418,9 @@ written_all(struct conn *c)
 		if (c->session)
 			session_pump(c->session);
 	}
-	if (c->state == CONN_CLOSING && conn_port(c)->websockets)
-		stream_shutdown(c->stream); /* a Close goes first */
-	else if (c->state == CONN_CLOSING)
-		shutdown(stream_fd(c->stream), SHUT_WR);
+	/* WebSocket's Close and TLS's close_notify go first */
+	if (c->state == CONN_CLOSING)
+		stream_shutdown(c->stream);
 }
 
 void

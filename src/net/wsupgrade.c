@@ -253,7 +253,8 @@ judge_request(struct ws_stream *s)
 static bool
 begins_request(const struct ws_stream *s)
 {
-	uint8_t c = buf_slice(&s->in).p[0] | 0x20;
+	struct slice in = buf_slice(&s->in);
+	uint8_t c = in.p && in.n > 0 ? in.p[0] | 0x20 : 0;
 
 	return c >= 'a' && c <= 'z';
 }
@@ -266,7 +267,7 @@ tells_more(const struct ws_stream *s, size_t n)
 {
 	struct slice in = buf_slice(&s->in);
 
-	return in.n == n || in.n >= s->max_head ||
+	return !in.p || in.n <= n || in.n >= s->max_head ||
 	    memchr(in.p + in.n - n, '\n', n);
 }
 
@@ -340,13 +341,12 @@ stream_ws_new(
 	s->base.fd = stream_fd(*inner);
 	s->next = WS_OPEN;
 	s->mqtt_too = o->mqtt_too;
-	s->max_head = o->max_head > 0 && o->max_head < HTTP_HEAD_MAX
-	    ? o->max_head
-	    : o->max_head ? HTTP_HEAD_MAX
-			  : HTTP_HEAD_USUAL;
+	s->max_head = o->max_head ? o->max_head : HTTP_HEAD_USUAL;
+	if (s->max_head > HTTP_HEAD_MAX)
+		s->max_head = HTTP_HEAD_MAX;
 	s->rx.max = o->max_message ? o->max_message : INT64_MAX;
 	s->inner = *inner;
-	*inner = NULL;
+	*inner = NULL; /* out may be the same place */
 	*out = &s->base;
 	return NJ_OK;
 }

@@ -9,7 +9,7 @@ import pytest
 
 import pahoc
 import programs
-from harness import HOST, free_port, wait_until
+from harness import HOST, PATIENCE, free_port, wait_until
 from raw import Closed, Raw, connect_packet
 
 each_version = pytest.mark.parametrize('version', ['3.1.1', '5.0'])
@@ -281,3 +281,26 @@ def test_large_fanout_over_tls(two, pki, topic):
     for c in clients:
         assert [c.message().payload for _ in sizes] == [bytes([n % 251]) * n for n in sizes]
         c.close()
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize('how', ['taken over', 'stopped', 'said goodbye'])
+def test_the_end_is_told(brokers, pki, how):
+    """RFC 8446 6.1: close_notify before the end, or it could be cut off."""
+    b = brokers(f'certfile {pki.server[0]}\nkeyfile {pki.server[1]}\n')
+    context = pahoc.tls_context(pki.ca)
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    sock = context.wrap_socket(socket.create_connection((HOST, b.port), PATIENCE),
+                               server_hostname='localhost', suppress_ragged_eofs=False)
+    with Raw(b.port, tls=context) as other:
+        sock.sendall(connect_packet('ends'))
+        assert sock.recv(4096)[0] == 0x20
+        if how == 'taken over':
+            other.connect('ends')
+        elif how == 'stopped':
+            b.process.terminate()
+        else:
+            sock.sendall(b'\xe0\0')
+        while sock.recv(4096):      # SSLEOFError without it
+            pass
+    sock.close()
