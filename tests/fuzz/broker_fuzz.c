@@ -607,7 +607,8 @@ step(struct run *r)
 		if (how & 32)
 			do_reload(r);
 		else
-			(void)world_answer(&r->w, how & 64);
+			(void)world_answer(
+			    &r->w, how & 64 ? AUTH_ALLOW : AUTH_DENY);
 		break;
 	default:
 		break;

@@ -85,6 +85,45 @@ expect_disconnect(struct script *s, struct peer *p, long code)
 	return expect_closed(s, p);
 }
 
+bool
+auth_is(struct script *s, const struct props *p, struct words *w)
+{
+	const char *method = words_opt(w, "method"),
+		   *data = words_opt(w, "data");
+	bool has_m = props_has(p, PROP_AUTH_METHOD);
+	bool has_d = props_has(p, PROP_AUTH_DATA);
+
+	if (has_m != (method != NULL) ||
+	    (method && !slice_is(p->auth_method, method)))
+		return script_fail(s, "method is '%.*s'",
+		    has_m ? (int)p->auth_method.n : 0,
+		    has_m ? (const char *)p->auth_method.p : "");
+	if (has_d != (data != NULL) || (data && !slice_is(p->auth_data, data)))
+		return script_fail(s, "data is '%.*s'",
+		    has_d ? (int)p->auth_data.n : 0,
+		    has_d ? (const char *)p->auth_data.p : "");
+	return true;
+}
+
+static bool
+expect_auth(struct script *s, struct peer *p)
+{
+	struct disconnect d;
+	struct frame f;
+	long code;
+	enum nj_err e;
+
+	if (!words_next_num(&s->said, &code))
+		return script_fail(s, "expect auth CODE");
+	if (!next_is(s, p, MQTT_AUTH, &f))
+		return false;
+	if ((e = decode_auth(f.body, &d)))
+		return script_fail(s, "AUTH: %s", nj_strerror(e));
+	if (d.code != code)
+		return script_fail(s, "AUTH 0x%02x", d.code);
+	return auth_is(s, &d.props, &s->said);
+}
+
 /* PUBLISH. */
 
 static bool
@@ -414,6 +453,8 @@ step_expect(struct script *s, struct peer *p)
 		return expect_some(s, p);
 	if (strcmp(what, "nothing") == 0)
 		return expect_nothing(s, p);
+	if (strcmp(what, "auth") == 0)
+		return expect_auth(s, p);
 	if (strcmp(what, "closed") == 0)
 		return expect_closed(s, p);
 	if (strcmp(what, "disconnect") == 0)

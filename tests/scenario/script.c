@@ -285,11 +285,15 @@ step_reload(struct script *s)
 static bool
 step_answer(struct script *s)
 {
-	bool allow = words_flag(&s->said, "allow");
+	enum auth_result result = AUTH_DENY;
 
-	if (!allow && !words_flag(&s->said, "deny"))
-		return script_fail(s, "answer allow or deny");
-	if (!world_answer(&s->world, allow))
+	if (words_flag(&s->said, "allow"))
+		result = AUTH_ALLOW;
+	else if (words_flag(&s->said, "continue"))
+		result = AUTH_CONTINUE;
+	else if (!words_flag(&s->said, "deny"))
+		return script_fail(s, "answer allow, deny or continue");
+	if (!world_answer(&s->world, result))
 		return script_fail(s, "no login waits");
 	script_settle(s);
 	return true;

@@ -77,6 +77,8 @@ bool step_expect(struct script *s, struct peer *p);
 bool wants_nothing(struct script *s);
 bool expect_closed(struct script *s, struct peer *p);
 bool expect_disconnect(struct script *s, struct peer *p, long code);
+/* method= and data=, which must be absent when they are not named. */
+bool auth_is(struct script *s, const struct props *p, struct words *w);
 bool take_or_fail(
     struct script *s, struct peer *p, unsigned type, struct frame *out);
 

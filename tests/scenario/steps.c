@@ -86,6 +86,17 @@ text_opt(struct words *w, const char *name, bool *has)
 }
 
 static void
+put_auth(struct words *w, struct props *p)
+{
+	bool has;
+
+	p->auth_method = text_opt(w, "method", &has);
+	p->seen |= has ? PROP_BIT(PROP_AUTH_METHOD) : 0;
+	p->auth_data = text_opt(w, "data", &has);
+	p->seen |= has ? PROP_BIT(PROP_AUTH_DATA) : 0;
+}
+
+static void
 read_connect(struct words *w, const struct peer *p, struct connect *k)
 {
 	bool has;
@@ -113,9 +124,7 @@ read_connect(struct words *w, const struct peer *p, struct connect *k)
 	put_numbers(w, &k->will.props, will_numbers, COUNT(will_numbers));
 	k->will.props.response_topic = text_opt(w, "willresponse", &has);
 	k->will.props.seen |= has ? PROP_BIT(PROP_RESPONSE_TOPIC) : 0;
-	k->props.auth_method = text_opt(w, "method", &has);
-	if (has)
-		k->props.seen |= PROP_BIT(PROP_AUTH_METHOD);
+	put_auth(w, &k->props);
 }
 
 static const struct number connack_numbers[] = {
@@ -162,6 +171,8 @@ check_connack(struct script *s, struct peer *p)
 		    (const char *)a.props.reason_string.p);
 	if (code)
 		return expect_closed(s, p);
+	if (!auth_is(s, &a.props, w))
+		return false;
 	present = words_num(w, "present", 0);
 	if (a.session_present != (present != 0))
 		return script_fail(
@@ -226,6 +237,23 @@ static bool
 do_connack(struct script *s, struct peer *p)
 {
 	return check_connack(s, p);
+}
+
+/* AUTH. */
+
+static bool
+do_auth(struct script *s, struct peer *p)
+{
+	struct disconnect d = { .code = RC_CONTINUE_AUTH };
+	struct buf b = { 0 };
+	long code;
+	enum nj_err e;
+
+	if (words_next_num(&s->said, &code))
+		d.code = (uint8_t)code;
+	put_auth(&s->said, &d.props);
+	e = encode_auth(&b, &d);
+	return send_buf(s, p, &b, e);
 }
 
 /* SUBSCRIBE, UNSUBSCRIBE. */
@@ -593,6 +621,7 @@ step_peer(struct script *s, struct peer *p, const char *verb)
 		{ "pubrel", do_pubrel },
 		{ "pubcomp", do_pubcomp },
 		{ "ping", do_ping },
+		{ "auth", do_auth },
 		{ "disconnect", do_disconnect },
 		{ "drop", do_drop },
 		{ "send", do_send },

@@ -143,6 +143,7 @@ static const struct {
 	PORT(max_topic_alias_broker, U16),
 	{ "anonymous", BOOL, offsetof(struct world, anonymous) },
 	{ "later", BOOL, offsetof(struct world, later) },
+	{ "nomethod", BOOL, offsetof(struct world, no_method) },
 };
 
 static void
@@ -205,13 +206,12 @@ struct table {
 };
 
 static bool
-knows(const struct world *w, const struct auth_request *r)
+knows(const struct world *w, struct slice name, struct slice pw)
 {
 	char line[64];
-	struct slice pw = secret_bytes(r->password);
 
-	snprintf(line, sizeof line, "%.*s:%.*s", (int)r->username.n,
-	    (const char *)r->username.p, (int)pw.n, (const char *)pw.p);
+	snprintf(line, sizeof line, "%.*s:%.*s", (int)name.n,
+	    (const char *)name.p, (int)pw.n, (const char *)pw.p);
 	for (unsigned i = 0; i < w->n_users; i++)
 		if (strcmp(line, w->users[i]) == 0)
 			return true;
@@ -231,7 +231,7 @@ table_start(struct authenticator *a, struct auth_request *r)
 	}
 	if (!r->password)
 		return auth_deny(r, AUTH_R_NO_PASSWORD, NULL);
-	if (!knows(w, r))
+	if (!knows(w, r->username, secret_bytes(r->password)))
 		return auth_deny(r, AUTH_R_WRONG_PASSWORD, NULL);
 	return auth_allow(r, r->username);
 }
@@ -242,8 +242,82 @@ table_free(struct authenticator *a)
 	free(a);
 }
 
+/* NAME:PASSWORD of an exchange; false: it is something else. */
+static bool
+said(const struct auth_request *r, struct slice *name, struct slice *pw)
+{
+	struct slice data = r->data ? secret_bytes(r->data) : SLICE_NONE;
+	const uint8_t *colon = data.n > 0 ? memchr(data.p, ':', data.n) : NULL;
+
+	if (!colon)
+		return false;
+	*name = slice_of(data.p, (size_t)(colon - data.p));
+	*pw = slice_of(colon + 1, data.n - name->n - 1);
+	return true;
+}
+
+/* The state is there so that a leak of it shows. */
+static enum auth_result
+go_on(struct auth_request *r)
+{
+	if ((!r->state && !(r->state = malloc(1))) ||
+	    buf_put_slice(&r->out, LIT("more?")))
+		return auth_deny(r, AUTH_R_FAILED, NULL);
+	return AUTH_CONTINUE;
+}
+
+static enum auth_result
+welcome(struct auth_request *r, struct slice name)
+{
+	if (buf_put_slice(&r->out, LIT("welcome")))
+		return auth_deny(r, AUTH_R_FAILED, NULL);
+	return auth_allow(r, name);
+}
+
+static enum auth_result
+table_step(struct authenticator *a, struct auth_request *r)
+{
+	struct world *w = ((struct table *)(void *)a)->world;
+	struct slice name, pw;
+
+	if (w->later && w->n_waiting < WORLD_LOGINS) {
+		w->waiting[w->n_waiting++] = r;
+		return AUTH_LATER;
+	}
+	if (!said(r, &name, &pw))
+		return go_on(r);
+	return knows(w, name, pw) ? welcome(r, name)
+				  : auth_deny(r, AUTH_R_WRONG_PASSWORD, NULL);
+}
+
+static void
+table_end(struct auth_request *r)
+{
+	free(r->state);
+}
+
+static const struct auth_method steps = {
+	.name = "steps",
+	.step = table_step,
+	.end = table_end,
+};
+
+static enum auth_result
+say(struct auth_request *r, enum auth_result result)
+{
+	struct slice name, pw;
+
+	if (result == AUTH_CONTINUE)
+		return go_on(r);
+	if (result == AUTH_DENY)
+		return auth_deny(r, AUTH_R_WRONG_PASSWORD, NULL);
+	if (!r->method)
+		return auth_allow(r, r->username);
+	return welcome(r, said(r, &name, &pw) ? name : r->username);
+}
+
 bool
-world_answer(struct world *w, bool allow)
+world_answer(struct world *w, enum auth_result result)
 {
 	struct auth_request *r = w->waiting[0];
 
@@ -252,9 +326,7 @@ world_answer(struct world *w, bool allow)
 	memmove(
 	    w->waiting, w->waiting + 1, --w->n_waiting * sizeof w->waiting[0]);
 	inside(true);
-	auth_answer(r,
-	    allow ? auth_allow(r, r->username)
-		  : auth_deny(r, AUTH_R_WRONG_PASSWORD, NULL));
+	auth_answer(r, say(r, result));
 	inside(false);
 	return true;
 }
@@ -275,7 +347,8 @@ make_chain(struct world *w, struct auth_chain **out)
 			goto fail;
 		t->a = (struct authenticator){ .name = "table",
 			.start = table_start,
-			.free = table_free };
+			.free = table_free,
+			.method = w->no_method ? NULL : &steps };
 		t->world = w;
 		a = &t->a;
 		if ((e = auth_chain_add(c, &a)))
@@ -345,7 +418,7 @@ world_stop(struct world *w)
 void
 world_fini(struct world *w)
 {
-	while (world_answer(w, false))
+	while (world_answer(w, AUTH_DENY))
 		;
 	world_stop(w);
 }

@@ -4,6 +4,9 @@
  * Clients are handed to it as socket pairs, so that nothing depends on the
  * network, on timing or on a free port.
  *
+ * With users, or with later, there is a method of enhanced authentication,
+ * "steps": data "NAME:PASSWORD" comes in, all else is answered with "more?".
+ *
  * Owns:    the broker, its port and its authenticators.
  * Threads: one.
  */
@@ -30,7 +33,7 @@ struct world {
 	struct broker *broker;	     /* NULL: not started */
 	char users[WORLD_USERS][64]; /* name:password */
 	unsigned n_users;
-	bool anonymous, later;
+	bool anonymous, later, no_method;
 	struct auth_request *waiting[WORLD_LOGINS]; /* answer LATER */
 	unsigned n_waiting;
 	char prefixes[64];
@@ -52,8 +55,9 @@ void world_turn(struct world *w);
 /* The broker gets one end; the other's descriptor, or -1.  bytes: of each
  * socket's send buffer, 0 the kernel's own. */
 int world_connect(struct world *w, int bytes);
-/* Answers the login that waits longest; false: none does. */
-bool world_answer(struct world *w, bool allow);
+/* Answers the login that waits longest: AUTH_ALLOW, AUTH_DENY, or
+ * AUTH_CONTINUE to one by method; false: none does. */
+bool world_answer(struct world *w, enum auth_result result);
 
 /* Told before and after the broker's own code runs. */
 extern void (*world_inside)(bool inside);
