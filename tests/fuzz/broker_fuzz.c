@@ -25,7 +25,7 @@
 struct peer {
 	int fd;
 	enum mqtt_ver version; /* 0: nobody knows */
-	bool began, greeted, stalled, acks, half_open, told;
+	bool began, greeted, method, stalled, acks, half_open, told;
 	uint16_t window;
 	uint32_t max_packet;
 	bool alias[ALIASES + 1];
@@ -185,8 +185,10 @@ hear(struct run *r, struct peer *p, const struct frame *f)
 
 	HOLDS(!p->told); /* DISCONNECT was the last word */
 	/* [MQTT-3.2.0-1] */
-	HOLDS(p->greeted == (f->type != MQTT_CONNACK));
-	p->greeted = true;
+	if (f->type != MQTT_AUTH) {
+		HOLDS(p->greeted == (f->type != MQTT_CONNACK));
+		p->greeted = true;
+	}
 	if (!p->version)
 		return;
 	switch ((enum mqtt_type)f->type) {
@@ -216,6 +218,14 @@ hear(struct run *r, struct peer *p, const struct frame *f)
 		HOLDS(p->version == MQTT5); /* 3.14 of 3.1.1 */
 		HOLDS(decode_disconnect(f->body, p->version, &d) == NJ_OK);
 		p->told = true;
+		break;
+	case MQTT_AUTH:
+		/* [MQTT-4.12.0-6] */
+		HOLDS(p->version == MQTT5 && p->method);
+		HOLDS(decode_auth(f->body, &d) == NJ_OK);
+		HOLDS(d.code == (p->greeted ? d.code : RC_CONTINUE_AUTH));
+		HOLDS(slice_is(d.props.auth_method, "steps"));
+		HOLDS(!p->max_packet || f->size <= p->max_packet);
 		break;
 	default:
 		HOLDS(!"a packet for clients");
@@ -302,6 +312,20 @@ send_packet(struct run *r, struct peer *p, struct buf *b)
 }
 
 static void
+auth_props(struct run *r, struct props *q)
+{
+	static const char *const data[] = { "", "u:p", "more", "v:p" };
+	uint8_t how = pick(r);
+
+	q->seen |= PROP_BIT(PROP_AUTH_METHOD);
+	q->auth_method = slice_str(how & 64 ? "x" : "steps");
+	if (how & 128)
+		return;
+	q->seen |= PROP_BIT(PROP_AUTH_DATA);
+	q->auth_data = slice_str(data[how % 4]);
+}
+
+static void
 connect_props(struct run *r, struct peer *p, struct props *q)
 {
 	uint8_t has = pick(r);
@@ -329,8 +353,7 @@ connect_props(struct run *r, struct peer *p, struct props *q)
 		q->request_problem = pick(r) & 1;
 	}
 	if (has & 128) {
-		q->seen |= PROP_BIT(PROP_AUTH_METHOD);
-		q->auth_method = slice_str("x");
+		auth_props(r, q);
 	}
 }
 
@@ -395,6 +418,7 @@ do_connect(struct run *r, struct peer *p)
 	}
 	if (!p->began)
 		p->version = c.version;
+	p->method |= props_has(&c.props, PROP_AUTH_METHOD);
 	if (encode_connect(&b, &c) == NJ_OK)
 		send_packet(r, p, &b);
 	buf_fini(&b);
@@ -493,8 +517,16 @@ do_disconnect(struct run *r, struct peer *p)
 		d.props.seen = PROP_BIT(PROP_SESSION_EXPIRY);
 		d.props.session_expiry = pick_u32(r);
 	}
+	if ((how & 12) == 12) {
+		static const uint8_t codes[] = { RC_CONTINUE_AUTH, RC_SUCCESS,
+			RC_CONTINUE_AUTH, RC_REAUTHENTICATE };
+
+		d = (struct disconnect){ .code = codes[how >> 6] };
+		if (how & 16)
+			auth_props(r, &d.props);
+	}
 	if ((how & 12) == 12
-		? encode_auth(&b, &d)
+		? encode_auth(&b, &d) == NJ_OK
 		: encode_disconnect(&b, version_of(p), &d) == NJ_OK)
 		send_packet(r, p, &b);
 	buf_fini(&b);
@@ -607,8 +639,10 @@ step(struct run *r)
 		if (how & 32)
 			do_reload(r);
 		else
-			(void)world_answer(
-			    &r->w, how & 64 ? AUTH_ALLOW : AUTH_DENY);
+			(void)world_answer(&r->w,
+			    how & 128	   ? AUTH_CONTINUE
+				: how & 64 ? AUTH_ALLOW
+					   : AUTH_DENY);
 		break;
 	default:
 		break;
@@ -640,6 +674,8 @@ begin(struct run *r)
 	}
 	if (o & 8)
 		r->w.later = true;
+	if (o & 16)
+		(void)world_set(&r->w, "user", "u:p");
 	HOLDS(world_start(&r->w) == NJ_OK);
 }
 

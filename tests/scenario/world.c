@@ -307,9 +307,9 @@ say(struct auth_request *r, enum auth_result result)
 {
 	struct slice name, pw;
 
-	if (result == AUTH_CONTINUE)
+	if (result == AUTH_CONTINUE && r->method)
 		return go_on(r);
-	if (result == AUTH_DENY)
+	if (result != AUTH_ALLOW)
 		return auth_deny(r, AUTH_R_WRONG_PASSWORD, NULL);
 	if (!r->method)
 		return auth_allow(r, r->username);
