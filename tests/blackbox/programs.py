@@ -98,7 +98,8 @@ def mqttjs_folder():
                 pytest.skip('MQTT.js: npm could not install it: ' + p.stdout[-200:])
             shutil.copy(lock, done)
         _js_folder = folder
-    shutil.copy(os.path.join(HERE, 'js', 'roundtrip.mjs'), _js_folder)
+    for name in ('roundtrip.mjs', 'scram.mjs'):
+        shutil.copy(os.path.join(HERE, 'js', name), _js_folder)
     return _js_folder
 
 

@@ -712,6 +712,19 @@ def test_damaged_verifier_refuses_the_start(brokers, tmp_path, line):
     assert p.returncode != 0 and 'line 1' in p.stdout
 
 
+# Clients that others wrote.
+
+@pytest.mark.parametrize('scheme', ['mqtt', 'ws'])
+def test_mqttjs(brokers, users, scheme):
+    port = free_port()
+    b = brokers(f'password_file {users}\nlistener {port} 127.0.0.1\nprotocol websockets\n',
+                extra_ports=[port], anonymous=False)
+    url = f'{scheme}://127.0.0.1:{port if scheme == "ws" else b.port}'
+    for password, status in (('pencil', 0), ('pen', 2)):
+        p = programs.run(['node', 'scram.mjs', url, 'anna', password], cwd=programs.mqttjs_folder())
+        assert p.returncode == status, p.stdout
+
+
 # Our own client.
 
 def client(program, port, *args, **kw):
