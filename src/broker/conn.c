@@ -545,7 +545,9 @@ conn_arrive(struct shard *sh, struct letter *l)
 		return;
 	}
 	conn_deadline(c);
-	if (sh->stopping)
+	if (sh->stopped) /* no turn comes in which it could be told */
+		conn_drop(c, "the broker is stopping");
+	else if (sh->stopping)
 		conn_end(c, RC_SERVER_SHUTTING_DOWN, "the broker is stopping");
 	else
 		conn_resume(c);
