@@ -360,11 +360,29 @@ tell_trust(const struct up *u, const struct paths *p)
 	end_line(&b);
 }
 
+/* Others read systemd's journal too.  The variable is inherited by programs
+ * that write elsewhere, so that it says which stream is meant. */
+static bool
+goes_to_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+	char *end;
+
+	if (!stream || fstat(STDOUT_FILENO, &st) != 0)
+		return false;
+	dev = strtoull(stream, &end, 10);
+	if (end == stream || *end != ':')
+		return false;
+	ino = strtoull(end + 1, NULL, 10);
+	return st.st_dev == dev && st.st_ino == ino;
+}
+
 static void
 tell_browser(const struct up *u, const struct paths *p)
 {
-	/* What goes to the journal is read by others too. */
-	bool hidden = getenv("JOURNAL_STREAM") != NULL;
+	bool hidden = goes_to_journal();
 	char *kept = up_wss_kept(u);
 
 	printf("\nReceive in a web page on this machine that has MQTT.js "

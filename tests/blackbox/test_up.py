@@ -27,13 +27,13 @@ LAST_LINE = 'Ctrl-C ends it.'
 class Up:
     """One `nightjar up` in the foreground."""
 
-    def __init__(self, folder, *args, env=None):
+    def __init__(self, folder, *args, env=None, before=()):
         self.dir = str(folder)
         self.lines = []
         self.begun = time.monotonic()
         # pylint: disable=consider-using-with
         self.process = subprocess.Popen(
-            [harness.NIGHTJAR, 'up', '--dir', self.dir, *args], stdin=subprocess.DEVNULL,
+            [*before, harness.NIGHTJAR, 'up', '--dir', self.dir, *args], stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
             env={**os.environ, **(env or {})})
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -88,8 +88,8 @@ def up(tmp_path):
     """up(*args) -> a ready Up in one folder; all are ended afterwards."""
     mine = []
 
-    def start(*args, folder=tmp_path / "the broker's folder", wait=True, env=None):
-        mine.append(Up(folder, *args, env=env))
+    def start(*args, folder=tmp_path / "the broker's folder", wait=True, **kw):
+        mine.append(Up(folder, *args, **kw))
         return mine[-1].ready() if wait else mine[-1]
     yield start
     for u in mine:
@@ -443,7 +443,11 @@ def test_second_start_tells_the_same(up, port):
         [x for x in first.lines if x.startswith('    ')]
     assert second.read('passwords') == users
     second.stop()
-    hidden = up(env={'JOURNAL_STREAM': '8:1'})
+    inherited = up(env={'JOURNAL_STREAM': '8:1'})
+    assert password(inherited) == password(first)
+    inherited.stop()
+    journal = 'JOURNAL_STREAM=$(stat -L -c %d:%i /proc/$$/fd/1) exec "$@"'
+    hidden = up(before=['bash', '-c', journal, 'bash'])
     assert password(first) not in hidden.text
     assert 'password: "PASSWORD"' in hidden.command('^const c = mqtt')
 
