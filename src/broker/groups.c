@@ -2,6 +2,7 @@
  */
 #include "broker/groups.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,13 +41,16 @@ struct moved_letter {
 /* Moving messages, the session's side. */
 
 static struct moved_letter *
-moved_new(const struct session *s, const struct shared_sub *x)
+moved_new(const struct session *s, const struct shared_sub *x, uint32_t cap)
 {
 	struct slice name = shared_group(x);
 	struct moved_letter *l = calloc(1, sizeof *l + name.n);
 
-	if (!l)
+	if (!l || !(l->v = calloc(cap, sizeof(*l->v)))) {
+		free(l);
 		return NULL;
+	}
+	l->cap = cap;
 	l->letter.kind = LETTER_MOVED;
 	l->targets = x->targets;
 	l->from = s->number;
@@ -64,23 +68,12 @@ moved_free(struct moved_letter *l)
 	free(l);
 }
 
-/* One that finds no memory is lost; so would its session's queue have been. */
 static void
 moved_add(void *arg, struct delivery *d)
 {
 	struct moved_letter *l = arg;
 
-	if (l->n == l->cap) {
-		uint32_t cap = l->cap ? l->cap * 2 : 16;
-		struct msg **v = realloc(l->v, cap * sizeof(*v));
-
-		if (!v) {
-			delivery_fini(d);
-			return;
-		}
-		l->v = v;
-		l->cap = cap;
-	}
+	assert(l->n < l->cap);
 	l->v[l->n++] = msg_ref(d->msg);
 	delivery_fini(d);
 }
@@ -90,10 +83,11 @@ static void
 give_back(
     struct shard *sh, struct session *s, const struct shared_sub *x, bool sent)
 {
+	uint32_t most = s->queue.n + (sent ? s->out.n : 0);
 	struct moved_letter *l;
 
-	if (x->number == 0 || (s->queue.n == 0 && (!sent || s->out.n == 0)) ||
-	    !(l = moved_new(s, x)))
+	/* without memory they stay, as long as the session does */
+	if (x->number == 0 || most == 0 || !(l = moved_new(s, x, most)))
 		return;
 	session_take_shared(s, x->number, sent, moved_add, l);
 	if (l->n == 0)
@@ -239,14 +233,10 @@ groups_take(struct shard *sh, struct letter *l)
 	free(g);
 }
 
-enum nj_err
-groups_tell(struct shard *sh, struct targets *t, enum group_op op,
-    struct slice name, const struct membership *who)
+static void
+post(struct shard *sh, struct group_letter *g, struct targets *t,
+    enum group_op op, struct slice name, const struct membership *who)
 {
-	struct group_letter *g = malloc(sizeof *g + name.n);
-
-	if (!g)
-		return NJ_NOMEM;
 	*g = (struct group_letter){
 		.letter.kind = LETTER_GROUP,
 		.op = op,
@@ -257,10 +247,39 @@ groups_tell(struct shard *sh, struct targets *t, enum group_op op,
 	memcpy(g->name, name.p, name.n);
 	if (t->shard == sh->home.shard) {
 		groups_take(sh, &g->letter);
-		return NJ_OK;
+		return;
 	}
 	/* Messages routed to the group so far leave first. */
 	route_post_to(sh, t->shard);
 	shard_post(&sh->broker->shards[t->shard], &g->letter);
+}
+
+enum nj_err
+groups_tell(struct shard *sh, struct targets *t, enum group_op op,
+    struct slice name, const struct membership *who)
+{
+	struct group_letter *g = malloc(sizeof *g + name.n);
+
+	if (!g)
+		return NJ_NOMEM;
+	post(sh, g, t, op, name, who);
 	return NJ_OK;
+}
+
+struct letter *
+groups_letter(struct slice name)
+{
+	struct group_letter *g = malloc(sizeof *g + name.n);
+
+	return g ? &g->letter : NULL;
+}
+
+void
+groups_leave(struct shard *sh, uint64_t session, struct shared_sub *x)
+{
+	struct group_letter *g = (struct group_letter *)x->leave;
+
+	x->leave = NULL;
+	post(sh, g, x->targets, GROUP_LEAVE, shared_group(x),
+	    &(struct membership){ .session = session });
 }

@@ -24,9 +24,13 @@
 
 enum group_op { GROUP_JOIN, GROUP_LEAVE, GROUP_ONLINE, GROUP_OFFLINE };
 
-/* The session's side.  GROUP_LEAVE gives the hold on t back. */
+/* The session's side. */
 NJ_MUST enum nj_err groups_tell(struct shard *sh, struct targets *t,
     enum group_op op, struct slice name, const struct membership *who);
+/* Leaving needs no memory: its letter is there since it joined, in x->leave.
+ * The hold on x->targets is given back. */
+struct letter *groups_letter(struct slice name);
+void groups_leave(struct shard *sh, uint64_t session, struct shared_sub *x);
 /* Before the session leaves its groups and is freed. */
 void groups_hand_over(struct shard *sh, struct session *s);
 

@@ -139,9 +139,15 @@ cannot_take(struct conn *c, struct msg *m)
 {
 	uint64_t who;
 
-	if (route_match(c->shard, m))
+	switch (route_match(c->shard, m)) {
+	case NJ_OK:
+		break;
+	case NJ_FULL:
 		return "finding its subscribers would take too long "
 		       "(max_match_work)";
+	default:
+		return "out of memory";
+	}
 	if (!m->retain)
 		return NULL;
 	who = guard_identity(c->session->who, session_id(c->session));
@@ -190,7 +196,11 @@ take(struct conn *c, const struct publish *p, struct slice topic)
 		msg_unref(m);
 		return RC_QUOTA_EXCEEDED;
 	}
-	n = route_out(sh, m);
+	if (route_out(sh, m, &n)) {
+		log_refused(c, topic, "out of memory");
+		msg_unref(m);
+		return RC_QUOTA_EXCEEDED;
+	}
 	msg_unref(m);
 	return n > 0 ? RC_SUCCESS : RC_NO_MATCHING_SUBSCRIBERS;
 }

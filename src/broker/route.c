@@ -27,6 +27,7 @@ struct parcel {
 enum parcel_kind { FAN = 1, DIRECT, BOUNCE };
 
 #define GROUP_TRIES 3
+#define HITS_MIN    64
 
 /* How a message came to a group's member; a DIRECT carries it as a number. */
 struct choice {
@@ -69,12 +70,19 @@ route_post_to(struct shard *sh, unsigned to)
 	shard_post(&sh->broker->shards[to], &p->letter);
 }
 
-/* Room for n words to shard `to`; NULL without memory. */
-static uint64_t *
-pack(struct shard *sh, unsigned to, uint32_t n)
+static bool
+pack_has_room(const struct shard *sh, unsigned to, uint32_t n)
+{
+	const struct parcel *p = sh->parcels[to];
+
+	return p && p->n + n <= p->cap;
+}
+
+/* Sees to it that the next n words to shard `to` find room. */
+static bool
+pack_reserve(struct shard *sh, unsigned to, uint32_t n)
 {
 	struct parcel *p = sh->parcels[to];
-	uint64_t *at;
 
 	if (p && p->n + n > p->cap) {
 		route_post_to(sh, to);
@@ -86,11 +94,24 @@ pack(struct shard *sh, unsigned to, uint32_t n)
 		uint32_t cap = n > PARCEL_WORDS ? n : PARCEL_WORDS;
 
 		if (!(p = malloc(sizeof *p + cap * sizeof p->w[0])))
-			return NULL;
+			return false;
 		p->n = 0;
 		p->cap = cap;
 		sh->parcels[to] = p;
 	}
+	return true;
+}
+
+/* Room for n words to shard `to`; NULL without memory. */
+static uint64_t *
+pack(struct shard *sh, unsigned to, uint32_t n)
+{
+	struct parcel *p;
+	uint64_t *at;
+
+	if (!pack_reserve(sh, to, n))
+		return NULL;
+	p = sh->parcels[to];
 	at = p->w + p->n;
 	p->n += n;
 	return at;
@@ -153,6 +174,19 @@ deliver_member(
 	session_deliver(s, &d);
 }
 
+/* An entry for which there is no parcel: this shard plays its receiver again,
+ * a turn later. */
+static void
+keep_entry(struct shard *sh, const struct route_entry *x, struct msg *m)
+{
+	if (sh->n_unsent == UNSENT_MAX) {
+		count_add(&sh->home.counts.dropped, 1);
+		return;
+	}
+	msg_ref(m);
+	sh->unsent[sh->n_unsent++] = *x;
+}
+
 static void
 give_to_group(struct shard *sh, struct group *g, struct msg *m, uint64_t not,
     struct choice c)
@@ -176,8 +210,13 @@ give_to_group(struct shard *sh, struct group *g, struct msg *m, uint64_t not,
 		}
 		return;
 	}
-	if (!(w = pack(sh, to, 6)))
+	if (!(w = pack(sh, to, 6))) {
+		keep_entry(sh,
+		    &(struct route_entry){ { head(BOUNCE, choice_number(&c)),
+			word(m), not, g->number } },
+		    m);
 		return;
+	}
 	w[0] = head(DIRECT, choice_number(&c));
 	w[1] = word(msg_ref(m));
 	w[2] = who->session;
@@ -203,8 +242,14 @@ take_direct(struct shard *sh, const uint64_t *w)
 
 	if (member_takes(s, m, (uint32_t)w[3])) {
 		deliver_member(s, m, (uint32_t)w[3], &c);
-	} else if (c.tries < GROUP_TRIES &&
-	    (back = pack(sh, (unsigned)w[5], 4))) {
+	} else if (c.tries >= GROUP_TRIES) {
+		/* nobody is there */
+	} else if (!(back = pack(sh, (unsigned)w[5], 4))) {
+		keep_entry(sh,
+		    &(struct route_entry){
+			{ w[0], w[1], w[2], w[3], w[4], w[5] } },
+		    m);
+	} else {
 		c.tries++;
 		back[0] = head(BOUNCE, choice_number(&c));
 		back[1] = word(msg_ref(m));
@@ -238,26 +283,37 @@ deliver_here(
 	}
 }
 
+static bool
+hits_reserve(struct shard *sh, uint32_t n)
+{
+	struct targets **v;
+	uint32_t cap = sh->cap_hits ? sh->cap_hits : 64;
+
+	if (n <= sh->cap_hits)
+		return true;
+	while (cap < n)
+		cap *= 2;
+	if (!(v = realloc(sh->hits, cap * sizeof(*v))))
+		return false;
+	sh->hits = v;
+	sh->cap_hits = cap;
+	return true;
+}
+
 static size_t
 take_fan(struct shard *sh, const uint64_t *w)
 {
-	uint32_t n = (uint32_t)w[0];
+	uint32_t n = (uint32_t)w[0], done = 0, some;
 	struct msg *m = pointer(w[1]);
 
-	/* a pointer and a word have the same size on 64-bit machines only */
-	if (n > sh->cap_hits) {
-		struct targets **v = realloc(sh->hits, n * sizeof(*v));
-
-		if (!v) {
-			msg_unref(m);
-			return 2 + n;
-		}
-		sh->hits = v;
-		sh->cap_hits = n;
+	/* without memory in parts: overlapping ones may come apart (3.3.4) */
+	some = hits_reserve(sh, n) ? n : sh->cap_hits;
+	for (; done < n; done += some) {
+		some = n - done < some ? n - done : some;
+		for (uint32_t i = 0; i < some; i++)
+			sh->hits[i] = pointer(w[2 + done + i]);
+		deliver_here(sh, m, sh->hits, some);
 	}
-	for (uint32_t i = 0; i < n; i++)
-		sh->hits[i] = pointer(w[2 + i]);
-	deliver_here(sh, m, sh->hits, n);
 	msg_unref(m);
 	return 2 + n;
 }
@@ -291,29 +347,11 @@ route_parcel(struct shard *sh, struct letter *l)
 
 /* Publishing. */
 
-static bool
-hits_reserve(struct shard *sh, uint32_t n)
-{
-	struct targets **v;
-	uint32_t cap = sh->cap_hits ? sh->cap_hits : 64;
-
-	if (n <= sh->cap_hits)
-		return true;
-	while (cap < n)
-		cap *= 2;
-	if (!(v = realloc(sh->hits, cap * sizeof(*v))))
-		return false;
-	sh->hits = v;
-	sh->cap_hits = cap;
-	return true;
-}
-
-/* The targets of one other shard among the matches, as one FAN entry. */
-static void
-send_to(struct shard *sh, unsigned to, struct msg *m)
+/* The targets of another shard among the matches, to sh->hits. */
+static uint32_t
+hits_of(struct shard *sh, unsigned to)
 {
 	uint32_t n = 0;
-	uint64_t *w;
 
 	for (uint32_t i = 0; i < sh->match.n; i++) {
 		struct targets *t = filter_targets_of(sh->match.v[i], to);
@@ -321,6 +359,16 @@ send_to(struct shard *sh, unsigned to, struct msg *m)
 		if (t && atomic_load_explicit(&t->live, memory_order_acquire))
 			sh->hits[n++] = t;
 	}
+	return n;
+}
+
+/* One FAN entry, for which there is room. */
+static void
+send_to(struct shard *sh, unsigned to, struct msg *m)
+{
+	uint32_t n = hits_of(sh, to);
+	uint64_t *w;
+
 	if (n == 0 || !(w = pack(sh, to, 2 + n)))
 		return;
 	w[0] = head(FAN, n);
@@ -329,12 +377,22 @@ send_to(struct shard *sh, unsigned to, struct msg *m)
 		w[2 + i] = word(sh->hits[i]);
 }
 
-static void
+/* To all or to none: what is refused is sent again, and at QoS 2 nobody may
+ * have had it before.  Others may begin to listen between the two rounds, in
+ * other threads; they are not more than there are matches. */
+static enum nj_err
 send_to_others(struct shard *sh, struct msg *m)
 {
 	for (unsigned to = 0; to < sh->broker->n; to++)
+		if (to != sh->home.shard &&
+		    !pack_has_room(sh, to, 2 + sh->match.n) &&
+		    hits_of(sh, to) > 0 &&
+		    !pack_reserve(sh, to, 2 + sh->match.n))
+			return NJ_NOMEM;
+	for (unsigned to = 0; to < sh->broker->n; to++)
 		if (to != sh->home.shard)
 			send_to(sh, to, m);
+	return NJ_OK;
 }
 
 enum nj_err
@@ -348,25 +406,28 @@ route_match(struct shard *sh, struct msg *m)
 	return e;
 }
 
-size_t
+void
 route(struct shard *sh, struct msg *m)
 {
-	if (route_match(sh, m)) {
+	size_t n;
+
+	if (route_match(sh, m) || route_out(sh, m, &n))
 		count_add(&sh->home.counts.dropped, 1);
-		return 0;
-	}
-	return route_out(sh, m);
 }
 
-size_t
-route_out(struct shard *sh, struct msg *m)
+enum nj_err
+route_out(struct shard *sh, struct msg *m, size_t *matched)
 {
 	uint32_t n = 0;
+	enum nj_err e;
 
-	if (sh->match.n == 0 || !hits_reserve(sh, sh->match.n))
-		return 0;
-	if (sh->broker->n > 1)
-		send_to_others(sh, m);
+	*matched = sh->match.n;
+	if (sh->match.n == 0)
+		return NJ_OK;
+	if (!hits_reserve(sh, sh->match.n))
+		return NJ_NOMEM;
+	if (sh->broker->n > 1 && (e = send_to_others(sh, m)))
+		return e;
 	for (uint32_t i = 0; i < sh->match.n; i++) {
 		struct targets *t =
 		    filter_targets_of(sh->match.v[i], sh->home.shard);
@@ -376,7 +437,40 @@ route_out(struct shard *sh, struct msg *m)
 	}
 	if (n > 0)
 		deliver_here(sh, m, sh->hits, n);
-	return sh->match.n;
+	return NJ_OK;
+}
+
+void
+route_retry(struct shard *sh)
+{
+	unsigned n = sh->n_unsent;
+	struct route_entry todo[UNSENT_MAX];
+
+	if (n == 0)
+		return;
+	memcpy(todo, sh->unsent, n * sizeof todo[0]);
+	sh->n_unsent = 0;
+	for (unsigned i = 0; i < n; i++)
+		if (todo[i].w[0] >> 32 == DIRECT)
+			take_direct(sh, todo[i].w);
+		else
+			take_bounce(sh, todo[i].w);
+}
+
+enum nj_err
+route_init(struct shard *sh)
+{
+	if (!hits_reserve(sh, HITS_MIN))
+		return NJ_NOMEM;
+	return fanout_reserve(&sh->fan);
+}
+
+void
+route_fini(struct shard *sh)
+{
+	for (unsigned i = 0; i < sh->n_unsent; i++)
+		msg_unref(pointer(sh->unsent[i].w[1]));
+	free(sh->hits);
 }
 
 enum nj_err

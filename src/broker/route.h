@@ -19,11 +19,17 @@
 
 /* In two steps: who gets it, and giving it to them.  NJ_FULL: its topic would
  * cost more than max_match_work, and nobody gets it.  route_out follows
- * without another match between; how many filters matched. */
+ * without another match between; *n filters matched.  When it fails for want
+ * of memory, nobody gets it, and it must not be acknowledged. */
 NJ_MUST enum nj_err route_match(struct shard *sh, struct msg *m);
-size_t route_out(struct shard *sh, struct msg *m);
-/* Both; what nobody can get is dropped. */
-size_t route(struct shard *sh, struct msg *m);
+NJ_MUST enum nj_err route_out(struct shard *sh, struct msg *m, size_t *n);
+/* Both, for messages that nobody waits to hear about. */
+void route(struct shard *sh, struct msg *m);
+/* What was taken over and found no memory on its way is sent on; once a turn. */
+void route_retry(struct shard *sh);
+/* Room for what is usual, so that there always is some. */
+NJ_MUST enum nj_err route_init(struct shard *sh);
+void route_fini(struct shard *sh);
 /* Retained store only.  NJ_FULL: its quota is reached; NJ_BUSY: the owner's. */
 NJ_MUST enum nj_err
 route_retain(struct shard *sh, struct msg *m, struct slice owner);

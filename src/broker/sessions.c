@@ -132,8 +132,13 @@ sessions_join(struct shard *sh, struct session *s, struct slice whole,
 	}
 	if (!(x = calloc(1, sizeof *x + whole.n)))
 		return NJ_NOMEM;
+	if (!(x->leave = groups_letter(group))) {
+		free(x);
+		return NJ_NOMEM;
+	}
 	if ((e = index_hold(sh->broker->index, home_of_group(sh->broker, whole),
 		 filter, &t))) {
+		free(x->leave);
 		free(x);
 		return e;
 	}
@@ -146,6 +151,7 @@ sessions_join(struct shard *sh, struct session *s, struct slice whole,
 	memcpy(x->filter, whole.p, whole.n);
 	if ((e = tell_group(sh, s, x, GROUP_JOIN))) {
 		index_release(sh->broker->index, t);
+		free(x->leave);
 		free(x);
 		return e;
 	}
@@ -164,10 +170,7 @@ sessions_joined(struct session *s, struct slice whole)
 static void
 leave_group(struct shard *sh, struct session *s, struct shared_sub *x)
 {
-	if (tell_group(sh, s, x, GROUP_LEAVE))
-		nj_log(LOG_T_ERROR,
-		    "Out of memory: a shared subscription "
-		    "could not be left in order");
+	groups_leave(sh, s->number, x);
 	free(x);
 }
 

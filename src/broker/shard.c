@@ -382,6 +382,8 @@ shard_turn(struct shard *sh, int max_wait_ms)
 	loop_dispatch(sh->loop);
 	shake_hands(sh);
 	timers_run(&sh->home.timers, sh->home.now_ms, TIMERS_A_TURN);
+	overdue_retry(&sh->home);
+	route_retry(sh);
 	unpause(sh);
 	write_out(sh);
 	bury(sh);
@@ -459,6 +461,8 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 	if ((e = loop_new(&sh->loop)) || (e = mailbox_init(&sh->mail)) ||
 	    (e = stream_scratch_new(&sh->scratch)))
 		return e;
+	if ((e = route_init(sh)))
+		return e;
 	if (!(sh->rx = malloc(RX_SIZE)) ||
 	    !(sh->parcels = calloc(b->n, sizeof(*sh->parcels))))
 		return NJ_NOMEM;
@@ -491,7 +495,7 @@ shard_fini(struct shard *sh)
 		buf_fini(&sh->spare[i]);
 	match_fini(&sh->match);
 	fanout_fini(&sh->fan);
-	free(sh->hits);
+	route_fini(sh);
 	groups_fini(&sh->groups);
 	quota_fini(&sh->quota);
 	home_fini(&sh->home);

@@ -31,6 +31,7 @@
 #define SPARE_BYTES    (4 * 1024 * 1024)
 #define LETTERS_A_TURN 4096
 #define TIMERS_A_TURN  1024
+#define UNSENT_MAX     256
 #define ACCEPTS_A_TURN 64
 /* What a connection may cost before the others have their turn: packets, nodes
  * of trees looked at, deliveries.  Some milliseconds. */
@@ -75,6 +76,11 @@ enum letter_kind {
 	LETTER_STOP
 };
 
+/* A word row of a parcel, without one; route.c. */
+struct route_entry {
+	uint64_t w[6];
+};
+
 struct shard {
 	struct home home;
 	struct broker *broker;
@@ -90,6 +96,8 @@ struct shard {
 	uint32_t work;	       /* done for the connection that is being read */
 	struct targets **hits; /* of the message being routed */
 	uint32_t n_hits, cap_hits;
+	struct route_entry unsent[UNSENT_MAX]; /* for want of memory */
+	unsigned n_unsent;
 	struct fanout fan;
 	struct groups groups;
 	struct quota quota;

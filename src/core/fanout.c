@@ -11,6 +11,19 @@ fanout_fini(struct fanout *f)
 	*f = (struct fanout){ 0 };
 }
 
+enum nj_err
+fanout_reserve(struct fanout *f)
+{
+	uint32_t cap = f->cap ? f->cap * 2 : 64;
+	struct hit *v = realloc(f->v, cap * sizeof *v);
+
+	if (!v)
+		return NJ_NOMEM;
+	f->v = v;
+	f->cap = cap;
+	return NJ_OK;
+}
+
 /* [MQTT-3.8.3-3]: not to the connection that published it. */
 static bool
 is_own(const struct sub *sub, const struct msg *m)
@@ -25,24 +38,30 @@ keeps_retain(const struct sub *sub, const struct msg *m)
 	return (sub->id_opts & SUB_RAP) && m->retain;
 }
 
+static void
+deliver_one(const struct home *h, struct msg *m, const struct sub *sub)
+{
+	struct delivery d = {
+		.msg = m,
+		.qos = fanout_qos(h, m, sub->id_opts) & 3,
+		.retain = keeps_retain(sub, m),
+	};
+
+	if (SUB_ID(sub))
+		ids_add(&d.ids, SUB_ID(sub));
+	session_deliver(sub->session, &d);
+}
+
 /* The common case: no other filter matched, so nothing can overlap. */
 static size_t
 deliver_list(struct home *h, struct msg *m, const struct targets *t)
 {
-	struct delivery d = { .msg = m };
 	size_t n = 0;
 
 	for (uint32_t i = 0; i < t->n; i++) {
-		const struct sub *sub = &t->subs[i];
-
-		if (is_own(sub, m))
+		if (is_own(&t->subs[i], m))
 			continue;
-		d.ids = 0;
-		if (SUB_ID(sub))
-			ids_add(&d.ids, SUB_ID(sub));
-		d.qos = fanout_qos(h, m, sub->id_opts) & 3;
-		d.retain = keeps_retain(sub, m);
-		session_deliver(sub->session, &d);
+		deliver_one(h, m, &t->subs[i]);
 		n++;
 	}
 	return n;
@@ -56,15 +75,8 @@ hit_of(struct fanout *f, struct home *h, struct session *s)
 	/* the epoch wraps: a mark is believed only if the hit agrees */
 	if (s->mark == h->epoch && s->hit < f->n && f->v[s->hit].session == s)
 		return &f->v[s->hit];
-	if (f->n == f->cap) {
-		uint32_t cap = f->cap ? f->cap * 2 : 64;
-		struct hit *v = realloc(f->v, cap * sizeof *v);
-
-		if (!v)
-			return NULL;
-		f->v = v;
-		f->cap = cap;
-	}
+	if (f->n == f->cap && fanout_reserve(f))
+		return NULL;
 	s->mark = h->epoch;
 	s->hit = f->n;
 	hit = &f->v[f->n++];
@@ -72,17 +84,22 @@ hit_of(struct fanout *f, struct home *h, struct session *s)
 	return hit;
 }
 
+/* A session for which there is no memory here gets overlapping messages apart,
+ * as 3.3.4 allows. */
 static void
-gather(struct fanout *f, struct home *h, const struct msg *m,
-    const struct targets *t)
+gather(struct fanout *f, struct home *h, struct msg *m, const struct targets *t)
 {
 	for (uint32_t i = 0; i < t->n; i++) {
 		const struct sub *sub = &t->subs[i];
 		uint8_t qos = fanout_qos(h, m, sub->id_opts);
 		struct hit *hit;
 
-		if (is_own(sub, m) || !(hit = hit_of(f, h, sub->session)))
+		if (is_own(sub, m))
 			continue;
+		if (!(hit = hit_of(f, h, sub->session))) {
+			deliver_one(h, m, sub);
+			continue;
+		}
 		if (qos > hit->qos)
 			hit->qos = qos;
 		hit->retain |= keeps_retain(sub, m);

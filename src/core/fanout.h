@@ -26,6 +26,8 @@ struct fanout {
 	uint32_t n, cap;
 };
 
+/* More room; once at the start, so that there is always some. */
+NJ_MUST enum nj_err fanout_reserve(struct fanout *f);
 void fanout_fini(struct fanout *f);
 /* To the subscribers (not the groups) of t[0..n).  How many got it. */
 size_t fanout_deliver(struct fanout *f, struct home *h, struct msg *m,

@@ -36,6 +36,13 @@ grow(struct inflight *f)
 	return NJ_OK;
 }
 
+/* At most half full, so that a free slot is near. */
+enum nj_err
+inflight_reserve(struct inflight *f)
+{
+	return f->n * 2 >= f->cap && f->cap < INFLIGHT_MAX ? grow(f) : NJ_OK;
+}
+
 enum nj_err
 inflight_add(struct inflight *f, const struct delivery *d, struct delivery **at)
 {
@@ -43,8 +50,7 @@ inflight_add(struct inflight *f, const struct delivery *d, struct delivery **at)
 	uint16_t pid = f->last_pid;
 	enum nj_err e;
 
-	/* at most half full, so a free slot is near */
-	if (f->n * 2 >= f->cap && f->cap < INFLIGHT_MAX && (e = grow(f)))
+	if ((e = inflight_reserve(f)))
 		return e;
 	if (f->n >= UINT16_MAX)
 		return NJ_FULL;

@@ -27,6 +27,8 @@ struct inflight {
  * where it now is (until the next call that changes the table). */
 NJ_MUST enum nj_err inflight_add(
     struct inflight *f, const struct delivery *d, struct delivery **at);
+/* Room for one more, so that the next inflight_add finds memory. */
+NJ_MUST enum nj_err inflight_reserve(struct inflight *f);
 /* NULL when it is not in flight. */
 struct delivery *inflight_find(struct inflight *f, uint16_t pid);
 /* Finishes it. */

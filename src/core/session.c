@@ -35,6 +35,7 @@ void
 home_fini(struct home *h)
 {
 	assert(h->sessions.n == 0);
+	overdue_clear(&h->overdue);
 	map_fini(&h->sessions);
 	map_fini(&h->numbers);
 	timers_fini(&h->timers);
@@ -197,21 +198,31 @@ queue_has_room(const struct session *s, const struct delivery *d)
 	    s->queue.bytes + delivery_size(d) <= lim->max_queued_bytes;
 }
 
+enum nj_err
+session_requeue(struct session *s, const struct delivery *d)
+{
+	struct session_counts *c = &s->home->counts;
+	uint64_t before = s->queue.bytes;
+	enum nj_err e = queue_push(&s->queue, d);
+
+	if (e == NJ_OK) {
+		count_add(&c->queued, 1);
+		count_add(&c->queued_bytes, s->queue.bytes - before);
+	}
+	return e;
+}
+
 /* d is moved or dropped. */
 static void
 enqueue(struct session *s, struct delivery *d)
 {
-	struct session_counts *c = &s->home->counts;
-	uint64_t before = s->queue.bytes;
-
 	d->state = DELIVERY_QUEUED;
-	if (!queue_has_room(s, d) || queue_push(&s->queue, d)) {
-		count_add(&c->dropped, 1);
-		delivery_fini(d);
+	if (queue_has_room(s, d) &&
+	    ((s->overdue == 0 && session_requeue(s, d) == NJ_OK) ||
+		overdue_keep(s, d) == NJ_OK))
 		return;
-	}
-	count_add(&c->queued, 1);
-	count_add(&c->queued_bytes, s->queue.bytes - before);
+	count_add(&s->home->counts.dropped, 1);
+	delivery_fini(d);
 }
 
 static void
@@ -219,7 +230,7 @@ deliver_qos0(struct session *s, struct delivery *d)
 {
 	/* Those that came while the client was away may wait for the window
 	 * behind others still: nothing overtakes them [MQTT-4.6.0-6]. */
-	if (s->queue.n0 > 0 ||
+	if (s->queue.n0 > 0 || s->overdue > 0 ||
 	    (!s->link && s->home->limits.queue_qos0 && s->expiry_s)) {
 		msg_ref(d->msg);
 		enqueue(s, d);
@@ -234,6 +245,16 @@ deliver_qos0(struct session *s, struct delivery *d)
 	else if (link_publish(s->link, d, false, s->home->now_ms) == NJ_OK)
 		count_sent(s, d, false);
 	ids_free(d->ids);
+}
+
+/* Nothing may be in flight whose end would bring us back. */
+static void
+look_again(struct session *s)
+{
+	if (overdue_keep(s, NULL))
+		nj_log(LOG_T_ERROR,
+		    "Out of memory: a queue waits for the next "
+		    "message to its client");
 }
 
 void
@@ -254,13 +275,13 @@ session_deliver(struct session *s, const struct delivery *what)
 	}
 	msg_ref(d.msg);
 	if (!s->link || s->queue.n > 0 || s->out.resend_n > 0 ||
-	    !window_open(s, d.msg)) {
+	    s->overdue > 0 || !window_open(s, d.msg)) {
 		enqueue(s, &d);
 		return;
 	}
 	if (send_new(s, &d)) {
-		count_add(&s->home->counts.dropped, 1);
-		delivery_fini(&d);
+		enqueue(s, &d);
+		look_again(s);
 	}
 }
 
@@ -308,8 +329,13 @@ session_pump(struct session *s)
 	while (s->queue.n > 0 && s->out.resend_n == 0) {
 		uint64_t before = s->queue.bytes;
 
-		if (!window_open(s, s->queue.v[s->queue.head].msg) ||
-		    !queue_pop(&s->queue, &d))
+		if (!window_open(s, s->queue.v[s->queue.head].msg))
+			return;
+		if (inflight_reserve(&s->out)) {
+			look_again(s);
+			return;
+		}
+		if (!queue_pop(&s->queue, &d))
 			return;
 		count_add(&c->queued, (uint64_t)-1);
 		count_add(&c->queued_bytes, -(before - s->queue.bytes));
@@ -336,7 +362,10 @@ session_attach(struct session *s, struct link *l)
 	assert(!s->link);
 	if ((e = inflight_restart(&s->out)))
 		return e;
-	timer_stop(&s->home->timers, &s->timer);
+	/* it keeps its place, so that it can be armed without memory when the
+	 * client goes */
+	if ((e = timer_set(&s->home->timers, &s->timer, UINT64_MAX)))
+		return e;
 	s->version = l->version;
 	l->mount = s->mount;
 	s->link = l;
@@ -446,7 +475,7 @@ session_take_shared(struct session *s, uint8_t share, bool sent,
 	for (uint64_t i = 0; i < n && queue_pop(&s->queue, &d); i++)
 		if (came_by(&d, share))
 			fn(arg, &d);
-		else if (queue_push(&s->queue, &d)) {
+		else if (queue_push(&s->queue, &d) && overdue_keep(s, &d)) {
 			count_add(&c->dropped, 1);
 			delivery_fini(&d);
 		}

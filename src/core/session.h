@@ -22,9 +22,11 @@
 #include "core/index.h"
 #include "core/inflight.h"
 #include "core/link.h"
+#include "core/overdue.h"
 #include "core/queue.h"
 
 struct principal;
+struct letter;
 
 /* 0 means no limit where Mosquitto says so. */
 struct session_limits {
@@ -57,6 +59,7 @@ struct home {
 	uint64_t next_number;
 	struct session_limits limits;
 	struct session_counts counts;
+	struct overdue overdue;
 };
 
 struct session_will {
@@ -69,6 +72,7 @@ struct session_will {
 struct shared_sub {
 	struct shared_sub *next;
 	struct targets *targets; /* held on the group's home shard */
+	struct letter *leave;	 /* to be sent when it ends */
 	uint32_t id_opts;
 	uint8_t number; /* delivery.share; 0: none was free */
 	uint16_t len;	/* of the whole filter */
@@ -98,6 +102,7 @@ struct session {
 	struct list waiting, waiting_own; /* the broker's, while offline */
 	void *user;			  /* the broker's, too */
 	uint64_t inflight_bytes;
+	uint32_t overdue; /* deliveries in home->overdue */
 	uint8_t version;
 	uint16_t id_len;
 	uint8_t id[];
@@ -142,6 +147,9 @@ void session_take_shared(struct session *s, uint8_t share, bool sent,
     void (*fn)(void *arg, struct delivery *d), void *arg);
 /* The subscription is gone: what came by it is the session's own now. */
 void session_keep_shared(struct session *s, uint8_t share);
+/* One that was late gets its place in the queue; moved on NJ_OK. */
+NJ_MUST enum nj_err
+session_requeue(struct session *s, const struct delivery *d);
 /* Sends what the window has room for. */
 void session_pump(struct session *s);
 

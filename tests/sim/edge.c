@@ -396,7 +396,7 @@ taken(struct edge *e, uint32_t uid, uint8_t code)
 	for (unsigned i = 0; i < sim->model.n_sessions; i++) {
 		struct msession *s = sim->model.sessions[i];
 
-		if (s->ended == NEVER && !s->vague && model_due(s, m).sure)
+		if (model_lives(s) && model_due(s, m).sure)
 			sim_fail("m%u: no matching subscribers, but %s is one",
 			    uid, s->client->id);
 	}
@@ -590,6 +590,10 @@ settle(struct edge *e)
 	struct conn *c = edge_peek(e);
 
 	e->paused = c && c->paused;
+	/* what came behind the packet that found no memory was not heard */
+	if (c && c->state != CONN_LIVE && e->session &&
+	    e->refusals != seam_refused())
+		e->session->blurred = true;
 	if (e->n_early == 0 || (!e->over && (!e->live || !c || e->paused)))
 		return;
 	for (unsigned i = 0; i < e->n_early; i++) {

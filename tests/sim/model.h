@@ -149,6 +149,8 @@ bool model_maybe(const struct msub *u, const struct mmsg *m);
 bool model_sure(const struct msub *u, const struct mmsg *m);
 
 /* sessions.c: a client's CONNECT was answered. */
+/* It is there, whatever was not answered. */
+bool model_lives(const struct msession *s);
 void model_begin(struct edge *e, bool present);
 /* Its connection is over, or was never more than a CONNECT. */
 void model_left(struct edge *e);

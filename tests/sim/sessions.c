@@ -194,6 +194,23 @@ surely_lives(const struct msession *s)
 	return s && after(s->off_lo, s->expiry_lo) > sim->now;
 }
 
+bool
+model_lives(const struct msession *s)
+{
+	unsigned n = s->client->n;
+
+	if (s->ended != NEVER || s->vague || sim->model.unsure[n] ||
+	    (!s->edge && !surely_lives(s)))
+		return false;
+	for (unsigned i = 0; i < sim->net.n; i++) {
+		const struct edge *e = sim->net.v[i]->edge;
+
+		if (e->client == s->client && e->called && !e->live && !e->over)
+			return false;
+	}
+	return true;
+}
+
 static bool
 surely_dead(const struct edge *e, const struct msession *s)
 {

@@ -7,7 +7,6 @@
 
 #include "edge.h"
 
-#define MEMORY	   false /* until the broker can do it */
 #define CALM_TICKS 20000
 
 static void
@@ -28,7 +27,7 @@ draw_profile(struct profile *is)
 	is->starve = chance(r, 500) ? (unsigned)pick(r, 30) : 0;
 	is->short_io = chance(r, 500) ? (unsigned)pick(r, 600) : 0;
 	is->lossy = chance(r, 150);
-	is->memory = chance(r, 250) && MEMORY;
+	is->memory = chance(r, 250);
 	is->files = chance(r, 200);
 	is->reloads = chance(r, 300);
 	is->later = chance(r, 300);
