@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "broker/login.h"
 #include "broker/route.h"
 #include "core/rc.h"
 #include "net/tls.h"
@@ -83,7 +84,7 @@ must_move(struct conn *c, const struct frame *f, unsigned *to)
 	if (c->state != CONN_GREETING || f->type != MQTT_CONNECT ||
 	    c->shard->broker->n == 1 || decode_connect(f->body, &k))
 		return false;
-	id = conn_port(c)->use_username_as_clientid ? k.username : k.client_id;
+	id = login_client_id(c, &k);
 	*to = shard_of_id(c->shard->broker, id);
 	return id.n > 0 && *to != c->shard->home.shard;
 }

@@ -32,6 +32,19 @@ cert_name(const struct conn *c)
 	return SLICE_NONE;
 }
 
+/* The name that will be its own once it is proved: of the two that it may
+ * give only the certificate's counts where there is one. */
+struct slice
+login_client_id(const struct conn *c, const struct connect *k)
+{
+	struct slice name = SLICE_NONE;
+
+	if (!conn_port(c)->use_username_as_clientid)
+		return k->client_id;
+	name = cert_name(c);
+	return name.n > 0 ? name : k->username;
+}
+
 static void
 on_decided(struct auth_request *r)
 {

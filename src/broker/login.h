@@ -29,6 +29,9 @@ struct login {
 NJ_MUST enum nj_err
 login_new(struct conn *c, struct auth_request_in *ask, struct login **out);
 void login_free(struct login *l);
+/* Which identifier the client's session goes by, before it is proved whose it
+ * is; empty: it may be given one. */
+struct slice login_client_id(const struct conn *c, const struct connect *k);
 
 /*
  * Enhanced authentication; on_auth.c.  c->login is l.  login_start_method

@@ -172,7 +172,7 @@ new_login(struct conn *c, const struct frame *f, const struct connect *k,
 		.bridge = k->bridge,
 		.username = k->username,
 		.password = k->password,
-		.client_id = k->client_id,
+		.client_id = login_client_id(c, k),
 		.has_data = props_has(&k->props, PROP_AUTH_DATA),
 		.data = k->props.auth_data,
 	};
@@ -344,8 +344,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 	struct connack_in in = { .auth_data = data };
 	struct decision rule;
 	char made[AUTO_ID_MAX];
-	struct slice id =
-	    conn_port(c)->use_username_as_clientid ? k->username : k->client_id;
+	struct slice id = login_client_id(c, k);
 	struct session *s = NULL;
 	enum nj_err e;
 
@@ -546,6 +545,11 @@ on_connect(struct conn *c, const struct frame *f)
 		return NJ_OK;
 	if (check_method(c, &k))
 		return NJ_OK;
+	if (conn_port(c)->use_username_as_clientid &&
+	    login_client_id(c, &k).n == 0)
+		return refuse(c, RC_NOT_AUTHORIZED,
+		    "the user name is the client identifier here "
+		    "(use_username_as_clientid), and it gave none");
 	if ((k.has_password || c->auth_method) && guard_login_wait(c) > 0)
 		return refuse(c, RC_CONNECTION_RATE_EXCEEDED,
 		    "too many logins from its address have failed "

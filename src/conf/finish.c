@@ -506,7 +506,11 @@ check_mount(struct parse *p, const struct conf_listener *l)
 
 	if (!m)
 		return;
-	if (strpbrk(m, "+#"))
+	if (strncmp(m, "$share/", 7) == 0)
+		parse_fault_at(p, given(l, "mount_point"),
+		    "write the beginning of a topic, such as 'site-1/'",
+		    "mount_point begins as shared subscriptions do");
+	else if (strpbrk(m, "+#"))
 		parse_fault_at(p, given(l, "mount_point"),
 		    "write the beginning of a topic, such as 'site-1/'",
 		    "mount_point has a wildcard in it");

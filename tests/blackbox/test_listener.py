@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one listener sets apart from another: addresses and interfaces, and the
-limits and versions of who comes by it."""
+limits, versions and names of who comes by it."""
 import contextlib
 import socket
+import ssl
 
 import pytest
 
@@ -339,3 +340,37 @@ def test_limits_of_a_reload(brokers, topic):
     with Raw(b.port, version=4) as c:
         c.send(connect_packet('old', 4))
         assert c.expect(CONNACK).code == 1
+
+
+# -- use_username_as_clientid --
+
+@ours
+@pytest.mark.parametrize('version', [3, 4, 5])
+def test_username_as_clientid(brokers, tmp_path, version):
+    path = tmp_path / 'passwords'
+    path.write_text(passwords.sha512('anna', 'right'))
+    path.chmod(0o644)
+    tmp_path.chmod(0o755)
+    b = brokers(f'use_username_as_clientid true\npassword_file {path}\n')
+    with Raw(b.port, version=version) as c:
+        c.connect('whatever', username='anna', password='right')
+        b.wait_log('as anna ')
+    with Raw(b.port, version=version) as c:
+        c.send(connect_packet('anna', version))
+        assert c.expect(CONNACK).code == (0x87 if version == 5 else 5)
+
+
+@ours
+def test_certificate_as_clientid(brokers, pki):
+    """The name that is proved, not the one that is claimed beside it."""
+    b = brokers(f'certfile {pki.server[0]}\nkeyfile {pki.server[1]}\ncafile {pki.ca}\n'
+                'require_certificate true\nuse_identity_as_username true\n'
+                'use_username_as_clientid true\n', anonymous=False)
+    ctx = ssl.create_default_context(cafile=pki.ca)
+    ctx.load_cert_chain(*pki.client)
+    for _ in range(4):
+        start = b.log_size()
+        with Raw(b.port, tls=ctx) as c:
+            c.connect('other', username='victim', password='x')
+            b.wait_log("as alice .*u'alice'", start)
+    assert 'as victim' not in b.log()

@@ -197,7 +197,8 @@ def test_websocket(brokers, topic):
 
 @ours
 def test_bad_configuration(brokers):
-    for conf, why in (('mount_point a/+/', 'wildcard'), ('mount_point #', 'wildcard')):
+    for conf, why in (('mount_point a/+/', 'wildcard'), ('mount_point #', 'wildcard'),
+                      ('mount_point $share/g/', 'shared subscriptions')):
         brokers(conf + '\n', start=False).refuses(why)
 
 

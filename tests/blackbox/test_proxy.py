@@ -403,6 +403,27 @@ def test_websocket_behind_it(brokers, pki, secure):
     b.wait_log('New client connected from 192.0.2.5:6275 as framed')
 
 
+@pytest.mark.parametrize('framed', [False, True])
+def test_either_behind_it(brokers, framed):
+    """MQTT and WebSocket on one port."""
+    b = brokers('protocol mqtt+websockets\nenable_proxy_protocol 2\n')
+    with Proxied(b.port, v2()) as c:
+        if framed:
+            c.sock = wsraw.WsSocket(c.sock, wsraw.request())
+            c.sock.settimeout = lambda t: None
+        c.connect('either')
+    b.wait_log('New client connected from 192.0.2.5:6275 as either')
+
+
+def test_identity_as_clientid(brokers):
+    """The certificate's name, on whatever shard, and not the one it claims."""
+    b = brokers(IDENTITY + 'use_username_as_clientid true\n', anonymous=False)
+    for name in ('alice', 'bert', 'clara', 'dora'):
+        with Proxied(b.port, v2(fields=with_cert(name.encode()))) as c:
+            c.connect('other', username='victim', password='x')
+        b.wait_log(f"as {name} .*u'{name}'")
+
+
 def test_over_a_unix_socket(brokers, tmp_path):
     path = tmp_path / 'mqtt.sock'
     tmp_path.chmod(0o777)
