@@ -88,7 +88,10 @@ def up(tmp_path):
     """up(*args) -> a ready Up in one folder; all are ended afterwards."""
     mine = []
 
-    def start(*args, folder=tmp_path / "the broker's folder", wait=True, **kw):
+    def start(*args, folder=tmp_path / "the broker's folder", wait=True, usual=False, **kw):
+        # The port behind a test's own belongs, as often as not, to somebody's connection.
+        if '--port' in args and '--wss-port' not in args and not usual:
+            args += ('--wss-port', str(harness.free_port()))
         mine.append(Up(folder, *args, **kw))
         return mine[-1].ready() if wait else mine[-1]
     yield start
@@ -398,7 +401,7 @@ def test_web_page(up, port):
 def test_who_may_by_wss(up, port):
     """A user of the password file or a certificate, but not one that a browser
     would show for whatever page."""
-    u = up('--port', port)
+    u = up('--port', port, usual=True)
     assert int(port) < wss_port(u) < int(port) + 20     # the next that is free
     for name in ('passwords', 'browser.password'):
         assert stat.S_IMODE(os.stat(u.path(name)).st_mode) == 0o600
@@ -505,10 +508,14 @@ def test_web_pages_on_and_off(up, port):
 def test_wss_port_that_is_taken(up, tmp_path):
     """The first start takes the next one; a port that was asked for is refused."""
     with socket.socket() as s:
-        s.bind(('', 0))
+        def bound():
+            port = harness.free_port()
+            with contextlib.suppress(OSError):
+                s.bind(('', port + 1))
+                return str(port)
+        port = harness.wait_until(bound, 'two ports side by side')
         s.listen()
-        port = str(s.getsockname()[1] - 1)
-        u = up('--port', port)
+        u = up('--port', port, usual=True)
         assert wss_port(u) > int(port) + 1
         u.stop()
         refused = up('--port', port, '--wss-port', str(int(port) + 1), folder=tmp_path / 'other',
