@@ -4,6 +4,7 @@
 #include "net/srv.h"
 
 #include <arpa/nameser.h>
+#include <assert.h>
 #include <limits.h>
 #include <netdb.h>
 #include <resolv.h>
@@ -98,6 +99,7 @@ choose(const struct srv_list *l, unsigned from, unsigned to, struct rng *r)
 
 	for (unsigned i = from; i < to; i++)
 		sum += l->v[i].weight * UINT64_C(256) + 1;
+	assert(sum > 0); /* from < to */
 	at = rng_next(r) % sum;
 	for (unsigned i = from; i < to; i++) {
 		uint64_t w = l->v[i].weight * UINT64_C(256) + 1;

@@ -36,7 +36,6 @@ enum wsc_phase {
 struct wsc {
 	struct stream base;
 	struct stream *inner;
-	char *host;
 	char accept[WS_ACCEPT_SIZE];
 	struct buf in;	/* the answer; then what came behind it */
 	struct buf out; /* to be sent before anything else */
@@ -44,6 +43,7 @@ struct wsc {
 	bool closing; /* our Close is in out, or was */
 	bool shut;
 	struct ws_in rx;
+	char host[];
 };
 
 static struct wsc *
@@ -425,7 +425,6 @@ wsc_free(struct stream *base)
 
 	s->inner->fd = -1; /* closed as ours */
 	stream_free(s->inner);
-	free(s->host);
 	buf_fini(&s->in);
 	buf_fini(&s->out);
 	free(s);
@@ -458,16 +457,14 @@ host_ok(const char *host)
 enum nj_err
 stream_wsc_new(struct stream **inner, const char *host, struct stream **out)
 {
+	size_t n = strlen(host) + 1;
 	struct wsc *s;
 
 	if (!host_ok(host))
 		return NJ_INVALID;
-	if (!(s = calloc(1, sizeof *s)))
+	if (!(s = calloc(1, sizeof *s + n)))
 		return NJ_NOMEM;
-	if (!(s->host = strdup(host))) {
-		free(s);
-		return NJ_NOMEM;
-	}
+	memcpy(s->host, host, n);
 	s->base.ops = &wsc_ops;
 	s->base.fd = stream_fd(*inner);
 	s->rx.max = INT64_MAX;
