@@ -102,14 +102,14 @@ say_accepted(struct conn *c, const struct connect *k,
 	const struct broker_limits *lim = &c->shard->limits;
 	const struct port_opts *po = conn_port(c);
 
+	if (in->server_keep_alive) /* [MQTT-3.2.2-21] */
+		put(w, PROP_SERVER_KEEP_ALIVE, in->server_keep_alive, 2);
 	if (c->alias_max)
 		put(w, PROP_TOPIC_ALIAS_MAX, c->alias_max, 2);
 	if (in->expiry_asked > lim->client_expiration_s)
 		put(w, PROP_SESSION_EXPIRY, lim->client_expiration_s, 4);
 	if (in->assigned_id.n) /* [MQTT-3.2.2-16] */
 		put_str(w, PROP_ASSIGNED_CLIENT_ID, in->assigned_id);
-	if (in->server_keep_alive) /* [MQTT-3.2.2-21] */
-		put(w, PROP_SERVER_KEEP_ALIVE, in->server_keep_alive, 2);
 	if (!lim->retain_available)
 		put(w, PROP_RETAIN_AVAILABLE, 0, 1);
 	if (lim->max_packet_size && lim->max_packet_size < PACKET_MAX)
