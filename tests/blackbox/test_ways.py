@@ -255,7 +255,7 @@ records = {line.split()[0]: [r.split() for r in line.split(None, 1)[1].strip().s
 def name(n):
     return b''.join(bytes([len(p)]) + p.encode() for p in n.rstrip('.').split('.') if p) + b'\\0'
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind(('127.0.0.53', 53))
+s.bind((sys.argv[2], 53))
 print('ready', flush=True)
 while True:
     q, who = s.recvfrom(4096)
@@ -277,8 +277,8 @@ while True:
 SCRIPT = """
 mount --bind "$1/resolv.conf" /etc/resolv.conf || exit 99
 mount --bind "$1/nsswitch.conf" /etc/nsswitch.conf || exit 99
-python=$2 folder=$1; shift 2
-"$python" "$folder/dns.py" "$folder/records" > "$folder/ready" & dns=$!
+folder=$1 python=$2 address=$3; shift 3
+"$python" "$folder/dns.py" "$folder/records" "$address" > "$folder/ready" & dns=$!
 for i in $(seq 100); do grep -q ready "$folder/ready" && break; sleep 0.05; done
 "$@"; status=$?
 kill $dns; exit $status
@@ -291,13 +291,17 @@ def with_dns(tmp_path):
     if subprocess.run(['unshare', '-m', 'true'], check=False, stderr=subprocess.DEVNULL).returncode:
         pytest.skip('mount namespaces are not allowed here')
     (tmp_path / 'dns.py').write_text(DNS, encoding='utf-8')
-    (tmp_path / 'resolv.conf').write_text('nameserver 127.0.0.53\nsearch home.test\n', encoding='utf-8')
+    # One of our own, so that two runs at once do not meet.
+    address = f'127.53.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}'
+    (tmp_path / 'resolv.conf').write_text(f'nameserver {address}\nsearch home.test\n',
+                                          encoding='utf-8')
     (tmp_path / 'nsswitch.conf').write_text('hosts: files dns\n', encoding='utf-8')
 
     def go(records, argv, status=0):
         (tmp_path / 'records').write_text(''.join(f'{k} {v}\n' for k, v in records.items()),
                                           encoding='utf-8')
-        with Program(['unshare', '-m', 'sh', '-c', SCRIPT, 'sh', tmp_path, sys.executable, *argv]) as p:
+        with Program(['unshare', '-m', 'sh', '-c', SCRIPT, 'sh', tmp_path, sys.executable,
+                      address, *argv]) as p:
             got = p.status()
             if got == 99:
                 pytest.skip('bind mounts are not allowed here')
