@@ -3,6 +3,7 @@
 refused."""
 import os
 import shutil
+import socket
 import threading
 import time
 
@@ -616,3 +617,23 @@ def test_either_behind_a_proxy(brokers, pki, secure, header):
             c.connect(name)
             c.ping()
         b.wait_log(f'New client connected from 192.0.2.5:6275 as {name}')
+
+
+@pytest.mark.parametrize('protocol', ['websockets', 'mqtt+websockets'])
+def test_over_a_unix_socket(brokers, tmp_path, protocol):
+    """As a web server in front would."""
+    tmp_path.chmod(0o777)
+    path = tmp_path / 'mqtt.sock'
+    b = brokers(f'listener 0 {path}\nprotocol {protocol}\n')
+    wait_until(path.exists, 'the socket')
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(20)
+    sock.connect(str(path))
+    with Raw(b.port) as c:
+        c.sock.close()
+        c.ws = c.sock = WsSocket(sock, request())
+        c.connect('by-path')
+        c.ping()
+        b.process.terminate()
+        assert c.closed() == 0x8b
+        assert c.ws.close_code() == 1001
