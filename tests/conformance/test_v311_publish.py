@@ -103,6 +103,7 @@ def test_same_identifier_again_at_qos_1(peers, version, topic, dup):
 
 @BOTH
 @clause('MQTT311-4.3.3-2', 'MQTT31-2.1-2', 'MQTT31-4.1-2')
+@pytest.mark.ours
 def test_same_identifier_again_at_qos_2(peers, version, topic):
     """Until PUBREL it is the same message, with DUP or without; after PUBCOMP
     it is a new one."""
@@ -130,6 +131,7 @@ def test_unknown_pubrel(peers, version):
 
 @BOTH
 @clause('MQTT311-4.3.3-2', 'MQTT311-4.4.0-1', 'MQTT311-4.1.0-1', 'MQTT31-3.1-3', 'MQTT31-4.1-2')
+@pytest.mark.ours
 def test_qos_2_in_across_connections(peers, version, topic):
     """The broker's half of the session: identifiers without their PUBREL.  The
     PUBLISH sent again is the same message; PUBREL ends it; and with another
@@ -157,6 +159,7 @@ def test_qos_2_in_across_connections(peers, version, topic):
 
 @BOTH
 @clause('MQTT31-2.4-2', 'MQTT311-2.3.1-4', 'MQTT311-4.3.2-1')
+@pytest.mark.ours
 def test_identifiers_of_both_directions(peers, version, topic):
     """The same number may be in flight both ways; they are two messages."""
     c = peers()
@@ -199,6 +202,7 @@ def test_identifiers_are_unused_ones(peers, version, topic, qos):
 
 @BOTH
 @clause('MQTT311-4.3.3-1', 'MQTT31-4.1-2')
+@pytest.mark.ours
 def test_pubrec_again(peers, version, topic):
     """A PUBREC sent twice has its PUBREL twice, and the message is not sent
     again; after PUBCOMP the flow is over."""
@@ -248,6 +252,7 @@ def test_sent_again(peers, version, topic, qos):
 
 @BOTH
 @clause('MQTT311-4.4.0-1', 'MQTT311-4.3.3-1', 'MQTT31-4.2-1', 'MQTT31-4.1-2')
+@pytest.mark.ours
 def test_pubrel_sent_again(peers, version, topic):
     """After a break in the second half of a flow it is PUBREL that comes again,
     and not PUBLISH."""
@@ -303,6 +308,7 @@ def test_acknowledgements_in_order(peers, version, topic):
 
 @BOTH
 @clause('MQTT311-4.6.0-4', 'MQTT31-4.3-1')
+@pytest.mark.ours
 def test_pubrel_in_the_order_of_pubrec(peers, version, topic):
     watcher, c = listen(peers, topic, 2), peers()
     mids = []

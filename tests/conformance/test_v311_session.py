@@ -19,6 +19,7 @@ def back(peers, name='away'):
 @BOTH
 @clause('MQTT311-3.1.2-4', 'MQTT311-3.1.2-5', 'MQTT311-4.1.0-1', 'MQTT31-3.1-3')
 @pytest.mark.parametrize('how', ['goodbye', 'cut'])
+@pytest.mark.ours
 def test_kept_while_away(peers, version, topic, how):
     """Subscriptions, and what they match at QoS 1 and 2, in its order; it is
     there after the one return, and gone after the next."""
@@ -94,6 +95,7 @@ def test_clean_session_ends(peers, version, topic, how):
 
 @BOTH
 @clause('MQTT311-3.1.2-6', 'MQTT31-3.1-4')
+@pytest.mark.ours
 def test_clean_session_discards_the_kept_one(peers, version, topic):
     """Subscriptions, messages that waited, those in flight both ways."""
     peers.forget('away')

@@ -167,6 +167,7 @@ def test_longest_filter(peers, version, topic, tail):
 
 @BOTH
 @clause('MQTT311-3.8.4-3')
+@pytest.mark.ours
 def test_same_filter_again(peers, version, topic):
     """It replaces the first: one delivery, at the new quality of service; what
     is retained is sent again."""

@@ -30,6 +30,7 @@ def test_length_before_flags(peers, version, flags, fields):
 @clause('MQTT31-3.1-8', 'MQTT31-3.1-14')
 @pytest.mark.parametrize('rest', [b'\x00', b'\x00\x02', b'\x00\x02u', b'\x00\x01u\x00',
                                   b'\x00\x01u\x00\x02', b'\x00\x01u\x00\x02p'])
+@pytest.mark.ours
 def test_length_within_a_field(peers, version, rest):
     """A field that has begun is all there."""
     c = peers.raw()
