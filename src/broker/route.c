@@ -278,7 +278,7 @@ deliver_here(
 	fanout_deliver(&sh->fan, &sh->home, m, t, n);
 	for (uint32_t i = 0; i < n; i++) {
 		sh->work += t[i]->n;
-		for (struct group *g = t[i]->groups; g; g = g->next)
+		for (struct group *g = t[i]->groups; g; g = g->next, sh->work++)
 			give_to_group(sh, g, m, 0, (struct choice){ 0 });
 	}
 }

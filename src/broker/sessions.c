@@ -88,26 +88,81 @@ tell_groups(struct shard *sh, struct session *s, enum group_op op)
 /* The lowest number none of its shared subscriptions has; 0: all are taken,
  * and what comes by this one stays with the session. */
 static uint8_t
-free_number(const struct session *s)
+free_number(const struct shared_set *set)
 {
-	uint64_t taken[4] = { 1 };
-
-	for (const struct shared_sub *x = s->shared; x; x = x->next)
-		taken[x->number / 64] |= 1ull << x->number % 64;
-	for (unsigned i = 0; i < 256; i++)
-		if (!(taken[i / 64] >> i % 64 & 1))
+	for (unsigned i = 1; i < 256; i++)
+		if (!(set->taken[i / 64] >> i % 64 & 1))
 			return (uint8_t)i;
 	return 0;
 }
 
-static struct shared_sub **
-shared_find(struct session *s, struct slice whole)
+static struct slice
+shared_filter(const void *value)
 {
-	struct shared_sub **at = &s->shared;
+	const struct shared_sub *x = value;
 
-	while (*at && !slice_eq(slice_of((*at)->filter, (*at)->len), whole))
-		at = &(*at)->next;
-	return at;
+	return slice_of(x->filter, x->len);
+}
+
+static struct shared_sub *
+shared_find(const struct session *s, struct slice whole)
+{
+	return s->shared_set ? map_get(&s->shared_set->by_filter, whole) : NULL;
+}
+
+static void
+shared_set_drop(struct session *s)
+{
+	if (!s->shared_set || s->n_shared > 0)
+		return;
+	map_fini(&s->shared_set->by_filter);
+	free(s->shared_set);
+	s->shared_set = NULL;
+}
+
+/* Gives it a number, if there is one left. */
+static enum nj_err
+shared_add(struct session *s, struct shared_sub *x)
+{
+	struct shared_set *set = s->shared_set;
+	enum nj_err e;
+
+	if (!set) {
+		if (!(set = calloc(1, sizeof *set)))
+			return NJ_NOMEM;
+		map_init(&set->by_filter, shared_filter);
+		s->shared_set = set;
+	}
+	if ((e = map_put(&set->by_filter, x))) {
+		shared_set_drop(s);
+		return e;
+	}
+	x->number = free_number(set);
+	set->taken[x->number / 64] |= 1ull << x->number % 64;
+	x->next = s->shared;
+	if (x->next)
+		x->next->prev = x;
+	s->shared = x;
+	s->n_shared++;
+	return NJ_OK;
+}
+
+static void
+shared_remove(struct session *s, struct shared_sub *x)
+{
+	struct shared_set *set = s->shared_set;
+
+	(void)map_del(&set->by_filter, shared_filter(x));
+	set->taken[x->number / 64] &= ~(1ull << x->number % 64);
+	if (x->next)
+		x->next->prev = x->prev;
+	if (x->prev)
+		x->prev->next = x->next;
+	else
+		shared_remove(s, x);
+	x->next = x->prev = NULL;
+	s->n_shared--;
+	shared_set_drop(s);
 }
 
 /* The group's home: any fixed function of group and filter does. */
@@ -121,7 +176,7 @@ enum nj_err
 sessions_join(struct shard *sh, struct session *s, struct slice whole,
     struct slice group, struct slice filter, uint32_t id_opts, bool *existed)
 {
-	struct shared_sub *x = *shared_find(s, whole);
+	struct shared_sub *x = shared_find(s, whole);
 	struct targets *t = NULL;
 	enum nj_err e;
 
@@ -133,38 +188,37 @@ sessions_join(struct shard *sh, struct session *s, struct slice whole,
 	if (!(x = calloc(1, sizeof *x + whole.n)))
 		return NJ_NOMEM;
 	if (!(x->leave = groups_letter(group))) {
-		free(x);
-		return NJ_NOMEM;
+		e = NJ_NOMEM;
+		goto fail;
 	}
 	if ((e = index_hold(sh->broker->index, home_of_group(sh->broker, whole),
-		 filter, &t))) {
-		free(x->leave);
-		free(x);
-		return e;
-	}
+		 filter, &t)))
+		goto fail;
 	x->targets = t;
 	x->id_opts = id_opts;
-	x->number = free_number(s);
 	x->len = (uint16_t)whole.n;
 	x->group_at = (uint16_t)(group.p - whole.p);
 	x->group_len = (uint16_t)group.n;
 	memcpy(x->filter, whole.p, whole.n);
+	if ((e = shared_add(s, x)))
+		goto fail;
 	if ((e = tell_group(sh, s, x, GROUP_JOIN))) {
-		index_release(sh->broker->index, t);
-		free(x->leave);
-		free(x);
-		return e;
+		shared_remove(s, x);
+		goto fail;
 	}
-	x->next = s->shared;
-	s->shared = x;
-	s->n_shared++;
 	return NJ_OK;
+fail:
+	if (t)
+		index_release(sh->broker->index, t);
+	free(x->leave);
+	free(x);
+	return e;
 }
 
 bool
 sessions_joined(struct session *s, struct slice whole)
 {
-	return *shared_find(s, whole) != NULL;
+	return shared_find(s, whole) != NULL;
 }
 
 static void
@@ -177,12 +231,11 @@ leave_group(struct shard *sh, struct session *s, struct shared_sub *x)
 enum nj_err
 sessions_unjoin(struct shard *sh, struct session *s, struct slice whole)
 {
-	struct shared_sub **at = shared_find(s, whole), *x = *at;
+	struct shared_sub *x = shared_find(s, whole);
 
 	if (!x)
 		return NJ_NOTFOUND;
-	*at = x->next;
-	s->n_shared--;
+	shared_remove(s, x);
 	if (x->number)
 		session_keep_shared(s, x->number);
 	leave_group(sh, s, x);

@@ -70,7 +70,7 @@ struct session_will {
 
 /* One shared subscription; share.h has the group's side. */
 struct shared_sub {
-	struct shared_sub *next;
+	struct shared_sub *next, *prev;
 	struct targets *targets; /* held on the group's home shard */
 	struct letter *leave;	 /* to be sent when it ends */
 	uint32_t id_opts;
@@ -78,6 +78,12 @@ struct shared_sub {
 	uint16_t len;	/* of the whole filter */
 	uint16_t group_at, group_len;
 	uint8_t filter[]; /* as the client wrote it */
+};
+
+/* Where a session finds one of its shared subscriptions. */
+struct shared_set {
+	struct map by_filter;
+	uint64_t taken[4]; /* numbers in use, a bit each */
 };
 
 struct session {
@@ -92,6 +98,7 @@ struct session {
 	struct idset in; /* QoS 2 received and not released */
 	struct subs subs;
 	struct shared_sub *shared;
+	struct shared_set *shared_set; /* to find one; NULL: there is none */
 	uint32_t n_shared;
 	uint32_t expiry_s; /* 0: ends with the connection */
 	struct session_will *will;
