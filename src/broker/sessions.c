@@ -159,7 +159,7 @@ shared_remove(struct session *s, struct shared_sub *x)
 	if (x->prev)
 		x->prev->next = x->next;
 	else
-		shared_remove(s, x);
+		s->shared = x->next;
 	x->next = x->prev = NULL;
 	s->n_shared--;
 	shared_set_drop(s);
@@ -256,7 +256,7 @@ sessions_end(struct shard *sh, struct session *s)
 	quota_back(sh, s);
 	groups_hand_over(sh, s);
 	while ((x = s->shared)) {
-		s->shared = x->next;
+		shared_remove(s, x);
 		leave_group(sh, s, x);
 	}
 	s->who = NULL;
