@@ -68,7 +68,7 @@ class Pair(threading.Thread):
         try:
             while not self.done.is_set():
                 self.once()
-                self.done.wait(0.01)
+                self.done.wait(0.003)
         except Exception as e:  # pylint: disable=broad-except
             self.error = e
 
