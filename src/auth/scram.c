@@ -165,6 +165,15 @@ put_base64(struct buf *b, struct slice s)
 	return e;
 }
 
+/* An empty buffer is an empty text, not none. */
+static struct slice
+text_of(const struct buf *b)
+{
+	struct slice s = buf_slice(b);
+
+	return s.p ? s : LIT("");
+}
+
 /* The server. */
 
 enum nj_err
@@ -180,7 +189,7 @@ scram_server_begin(struct scram_server *s, struct slice in, struct nj_why *why)
 	    (e = scram_name_decode(f.authzid, &authzid))) {
 		why_set(why, "the name in the SCRAM message has a stray =");
 	} else if (f.authzid.n > 0 &&
-	    !slice_eq(buf_slice(&s->name), buf_slice(&authzid))) {
+	    !slice_eq(text_of(&s->name), text_of(&authzid))) {
 		why_set(why,
 		    "the client wants to act for somebody else (a=), which "
 		    "is not served");
@@ -204,12 +213,12 @@ scram_server_challenge(struct scram_server *s, const struct scram_verifier *v,
 	s->v = *v;
 	if ((e = buf_put_slice(&s->nonce, nonce)) ||
 	    (e = buf_put_slice(out, LIT("r="))) ||
-	    (e = buf_put_slice(out, buf_slice(&s->nonce))) ||
+	    (e = buf_put_slice(out, text_of(&s->nonce))) ||
 	    (e = buf_put_slice(out, LIT(",s="))) ||
 	    (e = put_base64(out, slice_of(v->salt, v->salt_n))) ||
 	    (e = buf_printf(out, ",i=%u", (unsigned)v->iterations)))
 		return e;
-	made = buf_slice(out);
+	made = text_of(out);
 	made = slice_of(made.p + had, made.n - had);
 	if ((e = buf_put_u8(&s->log, ',')) ||
 	    (e = buf_put_slice(&s->log, made)))
@@ -225,7 +234,7 @@ binding_ok(const struct scram_server *s, struct slice binding)
 	size_t n = 0;
 
 	return base64_decode(binding, true, said, sizeof said, &n) == NJ_OK &&
-	    slice_eq(slice_of(said, n), buf_slice(&s->gs2));
+	    slice_eq(slice_of(said, n), text_of(&s->gs2));
 }
 
 /* The one secret step: takes the same way whoever it is. */
@@ -237,7 +246,7 @@ check_proof(const struct scram_server *s, const uint8_t proof[SCRAM_KEY])
 	enum nj_err e;
 
 	if ((e = scram_hmac(
-		 key_slice(s->v.stored), buf_slice(&s->log), signature)))
+		 key_slice(s->v.stored), text_of(&s->log), signature)))
 		return e;
 	exclusive_or(key, proof, signature);
 	e = hash(key, stored);
@@ -261,17 +270,23 @@ scram_server_finish(struct scram_server *s, struct slice in, struct buf *out,
 		why_set(why, "c= is not the header of the first SCRAM message");
 		return NJ_MALFORMED;
 	}
-	if (!slice_eq(f.nonce, buf_slice(&s->nonce))) {
+	if (!slice_eq(f.nonce, text_of(&s->nonce))) {
 		why_set(why, "the nonce (r=) is not the one of this exchange");
 		return NJ_MALFORMED;
 	}
 	if ((e = buf_put_slice(&s->log, f.bare)) ||
 	    (e = check_proof(s, f.proof)) ||
 	    (e = scram_hmac(
-		 key_slice(s->v.server), buf_slice(&s->log), signature)) ||
+		 key_slice(s->v.server), text_of(&s->log), signature)) ||
 	    (e = buf_put_slice(out, LIT("v="))))
 		return e;
 	return put_base64(out, key_slice(signature));
+}
+
+struct slice
+scram_server_name(const struct scram_server *s)
+{
+	return text_of(&s->name);
 }
 
 void
@@ -300,7 +315,7 @@ scram_client_first(struct scram_client *c, struct slice name,
 	    (e = buf_put_slice(&c->log, nonce)) ||
 	    (e = buf_put_slice(out, LIT("n,,"))))
 		return e;
-	return buf_put_slice(out, buf_slice(&c->log));
+	return buf_put_slice(out, text_of(&c->log));
 }
 
 /* A server that asks for few iterations may want to guess the password from
@@ -309,7 +324,7 @@ static enum nj_err
 check_challenge(const struct scram_client *c, const struct scram_challenge *ch,
     struct nj_why *why)
 {
-	struct slice ours = buf_slice(&c->nonce);
+	struct slice ours = text_of(&c->nonce);
 
 	if (!slice_has_prefix(ch->nonce, ours) || ch->nonce.n == ours.n) {
 		why_set(why, "the broker's nonce does not continue ours");
@@ -339,9 +354,9 @@ prove(struct scram_client *c, const struct scram_challenge *ch,
 	memcpy(v.salt, ch->salt, sizeof v.salt);
 	if (!(e = derive(password, &v, client)) &&
 	    !(e = scram_hmac(
-		  key_slice(v.stored), buf_slice(&c->log), signature)) &&
+		  key_slice(v.stored), text_of(&c->log), signature)) &&
 	    !(e = scram_hmac(
-		  key_slice(v.server), buf_slice(&c->log), c->signature)))
+		  key_slice(v.server), text_of(&c->log), c->signature)))
 		exclusive_or(proof, client, signature);
 	secret_wipe(client, sizeof client);
 	secret_wipe(&v, sizeof v);
@@ -375,7 +390,7 @@ scram_client_final(struct scram_client *c, struct slice in,
 	if ((e = buf_put_slice(out, LIT("c=biws,r="))) ||
 	    (e = buf_put_slice(out, ch.nonce)))
 		return e;
-	bare = buf_slice(out);
+	bare = text_of(out);
 	bare = slice_of(bare.p + had, bare.n - had);
 	if ((e = buf_put_u8(&c->log, ',')) ||
 	    (e = buf_put_slice(&c->log, in)) ||

@@ -115,6 +115,8 @@ NJ_MUST enum nj_err scram_server_challenge(struct scram_server *s,
  * appended.  NJ_DENIED: it was not. */
 NJ_MUST enum nj_err scram_server_finish(struct scram_server *s, struct slice in,
     struct buf *out, struct nj_why *why);
+/* Who the client says it is, after begin. */
+struct slice scram_server_name(const struct scram_server *s);
 void scram_server_fini(struct scram_server *s);
 
 /* The client's end: first, final, verify. */

@@ -48,7 +48,7 @@ challenge(struct link *l, struct exchange *x, struct auth_request *r)
 
 	if ((e = scram_server_begin(&x->s, secret_bytes(r->data), &why)))
 		return refuse_data(r, e, &why);
-	name = buf_slice(&x->s.name);
+	name = scram_server_name(&x->s);
 	if (r->has_username && !slice_eq(name, r->username))
 		return auth_deny(r, AUTH_R_OTHER_NAME, NULL);
 	if ((e = password_file_scram(l->pf, name, &v, &x->known)))
@@ -66,7 +66,7 @@ static enum auth_result
 refuse_proof(
     const struct link *l, const struct exchange *x, struct auth_request *r)
 {
-	struct slice name = buf_slice(&x->s.name);
+	struct slice name = scram_server_name(&x->s);
 	enum auth_reason why = x->known	     ? AUTH_R_WRONG_PASSWORD
 	    : password_file_has(l->pf, name) ? AUTH_R_NO_VERIFIER
 					     : AUTH_R_UNKNOWN_USER;
@@ -91,7 +91,7 @@ finish(struct link *l, struct exchange *x, struct auth_request *r)
 	if (e == NJ_DENIED)
 		return refuse_proof(l, x, r);
 	return e ? refuse_data(r, e, &why)
-		 : auth_allow(r, buf_slice(&x->s.name));
+		 : auth_allow(r, scram_server_name(&x->s));
 }
 
 static enum auth_result

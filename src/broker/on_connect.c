@@ -176,17 +176,15 @@ new_login(struct conn *c, const struct frame *f, const struct connect *k,
 		.has_data = props_has(&k->props, PROP_AUTH_DATA),
 		.data = k->props.auth_data,
 	};
-	struct login *l = NULL;
 	enum nj_err e;
 
-	if ((e = login_new(c, &ask, &l)))
+	if ((e = login_new(c, &ask, out)))
 		return e;
-	if ((e = buf_put_slice(&l->packet, f->body))) {
-		login_free(l);
-		return e;
+	if ((e = buf_put_slice(&(*out)->packet, f->body))) {
+		login_free(*out);
+		*out = NULL;
 	}
-	*out = l;
-	return NJ_OK;
+	return e;
 }
 
 /* Step 3: in. */

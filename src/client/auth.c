@@ -119,7 +119,7 @@ client_auth_renew(struct client *c)
 {
 	struct slice k = buf_slice(&c->connect);
 	struct client_auth *a = c->auth;
-	uint8_t *at = memmem(k.p, k.n, a->in_connect, SCRAM_NONCE);
+	uint8_t *at = k.p ? memmem(k.p, k.n, a->in_connect, SCRAM_NONCE) : NULL;
 	enum nj_err e;
 
 	assert(at);
