@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Any bytes as what a broker sends: the first byte chooses the version and
- * whether a good CONNACK comes before the rest.  The client ends the connection
+ * Any bytes as what a broker sends: the first byte chooses the version,
+ * whether the client authenticates by SCRAM, and whether a good CONNACK comes
+ * before the rest.  The client ends the connection
  * or goes on; whatever it says about it can be printed, and nothing waits for
  * more than there is.
  */
@@ -72,6 +73,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.events = &events,
 		.arg = &c };
 	struct nj_why why = { .what = "" };
+	struct secret *pw = NULL;
 	enum nj_err e;
 	int fds[2];
 
@@ -79,6 +81,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	o.version = (enum mqtt_ver)(MQTT31 + data[0] % 3);
 	o.persistent = data[0] & 0x40;
+	if (o.version == MQTT5 && (data[0] & 0x20)) {
+		HOLDS(secret_new(LIT("pw"), &pw) == NJ_OK);
+		o.auth_method = "SCRAM-SHA-256";
+		o.username = "u";
+		o.password = pw;
+	}
 	HOLDS(client_new(&o, &c, &why) == NJ_OK);
 	HOLDS(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
 	if (data[0] & 0x80) {
@@ -91,6 +99,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	HOLDS(shutdown(fds[0], SHUT_WR) == 0);
 	e = client_connect_fd(c, fds[1], 1000, &why);
 	HOLDS(e != NJ_TIMEOUT);
+	HOLDS(e || !pw); /* nobody knows the password */
 	if (!e)
 		ask(c);
 	for (unsigned i = 0; !e && i < 1000; i++)
@@ -99,6 +108,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	HOLDS(e != NJ_OK && why.what[0] != '\0');
 	HOLDS(!client_connected(c));
 	client_free(c);
+	secret_free(pw);
 	(void)close(fds[0]);
 	return 0;
 }
