@@ -571,6 +571,7 @@ do_reload(struct run *r)
 	r->w.anonymous = !(o & 16);
 	r->w.port.max_qos = o & 32 ? 1 : 2;
 	r->w.port.max_topic_alias = o & 64 ? 3 : ALIASES;
+	(void)world_set(&r->w, "mount_point", o & 128 ? "a/" : "none");
 	HOLDS(world_reload(&r->w) == NJ_OK);
 }
 
@@ -676,6 +677,8 @@ begin(struct run *r)
 		r->w.later = true;
 	if (o & 16)
 		(void)world_set(&r->w, "user", "u:p");
+	if (o & 32)
+		(void)world_set(&r->w, "mount_point", "a/");
 	HOLDS(world_start(&r->w) == NJ_OK);
 }
 
