@@ -150,7 +150,7 @@ conn_accept(struct port *p, int fd, const char *peer)
 	const char *limit = refused_by(sh, po, p->index, fd);
 	char where[PEER_NAME];
 	struct conn *c = NULL;
-	enum nj_err e = NJ_NOMEM;
+	enum nj_err e;
 
 	if (limit) {
 		if (guard_may_log(sh, &sh->rejections, GUARD_LINES))
@@ -160,8 +160,9 @@ conn_accept(struct port *p, int fd, const char *peer)
 		close(fd);
 		return;
 	}
-	if (po->proxy && !conn_proxy_trusted(po, fd)) {
-		if (guard_may_log(sh, &sh->rejections, GUARD_LINES))
+	if (po->proxy && (e = conn_proxy_trust(po, fd))) {
+		if (e != NJ_EOF &&
+		    guard_may_log(sh, &sh->rejections, GUARD_LINES))
 			nj_log(LOG_T_NOTICE,
 			    "Connection from %s refused: it may not speak "
 			    "for others.  If it is your proxy: "
@@ -170,6 +171,7 @@ conn_accept(struct port *p, int fd, const char *peer)
 		close(fd);
 		return;
 	}
+	e = NJ_NOMEM;
 	if (!(c = calloc(1, sizeof *c)))
 		goto fail;
 	c->shard = sh;

@@ -102,8 +102,9 @@ void conn_accept(struct port *p, int fd, const char *peer);
 const char *port_name(const struct port_opts *po, char *dst, size_t size);
 /* What the port speaks begins, once the PROXY header is behind it. */
 void conn_begin(struct conn *c);
-/* Whether the other end of fd may speak for others. */
-bool conn_proxy_trusted(const struct port_opts *po, int fd);
+/* Whether the other end of fd may speak for others: NJ_DENIED, or NJ_EOF when
+ * it is gone already. */
+NJ_MUST enum nj_err conn_proxy_trust(const struct port_opts *po, int fd);
 /* Reads what is there of the PROXY header. */
 void conn_proxy(struct conn *c);
 /* A moved connection arrives. */

@@ -29,8 +29,8 @@
 /* Believed where nothing is configured. */
 #define THIS_MACHINE "127.0.0.0/8 ::1"
 
-bool
-conn_proxy_trusted(const struct port_opts *po, int fd)
+enum nj_err
+conn_proxy_trust(const struct port_opts *po, int fd)
 {
 	struct sockaddr_storage ss = { 0 };
 	struct sockaddr_in in;
@@ -38,11 +38,12 @@ conn_proxy_trusted(const struct port_opts *po, int fd)
 	socklen_t n = sizeof ss;
 	uint8_t addr[CIDR_BYTES];
 
+	/* a proxy that only looks whether somebody accepts resets it at once */
 	if (getpeername(fd, (struct sockaddr *)&ss, &n) != 0)
-		return false;
+		return NJ_EOF;
 	switch (ss.ss_family) {
 	case AF_UNIX:
-		return true; /* the rights of its path say who may */
+		return NJ_OK; /* the rights of its path say who may */
 	case AF_INET:
 		memcpy(&in, &ss, sizeof in);
 		cidr_map(slice_of(&in.sin_addr, sizeof in.sin_addr), addr);
@@ -52,10 +53,12 @@ conn_proxy_trusted(const struct port_opts *po, int fd)
 		cidr_map(slice_of(&in6.sin6_addr, sizeof in6.sin6_addr), addr);
 		break;
 	default:
-		return false;
+		return NJ_DENIED;
 	}
 	return cidr_list_has(
-	    po->proxy_from ? po->proxy_from : THIS_MACHINE, addr);
+		   po->proxy_from ? po->proxy_from : THIS_MACHINE, addr)
+	    ? NJ_OK
+	    : NJ_DENIED;
 }
 
 /* -- reading ------------------------------------------------------------- */
@@ -209,6 +212,8 @@ take_header(struct conn *c, const struct proxy_head *h)
 	}
 	memcpy(proxy, c->peer, sizeof proxy);
 	print_peer(h, c->peer, sizeof c->peer);
+	/* version 1 has no other way to say LOCAL */
+	c->via->local |= strcmp(proxy, c->peer) == 0 && !c->via->own;
 	if ((no = objection(c, h))) {
 		conn_drop(c, "%s", no);
 		return;
