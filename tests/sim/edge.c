@@ -592,14 +592,19 @@ settle(struct edge *e)
 	e->paused = c && c->paused;
 	/* what came behind the packet that found no memory was not heard */
 	if (c && c->state != CONN_LIVE && e->session &&
-	    e->refusals != seam_refused())
+	    e->refusals != seam_refused()) {
 		e->session->blurred = true;
+		if (e->goodbye == GOES)
+			e->goodbye = MAYBE_GOES;
+	}
 	if (e->n_early == 0 || (!e->over && (!e->live || !c || e->paused)))
 		return;
 	for (unsigned i = 0; i < e->n_early; i++) {
 		struct mmsg *m = &sim->model.msgs[e->early[i]];
 
-		m->state = c && c->state == CONN_LIVE && !c->link.closing
+		/* one that found no memory is not answered either */
+		m->state = c && c->state == CONN_LIVE && !c->link.closing &&
+			e->refusals == seam_refused()
 		    ? M_TAKEN
 		    : M_MAYBE;
 		m->upto = m->late = m->state == M_TAKEN ? sim->seq : NEVER;

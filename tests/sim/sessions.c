@@ -200,7 +200,7 @@ model_lives(const struct msession *s)
 	unsigned n = s->client->n;
 
 	if (s->ended != NEVER || s->vague || sim->model.unsure[n] ||
-	    (!s->edge && !surely_lives(s)))
+	    (s->edge ? !edge_surely(s->edge) : !surely_lives(s)))
 		return false;
 	for (unsigned i = 0; i < sim->net.n; i++) {
 		const struct edge *e = sim->net.v[i]->edge;

@@ -2,9 +2,10 @@
  * Runs seeds; a seed that fails is run again with a trace by the command that
  * is printed.
  *
- *   sim [--seeds A-B] [--twice N] [--trace]
+ *   sim [--seeds A-B] [--twice N] [--stop] [--trace] [--log]
  *
  * --twice N: every Nth seed is run a second time, and must be the same.
+ * --stop: at the first seed that fails.  --log: with the broker's log.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -19,7 +20,7 @@
 
 static struct sim *world;
 static uint64_t first = 1, last = 100, twice = 0;
-static bool tracing;
+static bool tracing, stops;
 static const char *program;
 
 static double
@@ -77,6 +78,7 @@ options(int argc, char **argv)
 		{ "seeds", required_argument, NULL, 's' },
 		{ "twice", required_argument, NULL, '2' },
 		{ "trace", no_argument, NULL, 't' },
+		{ "stop", no_argument, NULL, 'x' },
 		{ "log", no_argument, NULL, 'l' },
 		{ 0 },
 	};
@@ -89,6 +91,8 @@ options(int argc, char **argv)
 			twice = strtoull(optarg, NULL, 10);
 		else if (opt == 't')
 			tracing = true;
+		else if (opt == 'x')
+			stops = true;
 		else if (opt == 'l')
 			log_types_on = LOG_T_ALL;
 		else
@@ -107,12 +111,14 @@ main(int argc, char **argv)
 	log_types_on = 0;
 	if (!options(argc, argv)) {
 		fprintf(stderr,
-		    "usage: sim [--seeds A-B] [--twice N] [--trace] [--log]\n");
+		    "usage: sim [--seeds A-B] [--twice N] [--stop] [--trace] "
+		    "[--log]\n");
 		return 2;
 	}
 	if (!(world = calloc(1, sizeof *world)))
 		return 2;
-	for (uint64_t seed = first; seed <= last; seed++) {
+	for (uint64_t seed = first; seed <= last && !(stops && failed);
+	     seed++) {
 		failed += !run(seed);
 		must += world->model.n_must;
 		if (seconds() - told < 5)
