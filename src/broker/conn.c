@@ -12,6 +12,7 @@
 #include "broker/login.h"
 #include "broker/memory.h"
 #include "broker/mounted.h"
+#include "broker/route.h"
 #include "net/listener.h"
 #include "net/tls.h"
 #include "net/wsstream.h"
@@ -387,7 +388,7 @@ conn_ready(struct watch *w, unsigned ready)
 	}
 	if ((ready & LOOP_OUT) &&
 	    (c->link.blocked || (stream_wants(c->stream) & LOOP_OUT)))
-		conn_flush(c);
+		conn_flush_now(c);
 	if (c->state == CONN_DEAD || list_linked(&c->work))
 		return;
 	if (c->state == CONN_LOGIN && (ready & LOOP_HUP))
@@ -470,6 +471,14 @@ conn_flush(struct conn *c)
 		list_push(&c->shard->again, &c->work);
 }
 
+/* Acknowledgements may be in it: what they acknowledge goes first. */
+void
+conn_flush_now(struct conn *c)
+{
+	route_post(c->shard);
+	conn_flush(c);
+}
+
 static void
 link_on_kick(struct link *l)
 {
@@ -485,7 +494,7 @@ link_on_kick(struct link *l)
 static void
 link_on_flush(struct link *l)
 {
-	conn_flush(conn_of_link(l));
+	conn_flush_now(conn_of_link(l));
 }
 
 static void

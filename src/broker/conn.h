@@ -117,6 +117,8 @@ void conn_handshake(struct conn *c);
 void conn_handshake_late(struct conn *c);
 /* Writes what is there. */
 void conn_flush(struct conn *c);
+/* The same before the turn ends. */
+void conn_flush_now(struct conn *c);
 /* Handles whole packets in c->in again after a login was decided. */
 void conn_resume(struct conn *c);
 /* Who does not take his answers may not ask for more. */

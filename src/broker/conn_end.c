@@ -85,7 +85,7 @@ conn_close_gently(struct conn *c)
 	c->link.closing = true;
 	list_remove(&c->work);
 	conn_set_state(c, CONN_CLOSING);
-	conn_flush(c);
+	conn_flush_now(c);
 }
 
 /* Codes that do not say by themselves what was wrong with the client's packet.

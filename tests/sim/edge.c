@@ -375,6 +375,20 @@ edge_on_connack(struct edge *e, const struct frame *f)
 	e->replays = false;
 }
 
+/* A turn is one step here, and what happens within it nobody can see from
+ * outside; so this looks inside: what is acknowledged has been posted to the
+ * shards it is for. */
+static void
+check_posted(const struct edge *e, uint32_t uid)
+{
+	const struct conn *c = edge_peek(e);
+
+	for (unsigned i = 0; c && i < sim->broker->n; i++)
+		if (c->shard->parcels[i])
+			sim_fail(
+			    "m%u is acknowledged, and not posted yet", uid);
+}
+
 static void
 taken(struct edge *e, uint32_t uid, uint8_t code)
 {
@@ -382,6 +396,7 @@ taken(struct edge *e, uint32_t uid, uint8_t code)
 
 	if (!uid)
 		return;
+	check_posted(e, uid);
 	m->late = sim->seq;
 	if (m->state == M_TAKEN)
 		return;
