@@ -150,13 +150,19 @@ class Recorder:
 def _witness(broker):
     w = kit.Witness(broker.port)
     yield w
-    w.c.close()
+    w.stop()
 
 
 @pytest.fixture
 def unharmed(_witness):
     """Whatever the test does to its own connection, another client is served
     as before [MQTT-4.13.2-1]."""
-    _witness.check()
-    yield _witness
-    _witness.check()
+    try:
+        if not _witness.c:
+            _witness.start()
+        _witness.check()
+        yield _witness
+        _witness.check()
+    except BaseException:
+        _witness.stop()		# one test's harm is not the next one's
+        raise
