@@ -303,16 +303,16 @@ def test_will_properties(broker, topic, heir):
 @clause('MQTT-3.1.3-9')
 def test_will_delay(broker, topic, heir):
     """Not before the delay; not at all when the client is back in time."""
-    with connected(broker, 'delays', will=(topic, b'late', 1, False, {'will_delay': 1}),
+    with connected(broker, 'delays', will=(topic, b'late', 1, False, {'will_delay': 2}),
                    props={'session_expiry': 60}):
         pass
     with connected(broker, 'delays', clean=False, props={'session_expiry': 60}):
-        heir.silent(1.4)		# it came back, and has no will now
-    with connected(broker, 'delays', clean=False, will=(topic, b'late', 1, False, {'will_delay': 1}),
+        heir.silent(2.3)		# it came back, and has no will now
+    with connected(broker, 'delays', clean=False, will=(topic, b'late', 1, False, {'will_delay': 2}),
                    props={'session_expiry': 60}):
         pass
     heir.silent(0.6)
-    assert heir.message(1.5).payload == b'late'
+    assert heir.message(10).payload == b'late'
     gone(broker, 'delays')
     heir.silent(0.1)
 
@@ -325,10 +325,10 @@ def test_will_delay_ends_with_the_session(broker, topic, heir, how):
     with connected(broker, 'ends', will=(topic, b'now', 1, False, {'will_delay': 1000}),
                    props={'session_expiry': 1 if how == 'session expiry' else 1000}):
         pass
-    heir.silent(0.3)
+    heir.silent(0.2)
     if how == 'clean start':
         gone(broker, 'ends')
-    assert heir.message(2.0).payload == b'now'
+    assert heir.message(10).payload == b'now'
 
 
 # User name and password.
@@ -413,7 +413,7 @@ def test_keep_alive(broker, topic, heir):
             if end and time.monotonic() - began > 2.6:
                 break
         quiet.sock.setblocking(True)
-        assert end is not None and 1.2 <= end <= (4 if REFERENCE else 2.4)
+        assert end is not None and 1.2 <= end <= 4
         refused(quiet, 0x8d)
         assert heir.message().payload == b'gone'
         for c in (pings, talks, none):
