@@ -52,12 +52,33 @@ may_publish(const struct principal *who, struct slice topic, const char **rule)
 	return true;
 }
 
+static bool
+may_by_rules(const struct asker *a, enum action what, struct slice topic,
+    struct decision *why)
+{
+	struct acl_asker who = {
+		.user = a->who->name.n ? a->who->name : a->who->claimed,
+		.client_id = a->client_id,
+	};
+	enum acl_cover c;
+
+	if (what != ACTION_SUBSCRIBE)
+		return acl_allows(
+		    a->acl, &who, what == ACTION_PUBLISH, topic, &why->text);
+	c = acl_covers(a->acl, &who, topic, &why->text);
+	why->each = c != ACL_ALWAYS;
+	return c != ACL_NEVER;
+}
+
 bool
-decide(const struct principal *who, enum action what, struct slice topic,
+decide(const struct asker *a, enum action what, struct slice topic,
     struct decision *why)
 {
 	why->text = "no rule forbids it";
-	if (!who || what != ACTION_PUBLISH)
+	why->each = false;
+	if (!a->who)
 		return true;
-	return may_publish(who, topic, &why->text);
+	if (what == ACTION_PUBLISH && !may_publish(a->who, topic, &why->text))
+		return false;
+	return !a->acl || may_by_rules(a, what, topic, why);
 }

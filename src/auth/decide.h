@@ -2,26 +2,37 @@
  * decide - the one choke point of authorization.
  *
  * Threads: any; pure.
- * Spec:    MQTT 5.0 4.7.2.  For now the built-in rules; ACL files, groups and
- *          roles are compiled into the same call.
+ * Rules:   the built-in ones first, then the listener's acl_file.
+ * Spec:    MQTT 5.0 4.7.2.
  */
 #ifndef NJ_AUTH_DECIDE_H
 #define NJ_AUTH_DECIDE_H
 
 #include <stdbool.h>
 
+#include "auth/acl.h"
 #include "auth/principal.h"
 #include "base/slice.h"
 
 enum action { ACTION_PUBLISH, ACTION_SUBSCRIBE, ACTION_RECEIVE };
 
-struct decision {
-	const char *text; /* the rule that decided; static */
+/* Who asks, and the rules where he came in. */
+struct asker {
+	const struct principal *who; /* NULL: the broker itself, which may do
+				      * everything */
+	struct slice client_id;
+	const struct acl *acl; /* NULL: only the built-in rules */
 };
 
-/* topic: a name, for ACTION_SUBSCRIBE a filter (without $share/group/).
- * who may be NULL (the broker itself), which may do everything. */
-bool decide(const struct principal *who, enum action what, struct slice topic,
+struct decision {
+	const char *text; /* the rule that decided; as long as the acl */
+	bool each; /* ACTION_SUBSCRIBE: not all that matches may be read */
+};
+
+/* topic: a name, for ACTION_SUBSCRIBE a filter (without $share/group/), which
+ * is denied when nothing that matches it may be read.  In an acl_file a user
+ * name counts that nobody proved, where nobody has to (Mosquitto's way). */
+bool decide(const struct asker *a, enum action what, struct slice topic,
     struct decision *why);
 
 #endif

@@ -340,6 +340,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 {
 	struct shard *sh = c->shard;
 	struct connack_in in = { .auth_data = data };
+	struct asker asker;
 	struct decision rule;
 	char made[AUTO_ID_MAX];
 	struct slice id = login_client_id(c, k);
@@ -359,7 +360,9 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 		    "belongs to the session of another user; choose another");
 		goto out;
 	}
-	if (k->has_will && !decide(who, ACTION_PUBLISH, k->will.topic, &rule)) {
+	asker = (struct asker){ who, id, conn_port(c)->acl };
+	if (k->has_will &&
+	    !decide(&asker, ACTION_PUBLISH, k->will.topic, &rule)) {
 		(void)refuse(c, RC_NOT_AUTHORIZED,
 		    "it may not publish its "
 		    "will: %s",
@@ -385,6 +388,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 	principal_unref(s->who);
 	s->who = who;
 	who = NULL;
+	sessions_set_rules(s, c);
 	s->expiry_s = expiry_asked(k);
 	if ((e = take_will(c, k, s)) || (e = session_attach(s, &c->link))) {
 		(void)refuse(c, rc_of(e), "%s", nj_strerror(e));

@@ -13,6 +13,7 @@
 #include "broker/memory.h"
 #include "broker/mounted.h"
 #include "broker/route.h"
+#include "broker/sessions.h"
 #include "core/rc.h"
 #include "wire/decode.h"
 #include "wire/topic.h"
@@ -168,6 +169,7 @@ static enum mqtt_rc
 take(struct conn *c, const struct publish *p, struct slice topic)
 {
 	struct shard *sh = c->shard;
+	struct asker asker;
 	struct decision rule;
 	const char *why;
 	struct msg *m;
@@ -178,7 +180,8 @@ take(struct conn *c, const struct publish *p, struct slice topic)
 		log_refused(c, topic, "payload above message_size_limit");
 		return RC_QUOTA_EXCEEDED; /* 0x95 is not for PUBACK */
 	}
-	if (!decide(c->session->who, ACTION_PUBLISH, topic, &rule)) {
+	asker = sessions_asker(c->session);
+	if (!decide(&asker, ACTION_PUBLISH, topic, &rule)) {
 		log_refused(c, topic, rule.text);
 		return RC_NOT_AUTHORIZED;
 	}

@@ -47,9 +47,11 @@ static enum mqtt_rc
 check_filter(struct conn *c, const struct subscription *s, struct slice *group,
     struct slice *filter)
 {
+	struct asker asker;
 	struct decision rule;
 	char name[TEXT_ESC], t[TEXT_ESC];
 	enum nj_err e;
+	bool may;
 
 	*group = SLICE_NONE;
 	*filter = s->filter;
@@ -58,7 +60,11 @@ check_filter(struct conn *c, const struct subscription *s, struct slice *group,
 		*group = SLICE_NONE;
 	if ((e && e != NJ_NOTFOUND) || !topic_filter_ok(*filter))
 		return RC_TOPIC_FILTER_INVALID;
-	if (!decide(c->session->who, ACTION_SUBSCRIBE, *filter, &rule)) {
+	asker = sessions_asker(c->session);
+	may = decide(&asker, ACTION_SUBSCRIBE, *filter, &rule);
+	if (rule.each)
+		c->session->check_reads = true;
+	if (!may && c->shard->limits.deny_subscribe) {
 		if (guard_may_log(
 			c->shard, &c->shard->refusals, GUARD_REFUSALS))
 			nj_log(LOG_T_NOTICE,
@@ -137,13 +143,10 @@ send_retained(void *arg, struct msg *m)
 	const struct retained_for *r = arg;
 	struct session *s = r->c->session;
 	uint8_t qos = fanout_qos(s->home, m, r->id_opts);
-	struct decision rule;
 	struct delivery d = { .msg = m, .qos = qos & 3, .retain = true };
 
 	if (qos == 0 && link_congested(&r->c->link))
 		return false;
-	if (!decide(s->who, ACTION_RECEIVE, msg_topic(m), &rule))
-		return true;
 	ids_add(&d.ids, r->id_opts >> 4);
 	session_deliver(s, &d);
 	return true;

@@ -15,6 +15,7 @@
 
 #include "core/session.h"
 
+struct acl;
 struct auth_chain;
 struct listener;
 struct tls_server;
@@ -31,6 +32,7 @@ struct port_opts {
 	struct listener *listener; /* open */
 	struct tls_server *tls;	   /* NULL: plain; one reference */
 	struct auth_chain *chain;  /* one reference */
+	struct acl *acl;	   /* topic rules; NULL: none; one reference */
 	enum cert_identity identity;
 	/* A browser shows its certificate for whatever page: where there is
 	 * another way in, it is no login (stream_from_page). */
@@ -64,6 +66,7 @@ struct broker_limits {
 	uint16_t max_keepalive;	     /* seconds; 0: none */
 	uint16_t receive_max;	     /* QoS 2 a client may have open */
 	bool retain_available;
+	bool deny_subscribe; /* where nothing could be read */
 	bool nodelay;
 	bool log_connections;	       /* connection_messages */
 	uint32_t client_expiration_s;  /* MQTT_EXPIRY_NEVER */

@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/acl.h"
 #include "auth/chain.h"
 #include "base/log.h"
 #include "broker/broker.h"
 #include "broker/internal.h"
+#include "broker/sessions.h"
 #include "broker/systree.h"
 #include "net/tls.h"
 
@@ -59,6 +61,7 @@ set_free(struct port_set *s)
 		if (p->tls)
 			tls_server_unref(p->tls);
 		auth_chain_unref(p->chain);
+		acl_unref(p->acl);
 		strings_free(p);
 	}
 	free(s);
@@ -91,6 +94,7 @@ port_set_disown(struct port_set *s)
 	for (size_t i = 0; i < s->n; i++) {
 		s->v[i].tls = NULL;
 		s->v[i].chain = NULL;
+		s->v[i].acl = NULL;
 	}
 }
 
@@ -108,6 +112,7 @@ reload_take(struct shard *sh, struct letter *l)
 
 	sh->limits = r->limits;
 	sh->home.limits = r->limits.session;
+	sessions_new_rules(sh, r->set);
 	port_set_unref(sh->set);
 	sh->set = r->set;
 	systree_reload(sh);

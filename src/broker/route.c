@@ -153,7 +153,7 @@ route_congested(const struct shard *sh)
 static bool
 member_takes(const struct session *s, const struct msg *m, uint32_t id_opts)
 {
-	if (!s)
+	if (!s || !session_may_read(s, m))
 		return false;
 	return s->link || fanout_qos(s->home, m, id_opts) > 0;
 }

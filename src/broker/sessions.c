@@ -23,6 +23,7 @@ static void
 will_send(struct shard *sh, struct session *s)
 {
 	struct session_will *w = s->will;
+	struct asker asker = sessions_asker(s);
 	struct decision rule;
 	uint64_t who = guard_identity(s->who, session_id(s));
 	char id[TEXT_ESC];
@@ -33,7 +34,7 @@ will_send(struct shard *sh, struct session *s)
 	if (w->expiry_s != MQTT_EXPIRY_NEVER)
 		w->msg->expires_at = sh->home.now_ms + w->expiry_s * 1000ull;
 	/* rights may have changed since CONNECT */
-	if (!decide(s->who, ACTION_PUBLISH, msg_topic(w->msg), &rule)) {
+	if (!decide(&asker, ACTION_PUBLISH, msg_topic(w->msg), &rule)) {
 		nj_log(LOG_T_NOTICE, "Will of %s not sent: %s",
 		    text_esc(id, sizeof id, session_id(s)), rule.text);
 	} else {
@@ -57,6 +58,41 @@ will_forget(struct session *s)
 		msg_unref(s->will->msg);
 	free(s->will);
 	s->will = NULL;
+}
+
+/* Rules. */
+
+void
+sessions_set_rules(struct session *s, const struct conn *c)
+{
+	const struct acl *acl = conn_port(c)->acl;
+
+	/* what it subscribed to under other rules is looked at again */
+	if (s->acl != acl)
+		s->check_reads = acl != NULL;
+	s->acl = acl;
+	s->port = c->port;
+}
+
+void
+sessions_new_rules(struct shard *sh, const struct port_set *set)
+{
+	struct session *s;
+	size_t at = 0;
+
+	while ((s = map_next(&sh->home.sessions, &at))) {
+		s->acl = set->v[s->port].acl;
+		s->check_reads = s->acl != NULL;
+	}
+}
+
+bool
+sessions_may_read(const struct session *s, const struct msg *m)
+{
+	struct asker a = sessions_asker(s);
+	struct decision rule;
+
+	return decide(&a, ACTION_RECEIVE, msg_topic(m), &rule);
 }
 
 /* Shared subscriptions. */

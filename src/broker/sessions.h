@@ -7,6 +7,7 @@
 #ifndef NJ_BROKER_SESSIONS_H
 #define NJ_BROKER_SESSIONS_H
 
+#include "auth/decide.h"
 #include "broker/conn.h"
 #include "broker/shard.h"
 
@@ -17,6 +18,18 @@
  */
 NJ_MUST enum nj_err sessions_take(struct conn *c, struct slice id,
     bool clean_start, struct session **out, bool *present);
+/* Whose rules a session has, for decide(). */
+static inline struct asker
+sessions_asker(const struct session *s)
+{
+	return (struct asker){ s->who, session_id(s), s->acl };
+}
+/* The rules of the listener that the client came by. */
+void sessions_set_rules(struct session *s, const struct conn *c);
+/* A reload brings others: from now on each message is asked about. */
+void sessions_new_rules(struct shard *sh, const struct port_set *set);
+/* home.may_read */
+bool sessions_may_read(const struct session *s, const struct msg *m);
 /* The connection is gone; c->session becomes NULL.  The will is sent, kept
  * for its delay, or forgotten (c->clean_disconnect). */
 void sessions_leave(struct conn *c);

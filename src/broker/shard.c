@@ -446,6 +446,7 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 	};
 	atomic_fetch_add(&b->set->refs, 1);
 	home_init(&sh->home, number, b->index);
+	sh->home.may_read = sessions_may_read;
 	sh->home.limits = b->opts.limits.session;
 	snprintf(sh->tag, sizeof sh->tag, "shard %u", number);
 	groups_init(&sh->groups);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "auth/acl.h"
 #include "auth/password_file.h"
 #include "base/secret.h"
 #include "cmd/cmd.h"
@@ -135,6 +136,42 @@ check_passwords(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
 }
 
 static void
+check_rules(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
+{
+	struct acl *a = NULL;
+	struct acl_info info;
+	struct nj_why why = { 0 };
+
+	(void)arg;
+	if (acl_load(path, &a, &why)) {
+		tell(tell_arg, true, &why);
+		return;
+	}
+	acl_info(a, &info);
+	if (info.exposed) {
+		why_set(&why, "%s can be written by every user of this machine",
+		    path);
+		why_mend(&why, "chmod o-w %s", path);
+		tell(tell_arg, false, &why);
+	}
+	if (info.rules == 0) {
+		why_set(
+		    &why, "%s has no rules, so nobody may do anything", path);
+		why_mend(&why, "write 'topic readwrite #', or rules");
+		tell(tell_arg, false, &why);
+	}
+	if (info.plain_patterns) {
+		why_set(&why,
+		    "%zu patterns of %s have neither %%c nor %%u: they are "
+		    "for every client",
+		    info.plain_patterns, path);
+		why_mend(&why, "nothing, if that is meant");
+		tell(tell_arg, false, &why);
+	}
+	acl_unref(a);
+}
+
+static void
 print(const struct conf_report *r)
 {
 	char line[LINE_OUT];
@@ -150,8 +187,11 @@ print(const struct conf_report *r)
 int
 cmd_test_config(const char *path, const struct conf_args *args)
 {
-	static const struct conf_checkers with = { check_tls, check_passwords,
-		NULL };
+	static const struct conf_checkers with = {
+		.tls = check_tls,
+		.password_file = check_passwords,
+		.acl_file = check_rules,
+	};
 	struct conf_report report = { 0 };
 	struct conf c;
 	int status = 0;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "auth/acl.h"
 #include "auth/chain.h"
 #include "auth/password_file.h"
 #include "base/daemon.h"
@@ -257,6 +258,29 @@ build_chain(const struct conf_listener *l, struct workers *workers,
 	return e;
 }
 
+/* Topic rules.  Where nothing proves a user name, a rule for one is for
+ * whoever says it, as with Mosquitto. */
+static enum nj_err
+load_acl(const struct conf_listener *l, struct acl **out, struct nj_why *why)
+{
+	struct acl_info info;
+	enum nj_err e;
+
+	if (!l->acl_file)
+		return NJ_OK;
+	if ((e = acl_load(l->acl_file, out, why)))
+		return e;
+	acl_info(*out, &info);
+	if (info.users > 0 && l->allow_anonymous && !l->password_file &&
+	    !l->cert_names)
+		nj_log(LOG_T_WARNING,
+		    "Warning: %s has rules for users, and nothing proves user "
+		    "names on port %u: whoever says a name has its rights. "
+		    "Add 'password_file FILE'.",
+		    l->acl_file, l->port);
+	return NJ_OK;
+}
+
 static void
 fill_port(const struct conf *c, const struct conf_listener *l,
     struct listener *at, struct port_opts *p)
@@ -309,6 +333,8 @@ wiring_ports(const struct conf *c, struct wiring *w, struct workers *workers,
 			    &v[i].tls, why);
 		if (!e)
 			e = build_chain(l, workers, &v[i].chain, why);
+		if (!e)
+			e = load_acl(l, &v[i].acl, why);
 		if (e)
 			prefix_place(c, l, why);
 	}
@@ -327,6 +353,7 @@ wiring_ports_free(struct port_opts *v, size_t n)
 		if (v[i].tls)
 			tls_server_unref(v[i].tls);
 		auth_chain_unref(v[i].chain);
+		acl_unref(v[i].acl);
 	}
 	free(v);
 }
@@ -355,6 +382,7 @@ wiring_limits(const struct conf *c, struct broker_limits *out)
 		.message_size_limit = clamp32(c->message_size_limit),		.max_keepalive = (uint16_t)c->max_keepalive,
 		.ws_head_max = c->websockets_headers_size,
 		.receive_max = (uint16_t)c->max_inflight_messages,
+		.deny_subscribe = c->acl_deny_subscribe,
 		.retain_available = c->retain_available,
 		.nodelay = c->set_tcp_nodelay,
 		.log_connections = c->connection_messages,

@@ -209,6 +209,16 @@ check_password_file(struct check *k, const struct conf_security *s)
 }
 
 static void
+check_acl_file(struct check *k, const struct conf_security *s)
+{
+	if (!s->acl_file)
+		return;
+	look_at(k, s->at, "acl_file", s->acl_file);
+	if (readable(k, s->acl_file) && k->with && k->with->acl_file)
+		k->with->acl_file(k->with->arg, s->acl_file, tell, k);
+}
+
+static void
 check_unix_path(struct check *k, const struct conf_listener *l)
 {
 	k->at = l->where;
@@ -246,13 +256,16 @@ conf_check(const struct conf *c, const struct conf_checkers *with,
 	struct check k = { .c = c, .with = with, .report = report };
 
 	check_globals(&k);
-	if (!c->per_listener_settings)
+	if (!c->per_listener_settings) {
 		check_password_file(&k, &c->security);
+		check_acl_file(&k, &c->security);
+	}
 	for (uint32_t i = 0; i < c->nlisteners; i++) {
 		const struct conf_listener *l = &c->listeners[i];
 
 		if (c->per_listener_settings)
 			check_password_file(&k, &l->own);
+		check_acl_file(&k, &l->own);
 		if (l->unix_path)
 			check_unix_path(&k, l);
 		/* Those on loopback are copies of one. */

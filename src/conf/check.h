@@ -3,7 +3,7 @@
  *         wrong with them in one run.
  *
  * Threads: one; nothing is kept.
- * Note:    certificates and password files are looked at by functions that
+ * Note:    certificates, password and ACL files are looked at by functions that
  *          the caller hands in, because they live in higher layers.
  */
 #ifndef NJ_CONF_CHECK_H
@@ -18,6 +18,8 @@ struct conf_checkers {
 	void (*tls)(void *arg, const struct conf_listener *l,
 	    conf_tell_fn *tell, void *tell_arg);
 	void (*password_file)(
+	    void *arg, const char *path, conf_tell_fn *tell, void *tell_arg);
+	void (*acl_file)(
 	    void *arg, const char *path, conf_tell_fn *tell, void *tell_arg);
 	void *arg;
 };

@@ -118,7 +118,7 @@ struct conf_listener {
 	bool allow_zero_length_clientid;
 	const char *auto_id_prefix; /* "" when there is none */
 	const char *password_file;  /* NULL: none */
-	const char *acl_file;	    /* NULL for now: conf_load refuses it */
+	const char *acl_file;	    /* NULL: none */
 	struct conf_at where;	    /* its listener or port line */
 	struct conf_at at[CONF_OPTS_MAX];
 };
@@ -142,7 +142,8 @@ struct conf {
 	uint64_t max_queued_bytes;
 	uint64_t max_packet_size;    /* whole packet; at most 268435461 */
 	uint64_t message_size_limit; /* payload */
-	uint32_t max_keepalive;	     /* seconds; 0: clients may ask for none */
+	bool acl_deny_subscribe;
+	uint32_t max_keepalive; /* seconds; 0: clients may ask for none */
 	bool queue_qos0_messages;
 	bool upgrade_outgoing_qos;
 	uint32_t max_subscriptions_per_client;

@@ -366,7 +366,7 @@ plugin_mend(struct slice path)
 		{ "mosquitto_password_file.so",
 		    "write 'password_file PATH' in its place" },
 		{ "mosquitto_acl_file.so",
-		    "topic rules are not served yet; wait for them" },
+		    "write 'acl_file PATH' in its place" },
 		{ "mosquitto_dynamic_security.so",
 		    "export its clients to a password_file, or wait for it" },
 		{ "mosquitto_persist_sqlite.so",

@@ -309,14 +309,15 @@ const struct conf_opt conf_table[] = {
 	    "authentication of MQTT 5; only users with such a verifier: "
 	    "nightjar passwd -H scram-sha-256)",
 	    .words = auth_methods, .args = "METHOD[,METHOD...]"),
-	OPT(SECURITY, "acl_file", PATH, S(acl_file), LATER_STOPS,
-	    CONF_FILE | CONF_RESTRICTS | CONF_ONCE, NULL,
-	    "which user may read and write which topics",
-	    .note =
-		"topic rules are not served yet, so every client could read "
-		"and write everything",
-	    .mend = "give each group of devices a broker of its own, or "
-		    "wait for it"),
+	OPT(SECURITY, "acl_file", PATH, S(acl_file), WORKS,
+	    R | CONF_FILE | CONF_RESTRICTS | CONF_ONCE, NULL,
+	    "which user and which client may read and write which topics; "
+	    "what it does not allow is denied (nightjar-acl(5))"),
+	OPT(GLOBAL, "acl_deny_subscribe", BOOL, G(acl_deny_subscribe), WORKS,
+	    R | OURS, "true",
+	    "refuse a subscription of which the acl_file lets nothing "
+	    "through; false: grant it and deliver nothing, as Mosquitto "
+	    "does"),
 	OPT(SECURITY, "allow_zero_length_clientid", BOOL,
 	    S(allow_zero_length_clientid), WORKS, R, "true",
 	    "let clients in without a client id and give them one"),

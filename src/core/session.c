@@ -269,6 +269,10 @@ session_deliver(struct session *s, const struct delivery *what)
 		.share = what->share,
 	};
 
+	if (!session_may_read(s, d.msg)) {
+		ids_free(d.ids);
+		return;
+	}
 	if (d.qos == 0) {
 		deliver_qos0(s, &d);
 		return;
@@ -341,6 +345,10 @@ session_pump(struct session *s)
 		count_add(&c->queued_bytes, -(before - s->queue.bytes));
 		if (expired(s, d.msg)) { /* [MQTT-3.3.2-5] */
 			count_add(&c->expired, 1);
+			delivery_fini(&d);
+		} else if (!session_may_read(s, d.msg)) {
+			/* the right was taken away while it waited */
+			count_add(&c->dropped, 1);
 			delivery_fini(&d);
 		} else if (d.qos == 0) {
 			if (link_publish(s->link, &d, false, s->home->now_ms) ==

@@ -25,6 +25,7 @@
 #include "core/overdue.h"
 #include "core/queue.h"
 
+struct acl;
 struct principal;
 struct letter;
 
@@ -60,6 +61,9 @@ struct home {
 	struct session_limits limits;
 	struct session_counts counts;
 	struct overdue overdue;
+	/* Whether the session may still be given this message; asked for
+	 * sessions that say check_reads. */
+	bool (*may_read)(const struct session *s, const struct msg *m);
 };
 
 struct session_will {
@@ -100,7 +104,10 @@ struct session {
 	struct shared_sub *shared;
 	struct shared_set *shared_set; /* to find one; NULL: there is none */
 	uint32_t n_shared;
-	uint32_t expiry_s; /* 0: ends with the connection */
+	const struct acl *acl; /* rules of its listener; NULL: none */
+	uint16_t port;	       /* the listener it came by last */
+	bool check_reads;      /* not all it subscribed to may it read */
+	uint32_t expiry_s;     /* 0: ends with the connection */
 	struct session_will *will;
 	struct mount *mount;	/* before all its topics; NULL: none */
 	struct principal *who;	/* whose session it is; one reference */
@@ -159,6 +166,13 @@ NJ_MUST enum nj_err
 session_requeue(struct session *s, const struct delivery *d);
 /* Sends what the window has room for. */
 void session_pump(struct session *s);
+
+/* False: a rule keeps m from it. */
+static inline bool
+session_may_read(const struct session *s, const struct msg *m)
+{
+	return !s->check_reads || s->home->may_read(s, m);
+}
 
 /* The client's answers; the return value is the reason code of the next step
  * (4.3), RC_PACKET_ID_NOT_FOUND for an identifier that is not in flight. */

@@ -43,8 +43,8 @@ rows(void **state)
 		struct decision why = { NULL };
 
 		check_int(rows[i].topic,
-		    decide(rows[i].who, rows[i].what, slice_str(rows[i].topic),
-			&why),
+		    decide(&(struct asker){ .who = rows[i].who }, rows[i].what,
+			slice_str(rows[i].topic), &why),
 		    rows[i].want);
 		assert_non_null(why.text);
 	}

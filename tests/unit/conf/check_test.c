@@ -73,7 +73,9 @@ look_passwords(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
 static void
 run(const char *text, struct seen *seen, struct conf_report *report)
 {
-	const struct conf_checkers with = { look_tls, look_passwords, seen };
+	const struct conf_checkers with = {
+		.tls = look_tls, .password_file = look_passwords, .arg = seen
+	};
 	struct conf c;
 
 	*seen = (struct seen){ 0 };

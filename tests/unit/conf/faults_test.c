@@ -88,7 +88,7 @@ static const struct {
 	{ "allow_anonymous false\nper_listener_settings true\n",
 	    "2:1 e 'per_listener_settings' -|" },
 	/* not served: what restricts or would be missing stops */
-	{ "acl_file /a\n", "1:1 e 'acl_file' -|" },
+	{ "acl_file /a\nacl_file /b\n", "2:1 e 'acl_file' -|" },
 	{ "psk_file /a\n", "1:1 e 'psk_file' -|" },
 	{ "connection b\naddress h\ntopic # both\n", "1:1 e 'connection' -|" },
 	{ "connection b\nbridge_insecure maybe\n",

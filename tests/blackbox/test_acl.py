@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Topic rules of an acl_file over real sockets: publishing, subscribing,
+delivery, wills, retained messages, queues, reload.  Those that are not marked
+run against Mosquitto as well."""
+import os
+import re
+import stat
+import subprocess
+
+import pytest
+
+from harness import HOST, NIGHTJAR, PATIENCE, REFERENCE, free_port, wait_until
+from raw import PUBCOMP, PUBREC, PUBREL, Raw
+
+NOT_AUTHORIZED = 0x87
+
+RULES = '''
+topic read public/#
+topic deny public/secret
+user alice
+topic readwrite home/+/light
+topic write up
+topic read down/#
+topic deny down/cellar
+user admin
+topic #
+topic readwrite $SYS/#
+pattern readwrite dev/%c/#
+pattern read user/%u
+'''
+
+
+class Rules:
+    """A broker with an acl_file that can be written again."""
+
+    def __init__(self, brokers, folder, text, conf=''):
+        self.path = os.path.join(folder, 'acl')
+        self.write(text)
+        self.broker = brokers(f'acl_file {self.path}\n{conf}')
+
+    def write(self, text):
+        with open(self.path, 'w', encoding='utf-8') as f:
+            f.write(text)
+        os.chmod(self.path, stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH)
+
+    def reload(self, text, says='Reload' if REFERENCE else r'Reloaded\.'):
+        self.write(text)
+        start = self.broker.log_size()
+        self.broker.hup()
+        self.broker.wait_log(says, start)
+
+    def client(self, client_id, user=None, version=5, **kw):
+        c = Raw(self.broker.port, version=version)
+        c.connect(client_id, username=user, **kw)
+        return c
+
+
+@pytest.fixture
+def rules(brokers, tmp_path):
+    return Rules(brokers, str(tmp_path), RULES)
+
+
+@pytest.fixture
+def admin(rules):
+    with rules.client('admin', 'admin') as c:
+        yield c
+
+
+def got(client, seconds=0.3):
+    """Payloads until it is silent."""
+    out = []
+    try:
+        while True:
+            out.append(client.message(seconds).payload)
+    except TimeoutError:
+        return out
+
+
+@pytest.mark.parametrize('user, client_id, topic, may', [
+    ('alice', 'c', 'home/hall/light', True), ('alice', 'c', 'home/hall', False),
+    ('alice', 'c', 'up', True), ('alice', 'c', 'down/x', False),
+    ('alice', 'c', 'dev/c/x', True), ('alice', 'c', 'dev/d/x', False),
+    (None, 'c', 'public/x', False), (None, 'c', 'dev/c', True),
+    ('alice', 'c', 'user/alice', False), ('admin', 'c', 'any/thing', True),
+    ('alice', '+', 'dev/c/x', False), ('alice', '#', 'dev/c/x', False),
+    ('nobody', 'c', 'up', False)])
+@pytest.mark.parametrize('qos', [0, 1, 2])
+def test_publish(rules, admin, user, client_id, topic, may, qos):
+    """A refused message reaches nobody, and an MQTT 5 client is told."""
+    admin.subscribe('#')
+    with rules.client(client_id, user) as c:
+        code = c.publish_acked(topic, b'x', qos)
+        if qos:
+            assert code == (0 if may else NOT_AUTHORIZED)
+        c.ping()
+    admin.ping()
+    assert got(admin) == ([b'x'] if may else [])
+
+
+@pytest.mark.parametrize('version', [4, 3])
+@pytest.mark.parametrize('qos', [1, 2])
+def test_older_clients_are_acknowledged(rules, admin, version, qos):
+    """They have no code for it (3.3.5 of 3.1.1)."""
+    admin.subscribe('#')
+    with rules.client('c', 'alice', version=version) as c:
+        c.publish_acked('nowhere', b'x', qos)
+        c.publish_acked('up', b'y', qos)
+    assert got(admin) == [b'y']
+
+
+def test_delivery_is_filtered(rules, admin):
+    """A wider subscription brings what may be read."""
+    with rules.client('c', 'alice') as c:
+        c.subscribe('#')
+        for topic in ('down/a', 'down/cellar', 'up', 'home/a/light', 'dev/c/1', 'dev/d/1',
+                      'user/alice', 'user/bob'):
+            admin.publish_acked(topic, topic.encode())
+        assert got(c) == [b'down/a', b'home/a/light', b'dev/c/1', b'user/alice']
+
+
+@pytest.mark.ours
+def test_subscriptions_that_bring_nothing(rules):
+    """are refused, each for itself; those that may bring something are not."""
+    with rules.client('c', 'alice') as c:
+        assert c.subscribe('up', '#', 'secret/#', 'down/cellar', 'down/+', 'dev/+', 'dev/d/#',
+                           '$share/g/secret/x', '$share/g/down/x') == \
+            [0x87, 0, 0x87, 0x87, 0, 0, 0x87, 0x87, 0]
+    with rules.client('d', 'alice', version=4) as c:
+        assert c.subscribe('up', 'down/x') == [0x80, 0]
+    assert re.search(r"Subscribe of c to 'down/cellar' refused: .*acl line 8: topic deny down/cellar",
+                     rules.broker.log())
+
+
+@pytest.mark.ours
+def test_mosquittos_way(brokers, tmp_path):
+    """acl_deny_subscribe false: granted, and nothing comes."""
+    rules = Rules(brokers, str(tmp_path), RULES, 'acl_deny_subscribe false\n')
+    with rules.client('c', 'alice') as c, rules.client('a', 'admin') as admin:
+        assert c.subscribe('secret', 'down/cellar') == [0, 0]
+        admin.publish_acked('secret', b'x')
+        admin.publish_acked('down/cellar', b'x')
+        assert got(c) == []
+
+
+def test_retained(rules, admin):
+    admin.publish_acked('down/a', b'1', retain=True)
+    admin.publish_acked('down/cellar', b'2', retain=True)
+    admin.publish_acked('secret', b'3', retain=True)
+    with rules.client('c', 'alice') as c:
+        c.subscribe('#')
+        assert got(c) == [b'1']
+
+
+@pytest.mark.ours
+def test_shared(rules, admin):
+    """Who may not read a message leaves it to another member."""
+    with rules.client('c', 'alice') as c, rules.client('a', 'admin') as other:
+        assert c.subscribe('$share/g/down/+') == [0]
+        assert other.subscribe('$share/g/down/+') == [0]
+        for _ in range(6):
+            admin.publish_acked('down/cellar', b'x')
+        assert got(other) == [b'x'] * 6
+        assert got(c) == []
+
+
+@pytest.mark.ours
+def test_will(rules, admin):
+    """Refused when it is left (a will that could never be sent)."""
+    admin.subscribe('#')
+    with Raw(rules.broker.port) as c:
+        c.connect('c', want=NOT_AUTHORIZED, username='alice', will=('secret', b'x'))
+    with rules.client('c', 'alice', will=('up', b'will')):
+        pass
+    assert got(admin) == [b'will']
+
+
+def test_dollar_topics(rules):
+    """A rule that begins with a wildcard is not for them."""
+    with rules.client('a', 'admin') as admin, rules.client('c', 'alice') as c:
+        admin.subscribe('$SYS/#')
+        assert admin.message(5).topic.startswith('$SYS/')
+        c.subscribe('$SYS/#')
+        assert got(c) == []
+
+
+def test_reload_takes_effect_at_once(rules, admin):
+    """On live subscriptions, on what is queued, and on publishing."""
+    with rules.client('away', 'alice', clean=False, props={'session_expiry': 100}) as away:
+        away.subscribe('down/#', qos=1)
+    with rules.client('c', 'alice') as c:
+        c.subscribe('down/#')
+        admin.publish_acked('down/a', b'before')
+        assert c.message().payload == b'before'
+        rules.reload('user admin\ntopic #\nuser alice\ntopic read down/b\n')
+        admin.publish_acked('down/a', b'denied')
+        admin.publish_acked('down/b', b'allowed')
+        assert got(c) == [b'allowed']
+        assert c.publish_acked('up', b'x', 1) == NOT_AUTHORIZED
+        rules.reload('user admin\ntopic #\nuser alice\ntopic read down/#\n')
+        admin.publish_acked('down/a', b'again')
+        assert got(c) == [b'again']
+    rules.reload('user admin\ntopic #\nuser alice\ntopic read down/b\n')
+    with rules.client('away', 'alice', clean=False, props={'session_expiry': 100}) as away:
+        assert got(away) == [b'allowed']
+
+
+@pytest.mark.ours
+def test_bad_file_keeps_the_old_rules(rules, admin):
+    rules.reload('topic rw x\n', says=r'acl:1:7: not a kind of access')
+    with rules.client('c', 'alice') as c:
+        assert c.publish_acked('secret', b'x', 1) == NOT_AUTHORIZED
+        assert c.publish_acked('up', b'x', 1) in (0, 0x10)
+    admin.ping()
+
+
+def refused(path):
+    """What a broker says that does not start with this file."""
+    conf = path + '.conf'
+    with open(conf, 'w', encoding='utf-8') as f:
+        f.write(f'listener {free_port()} {HOST}\nallow_anonymous true\nacl_file {path}\n')
+    p = subprocess.run([NIGHTJAR, 'serve', '-c', conf], stdout=subprocess.PIPE, text=True,
+                       stderr=subprocess.STDOUT, check=False, timeout=PATIENCE)
+    assert p.returncode in (1, 3)
+    return p.stdout
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize('text, says', [('nonsense\n', 'not known here'),
+                                        ('topic read a#\n', 'not a topic filter')])
+def test_bad_file_refuses_the_start(tmp_path, text, says):
+    path = os.path.join(str(tmp_path), 'acl')
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write(text)
+    assert says in refused(path)
+
+
+@pytest.mark.ours
+def test_missing_file_refuses_the_start(tmp_path):
+    assert 'cannot open' in refused(os.path.join(str(tmp_path), 'none'))
+
+
+@pytest.mark.skipif(REFERENCE, reason='says it otherwise')
+def test_denial_names_the_rule(rules):
+    with rules.client('c', 'alice') as c:
+        c.publish_acked('down/cellar', b'x', 1)
+        c.publish_acked('zzz', b'x', 1)
+    wait_until(lambda: 'no rule of the acl_file allows it' in rules.broker.log(), 'the log')
+    assert re.search(r"Publish of c to 'down/cellar' refused: .*acl line 8: topic deny down/cellar",
+                     rules.broker.log())
+
+
+@pytest.mark.ours
+def test_names_that_nobody_proves_are_warned_about(rules):
+    assert 'nothing proves user names' in rules.broker.log()
+
+
+def test_listeners_have_their_own(brokers, tmp_path):
+    """per_listener_settings"""
+    paths = []
+    for n, text in enumerate(('topic a\n', 'topic b\n')):
+        paths.append(os.path.join(str(tmp_path), f'acl{n}'))
+        with open(paths[-1], 'w', encoding='utf-8') as f:
+            f.write(text)
+        os.chmod(paths[-1], 0o644)
+    ports = [free_port(), free_port()]
+    brokers('per_listener_settings true\n' + ''.join(
+        f'listener {port} {HOST}\nallow_anonymous true\nacl_file {path}\n'
+        for port, path in zip(ports, paths)), port=ports[0], extra_ports=ports[1:],
+        listener=False, anonymous=False)
+    with Raw(ports[0]) as a, Raw(ports[1]) as b:
+        a.connect('a')
+        b.connect('b')
+        assert a.publish_acked('a', b'x', 1) != NOT_AUTHORIZED
+        assert a.publish_acked('b', b'x', 1) == NOT_AUTHORIZED
+        assert b.publish_acked('b', b'x', 1) != NOT_AUTHORIZED
+        assert b.publish_acked('a', b'x', 1) == NOT_AUTHORIZED
+
+
+def test_qos2_finished_after_the_right_is_gone(rules, admin):
+    """A message is decided about once, when it comes."""
+    admin.subscribe('up', qos=0)
+    with rules.client('c', 'alice') as c:
+        mid = c.publish('up', b'x', 2)
+        assert c.wait_for(PUBREC).mid == mid
+        rules.reload('user admin\ntopic #\n')
+        c.ack(PUBREL, mid)
+        assert c.wait_for(PUBCOMP).mid == mid
+        assert c.publish_acked('up', b'y', 1) == NOT_AUTHORIZED
+    assert got(admin) in ([b'x'], [])
