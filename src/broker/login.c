@@ -37,7 +37,7 @@ cert_name(const struct conn *c)
 struct slice
 login_client_id(const struct conn *c, const struct connect *k)
 {
-	struct slice name = SLICE_NONE;
+	struct slice name;
 
 	if (!conn_port(c)->use_username_as_clientid)
 		return k->client_id;
