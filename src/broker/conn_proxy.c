@@ -230,6 +230,12 @@ conn_proxy(struct conn *c)
 	const char *why = NULL;
 	enum nj_err e = read_header(c, &h, &why);
 
+	/* a knock and not a word: also how a proxy looks */
+	if ((e == NJ_EOF || e == NJ_IO) && buf_len(&c->in) == 0) {
+		nj_log(LOG_T_DEBUG, "%s knocked and went away", c->peer);
+		conn_drop(c, NULL);
+		return;
+	}
 	switch (e) {
 	case NJ_OK:
 		take_header(c, &h);
