@@ -17,7 +17,7 @@
 #include "base/slice.h"
 #include "wire/mqtt.h"
 
-#define PROPS_USER_MAX 1024
+#define PROPS_USER_MAX 10000
 
 /* A field means something only when its bit is in seen. */
 struct props {

@@ -312,7 +312,7 @@ ROWS = [
      'the SUBSCRIBE'),
     (properties, 'User properties that are refused', [12500, 25000, 50000, 100000], '', 'property',
      'a connection'),
-    (properties_taken, 'User properties that are taken', [128, 256, 512, 1024], '', 'property', 'a message'),
+    (properties_taken, 'User properties that are taken', [1250, 2500, 5000, 10000], '', 'property', 'a message'),
     (one_byte_writes, 'One-byte writes', [8192, 16384, 32768, 65536, 131072], '', 'write', 'the message'),
     (packets_in_one_write, 'Thousands of PUBLISHes in one write', [8000, 16000, 32000, 64000], '', 'packet',
      'the write'),
