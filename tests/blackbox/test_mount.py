@@ -214,3 +214,23 @@ def test_users_are_the_same(brokers, tmp_path):
     with Raw(b.port) as c:
         c.send(connect_packet('c', username='user', password='wrong'))
         assert c.closed() in (0x86, 0x87)
+
+
+@ours
+def test_rules_see_the_whole_topic(brokers, tmp_path):
+    """acl_file is about topics with their prefix, as with Mosquitto."""
+    acl = tmp_path / 'acl'
+    acl.write_text('topic readwrite a/open/#\ntopic readwrite shut/#\n')
+    acl.chmod(0o644)
+    tmp_path.chmod(0o755)
+    b = brokers(f'mount_point a/\nacl_file {acl}\n')
+    with Raw(b.port) as c:
+        c.connect('ruled')
+        assert c.subscribe('open/#') == [0]
+        assert c.publish_acked('open/x', b'1', 1) == 0
+        assert c.message().topic == 'open/x'
+        assert c.publish_acked('shut/x', b'2', 1) == 0x87
+        c.silent(0.2)
+    with Raw(b.port) as c:
+        c.send(connect_packet('w', will=('shut/x', b'')))
+        assert c.closed() == 0x87
