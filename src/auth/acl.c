@@ -122,7 +122,7 @@ fill_in(const struct acl_rule *r, const struct acl_asker *who, uint8_t *dst,
 	size_t n = 0;
 
 	for (size_t i = 0; i < r->len; i++) {
-		struct slice name = SLICE_NONE;
+		struct slice name;
 
 		if (r->filter[i] != '%' || i + 1 == r->len ||
 		    (r->filter[i + 1] != 'c' && r->filter[i + 1] != 'u')) {

@@ -269,9 +269,8 @@ groups_tell(struct shard *sh, struct targets *t, enum group_op op,
 struct letter *
 groups_letter(struct slice name)
 {
-	struct group_letter *g = malloc(sizeof *g + name.n);
-
-	return g ? &g->letter : NULL;
+	/* the letter is what it begins with */
+	return malloc(sizeof(struct group_letter) + name.n);
 }
 
 void

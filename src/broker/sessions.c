@@ -2,6 +2,7 @@
  */
 #include "broker/sessions.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -188,6 +189,7 @@ shared_remove(struct session *s, struct shared_sub *x)
 {
 	struct shared_set *set = s->shared_set;
 
+	assert(set);
 	(void)map_del(&set->by_filter, shared_filter(x));
 	set->taken[x->number / 64] &= ~(1ull << x->number % 64);
 	if (x->next)
@@ -292,6 +294,7 @@ sessions_end(struct shard *sh, struct session *s)
 	quota_back(sh, s);
 	groups_hand_over(sh, s);
 	while ((x = s->shared)) {
+		assert(!x->prev);
 		shared_remove(s, x);
 		leave_group(sh, s, x);
 	}

@@ -23,17 +23,18 @@ as_list(ids_t ids)
 static struct id_list *
 roomy(ids_t ids)
 {
-	struct id_list *l = ids == 0 || is_single(ids) ? NULL : as_list(ids);
+	struct id_list *had = ids == 0 || is_single(ids) ? NULL : as_list(ids);
+	struct id_list *l;
 	uint32_t cap;
 
-	if (l && l->n < l->cap)
-		return l;
-	cap = l ? l->cap * 2 : IDS_FIRST;
-	if (!(l = realloc(l, sizeof *l + cap * sizeof l->v[0])))
+	if (had && had->n < had->cap)
+		return had;
+	cap = had ? had->cap * 2 : IDS_FIRST;
+	if (!(l = realloc(had, sizeof *l + cap * sizeof l->v[0])))
 		return NULL;
 	l->cap = cap;
-	if (is_single(ids)) {
-		l->n = 1;
+	if (!had) {
+		l->n = ids ? 1 : 0;
 		l->v[0] = (uint32_t)(ids >> 1);
 	}
 	return l;

@@ -324,6 +324,7 @@ session_pump(struct session *s)
 {
 	struct session_counts *c = &s->home->counts;
 	struct delivery *again, d;
+	bool may;
 
 	if (!s->link || s->link->closing)
 		return;
@@ -343,19 +344,17 @@ session_pump(struct session *s)
 			return;
 		count_add(&c->queued, (uint64_t)-1);
 		count_add(&c->queued_bytes, -(before - s->queue.bytes));
+		/* the right may have been taken away while it waited */
+		may = session_may_read(s, d.msg);
 		if (expired(s, d.msg)) { /* [MQTT-3.3.2-5] */
 			count_add(&c->expired, 1);
 			delivery_fini(&d);
-		} else if (!session_may_read(s, d.msg)) {
-			/* the right was taken away while it waited */
-			count_add(&c->dropped, 1);
-			delivery_fini(&d);
-		} else if (d.qos == 0) {
+		} else if (may && d.qos == 0) {
 			if (link_publish(s->link, &d, false, s->home->now_ms) ==
 			    NJ_OK)
 				count_sent(s, &d, false);
 			delivery_fini(&d);
-		} else if (send_new(s, &d)) {
+		} else if (!may || send_new(s, &d)) {
 			count_add(&c->dropped, 1);
 			delivery_fini(&d);
 		}

@@ -94,7 +94,7 @@ take_session(struct reading *r, sqlite3_stmt *st)
 		.offline_ms = sqlite3_column_int64(st, 5),
 	};
 	struct store_will w = { .session = ss.id };
-	void *msg;
+	void *msg = NULL;
 	enum nj_err e;
 
 	if ((e = r->l->session(r->l->arg, &ss)) ||
