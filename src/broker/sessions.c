@@ -285,7 +285,6 @@ sessions_unjoin(struct shard *sh, struct session *s, struct slice whole)
 void
 sessions_end(struct shard *sh, struct session *s)
 {
-	struct shared_sub *x;
 	struct principal *who = s->who;
 
 	/* [MQTT-3.1.2-8]: the will is sent when the session ends, at the
@@ -293,8 +292,8 @@ sessions_end(struct shard *sh, struct session *s)
 	will_send(sh, s);
 	quota_back(sh, s);
 	groups_hand_over(sh, s);
-	while ((x = s->shared)) {
-		assert(!x->prev);
+	for (struct shared_sub *x = s->shared, *next; x; x = next) {
+		next = x->next;
 		shared_remove(s, x);
 		leave_group(sh, s, x);
 	}
