@@ -341,10 +341,11 @@ check(uint64_t seed, struct bench *b, const struct history *h, uint64_t acked)
 	if (!good)
 		fprintf(stderr,
 		    "seed %llu: %s %s; %llu of %u batches were on disk; "
-		    "found:\n%.*s\n",
+		    "found:\n",
 		    (unsigned long long)seed, nj_strerror(e), why.what,
-		    (unsigned long long)acked, h->n, (int)buf_len(&text),
-		    (const char *)buf_slice(&text).p);
+		    (unsigned long long)acked, h->n);
+	if (!good && buf_len(&text) > 0)
+		fwrite(buf_slice(&text).p, 1, buf_len(&text), stderr);
 	buf_fini(&text);
 	if (e)
 		b->store = NULL;
