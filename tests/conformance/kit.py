@@ -79,6 +79,14 @@ class Peer(Raw):
             if self.version == 5 else None
         return super().connect(client_id, want=want, **kw)
 
+    def publish_acked(self, topic, payload=b'', qos=1, **kw):
+        """At QoS 0 a ping says that the broker has it: other connections may
+        be heard before this one."""
+        code = super().publish_acked(topic, payload, qos, **kw)
+        if qos == 0:
+            self.ping()
+        return code
+
     def answer_to(self, data):
         """Sends bytes and takes the next packet."""
         self.send(data)
