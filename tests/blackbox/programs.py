@@ -70,11 +70,14 @@ def paho_c_round_trip(port, version, qos, topic, count, tls_files=(), ws=False):
 
 
 _js_folder = None
+_js_missing = None	# why it could not be installed; asked once, it can take long
 
 
 def mqttjs_folder():
     """A folder with MQTT.js installed as package-lock.json has it."""
-    global _js_folder  # pylint: disable=global-statement
+    global _js_folder, _js_missing  # pylint: disable=global-statement
+    if _js_missing:
+        pytest.skip(_js_missing)
     if _js_folder is None:
         if not shutil.which('npm') or not shutil.which('node'):
             pytest.skip('MQTT.js: there is no npm')
@@ -92,10 +95,11 @@ def mqttjs_folder():
         if have != wanted:
             for name in ('package.json', 'package-lock.json'):
                 shutil.copy(os.path.join(HERE, 'js', name), folder)
-            p = run(['npm', 'ci', '--no-audit', '--no-fund', '--ignore-scripts'],
-                    timeout=300, cwd=folder)
+            p = run(['npm', 'ci', '--no-audit', '--no-fund', '--ignore-scripts',
+                     '--fetch-retries=1'], timeout=300, cwd=folder)
             if p.returncode != 0:
-                pytest.skip('MQTT.js: npm could not install it: ' + p.stdout[-200:])
+                _js_missing = 'MQTT.js: npm could not install it: ' + p.stdout[-200:]
+                pytest.skip(_js_missing)
             shutil.copy(lock, done)
         _js_folder = folder
     for name in ('roundtrip.mjs', 'scram.mjs'):

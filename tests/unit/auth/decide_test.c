@@ -40,7 +40,7 @@ rows(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < LEN(rows); i++) {
-		struct decision why = { NULL };
+		struct decision why = { .text = NULL };
 
 		check_int(rows[i].topic,
 		    decide(&(struct asker){ .who = rows[i].who }, rows[i].what,
