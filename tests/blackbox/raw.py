@@ -346,8 +346,14 @@ class Raw:
         self.wait_for(PINGRESP)
 
     def disconnect(self, code=0, props=None):
+        """Says goodbye, and waits until the broker has heard it: what others
+        do next must not overtake it."""
         body = b''
         if self.version == 5 and (code or props):
             body = bytes([code]) + (properties(props) if props else b'')
         self.send(packet(DISCONNECT, 0, body))
+        with contextlib.suppress(OSError):
+            self.sock.settimeout(2)
+            while self.sock.recv(65536):
+                pass
         self.close()
