@@ -108,8 +108,10 @@ put_session(struct store *s, const struct store_rec *r)
 	sqlite3_stmt *st = bind1(s, ST_SESSION, r->session);
 
 	sql_bind_slice(st, 2, slice_of(r->text, r->name_len));
-	sql_bind_slice(
-	    st, 3, slice_of(r->text + r->name_len, r->text_len - r->name_len));
+	sql_bind_slice(st, 3, slice_of(r->text + r->name_len, r->user_len));
+	sql_bind_slice(st, 7,
+	    slice_of(r->text + r->name_len + r->user_len,
+		r->text_len - r->name_len - r->user_len));
 	sqlite3_bind_int(st, 4, r->version);
 	sqlite3_bind_int64(st, 5, r->expiry_s);
 	sqlite3_bind_int64(st, 6, r->at_ms);
@@ -223,6 +225,20 @@ end_queue(struct store *s, const struct store_rec *r)
 	return run_dropping(s, ST_QUEUE_END);
 }
 
+static enum nj_err
+shift_queue(struct store *s, const struct store_rec *r)
+{
+	bind1(s, ST_QUEUE_SHIFT, r->session);
+	return run_dropping(s, ST_QUEUE_SHIFT);
+}
+
+static enum nj_err
+end_share(struct store *s, const struct store_rec *r)
+{
+	bind2(s, ST_SHARE_END, r->session, r->share);
+	return sql_run(s, ST_SHARE_END);
+}
+
 /* Whether a change of this order comes after what is there; what is there is
  * dropped then. */
 static enum nj_err
@@ -311,6 +327,8 @@ static enum nj_err (*const appliers[REC_KINDS])(
 	[REC_QUEUE] = put_queue,
 	[REC_QUEUE_STATE] = put_queue_state,
 	[REC_QUEUE_END] = end_queue,
+	[REC_QUEUE_SHIFT] = shift_queue,
+	[REC_SHARE_END] = end_share,
 	[REC_RETAIN] = put_retain,
 	[REC_RETAIN_END] = put_retain,
 };

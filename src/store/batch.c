@@ -55,22 +55,33 @@ batch_free(struct store_batch *b)
 }
 
 static enum nj_err
+reserve(struct store_batch *b, uint32_t more)
+{
+	uint32_t cap = b->cap ? b->cap : BATCH_MIN;
+	struct store_rec *v;
+
+	if (b->cap - b->n >= more)
+		return NJ_OK;
+	while (cap - b->n < more)
+		cap *= 2;
+	if (!(v = realloc(b->v, cap * sizeof *v)))
+		return NJ_NOMEM;
+	b->v = v;
+	b->cap = cap;
+	return NJ_OK;
+}
+
+static enum nj_err
 add(struct store_batch *b, const struct store_rec *r, struct slice head,
     struct slice tail)
 {
 	struct store_rec *to;
 	uint8_t *text = NULL;
 	size_t n = head.n + tail.n;
+	enum nj_err e;
 
-	if (b->n == b->cap) {
-		uint32_t cap = b->cap ? b->cap * 2 : BATCH_MIN;
-		struct store_rec *v = realloc(b->v, cap * sizeof *v);
-
-		if (!v)
-			return NJ_NOMEM;
-		b->v = v;
-		b->cap = cap;
-	}
+	if ((e = reserve(b, 1)))
+		return e;
 	if (n > 0) {
 		if (!(text = malloc(n)))
 			return NJ_NOMEM;
@@ -103,15 +114,28 @@ add_msg(struct store_batch *b, const struct store_rec *r, struct slice head)
 enum nj_err
 batch_session(struct store_batch *b, const struct store_session *s)
 {
-	return add(b,
+	uint8_t *rest = NULL;
+	size_t n = s->user.n + s->mount.n;
+	enum nj_err e;
+
+	if (n > 0 && !(rest = malloc(n)))
+		return NJ_NOMEM;
+	if (s->user.n)
+		memcpy(rest, s->user.p, s->user.n);
+	if (s->mount.n)
+		memcpy(rest + s->user.n, s->mount.p, s->mount.n);
+	e = add(b,
 	    &(struct store_rec){
 		.kind = REC_SESSION,
 		.session = s->id,
 		.version = s->version,
 		.expiry_s = s->expiry_s,
 		.at_ms = s->offline_ms,
+		.user_len = (uint16_t)s->user.n,
 	    },
-	    s->client, s->user);
+	    s->client, slice_of(rest, n));
+	free(rest);
+	return e;
 }
 
 enum nj_err
@@ -206,27 +230,46 @@ batch_queue(struct store_batch *b, const struct store_entry *e, uint32_t *at)
 	return err;
 }
 
-bool
+/* The record of the entry at that place; NULL: another one is there. */
+static struct store_rec *
+record_of(struct store_batch *b, uint32_t at, uint64_t session, uint64_t seq)
+{
+	struct store_rec *r = at < b->n ? &b->v[at] : NULL;
+
+	if (!r || (r->kind != REC_QUEUE && r->kind != REC_QUEUE_STATE) ||
+	    r->session != session || r->seq != seq)
+		return NULL;
+	return r;
+}
+
+enum batch_had
 batch_cancel(struct store_batch *b, uint32_t at, uint64_t session, uint64_t seq)
 {
-	struct store_rec *r;
+	struct store_rec *r = record_of(b, at, session, seq);
+	enum batch_had had;
 
-	if (at >= b->n)
-		return false;
-	r = &b->v[at];
-	if (r->kind != REC_QUEUE || r->session != session || r->seq != seq)
-		return false;
+	if (!r)
+		return BATCH_HAD_NOTHING;
+	had = r->kind == REC_QUEUE ? BATCH_HAD_ENTRY : BATCH_HAD_STATE;
 	b->bytes -= sizeof *r + r->text_len;
 	b->live--;
 	rec_fini(b, r);
-	return true;
+	return had;
 }
 
 enum nj_err
 batch_queue_state(struct store_batch *b, uint64_t session, uint64_t seq,
-    uint16_t pid, uint8_t state)
+    uint16_t pid, uint8_t state, uint32_t *at)
 {
-	return add(b,
+	struct store_rec *r = record_of(b, *at, session, seq);
+	enum nj_err e;
+
+	if (r) {
+		r->pid = pid;
+		r->state = state;
+		return NJ_OK;
+	}
+	e = add(b,
 	    &(struct store_rec){
 		.kind = REC_QUEUE_STATE,
 		.session = session,
@@ -235,6 +278,43 @@ batch_queue_state(struct store_batch *b, uint64_t session, uint64_t seq,
 		.state = state,
 	    },
 	    SLICE_NONE, SLICE_NONE);
+	if (!e)
+		*at = b->n - 1;
+	return e;
+}
+
+enum nj_err
+batch_queue_shift(struct store_batch *b, uint64_t session)
+{
+	return add(b,
+	    &(struct store_rec){ .kind = REC_QUEUE_SHIFT, .session = session },
+	    SLICE_NONE, SLICE_NONE);
+}
+
+enum nj_err
+batch_share_end(struct store_batch *b, uint64_t session, uint8_t share)
+{
+	return add(b,
+	    &(struct store_rec){
+		.kind = REC_SHARE_END, .session = session, .share = share },
+	    SLICE_NONE, SLICE_NONE);
+}
+
+enum nj_err
+batch_append(struct store_batch *b, struct store_batch *from)
+{
+	enum nj_err e = reserve(b, from->n);
+
+	if (e)
+		return e;
+	if (from->n)
+		memcpy(b->v + b->n, from->v, from->n * sizeof *from->v);
+	b->n += from->n;
+	b->live += from->live;
+	b->bytes += from->bytes;
+	from->n = from->live = 0;
+	from->bytes = 0;
+	return NJ_OK;
 }
 
 enum nj_err

@@ -27,6 +27,8 @@ enum store_kind {
 	REC_QUEUE,
 	REC_QUEUE_STATE,
 	REC_QUEUE_END,
+	REC_QUEUE_SHIFT, /* the oldest that is not in flight */
+	REC_SHARE_END,	 /* entries are the session's own now */
 	REC_RETAIN,
 	REC_RETAIN_END,
 	REC_KINDS
@@ -39,7 +41,8 @@ struct store_rec {
 	uint16_t pid;
 	uint8_t qos, state, share, version;
 	bool retain;
-	uint16_t name_len; /* of text: client, filter, topic; the rest: user */
+	uint16_t name_len; /* of text: client, filter, topic */
+	uint16_t user_len; /* behind it; the rest: mount */
 	uint32_t text_len;
 	uint64_t session, seq;
 	int64_t at_ms;
@@ -82,13 +85,28 @@ batch_released(struct store_batch *b, uint64_t session, uint16_t pid);
 /* e->msg: as above.  *at finds it again for batch_cancel. */
 NJ_MUST enum nj_err
 batch_queue(struct store_batch *b, const struct store_entry *e, uint32_t *at);
-/* The entry is in this batch still: it is taken out. */
-bool batch_cancel(
+/* What batch_cancel found at that place. */
+enum batch_had {
+	BATCH_HAD_NOTHING, /* it was submitted, or is another's */
+	BATCH_HAD_ENTRY,   /* it need not be ended any more */
+	BATCH_HAD_STATE,   /* it is on disk in another state */
+};
+/* The entry's record is in this batch still: it is taken out. */
+enum batch_had batch_cancel(
     struct store_batch *b, uint32_t at, uint64_t session, uint64_t seq);
+/* *at: as batch_queue; what it was before says where the entry's last record
+ * is, which is changed in place if it is in this batch still. */
 NJ_MUST enum nj_err batch_queue_state(struct store_batch *b, uint64_t session,
-    uint64_t seq, uint16_t pid, uint8_t state);
+    uint64_t seq, uint16_t pid, uint8_t state, uint32_t *at);
 NJ_MUST enum nj_err
 batch_queue_end(struct store_batch *b, uint64_t session, uint64_t seq);
+NJ_MUST enum nj_err batch_queue_shift(struct store_batch *b, uint64_t session);
+NJ_MUST enum nj_err
+batch_share_end(struct store_batch *b, uint64_t session, uint8_t share);
+/* All of from's records behind b's; from is empty then.  NJ_NOMEM: both are
+ * as they were. */
+NJ_MUST enum nj_err
+batch_append(struct store_batch *b, struct store_batch *from);
 /* order: of all changes to retained messages, so that two shards' changes of
  * one topic end as they did in memory. */
 NJ_MUST enum nj_err

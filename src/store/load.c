@@ -92,6 +92,7 @@ take_session(struct reading *r, sqlite3_stmt *st)
 		.version = (uint8_t)sqlite3_column_int(st, 3),
 		.expiry_s = (uint32_t)sqlite3_column_int64(st, 4),
 		.offline_ms = sqlite3_column_int64(st, 5),
+		.mount = sql_column(st, 9),
 	};
 	struct store_will w = { .session = ss.id };
 	void *msg = NULL;
@@ -185,7 +186,7 @@ store_load(struct store *s, const struct store_loader *l, struct nj_why *why)
 	if ((e = sql_exec(s, "DELETE FROM retained WHERE msg IS NULL")) ||
 	    (e = each(&r, "sessions",
 		 "SELECT id, client, user, version, expiry, offline, will, "
-		 "will_delay, will_expiry FROM session",
+		 "will_delay, will_expiry, mount FROM session ORDER BY id",
 		 take_session)) ||
 	    (e = each(&r, "subscriptions",
 		 "SELECT session, filter, options, share FROM sub",
@@ -253,6 +254,8 @@ read_answer(struct store *s, struct store_read *r)
 	sqlite3_bind_int64(st, 1, (sqlite3_int64)r->session);
 	sqlite3_bind_int64(st, 2, (sqlite3_int64)r->from);
 	sqlite3_bind_int64(st, 3, (sqlite3_int64)r->max + 1);
+	sqlite3_bind_int64(
+	    st, 4, r->until > INT64_MAX ? INT64_MAX : (sqlite3_int64)r->until);
 	while (r->result == NJ_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
 		if (r->n == r->max || bytes > STORE_PAGE_BYTES) {
 			r->more = true;

@@ -15,7 +15,8 @@
 static const char schema[] =
     "BEGIN IMMEDIATE;"
     "CREATE TABLE session(id INTEGER PRIMARY KEY, client BLOB NOT NULL,"
-    " user BLOB NOT NULL, version INTEGER NOT NULL, expiry INTEGER NOT NULL,"
+    " user BLOB NOT NULL, mount BLOB NOT NULL, version INTEGER NOT NULL, "
+    "expiry INTEGER NOT NULL,"
     " offline INTEGER NOT NULL, will INTEGER, will_delay INTEGER,"
     " will_expiry INTEGER) STRICT;"
     "CREATE TABLE sub(session INTEGER NOT NULL, filter BLOB NOT NULL,"

@@ -9,9 +9,9 @@ static const char *const text[STATEMENTS] = {
 	[ST_COMMIT] = "COMMIT",
 	[ST_ROLLBACK] = "ROLLBACK",
 	[ST_SESSION] = "INSERT INTO session(id, client, user, version, expiry, "
-		       "offline) VALUES(?1, ?2, ?3, ?4, ?5, ?6) "
+		       "offline, mount) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) "
 		       "ON CONFLICT(id) DO UPDATE SET client = ?2, user = ?3, "
-		       "version = ?4, expiry = ?5, offline = ?6",
+		       "version = ?4, expiry = ?5, offline = ?6, mount = ?7",
 	[ST_SESSION_END] = "DELETE FROM session WHERE id = ?1 RETURNING will",
 	[ST_WILL] = "UPDATE session SET will = ?2, will_delay = ?3, "
 		    "will_expiry = ?4 WHERE id = ?1",
@@ -31,10 +31,15 @@ static const char *const text[STATEMENTS] = {
 			   "WHERE session = ?1 AND seq = ?2",
 	[ST_QUEUE_END] = "DELETE FROM queue WHERE session = ?1 AND seq = ?2 "
 			 "RETURNING msg",
+	[ST_QUEUE_SHIFT] = "DELETE FROM queue WHERE session = ?1 AND seq = "
+			   "(SELECT min(seq) FROM queue WHERE session = ?1 "
+			   "AND pid = 0) RETURNING msg",
+	[ST_SHARE_END] = "UPDATE queue SET flags = flags & 255 "
+			 "WHERE session = ?1 AND flags >> 8 & 255 = ?2",
 	[ST_QUEUES_END] = "DELETE FROM queue WHERE session = ?1 RETURNING msg",
 	[ST_QUEUE_READ] = "SELECT seq, pid, flags, ids, msg FROM queue "
-			  "WHERE session = ?1 AND seq >= ?2 AND pid = 0 "
-			  "ORDER BY seq LIMIT ?3",
+			  "WHERE session = ?1 AND seq >= ?2 AND seq < ?4 "
+			  "AND pid = 0 ORDER BY seq LIMIT ?3",
 	[ST_MSG] = "INSERT INTO msg(id, refs, topic_len, payload_len, flags, "
 		   "expires, bytes) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) "
 		   "ON CONFLICT(id) DO UPDATE SET refs = refs + ?2",

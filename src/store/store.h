@@ -58,6 +58,7 @@ struct store_body {
 struct store_session {
 	uint64_t id;
 	struct slice client, user;
+	struct slice mount; /* prefix of its topics; empty: none */
 	uint8_t version;
 	uint32_t expiry_s;
 	int64_t offline_ms; /* wall clock; STORE_NEVER: connected */
@@ -107,6 +108,7 @@ struct store_opts {
 	void (*paged)(void *arg, struct store_read *r);
 	void (*state)(void *arg, enum store_state s, const char *why);
 	uint32_t retry_ms; /* after a commit that failed */
+	bool no_thread;	   /* store_turn does the work; for simulations */
 };
 
 /*
@@ -142,13 +144,16 @@ uint64_t store_next_msg(struct store *s);
 uint64_t store_order(struct store *s);
 
 NJ_MUST enum nj_err store_start(struct store *s, struct nj_why *why);
+/* Without a thread: all that has come, in one transaction. */
+void store_turn(struct store *s);
 void store_submit(struct store *s, struct store_batch *b);
 enum store_state store_state(const struct store *s);
 
-/* Entries of one session's queue that are not in flight, from seq on. */
+/* Entries of one session's queue that are not in flight, from one seq to before
+ * another. */
 struct store_read {
 	struct letter letter;
-	uint64_t session, from;
+	uint64_t session, from, until;
 	uint32_t max; /* entries */
 	/* the answer; whoever takes it frees v and owns the messages */
 	enum nj_err result;

@@ -179,9 +179,17 @@ work(struct store *s)
 		return;
 	}
 	set_state(s, state_of(e), s->why);
-	if (!atomic_load(&s->stop))
+	if (!atomic_load(&s->stop) && !s->opts.no_thread)
 		wait_mail(
 		    s, s->opts.retry_ms ? (int)s->opts.retry_ms : RETRY_MS);
+}
+
+void
+store_turn(struct store *s)
+{
+	collect(s);
+	if (s->held)
+		work(s);
 }
 
 static void *
@@ -215,6 +223,10 @@ store_start(struct store *s, struct nj_why *why)
 	if ((e = mailbox_init(&s->mail))) {
 		why_set(why, "the store's mailbox: %s", strerror(errno));
 		return e;
+	}
+	if (s->opts.no_thread) {
+		s->running = true;
+		return NJ_OK;
 	}
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
@@ -267,8 +279,12 @@ writer_end(struct store *s)
 	if (!s->running)
 		return;
 	atomic_store(&s->stop, true);
-	mailbox_post(&s->mail, &s->wake);
-	pthread_join(s->thread, NULL);
+	if (s->opts.no_thread) {
+		store_turn(s);
+	} else {
+		mailbox_post(&s->mail, &s->wake);
+		pthread_join(s->thread, NULL);
+	}
 	collect(s);
 	drop_held(s);
 	mailbox_fini(&s->mail);

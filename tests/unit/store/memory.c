@@ -330,9 +330,10 @@ read_queue(struct bench *b, struct loading *l, unsigned i)
 	bool more = true;
 
 	while (more) {
-		struct store_read r = {
-			.session = i + 1, .from = from, .max = 3
-		};
+		struct store_read r = { .session = i + 1,
+			.from = from,
+			.until = UINT64_MAX,
+			.max = 3 };
 
 		b->page = NULL;
 		store_read(b->store, &r);

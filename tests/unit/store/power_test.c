@@ -140,7 +140,7 @@ enqueue(struct session_model *s, struct store_batch *b, unsigned i,
 	struct entry_model *e = &s->queue[(s->seq + 1) % MODEL_ENTRIES];
 	uint8_t ids[12] = { 0 };
 	struct store_entry en;
-	uint32_t at;
+	uint32_t at = 0;
 
 	if (e->note) { /* the ring is full */
 		note_unref(note);
@@ -169,7 +169,7 @@ enqueue(struct session_model *s, struct store_batch *b, unsigned i,
 	};
 	ok(batch_queue(b, &en, &at));
 	if (draw(8) == 0) { /* acknowledged before it was written */
-		if (!batch_cancel(b, at, i + 1, e->seq))
+		if (batch_cancel(b, at, i + 1, e->seq) != BATCH_HAD_ENTRY)
 			abort();
 		note_unref(e->note);
 		e->note = NULL;
@@ -180,13 +180,14 @@ static void
 advance(struct session_model *s, struct store_batch *b, unsigned i)
 {
 	struct entry_model *e = &s->queue[draw(MODEL_ENTRIES)];
+	uint32_t at = UINT32_MAX;
 
 	if (!e->note)
 		return;
 	if (draw(2)) {
 		e->pid = (uint16_t)(1 + draw(100));
 		e->state = (uint8_t)draw(4);
-		ok(batch_queue_state(b, i + 1, e->seq, e->pid, e->state));
+		ok(batch_queue_state(b, i + 1, e->seq, e->pid, e->state, &at));
 		return;
 	}
 	ok(batch_queue_end(b, i + 1, e->seq));

@@ -407,10 +407,10 @@ test_cancelled(void **state)
 		    .session = 1, .seq = 1, .msg = note_new("a", "b") },
 		&at),
 	    NJ_OK);
-	assert_false(batch_cancel(x, at, 1, 2));
-	assert_false(batch_cancel(x, at + 1, 1, 1));
-	assert_true(batch_cancel(x, at, 1, 1));
-	assert_false(batch_cancel(x, at, 1, 1));
+	assert_int_equal(batch_cancel(x, at, 1, 2), BATCH_HAD_NOTHING);
+	assert_int_equal(batch_cancel(x, at + 1, 1, 1), BATCH_HAD_NOTHING);
+	assert_int_equal(batch_cancel(x, at, 1, 1), BATCH_HAD_ENTRY);
+	assert_int_equal(batch_cancel(x, at, 1, 1), BATCH_HAD_NOTHING);
 	assert_int_equal(x->bytes, 0);
 	write_now(x);
 	store_stats(b.store, &st);
