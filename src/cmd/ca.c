@@ -9,34 +9,17 @@
 #include <time.h>
 
 #include "base/text.h"
+#include "cmd/ca.h"
 #include "cmd/cmd.h"
-#include "cmd/flags.h"
 #include "cmd/home.h"
 #include "pki/ca.h"
 #include "pki/explain.h"
+#include "pki/fleet.h"
 #include "pki/issue.h"
 #include "pki/registry.h"
 
-#define COUNT(a) (sizeof(a) / sizeof(*(a)))
-#define DAY	 86400
-
-#define FLAG_DIR(dst)                                                         \
-	{                                                                     \
-		"dir", 0, FLAG_TEXT, dst, "DIR", "the folder of the CA", 0, 0 \
-	}
-#define FLAG_DAYS(dst, text)                                               \
-	{                                                                  \
-		"days", 0, FLAG_NUMBER, dst, "DAYS", text, 1, PKI_DAYS_MAX \
-	}
-#define FLAG_PASS(dst)                                        \
-	{                                                     \
-		"passphrase-file", 0, FLAG_TEXT, dst, "FILE", \
-		    "the first line opens the CA's key", 0, 0 \
-	}
-
-/* 0, or 2 after saying what was wrong; -1 after printing the help. */
-static int
-parse(const struct flag *flags, size_t n, int argc, char **argv,
+int
+ca_parse(const struct flag *flags, size_t n, int argc, char **argv,
     struct flag_list *rest, const char *usage)
 {
 	struct nj_why why = { 0 };
@@ -54,8 +37,8 @@ parse(const struct flag *flags, size_t n, int argc, char **argv,
 	return 0;
 }
 
-static void
-day_of(int64_t t, char dst[16])
+void
+ca_day(int64_t t, char dst[16])
 {
 	time_t at = (time_t)t;
 	struct tm tm;
@@ -70,7 +53,7 @@ end_of(X509 *x, char dst[16])
 	int64_t from, to = 0;
 
 	(void)pki_cert_dates(x, &from, &to);
-	day_of(to, dst);
+	ca_day(to, dst);
 }
 
 /*
@@ -126,7 +109,7 @@ ca_init(int argc, char **argv)
 	enum nj_err e;
 	int usage;
 
-	usage = parse(flags, COUNT(flags), argc, argv, NULL,
+	usage = ca_parse(flags, COUNT(flags), argc, argv, NULL,
 	    "nightjar ca init [options]: makes a certificate authority");
 	if (usage)
 		return usage > 0 ? usage : EXIT_FINE;
@@ -153,9 +136,8 @@ out:
 	return e ? EXIT_FAILED : EXIT_FINE;
 }
 
-/* Finds and opens the CA; its key stays locked. */
-static enum nj_err
-open_ca(const char *dir_given, struct pki_ca **out, struct nj_why *why)
+enum nj_err
+ca_find(const char *dir_given, struct pki_ca **out, struct nj_why *why)
 {
 	char *dir = NULL;
 	enum nj_err e;
@@ -167,8 +149,8 @@ open_ca(const char *dir_given, struct pki_ca **out, struct nj_why *why)
 	return e;
 }
 
-static enum nj_err
-add_names(
+enum nj_err
+ca_add_names(
     struct pki_names *names, const struct flag_list *words, struct nj_why *why)
 {
 	enum nj_err e = NJ_OK;
@@ -178,11 +160,11 @@ add_names(
 	return e;
 }
 
-static enum nj_err
-add_addresses(
+enum nj_err
+ca_add_addresses(
     struct pki_names *names, const struct flag_list *ips, struct nj_why *why)
 {
-	enum nj_err e = add_names(names, ips, why);
+	enum nj_err e = ca_add_names(names, ips, why);
 
 	for (unsigned i = 0; !e && i < names->n; i++) {
 		if (names->v[i].ip)
@@ -223,8 +205,8 @@ server_names(const char *dir, const struct flag_list *words,
 	enum nj_err e;
 
 	if ((e = pki_server_extra(dir, &extra, why)) ||
-	    (e = add_names(&extra, words, why)) ||
-	    (e = add_names(&extra, ips, why)))
+	    (e = ca_add_names(&extra, words, why)) ||
+	    (e = ca_add_names(&extra, ips, why)))
 		return e;
 	if (words->n + ips->n > 0 &&
 	    (e = pki_server_set_extra(dir, &extra, why)))
@@ -257,99 +239,19 @@ ca_server(int argc, char **argv)
 	enum nj_err e;
 	int usage;
 
-	usage = parse(flags, COUNT(flags), argc, argv, &words,
+	usage = ca_parse(flags, COUNT(flags), argc, argv, &words,
 	    "nightjar ca server [NAME|ADDRESS...] [options]: makes the "
 	    "server's certificate, with\nall names and addresses of this "
 	    "machine and those given");
 	if (usage)
 		return usage > 0 ? usage : EXIT_FINE;
-	if ((e = open_ca(dir_given, &ca, &why)) ||
+	if ((e = ca_find(dir_given, &ca, &why)) ||
 	    (e = home_unlock(ca, file, &why)) ||
 	    (e = server_names(pki_ca_dir(ca), &words, &ips, &names, &why)) ||
 	    (e = pki_server_issue(ca, &names, (unsigned)days, &why)))
 		say_why(&why, e);
 	else
 		say_new_server(ca, &names);
-	pki_ca_free(ca);
-	return e ? EXIT_FAILED : EXIT_FINE;
-}
-
-/*
- * ca device
- */
-
-static void
-say_new_device(const struct pki_ca *ca, const struct pki_device_opts *o)
-{
-	const char *dir = pki_ca_dir(ca);
-
-	printf("Made a certificate for the device '%s'. Copy this folder to "
-	       "it, and to nowhere else:\n",
-	    o->id);
-	printf("  %s/devices/%s\n", dir, o->id);
-	printf("    client.crt  its certificate, valid for %u days\n",
-	    o->days ? o->days : PKI_DEVICE_DAYS);
-	printf("    client.key  its key%s\n",
-	    o->pass ? ", encrypted with the passphrase you gave" : "");
-	printf("    ca.crt      tells it the right server\n");
-}
-
-static int
-ca_device(int argc, char **argv)
-{
-	const char *dir_given = NULL, *file = NULL, *key_file = NULL;
-	struct flag_list words = { 0 }, ips = { 0 };
-	struct pki_device_opts o = { 0 };
-	long days = 0;
-	const struct flag flags[] = {
-		FLAG_DIR(&dir_given),
-		{ "ip", 0, FLAG_LIST, &ips, "ADDRESS",
-		    "an address the device has; may be given often", 0, 0 },
-		FLAG_DAYS(&days, "how long it is valid (365)"),
-		{ "again", 0, FLAG_SWITCH, &o.again, NULL,
-		    "a new key and certificate in place of the old", 0, 0 },
-		{ "key-passphrase-file", 0, FLAG_TEXT, &key_file, "FILE",
-		    "the first line encrypts the device's key", 0, 0 },
-		FLAG_PASS(&file),
-	};
-	struct pki_names names = { 0 };
-	struct nj_why why = { 0 };
-	struct secret *pass = NULL;
-	struct pki_ca *ca = NULL;
-	enum nj_err e;
-	int usage;
-
-	usage = parse(flags, COUNT(flags), argc, argv, &words,
-	    "nightjar ca device ID [options]: makes a key and certificate "
-	    "for a device");
-	if (usage)
-		return usage > 0 ? usage : EXIT_FINE;
-	if (words.n != 1) {
-		why_set(&why, "one device's name is needed");
-		why_mend(&why, "nightjar ca device ID");
-		say_why(&why, NJ_INVALID);
-		return EXIT_USAGE;
-	}
-	o.id = words.v[0];
-	o.days = (unsigned)days;
-	o.names = &names;
-	e = pki_check_id(o.id, &why);
-	if (!e)
-		e = add_addresses(&names, &ips, &why);
-	if (!e)
-		e = open_ca(dir_given, &ca, &why);
-	if (!e && key_file)
-		e = secret_from_file(key_file, &pass, &why);
-	if (!e)
-		e = home_unlock(ca, file, &why);
-	o.pass = pass;
-	if (!e)
-		e = pki_device_issue(ca, &o, &why);
-	if (e)
-		say_why(&why, e);
-	else
-		say_new_device(ca, &o);
-	secret_free(pass);
 	pki_ca_free(ca);
 	return e ? EXIT_FAILED : EXIT_FINE;
 }
@@ -363,6 +265,7 @@ struct listing {
 	long expiring; /* days; -1: all */
 	int64_t now;
 	unsigned shown;
+	const struct fleet *fleet; /* for groups */
 };
 
 static const char *
@@ -375,31 +278,67 @@ state_of(const struct listing *l, int64_t not_after)
 	return "valid";
 }
 
+static const char *
+groups_of(const struct listing *l, const struct registry_entry *e)
+{
+	const struct fleet_device *d = NULL;
+
+	if (strcmp(e->kind, "device") == 0)
+		d = fleet_find(l->fleet, slice_str(e->id));
+	return d ? d->groups : "";
+}
+
+/* "a,b" as ["a","b"]. */
+static void
+print_groups(const char *groups)
+{
+	printf(",\"groups\":[");
+	while (*groups) {
+		int n = (int)strcspn(groups, ",");
+
+		printf("\"%.*s\"%s", n, groups, groups[n] ? "," : "");
+		groups += n + (groups[n] == ',');
+	}
+	printf("]");
+}
+
+static void
+list_as_json(const struct listing *l, const struct registry_entry *e)
+{
+	/* Nothing in an entry needs escaping: pki_check_id, names of hosts,
+	 * digits. */
+	printf("%s\n  {\"kind\":\"%s\",\"id\":\"%s\",\"serial\":\"%s\","
+	       "\"issued\":%" PRId64 ",\"not_after\":%" PRId64
+	       ",\"state\":\"%s\",\"spki_sha256\":\"%s\"",
+	    l->shown ? "," : "", e->kind, e->id, e->serial, e->issued,
+	    e->not_after, state_of(l, e->not_after), e->spki);
+	if (strcmp(e->kind, "device") == 0)
+		print_groups(groups_of(l, e));
+	printf("}");
+}
+
 static bool
 list_one(void *arg, const struct registry_entry *e)
 {
 	struct listing *l = arg;
-	const char *state = state_of(l, e->not_after);
 	char end[16];
+
+	if (strcmp(e->kind, "groups") == 0)
+		return true; /* no certificate */
 
 	if (l->expiring >= 0 &&
 	    e->not_after - l->now > (int64_t)l->expiring * DAY)
 		return true;
 	if (l->json) {
-		/* Nothing in an entry needs escaping: pki_check_id, names of
-		 * hosts, digits. */
-		printf("%s\n  {\"kind\":\"%s\",\"id\":\"%s\",\"serial\":\"%s\","
-		       "\"issued\":%" PRId64 ",\"not_after\":%" PRId64
-		       ",\"state\":\"%s\",\"spki_sha256\":\"%s\"}",
-		    l->shown ? "," : "", e->kind, e->id, e->serial, e->issued,
-		    e->not_after, state, e->spki);
+		list_as_json(l, e);
 	} else {
 		if (l->shown == 0)
-			printf("%-7s %-24s %-10s %-9s %s\n", "KIND", "ID",
-			    "UNTIL", "STATE", "SERIAL");
-		day_of(e->not_after, end);
-		printf("%-7s %-24s %-10s %-9s %s\n", e->kind, e->id, end, state,
-		    e->serial);
+			printf("%-7s %-24s %-10s %-9s %-32s %s\n", "KIND", "ID",
+			    "UNTIL", "STATE", "SERIAL", "GROUPS");
+		ca_day(e->not_after, end);
+		printf("%-7s %-24s %-10s %-9s %-32s%s%s\n", e->kind, e->id, end,
+		    state_of(l, e->not_after), e->serial,
+		    groups_of(l, e)[0] ? " " : "", groups_of(l, e));
 	}
 	l->shown++;
 	return true;
@@ -417,18 +356,21 @@ ca_list(int argc, char **argv)
 		{ "json", 0, FLAG_SWITCH, &l.json, NULL,
 		    "as JSON, times in Unix seconds", 0, 0 },
 	};
+	struct fleet *fleet = NULL;
 	struct nj_why why = { 0 };
 	struct pki_ca *ca = NULL;
 	enum nj_err e;
 	int usage;
 
-	usage = parse(flags, COUNT(flags), argc, argv, NULL,
+	usage = ca_parse(flags, COUNT(flags), argc, argv, NULL,
 	    "nightjar ca list [options]: every certificate the CA has "
 	    "issued");
 	if (usage)
 		return usage > 0 ? usage : EXIT_FINE;
-	if ((e = open_ca(dir_given, &ca, &why)))
+	if ((e = ca_find(dir_given, &ca, &why)) ||
+	    (e = fleet_load(pki_ca_registry(ca), &fleet, &why)))
 		goto out;
+	l.fleet = fleet;
 	if (l.json)
 		printf("[");
 	e = registry_each(pki_ca_registry(ca), list_one, &l, &why);
@@ -439,6 +381,7 @@ ca_list(int argc, char **argv)
 out:
 	if (e)
 		say_why(&why, e);
+	fleet_unref(fleet);
 	pki_ca_free(ca);
 	return e ? EXIT_FAILED : EXIT_FINE;
 }
@@ -451,6 +394,7 @@ static const struct verb {
 	{ "init", ca_init, "make a certificate authority" },
 	{ "server", ca_server, "make the server's key and certificate" },
 	{ "device", ca_device, "make a device's key and certificate" },
+	{ "group", ca_group, "put a device into groups, for topic rules" },
 	{ "list", ca_list, "show every certificate it has issued" },
 };
 
@@ -486,7 +430,7 @@ cmd_ca(int argc, char **argv)
 	}
 	text_esc(safe, sizeof(safe), slice_str(argv[1]));
 	why_set(&why, "there is no 'nightjar ca %s'", safe);
-	why_mend(&why, "it is one of: init, server, device, list");
+	why_mend(&why, "it is one of: init, server, device, group, list");
 	say_why(&why, NJ_INVALID);
 	return EXIT_USAGE;
 }

@@ -192,7 +192,7 @@ check_name(const char *name, struct nj_why *why)
 }
 
 static enum nj_err
-fill_entry(X509 *x, enum pki_profile profile, const char *id,
+fill_entry(X509 *x, const struct pki_cert_spec *spec, const char *id,
     struct registry_entry *out)
 {
 	static const char *const kinds[] = { [PKI_ROOT] = "root",
@@ -203,9 +203,14 @@ fill_entry(X509 *x, enum pki_profile profile, const char *id,
 	enum nj_err e;
 
 	*out = (struct registry_entry){ .issued = (int64_t)time(NULL) };
-	(void)snprintf(out->kind, sizeof(out->kind), "%s", kinds[profile]);
+	(void)snprintf(
+	    out->kind, sizeof(out->kind), "%s", kinds[spec->profile]);
 	(void)snprintf(out->id, sizeof(out->id), "%s", id);
 	pki_serial(x, out->serial, sizeof(out->serial));
+	out->has_groups = spec->groups != NULL;
+	if (out->has_groups)
+		(void)snprintf(
+		    out->groups, sizeof(out->groups), "%s", spec->groups);
 	if (!pki_cert_dates(x, &from, &out->not_after))
 		return NJ_CRYPTO;
 	if ((e = pki_spki_sha256(x, spki)))
@@ -216,14 +221,14 @@ fill_entry(X509 *x, enum pki_profile profile, const char *id,
 }
 
 static enum nj_err
-record(const struct pki_ca *ca, bool create, X509 *x, enum pki_profile profile,
-    const char *id, struct nj_why *why)
+record(const struct pki_ca *ca, bool create, X509 *x,
+    const struct pki_cert_spec *spec, const char *id, struct nj_why *why)
 {
 	struct registry_entry entry;
 	struct registry *r = NULL;
 	enum nj_err e;
 
-	if ((e = fill_entry(x, profile, id, &entry)) ||
+	if ((e = fill_entry(x, spec, id, &entry)) ||
 	    (e = registry_open(ca->registry, create, &r, why)))
 		return e;
 	e = registry_append(r, &entry, why);
@@ -248,7 +253,7 @@ make_root(struct pki_ca *ca, const struct pki_ca_opts *o,
 	if ((e = pki_cert_make(&spec, NULL, ca->key, &ca->root, why)) ||
 	    (e = pki_ca_id(ca->root, ca->id)) ||
 	    (e = pki_key_store(ca->key_path, ca->key, pass, why)) ||
-	    (e = record(ca, true, ca->root, PKI_ROOT, ca->id, why)))
+	    (e = record(ca, true, ca->root, &spec, ca->id, why)))
 		return e;
 	return pki_chain_store(ca->crt, ca->root, NULL, 0644, why);
 }
@@ -364,7 +369,7 @@ pki_ca_issue(struct pki_ca *ca, const struct pki_cert_spec *spec,
 	}
 	if ((e = pki_cert_make(spec, ca->root, ca->key, &x, why)))
 		return e;
-	if ((e = record(ca, false, x, spec->profile, id, why))) {
+	if ((e = record(ca, false, x, spec, id, why))) {
 		X509_free(x);
 		return e;
 	}

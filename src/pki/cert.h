@@ -45,6 +45,7 @@ struct pki_cert_spec {
 	const char *uri; /* SAN URI, or NULL */
 	const struct pki_names *names; /* SAN names and addresses, or NULL */
 	unsigned days;
+	const char *groups; /* for the registry, "a,b"; NULL: as they are */
 };
 
 /* issuer NULL: signed by itself, with issuer_key. */

@@ -433,6 +433,7 @@ make_device(struct pki_ca *ca, const struct pki_device_opts *o,
 		.cn = o->id,
 		.uri = uri,
 		.names = o->names,
+		.groups = o->groups,
 		.days = o->days ? o->days : PKI_DEVICE_DAYS };
 	EVP_PKEY *key = NULL;
 	X509 *x = NULL;

@@ -49,6 +49,7 @@ struct pki_device_opts {
 	unsigned days;		       /* 0: PKI_DEVICE_DAYS */
 	const struct pki_names *names; /* into the SAN, or NULL */
 	const struct secret *pass;     /* encrypts its key, or NULL */
+	const char *groups; /* fleet_groups; NULL: those it has already */
 	bool again; /* although it has a certificate: the old folder is set
 		     * aside as devices/.old/ID-SERIAL */
 };

@@ -16,7 +16,7 @@
 #include "base/file.h"
 
 #define HEADER	       "nightjar-registry 1\n"
-#define LINE_MAX_BYTES 320
+#define LINE_MAX_BYTES 1024
 #define SUM_HEX \
 	32 /* half a SHA-256: against accidents and slips, as
 		     * whoever can write here can also recompute it */
@@ -25,33 +25,60 @@ struct sum {
 	char hex[SUM_HEX + 1];
 };
 
+/* How far a scan came. */
+struct place {
+	off_t end;
+	struct sum last;
+	unsigned line;
+};
+
 struct registry {
 	int fd;
 	char *path;
-	off_t end; /* after the last whole line */
-	struct sum last;
+	struct place at; /* after the last whole line */
 };
+
+/* One for all lines of a scan: fetching the digest takes longer than a line
+ * does. */
+struct summer {
+	EVP_MD_CTX *ctx;
+	EVP_MD *sha256;
+};
+
+static enum nj_err
+summer_init(struct summer *s)
+{
+	s->ctx = EVP_MD_CTX_new();
+	s->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+	return s->ctx && s->sha256 ? NJ_OK : NJ_NOMEM;
+}
+
+static void
+summer_fini(struct summer *s)
+{
+	EVP_MD_CTX_free(s->ctx);
+	EVP_MD_free(s->sha256);
+}
 
 /* Of the sum before and the line without its own sum. */
 static enum nj_err
-sum_next(const struct sum *before, struct slice line, struct sum *out)
+sum_next(const struct summer *s, const struct sum *before, struct slice line,
+    struct sum *out)
 {
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	static const char digits[] = "0123456789abcdef";
 	unsigned char md[EVP_MAX_MD_SIZE];
-	enum nj_err e = NJ_CRYPTO;
 
-	if (!ctx)
-		return NJ_NOMEM;
-	if (EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
-	    EVP_DigestUpdate(ctx, before->hex, SUM_HEX) == 1 &&
-	    EVP_DigestUpdate(ctx, line.p, line.n) == 1 &&
-	    EVP_DigestFinal_ex(ctx, md, NULL) == 1) {
-		for (size_t i = 0; i < SUM_HEX / 2; i++)
-			(void)snprintf(out->hex + 2 * i, 3, "%02x", md[i]);
-		e = NJ_OK;
+	if (EVP_DigestInit_ex(s->ctx, s->sha256, NULL) != 1 ||
+	    EVP_DigestUpdate(s->ctx, before->hex, SUM_HEX) != 1 ||
+	    EVP_DigestUpdate(s->ctx, line.p, line.n) != 1 ||
+	    EVP_DigestFinal_ex(s->ctx, md, NULL) != 1)
+		return NJ_CRYPTO;
+	for (size_t i = 0; i < SUM_HEX / 2; i++) {
+		out->hex[2 * i] = digits[md[i] >> 4];
+		out->hex[2 * i + 1] = digits[md[i] & 15];
 	}
-	EVP_MD_CTX_free(ctx);
-	return e;
+	out->hex[SUM_HEX] = '\0';
+	return NJ_OK;
 }
 
 static void
@@ -61,12 +88,13 @@ sum_start(struct sum *s)
 	s->hex[SUM_HEX] = '\0';
 }
 
-/* "kind id serial issued not_after spki", what the sum is over. */
+/* What the sum is over. */
 static bool
 put_fields(char *dst, size_t size, const struct registry_entry *e)
 {
-	int n = snprintf(dst, size, "%s %s %s %" PRId64 " %" PRId64 " %s",
-	    e->kind, e->id, e->serial, e->issued, e->not_after, e->spki);
+	int n = snprintf(dst, size, "%s %s %s %" PRId64 " %" PRId64 " %s%s%s",
+	    e->kind, e->id, e->serial, e->issued, e->not_after, e->spki,
+	    e->has_groups ? " groups=" : "", e->has_groups ? e->groups : "");
 
 	return n > 0 && (size_t)n < size;
 }
@@ -98,17 +126,40 @@ take_time(struct slice *s, int64_t *out)
 	return errno == 0 && *end == '\0';
 }
 
+/* "key=value" words. */
+static bool
+take_attributes(struct slice *s, struct registry_entry *e)
+{
+	static const char groups[] = "groups=";
+	char word[LINE_MAX_BYTES + 1];
+
+	e->has_groups = false;
+	e->groups[0] = '\0';
+	while (s->n > 0) {
+		if (!take_word(s, word, sizeof(word)) || !strchr(word, '='))
+			return false;
+		if (strncmp(word, groups, sizeof(groups) - 1) != 0)
+			continue;
+		e->has_groups = true;
+		if (strlen(word) - (sizeof(groups) - 1) > REGISTRY_GROUPS_MAX)
+			return false;
+		memcpy(e->groups, word + sizeof(groups) - 1,
+		    strlen(word) - (sizeof(groups) - 1) + 1);
+	}
+	return true;
+}
+
 /* One line without its newline; false when it is not as it was written. */
 static bool
-parse_line(struct slice line, const struct sum *before, struct sum *sum,
-    struct registry_entry *e)
+parse_line(const struct summer *sm, struct slice line, const struct sum *before,
+    struct sum *sum, struct registry_entry *e)
 {
 	struct slice fields = line, s;
 
 	if (line.n < SUM_HEX + 2 || line.n > LINE_MAX_BYTES)
 		return false;
 	fields.n -= SUM_HEX + 1;
-	if (fields.p[fields.n] != ' ' || sum_next(before, fields, sum) ||
+	if (fields.p[fields.n] != ' ' || sum_next(sm, before, fields, sum) ||
 	    memcmp(sum->hex, fields.p + fields.n + 1, SUM_HEX) != 0)
 		return false;
 	s = fields;
@@ -116,7 +167,7 @@ parse_line(struct slice line, const struct sum *before, struct sum *sum,
 	    take_word(&s, e->id, sizeof(e->id)) &&
 	    take_word(&s, e->serial, sizeof(e->serial)) &&
 	    take_time(&s, &e->issued) && take_time(&s, &e->not_after) &&
-	    take_word(&s, e->spki, sizeof(e->spki)) && s.n == 0;
+	    take_word(&s, e->spki, sizeof(e->spki)) && take_attributes(&s, e);
 }
 
 static enum nj_err
@@ -130,8 +181,11 @@ damaged(const char *path, unsigned line, struct nj_why *why)
 	return NJ_INVALID;
 }
 
-/* What a crash leaves of the last line: no newline yet, or blocks that were
- * never written, which read as NUL bytes. */
+/*
+ * What a crash leaves of the last write: no newline yet, or blocks that were
+ * never written, which read as NUL bytes.  Of several lines that went out in
+ * one write later ones may be there and earlier ones not.
+ */
 static bool
 is_torn(struct slice rest)
 {
@@ -139,48 +193,61 @@ is_torn(struct slice rest)
 
 	if (!nl)
 		return true;
-	return nl + 1 == rest.p + rest.n &&
-	    memchr(rest.p, '\0', rest.n) != NULL;
+	return rest.n <= (size_t)REGISTRY_BATCH * LINE_MAX_BYTES &&
+	    memchr(rest.p, '\0', (size_t)(nl - rest.p)) != NULL;
 }
 
-/* Goes through all lines; *end and *last are for the next append. */
+/* Goes through the lines of text, which begins where *at is. */
 static enum nj_err
-scan(const char *path, struct slice text, off_t *end, struct sum *last,
+scan_lines(const char *path, struct slice text, struct place *at,
     bool (*fn)(void *arg, const struct registry_entry *e), void *arg,
     struct nj_why *why)
 {
-	const struct slice header = LIT(HEADER);
+	struct summer sm = { 0 };
 	struct slice rest = text;
-	struct sum sum;
-	unsigned n = 1;
+	enum nj_err err = summer_init(&sm);
 
-	if (!text.p || !slice_has_prefix(text, header))
-		return damaged(path, 1, why);
-	rest.p += header.n;
-	rest.n -= header.n;
-	sum_start(&sum);
-	while (rest.n > 0) {
+	while (!err && rest.n > 0) {
 		const uint8_t *nl = memchr(rest.p, '\n', rest.n);
 		struct registry_entry e;
 		struct sum next;
 
-		n++;
+		at->line++;
 		if (!nl ||
-		    !parse_line(slice_of(rest.p, (size_t)(nl - rest.p)), &sum,
-			&next, &e)) {
+		    !parse_line(&sm, slice_of(rest.p, (size_t)(nl - rest.p)),
+			&at->last, &next, &e)) {
 			if (!is_torn(rest))
-				return damaged(path, n, why);
+				err = damaged(path, at->line, why);
+			at->line--;
 			break;
 		}
-		sum = next;
+		at->last = next;
+		at->end += nl - rest.p + 1;
 		rest.n -= (size_t)(nl - rest.p) + 1;
 		rest.p = nl + 1;
 		if (fn && !fn(arg, &e))
 			break;
 	}
-	*end = (off_t)(text.n - rest.n);
-	*last = sum;
-	return NJ_OK;
+	summer_fini(&sm);
+	return err;
+}
+
+/* Goes through all lines; *at is for the next append. */
+static enum nj_err
+scan(const char *path, struct slice text, struct place *at,
+    bool (*fn)(void *arg, const struct registry_entry *e), void *arg,
+    struct nj_why *why)
+{
+	const struct slice header = LIT(HEADER);
+	struct slice rest = text;
+
+	if (!text.p || !slice_has_prefix(text, header))
+		return damaged(path, 1, why);
+	rest.p += header.n;
+	rest.n -= header.n;
+	*at = (struct place){ .end = (off_t)header.n, .line = 1 };
+	sum_start(&at->last);
+	return scan_lines(path, rest, at, fn, arg, why);
 }
 
 enum nj_err
@@ -189,13 +256,12 @@ registry_each(const char *path,
     struct nj_why *why)
 {
 	struct buf text = { 0 };
-	struct sum last;
+	struct place at;
 	enum nj_err e;
-	off_t end;
 
 	e = file_read(path, REGISTRY_MAX, &text, why);
 	if (!e)
-		e = scan(path, buf_slice(&text), &end, &last, fn, arg, why);
+		e = scan(path, buf_slice(&text), &at, fn, arg, why);
 	buf_fini(&text);
 	return e;
 }
@@ -234,10 +300,9 @@ find_end(struct registry *r, struct nj_why *why)
 
 	e = file_read(r->path, REGISTRY_MAX, &text, why);
 	if (!e)
-		e = scan(r->path, buf_slice(&text), &r->end, &r->last, NULL,
-		    NULL, why);
-	if (!e && (size_t)r->end < buf_len(&text) &&
-	    ftruncate(r->fd, r->end) != 0)
+		e = scan(r->path, buf_slice(&text), &r->at, NULL, NULL, why);
+	if (!e && (size_t)r->at.end < buf_len(&text) &&
+	    ftruncate(r->fd, r->at.end) != 0)
 		e = io_error(r->path, "mend", why);
 	buf_fini(&text);
 	return e;
@@ -284,14 +349,35 @@ registry_close(struct registry *r)
 	free(r);
 }
 
+void
+registry_release(struct registry *r)
+{
+	(void)flock(r->fd, LOCK_UN);
+}
+
+enum nj_err
+registry_retake(struct registry *r, struct nj_why *why)
+{
+	struct stat st;
+	enum nj_err e;
+
+	if ((e = lock(r, why)))
+		return e;
+	if (fstat(r->fd, &st) != 0)
+		return io_error(r->path, "look at", why);
+	/* Whole lines are never changed again, so what has not grown is as we
+	 * left it. */
+	return st.st_size == r->at.end ? NJ_OK : find_end(r, why);
+}
+
 static enum nj_err
-write_line(struct registry *r, const char *line, size_t n, struct nj_why *why)
+write_lines(struct registry *r, const uint8_t *p, size_t n, struct nj_why *why)
 {
 	size_t done = 0;
 
 	while (done < n) {
 		ssize_t put =
-		    pwrite(r->fd, line + done, n - done, r->end + (off_t)done);
+		    pwrite(r->fd, p + done, n - done, r->at.end + (off_t)done);
 
 		if (put < 0 && errno == EINTR)
 			continue;
@@ -302,33 +388,60 @@ write_line(struct registry *r, const char *line, size_t n, struct nj_why *why)
 	return fsync(r->fd) == 0 ? NJ_OK : io_error(r->path, "sync", why);
 }
 
+/* The lines with their sums; *last is the last one's. */
+static enum nj_err
+put_lines(
+    const struct registry_entry *v, size_t n, struct sum *last, struct buf *out)
+{
+	struct summer sm = { 0 };
+	char line[LINE_MAX_BYTES - SUM_HEX];
+	enum nj_err e = summer_init(&sm);
+
+	for (size_t i = 0; !e && i < n; i++) {
+		if (!put_fields(line, sizeof(line), &v[i]))
+			e = NJ_TOOBIG;
+		else if (!(e = sum_next(&sm, last, slice_str(line), last)))
+			e = buf_printf(out, "%s %s\n", line, last->hex);
+	}
+	summer_fini(&sm);
+	return e;
+}
+
+enum nj_err
+registry_append_all(struct registry *r, const struct registry_entry *v,
+    size_t n, struct nj_why *why)
+{
+	struct sum last = r->at.last;
+	struct buf text = { 0 };
+	enum nj_err e;
+
+	if (n > REGISTRY_BATCH)
+		return NJ_TOOBIG;
+	if ((e = put_lines(v, n, &last, &text)))
+		goto out;
+	e = NJ_FULL;
+	if (r->at.end + (off_t)buf_len(&text) > REGISTRY_MAX) {
+		why_set(why, "the registry '%s' is full", r->path);
+		goto out;
+	}
+	if ((e = write_lines(r, buf_slice(&text).p, buf_slice(&text).n, why))) {
+		/* Half a line must not stand before the next one; if even
+		 * this fails, the next open cuts it. */
+		if (ftruncate(r->fd, r->at.end) != 0)
+			r->at.end = REGISTRY_MAX;
+		goto out;
+	}
+	r->at.end += (off_t)buf_len(&text);
+	r->at.last = last;
+	r->at.line += (unsigned)n;
+out:
+	buf_fini(&text);
+	return e;
+}
+
 enum nj_err
 registry_append(
     struct registry *r, const struct registry_entry *entry, struct nj_why *why)
 {
-	char line[LINE_MAX_BYTES + 2];
-	struct sum sum;
-	enum nj_err e;
-	size_t n;
-
-	if (!put_fields(line, sizeof(line) - SUM_HEX - 3, entry))
-		return NJ_TOOBIG;
-	if ((e = sum_next(&r->last, slice_str(line), &sum)))
-		return e;
-	n = strlen(line);
-	n += (size_t)snprintf(line + n, sizeof(line) - n, " %s\n", sum.hex);
-	if (r->end + (off_t)n > REGISTRY_MAX) {
-		why_set(why, "the registry '%s' is full", r->path);
-		return NJ_FULL;
-	}
-	if ((e = write_line(r, line, n, why))) {
-		/* Half a line must not stand before the next one; if even
-		 * this fails, the next open cuts it. */
-		if (ftruncate(r->fd, r->end) != 0)
-			r->end = REGISTRY_MAX;
-		return e;
-	}
-	r->end += (off_t)n;
-	r->last = sum;
-	return NJ_OK;
+	return registry_append_all(r, entry, 1, why);
 }

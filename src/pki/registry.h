@@ -7,6 +7,11 @@
  * before its certificate is handed out; one that a crash cut short belongs
  * to a certificate that nobody has, and is dropped.
  *
+ * A line is "kind id serial issued not_after spki", then words "key=value":
+ * "groups=a,b" are known here, others are kept for those who know them.  A
+ * device's groups are those of its last line that names any; a line of the
+ * kind "groups" changes nothing but them.
+ *
  * Owns:    its descriptor and lock.
  * Threads: one owner; processes take turns by a lock on the file.
  * Bounds:  REGISTRY_MAX bytes, then NJ_FULL.
@@ -20,15 +25,19 @@
 #include "base/err.h"
 #include "pki/cert.h"
 
-#define REGISTRY_MAX (64 * 1024 * 1024)
+#define REGISTRY_MAX	    (64 * 1024 * 1024)
+#define REGISTRY_GROUPS_MAX 255 /* bytes, separated by commas */
+#define REGISTRY_BATCH	    256 /* entries one registry_append_all takes */
 
 struct registry_entry {
-	char kind[8]; /* "root", "server", "device" */
+	char kind[8]; /* "root", "issuing", "server", "device", "groups" */
 	char id[PKI_ID_MAX + 1];
 	char serial[41]; /* capital hexadecimal */
 	int64_t issued;	 /* Unix seconds */
 	int64_t not_after;
 	char spki[65]; /* SHA-256 of the public key, hexadecimal */
+	bool has_groups;
+	char groups[REGISTRY_GROUPS_MAX + 1]; /* "a,b"; "": none */
 };
 
 struct registry;
@@ -41,6 +50,14 @@ void registry_close(struct registry *r);
 /* On disk when it returns NJ_OK; as before otherwise. */
 NJ_MUST enum nj_err registry_append(
     struct registry *r, const struct registry_entry *e, struct nj_why *why);
+/* Several, with one write: after a crash the first few of them are there, or
+ * all.  At most REGISTRY_BATCH. */
+NJ_MUST enum nj_err registry_append_all(struct registry *r,
+    const struct registry_entry *v, size_t n, struct nj_why *why);
+/* Between these, other processes may write; what they wrote is read by
+ * registry_retake, which also waits for them. */
+void registry_release(struct registry *r);
+NJ_MUST enum nj_err registry_retake(struct registry *r, struct nj_why *why);
 /* Every entry, oldest first, without a lock; fn ends it by returning false. */
 NJ_MUST enum nj_err registry_each(const char *path,
     bool (*fn)(void *arg, const struct registry_entry *e), void *arg,

@@ -184,7 +184,7 @@ def test_list(ca):
     assert serial.strip() == 'serial=' + entries[1]['serial']
     assert 100 <= int(entries[1]['serial'], 16).bit_length() <= 127
     table = ca('list').splitlines()
-    assert table[0].split() == ['KIND', 'ID', 'UNTIL', 'STATE', 'SERIAL']
+    assert table[0].split() == ['KIND', 'ID', 'UNTIL', 'STATE', 'SERIAL', 'GROUPS']
     assert table[2].split()[:2] == ['device', 'dev1']
     assert [e['id'] for e in json.loads(ca('list', '--json', '--expiring', '20'))] == ['dev1']
     assert json.loads(ca('list', '--json', '--expiring', '1')) == []
@@ -216,7 +216,32 @@ def test_words(tmp_path):
     assert 'nightjar ca init' in made('device', 'x', status=1)
     assert 'init' in made('--help', at=False) and 'device' in made('--help', at=False)
     assert 'did you mean --dir' in made('init', '--dri', 'x', status=2, at=False)
-    assert 'init, server, device, list' in made('revoke', status=2, at=False)
+    assert 'init, server, device, ' in made('revoke', status=2, at=False)
     assert '--days' in made('server', '--help', at=False)
     assert 'from 1 to' in made('server', '--days', '0', status=2, at=False)
     assert "one device's name" in made('device', status=2)
+
+
+def groups_of(ca):
+    return {e['id']: e['groups'] for e in json.loads(ca('list', '--json'))
+            if e['kind'] == 'device'}
+
+
+def test_groups(ca):
+    ca('device', 'dev1', '--group', 'sensors', '--group', 'floor2,attic')
+    ca('device', 'dev2')
+    assert groups_of(ca) == {'dev1': ['attic', 'floor2', 'sensors'], 'dev2': []}
+    assert "is in pumps." in ca('group', 'dev2', 'pumps')
+    assert "in floor2,sensors,zoo." in ca('group', 'dev1', '--add', 'zoo', '--remove', 'attic')
+    assert groups_of(ca) == {'dev1': ['floor2', 'sensors', 'zoo'], 'dev2': ['pumps']}
+    # A new certificate keeps them, unless others are given.
+    ca('device', 'dev1', '--again')
+    ca('device', 'dev2', '--again', '--group', 'x')
+    assert groups_of(ca) == {'dev1': ['floor2', 'sensors', 'zoo'], 'dev2': ['x']}
+    assert 'in no group' in ca('group', 'dev1', '--none')
+    assert groups_of(ca)['dev1'] == []
+    assert 'nightjar ca list' in ca('group', 'dev9', 'x', status=1)
+    for bad in ('', 'a b', 'a,', '-x', 'x' * 65):
+        assert 'name of a group' in ca('group', 'dev1', '--', bad, status=1)
+    assert 'at most 16' in ca('group', 'dev1', *[f'g{i}' for i in range(17)], status=1)
+    assert 'ID GROUP' in ca('group', 'dev1', status=2)
