@@ -69,9 +69,8 @@ refs_add(struct refs *r, uint64_t id, int delta, void *msg)
 	return NJ_OK;
 }
 
-/* Steps a statement that gives message numbers of rows that went. */
-static enum nj_err
-run_dropping(struct store *s, enum statement which)
+enum nj_err
+apply_dropping(struct store *s, enum statement which)
 {
 	sqlite3_stmt *st = sql_get(s, which);
 	enum nj_err e = NJ_OK;
@@ -118,19 +117,25 @@ put_session(struct store *s, const struct store_rec *r)
 	return sql_run(s, ST_SESSION);
 }
 
-static enum nj_err
-end_session(struct store *s, const struct store_rec *r)
+enum nj_err
+apply_session_end(struct store *s, uint64_t session)
 {
 	enum nj_err e;
 
-	bind1(s, ST_SESSION_END, r->session);
-	bind1(s, ST_SUBS_END, r->session);
-	bind1(s, ST_RECEIVED_END, r->session);
-	bind1(s, ST_QUEUES_END, r->session);
-	if ((e = run_dropping(s, ST_SESSION_END)) ||
+	bind1(s, ST_SESSION_END, session);
+	bind1(s, ST_SUBS_END, session);
+	bind1(s, ST_RECEIVED_END, session);
+	bind1(s, ST_QUEUES_END, session);
+	if ((e = apply_dropping(s, ST_SESSION_END)) ||
 	    (e = sql_run(s, ST_SUBS_END)) || (e = sql_run(s, ST_RECEIVED_END)))
 		return e;
-	return run_dropping(s, ST_QUEUES_END);
+	return apply_dropping(s, ST_QUEUES_END);
+}
+
+static enum nj_err
+end_session(struct store *s, const struct store_rec *r)
+{
+	return apply_session_end(s, r->session);
 }
 
 /* A will's message is named by its session; NULL: it has none any more. */
@@ -142,7 +147,7 @@ put_will(struct store *s, const struct store_rec *r)
 	enum nj_err e;
 
 	bind1(s, ST_WILL_GET, r->session);
-	if ((e = run_dropping(s, ST_WILL_GET)))
+	if ((e = apply_dropping(s, ST_WILL_GET)))
 		return e;
 	if (r->msg) {
 		s->opts.msgs->describe(s->opts.arg, r->msg, &body);
@@ -222,14 +227,14 @@ static enum nj_err
 end_queue(struct store *s, const struct store_rec *r)
 {
 	bind2(s, ST_QUEUE_END, r->session, r->seq);
-	return run_dropping(s, ST_QUEUE_END);
+	return apply_dropping(s, ST_QUEUE_END);
 }
 
 static enum nj_err
 shift_queue(struct store *s, const struct store_rec *r)
 {
 	bind1(s, ST_QUEUE_SHIFT, r->session);
-	return run_dropping(s, ST_QUEUE_SHIFT);
+	return apply_dropping(s, ST_QUEUE_SHIFT);
 }
 
 static enum nj_err

@@ -42,6 +42,9 @@ enum statement {
 	ST_RETAIN_GET,
 	ST_RETAIN,
 	ST_TOMBS_END,
+	ST_EXPIRED,
+	ST_QUEUE_EXPIRED,
+	ST_RETAINED_EXPIRED,
 	STATEMENTS
 };
 
@@ -103,6 +106,22 @@ NJ_MUST enum nj_err apply_batch(struct store *s, const struct store_batch *b);
 /* The messages that the transaction's rows name; before COMMIT. */
 NJ_MUST enum nj_err apply_refs(struct store *s);
 void refs_clear(struct refs *r);
+/* Steps a bound statement that gives message numbers of rows that went. */
+NJ_MUST enum nj_err apply_dropping(struct store *s, enum statement which);
+/* Deletes a session and everything of it, or what is left of one. */
+NJ_MUST enum nj_err apply_session_end(struct store *s, uint64_t session);
+
+/* clean.c: at the start, in transactions of its own. */
+/* Messages dropped at one start for being out of date; the rest go when their
+ * session is served, or at the next. */
+#define CLEAN_EXPIRED_MAX 100000
+/* now_ms: wall clock; 0: nothing has expired. */
+NJ_MUST enum nj_err clean_expired(struct store *s, int64_t now_ms);
+NJ_MUST enum nj_err
+clean_orphans(struct store *s, const uint64_t *sessions, size_t n);
+
+/* schema.c: from 0, an empty file, too. */
+NJ_MUST enum nj_err schema_upgrade(struct store *s, unsigned from);
 
 /* load.c */
 void read_answer(struct store *s, struct store_read *r);

@@ -9,17 +9,68 @@
 
 #define PROGRESS 100000u
 
+/* Message numbers, or sessions, in order. */
+struct numbers {
+	uint64_t *v;
+	size_t n, cap;
+};
+
 struct reading {
 	struct store *s;
 	const struct store_loader *l;
 	const char *what;
 	uint64_t n;
+	struct numbers sessions; /* all there are */
+	size_t at;		 /* the one that rows are at */
+	struct numbers orphans;	 /* sessions that rows name all the same */
+	/* what waits of one session, so far */
+	uint64_t session, waiting, first, last, bytes;
+	struct numbers retained;
 };
+
+static enum nj_err
+numbers_add(struct numbers *l, uint64_t v)
+{
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? l->cap * 2 : 1024;
+		uint64_t *to = realloc(l->v, cap * sizeof *to);
+
+		if (!to)
+			return NJ_NOMEM;
+		l->v = to;
+		l->cap = cap;
+	}
+	l->v[l->n++] = v;
+	return NJ_OK;
+}
+
+static int
+by_number(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
 
 static void
 progress(struct reading *r)
 {
 	if (++r->n % PROGRESS == 0 && r->l->progress)
+		r->l->progress(r->l->arg, r->what, r->n);
+}
+
+static void
+begin(struct reading *r, const char *what)
+{
+	r->what = what;
+	r->n = 0;
+	r->at = 0;
+}
+
+static void
+finish(struct reading *r)
+{
+	if ((r->n % PROGRESS || r->n == 0) && r->l->progress)
 		r->l->progress(r->l->arg, r->what, r->n);
 }
 
@@ -32,8 +83,7 @@ each(struct reading *r, const char *what, const char *sql,
 	int rc = sqlite3_prepare_v2(r->s->db, sql, -1, &st, NULL);
 	enum nj_err e = NJ_OK;
 
-	r->what = what;
-	r->n = 0;
+	begin(r, what);
 	while (rc == SQLITE_OK || rc == SQLITE_ROW) {
 		if ((rc = sqlite3_step(st)) != SQLITE_ROW)
 			break;
@@ -42,7 +92,26 @@ each(struct reading *r, const char *what, const char *sql,
 		progress(r);
 	}
 	sqlite3_finalize(st);
-	return e ? e : sql_err(rc);
+	if (e || (e = sql_err(rc)))
+		return e;
+	finish(r);
+	return NJ_OK;
+}
+
+/* Rows come by session, as sessions do; one of a session that is not there is
+ * noted, and passed over. */
+static enum nj_err
+belongs(struct reading *r, uint64_t session, bool *is)
+{
+	const struct numbers *all = &r->sessions;
+	struct numbers *none = &r->orphans;
+
+	while (r->at < all->n && all->v[r->at] < session)
+		r->at++;
+	*is = r->at < all->n && all->v[r->at] == session;
+	if (*is || (none->n > 0 && none->v[none->n - 1] == session))
+		return NJ_OK;
+	return numbers_add(none, session);
 }
 
 /* A message row from column `at` on: topic_len ... bytes. */
@@ -98,7 +167,8 @@ take_session(struct reading *r, sqlite3_stmt *st)
 	void *msg = NULL;
 	enum nj_err e;
 
-	if ((e = r->l->session(r->l->arg, &ss)) ||
+	if ((e = numbers_add(&r->sessions, ss.id)) ||
+	    (e = r->l->session(r->l->arg, &ss)) ||
 	    sqlite3_column_type(st, 6) == SQLITE_NULL)
 		return e;
 	w.delay_s = (uint32_t)sqlite3_column_int64(st, 7);
@@ -111,20 +181,31 @@ take_session(struct reading *r, sqlite3_stmt *st)
 static enum nj_err
 take_sub(struct reading *r, sqlite3_stmt *st)
 {
-	return r->l->sub(r->l->arg,
-	    &(struct store_sub){
+	struct store_sub sub = {
 		.session = (uint64_t)sqlite3_column_int64(st, 0),
 		.filter = sql_column(st, 1),
 		.options = (uint32_t)sqlite3_column_int64(st, 2),
 		.share = (uint8_t)sqlite3_column_int(st, 3),
-	    });
+	};
+	enum nj_err e;
+	bool is;
+
+	if ((e = belongs(r, sub.session, &is)) || !is)
+		return e;
+	return r->l->sub(r->l->arg, &sub);
 }
 
 static enum nj_err
 take_received(struct reading *r, sqlite3_stmt *st)
 {
-	return r->l->received(r->l->arg, (uint64_t)sqlite3_column_int64(st, 0),
-	    (uint16_t)sqlite3_column_int(st, 1));
+	uint64_t session = (uint64_t)sqlite3_column_int64(st, 0);
+	enum nj_err e;
+	bool is;
+
+	if ((e = belongs(r, session, &is)) || !is)
+		return e;
+	return r->l->received(
+	    r->l->arg, session, (uint16_t)sqlite3_column_int(st, 1));
 }
 
 /* session, seq, pid, flags, ids, msg from column 0 on; without the message */
@@ -145,36 +226,152 @@ entry_of(sqlite3_stmt *st, int at)
 }
 
 static enum nj_err
+end_waiting(struct reading *r)
+{
+	uint64_t n = r->waiting;
+
+	r->waiting = 0;
+	if (n == 0)
+		return NJ_OK;
+	return r->l->waiting(
+	    r->l->arg, r->session, n, r->first, r->last, r->bytes);
+}
+
+static enum nj_err
 take_inflight(struct reading *r, sqlite3_stmt *st)
 {
 	struct store_entry en = entry_of(st, 1);
 	enum nj_err e;
 
-	en.session = (uint64_t)sqlite3_column_int64(st, 0);
+	en.session = r->session;
 	if ((e = load_msg(
 		 r->s, (uint64_t)sqlite3_column_int64(st, 5), &en.msg)))
 		return e;
 	return r->l->inflight(r->l->arg, &en);
 }
 
+/* Those in flight are given one by one, of those that wait a summary. */
 static enum nj_err
-take_waiting(struct reading *r, sqlite3_stmt *st)
+take_queue(struct reading *r, sqlite3_stmt *st)
 {
-	return r->l->waiting(r->l->arg, (uint64_t)sqlite3_column_int64(st, 0),
-	    (uint64_t)sqlite3_column_int64(st, 1),
-	    (uint64_t)sqlite3_column_int64(st, 2),
-	    (uint64_t)sqlite3_column_int64(st, 3),
-	    (uint64_t)sqlite3_column_int64(st, 4));
+	uint64_t session = (uint64_t)sqlite3_column_int64(st, 0);
+	uint64_t seq = (uint64_t)sqlite3_column_int64(st, 1);
+	enum nj_err e;
+	bool is;
+
+	if (session != r->session && (e = end_waiting(r)))
+		return e;
+	r->session = session;
+	if ((e = belongs(r, session, &is)) || !is)
+		return e;
+	if (sqlite3_column_int(st, 2) != 0)
+		return take_inflight(r, st);
+	if (r->waiting++ == 0) {
+		r->first = seq;
+		r->bytes = 0;
+	}
+	r->last = seq;
+	r->bytes += (uint64_t)sqlite3_column_int64(st, 6);
+	return NJ_OK;
+}
+
+static enum nj_err
+load_queues(struct reading *r)
+{
+	enum nj_err e = each(r, "queued messages",
+	    "SELECT session, seq, pid, flags, ids, msg, size FROM queue "
+	    "ORDER BY session, seq",
+	    take_queue);
+
+	return e ? e : end_waiting(r);
 }
 
 static enum nj_err
 take_retained(struct reading *r, sqlite3_stmt *st)
 {
-	void *msg;
-	enum nj_err e =
-	    make_msg(r->s, st, 1, (uint64_t)sqlite3_column_int64(st, 0), &msg);
+	return numbers_add(&r->retained, (uint64_t)sqlite3_column_int64(st, 0));
+}
 
-	return e ? e : r->l->retained(r->l->arg, msg);
+/* How far to step to the next message rather than to look for it. */
+#define STRIDE 100u
+
+/* From the wanted message *i on, as long as the next is near. */
+static enum nj_err
+walk_retained(struct reading *r, sqlite3_stmt *st, size_t *i)
+{
+	const struct numbers *want = &r->retained;
+	enum nj_err e;
+	int rc;
+
+	sqlite3_reset(st);
+	sqlite3_bind_int64(st, 1, (sqlite3_int64)want->v[*i]);
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		uint64_t id = (uint64_t)sqlite3_column_int64(st, 0);
+		void *msg = NULL;
+
+		if (id < want->v[*i])
+			continue;
+		if (id > want->v[*i])
+			return NJ_MALFORMED; /* a row names what is not there */
+		if ((e = make_msg(r->s, st, 1, id, &msg)) ||
+		    (e = r->l->retained(r->l->arg, msg)))
+			return e;
+		progress(r);
+		while (*i < want->n && want->v[*i] == id)
+			++*i;
+		if (*i == want->n || want->v[*i] - id > STRIDE)
+			return NJ_OK;
+	}
+	return rc == SQLITE_DONE ? NJ_MALFORMED : sql_err(rc);
+}
+
+/* By message, not by topic: the largest table is read from its start to its
+ * end then, whatever the order of the topics. */
+static enum nj_err
+load_retained(struct reading *r)
+{
+	sqlite3_stmt *st = NULL;
+	enum nj_err e;
+
+	if ((e = each(r, "retained topics",
+		 "SELECT msg FROM retained WHERE msg IS NOT NULL",
+		 take_retained)))
+		return e;
+	if (r->retained.n > 0)
+		qsort(r->retained.v, r->retained.n, sizeof r->retained.v[0],
+		    by_number);
+	begin(r, "retained messages");
+	e = sql_err(sqlite3_prepare_v2(r->s->db,
+	    "SELECT id, topic_len, payload_len, flags, expires, bytes "
+	    "FROM msg WHERE id >= ?1 ORDER BY id",
+	    -1, &st, NULL));
+	for (size_t i = 0; !e && i < r->retained.n;)
+		e = walk_retained(r, st, &i);
+	sqlite3_finalize(st);
+	if (!e)
+		finish(r);
+	return e;
+}
+
+static enum nj_err
+load_all(struct reading *r)
+{
+	enum nj_err e;
+
+	if ((e = each(r, "sessions",
+		 "SELECT id, client, user, version, expiry, offline, will, "
+		 "will_delay, will_expiry, mount FROM session ORDER BY id",
+		 take_session)) ||
+	    (e = each(r, "subscriptions",
+		 "SELECT session, filter, options, share FROM sub "
+		 "ORDER BY session",
+		 take_sub)) ||
+	    (e = each(r, "QoS 2 identifiers",
+		 "SELECT session, pid FROM received ORDER BY session",
+		 take_received)) ||
+	    (e = load_queues(r)))
+		return e;
+	return load_retained(r);
 }
 
 enum nj_err
@@ -183,29 +380,20 @@ store_load(struct store *s, const struct store_loader *l, struct nj_why *why)
 	struct reading r = { .s = s, .l = l };
 	enum nj_err e;
 
-	if ((e = sql_exec(s, "DELETE FROM retained WHERE msg IS NULL")) ||
-	    (e = each(&r, "sessions",
-		 "SELECT id, client, user, version, expiry, offline, will, "
-		 "will_delay, will_expiry, mount FROM session ORDER BY id",
-		 take_session)) ||
-	    (e = each(&r, "subscriptions",
-		 "SELECT session, filter, options, share FROM sub",
-		 take_sub)) ||
-	    (e = each(&r, "QoS 2 identifiers",
-		 "SELECT session, pid FROM received", take_received)) ||
-	    (e = each(&r, "messages in flight",
-		 "SELECT session, seq, pid, flags, ids, msg FROM queue "
-		 "WHERE pid <> 0 ORDER BY session, seq",
-		 take_inflight)) ||
-	    (e = each(&r, "queues",
-		 "SELECT session, count(*), min(seq), max(seq), sum(size) "
-		 "FROM queue WHERE pid = 0 GROUP BY session",
-		 take_waiting)) ||
-	    (e = each(&r, "retained messages",
-		 "SELECT m.id, topic_len, payload_len, flags, expires, bytes "
-		 "FROM retained r JOIN msg m ON m.id = r.msg",
-		 take_retained)))
+	if (!(e = clean_expired(s, l->now_ms)) && !(e = load_all(&r)))
+		e = clean_orphans(s, r.orphans.v, r.orphans.n);
+	if (e == NJ_MALFORMED && sqlite3_errcode(s->db) != SQLITE_CORRUPT) {
+		why_set(why,
+		    "%s: one of its %s names a message that is not "
+		    "there, or is not as it should be",
+		    s->path, r.what);
+		why_mend(why, "nightjar store check %s", s->path);
+	} else if (e) {
 		sql_why(s, why, "loading it");
+	}
+	free(r.sessions.v);
+	free(r.orphans.v);
+	free(r.retained.v);
 	return e;
 }
 

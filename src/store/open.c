@@ -10,39 +10,11 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "store/impl.h"
 
-static const char schema[] =
-    "BEGIN IMMEDIATE;"
-    "CREATE TABLE session(id INTEGER PRIMARY KEY, client BLOB NOT NULL,"
-    " user BLOB NOT NULL, mount BLOB NOT NULL, version INTEGER NOT NULL, "
-    "expiry INTEGER NOT NULL,"
-    " offline INTEGER NOT NULL, will INTEGER, will_delay INTEGER,"
-    " will_expiry INTEGER) STRICT;"
-    "CREATE TABLE sub(session INTEGER NOT NULL, filter BLOB NOT NULL,"
-    " options INTEGER NOT NULL, share INTEGER NOT NULL,"
-    " PRIMARY KEY(session, filter)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE received(session INTEGER NOT NULL, pid INTEGER NOT NULL,"
-    " PRIMARY KEY(session, pid)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE queue(session INTEGER NOT NULL, seq INTEGER NOT NULL,"
-    " pid INTEGER NOT NULL, flags INTEGER NOT NULL, ids BLOB,"
-    " msg INTEGER NOT NULL, size INTEGER NOT NULL,"
-    " PRIMARY KEY(session, seq)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE msg(id INTEGER PRIMARY KEY, refs INTEGER NOT NULL,"
-    " topic_len INTEGER NOT NULL, payload_len INTEGER NOT NULL,"
-    " flags INTEGER NOT NULL, expires INTEGER NOT NULL,"
-    " bytes BLOB NOT NULL) STRICT;"
-    "CREATE TABLE retained(topic BLOB PRIMARY KEY, ord INTEGER NOT NULL,"
-    " msg INTEGER) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX retained_gone ON retained(ord) WHERE msg IS NULL;"
-    "PRAGMA application_id = 1315589489;"
-    "PRAGMA user_version = 1;"
-    "COMMIT";
-
-_Static_assert(STORE_APPLICATION == 1315589489, "the schema says the same");
-_Static_assert(STORE_SCHEMA == 1, "the schema says the same");
-
-static const char settings[] = "PRAGMA journal_mode = WAL;"
+static const char settings[] = "PRAGMA auto_vacuum = INCREMENTAL;"
+			       "PRAGMA journal_mode = WAL;"
 			       "PRAGMA synchronous = FULL;"
 			       "PRAGMA wal_autocheckpoint = 4000;"
 			       "PRAGMA journal_size_limit = 67108864;"
@@ -141,7 +113,7 @@ check_owner(struct store *s, struct nj_why *why)
 		return e;
 	}
 	if (app == 0 && version == 0 && tables == 0) {
-		if ((e = sql_exec(s, schema)))
+		if ((e = schema_upgrade(s, 0)))
 			sql_why(s, why, "making its tables");
 		return e;
 	}
@@ -158,7 +130,14 @@ check_owner(struct store *s, struct nj_why *why)
 		why_mend(why, "start that one, or restore a backup");
 		return NJ_UNSUPPORTED;
 	}
-	return check_pages(s, why);
+	if ((e = check_pages(s, why)) || version == STORE_SCHEMA)
+		return e;
+	if ((e = schema_upgrade(s, (unsigned)version)))
+		sql_why(s, why, "bringing its tables up to date");
+	else
+		nj_log(LOG_T_NOTICE, "%s: brought from schema %u to %d",
+		    s->path, (unsigned)version, STORE_SCHEMA);
+	return e;
 }
 
 static enum nj_err

@@ -4,6 +4,9 @@
  */
 #include "store/impl.h"
 
+/* As the index msg_expires has it, which is used for this form only. */
+#define EXPIRED "expires <= ?1 AND expires < 9223372036854775807"
+
 static const char *const text[STATEMENTS] = {
 	[ST_BEGIN] = "BEGIN IMMEDIATE",
 	[ST_COMMIT] = "COMMIT",
@@ -52,6 +55,13 @@ static const char *const text[STATEMENTS] = {
 	[ST_RETAIN] = "INSERT OR REPLACE INTO retained(topic, ord, msg) "
 		      "VALUES(?1, ?2, ?3)",
 	[ST_TOMBS_END] = "DELETE FROM retained WHERE msg IS NULL AND ord <= ?1",
+	[ST_EXPIRED] = "SELECT 1 FROM msg WHERE " EXPIRED " LIMIT 1",
+	[ST_QUEUE_EXPIRED] = "DELETE FROM queue WHERE pid = 0 AND msg IN "
+			     "(SELECT id FROM msg WHERE " EXPIRED
+			     " ORDER BY expires LIMIT ?2) RETURNING msg",
+	[ST_RETAINED_EXPIRED] = "DELETE FROM retained WHERE msg IN "
+				"(SELECT id FROM msg WHERE " EXPIRED
+				" ORDER BY expires LIMIT ?2) RETURNING msg",
 };
 
 enum nj_err

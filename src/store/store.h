@@ -34,7 +34,7 @@ struct store_batch;
 struct store_read;
 
 #define STORE_NEVER	 INT64_MAX /* a time that does not come */
-#define STORE_SCHEMA	 1
+#define STORE_SCHEMA	 2
 #define STORE_PAGE_BYTES (256 * 1024) /* of one answer to store_read */
 
 enum store_state {
@@ -126,14 +126,17 @@ struct store_loader {
 	enum nj_err (*will)(void *arg, const struct store_will *w, void *msg);
 	enum nj_err (*sub)(void *arg, const struct store_sub *s);
 	enum nj_err (*received)(void *arg, uint64_t session, uint16_t pid);
-	/* in flight, by session and seq; takes e->msg over */
+	/* By session: those in flight, by seq, e->msg taken over; then, if
+	 * any wait, how many from first to last. */
 	enum nj_err (*inflight)(void *arg, const struct store_entry *e);
-	/* n messages wait from first to last */
 	enum nj_err (*waiting)(void *arg, uint64_t session, uint64_t n,
 	    uint64_t first, uint64_t last, uint64_t bytes);
 	enum nj_err (*retained)(void *arg, void *msg); /* takes msg over */
+	/* every 100,000 rows, and at the end of each kind */
 	void (*progress)(void *arg, const char *what, uint64_t n);
 	void *arg;
+	/* Wall clock: what waited past its expiry is dropped.  0: nothing. */
+	int64_t now_ms;
 };
 NJ_MUST enum nj_err
 store_load(struct store *s, const struct store_loader *l, struct nj_why *why);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The tables, as the steps from each schema to the next: a new store takes
+ * all of them, an older one those it lacks, each in one transaction.  A step
+ * that was released is never changed.
+ */
+#include <stdio.h>
+
+#include "store/impl.h"
+
+static const char *const steps[] = {
+	"CREATE TABLE session(id INTEGER PRIMARY KEY, client BLOB NOT NULL,"
+	" user BLOB NOT NULL, mount BLOB NOT NULL, version INTEGER NOT NULL, "
+	"expiry INTEGER NOT NULL,"
+	" offline INTEGER NOT NULL, will INTEGER, will_delay INTEGER,"
+	" will_expiry INTEGER) STRICT;"
+	"CREATE TABLE sub(session INTEGER NOT NULL, filter BLOB NOT NULL,"
+	" options INTEGER NOT NULL, share INTEGER NOT NULL,"
+	" PRIMARY KEY(session, filter)) STRICT, WITHOUT ROWID;"
+	"CREATE TABLE received(session INTEGER NOT NULL, pid INTEGER NOT NULL,"
+	" PRIMARY KEY(session, pid)) STRICT, WITHOUT ROWID;"
+	"CREATE TABLE queue(session INTEGER NOT NULL, seq INTEGER NOT NULL,"
+	" pid INTEGER NOT NULL, flags INTEGER NOT NULL, ids BLOB,"
+	" msg INTEGER NOT NULL, size INTEGER NOT NULL,"
+	" PRIMARY KEY(session, seq)) STRICT, WITHOUT ROWID;"
+	"CREATE TABLE msg(id INTEGER PRIMARY KEY, refs INTEGER NOT NULL,"
+	" topic_len INTEGER NOT NULL, payload_len INTEGER NOT NULL,"
+	" flags INTEGER NOT NULL, expires INTEGER NOT NULL,"
+	" bytes BLOB NOT NULL) STRICT;"
+	"CREATE TABLE retained(topic BLOB PRIMARY KEY, ord INTEGER NOT NULL,"
+	" msg INTEGER) STRICT, WITHOUT ROWID;"
+	"CREATE INDEX retained_gone ON retained(ord) WHERE msg IS NULL;",
+
+	/* What has expired is found without a walk over all messages.  Most
+	 * have no expiry, and cost nothing here. */
+	"CREATE INDEX msg_expires ON msg(expires) "
+	"WHERE expires < 9223372036854775807;",
+};
+
+_Static_assert(sizeof steps / sizeof *steps == STORE_SCHEMA,
+    "one step leads to each schema");
+_Static_assert(STORE_APPLICATION == 1315589489, "the pragma says the same");
+
+static enum nj_err
+take_step(struct store *s, unsigned to)
+{
+	char version[64];
+	enum nj_err e;
+
+	(void)snprintf(version, sizeof version, "PRAGMA user_version = %u", to);
+	if ((e = sql_exec(s, "BEGIN IMMEDIATE")))
+		return e;
+	if (!(e = sql_exec(s, steps[to - 1])) &&
+	    !(e = sql_exec(s, "PRAGMA application_id = 1315589489")) &&
+	    !(e = sql_exec(s, version)) && !(e = sql_exec(s, "COMMIT")))
+		return NJ_OK;
+	if (!sqlite3_get_autocommit(s->db) && sql_exec(s, "ROLLBACK"))
+		return NJ_IO;
+	return e;
+}
+
+enum nj_err
+schema_upgrade(struct store *s, unsigned from)
+{
+	enum nj_err e = NJ_OK;
+
+	for (unsigned to = from + 1; to <= STORE_SCHEMA && !e; to++)
+		e = take_step(s, to);
+	return e;
+}
