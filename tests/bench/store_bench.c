@@ -286,10 +286,10 @@ make(const char *path, int n, char **words)
 static void
 tell(struct bench *b)
 {
-	if (b->part)
-		printf("  %-18s %6.2f s %10llu\n", b->part,
-		    (double)(b->seen_at - b->at) / 1e6,
-		    (unsigned long long)b->seen);
+	if (!b->part)
+		return;
+	printf("  %-18s %6.2f s %10llu\n", b->part,
+	    (double)(b->seen_at - b->at) / 1e6, (unsigned long long)b->seen);
 	b->at = b->seen_at;
 }
 

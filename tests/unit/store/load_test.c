@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is given at the start: expired messages and what sessions that are gone
+ * left behind are dropped, from an older schema too.
+ */
+// clang-format off
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+// clang-format on
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "memory.h"
+
+#define NOW	1000
+#define FOREVER "9223372036854775807"
+
+static char folder[] = "/tmp/nightjar-load-XXXXXX";
+static char path[128];
+static struct bench b;
+static struct nj_why why;
+static struct buf seen;
+
+static void
+remove_files(void)
+{
+	static const char *const tails[] = { "", "-wal", "-shm", ".lock" };
+	char name[160];
+
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(name, sizeof name, "%s%s", path, tails[i]);
+		unlink(name);
+	}
+}
+
+static int
+setup_all(void **state)
+{
+	(void)state;
+	if (!mkdtemp(folder))
+		return -1;
+	snprintf(path, sizeof path, "%s/state.db", folder);
+	return 0;
+}
+
+static int
+teardown_all(void **state)
+{
+	(void)state;
+	remove_files();
+	buf_fini(&seen);
+	return rmdir(folder);
+}
+
+static int
+fresh(void **state)
+{
+	(void)state;
+	remove_files();
+	buf_fini(&seen);
+	why = (struct nj_why){ .what = "" };
+	assert_int_equal(bench_open(&b, path, NULL, &why), NJ_OK);
+	bench_close(&b);
+	return 0;
+}
+
+static void
+change(const char *sql)
+{
+	char *error = NULL;
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	sqlite3_exec(db, sql, NULL, NULL, &error);
+	assert_null(error);
+	sqlite3_close(db);
+}
+
+static sqlite3_int64
+ask(const char *sql)
+{
+	sqlite3 *db;
+	sqlite3_stmt *st;
+	sqlite3_int64 n;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+	n = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	return n;
+}
+
+static void NJ_PRINTF(1, 2) say(const char *fmt, ...)
+{
+	char line[128];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof line, fmt, ap);
+	va_end(ap);
+	assert_int_equal(buf_put_slice(&seen, slice_str(line)), NJ_OK);
+}
+
+static enum nj_err
+l_session(void *arg, const struct store_session *s)
+{
+	(void)arg;
+	say("session %d;", (int)s->id);
+	return NJ_OK;
+}
+
+static enum nj_err
+l_will(void *arg, const struct store_will *w, void *msg)
+{
+	(void)arg;
+	say("will %d %d;", (int)w->session, (int)((struct note *)msg)->id);
+	note_unref(msg);
+	return NJ_OK;
+}
+
+static enum nj_err
+l_sub(void *arg, const struct store_sub *s)
+{
+	(void)arg;
+	say("sub %d;", (int)s->session);
+	return NJ_OK;
+}
+
+static enum nj_err
+l_received(void *arg, uint64_t session, uint16_t pid)
+{
+	(void)arg;
+	say("received %d %d;", (int)session, pid);
+	return NJ_OK;
+}
+
+static enum nj_err
+l_inflight(void *arg, const struct store_entry *e)
+{
+	(void)arg;
+	say("inflight %d %d;", (int)e->session, (int)e->seq);
+	note_unref(e->msg);
+	return NJ_OK;
+}
+
+static enum nj_err
+l_waiting(void *arg, uint64_t session, uint64_t n, uint64_t first,
+    uint64_t last, uint64_t bytes)
+{
+	(void)arg;
+	say("waiting %d %d %d-%d %d;", (int)session, (int)n, (int)first,
+	    (int)last, (int)bytes);
+	return NJ_OK;
+}
+
+static enum nj_err
+l_retained(void *arg, void *msg)
+{
+	(void)arg;
+	say("retained %d;", (int)((struct note *)msg)->id);
+	note_unref(msg);
+	return NJ_OK;
+}
+
+static const struct store_loader loader = {
+	.session = l_session,
+	.will = l_will,
+	.sub = l_sub,
+	.received = l_received,
+	.inflight = l_inflight,
+	.waiting = l_waiting,
+	.retained = l_retained,
+	.now_ms = NOW,
+};
+
+static enum nj_err
+load_it(void)
+{
+	enum nj_err e;
+
+	assert_int_equal(bench_open(&b, path, NULL, &why), NJ_OK);
+	e = store_load(b.store, &loader, &why);
+	bench_close(&b);
+	assert_int_equal(notes_alive, 0);
+	return e;
+}
+
+static void
+loads(const char *want)
+{
+	enum nj_err e = load_it();
+
+	if (e)
+		fail_msg("%s", why.what);
+	assert_int_equal(buf_put_u8(&seen, 0), NJ_OK);
+	assert_string_equal((const char *)buf_slice(&seen).p, want);
+	assert_int_equal(ask("SELECT count(*) FROM msg WHERE refs <> "
+			     "(SELECT count(*) FROM queue WHERE msg = id) + "
+			     "(SELECT count(*) FROM session WHERE will = "
+			     "msg.id) + (SELECT count(*) FROM retained WHERE "
+			     "msg = id)"),
+	    0);
+}
+
+#define SESSION(id, will)                                                    \
+	"INSERT INTO session VALUES(" id ", x'61', x'', x'', 5, 1, 1, " will \
+	", 0, 0);"
+#define MSG(id, refs, expires)                                            \
+	"INSERT INTO msg VALUES(" id ", " refs ", 1, 1, 1, " expires ", " \
+	"x'00016162');"
+#define ENTRY(session, seq, pid, msg)                         \
+	"INSERT INTO queue VALUES(" session ", " seq ", " pid \
+	", 1, NULL, " msg ", 10);"
+
+static void
+test_all_kinds(void **state)
+{
+	(void)state;
+	change(SESSION("1", "NULL") SESSION("3", "7") MSG("7", "4",
+	    FOREVER) MSG("2", "1", FOREVER) MSG("900", "1", FOREVER) ENTRY("1",
+	    "4", "0", "7") ENTRY("1", "5", "9", "7") ENTRY("1", "6", "0",
+	    "7") "INSERT INTO sub VALUES(1, x'61', 1, 0), (3, x'61', 1, 0);"
+		 "INSERT INTO received VALUES(3, 8);"
+		 "INSERT INTO retained VALUES(x'62', 1, 2), (x'61', 2, 900), "
+		 "(x'63', 3, NULL);");
+	loads("session 1;session 3;will 3 7;sub 1;sub 3;received 3 8;"
+	      "inflight 1 5;waiting 1 2 4-6 20;retained 2;retained 900;");
+	assert_int_equal(
+	    ask("SELECT count(*) FROM retained WHERE msg IS NULL"), 0);
+}
+
+/* In flight it was begun, and is finished. */
+static void
+test_expired(void **state)
+{
+	(void)state;
+	change(SESSION("1", "NULL") MSG("1", "2", "999") MSG("2", "1",
+	    "1001") MSG("3", "1", "1000") MSG("4", "1", FOREVER) ENTRY("1", "1",
+	    "0", "1") ENTRY("1", "2", "5", "1") ENTRY("1", "3", "0",
+	    "2") "INSERT INTO retained VALUES(x'61', 1, 3), (x'62', 2, 4);");
+	loads("session 1;inflight 1 2;waiting 1 1 3-3 10;retained 4;");
+	assert_int_equal(ask("SELECT count(*) FROM msg"), 3);
+}
+
+static void
+test_orphans(void **state)
+{
+	(void)state;
+	change(SESSION("2", "NULL") MSG("1", "4", FOREVER) ENTRY("1", "1", "0",
+	    "1") ENTRY("1", "2", "7", "1") ENTRY("2", "1", "0", "1") ENTRY("3",
+	    "1", "0",
+	    "1") "INSERT INTO sub VALUES(1, x'61', 1, 0), (1, x'62', 1, 0), "
+		 "(2, x'61', 1, 0), (9, x'61', 1, 0);"
+		 "INSERT INTO received VALUES(1, 1), (2, 1), (9, 1);");
+	loads("session 2;sub 2;received 2 1;waiting 2 1 1-1 10;");
+	assert_int_equal(ask("SELECT count(*) FROM sub"), 1);
+	assert_int_equal(ask("SELECT count(*) FROM received"), 1);
+	assert_int_equal(ask("SELECT count(*) FROM queue"), 1);
+}
+
+/* Nothing is half read: it says what is wrong. */
+static void
+test_message_missing(void **state)
+{
+	static const char *const rows[] = {
+		SESSION("1", "5"),
+		SESSION("1", "NULL") ENTRY("1", "1", "1", "5"),
+		"INSERT INTO retained VALUES(x'61', 1, 5);",
+		"INSERT INTO retained VALUES(x'61', 1, 5);" MSG("6", "1", "1"),
+		"INSERT INTO retained VALUES(x'61', 1, 5);"
+		"INSERT INTO msg VALUES(5, 1, 9, 1, 1, 2000, x'0001');",
+	};
+
+	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		fresh(state);
+		change(rows[i]);
+		assert_int_equal(load_it(), NJ_MALFORMED);
+		assert_non_null(strstr(why.what, "message"));
+		assert_non_null(strstr(why.mend, "nightjar store check"));
+	}
+}
+
+/* What the first schema lacks is added, and nothing is lost. */
+static void
+test_older_schema(void **state)
+{
+	sqlite3_int64 made;
+
+	(void)state;
+	made = ask("SELECT count(*) FROM sqlite_schema");
+	change("DROP INDEX msg_expires; PRAGMA user_version = 1;" SESSION(
+	    "1", "NULL") MSG("1", "1", "5") MSG("2", "1", FOREVER)
+		ENTRY("1", "1", "0", "1") ENTRY("1", "2", "0", "2"));
+	loads("session 1;waiting 1 1 2-2 10;");
+	assert_int_equal(ask("PRAGMA user_version"), STORE_SCHEMA);
+	assert_int_equal(ask("SELECT count(*) FROM sqlite_schema"), made);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_all_kinds, fresh),
+		cmocka_unit_test_setup(test_expired, fresh),
+		cmocka_unit_test_setup(test_orphans, fresh),
+		cmocka_unit_test_setup(test_message_missing, fresh),
+		cmocka_unit_test_setup(test_older_schema, fresh),
+	};
+
+	return cmocka_run_group_tests_name(
+	    "store load", tests, setup_all, teardown_all);
+}
