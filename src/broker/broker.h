@@ -35,6 +35,10 @@ void broker_free(struct broker *b);
 NJ_MUST enum nj_err broker_reload(struct broker *b,
     const struct broker_limits *limits, struct port_opts *ports, size_t n);
 
+/* Looks at the certificates of all who are connected again, after the lists of
+ * revoked ones have changed.  Any thread. */
+void broker_recheck(struct broker *b);
+
 /* A line for log_dest topic, below $SYS/broker/log/; any thread. */
 void broker_log_line(struct broker *b, enum log_type type, const char *line);
 

@@ -12,6 +12,7 @@
 #include "broker/login.h"
 #include "broker/memory.h"
 #include "broker/mounted.h"
+#include "broker/revoked.h"
 #include "broker/route.h"
 #include "net/listener.h"
 #include "net/tls.h"
@@ -560,6 +561,6 @@ conn_arrive(struct shard *sh, struct letter *l)
 		conn_drop(c, "the broker is stopping");
 	else if (sh->stopping)
 		conn_end(c, RC_SERVER_SHUTTING_DOWN, "the broker is stopping");
-	else
+	else if (!revoked_end(c)) /* it may have been on its way meanwhile */
 		conn_resume(c);
 }

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "broker/login.h"
+#include "broker/revoked.h"
 #include "broker/route.h"
 #include "core/rc.h"
 #include "net/tls.h"
@@ -404,6 +405,8 @@ conn_handshake(struct conn *c)
 		handshake_failed(c, e);
 		return;
 	}
+	if (revoked_end(c)) /* while they shook hands */
+		return;
 	conn_set_state(c, CONN_GREETING);
 	conn_update_wants(c);
 	if (stream_pending(c->stream))

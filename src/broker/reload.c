@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "broker/broker.h"
 #include "broker/internal.h"
+#include "broker/revoked.h"
 #include "broker/sessions.h"
 #include "broker/systree.h"
 #include "net/tls.h"
@@ -116,6 +117,7 @@ reload_take(struct shard *sh, struct letter *l)
 	port_set_unref(sh->set);
 	sh->set = r->set;
 	systree_reload(sh);
+	revoked_sweep(sh); /* by the lists of the new certificates' files */
 	free(r);
 }
 

@@ -15,6 +15,7 @@
 #include "broker/internal.h"
 #include "broker/memory.h"
 #include "broker/reload.h"
+#include "broker/revoked.h"
 #include "broker/route.h"
 #include "broker/sessions.h"
 #include "broker/systree.h"
@@ -205,6 +206,10 @@ take_letter(struct shard *sh, struct letter *l)
 		break;
 	case LETTER_RELOAD:
 		reload_take(sh, l);
+		break;
+	case LETTER_RECHECK:
+		atomic_store(&sh->recheck_posted, false);
+		revoked_sweep(sh);
 		break;
 	case LETTER_LOG:
 		systree_log(sh, l);
@@ -449,6 +454,7 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 	sh->home.may_read = sessions_may_read;
 	sh->home.limits = b->opts.limits.session;
 	snprintf(sh->tag, sizeof sh->tag, "shard %u", number);
+	sh->recheck_letter.kind = LETTER_RECHECK;
 	groups_init(&sh->groups);
 	quota_init(&sh->quota);
 	list_init(&sh->conns);

@@ -72,7 +72,8 @@ enum letter_kind {
 	LETTER_MOVED,
 	LETTER_FENCE, /* broker.c: memory may be freed */
 	LETTER_RELOAD,
-	LETTER_LOG, /* a line for $SYS/broker/log/ */
+	LETTER_RECHECK, /* certificates were revoked */
+	LETTER_LOG,	/* a line for $SYS/broker/log/ */
 	LETTER_STOP
 };
 
@@ -126,7 +127,9 @@ struct shard {
 	/* known clients that come and go; sessions that were dropped */
 	struct log_gate known, evictions;
 	bool stopping, stopped;
-	struct letter stop_letter; /* stopping needs no memory */
+	struct letter stop_letter;    /* stopping needs no memory */
+	struct letter recheck_letter; /* nor does revoking; broker_recheck */
+	atomic_bool recheck_posted;
 	pthread_t thread;
 	bool has_thread;
 	char tag[16]; /* for the log */

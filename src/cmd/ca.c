@@ -13,6 +13,7 @@
 #include "cmd/cmd.h"
 #include "cmd/home.h"
 #include "pki/ca.h"
+#include "pki/crl.h"
 #include "pki/explain.h"
 #include "pki/fleet.h"
 #include "pki/issue.h"
@@ -266,14 +267,17 @@ struct listing {
 	int64_t now;
 	unsigned shown;
 	const struct fleet *fleet; /* for groups */
+	const struct pki_revoked *revoked;
 };
 
 static const char *
-state_of(const struct listing *l, int64_t not_after)
+state_of(const struct listing *l, const struct registry_entry *e)
 {
-	if (not_after <= l->now)
+	if (pki_revoked_has(l->revoked, e->serial, NULL))
+		return "revoked";
+	if (e->not_after <= l->now)
 		return "expired";
-	if (not_after - l->now < (int64_t)30 * DAY)
+	if (e->not_after - l->now < (int64_t)30 * DAY)
 		return "expiring";
 	return "valid";
 }
@@ -311,7 +315,7 @@ list_as_json(const struct listing *l, const struct registry_entry *e)
 	       "\"issued\":%" PRId64 ",\"not_after\":%" PRId64
 	       ",\"state\":\"%s\",\"spki_sha256\":\"%s\"",
 	    l->shown ? "," : "", e->kind, e->id, e->serial, e->issued,
-	    e->not_after, state_of(l, e->not_after), e->spki);
+	    e->not_after, state_of(l, e), e->spki);
 	if (strcmp(e->kind, "device") == 0)
 		print_groups(groups_of(l, e));
 	printf("}");
@@ -323,11 +327,11 @@ list_one(void *arg, const struct registry_entry *e)
 	struct listing *l = arg;
 	char end[16];
 
-	if (strcmp(e->kind, "groups") == 0)
+	if (strcmp(e->kind, "groups") == 0 || strcmp(e->kind, "revoked") == 0)
 		return true; /* no certificate */
-
 	if (l->expiring >= 0 &&
-	    e->not_after - l->now > (int64_t)l->expiring * DAY)
+	    (e->not_after - l->now > (int64_t)l->expiring * DAY ||
+		pki_revoked_has(l->revoked, e->serial, NULL)))
 		return true;
 	if (l->json) {
 		list_as_json(l, e);
@@ -337,8 +341,8 @@ list_one(void *arg, const struct registry_entry *e)
 			    "UNTIL", "STATE", "SERIAL", "GROUPS");
 		ca_day(e->not_after, end);
 		printf("%-7s %-24s %-10s %-9s %-32s%s%s\n", e->kind, e->id, end,
-		    state_of(l, e->not_after), e->serial,
-		    groups_of(l, e)[0] ? " " : "", groups_of(l, e));
+		    state_of(l, e), e->serial, groups_of(l, e)[0] ? " " : "",
+		    groups_of(l, e));
 	}
 	l->shown++;
 	return true;
@@ -356,6 +360,7 @@ ca_list(int argc, char **argv)
 		{ "json", 0, FLAG_SWITCH, &l.json, NULL,
 		    "as JSON, times in Unix seconds", 0, 0 },
 	};
+	struct pki_revoked *revoked = NULL;
 	struct fleet *fleet = NULL;
 	struct nj_why why = { 0 };
 	struct pki_ca *ca = NULL;
@@ -368,9 +373,11 @@ ca_list(int argc, char **argv)
 	if (usage)
 		return usage > 0 ? usage : EXIT_FINE;
 	if ((e = ca_find(dir_given, &ca, &why)) ||
-	    (e = fleet_load(pki_ca_registry(ca), &fleet, &why)))
+	    (e = fleet_load(pki_ca_registry(ca), &fleet, &why)) ||
+	    (e = pki_revoked_load(pki_ca_registry(ca), &revoked, &why)))
 		goto out;
 	l.fleet = fleet;
+	l.revoked = revoked;
 	if (l.json)
 		printf("[");
 	e = registry_each(pki_ca_registry(ca), list_one, &l, &why);
@@ -381,6 +388,7 @@ ca_list(int argc, char **argv)
 out:
 	if (e)
 		say_why(&why, e);
+	pki_revoked_free(revoked);
 	fleet_unref(fleet);
 	pki_ca_free(ca);
 	return e ? EXIT_FAILED : EXIT_FINE;
@@ -395,6 +403,9 @@ static const struct verb {
 	{ "server", ca_server, "make the server's key and certificate" },
 	{ "device", ca_device, "make a device's key and certificate" },
 	{ "group", ca_group, "put a device into groups, for topic rules" },
+	{ "revoke", ca_revoke,
+	    "take certificates back: clients with them are thrown out" },
+	{ "crl", ca_crl, "renew the list of what was taken back" },
 	{ "list", ca_list, "show every certificate it has issued" },
 };
 
@@ -430,7 +441,9 @@ cmd_ca(int argc, char **argv)
 	}
 	text_esc(safe, sizeof(safe), slice_str(argv[1]));
 	why_set(&why, "there is no 'nightjar ca %s'", safe);
-	why_mend(&why, "it is one of: init, server, device, group, list");
+	why_mend(&why,
+	    "it is one of: init, server, device, group, revoke, crl, "
+	    "list");
 	say_why(&why, NJ_INVALID);
 	return EXIT_USAGE;
 }

@@ -16,11 +16,14 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/broker.h"
+#include "cmd/lists.h"
 #include "cmd/wiring.h"
 
 #define EXIT_CONFIG	   3 /* as Mosquitto */
 #define WORKERS		   2
 #define WORKERS_MAX_QUEUED 1024
+#define SIG_FILES	   (SIGRTMIN + 1) /* filewatch.h */
+#define TICK_S		   60 /* files are looked at without it, too */
 
 /* Everything that lives as long as the process serves. */
 struct server {
@@ -30,6 +33,7 @@ struct server {
 	struct workers *workers;
 	_Atomic(struct broker *) broker; /* the log thread reads it */
 	struct port_opts *ports;	 /* for the next reload: borrowed */
+	struct lists *lists;
 	bool logging;
 };
 
@@ -191,6 +195,10 @@ start_broker(struct server *s, struct nj_why *why)
 	enum nj_err e;
 
 	wiring_limits(&s->conf, &o.limits);
+	/* first, so that no change is missed */
+	if ((e = lists_watch(&s->conf, SIG_FILES, &s->lists, why)))
+		nj_log(LOG_T_WARNING, "Warning: %s; a SIGHUP is needed.",
+		    why->what);
 	if ((e = wiring_ports(
 		 &s->conf, &s->wiring, s->workers, NULL, &s->ports, why)))
 		return e;
@@ -257,6 +265,7 @@ finish(struct server *s)
 		log_stop();
 	broker_free(b);
 	free(s->ports);
+	lists_free(s->lists);
 	wiring_close(&s->wiring);
 	daemon_pid_file_remove();
 	conf_free(&s->conf);
@@ -331,6 +340,8 @@ reload(struct server *s, struct conf *new, struct conf_report *report,
 		why_mend(why, "restart the broker for that");
 		return NJ_UNSUPPORTED;
 	}
+	if (s->lists)
+		lists_watch_more(s->lists, new);
 	if ((e = wiring_ports(
 		 new, &s->wiring, s->workers, s->ports, &ports, why)))
 		return e;
@@ -384,15 +395,28 @@ block_signals(sigset_t *set)
 	sigaddset(set, SIGUSR1);
 	sigaddset(set, SIGUSR2);
 	sigaddset(set, SIGRTMIN);
+	sigaddset(set, SIG_FILES);
+	sigaddset(set, SIGIO);
 	pthread_sigmask(SIG_BLOCK, set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 }
 
 static void
+on_files(struct server *s)
+{
+	if (s->lists)
+		lists_renew(s->lists, atomic_load(&s->broker), s->ports,
+		    s->conf.nlisteners);
+}
+
+static void
 serve_until_told(struct server *s, const sigset_t *set)
 {
+	const struct timespec tick = { .tv_sec = TICK_S };
+
+	on_files(s); /* what changed while it started */
 	for (;;) {
-		int sig = sigwaitinfo(set, NULL);
+		int sig = sigtimedwait(set, NULL, &tick);
 
 		if (sig == SIGINT || sig == SIGTERM)
 			break;
@@ -404,6 +428,9 @@ serve_until_told(struct server *s, const sigset_t *set)
 			    "is kept in memory in this version.");
 		else if (sig == SIGRTMIN)
 			log_reopen();
+		else if (sig == SIG_FILES || sig == SIGIO ||
+		    (sig < 0 && errno == EAGAIN))
+			on_files(s);
 		else if (sig < 0 && errno != EINTR)
 			break;
 	}

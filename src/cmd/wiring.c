@@ -13,6 +13,7 @@
 #include "base/daemon.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "cmd/lists.h"
 #include "net/tls.h"
 #include "pki/key.h"
 
@@ -183,12 +184,17 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 		.ticket_rotate_s = 12 * 3600,
 		.previous = old,
 	};
+	char *own;
 	enum nj_err e;
 
 	if ((e = passphrase_of(l, &w->passphrases[i], why)))
 		return e;
 	o.passphrase = w->passphrases[i];
-	if ((e = tls_server_new(&o, w->shards, out, why)))
+	own = lists_own(l);
+	o.own_list = own;
+	e = tls_server_new(&o, w->shards, out, why);
+	free(own);
+	if (e)
 		return e;
 	tls_server_warnings(*out, told, NULL);
 	return NJ_OK;

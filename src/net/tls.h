@@ -26,6 +26,7 @@ struct tls_server_opts {
 	const struct secret *passphrase; /* of keyfile; NULL: none */
 	const char *cafile, *capath;	 /* client CAs */
 	const char *crlfile;
+	const char *own_list; /* our CA's revoked ones; tls_revoked.h; NULL */
 	bool require_certificate; /* else asked for only if there are CAs
 					 * and want_certificate */
 	bool want_certificate;
@@ -60,6 +61,16 @@ void tls_server_warnings(struct tls_server *t,
 
 /* A new ticket key now; the third oldest is forgotten. */
 void tls_server_rotate(struct tls_server *t);
+
+/* Reads its revocation lists again; on an error those it has stay.  *changed
+ * when other certificates are revoked now than before. */
+NJ_MUST enum nj_err
+tls_server_renew_lists(struct tls_server *t, bool *changed, struct nj_why *why);
+/* Our own CA's list has passed its date: it holds on. */
+bool tls_server_list_is_stale(const struct tls_server *t);
+/* Whether the certificate that a peer showed is revoked now. */
+bool tls_server_peer_is_revoked(
+    const struct tls_server *t, const struct tls_peer *p);
 
 /* A server stream on fd (taken over on success). */
 NJ_MUST enum nj_err tls_accept(struct tls_server *t, unsigned shard, int fd,
@@ -98,6 +109,7 @@ struct tls_peer {
 	const char *subject; /* RFC 2253, as Mosquitto prints it */
 	const char *san_uri, *san_dns, *san_email; /* the first of each */
 	const char *serial;			   /* hexadecimal */
+	uint32_t issuer_hash;			   /* tls_issuer_hash */
 	int64_t not_after;			   /* Unix seconds */
 	bool has_cert, resumed;
 	uint8_t spki_sha256[32], cert_sha256[32];

@@ -2,19 +2,22 @@
  * tls_impl - what the files of the TLS layer share among themselves.
  *
  * Owns:    see each struct.
- * Threads: struct tls_server is read-only once made, but for its count and its
- *          tickets (their own lock); the rest belongs to the stream's owner.
+ * Threads: struct tls_server is read-only once made, but for its count, its
+ *          tickets and its revocation lists (locks of their own); the rest
+ *          belongs to the stream's owner.
  */
 #ifndef NJ_NET_TLS_IMPL_H
 #define NJ_NET_TLS_IMPL_H
 
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/buf.h"
 #include "net/stream_impl.h"
 #include "net/tls.h"
+#include "net/tls_revoked.h"
 
 #define TLS_PLAIN_MAX	  16384 /* RFC 8446 5.1 */
 #define TLS_RECORD_MAX	  (TLS_PLAIN_MAX + 2048 + 5)
@@ -52,7 +55,11 @@ struct tls_server {
 	unsigned n;
 	bool require, want, spare_browsers;
 	struct tls_tickets *tickets; /* NULL: no resumption */
-	STACK_OF(X509_CRL) * crls;   /* NULL: none */
+	/* Where its revocation lists are, to read them again. */
+	struct tls_server_opts lists;
+	STACK_OF(X509) * cas;
+	pthread_mutex_t revoked_lock;
+	struct tls_revoked *revoked; /* under it; tls_server_revoked */
 	/* Digest of everything that decides whether a client's certificate is
 	 * believed; a ticket made under another one is not used. */
 	uint8_t trust[32];
@@ -112,7 +119,9 @@ NJ_MUST enum nj_err tls_stream_start(struct tls_stream *s, SSL_CTX *ctx);
 void tls_on_message(int write_p, int version, int type, const void *buf,
     size_t len, SSL *ssl, void *arg);
 
-/* tls_server.c: again after every handshake, resumed ones too. */
+/* tls_server.c: the lists as they are now, a reference. */
+struct tls_revoked *tls_server_revoked(const struct tls_server *t);
+/* Again after every handshake, resumed ones too. */
 NJ_MUST enum nj_err tls_server_recheck(struct tls_stream *s, X509 *leaf);
 /* The same for what a ticket holds, a certificate or a record of one, without
  * words. */
@@ -180,6 +189,12 @@ NJ_MUST enum nj_err tls_material_load(const struct tls_server_opts *o,
 void tls_material_fini(struct tls_material *m);
 NJ_MUST enum nj_err
 tls_load_certs(const char *path, STACK_OF(X509) * into, struct nj_why *why);
+/* required: a file without any is a fault. */
+NJ_MUST enum nj_err tls_load_crls(const char *path, STACK_OF(X509_CRL) * into,
+    bool required, struct nj_why *why);
+/* The lists of crlfile and capath alone; NULL without crlfile. */
+NJ_MUST enum nj_err tls_reload_crls(const struct tls_server_opts *o,
+    tls_fault_fn *fn, void *arg, STACK_OF(X509_CRL) * *out);
 NJ_MUST enum nj_err tls_load_capath(const char *path, STACK_OF(X509) * into,
     STACK_OF(X509_CRL) * crls, struct nj_why *why);
 

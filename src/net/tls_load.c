@@ -138,8 +138,8 @@ out:
 	return e;
 }
 
-static enum nj_err
-load_crls(const char *path, STACK_OF(X509_CRL) * into, bool required,
+enum nj_err
+tls_load_crls(const char *path, STACK_OF(X509_CRL) * into, bool required,
     struct nj_why *why)
 {
 	struct buf text = { 0 };
@@ -205,7 +205,7 @@ tls_load_capath(const char *path, STACK_OF(X509) * into,
 		/* Other things may lie there too. */
 		(void)!tls_load_certs(name, into, NULL);
 		if (crls)
-			(void)!load_crls(name, crls, false, NULL);
+			(void)!tls_load_crls(name, crls, false, NULL);
 	}
 	(void)closedir(d);
 	if (sk_X509_num(into) == 0) {
@@ -380,7 +380,7 @@ load_revoked(struct loader *l)
 
 	if (!l->o->crlfile)
 		return;
-	if (load_crls(l->o->crlfile, l->m->crls, true, &why)) {
+	if (tls_load_crls(l->o->crlfile, l->m->crls, true, &why)) {
 		fault(l, true, &why);
 		return;
 	}
@@ -466,6 +466,31 @@ tls_material_load(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
 	}
 	*out = m;
 	return NJ_OK;
+}
+
+enum nj_err
+tls_reload_crls(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
+    STACK_OF(X509_CRL) * *out)
+{
+	struct tls_material m = { .cas = sk_X509_new_null(),
+		.crls = sk_X509_CRL_new_null() };
+	struct loader l = { .o = o, .fn = fn, .arg = arg, .m = &m };
+	struct nj_why why = { 0 };
+
+	if (!m.cas || !m.crls) {
+		tls_material_fini(&m);
+		return NJ_NOMEM;
+	}
+	if (o->crlfile && o->capath &&
+	    tls_load_capath(o->capath, m.cas, m.crls, &why))
+		fault(&l, true, &why);
+	load_revoked(&l);
+	if (!l.fatal) {
+		*out = m.crls;
+		m.crls = NULL; /* moved */
+	}
+	tls_material_fini(&m);
+	return l.fatal ? NJ_INVALID : NJ_OK;
 }
 
 void

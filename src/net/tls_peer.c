@@ -266,6 +266,7 @@ assemble(const SSL *ssl, X509 *leaf, const EVP_MD *md, const struct parts *p,
 	peer->cipher = SSL_get_cipher_name(ssl);
 	if (leaf) {
 		peer->not_after = tls_time(X509_get0_notAfter(leaf));
+		peer->issuer_hash = tls_issuer_hash(X509_get_issuer_name(leaf));
 		if ((e = digests(peer, leaf, md))) {
 			free(peer);
 			return e;
@@ -304,6 +305,17 @@ tls_peer_new(const SSL *ssl, X509 *leaf, const EVP_MD *sha256, struct slice sni,
 	return e;
 }
 
+static uint32_t
+hash_of_der(struct slice der)
+{
+	const unsigned char *p = der.p;
+	X509_NAME *name = d2i_X509_NAME(NULL, &p, (long)der.n);
+	uint32_t h = name ? tls_issuer_hash(name) : 0;
+
+	X509_NAME_free(name);
+	return h;
+}
+
 enum nj_err
 tls_peer_of_ident(const SSL *ssl, const struct tls_ident *id, struct slice sni,
     struct tls_peer **out)
@@ -321,6 +333,7 @@ tls_peer_of_ident(const SSL *ssl, const struct tls_ident *id, struct slice sni,
 		return e;
 	(*out)->has_cert = true;
 	(*out)->not_after = id->not_after;
+	(*out)->issuer_hash = hash_of_der(id->issuer);
 	memcpy((*out)->spki_sha256, id->spki_sha256.p, 32);
 	memcpy((*out)->cert_sha256, id->cert_sha256.p, 32);
 	return NJ_OK;

@@ -48,14 +48,41 @@ chain_end(STACK_OF(X509) * chain)
 	return end;
 }
 
+/* Says so in ctx. */
+static bool
+chain_is_revoked(const struct tls_revoked *r, X509_STORE_CTX *ctx)
+{
+	STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
+
+	for (int i = 0; i < sk_X509_num(chain); i++) {
+		X509 *x = sk_X509_value(chain, i);
+
+		if (!tls_revoked_has_cert(r, x))
+			continue;
+		X509_STORE_CTX_set_current_cert(ctx, x);
+		X509_STORE_CTX_set_error_depth(ctx, i);
+		X509_STORE_CTX_set_error(ctx, X509_V_ERR_CERT_REVOKED);
+		return true;
+	}
+	return false;
+}
+
 static int
 on_verify(X509_STORE_CTX *ctx, void *arg)
 {
 	SSL *ssl = X509_STORE_CTX_get_ex_data(
 	    ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
 	struct tls_stream *s = tls_stream_of(ssl);
-	int ok = X509_verify_cert(ctx);
+	struct tls_revoked *r = tls_server_revoked(s->server);
+	int ok;
 
+	if (r && r->crls)
+		X509_STORE_CTX_set0_crls(ctx, r->crls);
+	ok = X509_verify_cert(ctx);
+	if (ok > 0 && chain_is_revoked(r, ctx))
+		ok = 0;
+	X509_STORE_CTX_set0_crls(ctx, NULL);
+	tls_revoked_unref(r);
 	if (ok <= 0) {
 		pki_explain_verify(X509_STORE_CTX_get_error(ctx),
 		    X509_STORE_CTX_get_current_cert(ctx),
@@ -83,27 +110,38 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 
 /* -- the second look ----------------------------------------------------- */
 
+struct tls_revoked *
+tls_server_revoked(const struct tls_server *t)
+{
+	struct tls_server *lockable = (struct tls_server *)(uintptr_t)t;
+	struct tls_revoked *r;
+
+	(void)pthread_mutex_lock(&lockable->revoked_lock);
+	r = tls_revoked_ref(t->revoked);
+	(void)pthread_mutex_unlock(&lockable->revoked_lock);
+	return r;
+}
+
+static bool
+no_lists(const struct tls_server *t)
+{
+	struct tls_revoked *r = tls_server_revoked(t);
+	bool none = !r || (r->n == 0 && !r->crls);
+
+	tls_revoked_unref(r);
+	return none;
+}
+
 /* X509_V_OK, or what the lists say of this certificate. */
 static int
 look_up(const struct tls_server *t, const X509_NAME *issuer,
     const ASN1_INTEGER *serial)
 {
-	time_t now = time(NULL);
+	struct tls_revoked *r = tls_server_revoked(t);
+	int verdict = tls_revoked_verdict(r, issuer, serial);
 
-	for (int i = 0; i < sk_X509_CRL_num(t->crls); i++) {
-		X509_CRL *crl = sk_X509_CRL_value(t->crls, i);
-		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
-		X509_REVOKED *r = NULL;
-
-		if (X509_NAME_cmp(X509_CRL_get_issuer(crl), issuer) != 0)
-			continue;
-		/* 2 would be one taken off the list again. */
-		if (X509_CRL_get0_by_serial(crl, &r, serial) == 1)
-			return X509_V_ERR_CERT_REVOKED;
-		if (next && X509_cmp_time(next, &now) < 0)
-			return X509_V_ERR_CRL_HAS_EXPIRED;
-	}
-	return X509_V_OK;
+	tls_revoked_unref(r);
+	return verdict;
 }
 
 /* X509_V_OK, or what is wrong with a certificate that was good before. */
@@ -136,7 +174,7 @@ tls_server_recheck_ident(const struct tls_server *t, const struct tls_ident *id)
 
 	if (id->not_after <= (int64_t)time(NULL))
 		return false;
-	if (!t->crls)
+	if (no_lists(t))
 		return true;
 	issuer = d2i_X509_NAME(NULL, &p, (long)id->issuer.n);
 	serial = d2i_ASN1_INTEGER(NULL, &q, (long)id->serial_der.n);
@@ -153,8 +191,9 @@ tls_server_recheck(struct tls_stream *s, X509 *leaf)
 	struct tls_ident id;
 	int err;
 
-	/* A full handshake was checked by on_verify a moment ago. */
-	if (!SSL_session_reused(s->ssl) && (leaf || !t->require))
+	/* A full handshake was checked by on_verify a moment ago, but for what
+	 * was revoked since. */
+	if (!SSL_session_reused(s->ssl) && !leaf && !t->require)
 		return NJ_OK;
 	if (!leaf && buf_len(&s->ident) > 0) {
 		if (!tls_ident_take(buf_slice(&s->ident), &id) &&
@@ -202,10 +241,8 @@ add_trust(struct tls_shard *sh, const struct tls_server_opts *o,
 	for (int i = 0; i < sk_X509_num(m->cas); i++)
 		if ((e = add_ca(store, sh->lib, sk_X509_value(m->cas, i))))
 			return e;
-	for (int i = 0; i < sk_X509_CRL_num(m->crls); i++)
-		if (!X509_STORE_add_crl(store, sk_X509_CRL_value(m->crls, i)))
-			return NJ_CRYPTO;
-	/* The leaf only, as Mosquitto: a CA that publishes no list of its
+	/* The lists come with each check (on_verify), so that new ones take the
+	 * place of the old.  The leaf only, as Mosquitto: a CA that publishes no list of its
 	 * intermediates would lock everybody out. */
 	if (o->crlfile && !X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK))
 		return NJ_CRYPTO;
@@ -324,6 +361,17 @@ note(struct report *r, const struct nj_why *why)
 }
 
 static void
+notes_free(struct tls_note *v)
+{
+	struct tls_note *n;
+
+	while ((n = v)) {
+		v = n->next;
+		free(n);
+	}
+}
+
+static void
 on_fault(void *arg, bool fatal, const struct nj_why *why)
 {
 	struct report *r = arg;
@@ -335,6 +383,46 @@ on_fault(void *arg, bool fatal, const struct nj_why *why)
 		if (r->why)
 			*r->why = *why;
 	}
+}
+
+/* A damaged list of our own does not keep a broker from its start. */
+static enum nj_err
+lists_init(struct tls_server *t, const struct tls_server_opts *o,
+    struct tls_material *m, struct report *r)
+{
+	const char *const from[] = { o->crlfile, o->capath, o->own_list,
+		o->cafile };
+	const char **const to[] = { &t->lists.crlfile, &t->lists.capath,
+		&t->lists.own_list, &t->lists.cafile };
+	STACK_OF(X509_CRL) *none = NULL;
+	struct nj_why why = { 0 };
+	enum nj_err e;
+
+	for (size_t i = 0; i < sizeof from / sizeof *from; i++)
+		if (from[i] && !(*to[i] = strdup(from[i])))
+			return NJ_NOMEM;
+	t->cas = m->cas;
+	m->cas = NULL; /* moved */
+	e = tls_revoked_new(o->crlfile ? &m->crls : &none, o->own_list, t->cas,
+	    &t->revoked, &why);
+	if (e && e != NJ_NOMEM) {
+		note(r, &why);
+		e = tls_revoked_new(o->crlfile ? &m->crls : &none, NULL, t->cas,
+		    &t->revoked, &why);
+	}
+	return e;
+}
+
+static void
+lists_fini(struct tls_server *t)
+{
+	tls_revoked_unref(t->revoked);
+	sk_X509_pop_free(t->cas, X509_free);
+	free((void *)(uintptr_t)t->lists.crlfile);
+	free((void *)(uintptr_t)t->lists.capath);
+	free((void *)(uintptr_t)t->lists.own_list);
+	free((void *)(uintptr_t)t->lists.cafile);
+	(void)pthread_mutex_destroy(&t->revoked_lock);
 }
 
 static enum nj_err
@@ -362,11 +450,7 @@ server_fill(struct tls_server *t, const struct tls_server_opts *o,
 	if (e)
 		return e;
 	tls_face_of(sk_X509_value(m->chain, 0), &t->face);
-	if (o->crlfile) {
-		t->crls = m->crls;
-		m->crls = NULL; /* moved */
-	}
-	return NJ_OK;
+	return lists_init(t, o, m, r);
 }
 
 enum nj_err
@@ -382,6 +466,7 @@ tls_server_new(const struct tls_server_opts *o, unsigned shards,
 	if (!t)
 		return NJ_NOMEM;
 	atomic_init(&t->refs, 1);
+	(void)pthread_mutex_init(&t->revoked_lock, NULL);
 	t->n = shards;
 	r.tail = &t->notes;
 	if ((e = tls_material_load(o, on_fault, &r, &m)) ||
@@ -407,8 +492,6 @@ tls_server_ref(struct tls_server *t)
 void
 tls_server_unref(struct tls_server *t)
 {
-	struct tls_note *n;
-
 	if (!t || atomic_fetch_sub(&t->refs, 1) > 1)
 		return;
 	for (unsigned i = 0; i < t->n; i++) {
@@ -419,11 +502,8 @@ tls_server_unref(struct tls_server *t)
 		EVP_MD_free(t->shard[i].sha256);
 		EVP_CIPHER_free(t->shard[i].aes256);
 	}
-	while ((n = t->notes)) {
-		t->notes = n->next;
-		free(n);
-	}
-	sk_X509_CRL_pop_free(t->crls, X509_CRL_free);
+	notes_free(t->notes);
+	lists_fini(t);
 	tls_tickets_unref(t->tickets);
 	free(t);
 }
@@ -471,6 +551,81 @@ tls_server_warnings(struct tls_server *t,
 {
 	for (const struct tls_note *n = t->notes; n; n = n->next)
 		fn(arg, &n->why);
+}
+
+static bool
+same_lists(const struct tls_revoked *a, const struct tls_revoked *b)
+{
+	return a && a->n == b->n &&
+	    (a->n == 0 || memcmp(a->v, b->v, a->n * sizeof *a->v) == 0);
+}
+
+enum nj_err
+tls_server_renew_lists(struct tls_server *t, bool *changed, struct nj_why *why)
+{
+	struct tls_revoked *new = NULL, *old;
+	STACK_OF(X509_CRL) *crls = NULL;
+	struct tls_note *notes = NULL;
+	struct report r = { .why = why, .tail = &notes };
+	enum nj_err e;
+
+	if (t->lists.crlfile &&
+	    (e = tls_reload_crls(&t->lists, on_fault, &r, &crls)))
+		goto out;
+	if ((e = tls_revoked_new(&crls, t->lists.own_list, t->cas, &new, why)))
+		goto out;
+	(void)pthread_mutex_lock(&t->revoked_lock);
+	old = t->revoked;
+	t->revoked = new;
+	*changed = !same_lists(old, new);
+	(void)pthread_mutex_unlock(&t->revoked_lock);
+	tls_revoked_unref(old);
+out:
+	notes_free(notes);
+	sk_X509_CRL_pop_free(crls, X509_CRL_free);
+	ERR_clear_error();
+	return e;
+}
+
+bool
+tls_server_list_is_stale(const struct tls_server *t)
+{
+	struct tls_revoked *r = tls_server_revoked(t);
+	bool stale = r && r->own_stale;
+
+	tls_revoked_unref(r);
+	return stale;
+}
+
+static unsigned
+hex_digit(char c)
+{
+	return c <= '9' ? (unsigned)(c - '0')
+			: (unsigned)((c | 0x20) - 'a' + 10);
+}
+
+bool
+tls_server_peer_is_revoked(const struct tls_server *t, const struct tls_peer *p)
+{
+	const char *hex = p->serial + strspn(p->serial, "0-");
+	uint8_t serial[REVOKED_SERIAL_MAX];
+	size_t digits = strlen(hex), n = (digits + 1) / 2;
+	struct tls_revoked *r;
+	bool revoked;
+
+	if (!p->has_cert || n > sizeof serial)
+		return false;
+	memset(serial, 0, sizeof serial);
+	for (size_t i = 0; i < digits; i++) {
+		size_t from_end = digits - 1 - i;
+
+		serial[n - 1 - from_end / 2] |=
+		    (uint8_t)(hex_digit(hex[i]) << (from_end % 2 * 4));
+	}
+	r = tls_server_revoked(t);
+	revoked = tls_revoked_has(r, p->issuer_hash, slice_of(serial, n));
+	tls_revoked_unref(r);
+	return revoked;
 }
 
 void

@@ -2,6 +2,8 @@
 #include "pki/ca.h"
 
 #include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -375,6 +377,50 @@ pki_ca_issue(struct pki_ca *ca, const struct pki_cert_spec *spec,
 	}
 	*out = x;
 	return NJ_OK;
+}
+
+static bool
+add_issuer(X509_CRL *crl, X509 *issuer)
+{
+	X509V3_CTX ctx;
+	X509_EXTENSION *ext;
+	bool ok;
+
+	X509V3_set_ctx(&ctx, issuer, NULL, NULL, crl, 0);
+	ext = X509V3_EXT_conf_nid(
+	    NULL, &ctx, NID_authority_key_identifier, "keyid:always");
+	ok = ext && X509_CRL_add_ext(crl, ext, -1) == 1 &&
+	    X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer)) == 1;
+	X509_EXTENSION_free(ext);
+	return ok;
+}
+
+enum nj_err
+pki_ca_sign_crl(struct pki_ca *ca, X509_CRL *crl, struct nj_why *why)
+{
+	if (!ca->key) {
+		why_set(why, "the key of the CA is locked");
+		return NJ_DENIED;
+	}
+	if (add_issuer(crl, ca->root) &&
+	    X509_CRL_sign(crl, ca->key, EVP_sha256()) > 0)
+		return NJ_OK;
+	why_set(why, "the revocation list could not be signed");
+	ERR_clear_error();
+	return NJ_CRYPTO;
+}
+
+bool
+pki_ca_issued(const struct pki_ca *ca, X509 *x)
+{
+	EVP_PKEY *key = X509_get0_pubkey(ca->root);
+	bool yes = key &&
+	    X509_NAME_cmp(X509_get_issuer_name(x),
+		X509_get_subject_name(ca->root)) == 0 &&
+	    X509_verify(x, key) == 1;
+
+	ERR_clear_error();
+	return yes;
 }
 
 const char *

@@ -56,6 +56,12 @@ NJ_MUST enum nj_err
 pki_ca_issue(struct pki_ca *ca, const struct pki_cert_spec *spec,
     const char *id, X509 **out, struct nj_why *why);
 
+/* Signs a revocation list, as its issuer. */
+NJ_MUST enum nj_err
+pki_ca_sign_crl(struct pki_ca *ca, X509_CRL *crl, struct nj_why *why);
+/* Whether it signed this certificate. */
+bool pki_ca_issued(const struct pki_ca *ca, X509 *x);
+
 /* Borrowed. */
 const char *pki_ca_dir(const struct pki_ca *ca);
 X509 *pki_ca_root(const struct pki_ca *ca);

@@ -89,6 +89,12 @@ note(struct fleet *f, const struct registry_entry *e)
 	enum nj_err err;
 	char *groups;
 
+	if (strcmp(e->kind, "revoked") == 0) {
+		if ((d = map_get(&f->by_id, slice_str(e->id))) &&
+		    strcmp(d->serial, e->serial) == 0)
+			d->serial[0] = '\0';
+		return NJ_OK;
+	}
 	if (!device && strcmp(e->kind, "groups") != 0)
 		return NJ_OK;
 	if ((err = device_of(f, e->id, &d)))

@@ -18,7 +18,7 @@ struct fleet;
 
 struct fleet_device {
 	char id[PKI_ID_MAX + 1];
-	char serial[41]; /* of the newest certificate; "": there is none */
+	char serial[41]; /* of the newest certificate; "": none, or revoked */
 	char spki[65];
 	int64_t not_after;
 	char *groups; /* "a,b"; "": none */

@@ -324,6 +324,9 @@ find_live(void *arg, const struct registry_entry *e)
 	if (strcmp(e->kind, "device") == 0 && strcmp(e->id, l->id) == 0 &&
 	    e->not_after > l->now)
 		l->found = *e;
+	else if (strcmp(e->kind, "revoked") == 0 &&
+	    strcmp(e->serial, l->found.serial) == 0)
+		l->found.serial[0] = '\0';
 	return true;
 }
 
@@ -421,6 +424,18 @@ out:
 	free(to);
 	free(old);
 	sk_X509_pop_free(chain, X509_free);
+	return e;
+}
+
+enum nj_err
+pki_device_set_aside(const char *dir, const char *id, struct nj_why *why)
+{
+	struct device_paths p;
+	enum nj_err e = NJ_NOMEM;
+
+	if (device_paths_init(&p, dir, id))
+		e = exists(p.crt) ? set_aside(dir, &p, id, why) : NJ_OK;
+	device_paths_fini(&p);
 	return e;
 }
 

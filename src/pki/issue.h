@@ -56,6 +56,9 @@ struct pki_device_opts {
 
 /* Whether DIR/devices/ID holds a certificate. */
 bool pki_device_exists(const char *dir, const char *id);
+/* Moves its folder, if it holds a certificate, to devices/.old/ID-SERIAL. */
+NJ_MUST enum nj_err
+pki_device_set_aside(const char *dir, const char *id, struct nj_why *why);
 /* NJ_EXISTS: the folder holds a certificate, or the registry tells of one
  * that is still valid, and again is not set. */
 NJ_MUST enum nj_err pki_device_issue(

@@ -92,9 +92,11 @@ sum_start(struct sum *s)
 static bool
 put_fields(char *dst, size_t size, const struct registry_entry *e)
 {
-	int n = snprintf(dst, size, "%s %s %s %" PRId64 " %" PRId64 " %s%s%s",
-	    e->kind, e->id, e->serial, e->issued, e->not_after, e->spki,
-	    e->has_groups ? " groups=" : "", e->has_groups ? e->groups : "");
+	int n =
+	    snprintf(dst, size, "%s %s %s %" PRId64 " %" PRId64 " %s%s%s%s%s",
+		e->kind, e->id, e->serial, e->issued, e->not_after, e->spki,
+		e->has_groups ? " groups=" : "", e->has_groups ? e->groups : "",
+		e->reason[0] ? " reason=" : "", e->reason);
 
 	return n > 0 && (size_t)n < size;
 }
@@ -126,25 +128,38 @@ take_time(struct slice *s, int64_t *out)
 	return errno == 0 && *end == '\0';
 }
 
+/* The value, if the word is "key=value". */
+static const char *
+value_of(const char *word, const char *key)
+{
+	size_t n = strlen(key);
+
+	return strncmp(word, key, n) == 0 && word[n] == '=' ? word + n + 1
+							    : NULL;
+}
+
 /* "key=value" words. */
 static bool
 take_attributes(struct slice *s, struct registry_entry *e)
 {
-	static const char groups[] = "groups=";
 	char word[LINE_MAX_BYTES + 1];
+	const char *v;
 
 	e->has_groups = false;
-	e->groups[0] = '\0';
+	e->groups[0] = e->reason[0] = '\0';
 	while (s->n > 0) {
 		if (!take_word(s, word, sizeof(word)) || !strchr(word, '='))
 			return false;
-		if (strncmp(word, groups, sizeof(groups) - 1) != 0)
-			continue;
-		e->has_groups = true;
-		if (strlen(word) - (sizeof(groups) - 1) > REGISTRY_GROUPS_MAX)
-			return false;
-		memcpy(e->groups, word + sizeof(groups) - 1,
-		    strlen(word) - (sizeof(groups) - 1) + 1);
+		if ((v = value_of(word, "groups"))) {
+			e->has_groups = true;
+			if (strlen(v) > REGISTRY_GROUPS_MAX)
+				return false;
+			memcpy(e->groups, v, strlen(v) + 1);
+		} else if ((v = value_of(word, "reason"))) {
+			if (strlen(v) >= sizeof(e->reason))
+				return false;
+			memcpy(e->reason, v, strlen(v) + 1);
+		}
 	}
 	return true;
 }

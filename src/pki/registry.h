@@ -8,9 +8,10 @@
  * to a certificate that nobody has, and is dropped.
  *
  * A line is "kind id serial issued not_after spki", then words "key=value":
- * "groups=a,b" are known here, others are kept for those who know them.  A
- * device's groups are those of its last line that names any; a line of the
- * kind "groups" changes nothing but them.
+ * "groups=a,b" and "reason=superseded" are known here, others are kept for those
+ * who know them.  A device's groups are those of its last line that names any;
+ * a line of the kind "groups" changes nothing but them; one of the kind
+ * "revoked" takes the certificate of its serial back (crl.h).
  *
  * Owns:    its descriptor and lock.
  * Threads: one owner; processes take turns by a lock on the file.
@@ -30,14 +31,16 @@
 #define REGISTRY_BATCH	    256 /* entries one registry_append_all takes */
 
 struct registry_entry {
-	char kind[8]; /* "root", "issuing", "server", "device", "groups" */
+	char kind[8]; /* "root", "issuing", "server", "device", "groups",
+			 "revoked" */
 	char id[PKI_ID_MAX + 1];
 	char serial[41]; /* capital hexadecimal */
-	int64_t issued;	 /* Unix seconds */
+	int64_t issued;	 /* Unix seconds; of "revoked" when that was */
 	int64_t not_after;
 	char spki[65]; /* SHA-256 of the public key, hexadecimal */
 	bool has_groups;
 	char groups[REGISTRY_GROUPS_MAX + 1]; /* "a,b"; "": none */
+	char reason[24]; /* of "revoked": "keyCompromise"; else "" */
 };
 
 struct registry;

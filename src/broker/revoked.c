@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/revoked.h"
+
+#include "base/log.h"
+#include "broker/broker.h"
+#include "net/tls.h"
+
+bool
+revoked_conn(const struct conn *c)
+{
+	const struct tls_server *tls = conn_port(c)->tls;
+	const struct tls_peer *peer = stream_tls(c->stream);
+
+	return tls && peer && tls_server_peer_is_revoked(tls, peer);
+}
+
+bool
+revoked_end(struct conn *c)
+{
+	if (!revoked_conn(c))
+		return false;
+	conn_end(c, RC_ADMINISTRATIVE_ACTION,
+	    "its certificate (serial %s) was revoked",
+	    stream_tls(c->stream)->serial);
+	return true;
+}
+
+void
+revoked_sweep(struct shard *sh)
+{
+	struct list *at, *next;
+
+	for (at = sh->conns.next; at != &sh->conns; at = next) {
+		next = at->next;
+		(void)revoked_end(LIST_OWNER(at, struct conn, all));
+	}
+}
+
+void
+broker_recheck(struct broker *b)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		struct shard *sh = &b->shards[i];
+
+		/* one on its way looks at the newest lists anyway */
+		if (!atomic_exchange(&sh->recheck_posted, true))
+			shard_post(sh, &sh->recheck_letter);
+	}
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/lists.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/filewatch.h"
+#include "base/log.h"
+#include "net/tls.h"
+#include "pki/ca.h"
+
+#define ALARM_EVERY_S 86400 /* about a list that nobody renews */
+
+struct lists {
+	struct filewatch *watch;
+	time_t alarmed; /* the last time */
+};
+
+char *
+lists_own(const struct conf_listener *l)
+{
+	static const char tail[] = "/pki/ca.crt", list[] = "/crl/ca.crl";
+	char *real = l->cafile ? realpath(l->cafile, NULL) : NULL;
+	size_t n;
+	char *own;
+
+	/* without the right to look there any more, the name has to do */
+	if (!real && !(real = l->cafile ? strdup(l->cafile) : NULL))
+		return NULL;
+	n = strlen(real);
+	if (n < sizeof tail - 1 ||
+	    strcmp(real + n - (sizeof tail - 1), tail) != 0) {
+		free(real);
+		return NULL;
+	}
+	real[n - (sizeof tail - 1)] = '\0';
+	own = pki_path(real, list + 1);
+	free(real);
+	return own;
+}
+
+static void
+watch_file(struct lists *l, const char *path)
+{
+	if (path && filewatch_add(l->watch, path))
+		nj_log(LOG_T_WARNING,
+		    "Warning: %s is not watched; after a change the broker "
+		    "needs a SIGHUP.",
+		    path);
+}
+
+void
+lists_watch_more(struct lists *l, const struct conf *c)
+{
+	for (uint32_t i = 0; i < c->nlisteners; i++) {
+		char *own = lists_own(&c->listeners[i]);
+
+		if (c->listeners[i].tls) {
+			watch_file(l, c->listeners[i].crlfile);
+			watch_file(l, own);
+		}
+		free(own);
+	}
+}
+
+enum nj_err
+lists_watch(
+    const struct conf *c, int sig, struct lists **out, struct nj_why *why)
+{
+	struct lists *l = calloc(1, sizeof *l);
+	enum nj_err e;
+
+	if (!l)
+		return NJ_NOMEM;
+	if ((e = filewatch_new(sig, &l->watch, why))) {
+		lists_free(l);
+		return e;
+	}
+	lists_watch_more(l, c);
+	*out = l;
+	return NJ_OK;
+}
+
+void
+lists_free(struct lists *l)
+{
+	if (!l)
+		return;
+	filewatch_free(l->watch);
+	free(l);
+}
+
+static void
+alarm_if_stale(struct lists *l, const struct port_opts *ports, size_t n)
+{
+	time_t now = time(NULL);
+	bool stale = false;
+
+	for (size_t i = 0; i < n; i++)
+		stale |= ports[i].tls && tls_server_list_is_stale(ports[i].tls);
+	if (!stale || (l->alarmed && now - l->alarmed < ALARM_EVERY_S))
+		return;
+	l->alarmed = now;
+	nj_log(LOG_T_WARNING,
+	    "Warning: the CA's list of revoked certificates has passed its "
+	    "date. This broker goes on with it; other programs may refuse "
+	    "everybody. To mend it: nightjar ca crl");
+}
+
+void
+lists_renew(
+    struct lists *l, struct broker *b, const struct port_opts *ports, size_t n)
+{
+	bool any = false;
+
+	if (filewatch_changed(l->watch))
+		for (size_t i = 0; i < n; i++) {
+			struct nj_why why = { 0 };
+			bool changed = false;
+
+			if (!ports[i].tls)
+				continue;
+			if (tls_server_renew_lists(
+				ports[i].tls, &changed, &why))
+				nj_log(LOG_T_ERROR,
+				    "The revocation lists stay as they were: "
+				    "%s%s%s",
+				    why.what, why.mend[0] ? ". " : "",
+				    why.mend);
+			any |= changed;
+		}
+	if (any) {
+		nj_log(LOG_T_INFORMATION,
+		    "New list of revoked certificates: who uses one of them "
+		    "is disconnected.");
+		broker_recheck(b);
+	}
+	alarm_if_stale(l, ports, n);
+}

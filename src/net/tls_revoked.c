@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/tls_revoked.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "net/tls_impl.h"
+
+uint32_t
+tls_issuer_hash(const X509_NAME *name)
+{
+	int ok = 0;
+	unsigned long h = X509_NAME_hash_ex(name, NULL, NULL, &ok);
+
+	return ok ? (uint32_t)h : 0;
+}
+
+static int
+order(const void *a, const void *b)
+{
+	const struct revoked_one *x = a, *y = b;
+
+	if (x->issuer != y->issuer)
+		return x->issuer < y->issuer ? -1 : 1;
+	if (x->len != y->len)
+		return x->len < y->len ? -1 : 1;
+	return memcmp(x->serial, y->serial, x->len);
+}
+
+static bool
+set_one(struct revoked_one *one, uint32_t issuer, const uint8_t *p, size_t n)
+{
+	if (n > REVOKED_SERIAL_MAX)
+		return false;
+	*one = (struct revoked_one){ .issuer = issuer, .len = (uint8_t)n };
+	if (n > 0)
+		memcpy(one->serial, p, n);
+	return true;
+}
+
+static struct slice
+serial_slice(const ASN1_INTEGER *a)
+{
+	struct slice s =
+	    slice_of(ASN1_STRING_get0_data(a), (size_t)ASN1_STRING_length(a));
+
+	while (s.n > 0 && s.p[0] == 0) {
+		s.p++;
+		s.n--;
+	}
+	return s;
+}
+
+/* One that was taken off the list again stands in a delta list only. */
+static bool
+is_removed(const X509_REVOKED *r)
+{
+	ASN1_ENUMERATED *a =
+	    X509_REVOKED_get_ext_d2i(r, NID_crl_reason, NULL, NULL);
+	bool removed =
+	    a && ASN1_ENUMERATED_get(a) == CRL_REASON_REMOVE_FROM_CRL;
+
+	ASN1_ENUMERATED_free(a);
+	return removed;
+}
+
+static enum nj_err
+add_list(struct tls_revoked *r, X509_CRL *crl)
+{
+	STACK_OF(X509_REVOKED) *all = X509_CRL_get_REVOKED(crl);
+	uint32_t issuer = tls_issuer_hash(X509_CRL_get_issuer(crl));
+	size_t more = all ? (size_t)sk_X509_REVOKED_num(all) : 0;
+	struct revoked_one *v;
+
+	if (more == 0)
+		return NJ_OK;
+	if (!(v = reallocarray(r->v, r->n + more, sizeof *v)))
+		return NJ_NOMEM;
+	r->v = v;
+	for (size_t i = 0; i < more; i++) {
+		X509_REVOKED *one = sk_X509_REVOKED_value(all, (int)i);
+		struct slice s =
+		    serial_slice(X509_REVOKED_get0_serialNumber(one));
+
+		if (!is_removed(one) && set_one(&r->v[r->n], issuer, s.p, s.n))
+			r->n++;
+	}
+	return NJ_OK;
+}
+
+/* -- our own list --------------------------------------------------------- */
+
+static bool
+is_signed(X509_CRL *crl, STACK_OF(X509) * cas)
+{
+	for (int i = 0; i < sk_X509_num(cas); i++) {
+		X509 *ca = sk_X509_value(cas, i);
+		EVP_PKEY *key = X509_get0_pubkey(ca);
+
+		if (X509_NAME_cmp(X509_CRL_get_issuer(crl),
+			X509_get_subject_name(ca)) == 0 &&
+		    key && X509_CRL_verify(crl, key) == 1)
+			return true;
+	}
+	ERR_clear_error();
+	return false;
+}
+
+static enum nj_err
+add_own(struct tls_revoked *r, const char *path, STACK_OF(X509) * cas,
+    struct nj_why *why)
+{
+	STACK_OF(X509_CRL) *own = sk_X509_CRL_new_null();
+	time_t now = time(NULL);
+	enum nj_err e = own ? NJ_OK : NJ_NOMEM;
+
+	if (!e)
+		e = tls_load_crls(path, own, true, why);
+	for (int i = 0; !e && i < sk_X509_CRL_num(own); i++) {
+		X509_CRL *crl = sk_X509_CRL_value(own, i);
+		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+
+		/* of a CA that this listener does not believe anyway */
+		if (!is_signed(crl, cas))
+			continue;
+		if (next && X509_cmp_time(next, &now) < 0)
+			r->own_stale = true;
+		e = add_list(r, crl);
+	}
+	sk_X509_CRL_pop_free(own, X509_CRL_free);
+	return e;
+}
+
+/* -- the whole ------------------------------------------------------------ */
+
+enum nj_err
+tls_revoked_new(STACK_OF(X509_CRL) * *crls, const char *own,
+    STACK_OF(X509) * cas, struct tls_revoked **out, struct nj_why *why)
+{
+	struct tls_revoked *r = calloc(1, sizeof *r);
+	enum nj_err e = NJ_OK;
+
+	if (!r)
+		return NJ_NOMEM;
+	atomic_init(&r->refs, 1);
+	for (int i = 0; *crls && !e && i < sk_X509_CRL_num(*crls); i++)
+		e = add_list(r, sk_X509_CRL_value(*crls, i));
+	if (!e && own && (access(own, F_OK) == 0 || errno != ENOENT))
+		e = add_own(r, own, cas, why);
+	if (e) {
+		tls_revoked_unref(r);
+		return e;
+	}
+	if (r->n > 0)
+		qsort(r->v, r->n, sizeof *r->v, order);
+	r->crls = *crls;
+	*crls = NULL; /* moved */
+	*out = r;
+	return NJ_OK;
+}
+
+struct tls_revoked *
+tls_revoked_ref(struct tls_revoked *r)
+{
+	if (r)
+		atomic_fetch_add(&r->refs, 1);
+	return r;
+}
+
+void
+tls_revoked_unref(struct tls_revoked *r)
+{
+	if (!r || atomic_fetch_sub(&r->refs, 1) > 1)
+		return;
+	sk_X509_CRL_pop_free(r->crls, X509_CRL_free);
+	free(r->v);
+	free(r);
+}
+
+bool
+tls_revoked_has(
+    const struct tls_revoked *r, uint32_t issuer, struct slice serial)
+{
+	struct revoked_one key;
+
+	return r && r->n > 0 && set_one(&key, issuer, serial.p, serial.n) &&
+	    bsearch(&key, r->v, r->n, sizeof *r->v, order);
+}
+
+bool
+tls_revoked_has_cert(const struct tls_revoked *r, X509 *x)
+{
+	return r && r->n > 0 &&
+	    tls_revoked_has(r, tls_issuer_hash(X509_get_issuer_name(x)),
+		serial_slice(X509_get0_serialNumber(x)));
+}
+
+int
+tls_revoked_verdict(const struct tls_revoked *r, const X509_NAME *issuer,
+    const ASN1_INTEGER *serial)
+{
+	time_t now = time(NULL);
+
+	if (!r)
+		return X509_V_OK;
+	if (r->n > 0 &&
+	    tls_revoked_has(r, tls_issuer_hash(issuer), serial_slice(serial)))
+		return X509_V_ERR_CERT_REVOKED;
+	for (int i = 0; i < sk_X509_CRL_num(r->crls); i++) {
+		X509_CRL *crl = sk_X509_CRL_value(r->crls, i);
+		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+
+		if (next && X509_cmp_time(next, &now) < 0 &&
+		    X509_NAME_cmp(X509_CRL_get_issuer(crl), issuer) == 0)
+			return X509_V_ERR_CRL_HAS_EXPIRED;
+	}
+	return X509_V_OK;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tls_revoked - the certificates a listener must not believe any more: those
+ *               of its crlfile (and capath), and those of our own CA's list.
+ *
+ * The two differ when they are old.  Without a list that holds now a foreign
+ * CA says nothing, so its clients are refused, as everywhere.  Our own list is
+ * complete whatever its date, as whoever revokes a certificate writes it: it
+ * is used on, and told of.
+ *
+ * Owns:    struct tls_revoked its lists.  Reference counted: a handshake keeps
+ *          the one it began with.
+ * Threads: read-only once made.
+ * Bounds:  REVOKED_FILE_MAX bytes a file.
+ * Spec:    RFC 5280 5, 6.3.
+ */
+#ifndef NJ_NET_TLS_REVOKED_H
+#define NJ_NET_TLS_REVOKED_H
+
+#include <openssl/x509.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+#define REVOKED_FILE_MAX   (64 * 1024 * 1024)
+#define REVOKED_SERIAL_MAX 20 /* RFC 5280 4.1.2.2 */
+
+struct revoked_one {
+	uint32_t issuer; /* tls_issuer_hash */
+	uint8_t len;
+	uint8_t serial[REVOKED_SERIAL_MAX];
+};
+
+struct tls_revoked {
+	atomic_uint refs;
+	STACK_OF(X509_CRL) * crls; /* foreign ones, for the library's check */
+	struct revoked_one *v;	   /* sorted */
+	size_t n;
+	bool own_stale;
+};
+
+/* Of the name as the library compares names; 0 when it cannot be. */
+uint32_t tls_issuer_hash(const X509_NAME *name);
+
+/* crls: foreign ones, moved on success (may be empty).  own: the path of our
+ * own list, PEM, or NULL; a file that is not there is an empty list.  What is
+ * in it counts only if one of cas signed it. */
+NJ_MUST enum nj_err tls_revoked_new(STACK_OF(X509_CRL) * *crls, const char *own,
+    STACK_OF(X509) * cas, struct tls_revoked **out, struct nj_why *why);
+struct tls_revoked *tls_revoked_ref(struct tls_revoked *r);
+void tls_revoked_unref(struct tls_revoked *r);
+/* serial: big endian, without zeros in front. */
+bool tls_revoked_has(
+    const struct tls_revoked *r, uint32_t issuer, struct slice serial);
+/* The same of a certificate. */
+bool tls_revoked_has_cert(const struct tls_revoked *r, X509 *x);
+/* X509_V_OK, or what the lists say: revoked, or that the foreign one of this
+ * issuer has ended. */
+int tls_revoked_verdict(const struct tls_revoked *r, const X509_NAME *issuer,
+    const ASN1_INTEGER *serial);
+
+#endif

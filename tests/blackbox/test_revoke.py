@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Revocation: who is connected is thrown out within a second on every kind of
+listener, and comes back by no way, while everybody else stays."""
+import contextlib
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+
+import harness
+from conftest import Factory, new_folder
+from harness import HOST, free_port, wait_until
+from raw import Raw, connect_packet
+from wsraw import RawWs
+
+pytestmark = pytest.mark.ours
+
+WITHIN = 1.0
+
+
+class Ca:
+    """Our own CA in a folder, with a server's certificate and devices'."""
+
+    def __init__(self, folder):
+        self.dir = str(folder)
+        self('init')
+        self('server')
+
+    def __call__(self, verb, *args, status=0):
+        p = subprocess.run([harness.NIGHTJAR, 'ca', verb, '--dir', self.dir, *args],
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False,
+                           stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        assert p.returncode == status, p.stdout
+        return p.stdout
+
+    def path(self, *parts):
+        return os.path.join(self.dir, *parts)
+
+    def device(self, name, *args):
+        """What ssl wants of it, kept when the device's folder goes."""
+        self('device', name, *args)
+        kept = self.path('kept', name)
+        shutil.copytree(self.path('devices', name), kept)
+        return kept
+
+    def context(self, kept, version=None):
+        ctx = ssl.create_default_context(cafile=self.path('pki', 'ca.crt'))
+        ctx.load_cert_chain(os.path.join(kept, 'client.crt'), os.path.join(kept, 'client.key'))
+        if version:
+            ctx.minimum_version = ctx.maximum_version = version
+        return ctx
+
+    def listed(self):
+        """The serials on the published list, as openssl reads them."""
+        p = subprocess.run(['openssl', 'crl', '-in', self.path('crl', 'ca.crl'), '-noout', '-text',
+                            '-CAfile', self.path('pki', 'ca.crt')],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True)
+        assert 'verify OK' in p.stderr, p.stderr
+        return re.findall(r'Serial Number: (\w+)', p.stdout), p.stdout
+
+    def serial(self, kept):
+        p = subprocess.run(['openssl', 'x509', '-in', os.path.join(kept, 'client.crt'), '-noout',
+                            '-serial'], stdout=subprocess.PIPE, text=True, check=True)
+        return p.stdout.strip().split('=')[1]
+
+
+@pytest.fixture(scope='module')
+def site(base_folder):
+    """One CA and one broker with three listeners, for all tests of the file."""
+    ca = Ca(new_folder(base_folder, 'ca-'))
+    tls = (f'certfile {ca.path("server", "server.crt")}\nkeyfile {ca.path("server", "server.key")}\n'
+           f'cafile {ca.path("pki", "ca.crt")}\n')
+    mutual = tls + 'require_certificate true\nuse_identity_as_username true\n'
+    wss, asks = free_port(), free_port()
+    factory = Factory(base_folder)
+    b = factory(mutual + f'listener {wss} {HOST}\nprotocol websockets\n{mutual}'
+                f'listener {asks} {HOST}\nprotocol mqtt+websockets\n{mutual}', extra_ports=[wss, asks],
+                anonymous=False)
+    yield ca, b, wss, asks
+    factory.finish()
+
+
+def gone(client, version=5):
+    """How long until it was thrown out; asserts the code."""
+    start = time.monotonic()
+    assert client.closed(5) == (0x98 if version == 5 else None)
+    return time.monotonic() - start
+
+
+def refused(port, ctx, session=None):
+    """Asserts that no CONNACK of success comes."""
+    with pytest.raises((OSError, IndexError)):
+        sock = socket.create_connection((HOST, port), 10)
+        with ctx.wrap_socket(sock, server_hostname='localhost', session=session) as s:
+            s.sendall(connect_packet('again'))
+            data = s.recv(4)
+            assert data[0] == 0x20 and data[3] == 0, data
+
+
+def session_of(port, ctx):
+    """A session to come back with."""
+    sock = socket.create_connection((HOST, port), 10)
+    with ctx.wrap_socket(sock, server_hostname='localhost') as s:
+        s.sendall(connect_packet('before'))
+        assert s.recv(1)[0] == 0x20
+        return s.session
+
+
+def test_thrown_out_everywhere(site):
+    """TLS 1.2 and 1.3, WebSocket, a resumed session, 5.0 and 3.1.1, on four
+    shards; the others of its group go on."""
+    ca, b, wss, asks = site
+    bad = ca.device('bad', '--group', 'pumps')
+    good = ca.device('good', '--group', 'pumps')
+    bad_ctx, good_ctx = ca.context(bad), ca.context(good)
+    bad_12 = ca.context(bad, ssl.TLSVersion.TLSv1_2)
+    sessions = [(b.port, bad_ctx, session_of(b.port, bad_ctx)),
+                (b.port, bad_12, session_of(b.port, bad_12)),
+                (asks, bad_ctx, session_of(asks, bad_ctx))]
+    with contextlib.ExitStack() as stack:
+        bads, goods = [], []
+        for i in range(4):
+            for ctx, into in ((bad_ctx, bads), (bad_12, bads), (good_ctx, goods)):
+                c = stack.enter_context(Raw(b.port, tls=ctx))
+                c.connect(f'{len(bads)}-{len(goods)}-{i}')
+                into.append((c, 5))
+        c = stack.enter_context(Raw(b.port, tls=bad_ctx, version=4))
+        c.connect('old')
+        bads.append((c, 4))
+        for port in (wss, asks):
+            c = stack.enter_context(RawWs(port, tls=bad_ctx))
+            c.connect(f'ws-{port}')
+            bads.append((c, 5))
+        c = stack.enter_context(RawWs(wss, tls=good_ctx))
+        c.connect('ws-good')
+        goods.append((c, 5))
+        # one that resumed, and one that has not said CONNECT yet
+        sock = socket.create_connection((HOST, b.port), 10)
+        resumed = stack.enter_context(bad_12.wrap_socket(sock, server_hostname='localhost',
+                                                         session=sessions[1][2]))
+        assert resumed.session_reused
+        resumed.sendall(connect_packet('resumed'))
+        assert resumed.recv(64)[0] == 0x20
+        silent = stack.enter_context(bad_ctx.wrap_socket(
+            socket.create_connection((HOST, b.port), 10), server_hostname='localhost'))
+        silent.sendall(b'\x10')
+
+        out = ca('revoke', 'bad', '--reason', 'key-compromise')
+        start = time.monotonic()
+        assert "Revoked the certificate of 'bad'" in out
+        for c, version in bads:
+            gone(c, version)
+        with contextlib.suppress(OSError):
+            while resumed.recv(64):
+                pass
+        with contextlib.suppress(OSError):
+            assert not silent.recv(1)
+        assert time.monotonic() - start < WITHIN
+        for c, _ in goods:
+            c.ping()
+
+    for port, ctx, session in sessions:
+        assert session.has_ticket
+        refused(port, ctx)
+        refused(port, ctx, session)
+    with pytest.raises((OSError, AssertionError)):
+        RawWs(wss, tls=bad_ctx).connect('again')
+    b.wait_log(r"revoked")
+    with Raw(b.port, tls=good_ctx) as c:
+        c.connect('good-again')
+
+
+def test_list_is_published(site):
+    ca, _, _, _ = site
+    kept = ca.device('listed')
+    ca('revoke', 'listed', '--reason', 'superseded')
+    serials, text = ca.listed()
+    assert ca.serial(kept) in serials
+    assert 'Superseded' in text and 'X509v3 CRL Number' in text and 'Authority Key' in text
+    number = int(re.search(r'CRL Number:\s+(\d+)', text).group(1))
+    ca('crl', '--days', '30')
+    serials, text = ca.listed()
+    assert ca.serial(kept) in serials
+    assert int(re.search(r'CRL Number:\s+(\d+)', text).group(1)) > number
+    assert os.stat(ca.path('crl', 'ca.crl')).st_mode & 0o777 == 0o644
+    p = subprocess.run(['openssl', 'verify', '-crl_check', '-CRLfile', ca.path('crl', 'ca.crl'),
+                        '-CAfile', ca.path('pki', 'ca.crt'), os.path.join(kept, 'client.crt')],
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert 'certificate revoked' in p.stdout
+
+
+def test_all_certificates_of_a_name(site):
+    """A second certificate was made with --again: both are taken back, and a
+    third one is another beginning."""
+    ca, b, _, _ = site
+    first = ca.device('twice')
+    os.rename(first, first + '-1')
+    second = ca.device('twice', '--again')
+    out = ca('revoke', 'twice')
+    assert ca.serial(first + '-1') in out and ca.serial(second) in out
+    assert 'revoked' in ca('list') and not os.path.exists(ca.path('devices', 'twice'))
+    for kept in (first + '-1', second):
+        wait_until(lambda k=kept: _is_refused(b.port, ca.context(k)), 'it is refused')
+    assert 'not revoked already' in ca('revoke', 'twice')
+    shutil.rmtree(second)
+    with Raw(b.port, tls=ca.context(ca.device('twice'))) as c:
+        c.connect('third')
+
+
+def _is_refused(port, ctx):
+    try:
+        refused(port, ctx)
+        return True
+    except (AssertionError, pytest.fail.Exception):
+        return False
+
+
+def test_by_serial_and_by_file(site):
+    ca, b, _, _ = site
+    by_serial, by_file = ca.device('by-serial'), ca.device('by-file')
+    serial = ca.serial(by_serial).lower()
+    ca('revoke', ':'.join(serial[i:i + 2] for i in range(0, len(serial), 2)))
+    ca('revoke', '--file', os.path.join(by_file, 'client.crt'))
+    for kept in (by_serial, by_file):
+        wait_until(lambda k=kept: _is_refused(b.port, ca.context(k)), 'it is refused')
+
+
+@pytest.mark.parametrize('args, status, says', [
+    (['nobody-has-this'], 1, 'nightjar ca list'),
+    ([], 2, 'one name'),
+    (['a', 'b'], 2, 'one name'),
+    (['x', '--reason', 'dislike'], 2, 'key-compromise'),
+    (['--file', '/nonexistent'], 1, 'nonexistent'),
+])
+def test_what_cannot_be_revoked(site, args, status, says):
+    assert says in site[0]('revoke', *args, status=status)
+
+
+def test_certificate_of_another_ca(site, pki):
+    out = site[0]('revoke', '--file', pki.client[0], status=1)
+    assert 'was not issued by the CA' in out
+
+
+def age_list(ca, kept):
+    """Puts a list in the place of the CA's that ended long ago."""
+    folder = ca.path('old')
+    os.makedirs(folder)
+    conf = os.path.join(folder, 'cnf')
+    with open(conf, 'w', encoding='ascii') as f:
+        f.write(f'[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index\ndefault_md=sha256\n'
+                'default_crl_days=1\n')
+    with open(os.path.join(folder, 'index'), 'w', encoding='ascii') as f:
+        f.write(f'R\t351231235959Z\t200101000000Z\t{ca.serial(kept)}\tunknown\t/CN=bad\n')
+    subprocess.run(['openssl', 'ca', '-config', conf, '-gencrl', '-cert', ca.path('pki', 'ca.crt'),
+                    '-keyfile', ca.path('pki', 'ca.key'), '-passin',
+                    'file:' + ca.path('ca.passphrase'), '-crl_lastupdate', '20200101000000Z',
+                    '-crl_nextupdate', '20200108000000Z', '-out', ca.path('crl', 'ca.crl')],
+                   check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def test_a_stale_list_locks_nobody_out(brokers, base_folder):
+    """The list's date has passed: the revoked stay out, the others get in, and
+    the log tells of it."""
+    ca = Ca(new_folder(base_folder, 'ca-'))
+    good, bad = ca.device('good'), ca.device('bad')
+    ca('revoke', 'bad')
+    age_list(ca, bad)
+    b = brokers(f'certfile {ca.path("server", "server.crt")}\n'
+                f'keyfile {ca.path("server", "server.key")}\n'
+                f'cafile {ca.path("pki", "ca.crt")}\nrequire_certificate true\n')
+    with Raw(b.port, tls=ca.context(good)) as c:
+        c.connect('good')
+    refused(b.port, ca.context(bad))
+    b.wait_log('has passed its date.*nightjar ca crl')
+    ca('revoke', 'good')
+    wait_until(lambda: _is_refused(b.port, ca.context(good)), 'it is refused')
+
+
+def test_foreign_list_is_read_again(brokers, pki, base_folder):
+    """A crlfile that is replaced holds at once, and by a SIGHUP as well; a
+    damaged one changes nothing."""
+    folder = new_folder(base_folder, 'crl-')
+    mine = os.path.join(folder, 'ca.crl')
+    shutil.copy(pki.crl, mine)
+    victim = pki.authority.issue('victim')
+    b = brokers(f'certfile {pki.server[0]}\nkeyfile {pki.server[1]}\ncafile {pki.ca}\n'
+                f'crlfile {mine}\nrequire_certificate true\n')
+
+    def context(pair):
+        ctx = ssl.create_default_context(cafile=pki.ca)
+        ctx.load_cert_chain(*pair)
+        return ctx
+
+    with Raw(b.port, tls=context(victim)) as c, Raw(b.port, tls=context(pki.client)) as other:
+        c.connect('victim')
+        other.connect('other')
+        start = b.log_size()
+        with open(mine, 'wb') as f:
+            f.write(b'-----BEGIN X509 CRL-----\nrubbish\n')
+        b.wait_log('revocation lists stay', start)
+        c.ping()
+        pki.authority.revoke(victim[0])
+        shutil.copy(pki.authority.crl(), mine + '.new')
+        os.rename(mine + '.new', mine)
+        assert gone(c) < WITHIN
+        other.ping()
+    refused(b.port, context(victim))
