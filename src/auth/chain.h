@@ -50,6 +50,7 @@ struct auth_request {
 	struct slice cert_name;	 /* identity a verified certificate gives, by
 				 * the listener's rule; empty: none */
 	struct slice cert_subject;
+	bool has_cert; /* one that was found good */
 	/* an exchange; method NULL: a name and a password, or nothing */
 	const struct auth_method *method;
 	struct secret *data; /* what the client said last; NULL: nothing */
@@ -75,6 +76,7 @@ struct auth_request_in {
 	bool bridge; /* bit 7 of CONNECT's version */
 	struct slice username, password, client_id, address, listener;
 	struct slice cert_name, cert_subject;
+	bool has_cert; /* with or without a name for it */
 	bool has_data; /* of an exchange */
 	struct slice data;
 };

@@ -55,7 +55,10 @@ cert_name_ok(struct slice name)
 	for (size_t i = 0; i < name.n; i++) {
 		uint8_t c = name.p[i];
 
-		if (c < 0x20 || c == 0x7f || c == '+' || c == '#')
+		if (c < 0x20 || c == 0x7f || strchr("+#*", c))
+			return false;
+		/* C1 controls */
+		if (c == 0xc2 && i + 1 < name.n && name.p[i + 1] < 0xa0)
 			return false;
 	}
 	return true;
@@ -64,17 +67,25 @@ cert_name_ok(struct slice name)
 static enum auth_result
 certificate_start(struct authenticator *a, struct auth_request *r)
 {
+	enum auth_result result;
 	char name[TEXT_ESC];
 
 	if (r->cert_name.n == 0 && link_of(a)->if_any)
 		return AUTH_NOT_MINE;
+	if (r->cert_name.n == 0 && r->has_cert)
+		return auth_deny(r, AUTH_R_NAMELESS,
+		    "its subject is \"%s\"; see certificate_rule",
+		    text_esc(name, sizeof name, r->cert_subject));
 	if (r->cert_name.n == 0)
 		return auth_deny(r, AUTH_R_NO_CERTIFICATE,
 		    "give the client one: nightjar ca device NAME");
 	if (!cert_name_ok(r->cert_name))
 		return auth_deny(r, AUTH_R_BAD_NAME, "it is \"%s\"",
 		    text_esc(name, sizeof name, r->cert_name));
-	return auth_allow(r, r->cert_name);
+	result = auth_allow(r, r->cert_name);
+	if (result == AUTH_ALLOW)
+		r->principal->certified = true;
+	return result;
 }
 
 enum nj_err

@@ -26,6 +26,7 @@ principal_new(const struct principal *from, struct principal **out)
 		return NJ_NOMEM;
 	atomic_init(&p->refs, 1);
 	p->bridge = from->bridge;
+	p->certified = from->certified;
 	p->by = from->by;
 	at = p->text;
 	p->name = copy_bytes(&at, from->name);

@@ -22,6 +22,7 @@ struct principal {
 	struct slice address;  /* printed, with port */
 	struct slice listener; /* printed */
 	struct slice subject;  /* of the certificate; empty: none */
+	bool certified;	       /* a certificate says the name */
 	const char *by;	       /* the authenticator that said so; static */
 	uint8_t text[];
 };

@@ -23,8 +23,11 @@ static const struct reason_row rows[AUTH_R_MAX] = {
 	[AUTH_R_NO_CERTIFICATE] = { "the client gave no certificate to take "
 				    "its name from",
 	    RC_NOT_AUTHORIZED, false },
+	[AUTH_R_NAMELESS] = { "nothing in the client's certificate says its "
+			      "name here",
+	    RC_NOT_AUTHORIZED, false },
 	[AUTH_R_BAD_NAME] = { "the name in the client's certificate is not "
-			      "UTF-8, or has a control character, + or #",
+			      "UTF-8, or has a control character, +, # or *",
 	    RC_NOT_AUTHORIZED, false },
 	[AUTH_R_BUSY] = { "too many logins are being checked at once",
 	    RC_SERVER_BUSY, false },

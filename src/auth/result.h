@@ -25,6 +25,7 @@ enum auth_reason {
 	AUTH_R_UNKNOWN_USER,
 	AUTH_R_WRONG_PASSWORD,
 	AUTH_R_NO_CERTIFICATE,
+	AUTH_R_NAMELESS,    /* nothing in the certificate says a name */
 	AUTH_R_BAD_NAME,    /* in the certificate */
 	AUTH_R_BUSY,	    /* too many logins are being checked */
 	AUTH_R_FAILED,	    /* out of memory, or the library failed */

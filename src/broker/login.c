@@ -4,45 +4,23 @@
 
 #include <stdlib.h>
 
+#include "broker/certname.h"
 #include "net/listener.h"
 #include "net/tls.h"
-
-/* The identity a verified certificate gives on this listener. */
-static struct slice
-cert_name(const struct conn *c)
-{
-	const struct tls_peer *t = stream_tls(c->stream);
-	const struct proxied *v = c->via;
-
-	if (conn_port(c)->cert_not_of_pages && stream_from_page(c->stream))
-		return SLICE_NONE;
-	/* TLS that ends here counts, whatever a proxy says of its own. */
-	if (!t && v && v->cert && conn_port(c)->identity == CERT_IDENTITY_CN)
-		return slice_of(v->cn, v->cn_len);
-	if (!t || !t->has_cert)
-		return SLICE_NONE;
-	switch (conn_port(c)->identity) {
-	case CERT_IDENTITY_CN:
-		return slice_str(t->cn);
-	case CERT_IDENTITY_SUBJECT:
-		return slice_str(t->subject);
-	case CERT_IDENTITY_NONE:
-		break;
-	}
-	return SLICE_NONE;
-}
 
 /* The name that will be its own once it is proved: of the two that it may
  * give only the certificate's counts where there is one. */
 struct slice
 login_client_id(const struct conn *c, const struct connect *k)
 {
+	const struct port_opts *po = conn_port(c);
+	bool same = po->cert_id == CERT_ID_SAME && k->client_id.n == 0;
 	struct slice name;
 
-	if (!conn_port(c)->use_username_as_clientid)
+	if (!po->use_username_as_clientid && !same)
 		return k->client_id;
-	name = cert_name(c);
-	return name.n > 0 ? name : k->username;
+	name = certname_of(c);
+	return name.n > 0 || same ? name : k->username;
 }
 
 static void
@@ -65,7 +43,8 @@ login_new(struct conn *c, struct auth_request_in *ask, struct login **out)
 		return NJ_NOMEM;
 	ask->address = slice_str(c->peer);
 	ask->listener = slice_str(conn_port(c)->listener->where);
-	ask->cert_name = cert_name(c);
+	ask->cert_name = certname_of(c);
+	ask->has_cert = certname_has(c);
 	if (t && t->has_cert)
 		ask->cert_subject = slice_str(t->subject);
 	if ((e = auth_request_new(ask, &l->req))) {

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "base/text.h"
+#include "broker/certname.h"
 #include "broker/conn.h"
 #include "broker/connack.h"
 #include "broker/guard.h"
@@ -189,10 +190,12 @@ new_login(struct conn *c, const struct frame *f, const struct connect *k,
 
 /* Step 3: in. */
 
-/* Prefix and a random UUID (RFC 9562), which is how Mosquitto makes them. */
+/* Prefix and a random UUID (RFC 9562), which is how Mosquitto makes them.  own
+ * goes in front: the name that it has to begin with. */
 static enum nj_err
-make_id(struct conn *c, char *dst, size_t size)
+make_id(struct conn *c, struct slice own, char *dst, size_t size)
 {
+	const char *prefix = conn_port(c)->auto_id_prefix;
 	struct shard *sh = c->shard;
 	uint8_t r[16];
 	int n;
@@ -203,9 +206,10 @@ make_id(struct conn *c, char *dst, size_t size)
 		r[6] = (uint8_t)((r[6] & 0x0f) | 0x40);
 		r[8] = (uint8_t)((r[8] & 0x3f) | 0x80);
 		n = snprintf(dst, size,
-		    "%s%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-"
+		    "%.*s%s%s%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-"
 		    "%02X%02X%02X%02X%02X%02X",
-		    conn_port(c)->auto_id_prefix, r[0], r[1], r[2], r[3], r[4],
+		    (int)own.n, own.n ? (const char *)own.p : "",
+		    own.n ? ":" : "", prefix, r[0], r[1], r[2], r[3], r[4],
 		    r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13],
 		    r[14], r[15]);
 		if (n < 0 || (size_t)n >= size)
@@ -333,6 +337,33 @@ keep_alive_of(struct conn *c, const struct connect *k, struct connack_in *in)
 	}
 }
 
+/* The identifier of its session, which the broker makes (into made) for who
+ * gave none; NJ_DENIED when it is not one of the client's own. */
+static enum nj_err
+choose_id(struct conn *c, const struct connect *k, const struct principal *who,
+    char made[AUTO_ID_MAX], struct slice *id)
+{
+	enum cert_id how = certname_binds(c, who);
+	char name[TEXT_ESC];
+	enum nj_err e;
+
+	*id = login_client_id(c, k);
+	if (id->n == 0) {
+		if ((e = make_id(c, how == CERT_ID_ANY ? SLICE_NONE : who->name,
+			 made, AUTO_ID_MAX)))
+			return e;
+		*id = slice_str(made);
+		return NJ_OK;
+	}
+	if (certname_is_own(how, who->name, *id))
+		return NJ_OK;
+	(void)refuse(c, RC_CLIENT_ID_NOT_VALID,
+	    "its client identifier is not its own: its certificate says "
+	    "that it is '%s' (certificate_clientid)",
+	    text_esc(name, sizeof name, who->name));
+	return NJ_DENIED;
+}
+
 /* Consumes the reference on who; data: the last word of an exchange. */
 static enum nj_err
 admit(struct conn *c, const struct connect *k, struct principal *who,
@@ -343,16 +374,14 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 	struct asker asker;
 	struct decision rule;
 	char made[AUTO_ID_MAX];
-	struct slice id = login_client_id(c, k);
+	struct slice id;
 	struct session *s = NULL;
 	enum nj_err e;
 
-	if (id.n == 0) {
-		if ((e = make_id(c, made, sizeof made)))
-			goto out;
-		id = slice_str(made);
+	if ((e = choose_id(c, k, who, made, &id)))
+		goto out;
+	if (k->client_id.n == 0 && !conn_port(c)->use_username_as_clientid)
 		in.assigned_id = id;
-	}
 	e = NJ_DENIED;
 	if (is_anothers(sh, id, who)) {
 		(void)refuse(c, RC_CLIENT_ID_NOT_VALID,
@@ -525,6 +554,7 @@ on_connect(struct conn *c, const struct frame *f)
 {
 	struct connect k = { 0 };
 	struct login *l = NULL;
+	const char *objection;
 	enum nj_err e = decode_connect(f->body, &k);
 
 	/* a version that is not served is answered in the form that its packet
@@ -545,6 +575,8 @@ on_connect(struct conn *c, const struct frame *f)
 	if (check_version(c, &k) || check_id(c, &k) || check_will(c, &k) ||
 	    check_keep_alive(c, &k))
 		return NJ_OK;
+	if ((objection = certname_objection(c)))
+		return refuse(c, RC_NOT_AUTHORIZED, "%s", objection);
 	if (check_method(c, &k))
 		return NJ_OK;
 	if (conn_port(c)->use_username_as_clientid &&

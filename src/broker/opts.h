@@ -17,6 +17,7 @@
 
 struct acl;
 struct auth_chain;
+struct cert_rules;
 struct listener;
 struct tls_server;
 
@@ -27,6 +28,17 @@ enum cert_identity {
 	CERT_IDENTITY_SUBJECT
 };
 
+/* Which client identifiers a client may have that a certificate names. */
+enum cert_id {
+	CERT_ID_AUTO, /* own for rules and Nightjar's own devices, else any */
+	CERT_ID_OWN,  /* its name, or that and ':' or '/' and more */
+	CERT_ID_SAME, /* its name */
+	CERT_ID_ANY
+};
+
+/* What a certificate must have of its client's address. */
+enum peer_check { PEER_CHECK_NONE, PEER_CHECK_CN_IP, PEER_CHECK_SAN_IP };
+
 /* One listener, all its addresses. */
 struct port_opts {
 	struct listener *listener; /* open */
@@ -34,6 +46,9 @@ struct port_opts {
 	struct auth_chain *chain;  /* one reference */
 	struct acl *acl;	   /* topic rules; NULL: none; one reference */
 	enum cert_identity identity;
+	struct cert_rules *cert_rules; /* NULL: none; one reference */
+	enum cert_id cert_id;
+	enum peer_check peer_check;
 	/* A browser shows its certificate for whatever page: where there is
 	 * another way in, it is no login (stream_from_page). */
 	bool cert_not_of_pages;

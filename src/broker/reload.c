@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "auth/acl.h"
+#include "auth/cert_rules.h"
 #include "auth/chain.h"
 #include "base/log.h"
 #include "broker/broker.h"
@@ -63,6 +64,7 @@ set_free(struct port_set *s)
 			tls_server_unref(p->tls);
 		auth_chain_unref(p->chain);
 		acl_unref(p->acl);
+		cert_rules_unref(p->cert_rules);
 		strings_free(p);
 	}
 	free(s);

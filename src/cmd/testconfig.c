@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "auth/acl.h"
+#include "auth/cert_rules.h"
 #include "auth/password_file.h"
 #include "base/secret.h"
 #include "cmd/cmd.h"
@@ -172,6 +173,19 @@ check_rules(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
 }
 
 static void
+check_cert_rules(
+    void *arg, const char *text, conf_tell_fn *tell, void *tell_arg)
+{
+	struct cert_rules *r = NULL;
+	struct nj_why why = { 0 };
+
+	(void)arg;
+	if (cert_rules_parse(text, &r, &why))
+		tell(tell_arg, true, &why);
+	cert_rules_unref(r);
+}
+
+static void
 print(const struct conf_report *r)
 {
 	char line[LINE_OUT];
@@ -191,6 +205,7 @@ cmd_test_config(const char *path, const struct conf_args *args)
 		.tls = check_tls,
 		.password_file = check_passwords,
 		.acl_file = check_rules,
+		.cert_rules = check_cert_rules,
 	};
 	struct conf_report report = { 0 };
 	struct conf c;

@@ -241,6 +241,7 @@ put_wss(const struct up *u, bool password_file, struct buf *b)
 	    "certfile %s/server/server.crt\n"
 	    "keyfile %s/server/server.key\n"
 	    "use_identity_as_username true\n"
+	    "certificate_clientid any\n"
 	    "certificate_or_password true\n",
 	    u->dir, u->wss_port, u->dir, u->dir, u->dir);
 	if (!e && password_file)
@@ -359,6 +360,9 @@ write_conf(const struct up *u, const char *user, struct nj_why *why)
 		    "require_certificate true\n\n"
 		    "# A client's user name is the ID in its certificate.\n"
 		    "use_identity_as_username true\n"
+		    "# Its client id may be anything; 'own' binds it to that "
+		    "name.\n"
+		    "certificate_clientid any\n"
 		    "allow_anonymous false\n",
 		    u->port, u->dir, u->dir, u->dir);
 	if (!e && u->wss_port > 0)

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "auth/acl.h"
+#include "auth/cert_rules.h"
 #include "auth/chain.h"
 #include "auth/password_file.h"
 #include "base/daemon.h"
@@ -164,8 +165,8 @@ told(void *arg, const struct nj_why *why)
 
 static enum nj_err
 load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
-    size_t i, const struct tls_server *old, struct tls_server **out,
-    struct nj_why *why)
+    size_t i, const struct cert_rules *rules, const struct tls_server *old,
+    struct tls_server **out, struct nj_why *why)
 {
 	struct tls_server_opts o = {
 		.certfile = l->certfile,
@@ -174,8 +175,8 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 		.capath = l->capath,
 		.crlfile = l->crlfile,
 		.require_certificate = l->require_certificate,
-		.want_certificate =
-		    l->use_identity_as_username || l->use_subject_as_username,
+		.want_certificate = l->cert_names,
+		.want_issuers = rules && cert_rules_want_issuers(rules),
 		.spare_browsers = l->certificate_or_password,
 		.min = l->tls_min == CONF_TLS_13 ? TLS_MIN_13 : TLS_MIN_12,
 		.ciphers = l->ciphers,
@@ -287,6 +288,13 @@ load_acl(const struct conf_listener *l, struct acl **out, struct nj_why *why)
 	return NJ_OK;
 }
 
+static const enum cert_id cert_ids[] = {
+	[CONF_CERT_ID_AUTO] = CERT_ID_AUTO,
+	[CONF_CERT_ID_OWN] = CERT_ID_OWN,
+	[CONF_CERT_ID_SAME] = CERT_ID_SAME,
+	[CONF_CERT_ID_ANY] = CERT_ID_ANY,
+};
+
 static void
 fill_port(const struct conf *c, const struct conf_listener *l,
     struct listener *at, struct port_opts *p)
@@ -296,6 +304,11 @@ fill_port(const struct conf *c, const struct conf_listener *l,
 		.identity = l->use_subject_as_username ? CERT_IDENTITY_SUBJECT
 		    : l->use_identity_as_username      ? CERT_IDENTITY_CN
 						       : CERT_IDENTITY_NONE,
+		.cert_id = cert_ids[l->certificate_clientid],
+		.peer_check = l->peer_check == CONF_PEER_CN_IP
+		    ? PEER_CHECK_CN_IP
+		    : l->peer_check == CONF_PEER_SAN_IP ? PEER_CHECK_SAN_IP
+							: PEER_CHECK_NONE,
 		.cert_not_of_pages = l->certificate_or_password,
 		.use_username_as_clientid = l->use_username_as_clientid,
 		.allow_zero_length_clientid = l->allow_zero_length_clientid,
@@ -334,9 +347,12 @@ wiring_ports(const struct conf *c, struct wiring *w, struct workers *workers,
 		const struct conf_listener *l = &c->listeners[i];
 
 		fill_port(c, l, &w->listeners[i], &v[i]);
-		if (l->tls)
-			e = load_tls(c, l, w, i, old ? old[i].tls : NULL,
-			    &v[i].tls, why);
+		if (l->certificate_rule)
+			e = cert_rules_parse(
+			    l->certificate_rule, &v[i].cert_rules, why);
+		if (!e && l->tls)
+			e = load_tls(c, l, w, i, v[i].cert_rules,
+			    old ? old[i].tls : NULL, &v[i].tls, why);
 		if (!e)
 			e = build_chain(l, workers, &v[i].chain, why);
 		if (!e)
@@ -360,6 +376,7 @@ wiring_ports_free(struct port_opts *v, size_t n)
 			tls_server_unref(v[i].tls);
 		auth_chain_unref(v[i].chain);
 		acl_unref(v[i].acl);
+		cert_rules_unref(v[i].cert_rules);
 	}
 	free(v);
 }

@@ -219,6 +219,15 @@ check_acl_file(struct check *k, const struct conf_security *s)
 }
 
 static void
+check_cert_rules(struct check *k, const struct conf_listener *l)
+{
+	if (!l->certificate_rule || !k->with || !k->with->cert_rules)
+		return;
+	look_at(k, l->at, "certificate_rule", NULL);
+	k->with->cert_rules(k->with->arg, l->certificate_rule, tell, k);
+}
+
+static void
 check_unix_path(struct check *k, const struct conf_listener *l)
 {
 	k->at = l->where;
@@ -266,6 +275,7 @@ conf_check(const struct conf *c, const struct conf_checkers *with,
 		if (c->per_listener_settings)
 			check_password_file(&k, &l->own);
 		check_acl_file(&k, &l->own);
+		check_cert_rules(&k, l);
 		if (l->unix_path)
 			check_unix_path(&k, l);
 		/* Those on loopback are copies of one. */

@@ -21,10 +21,13 @@ struct conf_checkers {
 	    void *arg, const char *path, conf_tell_fn *tell, void *tell_arg);
 	void (*acl_file)(
 	    void *arg, const char *path, conf_tell_fn *tell, void *tell_arg);
+	/* What certificate_rule says, and the CAs that it names. */
+	void (*cert_rules)(
+	    void *arg, const char *text, conf_tell_fn *tell, void *tell_arg);
 	void *arg;
 };
 
-/* Adds to the report; either checker may be NULL, then the file only has to
+/* Adds to the report; each checker may be NULL, then the file only has to
  * be readable. */
 void conf_check(const struct conf *c, const struct conf_checkers *with,
     struct conf_report *report);

@@ -57,6 +57,15 @@ enum conf_versions {
 	CONF_V_ALL = CONF_V31 | CONF_V311 | CONF_V5
 };
 
+/* certificate_clientid */
+enum conf_cert_id {
+	CONF_CERT_ID_AUTO,
+	CONF_CERT_ID_OWN,
+	CONF_CERT_ID_SAME,
+	CONF_CERT_ID_ANY
+};
+enum conf_peer_check { CONF_PEER_ANY, CONF_PEER_CN_IP, CONF_PEER_SAN_IP };
+
 /* Bits of auth_methods. */
 enum conf_auth { CONF_AUTH_PASSWORD = 1, CONF_AUTH_SCRAM = 2 };
 
@@ -96,6 +105,9 @@ struct conf_listener {
 	bool require_certificate;
 	bool use_identity_as_username; /* CN */
 	bool use_subject_as_username;  /* DN */
+	char *certificate_rule;	       /* auth/cert_rules.h; NULL: none */
+	int certificate_clientid;      /* enum conf_cert_id */
+	int peer_check;		       /* enum conf_peer_check */
 	bool certificate_or_password;
 	/* what it lets in */
 	uint32_t max_connections; /* 0: no limit */

@@ -177,7 +177,8 @@ resolve(struct conf *c, struct conf_listener *l)
 	l->tls = l->certfile && l->keyfile;
 	l->socket_mode = l->unix_socket_mode ? mode_of(l->unix_socket_mode) : 0;
 	l->cert_names = (l->tls || l->proxy_protocol == 2) &&
-	    (l->use_identity_as_username || l->use_subject_as_username);
+	    (l->use_identity_as_username || l->use_subject_as_username ||
+		l->certificate_rule);
 	l->password_file = s->password_file;
 	l->acl_file = s->acl_file;
 	l->allow_zero_length_clientid = s->allow_zero_length_clientid;
@@ -200,6 +201,8 @@ asks(const struct conf_listener *l, const struct conf_opt *o)
 {
 	if (o->off != CONF_NOWHERE && o->type == CONF_T_BOOL)
 		return *(const bool *)((const char *)l + o->off);
+	if (o->off != CONF_NOWHERE && o->type == CONF_T_ENUM)
+		return *(const int *)((const char *)l + o->off) != 0;
 	return o->off != CONF_NOWHERE;
 }
 
@@ -210,7 +213,8 @@ by_proxy(const struct conf_listener *l, const struct conf_opt *o)
 	if (o == row("use_subject_as_username"))
 		return l->proxy_protocol; /* told by check_proxy */
 	return l->proxy_protocol == 2 &&
-	    (o == row("require_certificate") ||
+	    (o == row("require_certificate") || o == row("certificate_rule") ||
+		(o == row("peer_check") && l->peer_check == CONF_PEER_CN_IP) ||
 		o == row("use_identity_as_username"));
 }
 
@@ -260,7 +264,7 @@ check_either(struct parse *p, const struct conf_listener *l)
 		    "add 'password_file PATH' (nightjar passwd -c PATH USER)",
 		    "certificate_or_password without password_file: there is "
 		    "no password to log in with");
-	if (!l->use_identity_as_username && !l->use_subject_as_username)
+	if (!l->cert_names)
 		parse_fault_at(p, at,
 		    "add 'use_identity_as_username true', or delete this line",
 		    "certificate_or_password without "
@@ -268,11 +272,31 @@ check_either(struct parse *p, const struct conf_listener *l)
 		    "client is");
 }
 
+/* What is asked of the names in certificates. */
+static void
+check_cert_names(struct parse *p, const struct conf_listener *l)
+{
+	if (l->certificate_rule &&
+	    (l->use_identity_as_username || l->use_subject_as_username))
+		parse_fault_at(p, given(l, "certificate_rule"),
+		    "keep one of them; 'use_identity_as_username true' is "
+		    "'certificate_rule ca any cn'",
+		    "certificate_rule and %s both say where the user name is",
+		    l->use_identity_as_username ? "use_identity_as_username"
+						: "use_subject_as_username");
+	if (l->peer_check != CONF_PEER_ANY && !l->require_certificate)
+		parse_fault_at(p, given(l, "peer_check"),
+		    "add 'require_certificate true'",
+		    "peer_check without require_certificate: there would be "
+		    "clients whose address nothing can be checked with");
+}
+
 static void
 check_tls(struct parse *p, const struct conf_listener *l)
 {
 	bool cas = l->cafile || l->capath;
 
+	check_cert_names(p, l);
 	if (!l->tls) {
 		check_tls_plain(p, l);
 		return;
@@ -287,11 +311,11 @@ check_tls(struct parse *p, const struct conf_listener *l)
 		    "add 'cafile PATH' with the CA of the clients",
 		    "crlfile without cafile or capath: no client certificate "
 		    "could be checked");
-	if (!l->require_certificate &&
-	    (l->use_identity_as_username || l->use_subject_as_username) && !cas)
+	if (!l->require_certificate && l->cert_names && !cas)
 		parse_fault_at(p,
 		    given(l,
-			l->use_identity_as_username
+			l->certificate_rule ? "certificate_rule"
+			    : l->use_identity_as_username
 			    ? "use_identity_as_username"
 			    : "use_subject_as_username"),
 		    "add 'cafile PATH' and 'require_certificate true'",

@@ -74,6 +74,21 @@ static const struct conf_word versions[] = {
 	{ NULL, 0, CONF_WORKS, NULL, NULL },
 };
 
+static const struct conf_word cert_ids[] = {
+	{ "auto", CONF_CERT_ID_AUTO, CONF_WORKS, NULL, NULL },
+	{ "own", CONF_CERT_ID_OWN, CONF_WORKS, NULL, NULL },
+	{ "same", CONF_CERT_ID_SAME, CONF_WORKS, NULL, NULL },
+	{ "any", CONF_CERT_ID_ANY, CONF_WORKS, NULL, NULL },
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
+
+static const struct conf_word peer_checks[] = {
+	{ "none", CONF_PEER_ANY, CONF_WORKS, NULL, NULL },
+	{ "cn_ip", CONF_PEER_CN_IP, CONF_WORKS, NULL, NULL },
+	{ "san_ip", CONF_PEER_SAN_IP, CONF_WORKS, NULL, NULL },
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
+
 static const struct conf_word auth_methods[] = {
 	{ "password", CONF_AUTH_PASSWORD, CONF_WORKS, NULL, NULL },
 	{ "SCRAM-SHA-256", CONF_AUTH_SCRAM, CONF_WORKS, NULL, NULL },
@@ -244,6 +259,40 @@ const struct conf_opt conf_table[] = {
 	OPT(LISTENER, "use_subject_as_username", BOOL,
 	    L(use_subject_as_username), WORKS, TLSF, "false",
 	    "the user name is the whole subject of the client's certificate"),
+	OPT(LISTENER, "certificate_rule", STRING, L(certificate_rule), WORKS,
+	    TLSF | CONF_RESTRICTS | CONF_REPEAT | OURS, NULL,
+	    "where the user name stands in a client's certificate; may be "
+	    "repeated.  'key SHA256 NAME': whoever has this very key (its "
+	    "SHA-256, as nightjar inspect and nightjar ca list --json have it) "
+	    "is NAME.  'ca FILE FIELD "
+	    "[begins PREFIX]': in certificates that this CA stands behind, "
+	    "the field cn, subject, san_uri, san_dns, san_email, or device, "
+	    "which is the ID that nightjar ca device gave; FILE is the CA's "
+	    "certificate, its key's SHA-256, or 'any' for all of cafile and "
+	    "capath.  Known keys come first, then the first rule that gives "
+	    "a name; with PREFIX one that begins so.  Who gets no name from "
+	    "them has none",
+	    .args =
+		"key SHA256 NAME | ca FILE|SHA256|any FIELD [begins PREFIX]"),
+	OPT(LISTENER, "certificate_clientid", ENUM, L(certificate_clientid),
+	    WORKS, R | OURS, "auto",
+	    "which client ids a client named by its certificate may have.  "
+	    "own: its user name, or one that begins with it and ':' or '/'; "
+	    "same: its user name; any; auto: own where certificate_rule "
+	    "names the client and for devices of a Nightjar CA, else any, as "
+	    "Mosquitto has it.  A client without an id is given one of its "
+	    "own.  Nobody gets at another user's session in any case",
+	    .words = cert_ids),
+	OPT(LISTENER, "peer_check", ENUM, L(peer_check), WORKS,
+	    TLSF | CONF_RESTRICTS | OURS, "none",
+	    "let a client in only from the address that its certificate was "
+	    "made for: cn_ip: its common name is that IP address; san_ip: one "
+	    "of its alternative names of the kind IP address is.  With a "
+	    "PROXY header the address is the one it tells.  Mind: a client "
+	    "behind NAT comes from the address of its router, one with DHCP "
+	    "from another address some day, one with IPv6 and privacy "
+	    "addresses tomorrow, one that has both IPv4 and IPv6 from either",
+	    .words = peer_checks),
 	OPT(LISTENER, "certificate_or_password", BOOL,
 	    L(certificate_or_password), WORKS, TLSF | OURS, "false",
 	    "with one of the two above: who has no certificate may log in "

@@ -33,6 +33,9 @@ struct tls_server_opts {
 	/* A client that agrees on http/1.1 by ALPN is not asked for one: it is
 	 * a browser, and Chromium gives up a WebSocket that asks. */
 	bool spare_browsers;
+	/* Which CAs stand behind a client's certificate is kept (struct
+	 * tls_peer): a session that cannot tell is not resumed. */
+	bool want_issuers;
 	enum tls_min min;
 	const char *ciphers;	  /* TLS 1.2; NULL: ours */
 	const char *ciphersuites; /* TLS 1.3; NULL: ours */
@@ -111,6 +114,10 @@ struct tls_peer {
 	const char *serial;			   /* hexadecimal */
 	uint32_t issuer_hash;			   /* tls_issuer_hash */
 	int64_t not_after;			   /* Unix seconds */
+	/* with want_issuers: SHA-256 of the public keys of the CAs that the
+	 * certificate was found good by, 32 bytes each, the nearest first */
+	struct slice issuers;
+	struct slice ips; /* SAN iPAddress: each a length byte and bytes */
 	bool has_cert, resumed;
 	uint8_t spki_sha256[32], cert_sha256[32];
 };

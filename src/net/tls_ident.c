@@ -47,7 +47,7 @@ tls_ident_put(X509 *leaf, const struct tls_peer *p, struct buf *out)
 	const struct slice strings[] = { slice_str(p->cn),
 		slice_str(p->subject), slice_str(p->san_uri),
 		slice_str(p->san_dns), slice_str(p->san_email),
-		slice_str(p->serial) };
+		slice_str(p->serial), p->issuers, p->ips };
 	unsigned char *issuer = NULL, *serial = NULL;
 	int in = i2d_X509_NAME(X509_get_issuer_name(leaf), &issuer);
 	int sn = i2d_ASN1_INTEGER(X509_get0_serialNumber(leaf), &serial);
@@ -77,7 +77,8 @@ tls_ident_take(struct slice s, struct tls_ident *out)
 {
 	struct tls_ident id = { 0 };
 	struct slice *const fields[] = { &id.issuer, &id.serial_der, &id.cn,
-		&id.subject, &id.uri, &id.dns, &id.email, &id.serial };
+		&id.subject, &id.uri, &id.dns, &id.email, &id.serial,
+		&id.issuers, &id.ips };
 	uint32_t hi = 0, lo = 0;
 	enum nj_err e;
 
@@ -137,6 +138,8 @@ tls_shed(struct tls_stream *s, X509 *leaf)
 {
 	struct tls_shard *sh = &s->server->shard[s->shard];
 	bool ticket = s->ticket_due;
+	/* The certificate alone would not tell all that is asked. */
+	bool whole = s->server->want_issuers;
 	SSL_SESSION *sess = SSL_get_session(s->ssl);
 	SSL_CTX *park;
 	enum nj_err e = NJ_OK;
@@ -148,10 +151,11 @@ tls_shed(struct tls_stream *s, X509 *leaf)
 		TLSEXT_max_fragment_length_DISABLED ||
 	    !(park = park_of(sh, s->ssl)) ||
 	    SSL_set_SSL_CTX(s->ssl, park) != park)
-		return ticket ? write_ticket(s) : NJ_OK;
-	if (ticket && tls_ident_put(leaf, s->peer, &s->ident))
+		return ticket && !whole ? write_ticket(s) : NJ_OK;
+	if (ticket && tls_ident_put(leaf, s->peer, &s->ident)) {
 		buf_fini(&s->ident); /* with the certificate then */
-	else if (ticket && (sess = session_for_ticket(s))) {
+		ticket = !whole;
+	} else if (ticket && (sess = session_for_ticket(s))) {
 		if (!SSL_set_session(s->ssl, sess))
 			e = NJ_TLS;
 		SSL_SESSION_free(sess); /* the connection's now */

@@ -24,6 +24,7 @@
 #define TLS_RECORD_OUT	  (TLS_PLAIN_MAX + 256) /* what ours can take */
 #define TLS_CHAIN_MAX	  (32 * 1024) /* certificates either side sends */
 #define TLS_DEPTH_MAX	  6
+#define TLS_IPS_MAX	  1024 /* bytes of a peer's SAN addresses */
 #define TLS_TICKET_LIFE_S (24 * 3600)
 /* KeyUpdates a peer may be ahead of the reads that brought data. */
 #define TLS_KEY_UPDATES_MAX 32
@@ -53,7 +54,7 @@ struct tls_note {
 struct tls_server {
 	atomic_uint refs;
 	unsigned n;
-	bool require, want, spare_browsers;
+	bool require, want, spare_browsers, want_issuers;
 	struct tls_tickets *tickets; /* NULL: no resumption */
 	/* Where its revocation lists are, to read them again. */
 	struct tls_server_opts lists;
@@ -91,6 +92,7 @@ struct tls_stream {
 	struct tls_peer *peer;
 	char *name;	       /* server: SNI the client sent; client: host */
 	struct buf ident;      /* of the ticket being written or read */
+	struct buf issuers;    /* as struct tls_peer has them */
 	uint8_t *kept;	       /* received, not yet taken by OpenSSL */
 	uint8_t *unsent;       /* records the socket did not take */
 	int64_t trusted_until; /* first end in the client's chain; 0: none */
@@ -138,6 +140,7 @@ struct tls_ident {
 	struct slice spki_sha256, cert_sha256; /* 32 bytes */
 	struct slice issuer, serial_der;
 	struct slice cn, subject, uri, dns, email, serial;
+	struct slice issuers, ips;
 };
 NJ_MUST enum nj_err
 tls_ident_put(X509 *leaf, const struct tls_peer *p, struct buf *out);
@@ -151,10 +154,13 @@ NJ_MUST enum nj_err tls_shed(struct tls_stream *s, X509 *leaf);
 /* tls_peer.c */
 NJ_MUST enum nj_err tls_peer_of_ident(const SSL *ssl,
     const struct tls_ident *id, struct slice sni, struct tls_peer **out);
-NJ_MUST enum nj_err tls_peer_new(const SSL *ssl, X509 *leaf,
-    const EVP_MD *sha256, struct slice sni, struct tls_peer **out);
+NJ_MUST enum nj_err
+tls_peer_new(const SSL *ssl, X509 *leaf, const EVP_MD *sha256, struct slice sni,
+    struct slice issuers, struct tls_peer **out);
 /* NJ_DENIED when a name in it could be taken for something else. */
 NJ_MUST enum nj_err tls_peer_names_ok(X509 *leaf, struct nj_why *why);
+/* Of its SubjectPublicKeyInfo. */
+NJ_MUST enum nj_err tls_spki_sha256(X509 *x, const EVP_MD *md, uint8_t out[32]);
 int64_t tls_time(const ASN1_TIME *t);
 void tls_face_of(X509 *x, struct tls_face *out);
 

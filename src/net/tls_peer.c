@@ -161,6 +161,8 @@ tls_peer_names_ok(X509 *leaf, struct nj_why *why)
 /* What goes into the copied strings, before there is a place for them. */
 struct parts {
 	struct slice alpn, sni, cn, subject, uri, dns, email, serial;
+	struct slice issuers, ips;
+	struct buf ips_mem;
 	unsigned char *cn_mem;
 	BIO *subject_mem;
 	char *serial_mem;
@@ -175,11 +177,27 @@ parts_fini(struct parts *p)
 	BIO_free(p->subject_mem);
 	OPENSSL_free(p->serial_mem);
 	GENERAL_NAMES_free(p->names);
+	buf_fini(&p->ips_mem);
 }
 
-static void
+static enum nj_err
+put_ip(struct buf *b, const ASN1_OCTET_STRING *ip)
+{
+	struct slice s = asn1_slice(ip);
+	enum nj_err e;
+
+	if (s.n != 4 && s.n != 16)
+		return NJ_OK; /* nobody has such an address */
+	if ((e = buf_put_u8(b, (uint8_t)s.n)))
+		return e;
+	return buf_put_slice(b, s);
+}
+
+static enum nj_err
 parts_san(struct parts *p)
 {
+	enum nj_err e;
+
 	for (int i = 0; i < sk_GENERAL_NAME_num(p->names); i++) {
 		const GENERAL_NAME *g = sk_GENERAL_NAME_value(p->names, i);
 		struct slice *to = g->type == GEN_URI ? &p->uri
@@ -189,7 +207,13 @@ parts_san(struct parts *p)
 
 		if (to && !to->p)
 			*to = asn1_slice(general_string(g));
+		if (g->type == GEN_IPADD &&
+		    buf_len(&p->ips_mem) < TLS_IPS_MAX &&
+		    (e = put_ip(&p->ips_mem, g->d.iPAddress)))
+			return e;
 	}
+	p->ips = buf_slice(&p->ips_mem);
+	return NJ_OK;
 }
 
 static enum nj_err
@@ -217,21 +241,40 @@ parts_of_cert(struct parts *p, X509 *leaf)
 		return NJ_NOMEM;
 	p->serial = slice_str(p->serial_mem);
 	p->names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
-	parts_san(p);
-	return NJ_OK;
+	return parts_san(p);
+}
+
+enum nj_err
+tls_spki_sha256(X509 *x, const EVP_MD *md, uint8_t out[32])
+{
+	unsigned char *der = NULL;
+	int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &der);
+	bool ok = n > 0 && EVP_Digest(der, (size_t)n, out, NULL, md, NULL);
+
+	OPENSSL_free(der);
+	return ok ? NJ_OK : NJ_CRYPTO;
 }
 
 static enum nj_err
 digests(struct tls_peer *peer, X509 *leaf, const EVP_MD *md)
 {
-	unsigned char *der = NULL;
-	int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(leaf), &der);
-	bool ok = n > 0 &&
-	    EVP_Digest(der, (size_t)n, peer->spki_sha256, NULL, md, NULL) &&
-	    X509_digest(leaf, md, peer->cert_sha256, NULL);
+	enum nj_err e = tls_spki_sha256(leaf, md, peer->spki_sha256);
 
-	OPENSSL_free(der);
-	return ok ? NJ_OK : NJ_CRYPTO;
+	if (e)
+		return e;
+	return X509_digest(leaf, md, peer->cert_sha256, NULL) ? NJ_OK
+							      : NJ_CRYPTO;
+}
+
+static struct slice
+put_bytes(char **at, struct slice s)
+{
+	struct slice copy = slice_of(*at, s.n);
+
+	if (s.n)
+		memcpy(*at, s.p, s.n);
+	*at += s.n;
+	return copy;
 }
 
 static enum nj_err
@@ -241,7 +284,7 @@ assemble(const SSL *ssl, X509 *leaf, const EVP_MD *md, const struct parts *p,
 	const struct slice from[FIELDS] = { p->alpn, p->sni, p->cn, p->subject,
 		p->uri, p->dns, p->email, p->serial };
 	const char **to[FIELDS];
-	size_t size = sizeof(struct tls_peer);
+	size_t size = sizeof(struct tls_peer) + p->issuers.n + p->ips.n;
 	struct tls_peer *peer;
 	enum nj_err e;
 	char *at;
@@ -260,6 +303,8 @@ assemble(const SSL *ssl, X509 *leaf, const EVP_MD *md, const struct parts *p,
 		*to[i] = at;
 		at += from[i].n + 1;
 	}
+	peer->issuers = put_bytes(&at, p->issuers);
+	peer->ips = put_bytes(&at, p->ips);
 	peer->has_cert = leaf != NULL;
 	peer->resumed = SSL_session_reused(ssl);
 	peer->version = SSL_get_version(ssl);
@@ -291,9 +336,9 @@ parts_of_connection(struct parts *p, const SSL *ssl, struct slice sni)
 
 enum nj_err
 tls_peer_new(const SSL *ssl, X509 *leaf, const EVP_MD *sha256, struct slice sni,
-    struct tls_peer **out)
+    struct slice issuers, struct tls_peer **out)
 {
-	struct parts p = { 0 };
+	struct parts p = { .issuers = issuers };
 	enum nj_err e = NJ_OK;
 
 	parts_of_connection(&p, ssl, sni);
@@ -325,7 +370,9 @@ tls_peer_of_ident(const SSL *ssl, const struct tls_ident *id, struct slice sni,
 		.uri = id->uri,
 		.dns = id->dns,
 		.email = id->email,
-		.serial = id->serial };
+		.serial = id->serial,
+		.issuers = id->issuers,
+		.ips = id->ips };
 	enum nj_err e;
 
 	parts_of_connection(&p, ssl, sni);

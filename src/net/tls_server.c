@@ -67,6 +67,21 @@ chain_is_revoked(const struct tls_revoked *r, X509_STORE_CTX *ctx)
 	return false;
 }
 
+/* The CAs behind a certificate that was just found good. */
+static enum nj_err
+note_issuers(struct tls_stream *s, STACK_OF(X509) * chain)
+{
+	const EVP_MD *md = s->server->shard[s->shard].sha256;
+	uint8_t one[32];
+	enum nj_err e = NJ_OK;
+
+	buf_fini(&s->issuers);
+	for (int i = 1; i < sk_X509_num(chain) && !e; i++)
+		if (!(e = tls_spki_sha256(sk_X509_value(chain, i), md, one)))
+			e = buf_put(&s->issuers, one, sizeof one);
+	return e;
+}
+
 static int
 on_verify(X509_STORE_CTX *ctx, void *arg)
 {
@@ -96,6 +111,11 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 		X509_STORE_CTX_set_error(
 		    ctx, X509_V_ERR_APPLICATION_VERIFICATION);
 		s->explained = true;
+		return 0;
+	}
+	if (s->server->want_issuers &&
+	    note_issuers(s, X509_STORE_CTX_get0_chain(ctx))) {
+		X509_STORE_CTX_set_error(ctx, X509_V_ERR_OUT_OF_MEM);
 		return 0;
 	}
 	s->trusted_until = chain_end(X509_STORE_CTX_get0_chain(ctx));
@@ -328,7 +348,8 @@ digest_trust(
 {
 	const EVP_MD *md = t->shard[0].sha256;
 	EVP_MD_CTX *c = EVP_MD_CTX_new();
-	uint8_t flags[2] = { t->require, t->want }, one[EVP_MAX_MD_SIZE];
+	uint8_t flags[3] = { t->require, t->want, t->want_issuers };
+	uint8_t one[EVP_MAX_MD_SIZE];
 	bool ok = c && EVP_DigestInit_ex(c, md, NULL) &&
 	    EVP_DigestUpdate(c, flags, sizeof flags);
 
@@ -434,6 +455,7 @@ server_fill(struct tls_server *t, const struct tls_server_opts *o,
 	t->require = o->require_certificate;
 	t->want = o->want_certificate;
 	t->spare_browsers = o->spare_browsers;
+	t->want_issuers = o->want_issuers;
 	if (o->tickets && o->previous && o->previous->tickets)
 		t->tickets = tls_tickets_ref(o->previous->tickets);
 	else if (o->tickets)

@@ -260,7 +260,15 @@ await_hello(struct tls_stream *s)
 	if (h.sni.n > 0 && h.sni.n < 256 &&
 	    !(s->name = strndup((const char *)h.sni.p, h.sni.n)))
 		return NJ_NOMEM;
-	return tls_stream_start(s, s->server->shard[s->shard].ctx);
+	if ((e = tls_stream_start(s, s->server->shard[s->shard].ctx)))
+		return e;
+	/* Where the record of the identity cannot go into the ticket. */
+	if (s->server->want_issuers &&
+	    (h.max_version < TLS1_3_VERSION || !tls_shed_works())) {
+		(void)SSL_set_options(s->ssl, SSL_OP_NO_TICKET);
+		(void)SSL_set_num_tickets(s->ssl, 0);
+	}
+	return NJ_OK;
 }
 
 /* Who the peer is, from its certificate or from what its ticket says. */
@@ -278,7 +286,7 @@ make_peer(struct tls_stream *s, X509 *leaf)
 	}
 	return tls_peer_new(s->ssl, leaf,
 	    s->server ? s->server->shard[s->shard].sha256 : s->client->sha256,
-	    name, &s->peer);
+	    name, buf_slice(&s->issuers), &s->peer);
 }
 
 static enum nj_err
@@ -297,6 +305,7 @@ established(struct tls_stream *s)
 		free(s->name);
 		s->name = NULL;
 		buf_fini(&s->ident);
+		buf_fini(&s->issuers);
 		if (leaf && (e = tls_shed(s, leaf)))
 			return e;
 	}
@@ -648,6 +657,7 @@ tls_free(struct stream *base)
 	tls_server_unref(s->server);
 	free(s->peer);
 	free(s->name);
+	buf_fini(&s->issuers);
 	buf_fini(&s->ident);
 	free(s->kept);
 	free(s->unsent);
