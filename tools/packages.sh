@@ -16,7 +16,7 @@ build_packages=(
 # as commands, because people often have them from elsewhere.
 test_packages=(
 	libcmocka-dev clang libclang-rt-14-dev llvm
-	python3 python3-pytest python3-paho-mqtt
+	python3 python3-pytest python3-pytest-xdist python3-paho-mqtt
 	libpaho-mqtt-dev mosquitto-clients openssl ca-certificates
 	libwrap0 libdlt2
 	node:nodejs npm:npm

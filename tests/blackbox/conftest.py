@@ -20,6 +20,7 @@ log_type all
 
 def pytest_configure(config):
     config.addinivalue_line('markers', 'ours: asks for something Mosquitto 2.0 does otherwise')
+    config.addinivalue_line('markers', 'alone: measures time; not while others keep the processors busy')
 
 
 def pytest_collection_modifyitems(items):

@@ -5,8 +5,10 @@ The broker under test is $NIGHTJAR, else the one built in $NJ_BUILD (as
 ./check sets it), else in build-check/ or build/.  With
 NIGHTJAR=/usr/sbin/mosquitto the tests run against Mosquitto, which shows
 whether a test asks for MQTT or only for our own ways."""
-import contextlib
+import collections
+import errno
 import os
+import random
 import re
 import signal
 import socket
@@ -38,17 +40,42 @@ NIGHTJAR = find_nightjar()
 REFERENCE = NIGHTJAR is not None and os.path.basename(NIGHTJAR) == 'mosquitto'
 
 
+# Where no outgoing connection's port is taken from.
+PORTS = range(10000, 32768)
+_random = random.SystemRandom()
+_reserved = collections.deque()
+
+
+def bindable(port):
+    """Whether a TCP port is free on IPv4 and IPv6 loopback."""
+    for family, host in (socket.AF_INET, HOST), (socket.AF_INET6, '::1'):
+        try:
+            with socket.socket(family) as s:
+                s.bind((host, port))
+        except OSError as e:
+            if e.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                return False
+    return True
+
+
 def free_port():
-    """A TCP port that nobody listens on now, on IPv4 or IPv6 loopback."""
+    """A TCP port that nobody listens on now, on IPv4 or IPv6 loopback, nor
+    will another test process use: the name of a socket reserves it, for as
+    long as this process lives or has asked for 256 more."""
     while True:
-        with socket.socket() as s:
-            s.bind((HOST, 0))
-            port = s.getsockname()[1]
-        with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as s:
-            s.bind(('::1', port))
+        port = _random.choice(PORTS)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f'\0nightjar-test-port-{port}')
+        except OSError:
+            claim.close()
+            continue
+        if bindable(port):
+            _reserved.append(claim)
+            if len(_reserved) > 256:
+                _reserved.popleft().close()
             return port
-        if not socket.has_ipv6:
-            return port
+        claim.close()
 
 
 def wait_until(condition, what, timeout=PATIENCE):

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Client programs that the tests run: Debian's mosquitto_pub and
 mosquitto_sub, a program over Paho C, and one over MQTT.js."""
+import atexit
+import fcntl
+import filecmp
 import os
 import shutil
 import subprocess
@@ -73,8 +76,28 @@ _js_folder = None
 _js_missing = None	# why it could not be installed; asked once, it can take long
 
 
+def install_mqttjs(folder):
+    """Puts it there unless it is; why that failed, or None.  One process at a
+    time: the tests run in several."""
+    lock = os.path.join(HERE, 'js', 'package-lock.json')
+    done = os.path.join(folder, 'installed.lock')
+    with open(os.path.join(folder, 'installing'), 'w', encoding='ascii') as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if os.path.exists(done) and filecmp.cmp(lock, done, shallow=False):
+            return None
+        for name in os.listdir(os.path.join(HERE, 'js')):
+            shutil.copy(os.path.join(HERE, 'js', name), folder)
+        p = run(['npm', 'ci', '--no-audit', '--no-fund', '--ignore-scripts',
+                 '--fetch-retries=1'], timeout=300, cwd=folder)
+        if p.returncode == 0:
+            shutil.copy(lock, done)
+            return None
+    return 'MQTT.js: npm could not install it: ' + p.stdout[-200:]
+
+
 def mqttjs_folder():
-    """A folder with MQTT.js installed as package-lock.json has it."""
+    """A folder with MQTT.js installed as package-lock.json has it, and the
+    programs of ours that use it."""
     global _js_folder, _js_missing  # pylint: disable=global-statement
     if _js_missing:
         pytest.skip(_js_missing)
@@ -82,28 +105,18 @@ def mqttjs_folder():
         if not shutil.which('npm') or not shutil.which('node'):
             pytest.skip('MQTT.js: there is no npm')
         build = build_dir()
-        folder = os.path.join(build, 'mqttjs') if build else tempfile.mkdtemp(prefix='mqttjs-')
-        os.makedirs(folder, exist_ok=True)
-        lock = os.path.join(HERE, 'js', 'package-lock.json')
-        done = os.path.join(folder, 'installed.lock')
-        with open(lock, 'rb') as f:
-            wanted = f.read()
-        have = b''
-        if os.path.exists(done):
-            with open(done, 'rb') as f:
-                have = f.read()
-        if have != wanted:
-            for name in ('package.json', 'package-lock.json'):
-                shutil.copy(os.path.join(HERE, 'js', name), folder)
-            p = run(['npm', 'ci', '--no-audit', '--no-fund', '--ignore-scripts',
-                     '--fetch-retries=1'], timeout=300, cwd=folder)
-            if p.returncode != 0:
-                _js_missing = 'MQTT.js: npm could not install it: ' + p.stdout[-200:]
-                pytest.skip(_js_missing)
-            shutil.copy(lock, done)
-        _js_folder = folder
-    for name in ('roundtrip.mjs', 'scram.mjs'):
-        shutil.copy(os.path.join(HERE, 'js', name), _js_folder)
+        installed = os.path.join(build, 'mqttjs') if build else tempfile.mkdtemp(prefix='mqttjs-')
+        os.makedirs(installed, exist_ok=True)
+        _js_missing = install_mqttjs(installed)
+        if _js_missing:
+            pytest.skip(_js_missing)
+        # Node looks for modules where the program lies: each process has its
+        # own copies, beside a link.
+        _js_folder = tempfile.mkdtemp(prefix='mqttjs-')
+        atexit.register(shutil.rmtree, _js_folder, ignore_errors=True)
+        os.symlink(os.path.join(installed, 'node_modules'), os.path.join(_js_folder, 'node_modules'))
+        for name in ('package.json', 'roundtrip.mjs', 'scram.mjs'):
+            shutil.copy(os.path.join(HERE, 'js', name), _js_folder)
     return _js_folder
 
 

@@ -206,6 +206,16 @@ class Raw:
         with contextlib.suppress(OSError):
             self.sock.close()
 
+    def vanish(self):
+        """Ends the connection without a word, and waits until the broker has
+        noticed."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+            self.sock.settimeout(2)
+            while self.sock.recv(65536):
+                pass
+        self.close()
+
     def send(self, data):
         self.sock.sendall(data)
 

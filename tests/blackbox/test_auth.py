@@ -152,6 +152,7 @@ def test_missing_password_file_refuses_the_start(brokers):
     brokers('password_file /nonexistent/passwords\n', anonymous=False, start=False).refuses('/nonexistent/passwords')
 
 
+@pytest.mark.alone
 @pytest.mark.ours
 def test_slow_hash_delays_nobody(brokers, tmp_path):
     """Password hashes are for the workers: a ping beside them is quick."""

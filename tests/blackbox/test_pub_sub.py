@@ -393,6 +393,7 @@ def test_wrong_name_needs_insecure(brokers, pki):
     assert run(base + ['--insecure']).returncode == 0
 
 
+@pytest.mark.alone
 def test_bench(broker):
     argv = [NIGHTJAR, 'bench', '--json', '-p', str(broker.port), '--pid', str(broker.pid), '-d', '1',
             '--warmup', '0']
@@ -410,6 +411,7 @@ def test_bench(broker):
     assert json.loads(p.stdout)['delivered'] == 300
 
 
+@pytest.mark.alone
 def test_bench_connections(broker, secure, pki):
     r = json.loads(run([NIGHTJAR, 'bench', '--json', '-p', str(broker.port), '--mode', 'connect',
                         '-d', '1', '--warmup', '0', '--concurrency', '5']).stdout)

@@ -83,7 +83,7 @@ def test_unacknowledged_goes_to_another(broker, topic):
     """A member that dies with messages unacknowledged and no session left:
     none of what was sent later is lost."""
     clients = members(broker.port, topic, 2, group='dies')
-    clients[0].close()
+    clients[0].vanish()
     with Raw(broker.port) as p:
         p.connect('dies-pub')
         p.ping()

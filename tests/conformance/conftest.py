@@ -65,7 +65,9 @@ def credited(item):
 
 
 class Recorder:
-    """Gathers {statement: {test: result}} while the tests run."""
+    """Gathers {statement: {test: result}} while the tests run.  Where several
+    processes run them (pytest-xdist), each tells the one that started it what
+    it saw, and that one writes it down."""
 
     def __init__(self):
         self.shows = {}		# node id: (file::function, statements)
@@ -73,6 +75,7 @@ class Recorder:
         self.named = set()
         self.deselected = False
         self.files = set()
+        self.problems = []
 
     def pytest_deselected(self, items):
         self.deselected = self.deselected or bool(items)
@@ -93,8 +96,25 @@ class Recorder:
             return
         word = {'passed': 'pass', 'failed': 'fail', 'skipped': 'skip'}[report.outcome]
         for ident in idents:
-            of = self.results.setdefault(ident, {})
-            of[test] = min(of.get(test, 'pass'), word, key=WORST.index)
+            self.note(ident, test, word)
+
+    def note(self, ident, test, word):
+        of = self.results.setdefault(ident, {})
+        of[test] = min(of.get(test, 'pass'), word, key=WORST.index)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node, error):
+        seen = getattr(node, 'workeroutput', {}).get('conformance')
+        if error or seen is None:
+            self.problems.append(f'{node.gateway.id} did not tell what it saw: {error}')
+            return
+        self.shows.update(seen['shows'])
+        self.named.update(seen['named'])
+        self.files.update(seen['files'])
+        self.deselected = self.deselected or seen['deselected']
+        for ident, tests in seen['results'].items():
+            for test, word in tests.items():
+                self.note(ident, test, word)
 
     def whole(self, config):
         there = {n for n in os.listdir(HERE) if n.startswith('test_') and n.endswith('.py')}
@@ -125,10 +145,15 @@ class Recorder:
                     yield f'{i}: no test of a {side} shows it, and it is not said to be unobservable'
 
     def pytest_sessionfinish(self, session):
+        if hasattr(session.config, 'workeroutput'):
+            session.config.workeroutput['conformance'] = {
+                'shows': self.shows, 'named': list(self.named), 'files': list(self.files),
+                'deselected': self.deselected, 'results': self.results}
+            return
         if not self.shows or session.config.option.collectonly:
             return
         whole = self.whole(session.config)
-        self.problems = list(self.errors(whole))
+        self.problems += self.errors(whole)
         out = {'whole': whole, 'errors': self.problems, 'reference': harness.REFERENCE,
                'results': {i: dict(sorted(self.results[i].items())) for i in sorted(self.results)}}
         with open(results_path(), 'w', encoding='utf-8') as f:
@@ -138,7 +163,7 @@ class Recorder:
             session.exitstatus = 1
 
     def pytest_terminal_summary(self, terminalreporter):
-        if getattr(self, 'problems', None):
+        if self.problems:
             terminalreporter.section('statements')
             for line in self.problems:
                 terminalreporter.line(line)

@@ -321,7 +321,7 @@ def test_message_expiry(broker, topic):
             connected(broker, 'live') as live:
         c.subscribe((topic, 1))
         live.subscribe((topic, 1))
-        c.close()
+        c.vanish()
         p.publish_acked(topic, 'short', 1, props={'message_expiry': 1})
         p.publish_acked(topic, 'long', 1, props={'message_expiry': 100}, retain=True)
         p.publish_acked(topic + '/r', 'kept short', 1, props={'message_expiry': 1}, retain=True)

@@ -297,7 +297,7 @@ def test_sent_again_in_order(broker, topic):
             c.ack(PUBACK if got[i].qos == 1 else PUBREC, got[i].mid, 0 if got[i].qos == 1 else 0x80)
         c.ack(PUBREC, got[5].mid)
         c.expect(PUBREL)
-        c.close()
+        c.vanish()
         p.publish_acked(topic, 'new', 1)
         with back(broker, 'order') as c:
             want = [i for i in range(n) if i not in done]
@@ -397,7 +397,7 @@ def test_order_through_the_queue(broker, topic):
         s.subscribe((topic, 1))
         p.publish_acked(topic, '0', 1)
         s.expect(PUBLISH)
-        s.close()
+        s.vanish()
         for i in range(1, 50):
             p.publish_acked(topic, str(i), 1 + i % 2)
         with back(broker, 'queue') as s:
