@@ -14,6 +14,7 @@ int cmd_sub(int argc, char **argv);
 int cmd_rr(int argc, char **argv);
 int cmd_passwd(int argc, char **argv);
 int cmd_ca(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 /* --test-config: every file that the configuration names. */
 struct conf_args;

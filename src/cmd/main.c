@@ -25,6 +25,8 @@ static const struct command {
 	    "keeps the users of a password file" },
 	{ "ca", NULL, cmd_ca,
 	    "the certificate authority: init, server, device, list" },
+	{ "inspect", NULL, cmd_inspect,
+	    "says what a certificate or key is, and what is wrong with it" },
 	{ "bench", NULL, cmd_bench, "measures a broker" },
 };
 

@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "net/tls_impl.h"
 #include "pki/explain.h"
+#include "pki/form.h"
 #include "pki/key.h"
 
 #define PEM_MAX	   (4 * 1024 * 1024) /* of one file; /etc/ssl is 220 KiB */
@@ -89,18 +90,16 @@ no_cert(const char *path, struct buf *text, struct nj_why *why)
 	struct slice s = buf_slice(text);
 	char esc[TEXT_ESC];
 
+	if (pki_form_explain(path, s, why))
+		return NJ_INVALID;
 	(void)text_esc(esc, sizeof esc, slice_str(path));
-	if (!s.p || s.n == 0)
-		why_set(why, "%s is empty", esc);
-	else if (memmem(s.p, s.n, "PRIVATE KEY", 11))
+	if (s.p && s.n > 0 && memmem(s.p, s.n, "PRIVATE KEY", 11))
 		why_set(why, "%s holds a private key, not a certificate", esc);
-	else if (memmem(s.p, s.n, "CERTIFICATE REQUEST", 19))
+	else if (s.p && s.n > 0 && memmem(s.p, s.n, "CERTIFICATE REQUEST", 19))
 		why_set(why,
 		    "%s holds a certificate request that no CA has "
 		    "signed yet",
 		    esc);
-	else if (s.n > 2 && s.p[0] == 0x30 && (s.p[1] & 0x80))
-		why_set(why, "%s is in DER form; PEM is expected", esc);
 	else
 		why_set(why, "%s holds no certificate", esc);
 	why_mend(why,

@@ -32,6 +32,16 @@ struct list {
 
 static void list_add(struct list *l, const char *fmt, ...) NJ_PRINTF(2, 3);
 
+/* Who hears of each fault of a certificate. */
+struct judge {
+	enum pki_use use;
+	pki_fault_fn *fn;
+	void *arg;
+};
+
+static void judge_add(const struct judge *j, const char *code, const char *fmt,
+    ...) NJ_PRINTF(3, 4);
+
 static void
 list_add(struct list *l, const char *fmt, ...)
 {
@@ -241,30 +251,32 @@ seconds_between(const ASN1_TIME *a, const ASN1_TIME *b)
  */
 
 static void
-judge_key(X509 *x, struct list *l)
+judge_key(X509 *x, const struct judge *j)
 {
 	EVP_PKEY *key = X509_get0_pubkey(x);
 	int bits;
 
 	if (!key) {
-		list_add(l, "its public key is of an unknown kind");
+		judge_add(
+		    j, "key-unknown", "its public key is of an unknown kind");
 		return;
 	}
 	bits = EVP_PKEY_get_bits(key);
 	if (EVP_PKEY_is_a(key, "RSA") || EVP_PKEY_is_a(key, "RSA-PSS")) {
 		if (bits < 2048)
-			list_add(l,
+			judge_add(j, "weak-key",
 			    "it is RSA-%d, which can be broken (at "
 			    "least 2048 bits)",
 			    bits);
 	} else if (EVP_PKEY_is_a(key, "EC")) {
 		if (bits < 224)
-			list_add(l,
+			judge_add(j, "weak-key",
 			    "its elliptic curve has %d bits (at least "
 			    "224)",
 			    bits);
 	} else if (EVP_PKEY_is_a(key, "DSA")) {
-		list_add(l, "its key is DSA, which TLS no longer uses");
+		judge_add(
+		    j, "dsa-key", "its key is DSA, which TLS no longer uses");
 	}
 }
 
@@ -294,28 +306,29 @@ is_self_signed(X509 *x)
 }
 
 static void
-judge_signature(X509 *x, enum pki_use use, struct list *l)
+judge_signature(X509 *x, const struct judge *j)
 {
 	const char *md = weak_digest(x);
 
-	if (!md || (use == PKI_USE_CA && is_self_signed(x)))
+	if (!md || (j->use == PKI_USE_CA && is_self_signed(x)))
 		return;
-	list_add(l, "it is signed with %s, which can be forged",
+	judge_add(j, "weak-signature",
+	    "it is signed with %s, which can be forged",
 	    md == OBJ_nid2ln(NID_sha1) ? "SHA-1" : "MD5");
 }
 
 static void
-judge_dates(X509 *x, struct list *l)
+judge_dates(X509 *x, const struct judge *j)
 {
 	char day[40];
 
 	if (X509_cmp_current_time(X509_get0_notAfter(x)) <= 0) {
 		day_of(X509_get0_notAfter(x), day, sizeof(day));
-		list_add(l, "it expired on %s", day);
+		judge_add(j, "expired", "it expired on %s", day);
 	}
 	if (X509_cmp_current_time(X509_get0_notBefore(x)) > 0) {
 		day_of(X509_get0_notBefore(x), day, sizeof(day));
-		list_add(l,
+		judge_add(j, "not-yet-valid",
 		    "it is valid only from %s on (is this machine's "
 		    "clock right?)",
 		    day);
@@ -323,40 +336,43 @@ judge_dates(X509 *x, struct list *l)
 }
 
 static void
-judge_leaf_usage(X509 *x, enum pki_use use, struct list *l)
+judge_leaf_usage(X509 *x, const struct judge *j)
 {
 	uint32_t flags = X509_get_extension_flags(x);
+	enum pki_use use = j->use;
 	uint32_t want = use == PKI_USE_SERVER ? XKU_SSL_SERVER : XKU_SSL_CLIENT;
 	uint32_t ku = X509_get_key_usage(x);
 
 	if ((flags & EXFLAG_XKUSAGE) &&
 	    !(X509_get_extended_key_usage(x) & (want | XKU_ANYEKU)))
-		list_add(l, "its extended key usage does not allow use as %s",
+		judge_add(j, "wrong-use",
+		    "its extended key usage does not allow use as %s",
 		    use == PKI_USE_SERVER ? "a server (serverAuth)"
 					  : "a client (clientAuth)");
 	if ((flags & EXFLAG_KUSAGE) &&
 	    !(ku &
 		(KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT |
 		    KU_KEY_AGREEMENT)))
-		list_add(l,
+		judge_add(j, "key-usage",
 		    "its key usage does not allow TLS "
 		    "(digitalSignature)");
 }
 
 static void
-judge_ca_usage(X509 *x, struct list *l)
+judge_ca_usage(X509 *x, const struct judge *j)
 {
 	uint32_t flags = X509_get_extension_flags(x);
 
 	if (X509_get_version(x) == X509_VERSION_1)
-		list_add(l,
+		judge_add(j, "version-1",
 		    "it is a version 1 certificate, which cannot be a "
 		    "CA: it was signed without its extensions");
 	else if (!(flags & EXFLAG_CA))
-		list_add(l, "it is not a CA certificate (no CA:TRUE)");
+		judge_add(
+		    j, "not-a-ca", "it is not a CA certificate (no CA:TRUE)");
 	if ((flags & EXFLAG_KUSAGE) &&
 	    !(X509_get_key_usage(x) & KU_KEY_CERT_SIGN))
-		list_add(l,
+		judge_add(j, "key-usage",
 		    "its key usage does not allow signing certificates "
 		    "(keyCertSign)");
 }
@@ -379,6 +395,50 @@ mend_for(enum pki_use use, struct nj_why *why)
 	}
 }
 
+static void
+judge_add(const struct judge *j, const char *code, const char *fmt, ...)
+{
+	struct nj_why why = { 0 };
+	char text[320];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	why_set(&why, "%s", text);
+	mend_for(j->use, &why);
+	if (strcmp(code, "not-yet-valid") == 0)
+		why_mend(&why,
+		    "set the clock of this machine (timedatectl set-ntp "
+		    "true); or wait until then");
+	j->fn(j->arg, code, &why);
+}
+
+void
+pki_faults(X509 *x, enum pki_use use, pki_fault_fn *fn, void *arg)
+{
+	const struct judge j = { .use = use, .fn = fn, .arg = arg };
+
+	/* Called for its effect: it reads the extensions into the flags. */
+	if (X509_check_purpose(x, -1, 0) != 1)
+		judge_add(&j, "extensions", "its extensions cannot be read");
+	judge_key(x, &j);
+	judge_signature(x, &j);
+	judge_dates(x, &j);
+	if (use == PKI_USE_CA)
+		judge_ca_usage(x, &j);
+	else
+		judge_leaf_usage(x, &j);
+	ERR_clear_error();
+}
+
+static void
+add_fault(void *arg, const char *code, const struct nj_why *why)
+{
+	(void)code;
+	list_add(arg, "%s", why->what);
+}
+
 enum nj_err
 pki_judge(X509 *x, enum pki_use use, const char *name, struct nj_why *why)
 {
@@ -387,17 +447,7 @@ pki_judge(X509 *x, enum pki_use use, const char *name, struct nj_why *why)
 		.dst = faults, .size = sizeof(faults), .separator = "; "
 	};
 
-	/* Called for its effect: it reads the extensions into the flags. */
-	if (X509_check_purpose(x, -1, 0) != 1)
-		list_add(&l, "its extensions cannot be read");
-	judge_key(x, &l);
-	judge_signature(x, use, &l);
-	judge_dates(x, &l);
-	if (use == PKI_USE_CA)
-		judge_ca_usage(x, &l);
-	else
-		judge_leaf_usage(x, use, &l);
-	ERR_clear_error();
+	pki_faults(x, use, add_fault, &l);
 	if (l.count == 0)
 		return NJ_OK;
 	list_end(&l);

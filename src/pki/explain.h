@@ -26,6 +26,11 @@ enum pki_use { PKI_USE_SERVER, PKI_USE_CLIENT, PKI_USE_CA };
  */
 NJ_MUST enum nj_err
 pki_judge(X509 *x, enum pki_use use, const char *name, struct nj_why *why);
+/* The same, fault by fault: "it expired on 2025-01-31" and a word for programs,
+ * "expired". */
+typedef void
+pki_fault_fn(void *arg, const char *code, const struct nj_why *why);
+void pki_faults(X509 *x, enum pki_use use, pki_fault_fn *fn, void *arg);
 /* Doubts that do not refuse (ends within 30 days, version 1, no names or only
  * a common name on a server...): told one by one. */
 void pki_doubts(X509 *x, enum pki_use use, const char *name,

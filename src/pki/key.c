@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/rand.h"
+#include "pki/form.h"
 #include "pki/key.h"
 
 #define KEY_FILE_MAX 65536
@@ -102,14 +103,16 @@ explain_no_key(const char *path, struct slice text, struct nj_why *why)
 {
 	const char *has = NULL;
 
-	if (holds(text, "PRIVATE KEY-----"))
-		has = "a private key that is damaged or of an unknown kind";
-	else if (holds(text, "-----BEGIN CERTIFICATE-----"))
+	if (holds(text, "-----BEGIN CERTIFICATE-----"))
 		has = "a certificate";
 	else if (holds(text, "-----BEGIN PUBLIC KEY-----"))
 		has = "a public key";
 	else if (holds(text, "CERTIFICATE REQUEST-----"))
 		has = "a certificate request";
+	else if (pki_form_explain(path, text, why))
+		return NJ_INVALID;
+	else if (holds(text, "PRIVATE KEY-----"))
+		has = "a private key that is damaged or of an unknown kind";
 	if (has)
 		why_set(why, "'%s' holds %s, not a private key", path, has);
 	else

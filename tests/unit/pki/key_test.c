@@ -109,7 +109,7 @@ not_a_key(void **state)
 	static const struct {
 		const char *text, *says;
 	} rows[] = {
-		{ "", "it is empty" },
+		{ "", "is empty" },
 		{ "hello\n", "no private key in PEM form" },
 		{ "-----BEGIN CERTIFICATE-----\nAAAA\n"
 		  "-----END CERTIFICATE-----\n",
@@ -119,7 +119,7 @@ not_a_key(void **state)
 		{ "-----BEGIN PRIVATE KEY-----\nAAAA\n"
 		  "-----END PRIVATE KEY-----\n",
 		    "damaged" },
-		{ "-----BEGIN PRIVATE KEY-----\n", "damaged" },
+		{ "-----BEGIN PRIVATE KEY-----\n", "cut off" },
 	};
 
 	(void)state;
