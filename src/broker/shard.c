@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "broker/call.h"
 #include "broker/conn.h"
 #include "broker/fence.h"
 #include "broker/groups.h"
@@ -214,6 +215,9 @@ take_letter(struct shard *sh, struct letter *l)
 	case LETTER_LOG:
 		systree_log(sh, l);
 		break;
+	case LETTER_CALL:
+		call_take(sh, l);
+		break;
 	case LETTER_STOP:
 		stop(sh);
 		break;
@@ -253,7 +257,8 @@ take_mail(struct shard *sh)
 static bool
 must_not_wait(const struct shard *sh)
 {
-	return !list_empty(&sh->again) || !list_empty(&sh->handshakes);
+	return !list_empty(&sh->again) || !list_empty(&sh->handshakes) ||
+	    !list_empty(&sh->calls);
 }
 
 static void
@@ -390,6 +395,7 @@ shard_turn(struct shard *sh, int max_wait_ms)
 	overdue_retry(&sh->home);
 	route_retry(sh);
 	unpause(sh);
+	calls_step(sh);
 	write_out(sh);
 	bury(sh);
 	if (sh->stopping && list_empty(&sh->conns) && !sh->stopped) {
@@ -464,6 +470,7 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 	list_init(&sh->paused);
 	list_init(&sh->doomed);
 	list_init(&sh->grave);
+	list_init(&sh->calls);
 	update_clock(sh);
 	if ((e = loop_new(&sh->loop)) || (e = mailbox_init(&sh->mail)) ||
 	    (e = stream_scratch_new(&sh->scratch)))
@@ -488,6 +495,7 @@ shard_drain(struct shard *sh)
 
 	for (; (l = mailbox_take(&sh->mail)); n++)
 		take_letter(sh, l);
+	calls_fini(sh);
 	sessions_end_all(sh);
 	write_out(sh);
 	bury(sh);

@@ -74,6 +74,7 @@ enum letter_kind {
 	LETTER_RELOAD,
 	LETTER_RECHECK, /* certificates were revoked */
 	LETTER_LOG,	/* a line for $SYS/broker/log/ */
+	LETTER_CALL,	/* call.h */
 	LETTER_STOP
 };
 
@@ -110,6 +111,7 @@ struct shard {
 	struct list paused;	 /* wait for another shard */
 	struct list doomed;	 /* failed where they cannot be closed */
 	struct list grave;	 /* freed when the turn ends */
+	struct list calls;	 /* asked by other threads; call.h */
 	struct buf spare[SPARE_BUFS];
 	unsigned n_spare;
 	size_t spare_bytes;

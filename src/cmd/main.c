@@ -27,6 +27,11 @@ static const struct command {
 	    "the certificate authority: init, server, device, list" },
 	{ "inspect", NULL, cmd_inspect,
 	    "says what a certificate or key is, and what is wrong with it" },
+	{ "status", NULL, cmd_status, "how a running broker is" },
+	{ "clients", NULL, cmd_clients,
+	    "who is connected to a running broker: list, show, disconnect" },
+	{ "reload", NULL, cmd_reload,
+	    "a running broker reads its configuration again" },
 	{ "bench", NULL, cmd_bench, "measures a broker" },
 };
 

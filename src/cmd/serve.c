@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "broker/broker.h"
 #include "cmd/lists.h"
+#include "cmd/serve_admin.h"
 #include "cmd/wiring.h"
 
 #define EXIT_CONFIG	   3 /* as Mosquitto */
@@ -30,6 +31,7 @@ struct server {
 	const struct serve_opts *opts;
 	struct conf conf; /* as running */
 	struct wiring wiring;
+	struct serve_admin admin;
 	struct workers *workers;
 	_Atomic(struct broker *) broker; /* the log thread reads it */
 	struct port_opts *ports;	 /* for the next reload: borrowed */
@@ -239,9 +241,14 @@ start(struct server *s, struct nj_why *why)
 		 geteuid() == 0 ? service_user(&s->conf) : NULL, shards,
 		 &s->wiring, why)))
 		return e;
+	if ((e = serve_admin_open(&s->conf,
+		 geteuid() == 0 ? service_user(&s->conf) : NULL, &s->admin,
+		 why)))
+		return e;
 	if (s->conf.pid_file && (e = daemon_pid_file(s->conf.pid_file, why)))
 		return e;
-	if ((e = start_broker(s, why)))
+	if ((e = start_broker(s, why)) ||
+	    (e = serve_admin_start(&s->admin, atomic_load(&s->broker), why)))
 		return e;
 	tell_listeners(&s->conf, &s->wiring);
 	nj_log(LOG_T_INFORMATION,
@@ -256,6 +263,7 @@ finish(struct server *s)
 {
 	struct broker *b = atomic_load(&s->broker);
 
+	serve_admin_stop(&s->admin);
 	if (b)
 		broker_stop(b);
 	/* their answers go to shards, so they end first */
@@ -266,6 +274,7 @@ finish(struct server *s)
 	broker_free(b);
 	free(s->ports);
 	lists_free(s->lists);
+	serve_admin_close(&s->admin);
 	wiring_close(&s->wiring);
 	daemon_pid_file_remove();
 	conf_free(&s->conf);
@@ -318,6 +327,22 @@ same_listeners(const struct conf *a, const struct conf *b)
 	return true;
 }
 
+/* The first of them, and how many there are. */
+static void
+say_faults(const struct conf_report *r, struct nj_why *why)
+{
+	char text[sizeof why->what - 64];
+
+	for (uint32_t i = 0; i < r->n; i++)
+		if (r->v[i].fault) {
+			why_set(why, "%u faults in the configuration: %s",
+			    r->faults,
+			    conf_finding_text(&r->v[i], text, sizeof text));
+			return;
+		}
+	why_set(why, "%u faults in the configuration", r->faults);
+}
+
 /* A configuration with a fault changes nothing at all. */
 static enum nj_err
 reload(struct server *s, struct conf *new, struct conf_report *report,
@@ -332,7 +357,7 @@ reload(struct server *s, struct conf *new, struct conf_report *report,
 	e = conf_load(s->opts->path, &s->opts->args, new, report);
 	log_report(report);
 	if (e) {
-		why_set(why, "%u faults in the configuration", report->faults);
+		say_faults(report, why);
 		return e;
 	}
 	if (!same_listeners(&s->conf, new)) {
@@ -367,9 +392,11 @@ on_hangup(struct server *s)
 	struct conf_report report = { 0 };
 	struct conf new = { 0 };
 	struct nj_why why = { 0 };
+	uint64_t asked = serve_admin_reloading(&s->admin);
+	enum nj_err e;
 
 	nj_log(LOG_T_INFORMATION, "Reloading the configuration.");
-	if (reload(s, &new, &report, &why)) {
+	if ((e = reload(s, &new, &report, &why))) {
 		nj_log(LOG_T_ERROR,
 		    "Reload failed, everything stays as it "
 		    "was: %s%s%s",
@@ -380,6 +407,7 @@ on_hangup(struct server *s)
 		s->conf = new;
 		nj_log(LOG_T_INFORMATION, "Reloaded.");
 	}
+	serve_admin_reloaded(&s->admin, asked, e, &why);
 	conf_report_free(&report);
 }
 

@@ -19,6 +19,8 @@
 #include "conf/table.h"
 
 #define CONF_MAX (1024 * 1024)
+/* The address of a Unix socket has 107 bytes. */
+#define ADMIN_DIR_MAX 96
 
 /*
  * Reading.
@@ -349,6 +351,12 @@ write_conf(const struct up *u, const char *user, struct nj_why *why)
 		    "# Who the broker runs as, once it has read its keys.\n"
 		    "user %s\n\n",
 		    user);
+	if (!e && strlen(u->dir) < ADMIN_DIR_MAX)
+		e = buf_printf(&b,
+		    "# For 'nightjar status', 'nightjar clients' and the like, "
+		    "of root and of the broker's user.\n"
+		    "admin_socket %s/admin.sock\n\n",
+		    u->dir);
 	if (!e)
 		e = buf_printf(&b,
 		    "# MQTT over TLS. Every client needs a certificate, from: "

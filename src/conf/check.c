@@ -252,6 +252,15 @@ check_globals(struct check *k)
 		look_at(k, c->at, "pid_file", c->pid_file);
 		check_parent(k, c->pid_file);
 	}
+	if (c->admin_socket && !c->admin_socket_usual) {
+		look_at(k, c->at, "admin_socket", c->admin_socket);
+		check_parent(k, c->admin_socket);
+	}
+	if (c->admin_socket_group) {
+		look_at(k, c->at, "admin_socket_group", c->admin_socket_group);
+		if (daemon_find_group(c->admin_socket_group, &gid, &why))
+			tell(k, true, &why);
+	}
 	if (c->log_file && (c->log_dests & LOG_D_FILE)) {
 		look_at(k, c->at, "log_dest", c->log_file);
 		check_parent(k, c->log_file);

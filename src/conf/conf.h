@@ -200,7 +200,11 @@ struct conf {
 	/* process */
 	char *user; /* NULL: nightjar, else mosquitto, else nobody */
 	char *pid_file;
-	uint32_t sys_interval; /* seconds; 0: no $SYS */
+	char *admin_socket;	  /* NULL: none */
+	bool admin_socket_usual;  /* not given: where it fits, if it can */
+	char *admin_socket_mode;  /* octal digits; NULL: the default */
+	char *admin_socket_group; /* NULL: none */
+	uint32_t sys_interval;	  /* seconds; 0: no $SYS */
 
 	/* log, in the terms of base/log.h */
 	unsigned log_dests;   /* enum log_dest */

@@ -584,6 +584,47 @@ from_environment(struct parse *p)
 		    p, &p->c->persistence_location, slice_str(dir));
 }
 
+/* The first folder of systemd's RuntimeDirectory, or where the state is. */
+static void
+find_admin_socket(struct parse *p)
+{
+	const char *run = p->src->env(p->src->arg, "RUNTIME_DIRECTORY");
+	struct conf *c = p->c;
+	int n;
+
+	if (c->admin_socket) {
+		if (strcmp(c->admin_socket, "none") == 0) {
+			free(c->admin_socket);
+			c->admin_socket = NULL;
+		}
+		return;
+	}
+	if (run && *run == '/')
+		n = asprintf(&c->admin_socket, "%.*s/admin.sock",
+		    (int)strcspn(run, ":"), run);
+	else if (c->persistence_location && *c->persistence_location)
+		n = asprintf(
+		    &c->admin_socket, "%s/admin.sock", c->persistence_location);
+	else
+		return;
+	if (n < 0) {
+		c->admin_socket = NULL;
+		p->failed = NJ_NOMEM;
+	}
+	c->admin_socket_usual = true;
+}
+
+static void
+check_admin_mode(struct parse *p)
+{
+	const struct conf *c = p->c;
+
+	if (c->admin_socket_mode && mode_of(c->admin_socket_mode) == 0)
+		parse_fault_at(p, at_of(c->at, "admin_socket_mode"),
+		    "write octal digits, such as 0600 or 0660",
+		    "admin_socket_mode is not from 0001 to 0777");
+}
+
 /* "keyfile_password_file NAME" is one of systemd's credentials. */
 static void
 find_credential(struct parse *p, struct conf_listener *l)
@@ -608,6 +649,8 @@ finish_globals(struct parse *p, const struct conf_args *args)
 	struct conf *c = p->c;
 
 	from_environment(p);
+	find_admin_socket(p);
+	check_admin_mode(p);
 	if (c->max_inflight_messages == 0)
 		c->max_inflight_messages = 65535;
 	if (args && args->verbose)

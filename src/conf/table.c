@@ -580,6 +580,24 @@ const struct conf_opt conf_table[] = {
 	    "else mosquitto, else nobody"),
 	OPT(GLOBAL, "pid_file", PATH, G(pid_file), WORKS, CONF_ONCE, NULL,
 	    "write the process id here"),
+	OPT(GLOBAL, "admin_socket", PATH, G(admin_socket), WORKS,
+	    CONF_ONCE | OURS, NULL,
+	    "path of the Unix socket by which 'nightjar status', 'clients' and "
+	    "the like speak to this broker; none: there is none.  Not given: "
+	    "admin.sock in systemd's RuntimeDirectory, else in "
+	    "persistence_location, else none",
+	    .args = "PATH | none"),
+	OPT(GLOBAL, "admin_socket_mode", STRING, G(admin_socket_mode), WORKS,
+	    CONF_ONCE | OURS | CONF_RESTRICTS, NULL,
+	    "the mode of that path in octal digits; not given: 0600, with "
+	    "admin_socket_group 0660.  Whatever it is, only root, the user "
+	    "who serves and that group are answered",
+	    .args = "MODE", .max = 5),
+	OPT(GLOBAL, "admin_socket_group", STRING, G(admin_socket_group), WORKS,
+	    CONF_ONCE | OURS, NULL,
+	    "members of this group of the machine may administer the broker, "
+	    "too",
+	    .args = "GROUP", .max = 255),
 	OPT(GLOBAL, "include_dir", FORM, NO, WORKS, 0, NULL,
 	    "read every file of this folder that ends in .conf, in order of "
 	    "their names",
