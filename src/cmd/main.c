@@ -32,6 +32,8 @@ static const struct command {
 	    "who is connected to a running broker: list, show, disconnect" },
 	{ "reload", NULL, cmd_reload,
 	    "a running broker reads its configuration again" },
+	{ "store", NULL, cmd_store,
+	    "looks into what is on disk: check, stats, backup, dump" },
 	{ "bench", NULL, cmd_bench, "measures a broker" },
 };
 

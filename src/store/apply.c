@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "store/impl.h"
 
@@ -350,7 +351,7 @@ apply_batch(struct store *s, const struct store_batch *b)
 }
 
 static enum nj_err
-put_msg(struct store *s, const struct ref *r)
+put_msg(struct store *s, const struct ref *r, int64_t now_s)
 {
 	struct store_body body;
 	sqlite3_stmt *st;
@@ -362,6 +363,7 @@ put_msg(struct store *s, const struct ref *r)
 	sqlite3_bind_int(st, 5, body.qos | body.retain << 2);
 	sqlite3_bind_int64(st, 6, body.expires_ms);
 	sql_bind_slice(st, 7, body.bytes);
+	sqlite3_bind_int64(st, 8, now_s);
 	return sql_run(s, ST_MSG);
 }
 
@@ -384,6 +386,7 @@ drop_refs(struct store *s, const struct ref *r)
 enum nj_err
 apply_refs(struct store *s)
 {
+	int64_t now_s = time(NULL); /* for people who ask how old it is */
 	enum nj_err e;
 
 	for (uint32_t i = 0; i < s->refs.cap && s->refs.n > 0; i++) {
@@ -391,7 +394,7 @@ apply_refs(struct store *s)
 
 		if (!r->id || r->delta == 0)
 			continue;
-		e = r->delta > 0 ? put_msg(s, r) : drop_refs(s, r);
+		e = r->delta > 0 ? put_msg(s, r, now_s) : drop_refs(s, r);
 		if (e)
 			return e;
 	}

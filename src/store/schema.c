@@ -34,7 +34,9 @@ static const char *const steps[] = {
 	/* What has expired is found without a walk over all messages.  Most
 	 * have no expiry, and cost nothing here. */
 	"CREATE INDEX msg_expires ON msg(expires) "
-	"WHERE expires < 9223372036854775807;",
+	"WHERE expires < 9223372036854775807;"
+	/* wall clock, in seconds; 0: before this schema */
+	"ALTER TABLE msg ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;",
 };
 
 _Static_assert(sizeof steps / sizeof *steps == STORE_SCHEMA,

@@ -44,7 +44,8 @@ static const char *const text[STATEMENTS] = {
 			  "WHERE session = ?1 AND seq >= ?2 AND seq < ?4 "
 			  "AND pid = 0 ORDER BY seq LIMIT ?3",
 	[ST_MSG] = "INSERT INTO msg(id, refs, topic_len, payload_len, flags, "
-		   "expires, bytes) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) "
+		   "expires, bytes, stored) "
+		   "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) "
 		   "ON CONFLICT(id) DO UPDATE SET refs = refs + ?2",
 	[ST_MSG_REFS] = "UPDATE msg SET refs = refs + ?2 WHERE id = ?1 "
 			"RETURNING refs",

@@ -213,9 +213,12 @@ loads(const char *want)
 #define SESSION(id, will)                                                    \
 	"INSERT INTO session VALUES(" id ", x'61', x'', x'', 5, 1, 1, " will \
 	", 0, 0);"
-#define MSG(id, refs, expires)                                            \
-	"INSERT INTO msg VALUES(" id ", " refs ", 1, 1, 1, " expires ", " \
-	"x'00016162');"
+#define OLD_MSG(id, refs, expires)                                   \
+	"INSERT INTO msg VALUES(" id ", " refs ", 1, 1, 1, " expires \
+	", x'00016162');"
+#define MSG(id, refs, expires)                                       \
+	"INSERT INTO msg VALUES(" id ", " refs ", 1, 1, 1, " expires \
+	", x'00016162', 0);"
 #define ENTRY(session, seq, pid, msg)                         \
 	"INSERT INTO queue VALUES(" session ", " seq ", " pid \
 	", 1, NULL, " msg ", 10);"
@@ -276,7 +279,7 @@ test_message_missing(void **state)
 		"INSERT INTO retained VALUES(x'61', 1, 5);",
 		"INSERT INTO retained VALUES(x'61', 1, 5);" MSG("6", "1", "1"),
 		"INSERT INTO retained VALUES(x'61', 1, 5);"
-		"INSERT INTO msg VALUES(5, 1, 9, 1, 1, 2000, x'0001');",
+		"INSERT INTO msg VALUES(5, 1, 9, 1, 1, 2000, x'0001', 0);",
 	};
 
 	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -296,9 +299,10 @@ test_older_schema(void **state)
 
 	(void)state;
 	made = ask("SELECT count(*) FROM sqlite_schema");
-	change("DROP INDEX msg_expires; PRAGMA user_version = 1;" SESSION(
-	    "1", "NULL") MSG("1", "1", "5") MSG("2", "1", FOREVER)
-		ENTRY("1", "1", "0", "1") ENTRY("1", "2", "0", "2"));
+	change("DROP INDEX msg_expires; ALTER TABLE msg DROP COLUMN stored;"
+	       "PRAGMA user_version = 1;" SESSION("1", "NULL")
+		   OLD_MSG("1", "1", "5") OLD_MSG("2", "1", FOREVER)
+		       ENTRY("1", "1", "0", "1") ENTRY("1", "2", "0", "2"));
 	loads("session 1;waiting 1 1 2-2 10;");
 	assert_int_equal(ask("PRAGMA user_version"), STORE_SCHEMA);
 	assert_int_equal(ask("SELECT count(*) FROM sqlite_schema"), made);

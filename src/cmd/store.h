@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * store - what the verbs of `nightjar store` share: which store is meant, and
+ *         how its words are printed.
+ *
+ * Threads: the main thread.
+ */
+#ifndef NJ_CMD_STORE_H
+#define NJ_CMD_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "store/view.h"
+
+/* given, or where the configuration has it: exactly one of the two.  The
+ * caller frees *out. */
+NJ_MUST enum nj_err store_which(
+    const char *given, const char *conf, char **out, struct nj_why *why);
+
+/* "2026-11-21T13:00:00Z" in dst. */
+const char *store_time(char dst[32], int64_t seconds);
+
+/* Controls, quotes and what is not UTF-8 as \xHH, in quotes. */
+NJ_MUST enum nj_err store_put_text(struct buf *b, struct slice s);
+/* ,"name":"text", or ,"name_base64":"..." when it is not UTF-8. */
+NJ_MUST enum nj_err
+store_put_json(struct buf *b, const char *name, struct slice s);
+/* Everything in b to standard output, and b empty. */
+NJ_MUST enum nj_err store_flush(struct buf *b, struct nj_why *why);
+
+int store_check_cmd(int argc, char **argv);
+int store_stats_cmd(int argc, char **argv);
+int store_backup_cmd(int argc, char **argv);
+int store_dump_cmd(int argc, char **argv);
+
+#endif

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A copy of a store while a broker writes it: SQLite's own copying of pages,
+ * of one moment, into a file that gets its name when it is complete.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/rand.h"
+#include "store/impl.h"
+#include "store/view_impl.h"
+
+/* Between two calls of progress: 16 MiB. */
+#define STEP_PAGES 4096
+
+struct copy {
+	struct view *from;
+	const char *path;
+	char *temp;
+	sqlite3 *db;
+	void (*progress)(void *arg, uint64_t done, uint64_t of);
+	void *arg;
+};
+
+static enum nj_err
+failed(struct nj_why *why, const char *verb, const char *path)
+{
+	why_set(why, "cannot %s %s: %s", verb, path, strerror(errno));
+	if (errno == ENOSPC)
+		why_mend(why, "free space on the disk of %s", path);
+	return NJ_IO;
+}
+
+static bool
+there(const char *path, const char *tail)
+{
+	struct stat st;
+	char *name = NULL;
+	bool is;
+
+	if (asprintf(&name, "%s%s", path, tail) < 0)
+		return true;
+	is = lstat(name, &st) == 0;
+	free(name);
+	return is;
+}
+
+/* What stands under the new name, and what it would do to the copy. */
+static enum nj_err
+check_target(const struct copy *c, bool force, struct nj_why *why)
+{
+	struct stat a, b;
+
+	if (store_locked(c->path)) {
+		why_set(why, "a broker uses %s", c->path);
+		why_mend(why, "give the copy another name");
+		return NJ_BUSY;
+	}
+	if (stat(c->from->path, &a) == 0 && stat(c->path, &b) == 0 &&
+	    a.st_dev == b.st_dev && a.st_ino == b.st_ino) {
+		why_set(why, "%s is the store itself", c->path);
+		why_mend(why, "give the copy another name");
+		return NJ_INVALID;
+	}
+	if (lstat(c->path, &b) == 0) {
+		if (!force) {
+			why_set(why, "there is a file %s", c->path);
+			why_mend(why, "--force writes over it");
+			return NJ_EXISTS;
+		}
+		if (!S_ISREG(b.st_mode)) {
+			why_set(why, "%s is not a file", c->path);
+			return NJ_INVALID;
+		}
+	}
+	/* it would be taken for the copy's own, and spoil it */
+	if (there(c->path, "-wal") || there(c->path, "-journal")) {
+		why_set(why,
+		    "there is a log %s-wal or %s-journal of another database",
+		    c->path, c->path);
+		why_mend(why, "give the copy another name, or delete that");
+		return NJ_EXISTS;
+	}
+	return NJ_OK;
+}
+
+static enum nj_err
+make_temp(struct copy *c, struct nj_why *why)
+{
+	const char *slash = strrchr(c->path, '/');
+	int dir = slash ? (int)(slash - c->path) + 1 : 0;
+	uint64_t r;
+	int fd;
+
+	rand_bytes(&r, sizeof r);
+	if (asprintf(&c->temp, "%.*s.%s.%016llx", dir, c->path, c->path + dir,
+		(unsigned long long)r) < 0) {
+		c->temp = NULL;
+		return NJ_NOMEM;
+	}
+	fd = open(
+	    c->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0) {
+		enum nj_err e = failed(why, "make", c->temp);
+
+		free(c->temp);
+		c->temp = NULL;
+		return e;
+	}
+	close(fd);
+	return NJ_OK;
+}
+
+static enum nj_err
+copy_err(const struct copy *c, int rc, struct nj_why *why)
+{
+	enum nj_err e = sql_err(rc);
+
+	if (e) {
+		why_set(why, "copying %s to %s: %s", c->from->path, c->path,
+		    sqlite3_errmsg(c->db));
+		if (e == NJ_FULL)
+			why_mend(why, "free space on the disk of %s", c->path);
+	}
+	return e;
+}
+
+/* The view's read transaction keeps what is copied of one moment, however
+ * often a broker commits. */
+static enum nj_err
+copy_pages(struct copy *c, struct nj_why *why)
+{
+	sqlite3_backup *b;
+	enum nj_err e;
+	int rc = sqlite3_open_v2(c->temp, &c->db,
+	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+	    NULL);
+
+	/* nobody reads it before it is complete */
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(c->db,
+		    "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF", NULL,
+		    NULL, NULL);
+	if ((e = copy_err(c, rc, why)))
+		return e;
+	if (!(b = sqlite3_backup_init(c->db, "main", c->from->db, "main")))
+		return copy_err(c, sqlite3_errcode(c->db), why);
+	do {
+		rc = sqlite3_backup_step(b, STEP_PAGES);
+		if (c->progress && (rc == SQLITE_OK || rc == SQLITE_DONE))
+			c->progress(c->arg,
+			    (uint64_t)(sqlite3_backup_pagecount(b) -
+				sqlite3_backup_remaining(b)),
+			    (uint64_t)sqlite3_backup_pagecount(b));
+	} while (rc == SQLITE_OK);
+	if (rc == SQLITE_DONE)
+		rc = SQLITE_OK;
+	if (sqlite3_backup_finish(b) != SQLITE_OK && rc == SQLITE_OK)
+		rc = SQLITE_IOERR;
+	return copy_err(c, rc, why);
+}
+
+/* A file that needs no log beside it; and whether it can be read back. */
+static enum nj_err
+finish_copy(struct copy *c, struct nj_why *why)
+{
+	sqlite3_stmt *st = NULL;
+	const char *said;
+	enum nj_err e = NJ_OK;
+	int rc = sqlite3_exec(
+	    c->db, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL);
+
+	if ((e = copy_err(c, rc, why)))
+		return e;
+	rc = sqlite3_prepare_v2(c->db, "PRAGMA quick_check(1)", -1, &st, NULL);
+	if (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		said = (const char *)sqlite3_column_text(st, 0);
+		if (!said || strcmp(said, "ok") != 0) {
+			why_set(why,
+			    "%s is damaged, and so would be its "
+			    "copy: %s",
+			    c->from->path, said ? said : "?");
+			why_mend(why, "nightjar store check %s", c->from->path);
+			e = NJ_MALFORMED;
+		}
+	}
+	sqlite3_finalize(st);
+	return e ? e : copy_err(c, rc, why);
+}
+
+static enum nj_err
+sync_folder(const char *path, struct nj_why *why)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir = !slash  ? strdup(".")
+	    : slash == path ? strdup("/")
+			    : strndup(path, (size_t)(slash - path));
+	enum nj_err e = NJ_OK;
+	int fd;
+
+	if (!dir)
+		return NJ_NOMEM;
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd))
+		e = failed(why, "sync", dir);
+	if (fd >= 0)
+		close(fd);
+	free(dir);
+	return e;
+}
+
+static enum nj_err
+name_copy(struct copy *c, bool force, struct nj_why *why)
+{
+	int fd = open(c->temp, O_RDWR | O_CLOEXEC), rc;
+
+	if (fd < 0 || fsync(fd)) {
+		if (fd >= 0)
+			close(fd);
+		return failed(why, "sync", c->temp);
+	}
+	close(fd);
+	/* link() does not write over what came there meanwhile */
+	rc = force ? rename(c->temp, c->path) : link(c->temp, c->path);
+	if (rc)
+		return failed(why, "make", c->path);
+	if (!force)
+		unlink(c->temp);
+	free(c->temp);
+	c->temp = NULL;
+	return sync_folder(c->path, why);
+}
+
+enum nj_err
+view_backup(struct view *v, const char *path, bool force,
+    void (*progress)(void *arg, uint64_t done, uint64_t of), void *arg,
+    struct nj_why *why)
+{
+	struct copy c = { v, path, NULL, NULL, progress, arg };
+	enum nj_err e;
+
+	if ((e = check_target(&c, force, why)) || (e = make_temp(&c, why)))
+		return e;
+	if (!(e = copy_pages(&c, why)))
+		e = finish_copy(&c, why);
+	if (sqlite3_close(c.db) != SQLITE_OK && !e)
+		e = NJ_IO;
+	if (!e)
+		e = name_copy(&c, force, why);
+	if (c.temp)
+		unlink(c.temp);
+	free(c.temp);
+	return e;
+}

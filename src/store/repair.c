@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "store/repair.h"
+
+#include <stdlib.h>
+
+#include "store/impl.h"
+#include "wire/topic.h"
+
+static struct slice
+argument(sqlite3_value *v)
+{
+	const void *p = sqlite3_value_blob(v);
+
+	return slice_of(p, (size_t)sqlite3_value_bytes(v));
+}
+
+static void
+f_filter_ok(sqlite3_context *c, int n, sqlite3_value **v)
+{
+	struct slice whole = argument(v[0]), group, filter;
+	enum nj_err e = topic_share(whole, &group, &filter);
+
+	(void)n;
+	sqlite3_result_int(
+	    c, e == NJ_OK || (e == NJ_NOTFOUND && topic_filter_ok(whole)));
+}
+
+static void
+f_msg_ok(sqlite3_context *c, int n, sqlite3_value **v)
+{
+	struct slice rest = argument(v[0]), topic = SLICE_NONE, payload;
+	sqlite3_int64 topic_len = sqlite3_value_int64(v[1]);
+	sqlite3_int64 payload_len = sqlite3_value_int64(v[2]);
+
+	(void)n;
+	sqlite3_result_int(c,
+	    topic_len > 0 && payload_len >= 0 &&
+		take_bin(&rest, &topic) == NJ_OK &&
+		(sqlite3_int64)topic.n == topic_len &&
+		take_bytes(&rest, (size_t)payload_len, &payload) == NJ_OK &&
+		topic_name_ok(topic));
+}
+
+enum nj_err
+store_functions(sqlite3 *db)
+{
+	const int how = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS;
+
+	if (sqlite3_create_function(db, "nj_filter_ok", 1, how, NULL,
+		f_filter_ok, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_create_function(db, "nj_msg_ok", 3, how, NULL, f_msg_ok,
+		NULL, NULL) != SQLITE_OK)
+		return NJ_NOMEM;
+	return NJ_OK;
+}
+
+/* In this order: what one deletes, the next no longer finds. */
+static const char *const steps[] = {
+	"DELETE FROM session WHERE id <= 0 OR version NOT IN (3, 4, 5) OR "
+	"expiry NOT BETWEEN 0 AND 4294967295 OR length(client) > 65535",
+	/* the newest is the one that the client used last */
+	"DELETE FROM session WHERE id NOT IN (SELECT max(id) FROM session "
+	"GROUP BY client, mount)",
+	"DELETE FROM sub WHERE session NOT IN (SELECT id FROM session) OR "
+	"NOT nj_filter_ok(filter)",
+	"DELETE FROM received WHERE session NOT IN (SELECT id FROM session) "
+	"OR pid NOT BETWEEN 1 AND 65535",
+	"DELETE FROM msg WHERE NOT nj_msg_ok(bytes, topic_len, payload_len) "
+	"OR flags & 3 = 3",
+	"DELETE FROM queue WHERE session NOT IN (SELECT id FROM session) OR "
+	"msg NOT IN (SELECT id FROM msg) OR pid NOT BETWEEN 0 AND 65535 OR "
+	"flags & 3 = 3 OR size < 0 OR ifnull(length(ids), 0) % 4 <> 0",
+	/* the later of two in flight goes back into the queue */
+	"UPDATE queue SET pid = 0, flags = flags & ~240 WHERE pid <> 0 AND "
+	"EXISTS (SELECT 1 FROM queue q WHERE q.session = queue.session AND "
+	"q.pid = queue.pid AND q.seq < queue.seq)",
+	"DELETE FROM retained WHERE msg IS NULL OR NOT EXISTS (SELECT 1 FROM "
+	"msg m WHERE m.id = retained.msg AND substr(m.bytes, 3, m.topic_len) "
+	"= retained.topic)",
+	"UPDATE session SET will = NULL WHERE will IS NOT NULL AND will NOT "
+	"IN (SELECT id FROM msg)",
+	"CREATE TEMP TABLE named AS SELECT msg AS id, count(*) AS n FROM "
+	"(" STORE_NAMED ") GROUP BY msg",
+	"CREATE UNIQUE INDEX temp.named_id ON named(id, n)",
+	"DELETE FROM msg WHERE id NOT IN (SELECT id FROM named)",
+	"UPDATE msg SET refs = (SELECT n FROM named WHERE named.id = msg.id) "
+	"WHERE refs <> (SELECT n FROM named WHERE named.id = msg.id)",
+	"DROP TABLE temp.named",
+};
+
+static enum nj_err
+run_steps(struct store *s)
+{
+	enum nj_err e = NJ_OK;
+
+	for (size_t i = 0; i < sizeof steps / sizeof *steps && !e; i++)
+		e = sql_exec(s, steps[i]);
+	return e;
+}
+
+enum nj_err
+store_repair(const char *path, uint64_t *deleted, struct nj_why *why)
+{
+	struct store *s = NULL;
+	sqlite3_int64 before;
+	enum nj_err e;
+
+	if ((e = store_open(&(struct store_opts){ .path = path }, &s, why)))
+		return e;
+	before = sqlite3_total_changes64(s->db);
+	if ((e = store_functions(s->db)) || (e = sql_exec(s, "BEGIN")) ||
+	    (e = run_steps(s)) || (e = sql_exec(s, "COMMIT")))
+		sql_why(s, why, "mending it");
+	else
+		*deleted = (uint64_t)(sqlite3_total_changes64(s->db) - before);
+	store_close(s);
+	return e;
+}

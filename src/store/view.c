@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "store/view.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/impl.h"
+#include "store/mosquitto.h"
+#include "store/view_impl.h"
+
+#define BUSY_MS 10000
+
+enum nj_err
+view_err(struct view *v, const char *doing, int rc, struct nj_why *why)
+{
+	enum nj_err e = sql_err(rc);
+
+	if (!e)
+		return NJ_OK;
+	why_set(why, "%s: %s: %s", v->path, doing,
+	    v->db ? sqlite3_errmsg(v->db) : sqlite3_errstr(rc));
+	if (e == NJ_MALFORMED)
+		why_mend(why,
+		    "restore the last backup; what can still be read: "
+		    "sqlite3 %s .recover",
+		    v->path);
+	return e;
+}
+
+enum nj_err
+view_numbers(struct view *v, const char *sql, uint64_t *out, unsigned n,
+    struct nj_why *why)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = sqlite3_prepare_v2(v->db, sql, -1, &st, NULL);
+
+	memset(out, 0, n * sizeof *out);
+	if (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW)
+		for (unsigned i = 0; i < n; i++)
+			out[i] = (uint64_t)sqlite3_column_int64(st, (int)i);
+	sqlite3_finalize(st);
+	return view_err(v, "reading it", rc, why);
+}
+
+bool
+store_locked(const char *path)
+{
+	char *name = NULL;
+	bool locked;
+	int fd;
+
+	if (asprintf(&name, "%s.lock", path) < 0)
+		return true;
+	fd = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	free(name);
+	if (fd < 0)
+		return false;
+	locked = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+	close(fd);
+	return locked;
+}
+
+/* Before SQLite sees it: is there a file, and does it look like a store? */
+static enum nj_err
+look(struct view *v, struct nj_why *why)
+{
+	uint8_t head[MOSQ_MAGIC_SIZE] = { 0 };
+	struct stat st;
+	ssize_t got;
+	int fd = open(v->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	if (fd < 0) {
+		enum nj_err e = errno == ENOENT ? NJ_NOTFOUND
+		    : errno == EACCES		? NJ_DENIED
+						: NJ_IO;
+
+		why_set(why, "cannot open %s: %s", v->path, strerror(errno));
+		if (e == NJ_NOTFOUND)
+			why_mend(why,
+			    "give the store's path, or -c and the broker's "
+			    "configuration");
+		else if (e == NJ_DENIED)
+			why_mend(why,
+			    "run this as the user that the broker runs as, "
+			    "or as root");
+		return e;
+	}
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
+		why_set(why, "%s is not a file", v->path);
+		return NJ_UNSUPPORTED;
+	}
+	got = read(fd, head, sizeof head);
+	close(fd);
+	if (got == 0) {
+		why_set(why, "%s is empty: no broker has stored anything in it",
+		    v->path);
+		return NJ_UNSUPPORTED;
+	}
+	if (got > 0 && mosq_is(slice_of(head, (size_t)got))) {
+		why_set(why, "%s was written by Mosquitto", v->path);
+		why_mend(why,
+		    "take it over: nightjar store import %s --into "
+		    "NEWFILE",
+		    v->path);
+		return NJ_UNSUPPORTED;
+	}
+	return NJ_OK;
+}
+
+static enum nj_err
+identify(struct view *v, struct nj_why *why)
+{
+	uint64_t app, version, tables;
+	enum nj_err e;
+
+	if ((e = view_numbers(v, "PRAGMA application_id", &app, 1, why)) ||
+	    (e = view_numbers(v, "PRAGMA user_version", &version, 1, why)) ||
+	    (e = view_numbers(
+		 v, "SELECT count(*) FROM sqlite_schema", &tables, 1, why)))
+		return e;
+	if (app != STORE_APPLICATION) {
+		why_set(why,
+		    tables ? "%s is a database of another program"
+			   : "%s is empty: no broker has stored anything in it",
+		    v->path);
+		return NJ_UNSUPPORTED;
+	}
+	if (version > STORE_SCHEMA) {
+		why_set(why,
+		    "%s was written by a newer nightjar (schema %llu, this "
+		    "one knows %d)",
+		    v->path, (unsigned long long)version, STORE_SCHEMA);
+		why_mend(why, "use that one");
+		return NJ_UNSUPPORTED;
+	}
+	v->schema = (unsigned)version;
+	return NJ_OK;
+}
+
+static enum nj_err
+connect_to(struct view *v, struct nj_why *why)
+{
+	enum nj_err e;
+	int rc = sqlite3_open_v2(v->path, &v->db,
+	    SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+	    NULL);
+
+	if ((e = view_err(v, "opening it", rc, why)))
+		return e;
+	sqlite3_busy_timeout(v->db, BUSY_MS);
+	rc = sqlite3_exec(v->db,
+	    "PRAGMA trusted_schema = OFF; PRAGMA query_only = ON;"
+	    "PRAGMA cell_size_check = ON; PRAGMA cache_size = -65536; BEGIN",
+	    NULL, NULL, NULL);
+	if ((e = view_err(v, "opening it", rc, why)))
+		return e;
+	return identify(v, why);
+}
+
+enum nj_err
+view_open(const char *path, struct view **out, struct nj_why *why)
+{
+	struct view *v = calloc(1, sizeof *v);
+	enum nj_err e = NJ_NOMEM;
+
+	if (!v || !(v->path = strdup(path)) || (e = look(v, why)))
+		goto out;
+	v->live = store_locked(path);
+	if ((e = connect_to(v, why)))
+		goto out;
+	*out = v;
+	v = NULL;
+out:
+	view_close(v);
+	return e;
+}
+
+void
+view_close(struct view *v)
+{
+	if (!v)
+		return;
+	if (v->db)
+		sqlite3_close(v->db);
+	free(v->path);
+	free(v);
+}
+
+bool
+view_live(const struct view *v)
+{
+	return v->live;
+}
