@@ -88,16 +88,17 @@ home_find(const char *given, bool make, char **out, struct nj_why *why)
 	return e;
 }
 
-static enum nj_err
-ask_twice(struct secret **out, struct nj_why *why)
+enum nj_err
+home_ask_twice(const char *prompt, struct secret **out, struct nj_why *why)
 {
 	struct secret *a = NULL, *b = NULL;
 	enum nj_err e;
 
-	e = secret_from_tty("Passphrase for the new CA: ", &a);
+	e = secret_from_tty(prompt, &a);
 	if (e) {
 		why_set(why, "there is no terminal to ask for a passphrase");
-		why_mend(why, "give it with --passphrase-file FILE");
+		why_mend(
+		    why, "give it with an option, in a file; --help tells it");
 		return e;
 	}
 	if (secret_bytes(a).n < PASSPHRASE_LEAST) {
@@ -154,7 +155,7 @@ home_new_passphrase(const char *dir, const char *file, bool ask,
 
 	*kept = NULL;
 	if (ask)
-		return ask_twice(out, why);
+		return home_ask_twice("Passphrase for the new CA: ", out, why);
 	path = file ? strdup(file) : pki_path(dir, "ca.passphrase");
 	if (!path)
 		return NJ_NOMEM;

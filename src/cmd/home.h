@@ -32,6 +32,9 @@ home_find(const char *given, bool make, char **out, struct nj_why *why);
  */
 NJ_MUST enum nj_err home_new_passphrase(const char *dir, const char *file,
     bool ask, struct secret **out, char **kept, struct nj_why *why);
+/* At the terminal; at least 8 characters, the same both times. */
+NJ_MUST enum nj_err
+home_ask_twice(const char *prompt, struct secret **out, struct nj_why *why);
 /* Unlocks with the first of: file; the systemd credential; DIR/ca.passphrase;
  * the terminal. */
 NJ_MUST enum nj_err

@@ -23,6 +23,7 @@ struct pki_ca {
 	char id[PKI_CA_ID + 1];
 	X509 *root;
 	STACK_OF(X509) * chain; /* below the root; empty for now */
+	STACK_OF(X509) * roots; /* all of ca.crt */
 	EVP_PKEY *key;		/* NULL while locked */
 };
 
@@ -64,7 +65,9 @@ ca_new(const char *dir)
 	ca->key_path = pki_path(dir, "pki/ca.key");
 	ca->registry = pki_path(dir, "pki/registry");
 	ca->chain = sk_X509_new_null();
-	if (ca->dir && ca->crt && ca->key_path && ca->registry && ca->chain)
+	ca->roots = sk_X509_new_null();
+	if (ca->dir && ca->crt && ca->key_path && ca->registry && ca->chain &&
+	    ca->roots)
 		return ca;
 	pki_ca_free(ca);
 	return NULL;
@@ -77,6 +80,7 @@ pki_ca_free(struct pki_ca *ca)
 		return;
 	EVP_PKEY_free(ca->key);
 	sk_X509_pop_free(ca->chain, X509_free);
+	sk_X509_pop_free(ca->roots, X509_free);
 	X509_free(ca->root);
 	free(ca->registry);
 	free(ca->key_path);
@@ -223,17 +227,15 @@ fill_entry(X509 *x, const struct pki_cert_spec *spec, const char *id,
 }
 
 static enum nj_err
-record(const struct pki_ca *ca, bool create, X509 *x,
-    const struct pki_cert_spec *spec, const char *id, struct nj_why *why)
+record(const struct pki_ca *ca, bool create, const struct registry_entry *entry,
+    struct nj_why *why)
 {
-	struct registry_entry entry;
 	struct registry *r = NULL;
 	enum nj_err e;
 
-	if ((e = fill_entry(x, spec, id, &entry)) ||
-	    (e = registry_open(ca->registry, create, &r, why)))
+	if ((e = registry_open(ca->registry, create, &r, why)))
 		return e;
-	e = registry_append(r, &entry, why);
+	e = registry_append(r, entry, why);
 	registry_close(r);
 	return e;
 }
@@ -243,6 +245,7 @@ make_root(struct pki_ca *ca, const struct pki_ca_opts *o,
     const struct secret *pass, struct nj_why *why)
 {
 	char name[PKI_ID_MAX + 1];
+	struct registry_entry entry;
 	struct pki_cert_spec spec = { .profile = PKI_ROOT,
 		.cn = o->name ? o->name : name,
 		.days = o->days ? o->days : PKI_ROOT_DAYS };
@@ -254,9 +257,13 @@ make_root(struct pki_ca *ca, const struct pki_ca_opts *o,
 	spec.key = ca->key;
 	if ((e = pki_cert_make(&spec, NULL, ca->key, &ca->root, why)) ||
 	    (e = pki_ca_id(ca->root, ca->id)) ||
+	    (e = fill_entry(ca->root, &spec, ca->id, &entry)) ||
 	    (e = pki_key_store(ca->key_path, ca->key, pass, why)) ||
-	    (e = record(ca, true, ca->root, &spec, ca->id, why)))
+	    (e = record(ca, true, &entry, why)))
 		return e;
+	if (!sk_X509_push(ca->roots, ca->root))
+		return NJ_NOMEM;
+	X509_up_ref(ca->root);
 	return pki_chain_store(ca->crt, ca->root, NULL, 0644, why);
 }
 
@@ -313,7 +320,11 @@ pki_ca_open(const char *dir, struct pki_ca **out, struct nj_why *why)
 	if ((e = check_folder(dir, why)) ||
 	    (e = pki_chain_load(ca->crt, &certs, why)))
 		goto out;
-	ca->root = sk_X509_shift(certs);
+	ca->root = sk_X509_value(certs, 0);
+	X509_up_ref(ca->root);
+	sk_X509_free(ca->roots);
+	ca->roots = certs;
+	certs = NULL;
 	if ((e = pki_judge(ca->root, PKI_USE_CA, ca->crt, why)) ||
 	    (e = pki_ca_id(ca->root, ca->id)))
 		goto out;
@@ -359,8 +370,8 @@ pki_ca_lock(struct pki_ca *ca)
 }
 
 enum nj_err
-pki_ca_issue(struct pki_ca *ca, const struct pki_cert_spec *spec,
-    const char *id, X509 **out, struct nj_why *why)
+pki_ca_sign(struct pki_ca *ca, const struct pki_cert_spec *spec, const char *id,
+    X509 **out, struct registry_entry *entry, struct nj_why *why)
 {
 	X509 *x = NULL;
 	enum nj_err e;
@@ -371,7 +382,25 @@ pki_ca_issue(struct pki_ca *ca, const struct pki_cert_spec *spec,
 	}
 	if ((e = pki_cert_make(spec, ca->root, ca->key, &x, why)))
 		return e;
-	if ((e = record(ca, false, x, spec, id, why))) {
+	if ((e = fill_entry(x, spec, id, entry))) {
+		X509_free(x);
+		return e;
+	}
+	*out = x;
+	return NJ_OK;
+}
+
+enum nj_err
+pki_ca_issue(struct pki_ca *ca, const struct pki_cert_spec *spec,
+    const char *id, X509 **out, struct nj_why *why)
+{
+	struct registry_entry entry;
+	X509 *x = NULL;
+	enum nj_err e;
+
+	if ((e = pki_ca_sign(ca, spec, id, &x, &entry, why)))
+		return e;
+	if ((e = record(ca, false, &entry, why))) {
 		X509_free(x);
 		return e;
 	}
@@ -438,6 +467,11 @@ pki_ca_root(const struct pki_ca *ca)
 const STACK_OF(X509) * pki_ca_chain(const struct pki_ca *ca)
 {
 	return ca->chain;
+}
+
+const STACK_OF(X509) * pki_ca_roots(const struct pki_ca *ca)
+{
+	return ca->roots;
 }
 
 const char *

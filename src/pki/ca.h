@@ -62,10 +62,19 @@ pki_ca_sign_crl(struct pki_ca *ca, X509_CRL *crl, struct nj_why *why);
 /* Whether it signed this certificate. */
 bool pki_ca_issued(const struct pki_ca *ca, X509 *x);
 
+struct registry_entry;
+/* Makes a certificate that must not be handed out before *entry is in the
+ * registry. */
+NJ_MUST enum nj_err
+pki_ca_sign(struct pki_ca *ca, const struct pki_cert_spec *spec, const char *id,
+    X509 **out, struct registry_entry *entry, struct nj_why *why);
+
 /* Borrowed. */
 const char *pki_ca_dir(const struct pki_ca *ca);
 X509 *pki_ca_root(const struct pki_ca *ca);
 const STACK_OF(X509) * pki_ca_chain(const struct pki_ca *ca);
+/* Whom clients and devices are to trust: all of ca.crt. */
+const STACK_OF(X509) * pki_ca_roots(const struct pki_ca *ca);
 const char *pki_ca_short_id(const struct pki_ca *ca); /* pki_ca_id */
 const char *pki_ca_registry(const struct pki_ca *ca);
 

@@ -265,8 +265,7 @@ pki_cert_make(const struct pki_cert_spec *spec, X509 *issuer,
 }
 
 enum nj_err
-pki_chain_store(const char *path, X509 *leaf, const STACK_OF(X509) * chain,
-    mode_t mode, struct nj_why *why)
+pki_chain_pem(X509 *leaf, const STACK_OF(X509) * chain, struct buf *out)
 {
 	BIO *bio = BIO_new(BIO_s_mem());
 	char *text = NULL;
@@ -276,14 +275,27 @@ pki_chain_store(const char *path, X509 *leaf, const STACK_OF(X509) * chain,
 
 	if (!bio)
 		return NJ_NOMEM;
-	ok = PEM_write_bio_X509(bio, leaf) == 1;
+	ok = !leaf || PEM_write_bio_X509(bio, leaf) == 1;
 	for (int i = 0; ok && chain && i < sk_X509_num(chain); i++)
 		ok = PEM_write_bio_X509(bio, sk_X509_value(chain, i)) == 1;
 	if (ok) {
 		n = BIO_get_mem_data(bio, &text);
-		e = file_write(path, slice_of(text, (size_t)n), mode, why);
+		e = buf_put(out, text, (size_t)n);
 	}
 	BIO_free(bio);
+	return e;
+}
+
+enum nj_err
+pki_chain_store(const char *path, X509 *leaf, const STACK_OF(X509) * chain,
+    mode_t mode, struct nj_why *why)
+{
+	struct buf text = { 0 };
+	enum nj_err e = pki_chain_pem(leaf, chain, &text);
+
+	if (!e)
+		e = file_write(path, buf_slice(&text), mode, why);
+	buf_fini(&text);
 	return e;
 }
 

@@ -16,6 +16,7 @@
 #include <openssl/x509.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "pki/names.h"
 
@@ -60,7 +61,10 @@ NJ_MUST enum nj_err pki_spki_sha256(X509 *x, uint8_t out[32]);
  * names of devices. */
 NJ_MUST enum nj_err pki_ca_id(X509 *ca, char dst[PKI_CA_ID + 1]);
 
-/* PEM, the leaf first.  chain may be NULL. */
+/* PEM, the leaf first.  leaf and chain may be NULL. */
+NJ_MUST enum nj_err
+pki_chain_pem(X509 *leaf, const STACK_OF(X509) * chain, struct buf *out);
+/* The same as a file. */
 NJ_MUST enum nj_err pki_chain_store(const char *path, X509 *leaf,
     const STACK_OF(X509) * chain, mode_t mode, struct nj_why *why);
 /* All certificates of a file, in its order; at least one. */

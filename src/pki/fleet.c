@@ -81,8 +81,8 @@ device_of(struct fleet *f, const char *id, struct fleet_device **out)
 	return NJ_OK;
 }
 
-static enum nj_err
-note(struct fleet *f, const struct registry_entry *e)
+enum nj_err
+fleet_note(struct fleet *f, const struct registry_entry *e)
 {
 	bool device = strcmp(e->kind, "device") == 0;
 	struct fleet_device *d = NULL;
@@ -123,7 +123,7 @@ on_entry(void *arg, const struct registry_entry *e)
 {
 	struct loading *l = arg;
 
-	l->err = note(l->f, e);
+	l->err = fleet_note(l->f, e);
 	return l->err == NJ_OK;
 }
 

@@ -29,6 +29,8 @@ NJ_MUST enum nj_err
 fleet_load(const char *registry, struct fleet **out, struct nj_why *why);
 struct fleet *fleet_ref(struct fleet *f);
 void fleet_unref(struct fleet *f); /* NULL is fine */
+/* What was just appended to the registry; before f is shared. */
+NJ_MUST enum nj_err fleet_note(struct fleet *f, const struct registry_entry *e);
 size_t fleet_size(const struct fleet *f);
 /* NULL: the registry has no such device.  As long as f. */
 const struct fleet_device *fleet_find(const struct fleet *f, struct slice id);

@@ -16,7 +16,6 @@
 #include "base/text.h"
 #include "pki/explain.h"
 #include "pki/key.h"
-#include "pki/registry.h"
 
 #define NAMES_FILE_MAX 65536
 
@@ -272,230 +271,57 @@ out:
  * Devices.
  */
 
-struct device_paths {
-	char *folder, *key, *crt, *ca;
-};
-
-static void
-device_paths_fini(struct device_paths *p)
-{
-	free(p->folder);
-	free(p->key);
-	free(p->crt);
-	free(p->ca);
-}
-
-static bool
-device_paths_init(struct device_paths *p, const char *dir, const char *id)
-{
-	*p = (struct device_paths){ 0 };
-	if (asprintf(&p->folder, "%s/devices/%s", dir, id) < 0) {
-		p->folder = NULL;
-		return false;
-	}
-	p->key = pki_path(p->folder, "client.key");
-	p->crt = pki_path(p->folder, "client.crt");
-	p->ca = pki_path(p->folder, "ca.crt");
-	return p->key && p->crt && p->ca;
-}
-
 bool
 pki_device_exists(const char *dir, const char *id)
 {
-	struct device_paths p;
+	char *path = NULL;
 	bool yes;
 
-	yes = device_paths_init(&p, dir, id) && exists(p.crt);
-	device_paths_fini(&p);
-	return yes;
-}
-
-struct live {
-	const char *id;
-	int64_t now;
-	struct registry_entry found;
-};
-
-static bool
-find_live(void *arg, const struct registry_entry *e)
-{
-	struct live *l = arg;
-
-	if (strcmp(e->kind, "device") == 0 && strcmp(e->id, l->id) == 0 &&
-	    e->not_after > l->now)
-		l->found = *e;
-	else if (strcmp(e->kind, "revoked") == 0 &&
-	    strcmp(e->serial, l->found.serial) == 0)
-		l->found.serial[0] = '\0';
-	return true;
-}
-
-static void
-day_of(int64_t t, char *dst, size_t size)
-{
-	time_t at = (time_t)t;
-	struct tm tm;
-
-	if (!gmtime_r(&at, &tm) || strftime(dst, size, "%Y-%m-%d", &tm) == 0)
-		dst[0] = '\0';
-}
-
-/* Whether the entry tells of the key in the folder: a crash came between the
- * registry and the file of the certificate. */
-static bool
-is_left_over(const struct registry_entry *found, const char *key_path,
-    const struct secret *pass)
-{
-	EVP_PKEY *key = NULL;
-	uint8_t spki[32];
-	char hex[65];
-	bool same;
-
-	if (pki_key_load(key_path, pass, false, &key, NULL))
+	if (asprintf(&path, "%s/devices/%s/client.crt", dir, id) < 0)
 		return false;
-	same = pki_key_spki_sha256(key, spki) == NJ_OK;
-	for (size_t i = 0; same && i < sizeof(spki); i++)
-		(void)snprintf(hex + 2 * i, 3, "%02x", spki[i]);
-	EVP_PKEY_free(key);
-	return same && strcmp(hex, found->spki) == 0;
-}
-
-/* Two devices under one name cannot be told apart later. */
-static enum nj_err
-refuse_second(const struct pki_ca *ca, const struct device_paths *p,
-    const struct pki_device_opts *o, struct nj_why *why)
-{
-	const char *id = o->id;
-	struct live l = { .id = id, .now = (int64_t)time(NULL) };
-	enum nj_err e;
-	char day[16];
-
-	if (exists(p->crt)) {
-		why_set(why, "'%s' has its certificate already, in '%s'", id,
-		    p->folder);
-		why_mend(why,
-		    "use that, give this device another name, or "
-		    "make a new one in its place with --again");
-		return NJ_EXISTS;
-	}
-	if ((e = registry_each(pki_ca_registry(ca), find_live, &l, why)))
-		return e;
-	if (l.found.serial[0] == '\0' ||
-	    is_left_over(&l.found, p->key, o->pass))
-		return NJ_OK;
-	day_of(l.found.not_after, day, sizeof(day));
-	why_set(why,
-	    "'%s' was given a certificate that is valid until %s (serial "
-	    "%s), though its files are not here",
-	    id, day, l.found.serial);
-	why_mend(why,
-	    "give this device another name, or add --again to make "
-	    "a second one for it");
-	return NJ_EXISTS;
-}
-
-/* Moves what is there to devices/.old/ID-SERIAL; an id has a letter or digit
- * first, so nothing else is called .old. */
-static enum nj_err
-set_aside(const char *dir, const struct device_paths *p, const char *id,
-    struct nj_why *why)
-{
-	STACK_OF(X509) *chain = NULL;
-	char *old = pki_path(dir, "devices/.old");
-	char *to = NULL, serial[48] = "unknown";
-	enum nj_err e = NJ_NOMEM;
-
-	if (!old)
-		return NJ_NOMEM;
-	if (pki_chain_load(p->crt, &chain, NULL) == NJ_OK)
-		pki_serial(sk_X509_value(chain, 0), serial, sizeof(serial));
-	if (asprintf(&to, "%s/%s-%s", old, id, serial) < 0) {
-		to = NULL;
-		goto out;
-	}
-	if ((e = private_folder(old, why)))
-		goto out;
-	if (rename(p->folder, to) != 0) {
-		why_set(why, "cannot move '%s' to '%s': %s", p->folder, to,
-		    strerror(errno));
-		e = NJ_IO;
-	}
-out:
-	free(to);
-	free(old);
-	sk_X509_pop_free(chain, X509_free);
-	return e;
-}
-
-enum nj_err
-pki_device_set_aside(const char *dir, const char *id, struct nj_why *why)
-{
-	struct device_paths p;
-	enum nj_err e = NJ_NOMEM;
-
-	if (device_paths_init(&p, dir, id))
-		e = exists(p.crt) ? set_aside(dir, &p, id, why) : NJ_OK;
-	device_paths_fini(&p);
-	return e;
-}
-
-static enum nj_err
-make_device(struct pki_ca *ca, const struct pki_device_opts *o,
-    const struct device_paths *p, struct nj_why *why)
-{
-	char uri[64 + PKI_CA_ID + PKI_ID_MAX];
-	struct pki_cert_spec spec = { .profile = PKI_DEVICE,
-		.cn = o->id,
-		.uri = uri,
-		.names = o->names,
-		.groups = o->groups,
-		.days = o->days ? o->days : PKI_DEVICE_DAYS };
-	EVP_PKEY *key = NULL;
-	X509 *x = NULL;
-	enum nj_err e;
-
-	(void)snprintf(uri, sizeof(uri), "urn:nightjar:%s:device:%s",
-	    pki_ca_short_id(ca), o->id);
-	if ((e = private_folder(p->folder, why)) ||
-	    (e = key_at(p->key, o->pass, &key, why)))
-		return e;
-	spec.key = key;
-	if ((e = pki_chain_store(p->ca, pki_ca_root(ca), NULL, 0644, why)) ||
-	    (e = pki_ca_issue(ca, &spec, o->id, &x, why)))
-		goto out;
-	e = pki_chain_store(p->crt, x, pki_ca_chain(ca), 0644, why);
-out:
-	X509_free(x);
-	EVP_PKEY_free(key);
-	return e;
+	yes = exists(path);
+	free(path);
+	return yes;
 }
 
 enum nj_err
 pki_device_issue(
     struct pki_ca *ca, const struct pki_device_opts *o, struct nj_why *why)
 {
-	const char *dir = pki_ca_dir(ca);
-	struct device_paths p;
+	const struct batch_item item = { .id = o->id,
+		.days = o->days,
+		.names = o->names,
+		.groups = o->groups };
+	struct batch_opts b = { .pass = o->pass,
+		.again = o->again,
+		.fill = o->fill,
+		.arg = o->arg };
+	struct batch_result result;
 	char *devices = NULL;
 	enum nj_err e;
 
 	if ((e = pki_check_id(o->id, why)))
 		return e;
-	e = NJ_NOMEM;
-	if (!device_paths_init(&p, dir, o->id) ||
-	    !(devices = pki_path(dir, "devices")))
-		goto out;
+	if (!(devices = pki_path(pki_ca_dir(ca), "devices")))
+		return NJ_NOMEM;
+	b.out = devices;
 	/* Others may pass through, to a folder that was given to them. */
-	if ((e = file_mkdir(devices, 0711, why)))
-		goto out;
-	if (!o->again)
-		e = refuse_second(ca, &p, o, why);
-	else if (exists(p.crt))
-		e = set_aside(dir, &p, o->id, why);
-	if (!e)
-		e = make_device(ca, o, &p, why);
-out:
+	if (!(e = file_mkdir(devices, 0711, why)))
+		e = batch_run(ca, &item, 1, &b, &result, why);
 	free(devices);
-	device_paths_fini(&p);
+	return e;
+}
+
+enum nj_err
+pki_device_set_aside(const char *dir, const char *id, struct nj_why *why)
+{
+	char *devices = pki_path(dir, "devices");
+	enum nj_err e = NJ_NOMEM;
+
+	if (devices)
+		e = pki_device_exists(dir, id)
+		    ? batch_set_aside(devices, id, why)
+		    : NJ_OK;
+	free(devices);
 	return e;
 }

@@ -7,8 +7,7 @@
  *	                       own; kept for every renewal
  *	DIR/devices/ID/        all that a device needs; copy it there
  *	           client.key  0600
- *	           client.crt  written last: without it the rest is left over
- *	                       from a crash and is used again
+ *	           client.crt
  *	           ca.crt
  *
  * Owns:    nothing.
@@ -19,6 +18,7 @@
 
 #include "base/err.h"
 #include "base/secret.h"
+#include "pki/batch.h"
 #include "pki/ca.h"
 #include "pki/names.h"
 
@@ -52,6 +52,10 @@ struct pki_device_opts {
 	const char *groups; /* fleet_groups; NULL: those it has already */
 	bool again; /* although it has a certificate: the old folder is set
 		     * aside as devices/.old/ID-SERIAL */
+	/* Adds files to its folder, or NULL; see batch.h. */
+	enum nj_err (*fill)(
+	    void *arg, const struct batch_made *made, struct nj_why *why);
+	void *arg;
 };
 
 /* Whether DIR/devices/ID holds a certificate. */

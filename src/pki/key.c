@@ -24,6 +24,8 @@
 #define SCRYPT_P    5
 #define SCRYPT_SALT 16
 
+#define PBKDF2_ROUNDS 600000 /* what OWASP advises for SHA-256 */
+
 enum nj_err
 pki_key_new_p256(EVP_PKEY **out)
 {
@@ -183,23 +185,30 @@ pki_key_load(const char *path, const struct secret *pass, bool private_only,
 	return e;
 }
 
+static X509_ALGOR *
+pbes2(enum pki_kdf kdf)
+{
+	unsigned char salt[SCRYPT_SALT];
+
+	rand_bytes(salt, sizeof(salt));
+	if (kdf == PKI_KEY_SCRYPT)
+		return PKCS5_pbe2_set_scrypt(EVP_aes_256_cbc(), salt,
+		    sizeof(salt), NULL, SCRYPT_N, SCRYPT_R, SCRYPT_P);
+	return PKCS5_pbe2_set_iv(EVP_aes_256_cbc(), PBKDF2_ROUNDS, salt,
+	    sizeof(salt), NULL, NID_hmacWithSHA256);
+}
+
 /* PKCS#8 under PBES2 with scrypt, which PEM_write_bio_PKCS8PrivateKey does
  * not offer. */
 static enum nj_err
-put_encrypted(BIO *bio, EVP_PKEY *key, struct slice pass)
+put_encrypted(BIO *bio, EVP_PKEY *key, struct slice pass, enum pki_kdf kdf)
 {
-	unsigned char salt[SCRYPT_SALT];
 	PKCS8_PRIV_KEY_INFO *p8 = NULL;
 	X509_ALGOR *pbe = NULL;
 	X509_SIG *sealed = NULL;
 	enum nj_err e = NJ_CRYPTO;
 
-	rand_bytes(salt, sizeof(salt));
-	if (!(p8 = EVP_PKEY2PKCS8(key)))
-		goto out;
-	pbe = PKCS5_pbe2_set_scrypt(EVP_aes_256_cbc(), salt, sizeof(salt), NULL,
-	    SCRYPT_N, SCRYPT_R, SCRYPT_P);
-	if (!pbe)
+	if (!(p8 = EVP_PKEY2PKCS8(key)) || !(pbe = pbes2(kdf)))
 		goto out;
 	sealed = PKCS8_set0_pbe((const char *)pass.p, (int)pass.n, p8, pbe);
 	if (!sealed)
@@ -215,8 +224,8 @@ out:
 }
 
 enum nj_err
-pki_key_store(const char *path, EVP_PKEY *key, const struct secret *pass,
-    struct nj_why *why)
+pki_key_pem(
+    EVP_PKEY *key, const struct secret *pass, enum pki_kdf kdf, struct buf *out)
 {
 	enum nj_err e = NJ_CRYPTO;
 	BIO *bio = NULL;
@@ -226,20 +235,32 @@ pki_key_store(const char *path, EVP_PKEY *key, const struct secret *pass,
 	if (!(bio = BIO_new(BIO_s_mem())))
 		return NJ_NOMEM;
 	if (pass)
-		e = put_encrypted(bio, key, secret_bytes(pass));
+		e = put_encrypted(bio, key, secret_bytes(pass), kdf);
 	else if (PEM_write_bio_PKCS8PrivateKey(
 		     bio, key, NULL, NULL, 0, NULL, NULL) == 1)
 		e = NJ_OK;
 	ERR_clear_error();
-	if (e) {
+	if (!e) {
+		n = BIO_get_mem_data(bio, &text);
+		e = buf_put(out, text, (size_t)n);
+	}
+	BIO_free(bio); /* wipes its memory */
+	return e;
+}
+
+enum nj_err
+pki_key_store(const char *path, EVP_PKEY *key, const struct secret *pass,
+    struct nj_why *why)
+{
+	struct buf text = { 0 };
+	enum nj_err e = pki_key_pem(key, pass, PKI_KEY_SCRYPT, &text);
+
+	if (e)
 		why_set(why, "the key for '%s' could not be encoded%s", path,
 		    pass ? " and encrypted" : "");
-		goto out;
-	}
-	n = BIO_get_mem_data(bio, &text);
-	e = file_write(path, slice_of(text, (size_t)n), 0600, why);
-out:
-	BIO_free(bio); /* wipes its memory */
+	else
+		e = file_write(path, buf_slice(&text), 0600, why);
+	buf_wipe(&text);
 	return e;
 }
 

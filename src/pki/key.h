@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/secret.h"
 
@@ -29,6 +30,13 @@ bool pki_key_is_encrypted(const char *path);
 /* 0600, atomic; encrypted (PKCS#8, scrypt, AES-256) when pass is given. */
 NJ_MUST enum nj_err pki_key_store(const char *path, EVP_PKEY *key,
     const struct secret *pass, struct nj_why *why);
+
+/* How a passphrase becomes a key: scrypt resists guessing better, PBKDF2 with
+ * SHA-256 is what the libraries of devices read. */
+enum pki_kdf { PKI_KEY_SCRYPT, PKI_KEY_PBKDF2 };
+/* PKCS#8 in PEM; encrypted with AES-256 when pass is given. */
+NJ_MUST enum nj_err pki_key_pem(EVP_PKEY *key, const struct secret *pass,
+    enum pki_kdf kdf, struct buf *out);
 
 /* SHA-256 of its SubjectPublicKeyInfo. */
 NJ_MUST enum nj_err pki_key_spki_sha256(EVP_PKEY *key, uint8_t out[32]);

@@ -371,7 +371,7 @@ registry_release(struct registry *r)
 }
 
 enum nj_err
-registry_retake(struct registry *r, struct nj_why *why)
+registry_retake(struct registry *r, bool *grown, struct nj_why *why)
 {
 	struct stat st;
 	enum nj_err e;
@@ -382,7 +382,8 @@ registry_retake(struct registry *r, struct nj_why *why)
 		return io_error(r->path, "look at", why);
 	/* Whole lines are never changed again, so what has not grown is as we
 	 * left it. */
-	return st.st_size == r->at.end ? NJ_OK : find_end(r, why);
+	*grown = st.st_size != r->at.end;
+	return *grown ? find_end(r, why) : NJ_OK;
 }
 
 static enum nj_err

@@ -57,10 +57,11 @@ NJ_MUST enum nj_err registry_append(
  * all.  At most REGISTRY_BATCH. */
 NJ_MUST enum nj_err registry_append_all(struct registry *r,
     const struct registry_entry *v, size_t n, struct nj_why *why);
-/* Between these, other processes may write; what they wrote is read by
- * registry_retake, which also waits for them. */
+/* Between these, other processes may write; registry_retake waits for them and
+ * tells whether they did. */
 void registry_release(struct registry *r);
-NJ_MUST enum nj_err registry_retake(struct registry *r, struct nj_why *why);
+NJ_MUST enum nj_err
+registry_retake(struct registry *r, bool *grown, struct nj_why *why);
 /* Every entry, oldest first, without a lock; fn ends it by returning false. */
 NJ_MUST enum nj_err registry_each(const char *path,
     bool (*fn)(void *arg, const struct registry_entry *e), void *arg,

@@ -232,12 +232,14 @@ device_again(void **state)
 	assert_int_equal(pki_device_issue(ca, &o, &why), NJ_OK);
 }
 
-/* A crash after the registry and before client.crt: the next try goes on with
- * the same key. */
+/* A crash after the registry and before the folder got its name: the next try
+ * names it.  One before the registry: nobody ever had that, and it is made
+ * anew. */
 static void
 device_interrupted(void **state)
 {
-	const struct pki_device_opts o = { .id = "dev1" };
+	const struct pki_device_opts o = { .id = "dev1" },
+				     two = { .id = "dev2" };
 	struct nj_why why = { 0 };
 	uint8_t before[32], after[32];
 	X509 *x;
@@ -247,13 +249,24 @@ device_interrupted(void **state)
 	x = first_of("devices/dev1/client.crt");
 	assert_int_equal(pki_spki_sha256(x, before), NJ_OK);
 	X509_free(x);
-	assert_int_equal(unlink(rough_path(dir, "devices/dev1/client.crt")), 0);
+	assert_int_equal(rename(rough_path(dir, "devices/dev1"),
+			     rough_path(dir, "devices/.new-dev1")),
+	    0);
 	assert_false(pki_device_exists(dir, "dev1"));
 	assert_int_equal(pki_device_issue(ca, &o, &why), NJ_OK);
 	x = first_of("devices/dev1/client.crt");
 	assert_int_equal(pki_spki_sha256(x, after), NJ_OK);
 	X509_free(x);
 	assert_memory_equal(before, after, sizeof(before));
+
+	assert_int_equal(rename(rough_path(dir, "devices/dev1"),
+			     rough_path(dir, "devices/.new-dev2")),
+	    0);
+	assert_int_equal(pki_device_issue(ca, &two, &why), NJ_OK);
+	x = first_of("devices/dev2/client.crt");
+	assert_int_equal(pki_spki_sha256(x, after), NJ_OK);
+	X509_free(x);
+	assert_memory_not_equal(before, after, sizeof(before));
 }
 
 static void
