@@ -180,8 +180,8 @@ def test_mosquitto_programs(site):
         for line in sub.stdout:
             if 'received SUBACK' in line or line.startswith('Subscribed'):
                 break
-        pub = programs.run(['./mosquitto.sh', 'pub', '-t', 'devices/mosq/hello', '-m', 'hi', '-q', '1',
-                            '-i', 'mosq-2'], cwd=folder)
+        pub = programs.run(['./mosquitto.sh', 'pub', '-t', 'devices/mosq/hello', '-m', 'hi', '-q', '1'],
+                           cwd=folder)
         assert pub.returncode == 0, pub.stdout
         assert 'devices/mosq/hello hi' in sub.stdout.read()
     wrong = site.kit('mosq-wrong', 'mosquitto', port=site.wrong_port)
