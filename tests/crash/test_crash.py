@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ./check runs of the crash test: at least 200 kills, of the sanitized
+build and of the release, with 1, 2 and 4 shards; and the same of Debian's
+mosquitto, which has to fail: a test that cannot is worth nothing."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TESTS = os.path.dirname(HERE)
+for folder in ('differential', 'blackbox', 'crash'):
+    sys.path.insert(0, os.path.join(TESTS, folder))
+import brokers
+import crash
+import harness
+
+KILLS = 36
+RELEASE = os.environ.get('NJ_RELEASE') or os.path.join(harness.ROOT, 'build-check-release')
+
+
+def built(*path):
+    path = os.path.join(RELEASE, *path)
+    return path if os.access(path, os.X_OK) else None
+
+
+@pytest.mark.parametrize('shards', [1, 2, 4])
+@pytest.mark.parametrize('build', ['sanitized', 'release'])
+def test_promises_are_kept(build, shards):
+    broker = harness.NIGHTJAR if build == 'sanitized' else built('src', 'cmd', 'nightjar')
+    if not broker:
+        pytest.skip(f'there is no {build} binary')
+    seed = int(os.environ.get('CRASH_SEED', '1')) + shards
+    line, faults = crash.run_seed(broker, seed, shards, KILLS)
+    print(line)
+    assert not faults, '\n'.join(['', line, *faults])
+
+
+@pytest.mark.skipif(not brokers.find_mosquitto(), reason='there is no mosquitto to compare with')
+def test_losses_are_found():
+    _, faults = crash.run_seed(brokers.find_mosquitto(), 1, 1, 40)
+    assert faults
+
+
+def test_queues_on_disk():
+    """Queues of sessions that are away are not in memory; they come whole and
+    in order.  tests/bench/durable does it with five million messages."""
+    if not built('tests', 'bench', 'durable_load'):
+        pytest.skip('there is no release build; ./check blackbox makes one')
+    p = subprocess.run([os.path.join(TESTS, 'bench', 'durable'), '--build', RELEASE, '--only', 'queue',
+                        '--sessions', '100', '--each', '2000', '--most-mib', '60'],
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
+                       check=False)
+    print(p.stdout)
+    assert p.returncode == 0, p.stdout
