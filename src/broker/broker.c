@@ -13,6 +13,7 @@
 #include "broker/guard.h"
 #include "broker/internal.h"
 #include "broker/reload.h"
+#include "broker/storing.h"
 #include "broker/systree.h"
 
 /* broker_turn makes its caller an RCU thread, once. */
@@ -84,19 +85,21 @@ broker_new(
 	(void)get_default_call_rcu_data();
 	if ((e = make_shared(b)) ||
 	    (e = guard_new(&opts->guard, &b->throttle)) ||
-	    (e = port_set_new(opts->ports, opts->n_ports, &b->set)))
+	    (e = port_set_new(opts->ports, opts->n_ports, &b->set)) ||
+	    (e = storing_open(b, why)))
 		goto fail;
 	for (; b->inited < b->n; b->inited++)
 		if ((e = shard_init(&b->shards[b->inited], b, b->inited))) {
 			shard_fini(&b->shards[b->inited]);
 			goto fail;
 		}
-	if ((e = systree_new(b)))
+	if ((e = systree_new(b)) || (e = storing_load(b, why)))
 		goto fail;
 	*out = b;
 	return NJ_OK;
 fail:
-	why_set(why, "the broker cannot be set up: %s", nj_strerror(e));
+	if (!why->what[0])
+		why_set(why, "the broker cannot be set up: %s", nj_strerror(e));
 	if (b && b->set) /* theirs stays theirs when this fails */
 		port_set_disown(b->set);
 	broker_free(b);
@@ -128,6 +131,8 @@ broker_turn(struct broker *b, int timeout_ms)
 	}
 	for (unsigned i = 0; i < b->n; i++)
 		shard_turn(&b->shards[i], timeout_ms);
+	if (b->store && b->opts.store_no_thread)
+		store_turn(b->store);
 }
 
 static bool
@@ -182,6 +187,12 @@ broker_free(struct broker *b)
 {
 	if (!b)
 		return;
+	if (b->inited == b->n && b->store) {
+		drain(b);
+		for (unsigned i = 0; i < b->n; i++)
+			durable_flush(&b->shards[i]);
+	}
+	storing_close(b);
 	if (b->inited == b->n)
 		drain(b);
 	for (unsigned i = 0; i < b->inited; i++)

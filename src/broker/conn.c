@@ -51,7 +51,8 @@ static void
 set_state(struct conn *c, enum conn_state st)
 {
 	bool pending = st == CONN_PROXY || st == CONN_HANDSHAKE ||
-	    st == CONN_GREETING || st == CONN_LOGIN || st == CONN_AUTH;
+	    st == CONN_GREETING || st == CONN_LOGIN || st == CONN_AUTH ||
+	    st == CONN_SAVING;
 
 	if (pending && !c->pending)
 		atomic_fetch_add(&c->shard->broker->pending, 1);
@@ -245,6 +246,7 @@ deadline_of(const struct conn *c)
 	case CONN_GREETING:
 	case CONN_LOGIN:
 	case CONN_AUTH:
+	case CONN_SAVING:
 		return c->since + lim->connect_timeout_ms;
 	case CONN_CLOSING:
 		return c->since +
@@ -254,7 +256,8 @@ deadline_of(const struct conn *c)
 	case CONN_LIVE:
 		break;
 	}
-	if (c->keep_alive) /* [MQTT-3.1.2-22]: one and a half times */
+	if (c->keep_alive &&
+	    !c->saving) /* [MQTT-3.1.2-22]: one and a half times */
 		due = c->last_rx + c->keep_alive * 1500ull;
 	if (c->stalled_since) {
 		d = c->stalled_since + lim->write_timeout_ms;
@@ -310,6 +313,10 @@ on_deadline(struct timer *t, uint64_t now)
 	case CONN_AUTH:
 		login_late(c);
 		break;
+	case CONN_SAVING:
+		conn_drop(c, "its session was not on disk within %u ms",
+		    c->shard->limits.connect_timeout_ms);
+		break;
 	case CONN_LIVE:
 		if (c->login &&
 		    now - c->login->since >=
@@ -356,6 +363,7 @@ conn_update_wants(struct conn *c)
 			want |= LOOP_IN;
 		break;
 	case CONN_LOGIN:
+	case CONN_SAVING:
 	case CONN_DEAD:
 		break;
 	}
@@ -392,7 +400,8 @@ conn_ready(struct watch *w, unsigned ready)
 		conn_flush_now(c);
 	if (c->state == CONN_DEAD || list_linked(&c->work))
 		return;
-	if (c->state == CONN_LOGIN && (ready & LOOP_HUP))
+	if ((c->state == CONN_LOGIN || c->state == CONN_SAVING) &&
+	    (ready & LOOP_HUP))
 		conn_drop(c, "closed its connection during login");
 	else if (ready & (LOOP_IN | LOOP_HUP))
 		conn_read(c);
@@ -499,6 +508,13 @@ link_on_flush(struct link *l)
 }
 
 static void
+link_on_later(
+    struct link *l, enum mqtt_type type, uint16_t id, enum mqtt_rc code)
+{
+	durable_promise(conn_of_link(l), type, id, (uint8_t)code);
+}
+
+static void
 link_on_fail(struct link *l)
 {
 	conn_doom(conn_of_link(l), "out of memory");
@@ -516,8 +532,24 @@ static const struct link_ops link_ops = {
 	.kick = link_on_kick,
 	.flush = link_on_flush,
 	.fail = link_on_fail,
+	.later = link_on_later,
 	.sees = link_on_sees,
 };
+
+void
+conn_saved(struct conn *c)
+{
+	c->saving = false;
+	if (c->state == CONN_SAVING)
+		connect_go_on(c);
+	if (c->state != CONN_LIVE)
+		return;
+	/* its time began anew */
+	c->last_rx = now_of(c);
+	conn_deadline(c);
+	if (!c->paused)
+		conn_resume(c);
+}
 
 /* Moving. */
 

@@ -3,7 +3,8 @@
  *
  * Life: PROXY (its header) -> HANDSHAKE (TLS, WebSocket) -> GREETING (waits for
  * CONNECT) -> LOGIN (an authenticator is at work; with enhanced authentication
- * also AUTH, which waits for the client's next word) -> LIVE -> CLOSING (last
+ * also AUTH, which waits for the client's next word) -> SAVING (its session is
+ * on its way to the disk) -> LIVE -> CLOSING (last
  * words on their way) ->
  * DEAD (freed when the turn ends).  Accepted on any shard; once CONNECT is
  * there it moves to the shard of its client identifier.
@@ -40,11 +41,13 @@ enum conn_state {
 	CONN_GREETING,
 	CONN_LOGIN,
 	CONN_AUTH,
+	CONN_SAVING,
 	CONN_LIVE,
 	CONN_CLOSING,
 	CONN_DEAD
 };
 
+struct admission;
 struct login;
 struct subscribing;
 
@@ -68,10 +71,11 @@ struct conn {
 	struct buf in; /* an unfinished packet */
 	struct list all, kicked, work;
 	struct timer timer;
-	uint64_t last_rx;	 /* mono ms of the last packet */
-	uint64_t stalled_since;	 /* output was not taken; 0: it is */
-	uint64_t since;		 /* mono ms of entering the state */
-	struct slice *aliases;	 /* inbound topics, alias_max of them */
+	uint64_t last_rx;	     /* mono ms of the last packet */
+	uint64_t stalled_since;	     /* output was not taken; 0: it is */
+	uint64_t since;		     /* mono ms of entering the state */
+	struct slice *aliases;	     /* inbound topics, alias_max of them */
+	struct admission *admission; /* while its session is being saved */
 	struct login *login;	 /* of its CONNECT, or a re-authentication */
 	const char *auth_method; /* of its CONNECT; static; NULL: none */
 	uint64_t reauth_at;	 /* on_auth.c's pace, mono ms */
@@ -93,11 +97,15 @@ struct conn {
 	bool ack_now;	       /* it may wait for TCP's acknowledgement */
 	bool paused;	       /* waits in shard.paused */
 	bool yields;	       /* has had its share of the turn */
+	bool saving;	       /* goes on when something is on disk */
+	bool buried;	       /* freed with its last promise */
 	bool gone;	       /* nothing can be written to it any more */
 	char peer[PEER_NAME];
 };
 
 void conn_accept(struct port *p, int fd, const char *peer);
+/* What it waited for is on disk; durable.h. */
+void conn_saved(struct conn *c);
 /* What a port is called in the log. */
 const char *port_name(const struct port_opts *po, char *dst, size_t size);
 /* What the port speaks begins, once the PROXY header is behind it. */
@@ -171,7 +179,7 @@ static inline bool
 conn_hears(const struct conn *c)
 {
 	return c->state == CONN_GREETING || c->state == CONN_AUTH ||
-	    c->state == CONN_LIVE;
+	    (c->state == CONN_LIVE && !c->saving);
 }
 
 /* handlers; one file a packet or family */
@@ -193,5 +201,8 @@ void dispatch(struct conn *c, const struct frame *f);
 void on_login(struct shard *sh, struct letter *l);
 /* The connection is going away: its login may end alone. */
 void login_abandon(struct conn *c);
+/* Its session is on disk: CONNACK, and what follows it. */
+void connect_go_on(struct conn *c);
+void admission_free(struct conn *c);
 
 #endif

@@ -45,6 +45,7 @@ die(struct conn *c)
 	if (c->state == CONN_DEAD)
 		return;
 	login_abandon(c);
+	admission_free(c);
 	subscribe_abandon(c);
 	sessions_leave(c);
 	conn_set_state(c, CONN_DEAD);
@@ -80,6 +81,7 @@ conn_close_gently(struct conn *c)
 	if (c->state == CONN_DEAD || c->state == CONN_CLOSING)
 		return;
 	login_abandon(c);
+	admission_free(c);
 	subscribe_abandon(c);
 	sessions_leave(c);
 	c->link.closing = true;
@@ -191,6 +193,7 @@ conn_bury(struct conn *c)
 	assert(c->state == CONN_DEAD);
 	stream_shutdown(c->stream);
 	stream_free(c->stream);
+	c->stream = NULL;
 	shard_give_back(c->shard, &c->link.out);
 	link_fini(&c->link);
 	buf_fini(&c->in);
@@ -199,5 +202,7 @@ conn_bury(struct conn *c)
 			free((void *)(uintptr_t)c->aliases[i].p);
 	free(c->aliases);
 	free(c->via);
-	free(c);
+	c->buried = true;
+	if (c->link.held == 0)
+		free(c);
 }

@@ -97,7 +97,7 @@ must_yield(struct conn *c)
 {
 	struct shard *sh = c->shard;
 
-	if (c->state != CONN_LIVE || c->link.closing ||
+	if (c->state != CONN_LIVE || c->link.closing || c->saving ||
 	    (sh->work < TURN_WORK && !c->subscribing))
 		return false;
 	c->yields = true;
@@ -119,6 +119,14 @@ go_on(struct conn *c)
 	return !must_yield(c) && c->state == CONN_LIVE && !c->link.closing;
 }
 
+/* Whether publishers wait: another shard is behind, or the disk is. */
+static bool
+must_pause(const struct shard *sh, unsigned qos)
+{
+	return (sh->broker->n > 1 && route_congested(sh)) ||
+	    (qos > 0 && durable_congested(sh));
+}
+
 /* Handles whole packets; false when c must not be touched any more.  What is
  * left of in is kept. */
 static bool
@@ -130,7 +138,7 @@ handle(struct conn *c, struct slice in)
 	unsigned to;
 
 	sh->work = 0;
-	if (c->subscribing && (c->link.closing || !go_on(c)))
+	if (c->subscribing && (c->link.closing || c->saving || !go_on(c)))
 		return c->state == CONN_DEAD ? false : keep(c, in);
 	while (in.n > 0 && !c->link.closing && conn_hears(c)) {
 		struct slice packet = in;
@@ -156,9 +164,8 @@ handle(struct conn *c, struct slice in)
 		count_add(&sh->counts.packets_in, 1);
 		sh->work++;
 		dispatch(c, &f);
-		if (f.type == MQTT_PUBLISH && sh->broker->n > 1 &&
-		    c->state == CONN_LIVE && !c->link.closing &&
-		    route_congested(sh)) {
+		if (f.type == MQTT_PUBLISH && c->state == CONN_LIVE &&
+		    !c->link.closing && must_pause(sh, f.flags >> 1 & 3)) {
 			list_remove(&c->work);
 			list_push(&sh->paused, &c->work);
 			c->paused = true;
@@ -277,7 +284,7 @@ read_once(struct conn *c)
 bool
 conn_may_ask(const struct conn *c)
 {
-	return !c->paused &&
+	return !c->paused && !c->saving &&
 	    (!c->link.blocked || buf_len(&c->link.out) <= c->link.soft);
 }
 

@@ -69,6 +69,10 @@ dispatch(struct conn *c, const struct frame *f)
 		nj_log(LOG_T_DEBUG, "Received %s from %s (%u bytes)",
 		    table[f->type].name, conn_name(c, name, sizeof name),
 		    f->size);
+	c->shard->durable.keep.dirty = c->shard->durable.keep.failed = false;
 	if ((e = fn(c, f)))
 		refuse(c, f, e);
+	/* what it promised could not be recorded */
+	if (c->shard->durable.keep.failed)
+		conn_doom(c, "out of memory");
 }

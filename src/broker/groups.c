@@ -31,7 +31,8 @@ struct recall_letter {
 struct moved_letter {
 	struct letter letter;
 	struct targets *targets;
-	uint64_t from; /* session */
+	uint64_t from;	       /* session */
+	struct pledge *pledge; /* NULL, or a reference */
 	struct msg **v;
 	uint32_t n, cap;
 	size_t name_len;
@@ -90,9 +91,14 @@ give_back(
 	if (x->number == 0 || most == 0 || !(l = moved_new(s, x, most)))
 		return;
 	session_take_shared(s, x->number, sent, moved_add, l);
-	if (l->n == 0)
+	if (l->n == 0) {
 		moved_free(l);
-	else if (x->targets->shard == sh->home.shard)
+		return;
+	}
+	/* what leaves one queue and enters another does so at once */
+	if (x->targets->shard != sh->home.shard)
+		l->pledge = pledge_for(sh, l->v[0]);
+	if (x->targets->shard == sh->home.shard)
 		groups_moved(sh, &l->letter);
 	else
 		shard_post(&sh->broker->shards[x->targets->shard], &l->letter);
@@ -105,18 +111,23 @@ groups_hand_over(struct shard *sh, struct session *s)
 		return;
 	for (struct shared_sub *x = s->shared; x; x = x->next)
 		give_back(sh, s, x, true);
+	/* TAIL */
 }
 
 static void
 recalled(struct shard *sh, uint64_t session, uint8_t share)
 {
 	struct session *s = session_by_number(&sh->home, session);
+	bool begun;
 
 	if (!s || s->link) /* gone, or back in the meantime */
 		return;
+	begun = s->kept && together_begin(sh);
 	for (struct shared_sub *x = s->shared; x; x = x->next)
 		if (x->number == share)
 			give_back(sh, s, x, false);
+	if (begun)
+		together_end(sh);
 }
 
 void
@@ -137,9 +148,14 @@ groups_moved(struct shard *sh, struct letter *letter)
 	struct group *g =
 	    group_find(&sh->groups, l->targets, slice_of(l->name, l->name_len));
 
+	/* from another shard; what is this one's is in its transaction */
+	if (l->pledge)
+		pledge_begin(sh, l->pledge);
 	for (uint32_t i = 0; g && i < l->n; i++)
 		if (l->v[i]->expires_at > sh->home.now_ms)
 			route_moved(sh, g, l->v[i], l->from);
+	if (l->pledge)
+		pledge_end(sh);
 	moved_free(l);
 }
 

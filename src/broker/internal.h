@@ -33,9 +33,12 @@ struct broker {
 	atomic_uint sessions;	 /* sessions now */
 	atomic_bool memory_full; /* memory.h */
 	uint64_t started_ms;
-	struct throttle *throttle; /* guard.h; NULL: none */
-	struct systree *systree;   /* shard 0 only */
-	atomic_uint retiring;	   /* blocks without their fences yet */
+	struct store *store;	     /* NULL: nothing is kept */
+	_Atomic(uint64_t) next_kept; /* session's number in it */
+	uint64_t next_msg;	     /* its thread's */
+	struct throttle *throttle;   /* guard.h; NULL: none */
+	struct systree *systree;     /* shard 0 only */
+	atomic_uint retiring;	     /* blocks without their fences yet */
 	struct late late[LATE_MAX];
 	atomic_uint n_late;
 	unsigned inited; /* shards */

@@ -10,12 +10,18 @@
 static enum nj_err
 on_pubrel(struct conn *c, const struct ack *a)
 {
-	bool known = idset_del(&c->session->in, a->id);
+	struct session *s = c->session;
+	struct keep *k = &c->shard->durable.keep;
+	bool known = idset_del(&s->in, a->id);
 
+	if (s->kept && known)
+		keep_note(k, batch_released(k->into, s->kept->id, a->id));
+	else if (s->kept && k->busy)
+		k->dirty = true; /* it may have been released just now */
 	if (known && c->open_qos2 > 0)
 		c->open_qos2--;
 	/* 3.1.1 knows no codes; a PUBREL sent again is answered alike */
-	return link_ack(&c->link, MQTT_PUBCOMP, a->id,
+	return durable_ack(c, MQTT_PUBCOMP, a->id,
 	    known ? RC_SUCCESS : RC_PACKET_ID_NOT_FOUND);
 }
 
@@ -26,7 +32,10 @@ on_pubrec(struct conn *c, const struct ack *a)
 
 	if (a->code >= RC_UNSPECIFIED)
 		return NJ_OK; /* [MQTT-4.3.3-4]: ended by the receiver */
-	return link_ack(&c->link, MQTT_PUBREL, a->id, (uint8_t)rc);
+	/* 4.3.3: what it was sent must not be sent again after a crash */
+	if (c->session->kept && c->shard->durable.keep.busy)
+		c->shard->durable.keep.dirty = true;
+	return durable_ack(c, MQTT_PUBREL, a->id, rc);
 }
 
 enum nj_err

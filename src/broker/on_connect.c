@@ -364,13 +364,117 @@ choose_id(struct conn *c, const struct connect *k, const struct principal *who,
 	return NJ_DENIED;
 }
 
-/* Consumes the reference on who; data: the last word of an exchange. */
-static enum nj_err
-admit(struct conn *c, const struct connect *k, struct principal *who,
-    struct slice data)
+/* The session is there, and on disk if it is to be: CONNACK. */
+static void
+let_in(struct conn *c, const struct connect *k, struct connack_in *in)
 {
 	struct shard *sh = c->shard;
-	struct connack_in in = { .auth_data = data };
+	struct session *s = c->session;
+	enum nj_err e;
+
+	s->coming = NULL;
+	if ((e = session_attach(s, &c->link))) {
+		(void)refuse(c, rc_of(e), "%s", nj_strerror(e));
+		return;
+	}
+	keep_alive_of(c, k, in);
+	in->expiry_asked = s->expiry_s;
+	if (connack_accept(c, k, in)) {
+		c->clean_disconnect = true; /* it was not let in: no will */
+		(void)refuse(c, RC_PACKET_TOO_LARGE,
+		    "the answer is larger than its maximum packet size");
+		return;
+	}
+	c->last_rx = sh->home.now_ms;
+	conn_set_state(c, CONN_LIVE);
+	count_add(&sh->counts.connects, 1);
+	log_in(c, k, s->who);
+	session_pump(s);
+}
+
+/* While the store cannot be written, those come in whose session is there, and
+ * those who need none. */
+static bool
+cannot_be_kept(const struct conn *c, const struct connect *k, struct slice id)
+{
+	const struct store *store = c->shard->durable.store;
+	const struct session *s;
+
+	if (!store || store_state(store) == STORE_OK || expiry_asked(k) == 0)
+		return false;
+	s = session_find(&c->shard->home, id);
+	return !s || !s->kept || k->clean_start || k->has_will;
+}
+
+/* What CONNACK needs when its session is on disk. */
+struct admission {
+	struct buf packet; /* CONNECT's body */
+	struct buf auth_data;
+	bool present, assigned;
+};
+
+void
+admission_free(struct conn *c)
+{
+	struct admission *a = c->admission;
+
+	if (!a)
+		return;
+	c->admission = NULL;
+	buf_wipe(&a->packet);
+	buf_fini(&a->auth_data);
+	free(a);
+}
+
+/* c waits for its session; l gives up the packet. */
+static enum nj_err
+wait_for_disk(struct conn *c, struct login *l, const struct connack_in *in)
+{
+	struct admission *a = calloc(1, sizeof *a);
+	enum nj_err e;
+
+	if (!a)
+		return NJ_NOMEM;
+	c->admission = a;
+	if ((e = buf_put_slice(&a->auth_data, in->auth_data)))
+		return e;
+	a->packet = l->packet;
+	l->packet = (struct buf){ 0 };
+	a->present = in->present;
+	a->assigned = in->assigned_id.n > 0;
+	c->session->coming = c;
+	conn_set_state_within(c, CONN_SAVING);
+	conn_update_wants(c);
+	durable_promise_to_go_on(c);
+	return NJ_OK;
+}
+
+void
+connect_go_on(struct conn *c)
+{
+	struct admission *a = c->admission;
+	struct connack_in in = {
+		.present = a->present,
+		.assigned_id =
+		    a->assigned ? session_id(c->session) : SLICE_NONE,
+		.auth_data = buf_slice(&a->auth_data),
+	};
+	struct connect k;
+
+	if (decode_connect(buf_slice(&a->packet), &k))
+		conn_drop(c, "its CONNECT changed under our hands");
+	else
+		let_in(c, &k, &in);
+	admission_free(c);
+}
+
+/* Consumes the reference on who; l has the last word of an exchange. */
+static enum nj_err
+admit(struct conn *c, const struct connect *k, struct principal *who,
+    struct login *l)
+{
+	struct shard *sh = c->shard;
+	struct connack_in in = { .auth_data = buf_slice(&l->req->out) };
 	struct asker asker;
 	struct decision rule;
 	char made[AUTO_ID_MAX];
@@ -382,6 +486,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 		goto out;
 	if (k->client_id.n == 0 && !conn_port(c)->use_username_as_clientid)
 		in.assigned_id = id;
+	sh->durable.keep.dirty = sh->durable.keep.failed = false;
 	e = NJ_DENIED;
 	if (is_anothers(sh, id, who)) {
 		(void)refuse(c, RC_CLIENT_ID_NOT_VALID,
@@ -404,6 +509,12 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 		    "(max_wills_per_minute)");
 		goto out;
 	}
+	if (cannot_be_kept(c, k, id)) {
+		(void)refuse(c, RC_QUOTA_EXCEEDED,
+		    "the store cannot be written, and its session must be "
+		    "kept");
+		goto out;
+	}
 	if ((e = sessions_take(c, id, k->clean_start, &s, &in.present))) {
 		(void)refuse(c, e == NJ_FULL ? RC_QUOTA_EXCEEDED : rc_of(e),
 		    "%s",
@@ -419,25 +530,25 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 	who = NULL;
 	sessions_set_rules(s, c);
 	s->expiry_s = expiry_asked(k);
-	if ((e = take_will(c, k, s)) || (e = session_attach(s, &c->link))) {
-		(void)refuse(c, rc_of(e), "%s", nj_strerror(e));
-		goto out;
+	s->version = (uint8_t)k->version;
+	if ((e = take_will(c, k, s)))
+		goto refused;
+	if (!sessions_keep(sh, s)) {
+		e = NJ_NOMEM;
+		goto refused;
 	}
-	keep_alive_of(c, k, &in);
-	in.expiry_asked = s->expiry_s;
-	if ((e = connack_accept(c, k, &in))) {
-		c->clean_disconnect = true; /* it was not let in: no will */
-		(void)refuse(c, rc_of(e),
-		    "the answer is larger than its maximum packet size");
-		goto out;
+	if (sh->durable.keep.dirty) {
+		if ((e = wait_for_disk(c, l, &in)))
+			goto refused;
+	} else {
+		let_in(c, k, &in);
 	}
-	c->last_rx = sh->home.now_ms;
-	conn_set_state(c, CONN_LIVE);
-	count_add(&sh->counts.connects, 1);
-	log_in(c, k, s->who);
-	session_pump(s);
 	e = NJ_OK;
 out:
+	principal_unref(who);
+	return e;
+refused:
+	(void)refuse(c, rc_of(e), "%s", nj_strerror(e));
 	principal_unref(who);
 	return e;
 }
@@ -445,7 +556,7 @@ out:
 /* The same where all topics have a prefix, that of the will too. */
 static enum nj_err
 admit_mounted(
-    struct conn *c, struct connect *k, struct principal *who, struct slice data)
+    struct conn *c, struct connect *k, struct principal *who, struct login *l)
 {
 	struct mounted own = { 0 };
 	struct mount *m = NULL;
@@ -454,7 +565,7 @@ admit_mounted(
 	if (!e && m && k->has_will)
 		e = mounted_will(m, &k->will, &own);
 	if (!e) {
-		e = admit(c, k, who, data);
+		e = admit(c, k, who, l);
 		who = NULL;
 	} else if (e == NJ_INVALID) {
 		(void)refuse(c, RC_TOPIC_NAME_INVALID,
@@ -510,9 +621,8 @@ login_decided(struct conn *c, struct login *l)
 		enum nj_err e;
 
 		r->principal = NULL;
-		e = conn_port(c)->mount_point
-		    ? admit_mounted(c, &k, who, buf_slice(&r->out))
-		    : admit(c, &k, who, buf_slice(&r->out));
+		e = conn_port(c)->mount_point ? admit_mounted(c, &k, who, l)
+					      : admit(c, &k, who, l);
 		if (e && c->state != CONN_CLOSING && c->state != CONN_DEAD)
 			conn_drop(c, "%s", nj_strerror(e));
 	}

@@ -14,6 +14,7 @@
 #include "broker/mounted.h"
 #include "broker/route.h"
 #include "broker/sessions.h"
+#include "core/full.h"
 #include "core/rc.h"
 #include "wire/decode.h"
 #include "wire/topic.h"
@@ -117,8 +118,8 @@ acknowledge(struct conn *c, const struct publish *p, enum mqtt_rc rc)
 	 * passed on (3.3.5 of 3.1.1) */
 	if (log_on(LOG_T_DEBUG))
 		trace_ack(c, p, rc);
-	return link_ack(&c->link, p->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC,
-	    p->id, (uint8_t)rc);
+	return durable_ack(
+	    c, p->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, p->id, rc);
 }
 
 static void
@@ -133,10 +134,19 @@ log_refused(struct conn *c, struct slice topic, const char *why)
 	    conn_name(c, name, sizeof name), text_esc(t, sizeof t, topic), why);
 }
 
+static bool
+somebody_is_full(const struct shard *sh)
+{
+	for (uint32_t i = 0; i < sh->match.n; i++)
+		if (filter_full(sh->match.v[i]))
+			return true;
+	return false;
+}
+
 /* Finds who gets it, and keeps it if it is retained; NULL, or the limit that
  * stands against it. */
 static const char *
-cannot_take(struct conn *c, struct msg *m)
+cannot_take(struct conn *c, struct msg *m, bool *together)
 {
 	uint64_t who;
 
@@ -149,6 +159,13 @@ cannot_take(struct conn *c, struct msg *m)
 	default:
 		return "out of memory";
 	}
+	if (m->qos > 0 && c->shard->home.limits.drop_policy == DROP_REFUSE &&
+	    somebody_is_full(c->shard))
+		return "a subscriber's queue is full (max_queued_messages, "
+		       "max_queued_bytes, queue_full_policy)";
+	/* what it is known by and where it goes: on disk both, or neither */
+	if (m->qos == 2 && c->session->kept && route_leaves(c->shard))
+		*together = together_begin(c->shard);
 	if (!m->retain)
 		return NULL;
 	who = guard_identity(c->session->who, session_id(c->session));
@@ -164,9 +181,26 @@ cannot_take(struct conn *c, struct msg *m)
 	}
 }
 
+/*
+ * While the store cannot be written, who can be told is told.  Others get no
+ * acknowledgement until it can, and are sent away when there is no memory for
+ * more.
+ */
+static bool
+cannot_be_kept(const struct conn *c, const struct publish *p)
+{
+	const struct durable *d = &c->shard->durable;
+
+	if (!d->store || (p->qos == 0 && !p->retain) ||
+	    store_state(d->store) == STORE_OK)
+		return false;
+	return d->keep.full || (c->version == MQTT5 && p->qos > 0);
+}
+
 /* Stores and routes; the reason code for the sender. */
 static enum mqtt_rc
-take(struct conn *c, const struct publish *p, struct slice topic)
+take(
+    struct conn *c, const struct publish *p, struct slice topic, bool *together)
 {
 	struct shard *sh = c->shard;
 	struct asker asker;
@@ -185,6 +219,10 @@ take(struct conn *c, const struct publish *p, struct slice topic)
 		log_refused(c, topic, rule.text);
 		return RC_NOT_AUTHORIZED;
 	}
+	if (cannot_be_kept(c, p)) {
+		log_refused(c, topic, "the store cannot be written");
+		return RC_QUOTA_EXCEEDED;
+	}
 	if (memory_full(sh->broker)) {
 		log_refused(c, topic, "memory_limit is reached");
 		return RC_QUOTA_EXCEEDED;
@@ -194,7 +232,7 @@ take(struct conn *c, const struct publish *p, struct slice topic)
 		return RC_QUOTA_EXCEEDED;
 	}
 	m->from = c->session->number;
-	if ((why = cannot_take(c, m))) {
+	if ((why = cannot_take(c, m, together))) {
 		log_refused(c, topic, why);
 		msg_unref(m);
 		return RC_QUOTA_EXCEEDED;
@@ -218,7 +256,10 @@ first_time(struct conn *c, const struct publish *p, enum nj_err *e)
 
 	*e = NJ_OK;
 	if (idset_has(in, p->id)) {
-		*e = link_ack(&c->link, MQTT_PUBREC, p->id, RC_SUCCESS);
+		/* the first may not be on disk yet */
+		if (c->session->kept && c->shard->durable.keep.busy)
+			c->shard->durable.keep.dirty = true;
+		*e = durable_ack(c, MQTT_PUBREC, p->id, RC_SUCCESS);
 		return false;
 	}
 	if (c->version == MQTT5 && c->shard->limits.receive_max &&
@@ -253,6 +294,8 @@ trace_received(
 static enum nj_err
 publish(struct conn *c, const struct publish *p, struct slice topic)
 {
+	struct keep *k = &c->shard->durable.keep;
+	bool together = false;
 	enum mqtt_rc rc;
 	enum nj_err e;
 
@@ -260,13 +303,18 @@ publish(struct conn *c, const struct publish *p, struct slice topic)
 		trace_received(c, p, topic);
 	if (p->qos == 2 && !first_time(c, p, &e))
 		return e;
-	rc = take(c, p, topic);
+	rc = take(c, p, topic, &together);
 	if (p->qos == 2 && rc >= RC_UNSPECIFIED &&
 	    (c->version == MQTT5 || rc == RC_QUOTA_EXCEEDED)) {
 		/* 4.3.3: it ends here; sent again it is a new message */
 		idset_del(&c->session->in, p->id);
 		c->open_qos2--;
+	} else if (p->qos == 2 && c->session->kept) {
+		keep_note(
+		    k, batch_received(k->into, c->session->kept->id, p->id));
 	}
+	if (together)
+		together_end(c->shard);
 	if (rc == RC_QUOTA_EXCEEDED && c->version != MQTT5 && p->qos > 0) {
 		/* it cannot be told, and must not believe it was taken */
 		conn_end(c, rc, "a message of it could not be taken");

@@ -14,6 +14,7 @@
 #include "broker/mounted.h"
 #include "broker/route.h"
 #include "broker/sessions.h"
+#include "core/full.h"
 #include "core/rc.h"
 #include "wire/decode.h"
 #include "wire/encode.h"
@@ -79,10 +80,37 @@ check_filter(struct conn *c, const struct subscription *s, struct slice *group,
 static enum nj_err
 forget(struct conn *c, struct slice whole, bool shared)
 {
-	if (shared)
-		return sessions_unjoin(c->shard, c->session, whole);
-	return subs_del(&c->session->subs, c->shard->broker->index,
-	    c->shard->home.shard, whole);
+	struct keep *k = &c->shard->durable.keep;
+	enum nj_err e;
+
+	full_forget(c->session);
+	e = shared ? sessions_unjoin(c->shard, c->session, whole)
+		   : subs_del(&c->session->subs, c->shard->broker->index,
+			 c->shard->home.shard, whole);
+	full_check(c->session);
+	if (!e && c->session->kept)
+		keep_note(
+		    k, batch_sub_end(k->into, c->session->kept->id, whole));
+	return e;
+}
+
+/* The subscription goes to the store. */
+static void
+keep_sub(struct conn *c, struct slice whole, bool shared, uint32_t options)
+{
+	struct keep *k = &c->shard->durable.keep;
+	const struct session *s = c->session;
+
+	if (!s->kept)
+		return;
+	keep_note(k,
+	    batch_sub(k->into,
+		&(struct store_sub){
+		    .session = s->kept->id,
+		    .filter = whole,
+		    .options = options,
+		    .share = shared ? sessions_share(s, whole) : 0,
+		}));
 }
 
 /* Whether there is room for it; replacing one that is there stays possible. */
@@ -95,6 +123,15 @@ may_add(struct conn *c, struct slice whole, bool shared)
 		return sessions_joined(c->session, whole);
 	return subs_has(&c->session->subs, c->shard->broker->index,
 	    c->shard->home.shard, whole);
+}
+
+/* The store is full or failing. */
+static bool
+cannot_be_kept(const struct conn *c)
+{
+	const struct store *store = c->shard->durable.store;
+
+	return c->session->kept && store_state(store) != STORE_OK;
 }
 
 /* One entry. */
@@ -111,17 +148,21 @@ subscribe_one(struct conn *c, const struct subscription *s, uint32_t id)
 
 	if (rc)
 		return (struct result){ (uint8_t)rc, false };
-	if (!may_add(c, s->filter, group.n > 0))
+	if (!may_add(c, s->filter, group.n > 0) || cannot_be_kept(c))
 		return (struct result){ RC_QUOTA_EXCEEDED, false };
 	if (group.n)
 		e = sessions_join(sh, c->session, s->filter, group, filter,
-		    id_opts(s, id, qos), &existed);
-	else
+		    id_opts(s, id, qos), 0, &existed);
+	else {
+		full_forget(c->session);
 		e = subs_put(&c->session->subs, sh->broker->index,
 		    sh->home.shard, filter, c->session, id_opts(s, id, qos),
 		    &existed);
+		full_check(c->session);
+	}
 	if (e)
 		return (struct result){ (uint8_t)rc_of(e), false };
+	keep_sub(c, s->filter, group.n > 0, id_opts(s, id, qos));
 	/* 3.8.3.1: shared subscriptions get no retained messages */
 	return (struct result){
 		.code = qos,
@@ -215,6 +256,7 @@ struct subscribing {
 	struct buf own;	    /* where list is after the first portion */
 	struct buf mounted; /* the filter that is on, with its prefix */
 	size_t n, at;	    /* entries */
+	bool kept;	    /* its entries are on their way to the disk */
 	bool told; /* SUBACK is out; what follows are retained messages */
 	struct retain_walk walk;
 	struct result r[];
@@ -298,6 +340,17 @@ say_retained(struct conn *c, struct subscribing *s)
 	return true;
 }
 
+/* Once: until what it subscribed to is on disk. */
+static bool
+must_wait(const struct conn *c, struct subscribing *s)
+{
+	bool wait = !s->kept && c->session->kept &&
+	    (c->shard->durable.keep.busy || c->link.held > 0);
+
+	s->kept = true;
+	return wait;
+}
+
 /* *done: nothing is left to do. */
 static enum nj_err
 go_on(struct conn *c, struct subscribing *s, bool *done)
@@ -306,9 +359,14 @@ go_on(struct conn *c, struct subscribing *s, bool *done)
 
 	*done = false;
 	if (!s->told) {
-		if ((e = add_entries(c, s)) ||
-		    (e = say_suback(c, s->packet_id, s->r, s->n)))
+		if (!s->kept && (e = add_entries(c, s)))
 			return e == NJ_AGAIN ? NJ_OK : e;
+		if (must_wait(c, s)) {
+			durable_promise_to_go_on(c);
+			return NJ_OK;
+		}
+		if ((e = say_suback(c, s->packet_id, s->r, s->n)))
+			return e;
 		s->told = true;
 		s->at = 0;
 		s->rest = s->list;
@@ -417,6 +475,25 @@ unsubscribe_one(struct conn *c, struct slice filter)
 	return e == NJ_OK ? RC_SUCCESS : RC_NO_SUBSCRIPTION_EXISTED;
 }
 
+static enum nj_err
+say_unsuback(struct conn *c, const struct suback *a)
+{
+	struct buf own = { 0 };
+	enum nj_err e;
+
+	if (!durable_must_wait(&c->shard->durable, &c->link)) {
+		link_kick(&c->link);
+		c->link.packets++;
+		return encode_unsuback(&c->link.out, c->version, a);
+	}
+	if ((e = encode_unsuback(&own, c->version, a)))
+		buf_fini(&own);
+	else
+		/* nothing was drained from it: it begins with the packet */
+		durable_promise_bytes(c, own.p, (uint32_t)buf_len(&own));
+	return e;
+}
+
 enum nj_err
 on_unsubscribe(struct conn *c, const struct frame *f)
 {
@@ -438,9 +515,7 @@ on_unsubscribe(struct conn *c, const struct frame *f)
 	if (!answer_fits(c, buf_len(&codes)))
 		goto out;
 	a = (struct suback){ .id = s.id, .codes = buf_slice(&codes) };
-	link_kick(&c->link);
-	c->link.packets++;
-	e = encode_unsuback(&c->link.out, c->version, &a);
+	e = say_unsuback(c, &a);
 out:
 	buf_fini(&codes);
 	buf_fini(&mounted);

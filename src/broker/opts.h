@@ -124,6 +124,9 @@ struct broker_opts {
 	uint64_t max_retained, max_retained_bytes; /* 0: no limit */
 	uint32_t max_retained_per_user;		   /* 0: no limit */
 	const struct clock *clock;		   /* NULL: the system's */
+	const char *store_path;			   /* NULL: nothing is kept */
+	const char *store_vfs;			   /* NULL: SQLite's usual */
+	bool store_no_thread;			   /* broker_turn writes */
 };
 
 #endif

@@ -12,10 +12,10 @@
 
 /*
  * A parcel is a row of 64-bit words:
- *   FAN    head(FAN, n), message, n targets        to their subscribers
- *   DIRECT head(DIRECT, choice), message, session, options, group, home
- *   BOUNCE head(BOUNCE, choice), message, session, group
- * Each holds one reference on its message.  A DIRECT is a group's choice; a
+ *   FAN    head(FAN, n), message, pledge, n targets   to their subscribers
+ *   DIRECT head(DIRECT, choice), message, pledge, session, options, group, home
+ *   BOUNCE head(BOUNCE, choice), message, pledge, session, group
+ * Each holds one reference on its message and its pledge (durable.h).  A DIRECT is a group's choice; a
  * BOUNCE tells the group's home that the chosen member was not there.
  */
 struct parcel {
@@ -25,6 +25,7 @@ struct parcel {
 };
 
 enum parcel_kind { FAN = 1, DIRECT, BOUNCE };
+enum { FAN_WORDS = 3, DIRECT_WORDS = 7, BOUNCE_WORDS = 5 };
 
 #define GROUP_TRIES 3
 #define HITS_MIN    64
@@ -184,7 +185,8 @@ keep_entry(struct shard *sh, const struct route_entry *x, struct msg *m)
 		return;
 	}
 	msg_ref(m);
-	sh->unsent[sh->n_unsent++] = *x;
+	sh->unsent[sh->n_unsent] = *x;
+	sh->unsent[sh->n_unsent++].w[2] = word(pledge_for(sh, m));
 }
 
 static void
@@ -210,19 +212,20 @@ give_to_group(struct shard *sh, struct group *g, struct msg *m, uint64_t not,
 		}
 		return;
 	}
-	if (!(w = pack(sh, to, 6))) {
+	if (!(w = pack(sh, to, DIRECT_WORDS))) {
 		keep_entry(sh,
 		    &(struct route_entry){ { head(BOUNCE, choice_number(&c)),
-			word(m), not, g->number } },
+			word(m), 0, not, g->number } },
 		    m);
 		return;
 	}
 	w[0] = head(DIRECT, choice_number(&c));
 	w[1] = word(msg_ref(m));
-	w[2] = who->session;
-	w[3] = who->id_opts;
-	w[4] = g->number;
-	w[5] = sh->home.shard;
+	w[2] = word(pledge_for(sh, m));
+	w[3] = who->session;
+	w[4] = who->id_opts;
+	w[5] = g->number;
+	w[6] = sh->home.shard;
 }
 
 void
@@ -236,26 +239,29 @@ static void
 take_direct(struct shard *sh, const uint64_t *w)
 {
 	struct msg *m = pointer(w[1]);
-	struct session *s = session_by_number(&sh->home, w[2]);
+	struct session *s = session_by_number(&sh->home, w[3]);
 	struct choice c = choice_of(w[0]);
 	uint64_t *back;
 
-	if (member_takes(s, m, (uint32_t)w[3])) {
-		deliver_member(s, m, (uint32_t)w[3], &c);
+	pledge_begin(sh, pointer(w[2]));
+	if (member_takes(s, m, (uint32_t)w[4])) {
+		deliver_member(s, m, (uint32_t)w[4], &c);
 	} else if (c.tries >= GROUP_TRIES) {
 		/* nobody is there */
-	} else if (!(back = pack(sh, (unsigned)w[5], 4))) {
+	} else if (!(back = pack(sh, (unsigned)w[6], BOUNCE_WORDS))) {
 		keep_entry(sh,
 		    &(struct route_entry){
-			{ w[0], w[1], w[2], w[3], w[4], w[5] } },
+			{ w[0], w[1], 0, w[3], w[4], w[5], w[6] } },
 		    m);
 	} else {
 		c.tries++;
 		back[0] = head(BOUNCE, choice_number(&c));
 		back[1] = word(msg_ref(m));
-		back[2] = w[2];
-		back[3] = w[4];
+		back[2] = word(pledge_for(sh, m));
+		back[3] = w[3];
+		back[4] = w[5];
 	}
+	pledge_end(sh);
 	msg_unref(m);
 }
 
@@ -263,10 +269,12 @@ static void
 take_bounce(struct shard *sh, const uint64_t *w)
 {
 	struct msg *m = pointer(w[1]);
-	struct group *g = groups_find(&sh->groups, w[3]);
+	struct group *g = groups_find(&sh->groups, w[4]);
 
+	pledge_begin(sh, pointer(w[2]));
 	if (g)
-		give_to_group(sh, g, m, w[2], choice_of(w[0]));
+		give_to_group(sh, g, m, w[3], choice_of(w[0]));
+	pledge_end(sh);
 	msg_unref(m);
 }
 
@@ -307,15 +315,17 @@ take_fan(struct shard *sh, const uint64_t *w)
 	struct msg *m = pointer(w[1]);
 
 	/* without memory in parts: overlapping ones may come apart (3.3.4) */
+	pledge_begin(sh, pointer(w[2]));
 	some = hits_reserve(sh, n) ? n : sh->cap_hits;
 	for (; done < n; done += some) {
 		some = n - done < some ? n - done : some;
 		for (uint32_t i = 0; i < some; i++)
-			sh->hits[i] = pointer(w[2 + done + i]);
+			sh->hits[i] = pointer(w[FAN_WORDS + done + i]);
 		deliver_here(sh, m, sh->hits, some);
 	}
+	pledge_end(sh);
 	msg_unref(m);
-	return 2 + n;
+	return FAN_WORDS + n;
 }
 
 void
@@ -332,11 +342,11 @@ route_parcel(struct shard *sh, struct letter *l)
 			break;
 		case DIRECT:
 			take_direct(sh, w);
-			at += 6;
+			at += DIRECT_WORDS;
 			break;
 		case BOUNCE:
 			take_bounce(sh, w);
-			at += 4;
+			at += BOUNCE_WORDS;
 			break;
 		default:
 			assert(!"parcel kind");
@@ -369,12 +379,13 @@ send_to(struct shard *sh, unsigned to, struct msg *m)
 	uint32_t n = hits_of(sh, to);
 	uint64_t *w;
 
-	if (n == 0 || !(w = pack(sh, to, 2 + n)))
+	if (n == 0 || !(w = pack(sh, to, FAN_WORDS + n)))
 		return;
 	w[0] = head(FAN, n);
 	w[1] = word(msg_ref(m));
+	w[2] = word(pledge_for(sh, m));
 	for (uint32_t i = 0; i < n; i++)
-		w[2 + i] = word(sh->hits[i]);
+		w[FAN_WORDS + i] = word(sh->hits[i]);
 }
 
 /* To all or to none: what is refused is sent again, and at QoS 2 nobody may
@@ -385,9 +396,9 @@ send_to_others(struct shard *sh, struct msg *m)
 {
 	for (unsigned to = 0; to < sh->broker->n; to++)
 		if (to != sh->home.shard &&
-		    !pack_has_room(sh, to, 2 + sh->match.n) &&
+		    !pack_has_room(sh, to, FAN_WORDS + sh->match.n) &&
 		    hits_of(sh, to) > 0 &&
-		    !pack_reserve(sh, to, 2 + sh->match.n))
+		    !pack_reserve(sh, to, FAN_WORDS + sh->match.n))
 			return NJ_NOMEM;
 	for (unsigned to = 0; to < sh->broker->n; to++)
 		if (to != sh->home.shard)
@@ -413,6 +424,21 @@ route(struct shard *sh, struct msg *m)
 
 	if (route_match(sh, m) || route_out(sh, m, &n))
 		count_add(&sh->home.counts.dropped, 1);
+}
+
+bool
+route_leaves(const struct shard *sh)
+{
+	for (uint32_t i = 0; i < sh->match.n; i++)
+		for (struct targets *t = filter_targets(sh->match.v[i]); t;
+		     t = atomic_load_explicit(&t->next, memory_order_acquire)) {
+			if (t->shard == sh->home.shard
+				? t->groups != NULL
+				: atomic_load_explicit(
+				      &t->live, memory_order_acquire) > 0)
+				return true;
+		}
+	return false;
 }
 
 enum nj_err
@@ -471,13 +497,25 @@ route_init(struct shard *sh)
 void
 route_fini(struct shard *sh)
 {
-	for (unsigned i = 0; i < sh->n_unsent; i++)
+	for (unsigned i = 0; i < sh->n_unsent; i++) {
 		msg_unref(pointer(sh->unsent[i].w[1]));
+		pledge_unref(sh, pointer(sh->unsent[i].w[2]));
+	}
 	free(sh->hits);
 }
 
 enum nj_err
 route_retain(struct shard *sh, struct msg *m, struct slice owner)
 {
-	return retain_set_for(sh->broker->retain, m, owner);
+	struct keep *k = &sh->durable.keep;
+	uint64_t order;
+	enum nj_err e = retain_change(sh->broker->retain, m, owner, &order);
+
+	if (e || order == 0 || !sh->durable.store)
+		return e;
+	keep_note(k,
+	    m->payload_len > 0
+		? batch_retain(k->into, order, msg_ref(m))
+		: batch_retain_end(k->into, order, msg_topic(m)));
+	return NJ_OK;
 }

@@ -23,6 +23,8 @@
  * of memory, nobody gets it, and it must not be acknowledged. */
 NJ_MUST enum nj_err route_match(struct shard *sh, struct msg *m);
 NJ_MUST enum nj_err route_out(struct shard *sh, struct msg *m, size_t *n);
+/* Whether what was matched goes to other shards, or may. */
+bool route_leaves(const struct shard *sh);
 /* Both, for messages that nobody waits to hear about. */
 void route(struct shard *sh, struct msg *m);
 /* What was taken over and found no memory on its way is sent on; once a turn. */

@@ -16,6 +16,80 @@
 #include "broker/quota.h"
 #include "broker/route.h"
 
+/* The store. */
+
+static struct slice
+mount_text(const struct session *s)
+{
+	return s->mount ? slice_of(s->mount->prefix, s->mount->n) : SLICE_NONE;
+}
+
+/* What is known of it but its messages. */
+static void
+keep_facts(struct shard *sh, const struct session *s, bool here)
+{
+	struct keep *k = &sh->durable.keep;
+
+	keep_note(k,
+	    batch_session(k->into,
+		&(struct store_session){
+		    .id = s->kept->id,
+		    .client = session_id(s),
+		    .user = s->who ? s->who->name : SLICE_NONE,
+		    .mount = mount_text(s),
+		    .version = s->version,
+		    .expiry_s = s->expiry_s,
+		    .offline_ms = here ? STORE_NEVER : sh->wall_ms,
+		}));
+}
+
+static void
+keep_no_will(struct shard *sh, const struct session *s)
+{
+	struct keep *k = &sh->durable.keep;
+
+	if (s->kept)
+		keep_note(k, batch_will_end(k->into, s->kept->id));
+}
+
+static void
+keep_will(struct shard *sh, const struct session *s)
+{
+	struct keep *k = &sh->durable.keep;
+	const struct session_will *w = s->will;
+
+	if (w)
+		keep_note(k,
+		    batch_will(k->into, s->kept->id, w->delay_s, w->expiry_s,
+			msg_ref(w->msg)));
+}
+
+static uint32_t expiry_of(const struct shard *sh, const struct session *s);
+
+bool
+sessions_keep(struct shard *sh, struct session *s)
+{
+	struct durable *d = &sh->durable;
+	bool dirty = d->keep.dirty, old = s->kept != NULL;
+
+	if (!d->store || (!old && expiry_of(sh, s) == 0))
+		return true;
+	if (!old) {
+		if (!(s->kept = calloc(1, sizeof *s->kept)))
+			return false;
+		s->kept->session = s;
+		s->kept->id = atomic_fetch_add(&sh->broker->next_kept, 1);
+		s->kept->next_key = 1;
+	}
+	keep_facts(sh, s, true);
+	/* that it is connected again need not be known before it is told */
+	if (old && s->kept->expiry_s == s->expiry_s)
+		d->keep.dirty = dirty;
+	s->kept->expiry_s = s->expiry_s;
+	keep_will(sh, s);
+	return !d->keep.failed;
+}
+
 /* Wills. */
 
 /* The message waits in the session, so its expiry counts from now
@@ -28,10 +102,12 @@ will_send(struct shard *sh, struct session *s)
 	struct decision rule;
 	uint64_t who = guard_identity(s->who, session_id(s));
 	char id[TEXT_ESC];
+	bool begun;
 
 	if (!w)
 		return;
 	s->will = NULL;
+	begun = s->kept && together_begin(sh);
 	if (w->expiry_s != MQTT_EXPIRY_NEVER)
 		w->msg->expires_at = sh->home.now_ms + w->expiry_s * 1000ull;
 	/* rights may have changed since CONNECT */
@@ -48,15 +124,20 @@ will_send(struct shard *sh, struct session *s)
 		route(sh, w->msg);
 		quota_will_sent(sh, quota_will_key(session_id(s), who));
 	}
+	keep_no_will(sh, s);
+	if (begun)
+		together_end(sh);
 	msg_unref(w->msg);
 	free(w);
 }
 
 static void
-will_forget(struct session *s)
+will_forget(struct shard *sh, struct session *s)
 {
-	if (s->will)
+	if (s->will) {
 		msg_unref(s->will->msg);
+		keep_no_will(sh, s);
+	}
 	free(s->will);
 	s->will = NULL;
 }
@@ -157,9 +238,9 @@ shared_set_drop(struct session *s)
 	s->shared_set = NULL;
 }
 
-/* Gives it a number, if there is one left. */
+/* Gives it this number, or if it is 0 or taken, another if there is one. */
 static enum nj_err
-shared_add(struct session *s, struct shared_sub *x)
+shared_add(struct session *s, struct shared_sub *x, uint8_t number)
 {
 	struct shared_set *set = s->shared_set;
 	enum nj_err e;
@@ -174,7 +255,9 @@ shared_add(struct session *s, struct shared_sub *x)
 		shared_set_drop(s);
 		return e;
 	}
-	x->number = free_number(set);
+	x->number = number && !(set->taken[number / 64] >> number % 64 & 1)
+	    ? number
+	    : free_number(set);
 	set->taken[x->number / 64] |= 1ull << x->number % 64;
 	x->next = s->shared;
 	if (x->next)
@@ -212,7 +295,8 @@ home_of_group(const struct broker *b, struct slice whole)
 
 enum nj_err
 sessions_join(struct shard *sh, struct session *s, struct slice whole,
-    struct slice group, struct slice filter, uint32_t id_opts, bool *existed)
+    struct slice group, struct slice filter, uint32_t id_opts, uint8_t number,
+    bool *existed)
 {
 	struct shared_sub *x = shared_find(s, whole);
 	struct targets *t = NULL;
@@ -238,7 +322,7 @@ sessions_join(struct shard *sh, struct session *s, struct slice whole,
 	x->group_at = (uint16_t)(group.p - whole.p);
 	x->group_len = (uint16_t)group.n;
 	memcpy(x->filter, whole.p, whole.n);
-	if ((e = shared_add(s, x)))
+	if ((e = shared_add(s, x, number)))
 		goto fail;
 	if ((e = tell_group(sh, s, x, GROUP_JOIN))) {
 		shared_remove(s, x);
@@ -251,6 +335,14 @@ fail:
 	free(x->leave);
 	free(x);
 	return e;
+}
+
+uint8_t
+sessions_share(const struct session *s, struct slice whole)
+{
+	const struct shared_sub *x = shared_find(s, whole);
+
+	return x ? x->number : 0;
 }
 
 bool
@@ -282,16 +374,13 @@ sessions_unjoin(struct shard *sh, struct session *s, struct slice whole)
 
 /* Ends. */
 
-void
-sessions_end(struct shard *sh, struct session *s)
+/* Without a word to anybody but the groups. */
+static void
+end_silently(struct shard *sh, struct session *s)
 {
 	struct principal *who = s->who;
 
-	/* [MQTT-3.1.2-8]: the will is sent when the session ends, at the
-	 * latest */
-	will_send(sh, s);
 	quota_back(sh, s);
-	groups_hand_over(sh, s);
 	for (struct shared_sub *x = s->shared, *next; x; x = next) {
 		next = x->next;
 		shared_remove(s, x);
@@ -305,6 +394,30 @@ sessions_end(struct shard *sh, struct session *s)
 }
 
 void
+sessions_end(struct shard *sh, struct session *s)
+{
+	struct keep *k = &sh->durable.keep;
+	/* its will, and what it hands over, exactly when it ends */
+	bool begun = s->kept && (s->will || s->shared) && together_begin(sh);
+
+	/* [MQTT-3.1.2-8]: the will is sent when the session ends, at the
+	 * latest */
+	will_send(sh, s);
+	groups_hand_over(sh, s);
+	if (s->kept)
+		keep_note(k, batch_session_end(k->into, s->kept->id));
+	if (begun)
+		together_end(sh);
+	end_silently(sh, s);
+}
+
+void
+sessions_drop(struct shard *sh, struct session *s)
+{
+	end_silently(sh, s);
+}
+
+void
 sessions_end_all(struct shard *sh)
 {
 	struct map *all = &sh->home.sessions;
@@ -314,7 +427,10 @@ sessions_end_all(struct shard *sh)
 		size_t at = 0;
 
 		while ((s = map_next(all, &at))) {
-			sessions_end(sh, s);
+			if (s->kept)
+				sessions_drop(sh, s);
+			else
+				sessions_end(sh, s);
 			at--; /* another may have moved into its slot */
 		}
 	}
@@ -345,6 +461,11 @@ on_timer(struct timer *t, uint64_t now)
 	struct shard *sh = LIST_OWNER(s->home, struct shard, home);
 	char id[TEXT_ESC];
 
+	if (s->coming) { /* its client is here, as good as */
+		if (timer_set(&sh->home.timers, t, now + 1000))
+			nj_log(LOG_T_ERROR, "Out of memory: a session stays");
+		return;
+	}
 	if (s->will && now >= due_ms(s->offline_since, s->will->delay_s))
 		will_send(sh, s);
 	if (now < due_ms(s->offline_since, expiry_of(sh, s))) {
@@ -403,23 +524,40 @@ sessions_leave(struct conn *c)
 	if (!s)
 		return;
 	c->session = NULL;
+	s->coming = NULL;
 	session_detach(s);
 	count_add(&sh->counts.connected, (uint64_t)-1);
 	tell_groups(sh, s, GROUP_OFFLINE);
 	if (c->clean_disconnect)
-		will_forget(s); /* [MQTT-3.14.4-3] */
+		will_forget(sh, s); /* [MQTT-3.14.4-3] */
 	if (s->will && s->will->delay_s == 0)
 		will_send(sh, s);
 	if (expiry_of(sh, s) == 0) {
 		sessions_end(sh, s);
 		return;
 	}
+	if (s->kept)
+		keep_facts(sh, s, false);
 	gone = quota_wait(sh, s);
 	arm(sh, s);
 	if (gone)
 		evict(sh, gone,
 		    "max_offline_sessions_per_user is reached, and it was away "
 		    "longest of its user's");
+}
+
+bool
+sessions_restored(struct shard *sh, struct session *s)
+{
+	s->kept->expiry_s = s->expiry_s;
+	if (quota_wait(sh, s) == s) {
+		evict(sh, s, "max_offline_sessions_per_user is reached");
+		return true;
+	}
+	/* one that was connected and ends with its connection, too: its will
+	 * goes out when the clock runs */
+	arm(sh, s);
+	return false;
 }
 
 /* Whether there is a place for another session, or one can be made. */
@@ -441,7 +579,7 @@ make_room(struct shard *sh)
 static struct conn *
 conn_of(struct session *s)
 {
-	return s->link ? LIST_OWNER(s->link, struct conn, link) : NULL;
+	return s->link ? LIST_OWNER(s->link, struct conn, link) : s->coming;
 }
 
 /* What was subscribed to under one mount_point means something else under
@@ -483,7 +621,7 @@ sessions_take(struct conn *c, struct slice id, bool clean_start,
 	}
 	*present = s != NULL;
 	if (s) {
-		will_forget(s); /* back before its delay was over */
+		will_forget(sh, s); /* back before its delay was over */
 		quota_back(sh, s);
 		tell_groups(sh, s, GROUP_ONLINE);
 		count_add(&sh->counts.connected, 1);

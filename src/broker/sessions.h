@@ -35,13 +35,23 @@ bool sessions_may_read(const struct session *s, const struct msg *m);
 void sessions_leave(struct conn *c);
 /* Everything about it, its will sent. */
 void sessions_end(struct shard *sh, struct session *s);
+/* The same of its memory only: what is stored stays so. */
+void sessions_drop(struct shard *sh, struct session *s);
+/* What outlives its connection gets a place in the store, and what is new about
+ * it goes there.  False: no memory. */
+bool sessions_keep(struct shard *sh, struct session *s);
+/* One that was loaded waits for its client from now on; true: it has ended. */
+bool sessions_restored(struct shard *sh, struct session *s);
 /* All of a shard's, when it stops. */
 void sessions_end_all(struct shard *sh);
 
 /* Shared subscriptions of a session. */
-NJ_MUST enum nj_err
-sessions_join(struct shard *sh, struct session *s, struct slice whole,
-    struct slice group, struct slice filter, uint32_t id_opts, bool *existed);
+/* number: which it is to have; 0: any. */
+NJ_MUST enum nj_err sessions_join(struct shard *sh, struct session *s,
+    struct slice whole, struct slice group, struct slice filter,
+    uint32_t id_opts, uint8_t number, bool *existed);
+/* As the session numbers it; 0: not at all. */
+uint8_t sessions_share(const struct session *s, struct slice whole);
 bool sessions_joined(struct session *s, struct slice whole);
 NJ_MUST enum nj_err
 sessions_unjoin(struct shard *sh, struct session *s, struct slice whole);

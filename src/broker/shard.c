@@ -15,6 +15,7 @@
 #include "broker/groups.h"
 #include "broker/internal.h"
 #include "broker/memory.h"
+#include "broker/paging.h"
 #include "broker/reload.h"
 #include "broker/revoked.h"
 #include "broker/route.h"
@@ -202,6 +203,18 @@ take_letter(struct shard *sh, struct letter *l)
 	case LETTER_MOVED:
 		groups_moved(sh, l);
 		break;
+	case LETTER_STORED:
+		durable_stored(sh, l);
+		break;
+	case LETTER_PLEDGE:
+		pledge_home(sh, l);
+		break;
+	case LETTER_PART:
+		pledge_part(sh, l);
+		break;
+	case LETTER_PAGE:
+		paging_come(sh, l);
+		break;
 	case LETTER_FENCE:
 		fence_passed(l);
 		break;
@@ -320,7 +333,8 @@ unpause(struct shard *sh)
 {
 	struct list todo, *at;
 
-	if (list_empty(&sh->paused) || route_congested(sh))
+	if (list_empty(&sh->paused) || route_congested(sh) ||
+	    durable_congested(sh))
 		return;
 	list_init(&todo);
 	list_splice(&todo, &sh->paused);
@@ -353,6 +367,7 @@ write_out(struct shard *sh)
 	struct list *at;
 
 	do {
+		durable_turn(sh);
 		/* before an acknowledgement leaves, what it acknowledges is
 		 * with the shards it is for */
 		route_post(sh);
@@ -360,6 +375,8 @@ write_out(struct shard *sh)
 			conn_flush(LIST_OWNER(at, struct conn, kicked));
 		while ((at = list_pop(&sh->doomed)))
 			drop_doomed(LIST_OWNER(at, struct conn, work));
+		/* which may have caused more that is to be on disk */
+		durable_turn(sh);
 	} while (!list_empty(&sh->kicked) || !list_empty(&sh->doomed));
 	route_post(sh);
 }
@@ -421,11 +438,20 @@ shard_main(void *arg)
 /* Housekeeping. */
 
 static void
+forget_retained(void *arg, const struct msg *m, uint64_t order)
+{
+	struct keep *k = &((struct shard *)arg)->durable.keep;
+
+	keep_note(k, batch_retain_end(k->into, order, msg_topic(m)));
+}
+
+static void
 sweep(struct timer *t, uint64_t now)
 {
 	struct shard *sh = LIST_OWNER(t, struct shard, sweep_timer);
 
-	retain_sweep(sh->broker->retain, now, SWEEP_BUDGET);
+	retain_sweep(sh->broker->retain, now, SWEEP_BUDGET,
+	    sh->durable.store ? forget_retained : NULL, sh);
 	memory_check(sh->broker, sh->limits.memory);
 	if (timer_set(&sh->home.timers, t, now + SWEEP_MS))
 		nj_log(LOG_T_ERROR,
@@ -463,6 +489,8 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 	sh->recheck_letter.kind = LETTER_RECHECK;
 	groups_init(&sh->groups);
 	quota_init(&sh->quota);
+	if ((e = durable_init(sh, b->store)))
+		return e;
 	list_init(&sh->conns);
 	list_init(&sh->kicked);
 	list_init(&sh->again);
@@ -513,6 +541,7 @@ shard_fini(struct shard *sh)
 	route_fini(sh);
 	groups_fini(&sh->groups);
 	quota_fini(&sh->quota);
+	durable_fini(sh);
 	home_fini(&sh->home);
 	for (unsigned i = 0; sh->parcels && i < sh->broker->n; i++)
 		assert(!sh->parcels[i]);

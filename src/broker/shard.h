@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mailbox.h"
+#include "broker/durable.h"
 #include "broker/opts.h"
 #include "broker/quota.h"
 #include "core/fanout.h"
@@ -70,6 +71,10 @@ enum letter_kind {
 	LETTER_GROUP, /* shared subscriptions; groups.h */
 	LETTER_RECALL,
 	LETTER_MOVED,
+	LETTER_STORED, /* a batch is on disk; durable.h */
+	LETTER_PLEDGE,
+	LETTER_PART,
+	LETTER_PAGE,
 	LETTER_FENCE, /* broker.c: memory may be freed */
 	LETTER_RELOAD,
 	LETTER_RECHECK, /* certificates were revoked */
@@ -80,7 +85,7 @@ enum letter_kind {
 
 /* A word row of a parcel, without one; route.c. */
 struct route_entry {
-	uint64_t w[6];
+	uint64_t w[7];
 };
 
 struct shard {
@@ -103,6 +108,7 @@ struct shard {
 	struct fanout fan;
 	struct groups groups;
 	struct quota quota;
+	struct durable durable;
 	struct parcel **parcels; /* one a shard, NULL when empty */
 	struct list conns;	 /* all */
 	struct list kicked;	 /* have output */

@@ -175,7 +175,7 @@ publish(struct shard *sh, const char *topic, const char *text)
 	snprintf(full, sizeof full, "$SYS/broker/%s", topic);
 	if (msg_new(&p, slice_str(full), sh->home.now_ms, &m))
 		return;
-	if (route_retain(sh, m, SLICE_NONE))
+	if (retain_set(sh->broker->retain, m))
 		nj_log(LOG_T_DEBUG,
 		    "%s is not retained: the limit is "
 		    "reached",

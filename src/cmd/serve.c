@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/daemon.h"
@@ -19,6 +20,7 @@
 #include "cmd/lists.h"
 #include "cmd/serve_admin.h"
 #include "cmd/wiring.h"
+#include "store/store.h"
 
 #define EXIT_CONFIG	   3 /* as Mosquitto */
 #define WORKERS		   2
@@ -36,6 +38,7 @@ struct server {
 	_Atomic(struct broker *) broker; /* the log thread reads it */
 	struct port_opts *ports;	 /* for the next reload: borrowed */
 	struct lists *lists;
+	char *store_path;
 	bool logging;
 };
 
@@ -174,11 +177,99 @@ tell_listeners(const struct conf *c, const struct wiring *w)
 		    "anonymous clients of this machine only. For a secure "
 		    "port that others reach run 'nightjar up', or configure "
 		    "'listener 8883' with certfile and keyfile.");
-	if (c->persistence)
-		nj_log(LOG_T_WARNING,
-		    "Warning: persistence is kept in memory "
-		    "in this version: sessions and retained messages are "
-		    "gone when the broker ends.");
+}
+
+/* The folder is made, for the user who serves. */
+static void
+make_folder(const struct conf *c, const char *dir)
+{
+	const char *user = geteuid() == 0 ? service_user(c) : NULL;
+	uid_t uid;
+	gid_t gid;
+
+	/* what stands against it is said when the file is opened */
+	if (mkdir(dir, 0700) == 0 && user &&
+	    daemon_find_user(user, &uid, &gid, NULL) == NJ_OK &&
+	    lchown(dir, uid, gid))
+		nj_log(LOG_T_WARNING, "Warning: %s cannot be given to %s", dir,
+		    user);
+}
+
+static bool
+is_mosquittos(const char *path)
+{
+	static const uint8_t magic[] = "\x00\xB5\x00mosquitto db";
+	uint8_t head[sizeof magic - 1];
+	FILE *f = fopen(path, "re");
+	bool is = f && fread(head, 1, sizeof head, f) == sizeof head &&
+	    memcmp(head, magic, sizeof head) == 0;
+
+	if (f)
+		fclose(f);
+	return is;
+}
+
+/* Where everything is kept; NULL: nowhere, or no memory. */
+static char *
+store_path(const struct conf *c)
+{
+	const char *dir = c->persistence_location, *tail = "";
+	const char *file =
+	    c->persistence_file ? c->persistence_file : "nightjar.db";
+	char *path = NULL, *old = NULL;
+
+	if (!c->persistence)
+		return NULL;
+	if (!dir || !*dir)
+		dir = ".";
+	make_folder(c, dir);
+	if (asprintf(&path, "%s/%s", dir, file) < 0)
+		return NULL;
+	if (is_mosquittos(path)) {
+		old = path;
+		tail = ".nightjar";
+	} else if (asprintf(&old, "%s/mosquitto.db", dir) < 0) {
+		old = NULL;
+	}
+	if (*tail && asprintf(&path, "%s%s", old, tail) < 0)
+		path = NULL;
+	if (path && old && is_mosquittos(old) && access(path, F_OK))
+		nj_log(LOG_T_NOTICE,
+		    "%s has what Mosquitto kept. To take it over, stop the "
+		    "broker and: nightjar store import %s --into %s",
+		    old, old, path);
+	free(old);
+	return path;
+}
+
+/* A file that cannot be used makes place, if the operator wants that. */
+static enum nj_err
+new_broker(struct server *s, struct broker_opts *o, struct broker **b,
+    struct nj_why *why)
+{
+	enum nj_err e = broker_new(o, b, why);
+	char *aside = NULL;
+
+	if ((e != NJ_MALFORMED && e != NJ_UNSUPPORTED) || !o->store_path)
+		return e;
+	if (s->conf.persistence_on_damage != CONF_START_EMPTY) {
+		if (!why->mend[0])
+			why_mend(why,
+			    "restore a backup, or look at it with 'nightjar "
+			    "store check', or start empty with "
+			    "'persistence_on_damage start_empty'");
+		return e;
+	}
+	nj_log(LOG_T_ERROR, "%s", why->what);
+	*why = (struct nj_why){ 0 };
+	if ((e = store_set_aside(o->store_path, &aside, why)))
+		return e;
+	nj_log(LOG_T_ERROR,
+	    "It was set aside as %s, and the broker starts empty: what it "
+	    "had kept is not served.",
+	    aside);
+	free(aside);
+	return broker_new(o, b, why);
 }
 
 static enum nj_err
@@ -205,8 +296,15 @@ start_broker(struct server *s, struct nj_why *why)
 		 &s->conf, &s->wiring, s->workers, NULL, &s->ports, why)))
 		return e;
 	o.ports = s->ports;
+	free(s->store_path);
+	o.store_path = s->store_path = store_path(&s->conf);
+	if (s->conf.persistence && !s->store_path) {
+		why_set(why, "out of memory");
+		return NJ_NOMEM;
+	}
 	/* nothing a peer sends is read before rights are dropped */
-	if ((e = drop_rights(&s->conf, why)) || (e = broker_new(&o, &b, why))) {
+	if ((e = drop_rights(&s->conf, why)) ||
+	    (e = new_broker(s, &o, &b, why))) {
 		wiring_ports_free(s->ports, s->conf.nlisteners);
 		s->ports = NULL;
 		return e;
@@ -272,6 +370,8 @@ finish(struct server *s)
 	if (s->logging)
 		log_stop();
 	broker_free(b);
+	free(s->store_path);
+	s->store_path = NULL;
 	free(s->ports);
 	lists_free(s->lists);
 	serve_admin_close(&s->admin);

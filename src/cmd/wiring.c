@@ -396,6 +396,8 @@ wiring_limits(const struct conf *c, struct broker_limits *out)
 			.max_inflight_bytes = c->max_inflight_bytes,
 			.max_queued = c->max_queued_messages,
 			.max_queued_bytes = c->max_queued_bytes,
+			.drop_policy =
+			    (enum drop_policy)c->queue_full_policy,
 			.queue_qos0 = c->queue_qos0_messages,
 			.upgrade_qos = c->upgrade_outgoing_qos,
 			.max_subscriptions = c->max_subscriptions_per_client,

@@ -48,6 +48,8 @@ enum conf_protocol {
 	CONF_HTTP_API
 };
 enum conf_tls_min { CONF_TLS_12 = 12, CONF_TLS_13 = 13 };
+enum conf_on_damage { CONF_STOP, CONF_START_EMPTY };
+enum conf_queue_full { CONF_DROP_NEWEST, CONF_DROP_OLDEST, CONF_DROP_REFUSE };
 enum conf_domain { CONF_ANY, CONF_IPV4, CONF_IPV6 };
 /* Bits of accept_protocol_versions. */
 enum conf_versions {
@@ -190,8 +192,9 @@ struct conf {
 	bool set_tcp_nodelay;
 	uint32_t threads; /* shards; 0: one for each CPU we may use */
 
-	/* persistence: accepted, not used yet */
 	bool persistence;
+	int persistence_on_damage;  /* enum conf_on_damage */
+	int queue_full_policy;	    /* enum conf_queue_full */
 	char *persistence_location; /* also $MOSQUITTO_PERSISTENCE_LOCATION */
 	char *persistence_file;
 	uint32_t autosave_interval; /* seconds */

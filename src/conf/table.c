@@ -124,6 +124,19 @@ static const struct conf_word log_dests[] = {
 	{ NULL, 0, CONF_WORKS, NULL, NULL },
 };
 
+static const struct conf_word on_damage[] = {
+	{ "stop", CONF_STOP, CONF_WORKS, NULL, NULL },
+	{ "start_empty", CONF_START_EMPTY, CONF_WORKS, NULL, NULL },
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
+
+static const struct conf_word queue_full[] = {
+	{ "newest", CONF_DROP_NEWEST, CONF_WORKS, NULL, NULL },
+	{ "oldest", CONF_DROP_OLDEST, CONF_WORKS, NULL, NULL },
+	{ "refuse", CONF_DROP_REFUSE, CONF_WORKS, NULL, NULL },
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
+
 static const struct conf_word start_types[] = {
 	{ "automatic", 0, CONF_WORKS, NULL, NULL },
 	{ "lazy", 1, CONF_WORKS, NULL, NULL },
@@ -422,6 +435,13 @@ const struct conf_opt conf_table[] = {
 	OPT(GLOBAL, "max_queued_bytes", SIZE, G(max_queued_bytes), WORKS, R,
 	    "0", "their bytes; 0: no limit", .min = INT32_MIN,
 	    .max = INT64_MAX),
+	OPT(GLOBAL, "queue_full_policy", ENUM, G(queue_full_policy), WORKS,
+	    R | OURS, "newest",
+	    "what is dropped when a client's queue is full: the newest "
+	    "message, the oldest, or the newest with the publisher of QoS 1 "
+	    "and 2 being refused (0x97; MQTT 3 clients are disconnected) "
+	    "before anybody gets it",
+	    .words = queue_full),
 	OPT(GLOBAL, "max_packet_size", SIZE, G(max_packet_size), WORKS, R,
 	    "2000000", "largest packet taken from a client", .min = 20,
 	    .max = INT32_MAX),
@@ -553,26 +573,31 @@ const struct conf_opt conf_table[] = {
 	    .mend = "delete this line"),
 
 	/* ---- persistence ---- */
-	OPT(GLOBAL, "persistence", BOOL, G(persistence), LATER, 0, "false",
-	    "keep sessions, subscriptions and messages on disk",
-	    .note = "storage is not served yet: sessions, queued and retained "
-		    "messages live in memory and end with the process",
-	    .mend = "keep the line; it comes into force with a later "
-		    "version"),
+	OPT(GLOBAL, "persistence", BOOL, G(persistence), WORKS, 0, "false",
+	    "keep sessions, subscriptions, queued and retained messages and "
+	    "wills on disk; what is acknowledged is there"),
 	SAME("retained_persistence", "persistence", CONF_OLD),
 	OPT(GLOBAL, "persistence_location", PATH, G(persistence_location),
-	    LATER, CONF_QUIET | CONF_ONCE, NULL,
-	    "folder for that; MOSQUITTO_PERSISTENCE_LOCATION in the "
-	    "environment wins"),
-	OPT(GLOBAL, "persistence_file", PATH, G(persistence_file), LATER,
-	    CONF_QUIET | CONF_ONCE, "mosquitto.db", "file for that"),
-	OPT(GLOBAL, "autosave_interval", U32, G(autosave_interval), LATER,
+	    WORKS, CONF_ONCE, NULL,
+	    "folder for that; where the broker is started, when not given. "
+	    "MOSQUITTO_PERSISTENCE_LOCATION in the environment wins"),
+	OPT(GLOBAL, "persistence_file", PATH, G(persistence_file), WORKS,
+	    CONF_ONCE, "nightjar.db",
+	    "file for that; beside one of this name that is Mosquitto's, the "
+	    "name and .nightjar"),
+	OPT(GLOBAL, "persistence_on_damage", ENUM, G(persistence_on_damage),
+	    WORKS, OURS, "stop",
+	    "what to do at the start with a file that is damaged, or another "
+	    "program's: stop, or set it aside under another name and start "
+	    "empty",
+	    .words = on_damage),
+	OPT(GLOBAL, "autosave_interval", U32, G(autosave_interval), IGNORED,
 	    CONF_QUIET, "1800",
-	    "seconds between saves; what is acknowledged is safe regardless",
+	    "without effect: what is acknowledged is on disk already",
 	    .min = INT32_MIN, .max = INT32_MAX),
-	OPT(GLOBAL, "autosave_on_changes", BOOL, G(autosave_on_changes), LATER,
-	    CONF_QUIET, "false",
-	    "count changes rather than seconds for autosave_interval"),
+	OPT(GLOBAL, "autosave_on_changes", BOOL, G(autosave_on_changes),
+	    IGNORED, CONF_QUIET, "false",
+	    "without effect, as autosave_interval"),
 
 	/* ---- process ---- */
 	OPT(GLOBAL, "user", STRING, G(user), WORKS, CONF_ONCE, NULL,

@@ -36,9 +36,13 @@ enum delivery_state {
 	DELIVERY_WAIT_PUBCOMP /* msg was released */
 };
 
+enum { HELD_FIRST = 1, HELD_AGAIN };
+
 struct delivery {
 	struct msg *msg;
 	ids_t ids;
+	uint64_t key; /* of the entry on disk; 0: there is none; keep.h */
+	uint32_t rec; /* where its last record is in the shard's batch */
 	uint32_t seq; /* order of first sending within the session */
 	uint16_t pid; /* packet identifier; 0 at QoS 0 and in queues */
 	uint8_t qos : 2;
@@ -46,6 +50,7 @@ struct delivery {
 	uint8_t unsent : 1; /* to be sent again on this connection */
 	uint8_t moved : 1;  /* from another session's queue: always has room */
 	uint8_t state : 3;  /* enum delivery_state */
+	uint8_t held;	    /* HELD_*: is sent when it is on disk */
 	uint8_t share;	    /* the shared subscription it came by, as the
 			     * session numbers them; 0: none */
 };

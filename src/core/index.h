@@ -59,6 +59,7 @@ struct targets {
 	_Atomic(struct targets *) next; /* another shard's, same filter */
 	struct filter *filter;
 	atomic_uint live; /* subscribers and holds; 0: skip it */
+	atomic_uint full; /* subscribers whose queue is; full.h */
 	uint16_t shard;
 	/* below: only the shard itself */
 	uint32_t n, cap;

@@ -68,6 +68,26 @@ inflight_add(struct inflight *f, const struct delivery *d, struct delivery **at)
 	return NJ_OK;
 }
 
+enum nj_err
+inflight_restore(struct inflight *f, const struct delivery *d)
+{
+	enum nj_err e;
+
+	if (inflight_find(f, d->pid))
+		return NJ_EXISTS;
+	if ((e = inflight_reserve(f)))
+		return e;
+	while (slot_of(f, d->pid)->pid)
+		if ((e = grow(f)))
+			return e;
+	*slot_of(f, d->pid) = *d;
+	slot_of(f, d->pid)->seq = f->seq++;
+	slot_of(f, d->pid)->unsent = 1;
+	f->last_pid = d->pid;
+	f->n++;
+	return NJ_OK;
+}
+
 struct delivery *
 inflight_find(struct inflight *f, uint16_t pid)
 {

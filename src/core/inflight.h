@@ -27,6 +27,10 @@ struct inflight {
  * where it now is (until the next call that changes the table). */
 NJ_MUST enum nj_err inflight_add(
     struct inflight *f, const struct delivery *d, struct delivery **at);
+/* One of an earlier life of the broker, at its identifier, behind those that
+ * are there.  NJ_EXISTS: the identifier is taken. */
+NJ_MUST enum nj_err
+inflight_restore(struct inflight *f, const struct delivery *d);
 /* Room for one more, so that the next inflight_add finds memory. */
 NJ_MUST enum nj_err inflight_reserve(struct inflight *f);
 /* NULL when it is not in flight. */

@@ -31,6 +31,10 @@ struct link_ops {
 	/* No memory for what must be said: the connection ends when the turn
 	 * does, and the session says it on the next. */
 	void (*fail)(struct link *l);
+	/* PUBLISH (of what is in flight), or an acknowledgement, that is to
+	 * be sent when all that was recorded before is on disk. */
+	void (*later)(struct link *l, enum mqtt_type type, uint16_t id,
+	    enum mqtt_rc code);
 	/* Whether the client may see a topic that begins with $ for it; only
 	 * asked where there is a mount. */
 	bool (*sees)(struct link *l, struct slice topic);
@@ -42,6 +46,7 @@ struct link {
 	uint32_t soft;	     /* bytes */
 	uint32_t max_packet; /* the client's; 0: none [MQTT-3.1.2-24] */
 	uint8_t version;     /* enum mqtt_ver */
+	uint32_t held;	     /* waits for the disk; link_ops.later */
 	uint32_t packets;    /* appended and not yet counted as sent */
 	bool kicked;
 	bool blocked;		   /* the socket took less than there was */

@@ -115,7 +115,7 @@ msg_new(const struct publish *p, struct slice topic, uint64_t now_ms,
 	m->qos = p->qos;
 	m->retain = p->retain;
 	m->expires_at = expiry(&p->props, now_ms);
-	m->from = 0;
+	m->keep_id = m->from = 0;
 	at = m->data;
 	*at++ = (uint8_t)(topic.n >> 8);
 	*at++ = (uint8_t)topic.n;
@@ -130,6 +130,29 @@ msg_new(const struct publish *p, struct slice topic, uint64_t now_ms,
 	else if (!whole)
 		e = pass_on(raw, at, &props);
 	assert(e == NJ_OK); /* it went well the first time */
+	*out = m;
+	return NJ_OK;
+}
+
+enum nj_err
+msg_restore(struct slice data, uint16_t topic_len, uint32_t payload_len,
+    struct msg **out)
+{
+	struct msg *m;
+
+	if (data.n < 2u + topic_len || data.n > UINT32_MAX ||
+	    data.n - 2 - topic_len < payload_len ||
+	    (data.p[0] << 8 | data.p[1]) != topic_len)
+		return NJ_MALFORMED;
+	if (!(m = pool_get(sizeof *m + data.n)))
+		return NJ_NOMEM;
+	memset(m, 0, sizeof *m);
+	atomic_init(&m->refs, 1);
+	m->topic_len = topic_len;
+	m->payload_len = payload_len;
+	m->props_len = (uint32_t)data.n - 2 - topic_len - payload_len;
+	m->expires_at = MSG_NEVER;
+	memcpy(m->data, data.p, data.n);
 	*out = m;
 	return NJ_OK;
 }

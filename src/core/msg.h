@@ -28,6 +28,7 @@ struct msg {
 	uint8_t qos;	     /* as published */
 	bool retain;	     /* as published */
 	uint64_t expires_at; /* mono ms; MSG_NEVER */
+	uint64_t keep_id;    /* in the store; 0: none yet; the store's thread */
 	uint64_t from; /* number of the publishing session, for No Local; 0 */
 	/* u16 topic length, topic, payload, properties that are passed on
 	 * (wire form, no length; expiry, alias and identifiers taken out) */
@@ -57,6 +58,9 @@ msg_props(const struct msg *m)
  * now_ms dates the expiry. */
 NJ_MUST enum nj_err msg_new(const struct publish *p, struct slice topic,
     uint64_t now_ms, struct msg **out);
+/* One that was stored: data is what struct msg has there.  NJ_MALFORMED. */
+NJ_MUST enum nj_err msg_restore(struct slice data, uint16_t topic_len,
+    uint32_t payload_len, struct msg **out);
 /* The next property in wire form and all its bytes; for those that may stand
  * in a PUBLISH or a will. */
 NJ_MUST enum nj_err

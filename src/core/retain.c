@@ -23,6 +23,7 @@ struct retain {
 	struct timers timers;
 	uint64_t max_count, max_bytes;
 	uint32_t max_owned;
+	uint64_t order;	   /* of the last change; under the lock */
 	struct map owners; /* who has any, by name; under the lock */
 	_Atomic(uint64_t) count, bytes;
 };
@@ -250,23 +251,44 @@ retain_set(struct retain *r, struct msg *m)
 enum nj_err
 retain_set_for(struct retain *r, struct msg *m, struct slice owner)
 {
+	uint64_t order;
+
+	return retain_change(r, m, owner, &order);
+}
+
+void
+retain_order_from(struct retain *r, uint64_t order)
+{
+	r->order = order;
+}
+
+enum nj_err
+retain_change(
+    struct retain *r, struct msg *m, struct slice owner, uint64_t *order)
+{
 	struct owner *o = NULL;
 	enum nj_err e = NJ_OK;
 	struct node *n;
 
+	*order = 0;
 	(void)pthread_mutex_lock(&r->lock);
 	if (m->payload_len > 0) {
 		if (!(e = owner_get(r, owner, &o)))
 			e = put_value(r, m, o);
 		owner_check(r, o);
-	} else if ((n = tree_find(&r->tree, msg_topic(m))) && node_value(n))
+		if (!e)
+			*order = ++r->order;
+	} else if ((n = tree_find(&r->tree, msg_topic(m))) && node_value(n)) {
 		drop_value(r, n);
+		*order = ++r->order;
+	}
 	(void)pthread_mutex_unlock(&r->lock);
 	return e;
 }
 
 size_t
-retain_sweep(struct retain *r, uint64_t now_ms, size_t budget)
+retain_sweep(struct retain *r, uint64_t now_ms, size_t budget,
+    void (*gone)(void *arg, const struct msg *m, uint64_t order), void *arg)
 {
 	struct timers *ts = &r->timers;
 	size_t dropped = 0;
@@ -280,6 +302,9 @@ retain_sweep(struct retain *r, uint64_t now_ms, size_t budget)
 			break;
 		l = (struct linked *)(void *)((char *)t -
 		    offsetof(struct linked, timer));
+		r->order++;
+		if (gone)
+			gone(arg, node_value(&l->node), r->order);
 		drop_value(r, &l->node);
 	}
 	(void)pthread_mutex_unlock(&r->lock);

@@ -34,6 +34,11 @@ NJ_MUST enum nj_err retain_set(struct retain *r, struct msg *m);
  * An empty owner is not counted. */
 NJ_MUST enum nj_err
 retain_set_for(struct retain *r, struct msg *m, struct slice owner);
+/* The same; *order is this change's place among all, 0: there was none. */
+NJ_MUST enum nj_err retain_change(
+    struct retain *r, struct msg *m, struct slice owner, uint64_t *order);
+/* Those to come are above; once, at the start. */
+void retain_order_from(struct retain *r, uint64_t order);
 /* Calls fn for every stored message whose topic matches and that has not
  * expired at now_ms; stops when fn returns false.  Wildcards never match $
  * topics at the first level. */
@@ -55,8 +60,10 @@ bool retain_step(struct retain *r, struct retain_walk *w, struct slice filter,
     uint64_t now_ms, uint32_t *budget, bool (*fn)(void *arg, struct msg *m),
     void *arg);
 void retain_walk_end(struct retain *r, struct retain_walk *w);
-/* Drops up to budget expired messages, going round; how many were dropped. */
-size_t retain_sweep(struct retain *r, uint64_t now_ms, size_t budget);
+/* Drops up to budget expired messages, going round; how many were dropped.
+ * gone is told of each, under the lock, unless it is NULL. */
+size_t retain_sweep(struct retain *r, uint64_t now_ms, size_t budget,
+    void (*gone)(void *arg, const struct msg *m, uint64_t order), void *arg);
 uint64_t retain_count(const struct retain *r);
 uint64_t retain_bytes(const struct retain *r);
 

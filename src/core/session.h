@@ -21,6 +21,7 @@
 #include "base/timer.h"
 #include "core/index.h"
 #include "core/inflight.h"
+#include "core/keep.h"
 #include "core/link.h"
 #include "core/overdue.h"
 #include "core/queue.h"
@@ -30,11 +31,18 @@ struct principal;
 struct letter;
 
 /* 0 means no limit where Mosquitto says so. */
+enum drop_policy {
+	DROP_NEWEST, /* what finds no place */
+	DROP_OLDEST, /* what waits longest */
+	DROP_REFUSE  /* newest, and the publisher is told */
+};
+
 struct session_limits {
 	uint16_t max_inflight;	     /* messages; 0: 65,535 */
 	uint64_t max_inflight_bytes; /* 0 */
 	uint32_t max_queued;	     /* 0 */
 	uint64_t max_queued_bytes;   /* 0 */
+	enum drop_policy drop_policy;
 	bool queue_qos0;
 	bool upgrade_qos;	    /* deliver at the subscription's QoS */
 	uint32_t max_subscriptions; /* a client; 0 */
@@ -61,6 +69,7 @@ struct home {
 	struct session_limits limits;
 	struct session_counts counts;
 	struct overdue overdue;
+	struct keep *keep; /* NULL: nothing is kept */
 	/* Whether the session may still be given this message; asked for
 	 * sessions that say check_reads. */
 	bool (*may_read)(const struct session *s, const struct msg *m);
@@ -101,11 +110,13 @@ struct session {
 	struct inflight out;
 	struct idset in; /* QoS 2 received and not released */
 	struct subs subs;
+	struct kept *kept; /* NULL: it does not outlive the process */
 	struct shared_sub *shared;
 	struct shared_set *shared_set; /* to find one; NULL: there is none */
 	uint32_t n_shared;
 	const struct acl *acl; /* rules of its listener; NULL: none */
 	uint16_t port;	       /* the listener it came by last */
+	bool full;	       /* full.h */
 	bool check_reads;      /* not all it subscribed to may it read */
 	uint32_t expiry_s;     /* 0: ends with the connection */
 	struct session_will *will;
@@ -115,6 +126,7 @@ struct session {
 	uint64_t offline_since; /* mono ms */
 	struct list waiting, waiting_own; /* the broker's, while offline */
 	void *user;			  /* the broker's, too */
+	void *coming; /* its client's connection, while it is being saved */
 	uint64_t inflight_bytes;
 	uint32_t overdue; /* deliveries in home->overdue */
 	uint8_t version;
@@ -164,6 +176,13 @@ void session_keep_shared(struct session *s, uint8_t share);
 /* One that was late gets its place in the queue; moved on NJ_OK. */
 NJ_MUST enum nj_err
 session_requeue(struct session *s, const struct delivery *d);
+/* The oldest of the queue in memory, moved out; false: it is empty. */
+bool session_dequeue(struct session *s, struct delivery *d);
+/* What waits for it, on disk and in memory. */
+uint64_t session_queued(const struct session *s);
+uint64_t session_queued_bytes(const struct session *s);
+/* What link_ops.later was asked for: it may be sent now. */
+void session_send_held(struct session *s, uint16_t pid);
 /* Sends what the window has room for. */
 void session_pump(struct session *s);
 

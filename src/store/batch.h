@@ -58,6 +58,7 @@ struct store_batch {
 	size_t bytes;
 	uint64_t ticket;  /* the submitter's own */
 	unsigned owner;	  /* the submitter's own */
+	uint64_t weight;  /* the submitter's own */
 	void *companions; /* the submitter's own */
 	void (*unref)(void *msg);
 };

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -234,4 +235,36 @@ store_close(struct store *s)
 	free(s->refs.v);
 	free(s->path);
 	free(s);
+}
+
+enum nj_err
+store_set_aside(const char *path, char **to, struct nj_why *why)
+{
+	static const char *const parts[] = { "-wal", "-shm", "" };
+	enum nj_err e = NJ_OK;
+
+	if (asprintf(to, "%s.damaged-%lld", path, (long long)time(NULL)) < 0) {
+		*to = NULL;
+		return NJ_NOMEM;
+	}
+	/* the file itself last: until then it is found damaged again */
+	for (size_t i = 0; i < sizeof parts / sizeof *parts && !e; i++) {
+		char *from = NULL, *dest = NULL;
+
+		if (asprintf(&from, "%s%s", path, parts[i]) < 0 ||
+		    asprintf(&dest, "%s%s", *to, parts[i]) < 0) {
+			e = NJ_NOMEM;
+		} else if (rename(from, dest) && errno != ENOENT) {
+			why_set(why, "%s cannot be set aside: %s", from,
+			    strerror(errno));
+			e = NJ_IO;
+		}
+		free(from);
+		free(dest);
+	}
+	if (e) {
+		free(*to);
+		*to = NULL;
+	}
+	return e;
 }

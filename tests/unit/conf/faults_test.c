@@ -184,7 +184,7 @@ static const struct {
 	{ "listener 8883\nallow_anonymous true\n" TLS "tls_keyform engine\n",
 	    "5:13 e 'engine' -|" },
 	/* what only tunes is warned about */
-	{ "persistence true\n", "1:1 w 'persistence' -|" },
+	{ "persistence true\n", "" },
 	{ "persistence false\n", "" },
 	{ "enable_control_api true\n", "1:1 w 'enable_control_api' -|" },
 	{ "dhparamfile /x\n", "1:1 w 'dhparamfile' -|" },

@@ -217,7 +217,7 @@ test_defaults(void **state)
 	assert_int_equal(c.log_facility, -1);
 	assert_true(c.connection_messages);
 	assert_int_equal(c.autosave_interval, 1800);
-	assert_string_equal(c.persistence_file, "mosquitto.db");
+	assert_string_equal(c.persistence_file, "nightjar.db");
 	assert_null(c.user);
 	assert_int_equal(l->max_connections, 0);
 	assert_int_equal(l->max_qos, 2);

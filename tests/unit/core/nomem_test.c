@@ -198,7 +198,7 @@ retain_set_fails(void **state)
 	}
 	assert_true(failures > 400);
 	left = 0;
-	assert_int_equal(retain_sweep(r, 8000, 1000), 200);
+	assert_int_equal(retain_sweep(r, 8000, 1000, NULL, NULL), 200);
 	left = -1;
 	assert_int_equal(retain_count(r), 0);
 	retain_free(r);

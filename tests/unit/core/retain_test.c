@@ -203,13 +203,13 @@ retain_expires(void **state)
 	assert_int_equal(count(r, LIT("t/+"), 1999, 0), 6);
 	assert_int_equal(count(r, LIT("t/+"), 2000, 0), 5);
 	assert_int_equal(count(r, LIT("t/1"), 2000, 0), 0);
-	assert_int_equal(retain_sweep(r, 1999, 10), 0);
-	assert_int_equal(retain_sweep(r, 4000, 2), 2);
+	assert_int_equal(retain_sweep(r, 1999, 10, NULL, NULL), 0);
+	assert_int_equal(retain_sweep(r, 4000, 2, NULL, NULL), 2);
 	assert_int_equal(retain_count(r), 4);
-	assert_int_equal(retain_sweep(r, 4000, 2), 1);
-	assert_int_equal(retain_sweep(r, 4000, 2), 0);
+	assert_int_equal(retain_sweep(r, 4000, 2, NULL, NULL), 1);
+	assert_int_equal(retain_sweep(r, 4000, 2, NULL, NULL), 0);
 	assert_int_equal(count(r, LIT("#"), 4000, 0), 3);
-	assert_int_equal(retain_sweep(r, 10000, 9), 1);
+	assert_int_equal(retain_sweep(r, 10000, 9, NULL, NULL), 1);
 	assert_int_equal(count(r, LIT("#"), 0, 0), 2);
 	retain_free(r);
 }

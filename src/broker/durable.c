@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "broker/durable.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/conn.h"
+#include "broker/internal.h"
+#include "broker/paging.h"
+#include "broker/shard.h"
+#include "broker/storing.h"
+#include "wire/encode.h"
+
+#define RING_MIN 64u
+
+enum nj_err
+durable_init(struct shard *sh, struct store *store)
+{
+	struct durable *d = &sh->durable;
+	enum nj_err e;
+
+	list_init(&d->keep.pages);
+	if (!store)
+		return NJ_OK;
+	if ((e = batch_new(&storing_msgs, &d->open)) ||
+	    (e = batch_new(&storing_msgs, &d->spare)))
+		return e;
+	d->store = store;
+	d->ticket = 1;
+	d->keep.into = d->open;
+	sh->home.keep = &d->keep;
+	return NJ_OK;
+}
+
+/* Gates. */
+
+static enum nj_err
+push_gate(struct durable *d)
+{
+	if (d->gate_n == d->gate_cap) {
+		uint32_t cap = d->gate_cap ? d->gate_cap * 2 : RING_MIN;
+		struct gate *g = calloc(cap, sizeof *g);
+
+		if (!g)
+			return NJ_NOMEM;
+		for (uint32_t i = 0; i < d->gate_n; i++)
+			g[i] = d->gates[(d->gate_head + i) & (d->gate_cap - 1)];
+		free(d->gates);
+		d->gates = g;
+		d->gate_head = 0;
+		d->gate_cap = cap;
+	}
+	d->gates[(d->gate_head + d->gate_n) & (d->gate_cap - 1)] = d->gate;
+	d->gate_n++;
+	d->gate = (struct gate){ 0 };
+	return NJ_OK;
+}
+
+struct gate *
+durable_gate(struct durable *d, uint64_t number)
+{
+	uint64_t at = number - d->gate_first;
+
+	assert(at <= d->gate_n);
+	return at == d->gate_n
+	    ? &d->gate
+	    : &d->gates[(d->gate_head + at) & (d->gate_cap - 1)];
+}
+
+/* Promises. */
+
+static enum nj_err
+grow(struct durable *d)
+{
+	uint32_t cap = d->cap ? d->cap * 2 : RING_MIN;
+	struct promise *v = calloc(cap, sizeof *v);
+
+	if (!v)
+		return NJ_NOMEM;
+	for (uint32_t i = 0; i < d->n; i++)
+		v[i] = d->v[(d->head + i) & (d->cap - 1)];
+	free(d->v);
+	d->v = v;
+	d->head = 0;
+	d->cap = cap;
+	return NJ_OK;
+}
+
+static void
+push(struct conn *c, const struct promise *p)
+{
+	struct durable *d = &c->shard->durable;
+
+	if (c->link.closing || (d->n == d->cap && grow(d))) {
+		if (!c->link.closing)
+			conn_doom(c, "out of memory");
+		free(p->bytes);
+		return;
+	}
+	d->v[(d->head + d->n++) & (d->cap - 1)] = *p;
+	d->gate.n++;
+	c->link.held++;
+}
+
+void
+durable_promise(struct conn *c, enum mqtt_type type, uint16_t id, uint8_t code)
+{
+	push(c,
+	    &(struct promise){
+		.conn = c, .type = (uint8_t)type, .id = id, .code = code });
+}
+
+void
+durable_promise_bytes(struct conn *c, uint8_t *bytes, uint32_t len)
+{
+	push(c, &(struct promise){ .conn = c, .bytes = bytes, .len = len });
+}
+
+void
+durable_promise_to_go_on(struct conn *c)
+{
+	c->saving = true;
+	push(c, &(struct promise){ .conn = c });
+}
+
+enum nj_err
+durable_ack(struct conn *c, enum mqtt_type type, uint16_t id, enum mqtt_rc code)
+{
+	if (!durable_must_wait(&c->shard->durable, &c->link))
+		return link_ack(&c->link, type, id, (uint8_t)code);
+	durable_promise(c, type, id, (uint8_t)code);
+	return NJ_OK;
+}
+
+static void
+send_bytes(struct conn *c, const struct promise *p)
+{
+	if (c->link.closing)
+		return;
+	link_kick(&c->link);
+	c->link.packets++;
+	if (buf_put(&c->link.out, p->bytes, p->len))
+		conn_doom(c, "out of memory");
+}
+
+/* The connection may have ended since. */
+static void
+fulfil(struct promise *p, bool failed)
+{
+	struct conn *c = p->conn;
+
+	c->link.held--;
+	if (c->state == CONN_DEAD) {
+		if (c->link.held == 0 && c->buried)
+			free(c);
+	} else if (failed) {
+		conn_doom(c, "out of memory");
+	} else if (p->bytes) {
+		send_bytes(c, p);
+	} else if (p->type == 0) {
+		conn_saved(c);
+	} else if (p->type == MQTT_PUBLISH) {
+		if (c->session && c->session->link == &c->link)
+			session_send_held(c->session, p->id);
+	} else if (link_ack(&c->link, p->type, p->id, p->code) == NJ_NOMEM) {
+		conn_doom(c, "out of memory");
+	}
+	free(p->bytes);
+}
+
+/* One gate's; what is sent may promise more, at this turn's gate. */
+static void
+open_gate(struct durable *d)
+{
+	struct gate g = d->gates[d->gate_head];
+
+	d->gate_head = (d->gate_head + 1) & (d->gate_cap - 1);
+	d->gate_n--;
+	d->gate_first++;
+	for (; g.n > 0; g.n--) {
+		struct promise p = d->v[d->head];
+
+		d->head = (d->head + 1) & (d->cap - 1);
+		d->n--;
+		fulfil(&p, g.failed);
+	}
+}
+
+static void
+open_gates(struct durable *d)
+{
+	while (d->gate_n > 0) {
+		const struct gate *g = &d->gates[d->gate_head];
+
+		if (g->pledges > 0 || g->ticket > d->done)
+			return;
+		open_gate(d);
+	}
+}
+
+/* Batches. */
+
+static void
+set_busy(struct durable *d)
+{
+	uint64_t bytes = d->keep.bytes + d->under_way;
+
+	d->keep.busy =
+	    d->done < d->submitted || d->open->live > 0 || d->gate_n > 0;
+	d->keep.full = bytes > KEEP_BYTES || d->open->bytes > KEEP_BYTES;
+	atomic_store_explicit(&d->behind, d->keep.full, memory_order_relaxed);
+}
+
+/* Nothing of it is left to be written: its company need not wait. */
+static void
+drop_empty(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+
+	batch_clear(d->open);
+	d->keep.bytes = 0;
+	d->submitted = d->done = d->ticket++;
+	pledge_company(sh, d->open, true);
+}
+
+void
+durable_flush(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+
+	if (!d->open || (d->open->live == 0 && !d->open->companions))
+		return;
+	d->submitted = d->open->ticket = d->ticket++;
+	d->open->owner = sh->home.shard;
+	d->open->weight = d->keep.bytes;
+	d->under_way += d->keep.bytes;
+	d->keep.bytes = 0;
+	store_submit(d->store, d->open);
+	/* at the very end there is none any more */
+	d->keep.into = d->open = d->spare;
+	d->spare = NULL;
+}
+
+static void
+close_gate(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+
+	if (d->gate.n == 0 && d->gate.pledges == 0)
+		return;
+	d->gate.ticket = d->open->n > 0 ? d->ticket : d->submitted;
+	if (push_gate(d))
+		/* without memory its promises wait for the next one's */
+		return;
+	pledge_close_own(sh);
+}
+
+void
+durable_turn(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+
+	if (!d->open) /* there is no store, or not any more */
+		return;
+	close_gate(sh);
+	if (d->done == d->submitted) {
+		if (d->open->live > 0)
+			durable_flush(sh);
+		else if (d->open->n > 0 || d->open->companions)
+			drop_empty(sh);
+	}
+	open_gates(d);
+	/* a page has what was submitted before it was asked for */
+	if (!list_empty(&d->keep.pages) && d->open->live == 0)
+		paging_ask(sh);
+	set_busy(d);
+}
+
+void
+durable_stored(struct shard *sh, struct letter *l)
+{
+	struct durable *d = &sh->durable;
+	struct store_batch *b = (struct store_batch *)l;
+
+	d->done = b->ticket;
+	d->under_way -= b->weight;
+	batch_clear(b);
+	pledge_company(sh, b, true);
+	if (!d->open || d->spare) { /* the broker is going away */
+		batch_free(b);
+		return;
+	}
+	d->spare = b;
+	open_gates(d);
+	set_busy(d);
+}
+
+bool
+durable_congested(const struct shard *sh)
+{
+	const struct broker *b = sh->broker;
+
+	/* while nothing can be written at all, what must be is refused */
+	if (!sh->durable.store || store_state(sh->durable.store) != STORE_OK)
+		return false;
+	for (unsigned i = 0; i < b->n; i++)
+		if (atomic_load_explicit(
+			&b->shards[i].durable.behind, memory_order_relaxed))
+			return true;
+	return false;
+}
+
+void
+durable_fini(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+
+	while (d->n > 0) {
+		struct promise p = d->v[d->head];
+
+		d->head = (d->head + 1) & (d->cap - 1);
+		d->n--;
+		if (--p.conn->link.held == 0 && p.conn->buried)
+			free(p.conn);
+		free(p.bytes);
+	}
+	free(d->v);
+	free(d->gates);
+	batch_free(d->open);
+	batch_free(d->spare);
+	d->v = NULL;
+	d->gates = NULL;
+	d->open = d->spare = NULL;
+}

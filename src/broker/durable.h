@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * durable - what waits until it is on disk: acknowledgements, and messages
+ *           whose packet identifier must be.
+ *
+ * Records of a turn go to the shard's open batch (keep.into), which is given to
+ * the store when the one before is on disk.  A promise is something to be sent
+ * when all that was recorded before it is on disk, here and on the shards that
+ * were handed something.  The promises of a turn stand at one gate; gates open
+ * in order, so what is sent on a connection keeps its order.
+ *
+ * A pledge is what a shard owes another: it travels with messages that need
+ * a place on disk, and its last holder sends it home.  Plain: every holder's
+ * records are on disk.  Together: every holder has put its records in its part,
+ * and home writes all parts in one transaction; until then nothing of it is
+ * sent.  QoS 2 needs that: its identifier is written when every receiver's entry
+ * is, neither before nor after [MQTT-4.3.3-2].
+ *
+ * Threads: the shard; a pledge is counted by all that hold it.
+ * Bounds:  KEEP_BYTES of messages not on disk yet in a shard, then publishers
+ *          wait; promises: as many as packets were taken in that time.
+ */
+#ifndef NJ_BROKER_DURABLE_H
+#define NJ_BROKER_DURABLE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/mailbox.h"
+#include "core/keep.h"
+#include "core/link.h"
+#include "store/batch.h"
+
+#define KEEP_BYTES (32 * 1024 * 1024)
+
+struct conn;
+struct msg;
+struct session;
+struct shard;
+
+struct pledge;
+
+/* To be sent when its gate opens. */
+struct promise {
+	struct conn *conn;
+	uint8_t *bytes; /* a packet; or NULL */
+	uint32_t len;
+	uint16_t id;
+	uint8_t type; /* enum mqtt_type; 0: the connection goes on */
+	uint8_t code;
+};
+
+struct gate {
+	uint64_t ticket; /* of the last batch it waits for */
+	uint32_t n;	 /* promises */
+	uint32_t pledges;
+	bool failed; /* for want of memory */
+};
+
+/* A shard's.  Without a store all of it is zero. */
+struct durable {
+	struct keep keep;
+	struct store *store;
+	struct store_batch *open, *spare;
+	uint64_t ticket;	  /* of open */
+	uint64_t submitted, done; /* tickets */
+	uint64_t under_way;	  /* bytes of messages submitted, not done */
+	struct promise *v;	  /* ring */
+	uint32_t head, n, cap;
+	struct gate *gates; /* ring of those that are closed */
+	uint32_t gate_head, gate_n, gate_cap;
+	uint64_t gate_first;	/* number of gates[gate_head] */
+	struct gate gate;	/* this turn's */
+	struct pledge *own[2];	/* this turn's: plain, together */
+	struct pledge *foreign; /* whose entry is being handled */
+	unsigned pages;		/* under way; paging.c */
+	atomic_bool behind;	/* publishers to this shard wait */
+};
+
+NJ_MUST enum nj_err durable_init(struct shard *sh, struct store *store);
+/* Everything that waits is dropped. */
+void durable_fini(struct shard *sh);
+/* What is recorded and not submitted yet goes to the store; at the end. */
+void durable_flush(struct shard *sh);
+/* A turn's end: submits, and sends what need not wait (any more). */
+void durable_turn(struct shard *sh);
+/* A batch is on disk (LETTER_STORED). */
+void durable_stored(struct shard *sh, struct letter *l);
+/* Some shard has more to write than the disk takes. */
+bool durable_congested(const struct shard *sh);
+
+/* Whether what was handled just now has to be on disk before it is answered. */
+static inline bool
+durable_must_wait(const struct durable *d, const struct link *l)
+{
+	return d->keep.dirty || l->held > 0;
+}
+/* The gate of this number, which is not open. */
+struct gate *durable_gate(struct durable *d, uint64_t number);
+/* Promises.  Without memory the connection ends. */
+void
+durable_promise(struct conn *c, enum mqtt_type type, uint16_t id, uint8_t code);
+/* A packet; bytes are taken over. */
+void durable_promise_bytes(struct conn *c, uint8_t *bytes, uint32_t len);
+/* conn_saved(c) is called. */
+void durable_promise_to_go_on(struct conn *c);
+/* Now, or when it may be. */
+NJ_MUST enum nj_err durable_ack(
+    struct conn *c, enum mqtt_type type, uint16_t id, enum mqtt_rc code);
+
+/* Pledges. */
+
+/* For an entry that goes to another shard: a reference, or NULL if m need not
+ * be on disk there. */
+struct pledge *pledge_for(struct shard *sh, const struct msg *m);
+struct pledge *pledge_ref(struct pledge *p);
+/* NULL is fine. */
+void pledge_unref(struct shard *sh, struct pledge *p);
+/* An entry that came with p (NULL: with none) is handled between these; p's
+ * reference is consumed. */
+void pledge_begin(struct shard *sh, struct pledge *p);
+void pledge_end(struct shard *sh);
+/* Records between these go to disk in one transaction with those of every
+ * shard that is handed something meanwhile.  False: it need not be ended, being
+ * needless (one shard, no store), begun already, or without memory for it
+ * (keep.failed). */
+bool together_begin(struct shard *sh);
+void together_end(struct shard *sh);
+/* It is home (LETTER_PLEDGE), or a part of it is on disk (LETTER_PART). */
+void pledge_home(struct shard *sh, struct letter *l);
+void pledge_part(struct shard *sh, struct letter *l);
+/* For durable.c: the turn's own are given away; what a batch on disk frees. */
+void pledge_close_own(struct shard *sh);
+void pledge_join(struct shard *sh, struct pledge *p);
+void pledge_company(struct shard *sh, struct store_batch *b, bool on_disk);
+
+#endif

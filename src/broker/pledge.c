@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What one shard owes another before it may acknowledge; durable.h.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "broker/durable.h"
+#include "broker/internal.h"
+#include "broker/shard.h"
+#include "broker/storing.h"
+
+struct part {
+	struct letter letter; /* LETTER_PART */
+	struct pledge *pledge;
+	struct keep_part part; /* batch NULL: nothing there */
+};
+
+struct pledge {
+	struct letter letter; /* LETTER_PLEDGE */
+	atomic_uint refs;
+	unsigned home;
+	uint64_t gate;
+	atomic_bool failed; /* a record found no memory */
+	bool together;
+	unsigned n_parts;
+	struct part parts[]; /* one a shard, when together */
+};
+
+/* A batch's company: pledges whose records it has. */
+struct company {
+	uint32_t n, cap;
+	struct pledge *v[];
+};
+
+struct pledge *
+pledge_ref(struct pledge *p)
+{
+	atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+	return p;
+}
+
+static bool
+last(struct pledge *p)
+{
+	return atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) ==
+	    1;
+}
+
+static void
+pledge_free(struct pledge *p)
+{
+	for (unsigned i = 0; i < p->n_parts; i++)
+		keep_part_fini(&p->parts[i].part);
+	free(p);
+}
+
+/* Everyone has put its records where they go. */
+static void
+come_home(struct shard *sh, struct pledge *p)
+{
+	struct durable *d = &sh->durable;
+	struct gate *g = durable_gate(d, p->gate);
+
+	assert(g->pledges > 0);
+	g->pledges--;
+	if (atomic_load(&p->failed))
+		g->failed = true;
+	if (!p->together) {
+		pledge_free(p);
+		return;
+	}
+	for (unsigned i = 0; i < p->n_parts; i++) {
+		struct store_batch *b = p->parts[i].part.batch;
+
+		if (b && b->live > 0 && batch_append(d->open, b))
+			g->failed = true;
+	}
+	g->ticket = d->ticket;
+	atomic_store_explicit(&p->refs, 1, memory_order_relaxed);
+	pledge_join(sh, p);
+}
+
+void
+pledge_home(struct shard *sh, struct letter *l)
+{
+	come_home(sh, (struct pledge *)l);
+}
+
+static void
+unref(struct shard *sh, struct pledge *p)
+{
+	if (!p || !last(p))
+		return;
+	if (p->home == sh->home.shard) {
+		come_home(sh, p);
+		return;
+	}
+	p->letter.kind = LETTER_PLEDGE;
+	shard_post(&sh->broker->shards[p->home], &p->letter);
+}
+
+/* p goes with the records of the open batch; its reference is taken over. */
+void
+pledge_join(struct shard *sh, struct pledge *p)
+{
+	struct store_batch *b = sh->durable.open;
+	struct company *c = b->companions;
+
+	if (c && c->n > 0 && c->v[c->n - 1] == p) {
+		unref(sh, p); /* not the last */
+		return;
+	}
+	if (!c || c->n == c->cap) {
+		uint32_t cap = c ? c->cap * 2 : 16;
+		struct company *more =
+		    realloc(c, sizeof *c + cap * sizeof(c->v[0]));
+
+		if (!more) {
+			atomic_store(&p->failed, true);
+			if (p->together && p->home == sh->home.shard)
+				pledge_free(p);
+			else
+				unref(sh, p);
+			return;
+		}
+		if (!c)
+			more->n = 0;
+		more->cap = cap;
+		b->companions = c = more;
+	}
+	c->v[c->n++] = p;
+}
+
+/* Each shard learns that its part is on disk. */
+static void
+distribute(struct shard *sh, struct pledge *p)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < p->n_parts; i++)
+		n += p->parts[i].part.n > 0;
+	if (n == 0) {
+		pledge_free(p);
+		return;
+	}
+	atomic_store(&p->refs, n);
+	for (unsigned i = 0; n > 0 && i < p->n_parts; i++) {
+		struct part *x = &p->parts[i];
+
+		if (x->part.n == 0)
+			continue;
+		n--;
+		x->letter.kind = LETTER_PART;
+		x->pledge = p;
+		/* the last one's may free p */
+		if (i == sh->home.shard)
+			pledge_part(sh, &x->letter);
+		else
+			shard_post(&sh->broker->shards[i], &x->letter);
+	}
+}
+
+void
+pledge_part(struct shard *sh, struct letter *l)
+{
+	struct part *x = (struct part *)l;
+	struct pledge *p = x->pledge;
+
+	for (uint32_t i = 0; i < x->part.n; i++) {
+		struct session *s =
+		    session_by_number(&sh->home, x->part.v[i].session);
+
+		if (s && s->kept)
+			kept_is_sure(s->kept, x->part.v[i].key);
+		/* one look when all of its are sure */
+		if (s &&
+		    (i + 1 == x->part.n ||
+			x->part.v[i + 1].session != s->number))
+			session_pump(s);
+	}
+	if (last(p))
+		pledge_free(p);
+}
+
+void
+pledge_company(struct shard *sh, struct store_batch *b, bool on_disk)
+{
+	struct company *c = b->companions;
+
+	b->companions = NULL;
+	for (uint32_t i = 0; c && i < c->n; i++) {
+		struct pledge *p = c->v[i];
+
+		if (p->together && !on_disk)
+			pledge_free(p);
+		else if (p->together)
+			distribute(sh, p);
+		else
+			unref(sh, p);
+	}
+	free(c);
+}
+
+/* The turn's own. */
+
+static struct pledge *
+own(struct shard *sh, bool together)
+{
+	struct durable *d = &sh->durable;
+	unsigned n = together ? sh->broker->n : 0;
+	struct pledge *p = d->own[together];
+
+	if (p)
+		return p;
+	if (!(p = calloc(1, sizeof *p + n * sizeof p->parts[0])))
+		return NULL;
+	atomic_init(&p->refs, 1);
+	p->home = sh->home.shard;
+	p->gate = d->gate_first + d->gate_n;
+	p->together = together;
+	p->n_parts = n;
+	d->gate.pledges++;
+	d->own[together] = p;
+	return p;
+}
+
+void
+pledge_close_own(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct pledge *p = d->own[i];
+
+		d->own[i] = NULL;
+		unref(sh, p);
+	}
+}
+
+struct pledge *
+pledge_for(struct shard *sh, const struct msg *m)
+{
+	struct durable *d = &sh->durable;
+	struct pledge *p;
+
+	if (!d->store ||
+	    (m->qos == 0 && !sh->home.limits.upgrade_qos && !d->foreign))
+		return NULL;
+	p = d->foreign ? d->foreign : own(sh, d->keep.part != NULL);
+	if (!p) {
+		d->keep.failed = true;
+		return NULL;
+	}
+	d->keep.dirty = true;
+	return pledge_ref(p);
+}
+
+void
+pledge_unref(struct shard *sh, struct pledge *p)
+{
+	unref(sh, p);
+}
+
+/* Records go to this shard's part of p. */
+static enum nj_err
+enter(struct shard *sh, struct pledge *p)
+{
+	struct durable *d = &sh->durable;
+	struct keep_part *part = &p->parts[sh->home.shard].part;
+	enum nj_err e;
+
+	if (!part->batch && (e = batch_new(&storing_msgs, &part->batch)))
+		return e;
+	d->keep.part = part;
+	d->keep.into = part->batch;
+	return NJ_OK;
+}
+
+static void
+leave(struct durable *d)
+{
+	d->keep.part = NULL;
+	d->keep.into = d->open;
+}
+
+void
+pledge_begin(struct shard *sh, struct pledge *p)
+{
+	struct durable *d = &sh->durable;
+
+	assert(!d->foreign);
+	d->foreign = p;
+	d->keep.dirty = d->keep.failed = false;
+	if (p && p->together && enter(sh, p))
+		atomic_store(&p->failed, true); /* it goes by itself */
+}
+
+void
+pledge_end(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+	struct pledge *p = d->foreign;
+
+	if (!p)
+		return;
+	d->foreign = NULL;
+	if (d->keep.failed)
+		atomic_store(&p->failed, true);
+	d->keep.failed = false;
+	leave(d);
+	if (d->keep.dirty && !p->together)
+		pledge_join(sh, p);
+	else
+		unref(sh, p);
+	d->keep.dirty = false;
+}
+
+bool
+together_begin(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+	struct pledge *p;
+
+	/* alone, all of a turn's records are in one transaction anyway; and
+	 * what belongs to another's stays there */
+	if (!d->store || sh->broker->n == 1 || d->foreign || d->keep.part)
+		return false;
+	if (!(p = own(sh, true)) || enter(sh, p)) {
+		d->keep.failed = true;
+		return false;
+	}
+	return true;
+}
+
+void
+together_end(struct shard *sh)
+{
+	leave(&sh->durable);
+}

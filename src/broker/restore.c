@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What an earlier life of the broker has stored, taken up before clients come.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/principal.h"
+#include "base/log.h"
+#include "broker/guard.h"
+#include "broker/internal.h"
+#include "broker/sessions.h"
+#include "broker/storing.h"
+#include "wire/topic.h"
+
+struct restoring {
+	struct broker *b;
+	struct map by_id; /* sessions, by their number in the store */
+	uint64_t retained, waiting, inflight;
+};
+
+static struct slice
+id_of(const void *value)
+{
+	const struct session *s = value;
+
+	return slice_of(&s->kept->id, sizeof s->kept->id);
+}
+
+/* NULL: it belongs to no session (any more). */
+static struct session *
+find(const struct restoring *r, uint64_t id)
+{
+	return map_get(&r->by_id, slice_of(&id, sizeof id));
+}
+
+static struct shard *
+shard_of(struct session *s)
+{
+	return LIST_OWNER(s->home, struct shard, home);
+}
+
+static enum nj_err
+set_mount(struct session *s, struct slice prefix)
+{
+	char *text;
+	enum nj_err e;
+
+	if (prefix.n == 0)
+		return NJ_OK;
+	if (!(text = strndup((const char *)prefix.p, prefix.n)))
+		return NJ_NOMEM;
+	e = mount_new(text, &s->mount);
+	free(text);
+	return e;
+}
+
+static enum nj_err
+fill(struct restoring *r, struct session *s, const struct store_session *from)
+{
+	const struct clock *clock = r->b->clock;
+	struct principal who = {
+		.name = from->user,
+		.claimed = from->user,
+		.client_id = from->client,
+		.by = "store",
+	};
+	enum nj_err e;
+
+	if (!(s->kept = calloc(1, sizeof *s->kept)))
+		return NJ_NOMEM;
+	s->kept->session = s;
+	s->kept->id = from->id;
+	s->kept->next_key = 1;
+	s->version = from->version;
+	s->expiry_s = from->expiry_s;
+	s->offline_since = from->offline_ms == STORE_NEVER
+	    ? clock_mono(clock) /* it was connected until the end */
+	    : storing_mono(r->b, from->offline_ms);
+	if ((e = set_mount(s, from->mount)) ||
+	    (e = principal_new(&who, &s->who)))
+		return e;
+	return map_put(&r->by_id, s);
+}
+
+/* Of two with one client identifier the newer counts; the other was ending. */
+static void
+forget(struct restoring *r, struct session *s)
+{
+	struct shard *sh = shard_of(s);
+
+	(void)map_del(&r->by_id, id_of(s));
+	keep_note(&sh->durable.keep,
+	    batch_session_end(sh->durable.keep.into, s->kept->id));
+	sessions_drop(sh, s);
+}
+
+static enum nj_err
+take_session(void *arg, const struct store_session *from)
+{
+	struct restoring *r = arg;
+	struct broker *b = r->b;
+	struct shard *sh = &b->shards[shard_of_id(b, from->client)];
+	struct session *s = session_find(&sh->home, from->client);
+	enum nj_err e;
+
+	if (s)
+		forget(r, s);
+	if ((e = session_new(&sh->home, from->client, &s)))
+		return e;
+	atomic_fetch_add(&b->sessions, 1);
+	count_add(&sh->counts.sessions, 1);
+	return fill(r, s, from);
+}
+
+static enum nj_err
+take_will(void *arg, const struct store_will *from, void *msg)
+{
+	struct session *s = find(arg, from->session);
+	struct session_will *w;
+
+	if (!s || !(w = calloc(1, sizeof *w))) {
+		msg_unref(msg);
+		return s ? NJ_NOMEM : NJ_OK;
+	}
+	w->msg = msg;
+	w->msg->from = s->number;
+	w->msg->expires_at = MSG_NEVER;
+	w->delay_s = from->delay_s;
+	w->expiry_s = from->expiry_s;
+	s->will = w;
+	return NJ_OK;
+}
+
+static enum nj_err
+take_sub(void *arg, const struct store_sub *from)
+{
+	struct restoring *r = arg;
+	struct session *s = find(r, from->session);
+	struct slice group, filter = from->filter;
+	bool existed;
+
+	if (!s)
+		return NJ_OK;
+	if (topic_share(from->filter, &group, &filter) == NJ_OK)
+		return sessions_join(shard_of(s), s, from->filter, group,
+		    filter, from->options, from->share, &existed);
+	return subs_put(&s->subs, r->b->index, s->home->shard, from->filter, s,
+	    from->options, &existed);
+}
+
+static enum nj_err
+take_received(void *arg, uint64_t session, uint16_t pid)
+{
+	struct session *s = find(arg, session);
+	enum nj_err e = s && pid ? idset_add(&s->in, pid) : NJ_OK;
+
+	return e == NJ_EXISTS ? NJ_OK : e;
+}
+
+static enum nj_err
+take_inflight(void *arg, const struct store_entry *en)
+{
+	struct restoring *r = arg;
+	struct session *s = find(r, en->session);
+	struct delivery d = {
+		.msg = en->msg,
+		.key = en->seq,
+		.rec = UINT32_MAX,
+		.pid = en->pid,
+		.qos = en->qos & 3,
+		.retain = en->retain,
+		.state = en->state & 7,
+		.share = en->share,
+	};
+	enum nj_err e;
+
+	if (!s || d.qos == 0 || d.state == DELIVERY_QUEUED) {
+		msg_unref(en->msg);
+		return NJ_OK;
+	}
+	d.ids = keep_ids(en->ids);
+	if (d.state == DELIVERY_WAIT_PUBCOMP) {
+		msg_unref(d.msg);
+		d.msg = NULL;
+	} else {
+		s->inflight_bytes += d.msg->payload_len;
+	}
+	if (en->seq >= s->kept->next_key)
+		s->kept->next_key = en->seq + 1;
+	if ((e = inflight_restore(&s->out, &d))) {
+		delivery_fini(&d);
+		return e == NJ_EXISTS ? NJ_OK : e;
+	}
+	r->inflight++;
+	return NJ_OK;
+}
+
+static enum nj_err
+take_waiting(void *arg, uint64_t session, uint64_t n, uint64_t first,
+    uint64_t last, uint64_t bytes)
+{
+	struct restoring *r = arg;
+	struct session *s = find(r, session);
+	struct kept *k;
+
+	if (!s)
+		return NJ_OK;
+	k = s->kept;
+	k->tail_n = n;
+	k->tail_bytes = bytes + n * sizeof(struct msg);
+	k->tail_from = first;
+	if (last >= k->next_key)
+		k->next_key = last + 1;
+	count_add(&s->home->counts.queued, k->tail_n);
+	count_add(&s->home->counts.queued_bytes, k->tail_bytes);
+	r->waiting += n;
+	return NJ_OK;
+}
+
+static enum nj_err
+take_retained(void *arg, void *msg)
+{
+	struct restoring *r = arg;
+	enum nj_err e = retain_set(r->b->retain, msg);
+
+	msg_unref(msg);
+	r->retained += e == NJ_OK;
+	/* a limit that is lower now: it stays on disk, and is not served */
+	return e == NJ_FULL || e == NJ_BUSY ? NJ_OK : e;
+}
+
+static void
+progress(void *arg, const char *what, uint64_t n)
+{
+	(void)arg;
+	nj_log(LOG_T_NOTICE, "Loading: %llu %s so far ...",
+	    (unsigned long long)n, what);
+}
+
+/* Their clocks run. */
+static void
+wait_all(struct shard *sh)
+{
+	struct map *all = &sh->home.sessions;
+	struct session *s;
+	size_t at = 0;
+
+	while ((s = map_next(all, &at)))
+		if (sessions_restored(sh, s))
+			at--; /* another may have moved into its slot */
+}
+
+enum nj_err
+storing_load(struct broker *b, struct nj_why *why)
+{
+	struct restoring r = { .b = b };
+	struct store_loader l = {
+		.session = take_session,
+		.will = take_will,
+		.sub = take_sub,
+		.received = take_received,
+		.inflight = take_inflight,
+		.waiting = take_waiting,
+		.retained = take_retained,
+		.progress = progress,
+		.arg = &r,
+	};
+	uint64_t began = clock_mono(b->clock), n = 0;
+	enum nj_err e;
+
+	if (!b->store)
+		return NJ_OK;
+	map_init(&r.by_id, id_of);
+	if ((e = store_load(b->store, &l, why))) {
+		why_set(why, "%s cannot be loaded: %s", b->opts.store_path,
+		    why->what[0] ? why->what : nj_strerror(e));
+		map_fini(&r.by_id);
+		return e;
+	}
+	n = r.by_id.n;
+	map_fini(&r.by_id);
+	for (unsigned i = 0; i < b->n; i++)
+		wait_all(&b->shards[i]);
+	if (n + r.retained > 0)
+		nj_log(LOG_T_NOTICE,
+		    "Loaded %llu sessions, %llu messages waiting, %llu in "
+		    "flight, %llu retained in %llu ms from %s.",
+		    (unsigned long long)n, (unsigned long long)r.waiting,
+		    (unsigned long long)r.inflight,
+		    (unsigned long long)r.retained,
+		    (unsigned long long)(clock_mono(b->clock) - began),
+		    b->opts.store_path);
+	return store_start(b->store, why);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "broker/storing.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "broker/internal.h"
+#include "broker/paging.h"
+#include "broker/shard.h"
+
+/* Messages. */
+
+/* The broker's clock never goes back, the file's has a date. */
+static int64_t
+to_wall(const struct broker *b, uint64_t mono_ms)
+{
+	return mono_ms == MSG_NEVER
+	    ? STORE_NEVER
+	    : clock_wall(b->clock) + (int64_t)(mono_ms - clock_mono(b->clock));
+}
+
+uint64_t
+storing_mono(const struct broker *b, int64_t wall_ms)
+{
+	uint64_t now = clock_mono(b->clock);
+	int64_t left;
+
+	if (wall_ms == STORE_NEVER)
+		return MSG_NEVER;
+	left = wall_ms - clock_wall(b->clock);
+	return left < 0 && (uint64_t)-left > now ? 0 : now + (uint64_t)left;
+}
+
+static void
+describe(void *arg, void *msg, struct store_body *out)
+{
+	struct broker *b = arg;
+	struct msg *m = msg;
+
+	if (m->keep_id == 0)
+		m->keep_id = b->next_msg++;
+	*out = (struct store_body){
+		.id = m->keep_id,
+		.bytes = slice_of(
+		    m->data, 2u + m->topic_len + m->payload_len + m->props_len),
+		.topic_len = m->topic_len,
+		.payload_len = m->payload_len,
+		.qos = m->qos,
+		.retain = m->retain,
+		.expires_ms = to_wall(b, m->expires_at),
+	};
+}
+
+static enum nj_err
+make(void *arg, const struct store_body *body, void **msg)
+{
+	struct msg *m;
+	enum nj_err e;
+
+	if ((e = msg_restore(
+		 body->bytes, body->topic_len, body->payload_len, &m)))
+		return e;
+	m->qos = body->qos;
+	m->retain = body->retain;
+	m->expires_at = storing_mono(arg, body->expires_ms);
+	m->keep_id = body->id;
+	*msg = m;
+	return NJ_OK;
+}
+
+static void
+unref(void *msg)
+{
+	msg_unref(msg);
+}
+
+const struct store_msg_ops storing_msgs = { describe, make, unref };
+
+/* What the store reports; its thread. */
+
+static void
+done(void *arg, struct store_batch *batch)
+{
+	struct broker *b = arg;
+
+	batch->letter.kind = LETTER_STORED;
+	shard_post(&b->shards[batch->owner], &batch->letter);
+}
+
+static void
+state(void *arg, enum store_state s, const char *why)
+{
+	const struct broker *b = arg;
+
+	switch (s) {
+	case STORE_OK:
+		nj_log(LOG_T_NOTICE,
+		    "The store can be written again; what waited is on disk.");
+		break;
+	case STORE_FULL:
+		nj_log(LOG_T_ERROR,
+		    "The disk is full (%s): messages that must be kept are "
+		    "refused until there is room at %s.  QoS 0 and what is "
+		    "read go on.",
+		    why, b->opts.store_path);
+		break;
+	case STORE_FAILING:
+		nj_log(LOG_T_ERROR,
+		    "%s cannot be written (%s): messages that must be kept "
+		    "are refused until it can.",
+		    b->opts.store_path, why);
+		break;
+	case STORE_DAMAGED:
+		nj_log(LOG_T_ERROR,
+		    "%s is damaged (%s): nothing more is kept.  Stop the "
+		    "broker and look at it: nightjar store check",
+		    b->opts.store_path, why);
+		break;
+	}
+}
+
+enum nj_err
+storing_open(struct broker *b, struct nj_why *why)
+{
+	struct store_opts o = {
+		.path = b->opts.store_path,
+		.vfs = b->opts.store_vfs,
+		.msgs = &storing_msgs,
+		.arg = b,
+		.done = done,
+		.paged = paging_done,
+		.state = state,
+		.no_thread = b->opts.store_no_thread,
+	};
+	enum nj_err e;
+
+	if (!o.path)
+		return NJ_OK;
+	if ((e = store_open(&o, &b->store, why)))
+		return e;
+	atomic_init(&b->next_kept, store_next_session(b->store));
+	b->next_msg = store_next_msg(b->store);
+	retain_order_from(b->retain, store_order(b->store));
+	return NJ_OK;
+}
+
+void
+storing_close(struct broker *b)
+{
+	store_close(b->store);
+	b->store = NULL;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "core/keep.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/session.h"
+
+#define IDS_FEW 16
+
+void
+keep_note(struct keep *k, enum nj_err e)
+{
+	if (e)
+		k->failed = true;
+	else
+		k->dirty = k->busy = true;
+}
+
+static enum nj_err
+grow(void *at, uint32_t n, uint32_t *cap, size_t each)
+{
+	void **v = at, *bigger;
+	uint32_t more = *cap ? *cap * 2 : 8;
+
+	if (n < *cap)
+		return NJ_OK;
+	if (!(bigger = realloc(*v, more * each)))
+		return NJ_NOMEM;
+	*v = bigger;
+	*cap = more;
+	return NJ_OK;
+}
+
+/* The entry may not be sent before its part is on disk. */
+static enum nj_err
+make_unsure(struct session *s, uint64_t key)
+{
+	struct keep_part *p = s->home->keep->part;
+	struct kept *k = s->kept;
+	enum nj_err e;
+
+	if ((e = grow(&p->v, p->n, &p->cap, sizeof *p->v)) ||
+	    (e = grow(
+		 &k->unsure, k->n_unsure, &k->cap_unsure, sizeof *k->unsure)))
+		return e;
+	p->v[p->n++] = (struct kept_entry){ s->number, key };
+	k->unsure[k->n_unsure++] = key;
+	return NJ_OK;
+}
+
+void
+kept_is_sure(struct kept *k, uint64_t key)
+{
+	for (uint32_t i = 0; i < k->n_unsure; i++)
+		if (k->unsure[i] == key) {
+			k->n_unsure--;
+			memmove(&k->unsure[i], &k->unsure[i + 1],
+			    (k->n_unsure - i) * sizeof *k->unsure);
+			return;
+		}
+}
+
+/* Identifiers as the store has them: 4 bytes each, the highest first. */
+static enum nj_err
+write_ids(ids_t ids, uint8_t *few, struct slice *out)
+{
+	unsigned n = ids_count(ids);
+	uint8_t *at = few;
+
+	if (n > IDS_FEW && !(at = malloc(4 * (size_t)n)))
+		return NJ_NOMEM;
+	*out = slice_of(at, 4 * (size_t)n);
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t id = ids_at(ids, i);
+
+		*at++ = (uint8_t)(id >> 24);
+		*at++ = (uint8_t)(id >> 16);
+		*at++ = (uint8_t)(id >> 8);
+		*at++ = (uint8_t)id;
+	}
+	return NJ_OK;
+}
+
+ids_t
+keep_ids(struct slice stored)
+{
+	ids_t ids = 0;
+
+	for (size_t i = 0; i + 4 <= stored.n; i += 4) {
+		const uint8_t *p = stored.p + i;
+
+		ids_add(&ids,
+		    (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
+			(uint32_t)p[2] << 8 | p[3]);
+	}
+	return ids;
+}
+
+bool
+keep_add(struct session *s, struct delivery *d)
+{
+	struct keep *k = s->home->keep;
+	uint8_t few[4 * IDS_FEW];
+	struct store_entry en = {
+		.session = s->kept->id,
+		.seq = s->kept->next_key,
+		.pid = d->pid,
+		.qos = d->qos,
+		.state = d->state,
+		.retain = d->retain,
+		.share = d->share,
+	};
+	enum nj_err e = write_ids(d->ids, few, &en.ids);
+
+	if (!e && k->part)
+		e = make_unsure(s, en.seq);
+	if (!e) {
+		en.msg = msg_ref(d->msg);
+		e = batch_queue(k->into, &en, &d->rec);
+	}
+	if (en.ids.p != few)
+		free((void *)(uintptr_t)en.ids.p);
+	keep_note(k, e);
+	if (e)
+		return false;
+	d->key = s->kept->next_key++;
+	k->bytes += msg_size(d->msg);
+	return true;
+}
+
+void
+keep_state(struct session *s, struct delivery *d)
+{
+	struct keep *k = s->home->keep;
+
+	if (d->key)
+		keep_note(k,
+		    batch_queue_state(k->into, s->kept->id, d->key, d->pid,
+			d->state, &d->rec));
+}
+
+void
+keep_end(struct session *s, struct delivery *d)
+{
+	struct keep *k = s->home->keep;
+
+	if (!d->key)
+		return;
+	/* what goes to disk with another shard's is not taken out of what
+	 * goes there before */
+	if (k->part ||
+	    batch_cancel(k->into, d->rec, s->kept->id, d->key) !=
+		BATCH_HAD_ENTRY)
+		keep_note(k, batch_queue_end(k->into, s->kept->id, d->key));
+	d->key = 0;
+}
+
+void
+kept_free(struct kept *k)
+{
+	if (!k)
+		return;
+	list_remove(&k->page);
+	free(k->unsure);
+	free(k);
+}
+
+void
+keep_part_fini(struct keep_part *p)
+{
+	batch_free(p->batch);
+	free(p->v);
+	*p = (struct keep_part){ 0 };
+}

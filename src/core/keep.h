@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * keep - what a session that outlives its connection puts on disk of its
+ *        messages, and which of them are on disk only.
+ *
+ * An entry of such a session (a message that is queued or in flight) has a
+ * key, which grows with each.  Entries stand in three places: in flight, in
+ * the queue in memory, and behind these in the tail, which is on disk only
+ * and is read in pages while the client is there.
+ *
+ * Owns:    struct kept is its session's.
+ * Threads: the home shard.
+ * Bounds:  memory of queued messages: KEEP_QUEUE a session, more while the
+ *          shard has less than KEEP_QUEUES.  unsure entries: as many as are
+ *          between two shards.
+ * Errors:  without memory for a record keep.failed is set: what caused it may
+ *          not be acknowledged.
+ * Spec:    MQTT 5.0 4.1.
+ */
+#ifndef NJ_CORE_KEEP_H
+#define NJ_CORE_KEEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "core/delivery.h"
+#include "store/batch.h"
+
+#define KEEP_QUEUE  (64 * 1024)
+#define KEEP_QUEUES (64 * 1024 * 1024)
+/* Entries a page; it is asked for when fewer than PAGE_LOW wait in memory. */
+#define PAGE_MAX 512
+#define PAGE_LOW 64
+
+struct session;
+
+struct kept_entry {
+	uint64_t session; /* its number */
+	uint64_t key;
+};
+
+/* Records that go to disk together with another shard's. */
+struct keep_part {
+	struct store_batch *batch;
+	struct kept_entry *v; /* what is unsure until then */
+	uint32_t n, cap;
+};
+
+/* A shard's. */
+struct keep {
+	struct store_batch *into; /* where records go now */
+	struct keep_part *part; /* into is this one's; NULL: the shard's own */
+	bool dirty;		/* one was added, or will be elsewhere */
+	bool failed;
+	bool busy;	   /* something is not on disk yet */
+	bool full;	   /* so much that nothing more is sent from queues */
+	uint64_t bytes;	   /* of messages in records since this was set to 0 */
+	uint64_t queued;   /* bytes of kept messages in queues in memory */
+	struct list pages; /* sessions whose tail is to be read */
+};
+
+/* A session's; NULL where nothing of it is kept. */
+struct kept {
+	struct session *session;
+	uint64_t id; /* in the store */
+	uint64_t next_key;
+	uint32_t expiry_s; /* as it is in the store */
+	uint64_t tail_n, tail_bytes;
+	uint64_t tail_from; /* no key in the tail is below */
+	bool reading;
+	struct list page; /* in keep.pages */
+	/* entries that are not on disk until another shard's are, by key */
+	uint64_t *unsure;
+	uint32_t n_unsure, cap_unsure;
+};
+
+/* d, with its packet identifier and state, is an entry from now on: it gets
+ * its key.  False: there was no memory. */
+NJ_MUST bool keep_add(struct session *s, struct delivery *d);
+/* Packet identifier and state are others. */
+void keep_state(struct session *s, struct delivery *d);
+/* It is done with, or another session's from now on. */
+void keep_end(struct session *s, struct delivery *d);
+/* An error of a batch_ call for this shard. */
+void keep_note(struct keep *k, enum nj_err e);
+
+/* The first key that may not be sent yet. */
+static inline uint64_t
+kept_sure_below(const struct kept *k)
+{
+	return k->n_unsure ? k->unsure[0] : UINT64_MAX;
+}
+void kept_is_sure(struct kept *k, uint64_t key);
+void kept_free(struct kept *k);
+/* Subscription identifiers as the store has them; forgets without memory. */
+ids_t keep_ids(struct slice stored);
+void keep_part_fini(struct keep_part *p);
+
+#endif

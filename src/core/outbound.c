@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A session's messages on their way to its client: sent, queued, acknowledged.
+ */
+#include "core/session.h"
+
+#include <assert.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "core/full.h"
+#include "core/keep.h"
+#include "core/tail.h"
+
+static void
+trace_sent(const struct session *s, const struct delivery *d, bool dup)
+{
+	char id[TEXT_ESC], topic[TEXT_ESC];
+
+	nj_log_write(LOG_T_DEBUG,
+	    "Sending PUBLISH to %s (d%d, q%d, r%d, m%u, '%s', ... (%u bytes))",
+	    text_esc(id, sizeof id, session_id(s)), dup, d->qos, d->retain,
+	    d->pid, text_esc(topic, sizeof topic, msg_topic(d->msg)),
+	    d->msg->payload_len);
+}
+
+static void
+count_sent(struct session *s, const struct delivery *d, bool dup)
+{
+	struct session_counts *c = &s->home->counts;
+
+	count_add(&c->sent, 1);
+	count_add(&c->sent_bytes, d->msg->payload_len);
+	if (log_on(LOG_T_DEBUG))
+		trace_sent(s, d, dup);
+}
+
+static bool
+window_open(struct session *s, const struct msg *next)
+{
+	const struct session_limits *lim = &s->home->limits;
+
+	if (s->out.waiting >= s->link->window)
+		return false;
+	if (lim->max_inflight_bytes && s->out.waiting > 0 &&
+	    s->inflight_bytes + next->payload_len > lim->max_inflight_bytes)
+		return false;
+	return !link_congested(s->link);
+}
+
+/* On the wire, for the first time on this connection. */
+static void
+send(struct session *s, struct delivery *d, bool dup)
+{
+	enum nj_err e = link_publish(s->link, d, dup, s->home->now_ms);
+
+	if (e == NJ_OK) {
+		count_sent(s, d, dup);
+	} else if (e == NJ_TOOBIG) {
+		/* as if it had been delivered [MQTT-3.1.2-25] */
+		count_add(&s->home->counts.dropped, 1);
+		s->inflight_bytes -= d->msg->payload_len;
+		if (s->kept)
+			keep_end(s, d);
+		inflight_done(&s->out, d);
+	} else if (e == NJ_NOMEM) {
+		/* it is sent again on the next connection */
+		s->link->ops->fail(s->link);
+	}
+}
+
+/*
+ * Sends now, or when what was recorded before is on disk: the identifier of a
+ * QoS 2 message must be, or it would be another message after a crash
+ * [MQTT-4.3.3-2]; and nothing overtakes what waits [MQTT-4.6.0-6].
+ */
+static void
+send_when_kept(struct session *s, struct delivery *d, bool dup)
+{
+	if (s->link->held == 0 &&
+	    (!s->kept || d->qos < 2 || !s->home->keep->busy)) {
+		send(s, d, dup);
+		return;
+	}
+	d->held = dup ? HELD_AGAIN : HELD_FIRST;
+	s->link->ops->later(s->link, MQTT_PUBLISH, d->pid, RC_SUCCESS);
+}
+
+/* Puts a QoS 1 or 2 delivery in flight and on the wire; d is moved. */
+static enum nj_err
+send_new(struct session *s, struct delivery *d)
+{
+	struct delivery *at;
+	enum nj_err e;
+
+	d->state = d->qos == 1 ? DELIVERY_WAIT_PUBACK : DELIVERY_WAIT_PUBREC;
+	if ((e = inflight_add(&s->out, d, &at)))
+		return e;
+	s->out.waiting++;
+	s->inflight_bytes += at->msg->payload_len;
+	if (s->kept && at->key)
+		keep_state(s, at);
+	else if (s->kept && !keep_add(s, at))
+		at->key = 0; /* keep.failed says it */
+	send_when_kept(s, at, false);
+	return NJ_OK;
+}
+
+void
+session_send_held(struct session *s, uint16_t pid)
+{
+	struct delivery *d = inflight_find(&s->out, pid);
+	bool dup;
+
+	if (!s->link || !d || !d->held)
+		return;
+	dup = d->held == HELD_AGAIN;
+	d->held = 0;
+	send(s, d, dup);
+}
+
+static bool
+queue_has_room(const struct session *s, const struct delivery *d)
+{
+	const struct session_limits *lim = &s->home->limits;
+
+	if (d->moved) /* it had a place, and gave that up */
+		return true;
+	if (lim->max_queued && session_queued(s) >= lim->max_queued)
+		return false;
+	return !lim->max_queued_bytes ||
+	    session_queued_bytes(s) + delivery_size(d) <= lim->max_queued_bytes;
+}
+
+/* The oldest makes place; false: none can. */
+static bool
+drop_oldest(struct session *s)
+{
+	struct session_counts *c = &s->home->counts;
+	struct delivery d;
+
+	if (s->queue.n == 0)
+		return s->kept && tail_drop_oldest(s);
+	if (s->kept &&
+	    s->queue.v[s->queue.head].key >= kept_sure_below(s->kept))
+		return false;
+	if (!session_dequeue(s, &d))
+		return false;
+	if (s->kept)
+		keep_end(s, &d);
+	delivery_fini(&d);
+	count_add(&c->dropped, 1);
+	return true;
+}
+
+static bool
+make_room(struct session *s, const struct delivery *d)
+{
+	while (!queue_has_room(s, d))
+		if (s->home->limits.drop_policy != DROP_OLDEST ||
+		    !drop_oldest(s))
+			return false;
+	return true;
+}
+
+enum nj_err
+session_requeue(struct session *s, const struct delivery *d)
+{
+	struct session_counts *c = &s->home->counts;
+	uint64_t before = s->queue.bytes;
+	enum nj_err e = queue_push(&s->queue, d);
+
+	if (e == NJ_OK) {
+		count_add(&c->queued, 1);
+		count_add(&c->queued_bytes, s->queue.bytes - before);
+		if (s->kept)
+			s->home->keep->queued += s->queue.bytes - before;
+	}
+	return e;
+}
+
+bool
+session_dequeue(struct session *s, struct delivery *d)
+{
+	struct session_counts *c = &s->home->counts;
+	uint64_t before = s->queue.bytes;
+
+	if (!queue_pop(&s->queue, d))
+		return false;
+	count_add(&c->queued, (uint64_t)-1);
+	count_add(&c->queued_bytes, -(before - s->queue.bytes));
+	if (s->kept)
+		s->home->keep->queued -= before - s->queue.bytes;
+	if (s->full)
+		full_check(s);
+	return true;
+}
+
+/* An entry of a kept session, on disk in any case; d is moved. */
+static bool
+enqueue_kept(struct session *s, struct delivery *d)
+{
+	if (!d->key && !keep_add(s, d))
+		return false;
+	if (!tail_keeps(s) || session_requeue(s, d))
+		tail_put(s, d);
+	return true;
+}
+
+/* d is moved or dropped. */
+static void
+enqueue(struct session *s, struct delivery *d)
+{
+	d->state = DELIVERY_QUEUED;
+	if (make_room(s, d) &&
+	    (s->kept ? enqueue_kept(s, d)
+		     : (s->overdue == 0 && session_requeue(s, d) == NJ_OK) ||
+			overdue_keep(s, d) == NJ_OK)) {
+		full_check(s);
+		return;
+	}
+	count_add(&s->home->counts.dropped, 1);
+	delivery_fini(d);
+}
+
+static void
+deliver_qos0(struct session *s, struct delivery *d)
+{
+	/* Those that came while the client was away may wait for the window
+	 * behind others still: nothing overtakes them [MQTT-4.6.0-6]. */
+	if (s->queue.n0 > 0 || s->overdue > 0 ||
+	    (s->kept && s->kept->tail_n > 0 && s->home->limits.queue_qos0) ||
+	    (!s->link && s->home->limits.queue_qos0 && s->expiry_s)) {
+		msg_ref(d->msg);
+		enqueue(s, d);
+		return;
+	}
+	if (!s->link) {
+		ids_free(d->ids);
+		return;
+	}
+	if (link_congested(s->link))
+		count_add(&s->home->counts.dropped, 1);
+	else if (link_publish(s->link, d, false, s->home->now_ms) == NJ_OK)
+		count_sent(s, d, false);
+	ids_free(d->ids);
+}
+
+/* Nothing may be in flight whose end would bring us back. */
+static void
+look_again(struct session *s)
+{
+	if (overdue_keep(s, NULL))
+		nj_log(LOG_T_ERROR,
+		    "Out of memory: a queue waits for the next "
+		    "message to its client");
+}
+
+void
+session_deliver(struct session *s, const struct delivery *what)
+{
+	struct delivery d = {
+		.msg = what->msg,
+		.ids = what->ids,
+		.qos = what->qos,
+		.retain = what->retain,
+		.moved = what->moved,
+		.share = what->share,
+	};
+
+	if (!session_may_read(s, d.msg)) {
+		ids_free(d.ids);
+		return;
+	}
+	if (d.qos == 0) {
+		deliver_qos0(s, &d);
+		return;
+	}
+	msg_ref(d.msg);
+	if (!s->link || s->queue.n > 0 || s->out.resend_n > 0 ||
+	    s->overdue > 0 || (s->kept && tail_first(s)) ||
+	    !window_open(s, d.msg)) {
+		enqueue(s, &d);
+		return;
+	}
+	if (send_new(s, &d)) {
+		enqueue(s, &d);
+		look_again(s);
+	}
+}
+
+/* Sends an interrupted exchange again [MQTT-4.4.0-1]. */
+static void
+resend(struct session *s, struct delivery *d)
+{
+	struct link *l = s->link;
+
+	d->unsent = 0;
+	s->out.waiting++;
+	if (d->state != DELIVERY_WAIT_PUBCOMP) /* [MQTT-3.3.1-1] */
+		send_when_kept(s, d, true);
+	else if (s->kept && s->home->keep->busy)
+		l->ops->later(l, MQTT_PUBREL, d->pid, RC_SUCCESS);
+	else if (link_ack(l, MQTT_PUBREL, d->pid, RC_SUCCESS) == NJ_NOMEM)
+		l->ops->fail(l);
+}
+
+static bool
+expired(const struct session *s, const struct msg *m)
+{
+	return m->expires_at <= s->home->now_ms;
+}
+
+static void
+finish_queued(struct session *s, struct delivery *d)
+{
+	if (s->kept)
+		keep_end(s, d);
+	delivery_fini(d);
+}
+
+void
+session_pump(struct session *s)
+{
+	struct session_counts *c = &s->home->counts;
+	struct delivery *again, d;
+	bool may;
+
+	if (!s->link || s->link->closing)
+		return;
+	while (s->out.waiting < s->link->window &&
+	    (again = inflight_next_unsent(&s->out)))
+		resend(s, again);
+	while (s->queue.n > 0 && s->out.resend_n == 0) {
+		if (s->kept && !tail_may_send(s))
+			return;
+		if (!window_open(s, s->queue.v[s->queue.head].msg))
+			return;
+		if (inflight_reserve(&s->out)) {
+			look_again(s);
+			return;
+		}
+		if (!session_dequeue(s, &d))
+			return;
+		/* the right may have been taken away while it waited */
+		may = session_may_read(s, d.msg);
+		if (expired(s, d.msg)) { /* [MQTT-3.3.2-5] */
+			count_add(&c->expired, 1);
+			finish_queued(s, &d);
+		} else if (may && d.qos == 0) {
+			if (link_publish(s->link, &d, false, s->home->now_ms) ==
+			    NJ_OK)
+				count_sent(s, &d, false);
+			finish_queued(s, &d);
+		} else if (!may || send_new(s, &d)) {
+			count_add(&c->dropped, 1);
+			finish_queued(s, &d);
+		}
+	}
+	if (s->kept)
+		tail_ask(s);
+}
+
+static void
+finish(struct session *s, struct delivery *d)
+{
+	if (d->msg)
+		s->inflight_bytes -= d->msg->payload_len;
+	if (s->kept)
+		keep_end(s, d);
+	inflight_done(&s->out, d);
+	session_pump(s);
+}
+
+void
+session_puback(struct session *s, uint16_t pid)
+{
+	struct delivery *d = inflight_find(&s->out, pid);
+
+	/* An acknowledgement of nothing is tolerated: it may be late. */
+	if (d && d->state == DELIVERY_WAIT_PUBACK && !d->held)
+		finish(s, d);
+}
+
+enum mqtt_rc
+session_pubrec(struct session *s, uint16_t pid, uint8_t code)
+{
+	struct delivery *d = inflight_find(&s->out, pid);
+
+	if (!d || d->qos != 2 || d->held)
+		return RC_PACKET_ID_NOT_FOUND;
+	if (code >= 0x80) {
+		/* the receiver wants no more of it [MQTT-4.3.3] */
+		finish(s, d);
+		return RC_UNSPECIFIED;
+	}
+	if (d->state == DELIVERY_WAIT_PUBREC) {
+		s->inflight_bytes -= d->msg->payload_len;
+		msg_unref(d->msg);
+		d->msg = NULL;
+		d->state = DELIVERY_WAIT_PUBCOMP;
+		if (s->kept)
+			keep_state(s, d);
+	}
+	return RC_SUCCESS;
+}
+
+void
+session_pubcomp(struct session *s, uint16_t pid)
+{
+	struct delivery *d = inflight_find(&s->out, pid);
+
+	if (d && d->state == DELIVERY_WAIT_PUBCOMP)
+		finish(s, d);
+}

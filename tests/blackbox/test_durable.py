@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is acknowledged is there after kill -9."""
+import os
+import time
+
+import pytest
+
+from harness import wait_until
+from raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Raw
+
+CONF = '''
+persistence true
+persistence_location store
+max_queued_messages 0
+'''
+FOREVER = {'session_expiry': 0xffffffff}
+
+pytestmark = pytest.mark.ours
+
+
+@pytest.fixture(params=[1, 2, 4], ids=lambda n: f'{n}-shards')
+def durable(request, brokers):
+    return brokers(CONF + f'threads {request.param}\n')
+
+
+def again(broker, pause=0.1):
+    """The broker is killed, and comes back.  What it was told and does not
+    answer (PUBCOMP, DISCONNECT) is on disk soon, but not at once."""
+    time.sleep(pause)
+    broker.kill()
+    broker.start()
+
+
+def client(broker, name, clean=False, **kw):
+    c = Raw(broker.port)
+    c.session_present = c.connect(name, clean=clean, props=FOREVER, **kw).session_present
+    return c
+
+
+def numbers(c, n):
+    return [int(c.message().payload) for _ in range(n)]
+
+
+def test_queued(durable):
+    with client(durable, 'sub') as s:
+        s.subscribe('a/#', qos=2)
+        s.disconnect()
+    with Raw(durable.port) as p:
+        p.connect('pub')
+        for i in range(40):
+            p.publish_acked('a/b', b'%d' % i, qos=1 + i % 2)
+    again(durable)
+    with client(durable, 'sub') as s:
+        assert s.session_present
+        got = [s.message() for _ in range(40)]
+        s.ping()
+        s.disconnect()
+    for q in 1, 2:
+        assert [int(m.payload) for m in got if m.qos == q] == list(range(q - 1, 40, 2))
+    again(durable)
+    with client(durable, 'sub') as s:
+        assert s.session_present
+        s.silent()
+
+
+@pytest.mark.parametrize('qos', [1, 2])
+def test_in_flight_keeps_its_identifier(durable, qos):
+    s = client(durable, 'sub')
+    s.subscribe('a', qos=qos)
+    with client(durable, 'pub') as p:
+        p.publish_acked('a', b'x', qos=qos)
+    m = s.expect(PUBLISH)
+    again(durable)
+    s = client(durable, 'sub')
+    n = s.expect(PUBLISH)
+    assert (n.mid, n.payload, n.qos, n.dup) == (m.mid, b'x', qos, True)
+    if qos == 2:
+        s.ack(PUBREC, n.mid)
+        s.wait_for(PUBREL)
+        again(durable)
+        s = client(durable, 'sub')
+        assert s.expect(PUBREL).mid == m.mid
+        s.ack(PUBCOMP, m.mid)
+    else:
+        s.ack(PUBACK, n.mid)
+    s.ping()
+    s.disconnect()
+    again(durable)
+    with client(durable, 'sub') as s:
+        s.silent()
+
+
+def test_exactly_once_from_the_publisher(durable):
+    names = [f'sub{i}' for i in range(6)]
+    for n in names:
+        with client(durable, n) as s:
+            s.subscribe('a', qos=2)
+    p = client(durable, 'pub')
+    mid = p.publish('a', b'1', qos=2)
+    p.expect(PUBREC)
+    again(durable)
+    p = client(durable, 'pub')
+    assert p.session_present
+    p.publish('a', b'1', qos=2, mid=mid, dup=True)
+    p.expect(PUBREC)
+    p.ack(PUBREL, mid)
+    p.expect(PUBCOMP)
+    again(durable)
+    p = client(durable, 'pub')
+    p.publish('a', b'2', qos=2, mid=mid)
+    p.expect(PUBREC)
+    for n in names:
+        with client(durable, n) as s:
+            assert numbers(s, 2) == [1, 2]
+            s.silent(0.1)
+
+
+def test_subscriptions(durable):
+    with client(durable, 'sub') as s:
+        s.subscribe('plain', qos=1)
+        s.subscribe(('id', 1), props={'subscription_id': 77})
+        s.subscribe(('rap', 1 | 8))
+        s.subscribe(('nolocal', 1 | 4))
+        s.subscribe('gone', qos=1)
+        s.subscribe('$share/g/shared', qos=1)
+        s.unsubscribe('gone')
+    again(durable)
+    with client(durable, 'pub') as p:
+        for t in 'plain', 'id', 'gone', 'shared':
+            p.publish_acked(t, t, qos=1)
+        p.publish_acked('rap', 'rap', qos=1, retain=True)
+    with client(durable, 'sub') as s:
+        got = {m.topic: m for m in (s.message() for _ in range(4))}
+        assert sorted(got) == ['id', 'plain', 'rap', 'shared']
+        assert got['id'].props.get('subscription_id') in (77, [77])
+        assert got['rap'].retain
+        s.publish_acked('nolocal', 'x', qos=1)
+        s.silent(0.2)
+
+
+def test_retained(durable):
+    with Raw(durable.port) as p:
+        p.connect('pub')
+        for i in range(20):
+            p.publish_acked(f'r/{i}', b'%d' % i, qos=1, retain=True, props={'message_expiry': 1000})
+        p.publish_acked('r/3', b'', qos=1, retain=True)
+        p.publish_acked('r/4', b'new', qos=2, retain=True)
+    again(durable)
+    with Raw(durable.port) as s:
+        s.connect('sub')
+        s.subscribe('r/#', qos=1)
+        got = {m.topic: m for m in (s.message() for _ in range(19))}
+        assert 'r/3' not in got and got['r/4'].payload == b'new'
+        assert 900 < got['r/5'].props['message_expiry'] <= 1000
+        s.silent(0.1)
+
+
+def test_wills(durable):
+    with client(durable, 'watch') as s:
+        s.subscribe('will/#', qos=2)
+    a = client(durable, 'a', will=('will/now', b'now', 1))
+    b = client(durable, 'b', will=('will/later', b'later', 2, False, {'will_delay': 1}))
+    c = client(durable, 'c', will=('will/never', b'never', 1))
+    c.disconnect()
+    again(durable)
+    with client(durable, 'watch') as s:
+        assert sorted(s.message().payload for _ in range(2)) == [b'later', b'now']
+        s.silent(0.2)
+    a.close()
+    b.close()
+
+
+def test_session_expiry_counts_while_it_is_down(durable):
+    with Raw(durable.port) as s:
+        s.connect('short', clean=False, props={'session_expiry': 1})
+        s.subscribe('a', qos=1)
+        s.disconnect()
+    with client(durable, 'long') as s:
+        s.disconnect()
+    durable.kill()
+    time.sleep(1.2)
+    durable.start()
+    time.sleep(0.2)
+    with client(durable, 'short') as s:
+        assert not s.session_present
+    with client(durable, 'long') as s:
+        assert s.session_present
+
+
+def test_clean_start_ends_it(durable):
+    with client(durable, 'sub') as s:
+        s.subscribe('a', qos=1)
+    with client(durable, 'pub') as p:
+        p.publish_acked('a', b'old')
+    with client(durable, 'sub', clean=True) as s:
+        assert not s.session_present
+    again(durable)
+    with client(durable, 'sub') as s:
+        assert s.session_present
+        s.silent(0.1)
+
+
+def test_an_orderly_stop_keeps_all(durable):
+    with client(durable, 'sub') as s:
+        s.subscribe('a', qos=1)
+    with client(durable, 'pub') as p:
+        for i in range(10):
+            p.publish_acked('a', b'%d' % i)
+    assert durable.stop() == 0
+    durable.start()
+    with client(durable, 'sub') as s:
+        assert s.session_present and numbers(s, 10) == list(range(10))
+
+
+def test_long_queue_in_order(durable):
+    n = 3000
+    with client(durable, 'sub') as s:
+        s.subscribe('a', qos=1)
+    with client(durable, 'pub') as p:
+        for i in range(0, n, 100):
+            for k in range(i, i + 100):
+                p.publish('a', b'%d' % k + b'x' * 200, qos=1)
+            for k in range(i, i + 100):
+                p.expect(PUBACK)
+    with client(durable, 'sub') as s:
+        assert [int(s.message().payload[:-200]) for _ in range(n // 2)] == list(range(n // 2))
+        s.ping()
+        s.disconnect()
+    again(durable)
+    with client(durable, 'sub') as s:
+        first = s.message()
+        while first.dup and int(first.payload[:-200]) < n // 2:
+            first = s.message()
+        at = int(first.payload[:-200])
+        assert at <= n // 2  # what it acknowledged last may come again
+        assert [int(s.message().payload[:-200]) for _ in range(at + 1, n)] == list(range(at + 1, n))
+        s.silent(0.1)
+
+
+def test_second_broker_is_refused(durable, brokers):
+    other = brokers(CONF.replace('store', os.path.join(durable.folder, 'store')), start=False)
+    other.refuses('another broker uses it')
+
+
+def test_damaged_file(brokers):
+    b = brokers(CONF)
+    with client(b, 'sub') as s:
+        s.subscribe('a', qos=1)
+    b.stop()
+    path = os.path.join(b.folder, 'store', 'nightjar.db')
+    with open(path, 'r+b') as f:
+        f.seek(4096)
+        f.write(os.urandom(8192))
+    b.refuses('damaged.*persistence_on_damage')
+    with open(b.conf_path, 'a', encoding='ascii') as f:
+        f.write('persistence_on_damage start_empty\n')
+    b.start()
+    b.wait_log('set aside as')
+    with client(b, 'sub') as s:
+        assert not s.session_present
+    assert [n for n in os.listdir(os.path.dirname(path)) if 'damaged' in n]
+
+
+def test_drop_policies(brokers):
+    for policy, kept in ('newest', [0, 1, 2]), ('oldest', [3, 4, 5]), ('refuse', [0, 1, 2]):
+        b = brokers(CONF.replace('max_queued_messages 0', 'max_queued_messages 3')
+                    + f'queue_full_policy {policy}\n')
+        with client(b, 'sub') as s:
+            s.subscribe('a', qos=1)
+            s.disconnect()
+        with client(b, 'pub') as p:
+            codes = [p.publish_acked('a', b'%d' % i) for i in range(6)]
+            assert codes == ([0] * 3 + [0x97] * 3 if policy == 'refuse' else [0] * 6)
+        again(b)
+        with client(b, 'sub') as s:
+            assert numbers(s, 3) == kept
+            s.silent(0.1)
+            s.ping()
+        if policy == 'refuse':
+            with client(b, 'pub') as p:
+                wait_until(lambda p=p: p.publish_acked('a', b'9') == 0, 'there is room again')
