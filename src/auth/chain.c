@@ -28,7 +28,8 @@ enum nj_err
 auth_request_new(const struct auth_request_in *in, struct auth_request **out)
 {
 	size_t n = in->username.n + in->client_id.n + in->address.n +
-	    in->listener.n + in->cert_name.n + in->cert_subject.n;
+	    in->listener.n + in->cert_name.n + in->cert_subject.n +
+	    in->device.n + in->groups.n;
 	struct auth_request *r = calloc(1, sizeof *r + n);
 	uint8_t *at;
 	enum nj_err e;
@@ -55,6 +56,8 @@ auth_request_new(const struct auth_request_in *in, struct auth_request **out)
 	r->listener = copy_bytes(&at, in->listener);
 	r->cert_name = copy_bytes(&at, in->cert_name);
 	r->cert_subject = copy_bytes(&at, in->cert_subject);
+	r->device = copy_bytes(&at, in->device);
+	r->groups = copy_bytes(&at, in->groups);
 	r->result = AUTH_DENY;
 	*out = r;
 	return NJ_OK;
@@ -90,11 +93,12 @@ auth_request_free(struct auth_request *r)
 	free(r);
 }
 
-enum auth_result
-auth_allow(struct auth_request *r, struct slice name)
+static enum auth_result
+allow(struct auth_request *r, struct slice name, bool certified)
 {
 	struct principal who = {
 		.bridge = r->bridge,
+		.certified = certified,
 		.name = name,
 		.claimed = r->username,
 		.client_id = r->client_id,
@@ -104,11 +108,27 @@ auth_allow(struct auth_request *r, struct slice name)
 		.by = r->chain->links[r->link]->name,
 	};
 
+	if (certified) {
+		who.device = r->device;
+		who.groups = r->groups;
+	}
 	if (principal_new(&who, &r->principal))
 		return auth_deny(r, AUTH_R_FAILED, NULL);
 	r->reason = AUTH_R_NONE;
 	r->why[0] = '\0';
 	return AUTH_ALLOW;
+}
+
+enum auth_result
+auth_allow(struct auth_request *r, struct slice name)
+{
+	return allow(r, name, false);
+}
+
+enum auth_result
+auth_allow_certified(struct auth_request *r, struct slice name)
+{
+	return allow(r, name, true);
 }
 
 enum auth_result

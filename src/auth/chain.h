@@ -50,7 +50,9 @@ struct auth_request {
 	struct slice cert_name;	 /* identity a verified certificate gives, by
 				 * the listener's rule; empty: none */
 	struct slice cert_subject;
-	bool has_cert; /* one that was found good */
+	bool has_cert;	     /* one that was found good */
+	struct slice device; /* the ID its own CA gave it; empty: none */
+	struct slice groups; /* of that; each ended by '\n' */
 	/* an exchange; method NULL: a name and a password, or nothing */
 	const struct auth_method *method;
 	struct secret *data; /* what the client said last; NULL: nothing */
@@ -77,6 +79,7 @@ struct auth_request_in {
 	struct slice username, password, client_id, address, listener;
 	struct slice cert_name, cert_subject;
 	bool has_cert; /* with or without a name for it */
+	struct slice device, groups;
 	bool has_data; /* of an exchange */
 	struct slice data;
 };
@@ -156,6 +159,9 @@ NJ_MUST enum nj_err
 auth_chain_add(struct auth_chain *c, struct authenticator **a);
 /* Makes the principal: AUTH_ALLOW, or AUTH_DENY without memory. */
 enum auth_result auth_allow(struct auth_request *r, struct slice name);
+/* The same for one whose certificate says the name: with its groups. */
+enum auth_result
+auth_allow_certified(struct auth_request *r, struct slice name);
 /* Notes why, for the case that no later link answers; fmt (or NULL) is the
  * mend.  Returns AUTH_DENY. */
 enum auth_result auth_deny(struct auth_request *r, enum auth_reason reason,

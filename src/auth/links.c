@@ -67,7 +67,6 @@ cert_name_ok(struct slice name)
 static enum auth_result
 certificate_start(struct authenticator *a, struct auth_request *r)
 {
-	enum auth_result result;
 	char name[TEXT_ESC];
 
 	if (r->cert_name.n == 0 && link_of(a)->if_any)
@@ -82,10 +81,7 @@ certificate_start(struct authenticator *a, struct auth_request *r)
 	if (!cert_name_ok(r->cert_name))
 		return auth_deny(r, AUTH_R_BAD_NAME, "it is \"%s\"",
 		    text_esc(name, sizeof name, r->cert_name));
-	result = auth_allow(r, r->cert_name);
-	if (result == AUTH_ALLOW)
-		r->principal->certified = true;
-	return result;
+	return auth_allow_certified(r, r->cert_name);
 }
 
 enum nj_err

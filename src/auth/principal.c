@@ -18,7 +18,8 @@ enum nj_err
 principal_new(const struct principal *from, struct principal **out)
 {
 	size_t n = from->name.n + from->claimed.n + from->client_id.n +
-	    from->address.n + from->listener.n + from->subject.n;
+	    from->address.n + from->listener.n + from->subject.n +
+	    from->device.n + from->groups.n;
 	struct principal *p = malloc(sizeof *p + n);
 	uint8_t *at;
 
@@ -35,8 +36,26 @@ principal_new(const struct principal *from, struct principal **out)
 	p->address = copy_bytes(&at, from->address);
 	p->listener = copy_bytes(&at, from->listener);
 	p->subject = copy_bytes(&at, from->subject);
+	p->device = copy_bytes(&at, from->device);
+	p->groups = copy_bytes(&at, from->groups);
 	*out = p;
 	return NJ_OK;
+}
+
+void
+principal_view(const struct principal *p, struct principal *out)
+{
+	out->bridge = p->bridge;
+	out->certified = p->certified;
+	out->by = p->by;
+	out->name = p->name;
+	out->claimed = p->claimed;
+	out->client_id = p->client_id;
+	out->address = p->address;
+	out->listener = p->listener;
+	out->subject = p->subject;
+	out->device = p->device;
+	out->groups = p->groups;
 }
 
 struct principal *

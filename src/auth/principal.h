@@ -22,11 +22,15 @@ struct principal {
 	struct slice address;  /* printed, with port */
 	struct slice listener; /* printed */
 	struct slice subject;  /* of the certificate; empty: none */
+	struct slice device;   /* the ID its own CA gave it; empty: none */
+	struct slice groups;   /* each ended by '\n' */
 	bool certified;	       /* a certificate says the name */
 	const char *by;	       /* the authenticator that said so; static */
 	uint8_t text[];
 };
 
+/* The same, to be changed in some of it and copied; borrows from p. */
+void principal_view(const struct principal *p, struct principal *out);
 /* Copies the slices of *from (refs is ignored). */
 NJ_MUST enum nj_err
 principal_new(const struct principal *from, struct principal **out);

@@ -68,6 +68,19 @@ certname_of(const struct conn *c)
 	return SLICE_NONE;
 }
 
+/* What our CA issued before it was ours has no ID but its common name. */
+struct slice
+certname_device(const struct conn *c)
+{
+	const struct tls_peer *t = stream_tls(c->stream);
+	struct slice id;
+
+	if (!conn_port(c)->groups || !t || !certname_has(c))
+		return SLICE_NONE;
+	id = cert_device_id(slice_str(t->san_uri), NULL);
+	return id.n > 0 ? id : slice_str(t->cn);
+}
+
 /* -- peer_check ---------------------------------------------------------- */
 
 /* The client's address: 4 or 16 bytes, none for who has none. */

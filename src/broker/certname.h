@@ -13,6 +13,9 @@ struct principal;
 
 /* The name; empty: none.  Borrowed from the connection or its port. */
 struct slice certname_of(const struct conn *c);
+/* The ID that our own CA gave it, where the port's clients come from that;
+ * empty: none. */
+struct slice certname_device(const struct conn *c);
 /* There is a certificate that was found good, whether or not it has a name. */
 bool certname_has(const struct conn *c);
 /* Why a client may not come from where it does (peer_check), for the log; NULL:

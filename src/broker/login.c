@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "auth/device_groups.h"
 #include "broker/certname.h"
 #include "net/listener.h"
 #include "net/tls.h"
@@ -37,7 +38,8 @@ login_new(struct conn *c, struct auth_request_in *ask, struct login **out)
 {
 	const struct tls_peer *t = stream_tls(c->stream);
 	struct login *l = calloc(1, sizeof *l);
-	enum nj_err e;
+	struct buf groups = { 0 };
+	enum nj_err e = NJ_OK;
 
 	if (!l)
 		return NJ_NOMEM;
@@ -47,7 +49,15 @@ login_new(struct conn *c, struct auth_request_in *ask, struct login **out)
 	ask->has_cert = certname_has(c);
 	if (t && t->has_cert)
 		ask->cert_subject = slice_str(t->subject);
-	if ((e = auth_request_new(ask, &l->req))) {
+	if ((ask->device = certname_device(c)).n > 0) {
+		e = device_groups_of(
+		    conn_port(c)->groups, ask->device, &groups);
+		ask->groups = buf_slice(&groups);
+	}
+	if (!e)
+		e = auth_request_new(ask, &l->req);
+	buf_fini(&groups);
+	if (e) {
 		free(l);
 		return e;
 	}

@@ -18,6 +18,7 @@
 struct acl;
 struct auth_chain;
 struct cert_rules;
+struct device_groups;
 struct listener;
 struct tls_server;
 
@@ -47,6 +48,8 @@ struct port_opts {
 	struct acl *acl;	   /* topic rules; NULL: none; one reference */
 	enum cert_identity identity;
 	struct cert_rules *cert_rules; /* NULL: none; one reference */
+	struct device_groups *groups;  /* NULL: its CA is not ours; one
+				       * reference */
 	enum cert_id cert_id;
 	enum peer_check peer_check;
 	/* A browser shows its certificate for whatever page: where there is

@@ -8,9 +8,11 @@
 #include "auth/acl.h"
 #include "auth/cert_rules.h"
 #include "auth/chain.h"
+#include "auth/device_groups.h"
 #include "base/log.h"
 #include "broker/broker.h"
 #include "broker/internal.h"
+#include "broker/regroup.h"
 #include "broker/revoked.h"
 #include "broker/sessions.h"
 #include "broker/systree.h"
@@ -65,6 +67,7 @@ set_free(struct port_set *s)
 		auth_chain_unref(p->chain);
 		acl_unref(p->acl);
 		cert_rules_unref(p->cert_rules);
+		device_groups_unref(p->groups);
 		strings_free(p);
 	}
 	free(s);
@@ -98,6 +101,8 @@ port_set_disown(struct port_set *s)
 		s->v[i].tls = NULL;
 		s->v[i].chain = NULL;
 		s->v[i].acl = NULL;
+		s->v[i].cert_rules = NULL;
+		s->v[i].groups = NULL;
 	}
 }
 
@@ -119,6 +124,7 @@ reload_take(struct shard *sh, struct letter *l)
 	port_set_unref(sh->set);
 	sh->set = r->set;
 	systree_reload(sh);
+	regroup_all(sh);
 	revoked_sweep(sh); /* by the lists of the new certificates' files */
 	free(r);
 }

@@ -16,6 +16,7 @@
 #include "broker/internal.h"
 #include "broker/memory.h"
 #include "broker/paging.h"
+#include "broker/regroup.h"
 #include "broker/reload.h"
 #include "broker/revoked.h"
 #include "broker/route.h"
@@ -223,6 +224,7 @@ take_letter(struct shard *sh, struct letter *l)
 		break;
 	case LETTER_RECHECK:
 		atomic_store(&sh->recheck_posted, false);
+		regroup_all(sh);
 		revoked_sweep(sh);
 		break;
 	case LETTER_LOG:

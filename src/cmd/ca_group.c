@@ -103,6 +103,12 @@ regroup(struct pki_ca *ca, const char *id, const struct change *c,
 	if (strcmp(groups, d->groups) != 0 &&
 	    (e = write_down(path, id, groups, why)))
 		goto out;
+	fleet_unref(f);
+	f = NULL;
+	/* Also where nothing changed: a crash may have come before it. */
+	if ((e = fleet_load(path, &f, why)) ||
+	    (e = fleet_export(f, pki_ca_dir(ca), why)))
+		goto out;
 	printf("'%s' is in %s%s.\n", id, groups[0] ? "" : "no group", groups);
 out:
 	fleet_unref(f);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "auth/device_groups.h"
 #include "base/filewatch.h"
 #include "base/log.h"
 #include "net/tls.h"
@@ -18,10 +19,11 @@ struct lists {
 	time_t alarmed; /* the last time */
 };
 
-char *
-lists_own(const struct conf_listener *l)
+/* DIR/rest for a cafile DIR/pki/ca.crt. */
+static char *
+beside_ca(const struct conf_listener *l, const char *rest)
 {
-	static const char tail[] = "/pki/ca.crt", list[] = "/crl/ca.crl";
+	static const char tail[] = "/pki/ca.crt";
 	char *real = l->cafile ? realpath(l->cafile, NULL) : NULL;
 	size_t n;
 	char *own;
@@ -36,9 +38,21 @@ lists_own(const struct conf_listener *l)
 		return NULL;
 	}
 	real[n - (sizeof tail - 1)] = '\0';
-	own = pki_path(real, list + 1);
+	own = pki_path(real, rest);
 	free(real);
 	return own;
+}
+
+char *
+lists_own(const struct conf_listener *l)
+{
+	return beside_ca(l, "crl/ca.crl");
+}
+
+char *
+lists_groups(const struct conf_listener *l)
+{
+	return beside_ca(l, "groups");
 }
 
 static void
@@ -56,11 +70,14 @@ lists_watch_more(struct lists *l, const struct conf *c)
 {
 	for (uint32_t i = 0; i < c->nlisteners; i++) {
 		char *own = lists_own(&c->listeners[i]);
+		char *groups = lists_groups(&c->listeners[i]);
 
 		if (c->listeners[i].tls) {
 			watch_file(l, c->listeners[i].crlfile);
 			watch_file(l, own);
+			watch_file(l, groups);
 		}
+		free(groups);
 		free(own);
 	}
 }
@@ -109,17 +126,33 @@ alarm_if_stale(struct lists *l, const struct port_opts *ports, size_t n)
 	    "everybody. To mend it: nightjar ca crl");
 }
 
+/* Without words where nothing changed. */
+static bool
+renew_groups(const struct port_opts *port)
+{
+	struct nj_why why = { 0 };
+	bool changed = false;
+
+	if (port->groups && device_groups_renew(port->groups, &changed, &why))
+		nj_log(LOG_T_ERROR,
+		    "Devices stay in the groups they are in: "
+		    "%s%s%s",
+		    why.what, why.mend[0] ? ". " : "", why.mend);
+	return changed;
+}
+
 void
 lists_renew(
     struct lists *l, struct broker *b, const struct port_opts *ports, size_t n)
 {
-	bool any = false;
+	bool any = false, regrouped = false;
 
 	if (filewatch_changed(l->watch))
 		for (size_t i = 0; i < n; i++) {
 			struct nj_why why = { 0 };
 			bool changed = false;
 
+			regrouped |= renew_groups(&ports[i]);
 			if (!ports[i].tls)
 				continue;
 			if (tls_server_renew_lists(
@@ -131,11 +164,14 @@ lists_renew(
 				    why.mend);
 			any |= changed;
 		}
-	if (any) {
+	if (any)
 		nj_log(LOG_T_INFORMATION,
 		    "New list of revoked certificates: who uses one of them "
 		    "is disconnected.");
+	if (regrouped)
+		nj_log(LOG_T_INFORMATION,
+		    "Devices have other groups: topic rules follow.");
+	if (any || regrouped)
 		broker_recheck(b);
-	}
 	alarm_if_stale(l, ports, n);
 }

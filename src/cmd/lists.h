@@ -17,6 +17,9 @@
  * in a CA's folder, or no memory.  The caller frees it. */
 char *lists_own(const struct conf_listener *l) NJ_MUST;
 
+/* The groups of that CA's devices: DIR/groups.  NULL and freeing as above. */
+char *lists_groups(const struct conf_listener *l) NJ_MUST;
+
 struct lists;
 /* sig comes when a list may have changed.  Before rights are given up. */
 NJ_MUST enum nj_err lists_watch(

@@ -10,6 +10,7 @@
 #include "auth/acl.h"
 #include "auth/cert_rules.h"
 #include "auth/chain.h"
+#include "auth/device_groups.h"
 #include "auth/password_file.h"
 #include "base/daemon.h"
 #include "base/log.h"
@@ -295,6 +296,20 @@ static const enum cert_id cert_ids[] = {
 	[CONF_CERT_ID_ANY] = CERT_ID_ANY,
 };
 
+/* Of the devices of our own CA, if the clients here are those. */
+static enum nj_err
+load_groups(const struct conf_listener *l, struct device_groups **out,
+    struct nj_why *why)
+{
+	char *path = lists_groups(l);
+	enum nj_err e = NJ_OK;
+
+	if (path)
+		e = device_groups_new(path, out, why);
+	free(path);
+	return e;
+}
+
 static void
 fill_port(const struct conf *c, const struct conf_listener *l,
     struct listener *at, struct port_opts *p)
@@ -351,6 +366,8 @@ wiring_ports(const struct conf *c, struct wiring *w, struct workers *workers,
 			e = cert_rules_parse(
 			    l->certificate_rule, &v[i].cert_rules, why);
 		if (!e && l->tls)
+			e = load_groups(l, &v[i].groups, why);
+		if (!e && l->tls)
 			e = load_tls(c, l, w, i, v[i].cert_rules,
 			    old ? old[i].tls : NULL, &v[i].tls, why);
 		if (!e)
@@ -377,6 +394,7 @@ wiring_ports_free(struct port_opts *v, size_t n)
 		auth_chain_unref(v[i].chain);
 		acl_unref(v[i].acl);
 		cert_rules_unref(v[i].cert_rules);
+		device_groups_unref(v[i].groups);
 	}
 	free(v);
 }

@@ -527,12 +527,21 @@ open_batch(struct batch *b, struct nj_why *why)
 	return e;
 }
 
+static bool
+grouped(const struct batch_item *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (v[i].groups)
+			return true;
+	return false;
+}
+
 enum nj_err
 batch_run(struct pki_ca *ca, const struct batch_item *v, size_t n,
     const struct batch_opts *o, struct batch_result *out, struct nj_why *why)
 {
 	struct batch *b = calloc(1, sizeof(*b));
-	enum nj_err e = NJ_OK;
+	enum nj_err e = NJ_OK, export;
 
 	*out = (struct batch_result){ 0 };
 	if (!b)
@@ -553,6 +562,11 @@ batch_run(struct pki_ca *ca, const struct batch_item *v, size_t n,
 	}
 	if (b->out_fd >= 0 && out->made + out->finished > 0 && !e)
 		e = sync_out(b, why);
+	/* Also after a failure: what was registered holds. */
+	if (b->fleet && grouped(v, n)) {
+		export = fleet_export(b->fleet, pki_ca_dir(ca), e ? NULL : why);
+		e = e ? e : export;
+	}
 	drop_step(b);
 	registry_close(b->registry);
 	fleet_unref(b->fleet);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
+#include "base/file.h"
 #include "base/map.h"
 #include "base/text.h"
 
@@ -144,6 +146,55 @@ fleet_load(const char *registry, struct fleet **out, struct nj_why *why)
 		fleet_unref(l.f);
 	else
 		*out = l.f;
+	return e;
+}
+
+/*
+ * For brokers.
+ */
+
+static int
+by_id(const void *a, const void *b)
+{
+	const struct fleet_device *const *x = a, *const *y = b;
+
+	return strcmp((*x)->id, (*y)->id);
+}
+
+static enum nj_err
+put_lines(const struct fleet *f, struct buf *out)
+{
+	const struct fleet_device **v, *d;
+	size_t at = 0, n = 0;
+	enum nj_err e;
+
+	if (!(v = calloc(f->by_id.n + 1, sizeof(*v))))
+		return NJ_NOMEM;
+	while ((d = map_next(&f->by_id, &at)))
+		if (d->groups[0])
+			v[n++] = d;
+	qsort(v, n, sizeof(*v), by_id);
+	e = buf_printf(out,
+	    "# Written by nightjar ca; change it with: nightjar ca group\n");
+	for (size_t i = 0; i < n && !e; i++)
+		e = buf_printf(out, "%s %s\n", v[i]->id, v[i]->groups);
+	free(v);
+	return e;
+}
+
+enum nj_err
+fleet_export(const struct fleet *f, const char *dir, struct nj_why *why)
+{
+	char *path = NULL;
+	struct buf text = { 0 };
+	enum nj_err e;
+
+	if (asprintf(&path, "%s/groups", dir) < 0)
+		return NJ_NOMEM;
+	if (!(e = put_lines(f, &text)))
+		e = file_write(path, buf_slice(&text), 0644, why);
+	buf_fini(&text);
+	free(path);
 	return e;
 }
 

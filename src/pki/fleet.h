@@ -35,6 +35,11 @@ size_t fleet_size(const struct fleet *f);
 /* NULL: the registry has no such device.  As long as f. */
 const struct fleet_device *fleet_find(const struct fleet *f, struct slice id);
 
+/* Writes DIR/groups, which brokers go by: a line "ID GROUP,GROUP" for each
+ * device that is in any. */
+NJ_MUST enum nj_err
+fleet_export(const struct fleet *f, const char *dir, struct nj_why *why);
+
 #define FLEET_GROUPS_MAX 16
 
 /* "a", "a,b": joins what was given into dst, sorted, each once.  NJ_INVALID:

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * regroup - the groups of devices, for those who are there already when the
+ *           CA changes them.
+ *
+ * Threads: the shard's own.
+ */
+#ifndef NJ_BROKER_REGROUP_H
+#define NJ_BROKER_REGROUP_H
+
+#include "broker/shard.h"
+
+/* Gives every session of a device the groups that it has now. */
+void regroup_all(struct shard *sh);
+
+#endif
