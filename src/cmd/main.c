@@ -33,7 +33,7 @@ static const struct command {
 	{ "reload", NULL, cmd_reload,
 	    "a running broker reads its configuration again" },
 	{ "store", NULL, cmd_store,
-	    "looks into what is on disk: check, stats, backup, dump" },
+	    "looks into what is on disk: check, stats, backup, dump, import" },
 	{ "bench", NULL, cmd_bench, "measures a broker" },
 };
 

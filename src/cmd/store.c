@@ -119,6 +119,7 @@ static const struct verb {
 	{ "backup", store_backup_cmd, "copies it, while the broker runs too" },
 	{ "dump", store_dump_cmd,
 	    "prints sessions, subscriptions and messages" },
+	{ "import", store_import_cmd, "takes over Mosquitto's mosquitto.db" },
 };
 
 static void
@@ -150,7 +151,7 @@ cmd_store(int argc, char **argv)
 			return verbs[i].run(argc - 1, argv + 1);
 	text_esc(safe, sizeof safe, slice_str(argv[1]));
 	why_set(&why, "there is no 'nightjar store %s'", safe);
-	why_mend(&why, "it is one of: check, stats, backup, dump");
+	why_mend(&why, "it is one of: check, stats, backup, dump, import");
 	say_why(&why, NJ_INVALID);
 	return EXIT_USAGE;
 }

@@ -100,7 +100,7 @@ put_session(struct dump *d, const struct view_row *r)
 		 r->version == 5       ? "5"
 		     : r->version == 4 ? "3.1.1"
 		     : r->version == 3 ? "3.1"
-				       : "?")))
+				       : "unknown")))
 		return e;
 	if (r->expiry_s == UINT32_MAX)
 		e = put_word(d, "expiry", "never");

@@ -5,9 +5,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "wire/props.h"
-#include "wire/topic.h"
-
 #define MAGIC "\0\265\0mosquitto db"
 /* Mosquitto's own bound of a payload, and MQTT's. */
 #define PAYLOAD_MAX 268435455u
@@ -149,8 +146,6 @@ take_message(const struct mosq_reader *r, struct slice in,
 {
 	uint16_t source = 0, user = 0, topic = 0;
 	uint32_t payload = 0;
-	struct props p;
-	enum nj_err e;
 
 	if (take_u64_le(&in, &out->msg) || take_time(&in, &out->expiry_time) ||
 	    take_u32(&in, &payload) || skip(&in, 2) || take_u16(&in, &source) ||
@@ -166,10 +161,7 @@ take_message(const struct mosq_reader *r, struct slice in,
 		goto ends;
 	if (out->qos > 2)
 		return broken(r, in.p, why, "a message of QoS %u", out->qos);
-	if ((e = take_rest(r, in, &p, why)))
-		return e;
-	out->props = p.raw;
-	return NJ_OK;
+	return take_rest(r, in, &out->props, why);
 ends:
 	return broken(
 	    r, in.p, why, "a message that its chunk is too short for");
@@ -181,7 +173,6 @@ take_entry(const struct mosq_reader *r, struct slice in, struct mosq_item *out,
 {
 	uint8_t retain_dup = 0, direction = 0;
 	uint16_t id_len = 0;
-	struct props p;
 	enum nj_err e;
 
 	if (take_u64_le(&in, &out->msg) || take_u16(&in, &out->pid) ||
@@ -197,10 +188,10 @@ take_entry(const struct mosq_reader *r, struct slice in, struct mosq_item *out,
 	out->retain = (retain_dup & 0xf0) != 0;
 	out->dup = (retain_dup & 0x0f) != 0;
 	out->out = direction == 1;
-	if ((e = take_rest(r, in, &p, why)))
+	if ((e = take_rest(r, in, &out->props, why)))
 		return e;
-	if (props_has(&p, PROP_SUBSCRIPTION_ID))
-		out->sub_id = p.subscription_id;
+	if (props_has(&out->props, PROP_SUBSCRIPTION_ID))
+		out->sub_id = out->props.subscription_id;
 	return NJ_OK;
 }
 

@@ -18,6 +18,7 @@
 
 #include "base/err.h"
 #include "base/slice.h"
+#include "wire/props.h"
 
 #define MOSQ_MAGIC_SIZE 15
 #define MOSQ_V5		5
@@ -69,7 +70,7 @@ struct mosq_item {
 	uint32_t expiry_s;
 	/* message */
 	struct slice topic, payload;
-	struct slice props; /* as in a PUBLISH, without their length */
+	struct props props; /* as in a PUBLISH */
 	uint8_t qos, retain;
 	/* entry */
 	uint16_t pid;

@@ -57,7 +57,7 @@ store_functions(sqlite3 *db)
 
 /* In this order: what one deletes, the next no longer finds. */
 static const char *const steps[] = {
-	"DELETE FROM session WHERE id <= 0 OR version NOT IN (3, 4, 5) OR "
+	"DELETE FROM session WHERE id <= 0 OR version NOT IN (0, 3, 4, 5) OR "
 	"expiry NOT BETWEEN 0 AND 4294967295 OR length(client) > 65535",
 	/* the newest is the one that the client used last */
 	"DELETE FROM session WHERE id NOT IN (SELECT max(id) FROM session "

@@ -55,6 +55,10 @@ struct store_body {
 	int64_t expires_ms; /* wall clock; STORE_NEVER */
 };
 
+/* A session's version: it is from another broker's file, which does not say.
+ * Nor does it say who proved to be `user`, which may be empty. */
+#define STORE_IMPORTED 0
+
 struct store_session {
 	uint64_t id;
 	struct slice client, user;

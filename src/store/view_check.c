@@ -54,7 +54,7 @@ static const struct rule {
 } rules[] = {
 	{ "session-range",
 	    "SELECT count(*), min(id) FROM session WHERE id <= 0 OR version "
-	    "NOT IN (3, 4, 5) OR expiry NOT BETWEEN 0 AND 4294967295 OR "
+	    "NOT IN (0, 3, 4, 5) OR expiry NOT BETWEEN 0 AND 4294967295 OR "
 	    "length(client) > 65535",
 	    "sessions with a protocol version, an expiry or a name that is "
 	    "none, such as session",

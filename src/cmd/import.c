@@ -1,0 +1,672 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The file is read three times: messages and clients, then what names them,
+ * then the messages that were half received.
+ */
+#include "cmd/import.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/map.h"
+#include "core/delivery.h"
+#include "core/index.h"
+#include "core/inflight.h"
+#include "core/msg.h"
+#include "store/batch.h"
+#include "store/mosquitto.h"
+#include "wire/topic.h"
+
+/* Shared subscriptions of one session, as sessions number them. */
+#define SHARES_MAX 255
+/* Half-received messages that are routed here: each is compared with every
+ * subscription. */
+#define ROUTED_MAX 1000
+/* Shared subscriptions that such a message goes to, one member each. */
+#define ROUTED_SHARES 16
+
+const char *const import_took_text[TOOK_KINDS] = {
+	[TOOK_SESSIONS] = "sessions",
+	[TOOK_SUBS] = "subscriptions",
+	[TOOK_RETAINED] = "retained messages",
+	[TOOK_QUEUED] = "queued messages",
+	[TOOK_INFLIGHT] = "messages in flight",
+	[TOOK_RECEIVED] = "QoS 2 identifiers not released",
+};
+
+const char *const import_left_text[LEFT_REASONS] = {
+	[LEFT_SESSION_EXPIRED] = "sessions that had expired",
+	[LEFT_SESSION_ENDED] = "sessions that end with their connection",
+	[LEFT_SESSION_NAME] = "sessions whose client identifier is none",
+	[LEFT_USER] = "user names that are none, of sessions that were taken",
+	[LEFT_SESSION_TWICE] = "sessions of a client that has one already",
+	[LEFT_MESSAGE_EXPIRED] = "messages that had expired",
+	[LEFT_MESSAGE_TOPIC] = "messages whose topic is none",
+	[LEFT_MESSAGE_TWICE] = "messages with the number of another",
+	[LEFT_ENTRY_SESSION] =
+	    "queued messages of sessions that were not taken",
+	[LEFT_ENTRY_MESSAGE] = "queue entries whose message was not taken",
+	[LEFT_SUB_SESSION] = "subscriptions of sessions that were not taken",
+	[LEFT_SUB_FILTER] = "subscriptions whose filter or identifier is none",
+	[LEFT_SUB_SHARES] = "shared subscriptions beyond 255 of one session",
+	[LEFT_RETAIN_MESSAGE] = "retained topics whose message was not taken",
+	[LEFT_RETAIN_SYS] = "retained messages of $SYS",
+	[LEFT_HALF_RECEIVED] = "half-received QoS 2 messages beyond 1000",
+	[LEFT_CHUNK] = "chunks of a kind that is not known",
+};
+
+/* A message of the file; lives until the store is closed. */
+struct carried {
+	uint64_t number; /* the file's: the key */
+	uint64_t id;	 /* the store's; 0: not stored */
+	int64_t expires_ms;
+	struct msg *msg;
+	struct slice from; /* the client that published it */
+	bool expired;
+};
+
+struct taken {
+	struct slice client; /* the key */
+	uint64_t id, seq;
+	struct idset out, in; /* packet identifiers in use */
+	unsigned shares;
+	struct taken *hit; /* routing: the next that matched */
+	uint8_t hit_qos;
+	uint32_t hit_ids;
+};
+
+struct wanted {
+	struct taken *session;
+	struct slice whole, filter;
+	bool shared;
+	uint32_t options;
+};
+
+struct import {
+	struct slice file;
+	int64_t now_ms;
+	struct import_result *result;
+	struct map messages, sessions;
+	struct wanted *subs;
+	size_t n_subs, cap_subs;
+	struct store_batch *batch;
+	struct store *store;
+	uint64_t next_msg, next_session, order, routed;
+	bool written;
+	struct nj_why *why;
+};
+
+static struct slice
+number_of(const void *value)
+{
+	const struct carried *c = value;
+
+	return slice_of(&c->number, sizeof c->number);
+}
+
+static struct slice
+client_of(const void *value)
+{
+	return ((const struct taken *)value)->client;
+}
+
+static void
+leave(struct import *im, enum import_left why, const struct mosq_item *it)
+{
+	if (im->result->left[why]++ == 0)
+		im->result->left_at[why] = it->offset;
+}
+
+static struct carried *
+message(const struct import *im, uint64_t number)
+{
+	return map_get(&im->messages, slice_of(&number, sizeof number));
+}
+
+static void
+carried_free(struct carried *c)
+{
+	if (c)
+		msg_unref(c->msg);
+	free(c);
+}
+
+static enum nj_err
+take_message(struct import *im, const struct mosq_item *it)
+{
+	const struct publish p = {
+		.retain = it->retain != 0,
+		.qos = it->qos,
+		.payload = it->payload,
+		.props = it->props,
+	};
+	struct carried *c;
+	enum nj_err e;
+
+	if (!topic_name_ok(it->topic)) {
+		leave(im, LEFT_MESSAGE_TOPIC, it);
+		return NJ_OK;
+	}
+	if (!(c = calloc(1, sizeof *c)))
+		return NJ_NOMEM;
+	c->number = it->msg;
+	c->from = it->client;
+	c->expires_ms =
+	    it->expiry_time > 0 && it->expiry_time < INT64_MAX / 1000
+	    ? it->expiry_time * 1000
+	    : STORE_NEVER;
+	c->expired = c->expires_ms <= im->now_ms;
+	if ((e = msg_new(&p, it->topic, 0, &c->msg)) ||
+	    (e = map_put(&im->messages, c))) {
+		carried_free(c);
+		if (e != NJ_EXISTS)
+			return e;
+		leave(im, LEFT_MESSAGE_TWICE, it);
+	} else if (c->expired) {
+		leave(im, LEFT_MESSAGE_EXPIRED, it);
+	}
+	return NJ_OK;
+}
+
+/* When it went offline, from when it ends. */
+static int64_t
+offline_since(const struct import *im, const struct mosq_item *it)
+{
+	int64_t at;
+
+	if (it->expiry_s == UINT32_MAX || it->expiry_time <= 0 ||
+	    it->expiry_time > INT64_MAX / 1000)
+		return im->now_ms;
+	at = (it->expiry_time - (int64_t)it->expiry_s) * 1000;
+	return at < im->now_ms ? at : im->now_ms;
+}
+
+static enum nj_err
+add_session(struct import *im, const struct mosq_item *it)
+{
+	struct taken *t = calloc(1, sizeof *t);
+	struct slice user = it->user;
+	enum nj_err e;
+
+	if (!t)
+		return NJ_NOMEM;
+	t->client = it->client;
+	if ((e = map_put(&im->sessions, t))) {
+		free(t);
+		if (e == NJ_EXISTS)
+			leave(im, LEFT_SESSION_TWICE, it);
+		return e == NJ_EXISTS ? NJ_OK : e;
+	}
+	/* Mosquitto 2.0.11 gives a client without one the length of the one
+	 * before, and bytes of its memory */
+	if (!utf8_ok(user)) {
+		leave(im, LEFT_USER, it);
+		user = SLICE_NONE;
+	}
+	t->id = im->next_session++;
+	im->result->took[TOOK_SESSIONS]++;
+	return batch_session(im->batch,
+	    &(struct store_session){
+		.id = t->id,
+		.client = it->client,
+		.user = user,
+		.version = STORE_IMPORTED,
+		.expiry_s = it->expiry_s,
+		.offline_ms = offline_since(im, it),
+	    });
+}
+
+static enum nj_err
+take_client(struct import *im, const struct mosq_item *it)
+{
+	if (it->client.n == 0 || !utf8_ok(it->client))
+		leave(im, LEFT_SESSION_NAME, it);
+	else if (it->expiry_s == 0)
+		leave(im, LEFT_SESSION_ENDED, it);
+	else if (it->expiry_s != UINT32_MAX && it->expiry_time > 0 &&
+	    it->expiry_time < im->now_ms / 1000)
+		leave(im, LEFT_SESSION_EXPIRED, it);
+	else
+		return add_session(im, it);
+	return NJ_OK;
+}
+
+static enum nj_err
+put_entry(struct import *im, struct taken *t, struct carried *c, uint16_t pid,
+    uint8_t qos, uint8_t state, bool retain, uint32_t sub_id)
+{
+	const uint8_t id[4] = { (uint8_t)(sub_id >> 24),
+		(uint8_t)(sub_id >> 16), (uint8_t)(sub_id >> 8),
+		(uint8_t)sub_id };
+	uint32_t at;
+
+	return batch_queue(im->batch,
+	    &(struct store_entry){
+		.session = t->id,
+		.seq = ++t->seq,
+		.pid = pid,
+		.qos = qos,
+		.state = state,
+		.retain = retain,
+		.ids = slice_of(id, sub_id ? sizeof id : 0),
+		.msg = c,
+	    },
+	    &at);
+}
+
+/* Where an entry stood with Mosquitto, as the session has it; QUEUED also for
+ * what has no usable packet identifier. */
+static enum delivery_state
+state_of(const struct mosq_item *it)
+{
+	if (it->pid == 0 || it->qos == 0)
+		return DELIVERY_QUEUED;
+	switch (it->state) {
+	case MOSQ_PUBLISH_QOS1:
+	case MOSQ_WAIT_PUBACK:
+		return it->qos == 1 ? DELIVERY_WAIT_PUBACK : DELIVERY_QUEUED;
+	case MOSQ_PUBLISH_QOS2:
+	case MOSQ_WAIT_PUBREC:
+		return it->qos == 2 ? DELIVERY_WAIT_PUBREC : DELIVERY_QUEUED;
+	case MOSQ_RESEND_PUBREL:
+	case MOSQ_WAIT_PUBCOMP:
+		return it->qos == 2 ? DELIVERY_WAIT_PUBCOMP : DELIVERY_QUEUED;
+	default:
+		return DELIVERY_QUEUED;
+	}
+}
+
+static enum nj_err
+take_out(struct import *im, struct taken *t, struct carried *c,
+    const struct mosq_item *it)
+{
+	enum delivery_state state = state_of(it);
+	uint16_t pid = 0;
+	enum nj_err e;
+
+	if (state != DELIVERY_QUEUED) {
+		if ((e = idset_add(&t->out, it->pid)) == NJ_OK)
+			pid = it->pid;
+		else if (e == NJ_EXISTS)
+			state = DELIVERY_QUEUED; /* in flight already */
+		else
+			return e;
+	}
+	/* what was begun is finished [MQTT-4.3.3], expired or not */
+	if (pid == 0 && c->expired)
+		return NJ_OK;
+	im->result->took[pid ? TOOK_INFLIGHT : TOOK_QUEUED]++;
+	return put_entry(
+	    im, t, c, pid, it->qos, state, it->retain != 0, it->sub_id);
+}
+
+static enum nj_err
+take_entry(struct import *im, const struct mosq_item *it)
+{
+	struct taken *t = map_get(&im->sessions, it->client);
+	struct carried *c = message(im, it->msg);
+	enum nj_err e;
+
+	if (!t) {
+		leave(im, LEFT_ENTRY_SESSION, it);
+		return NJ_OK;
+	}
+	if (!c) {
+		leave(im, LEFT_ENTRY_MESSAGE, it);
+		return NJ_OK;
+	}
+	if (it->out)
+		return take_out(im, t, c, it);
+	if (it->qos != 2 || it->pid == 0)
+		return NJ_OK; /* the client sends it again */
+	if ((e = idset_add(&t->in, it->pid)))
+		return e == NJ_EXISTS ? NJ_OK : e;
+	im->result->took[TOOK_RECEIVED]++;
+	return batch_received(im->batch, t->id, it->pid);
+}
+
+static enum nj_err
+remember_sub(struct import *im, const struct wanted *w)
+{
+	if (im->n_subs == im->cap_subs) {
+		size_t cap = im->cap_subs ? im->cap_subs * 2 : 64;
+		struct wanted *v = realloc(im->subs, cap * sizeof *v);
+
+		if (!v)
+			return NJ_NOMEM;
+		im->subs = v;
+		im->cap_subs = cap;
+	}
+	im->subs[im->n_subs++] = *w;
+	return NJ_OK;
+}
+
+static enum nj_err
+take_sub(struct import *im, const struct mosq_item *it)
+{
+	struct wanted w = {
+		.session = map_get(&im->sessions, it->client),
+		.whole = it->topic,
+		.options = it->sub_id << 4 | it->qos |
+		    (it->options & (SUB_NO_LOCAL | SUB_RAP)),
+	};
+	struct slice group;
+	enum nj_err e = topic_share(it->topic, &group, &w.filter);
+
+	if (!w.session) {
+		leave(im, LEFT_SUB_SESSION, it);
+		return NJ_OK;
+	}
+	w.shared = e == NJ_OK;
+	if (e == NJ_NOTFOUND)
+		w.filter = it->topic;
+	if ((e && (e != NJ_NOTFOUND || !topic_filter_ok(it->topic))) ||
+	    it->sub_id > MQTT_VARINT_MAX) {
+		leave(im, LEFT_SUB_FILTER, it);
+		return NJ_OK;
+	}
+	if (w.shared && w.session->shares == SHARES_MAX) {
+		leave(im, LEFT_SUB_SHARES, it);
+		return NJ_OK;
+	}
+	if ((e = remember_sub(im, &w)))
+		return e;
+	im->result->took[TOOK_SUBS]++;
+	return batch_sub(im->batch,
+	    &(struct store_sub){
+		.session = w.session->id,
+		.filter = it->topic,
+		.options = w.options,
+		.share = (uint8_t)(w.shared ? ++w.session->shares : 0),
+	    });
+}
+
+static enum nj_err
+take_retain(struct import *im, const struct mosq_item *it)
+{
+	struct carried *c = message(im, it->msg);
+
+	if (!c || c->expired || c->msg->payload_len == 0) {
+		leave(im, LEFT_RETAIN_MESSAGE, it);
+		return NJ_OK;
+	}
+	if (slice_has_prefix(msg_topic(c->msg), LIT("$SYS"))) {
+		leave(im, LEFT_RETAIN_SYS, it);
+		return NJ_OK;
+	}
+	im->result->took[TOOK_RETAINED]++;
+	return batch_retain(im->batch, ++im->order, c);
+}
+
+/* Whether another member of the same shared subscription has it. */
+static bool
+share_has(struct slice seen[ROUTED_SHARES], unsigned *n, struct slice whole)
+{
+	for (unsigned i = 0; i < *n; i++)
+		if (slice_eq(seen[i], whole))
+			return true;
+	if (*n == ROUTED_SHARES)
+		return true;
+	seen[(*n)++] = whole;
+	return false;
+}
+
+/* The sessions that a message is for, each once. */
+static struct taken *
+match(struct import *im, const struct carried *c)
+{
+	struct slice topic = msg_topic(c->msg);
+	struct slice shares[ROUTED_SHARES];
+	struct taken *first = NULL;
+	unsigned n = 0;
+
+	for (size_t i = 0; i < im->n_subs; i++) {
+		const struct wanted *w = &im->subs[i];
+		struct taken *t = w->session;
+		uint8_t qos = w->options & SUB_QOS;
+
+		if (!topic_matches(w->filter, topic) ||
+		    ((w->options & SUB_NO_LOCAL) &&
+			slice_eq(c->from, t->client)) ||
+		    (w->shared && share_has(shares, &n, w->whole)))
+			continue;
+		if (!t->hit) {
+			/* the last one points at itself */
+			t->hit = first ? first : t;
+			t->hit_qos = 0;
+			t->hit_ids = 0;
+			first = t;
+		}
+		if (qos >= t->hit_qos) {
+			t->hit_qos = qos;
+			t->hit_ids = w->options >> 4;
+		}
+	}
+	return first;
+}
+
+/* Mosquitto hands a QoS 2 message on when the client releases it, this broker
+ * when it is received; so those that it has received go out now. */
+static enum nj_err
+route(struct import *im, const struct mosq_item *it)
+{
+	struct carried *c = message(im, it->msg);
+	enum nj_err e = NJ_OK;
+
+	if (it->kind != MOSQ_ENTRY || it->out || it->qos != 2 || it->pid == 0 ||
+	    !c || c->expired || !map_get(&im->sessions, it->client))
+		return NJ_OK;
+	for (struct taken *t = match(im, c), *next; t && !e; t = next) {
+		uint8_t qos = t->hit_qos < 2 ? t->hit_qos : 2;
+
+		next = t->hit == t ? NULL : t->hit;
+		t->hit = NULL;
+		if (qos == 0)
+			continue; /* nobody is there for it */
+		im->result->took[TOOK_QUEUED]++;
+		e = put_entry(
+		    im, t, c, 0, qos, DELIVERY_QUEUED, false, t->hit_ids);
+	}
+	if (!e && c->msg->retain && c->msg->payload_len > 0) {
+		im->result->took[TOOK_RETAINED]++;
+		e = batch_retain(im->batch, ++im->order, c);
+	} else if (!e && c->msg->retain) {
+		e = batch_retain_end(im->batch, ++im->order, msg_topic(c->msg));
+	}
+	return e;
+}
+
+static enum nj_err
+first_pass(struct import *im, const struct mosq_item *it)
+{
+	switch (it->kind) {
+	case MOSQ_MESSAGE:
+		return take_message(im, it);
+	case MOSQ_CLIENT:
+		return take_client(im, it);
+	case MOSQ_OTHER:
+		leave(im, LEFT_CHUNK, it);
+		return NJ_OK;
+	default:
+		return NJ_OK;
+	}
+}
+
+static enum nj_err
+second_pass(struct import *im, const struct mosq_item *it)
+{
+	switch (it->kind) {
+	case MOSQ_ENTRY:
+		return take_entry(im, it);
+	case MOSQ_SUB:
+		return take_sub(im, it);
+	case MOSQ_RETAIN:
+		return take_retain(im, it);
+	default:
+		return NJ_OK;
+	}
+}
+
+static enum nj_err
+third_pass(struct import *im, const struct mosq_item *it)
+{
+	if (it->kind != MOSQ_ENTRY || it->out || it->qos != 2)
+		return NJ_OK;
+	if (im->routed++ == ROUTED_MAX) {
+		im->routed--;
+		leave(im, LEFT_HALF_RECEIVED, it);
+		return NJ_OK;
+	}
+	return route(im, it);
+}
+
+static enum nj_err
+pass(struct import *im,
+    enum nj_err (*take)(struct import *im, const struct mosq_item *it))
+{
+	struct mosq_reader r;
+	struct mosq_item it;
+	enum nj_err e;
+
+	if ((e = mosq_begin(im->file, &r, im->why)))
+		return e;
+	im->result->version = r.version;
+	while (!(e = mosq_next(&r, &it, im->why)))
+		if ((e = take(im, &it)))
+			return e;
+	return e == NJ_EOF ? NJ_OK : e;
+}
+
+static void
+describe(void *arg, void *msg, struct store_body *out)
+{
+	struct import *im = arg;
+	struct carried *c = msg;
+	const struct msg *m = c->msg;
+
+	if (c->id == 0)
+		c->id = im->next_msg++;
+	*out = (struct store_body){
+		.id = c->id,
+		.bytes = slice_of(m->data,
+		    (size_t)2 + m->topic_len + m->payload_len + m->props_len),
+		.topic_len = m->topic_len,
+		.payload_len = m->payload_len,
+		.qos = m->qos,
+		.retain = m->retain,
+		.expires_ms = c->expires_ms,
+	};
+}
+
+/* They stay in the map as long as the store is open. */
+static void
+unref(void *msg)
+{
+	(void)msg;
+}
+
+static const struct store_msg_ops ops = { .describe = describe,
+	.unref = unref };
+
+static void
+done(void *arg, struct store_batch *b)
+{
+	((struct import *)arg)->written = true;
+	batch_free(b);
+}
+
+static void
+state(void *arg, enum store_state s, const char *said)
+{
+	struct import *im = arg;
+
+	if (s != STORE_OK)
+		why_set(im->why, "cannot write it: %s", said);
+}
+
+static enum nj_err
+open_into(struct import *im, const char *into)
+{
+	enum nj_err e = store_open(
+	    &(struct store_opts){
+		.path = into,
+		.msgs = &ops,
+		.arg = im,
+		.done = done,
+		.state = state,
+		.no_thread = true,
+	    },
+	    &im->store, im->why);
+
+	if (e)
+		return e;
+	im->next_session = store_next_session(im->store);
+	im->next_msg = store_next_msg(im->store);
+	im->order = store_order(im->store);
+	if (im->next_session > 1 || im->next_msg > 1 || im->order > 0) {
+		why_set(im->why, "%s has sessions or messages in it", into);
+		why_mend(im->why,
+		    "give a new file: what two stores say of one client or "
+		    "topic cannot be joined");
+		return NJ_EXISTS;
+	}
+	return store_start(im->store, im->why);
+}
+
+static enum nj_err
+fill(struct import *im)
+{
+	enum nj_err e;
+
+	if ((e = pass(im, first_pass)) || (e = pass(im, second_pass)) ||
+	    (im->result->took[TOOK_RECEIVED] > 0 && (e = pass(im, third_pass))))
+		return e;
+	/* one batch is one transaction */
+	store_submit(im->store, im->batch);
+	im->batch = NULL;
+	store_turn(im->store);
+	return im->written ? NJ_OK : NJ_IO;
+}
+
+static void
+import_fini(struct import *im)
+{
+	struct carried *c;
+	struct taken *t;
+	size_t at = 0;
+
+	batch_free(im->batch);
+	store_close(im->store);
+	while ((c = map_next(&im->messages, &at)))
+		carried_free(c);
+	map_fini(&im->messages);
+	at = 0;
+	while ((t = map_next(&im->sessions, &at))) {
+		idset_fini(&t->out);
+		idset_fini(&t->in);
+		free(t);
+	}
+	map_fini(&im->sessions);
+	free(im->subs);
+}
+
+enum nj_err
+import_mosquitto(struct slice file, const char *into, int64_t now_ms,
+    struct import_result *out, struct nj_why *why)
+{
+	struct import im = {
+		.file = file,
+		.now_ms = now_ms,
+		.result = out,
+		.why = why,
+	};
+	enum nj_err e;
+
+	*out = (struct import_result){ .version = 0 };
+	map_init(&im.messages, number_of);
+	map_init(&im.sessions, client_of);
+	if (!(e = batch_new(&ops, &im.batch)) && !(e = open_into(&im, into)))
+		e = fill(&im);
+	import_fini(&im);
+	return e;
+}

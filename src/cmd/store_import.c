@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * nightjar store import: Mosquitto's mosquitto.db becomes a store, also in the
+ * place where the broker looks for its own.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "cmd/flags.h"
+#include "cmd/import.h"
+#include "cmd/store.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* Where the old file stays when the new one gets its name. */
+#define KEPT ".mosquitto"
+
+struct place {
+	const char *file; /* Mosquitto's */
+	char *into;	  /* the store */
+	char *temp; /* what is written first, when both are one; or NULL */
+	char *kept;
+};
+
+static bool
+same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+	    x.st_ino == y.st_ino;
+}
+
+static enum nj_err
+prepare(struct place *p, struct nj_why *why)
+{
+	if (!same_file(p->file, p->into))
+		return NJ_OK;
+	if (asprintf(&p->temp, "%s.import", p->into) < 0) {
+		p->temp = NULL;
+		return NJ_NOMEM;
+	}
+	if (asprintf(&p->kept, "%s" KEPT, p->into) < 0) {
+		p->kept = NULL;
+		return NJ_NOMEM;
+	}
+	if (access(p->kept, F_OK) == 0) {
+		why_set(why, "%s is there already", p->kept);
+		why_mend(why, "move it away: the old file would get its name");
+		return NJ_EXISTS;
+	}
+	return NJ_OK;
+}
+
+/* Root makes it for the user whose folder it is in. */
+static void
+give_away(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir =
+	    slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (dir && fd >= 0 && geteuid() == 0 && stat(dir, &st) == 0 &&
+	    fchown(fd, st.st_uid, st.st_gid))
+		(void)fprintf(stderr,
+		    "nightjar: %s could not be given to user id %ld: %s\n",
+		    path, (long)st.st_uid, strerror(errno));
+	if (fd >= 0)
+		(void)close(fd);
+	free(dir);
+}
+
+/* The lock stays with its store, for the broker that will open it. */
+static void
+give_all(const char *path)
+{
+	char *lock = NULL;
+
+	give_away(path);
+	if (asprintf(&lock, "%s.lock", path) >= 0)
+		give_away(lock);
+	free(lock);
+}
+
+/* What a store leaves; its lock only if nobody else can know of it. */
+static void
+drop_store(const char *path, bool with_lock)
+{
+	static const char *const tails[] = { "", "-wal", "-shm", ".lock" };
+
+	for (size_t i = 0; i < COUNT(tails) - !with_lock; i++) {
+		char *name = NULL;
+
+		if (asprintf(&name, "%s%s", path, tails[i]) >= 0)
+			(void)unlink(name);
+		free(name);
+	}
+}
+
+/* The old file under another name, then the new one in its place: at every
+ * moment there is a whole one. */
+static enum nj_err
+swap(const struct place *p, struct nj_why *why)
+{
+	if (link(p->file, p->kept) || rename(p->temp, p->into)) {
+		why_set(why, "cannot put %s in its place: %s", p->into,
+		    strerror(errno));
+		return NJ_IO;
+	}
+	return NJ_OK;
+}
+
+static enum nj_err
+import(struct place *p, struct import_result *r, struct nj_why *why)
+{
+	const char *to = p->temp ? p->temp : p->into;
+	bool was_there = access(to, F_OK) == 0;
+	struct buf file = { 0 };
+	struct nj_why inner = { 0 };
+	enum nj_err e;
+
+	if ((e = file_read(p->file, BUF_MAX - 1, &file, why)))
+		return e;
+	if ((e = import_mosquitto(
+		 buf_slice(&file), to, clock_wall(&clock_system), r, &inner))) {
+		why_set(why, "%s: %s", p->file,
+		    inner.what[0] ? inner.what : nj_strerror(e));
+		if (inner.mend[0])
+			why_mend(why, "%s", inner.mend);
+		if (!was_there)
+			drop_store(to, p->temp != NULL);
+		goto out;
+	}
+	if (!was_there)
+		give_all(to);
+	if (p->temp && (e = swap(p, why)) == NJ_OK)
+		drop_store(p->temp, true);
+out:
+	buf_fini(&file);
+	return e;
+}
+
+static void
+tell(const struct place *p, const struct import_result *r)
+{
+	bool any = false;
+
+	printf("From %s (version %u) into %s:\n", p->file, r->version, p->into);
+	for (unsigned i = 0; i < TOOK_KINDS; i++)
+		printf("%10llu %s\n", (unsigned long long)r->took[i],
+		    import_took_text[i]);
+	for (unsigned i = 0; i < LEFT_REASONS; i++) {
+		if (r->left[i] == 0)
+			continue;
+		if (!any)
+			printf("Left:\n");
+		any = true;
+		printf("%10llu %s (the first at byte %zu)\n",
+		    (unsigned long long)r->left[i], import_left_text[i],
+		    r->left_at[i]);
+	}
+	if (p->kept)
+		printf("The old file is %s now.\n", p->kept);
+}
+
+static enum nj_err
+tell_json(
+    const struct place *p, const struct import_result *r, struct nj_why *why)
+{
+	struct buf b = { 0 };
+	const char *comma = "";
+	enum nj_err e;
+
+	e = buf_printf(&b, "{\"version\":%u", r->version);
+	if (!e)
+		e = store_put_json(&b, "into", slice_str(p->into));
+	if (!e)
+		e = buf_printf(&b, ",\"taken\":{");
+	for (unsigned i = 0; i < TOOK_KINDS && !e; i++)
+		e = buf_printf(&b, "%s\"%s\":%llu", i ? "," : "",
+		    import_took_text[i], (unsigned long long)r->took[i]);
+	if (!e)
+		e = buf_printf(&b, "},\"left\":[");
+	for (unsigned i = 0; i < LEFT_REASONS && !e; i++) {
+		if (r->left[i] == 0)
+			continue;
+		e = buf_printf(&b,
+		    "%s{\"what\":\"%s\",\"count\":%llu,\"offset\":%zu}", comma,
+		    import_left_text[i], (unsigned long long)r->left[i],
+		    r->left_at[i]);
+		comma = ",";
+	}
+	if (!e)
+		e = buf_printf(&b, "]}\n");
+	if (!e)
+		e = store_flush(&b, why);
+	buf_fini(&b);
+	return e;
+}
+
+int
+store_import_cmd(int argc, char **argv)
+{
+	const char *conf = NULL, *into = NULL;
+	bool json = false;
+	const struct flag flags[] = {
+		{ "into", 0, FLAG_TEXT, &into, "PATH",
+		    "the store to make: a new file", 0, 0 },
+		{ "config-file", 'c', FLAG_TEXT, &conf, "FILE",
+		    "or the broker's configuration: where it has its store", 0,
+		    0 },
+		{ "json", 0, FLAG_SWITCH, &json, NULL,
+		    "what was taken and left as a JSON object", 0, 0 },
+	};
+	struct flag_list words = { .n = 0 };
+	struct import_result r;
+	struct nj_why why = { 0 };
+	struct place p = { .file = NULL };
+	int status = EXIT_USAGE;
+	enum nj_err e;
+
+	e = flags_parse(flags, COUNT(flags), argc, argv, &words, &why);
+	if (e == NJ_EOF) {
+		printf("usage: nightjar store import MOSQUITTO.DB --into PATH "
+		       "| -c FILE\n\n");
+		flags_help(flags, COUNT(flags));
+		return EXIT_FINE;
+	}
+	if (!e && words.n != 1) {
+		why_set(&why, "give one file of Mosquitto's");
+		e = NJ_INVALID;
+	}
+	if (!e && !(e = store_which(into, conf, &p.into, &why))) {
+		status = EXIT_FAILED;
+		p.file = words.v[0];
+		if (!(e = prepare(&p, &why)) && !(e = import(&p, &r, &why))) {
+			if (json)
+				e = tell_json(&p, &r, &why);
+			else
+				tell(&p, &r);
+		}
+	}
+	if (e)
+		say_why(&why, e);
+	free(p.into);
+	free(p.temp);
+	free(p.kept);
+	return e ? status : EXIT_FINE;
+}

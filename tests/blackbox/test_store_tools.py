@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nightjar store: Mosquitto's file becomes a store, and what the tools say of it."""
+import base64
+import json
+import os
+import random
+import re
+import signal
+import socket
+import sqlite3
+import stat
+import subprocess
+import time
+
+import pytest
+
+import harness
+import mosquittodb as db
+import raw
+
+pytestmark = pytest.mark.ours
+MOSQUITTO = '/usr/sbin/mosquitto'
+# mosquitto_internal.h calls them mosq_ms_...
+QOS0, PUBLISH1, PUBACK, PUBLISH2, PUBREC, RESEND_PUBREL, PUBREL, _, PUBCOMP, _, QUEUED = range(1, 12)
+
+
+def store(*args, status=0):
+    """(standard output, standard error)."""
+    p = subprocess.run([harness.NIGHTJAR, 'store', *map(str, args)], text=True, check=False,
+                       capture_output=True, timeout=harness.PATIENCE)
+    assert p.returncode == status, p.stdout + p.stderr
+    return p.stdout, p.stderr
+
+
+def rows(path, *args):
+    return [json.loads(line) for line in store('dump', '--json', *args, path)[0].splitlines()]
+
+
+def put(path, *chunks):
+    path.write_bytes(b''.join(chunks))
+    return path
+
+
+def some(version=6):
+    """A bit of everything."""
+    now = int(time.time())
+    return (
+        db.begin(version),
+        db.message(1, b't/1', b'one', props={'content_type': 'text/plain', 'message_expiry': 9,
+                                             'user_property': [('k', 'v'), ('k', 'w')]}),
+        db.message(2, b't/2', b'\xff\x00two', qos=2, until=now + 1000),
+        db.message(3, b't/3', b'late', until=now - 10),
+        db.message(4, b'r/4', b'kept', qos=0, retain=True),
+        db.message(5, b't/5', b'half', qos=2, source=b'half'),
+        db.client(version, b'dev', user=b'someone'),
+        db.entry(b'dev', 1, PUBACK, pid=7, qos=1),
+        db.entry(b'dev', 2, PUBREC, pid=8, qos=2, dup=True),
+        db.entry(b'dev', 2, PUBCOMP, pid=9, qos=2),
+        db.entry(b'dev', 1, QUEUED, qos=1, sub_id=300),
+        db.entry(b'dev', 3, QUEUED, qos=1),
+        db.entry(b'dev', 2, QOS0, qos=0, retain=True),
+        db.client(version, b'gone', expiry=60, until=now - 5),
+        db.entry(b'gone', 1, QUEUED),
+        db.client(version, b'half', expiry=3600, until=now + 3000),
+        db.entry(b'half', 5, PUBREL, pid=77, qos=2, out=False),
+        db.sub(b'dev', b't/#', qos=2, options=0x0c, identifier=300),
+        db.sub(b'half', b't/#', qos=1, options=0x04),
+        db.sub(b'dev', b'$share/g/s/+', qos=1),
+        db.sub(b'gone', b'x'),
+        db.retain(4),
+        db.retain(3),
+    )
+
+
+@pytest.fixture(params=[5, 6])
+def made(request, tmp_path):
+    """(store, what import said) of a file of either version."""
+    path = tmp_path / 'new.db'
+    out = store('import', put(tmp_path / 'mosquitto.db', *some(request.param)), '--into', path,
+                '--json')[0]
+    return path, json.loads(out), request.param
+
+
+def test_import(made):
+    path, said, version = made
+    assert said['version'] == version
+    assert said['taken'] == {
+        'sessions': 2, 'subscriptions': 3, 'retained messages': 1,
+        'queued messages': 3, 'messages in flight': 3, 'QoS 2 identifiers not released': 1}
+    assert {x['what']: x['count'] for x in said['left']} == {
+        'sessions that had expired': 1, 'messages that had expired': 1,
+        'queued messages of sessions that were not taken': 1,
+        'subscriptions of sessions that were not taken': 1,
+        'retained topics whose message was not taken': 1}
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert store('check', path)[0] == f'{path} is whole\n'
+
+
+def test_imported_sessions(made):
+    path, _, version = made
+    dev, half = rows(path, '--what', 'sessions')
+    assert (dev['client'], dev['expiry']) == ('dev', 'never')
+    assert dev['user'] == ('someone' if version == 6 else '')
+    assert (half['client'], half['expiry']) == ('half', 3600)
+    ago = time.time() - time.mktime(time.strptime(half['offline_since'], '%Y-%m-%dT%H:%M:%SZ')) \
+        + time.timezone
+    assert 595 < ago < 630
+    assert [(x['client'], x['filter'], x['qos'], x['no_local'], x['retain_as_published'],
+             x.get('identifier')) for x in rows(path, '--what', 'subscriptions')] == [
+        ('dev', '$share/g/s/+', 1, False, False, None),
+        ('dev', 't/#', 2, True, True, 300), ('half', 't/#', 1, True, False, None)]
+    assert [(x['client'], x['pid']) for x in rows(path, '--what', 'received')] == [('half', 77)]
+
+
+def test_imported_messages(made):
+    path = made[0]
+    assert [(x['pid'], x['state'], x['topic'], x['qos'])
+            for x in rows(path, '--what', 'inflight')] == [
+        (7, 'wait_puback', 't/1', 1), (8, 'wait_pubrec', 't/2', 2), (9, 'wait_pubcomp', 't/2', 2)]
+    one, zero, half = rows(path, '--what', 'queued', '--client', 'dev')
+    assert (one['topic'], one['payload'], one['qos']) == ('t/1', 'one', 1)
+    assert one['content_type'] == 'text/plain'
+    assert one['user_properties'] == [{'name': 'k', 'value': 'v'}, {'name': 'k', 'value': 'w'}]
+    assert base64.b64decode(zero['payload_base64']) == b'\xff\x00two'
+    assert (zero['qos'], zero['retain']) == (0, True)
+    # the client still has to release it, and everybody but itself gets it
+    assert (half['topic'], half['qos']) == ('t/5', 2)
+    assert not rows(path, '--what', 'queued', '--client', 'half')
+    kept, = rows(path, '--what', 'retained')
+    assert (kept['topic'], kept['payload'], kept['retain']) == ('r/4', 'kept', True)
+
+
+def test_text_dump_is_harmless(tmp_path):
+    path = tmp_path / 'new.db'
+    store('import', put(tmp_path / 'm', db.begin(6),
+                        db.message(1, 'a/\u00e4'.encode(), b'"\x1b[31m\\\n\xfe', retain=True),
+                        db.retain(1)), '--into', path)
+    line, = store('dump', path)[0].splitlines()
+    assert line.startswith('retained topic="a/\u00e4" qos=1 retain ')
+    assert line.endswith(r'payload="\"\x1b[31m\x5c\x0a\xfe"')
+    assert 'payload' not in store('dump', '--no-payload', path)[0]
+
+
+def test_stats(made):
+    path = made[0]
+    said = json.loads(store('stats', '--json', '--top', '1', path)[0])
+    assert (said['sessions'], said['connected'], said['subscriptions']) == (2, 0, 3)
+    assert (said['queued'], said['inflight'], said['retained']) == (3, 3, 1)
+    assert (said['received'], said['wills'], said['messages']) == (1, 0, 4)
+    assert said['file_bytes'] == os.stat(path).st_size
+    assert not said['live']
+    assert abs(said['oldest'] - time.time()) < 60
+    top, = said['largest']
+    assert (top['client'], top['queued'], top['inflight']) == ('dev', 3, 3)
+    assert re.search(r'^ +3 +3 .* "dev"$', store('stats', path)[0], re.M)
+
+
+def test_check_says_what_is_wrong(made):
+    path = made[0]
+    with sqlite3.connect(path) as c:
+        c.execute('DELETE FROM session WHERE client = ?', (b'half',))
+        c.execute('UPDATE msg SET refs = refs + 1 WHERE id = 1')
+        c.execute('DELETE FROM msg WHERE id = 2')
+    c.close()
+    said = json.loads(store('check', '--json', path, status=1)[0])
+    assert not said['whole']
+    assert {f['code'] for f in said['faults']} == {
+        'orphan-subscription', 'orphan-received', 'missing-message', 'reference-count'}
+    assert all(f['mend'] for f in said['faults'])
+    store('check', path, status=1)
+    assert store('check', '--repair', path)[0].endswith(f'{path} is whole\n')
+
+
+def test_check_of_what_is_no_store(tmp_path):
+    assert 'there is no' in store('nothing', status=2)[1]
+    assert 'cannot open' in store('check', tmp_path / 'none', status=2)[1]
+    rubbish = put(tmp_path / 'rubbish', b'rubbish' * 1000)
+    assert 'not a database' in store('check', rubbish, status=1)[0]
+    foreign = tmp_path / 'foreign'
+    with sqlite3.connect(foreign) as c:
+        c.execute('CREATE TABLE t(x)')
+    c.close()
+    assert 'another program' in store('check', foreign, status=2)[1]
+    theirs = put(tmp_path / 'theirs', db.begin(6))
+    assert 'nightjar store import' in store('stats', theirs, status=1)[1]
+
+
+def test_damaged_page(made):
+    path = made[0]
+    with open(path, 'r+b') as f:
+        for at in range(4096 + 3, os.stat(path).st_size, 4096):
+            f.seek(at)
+            f.write(b'\xff\xff\xff\xff')
+    assert 'damaged' in store('check', path, status=1)[0]
+    store('backup', path, path.parent / 'copy.db', status=1)
+    assert not (path.parent / 'copy.db').exists()
+
+
+def test_backup(made, tmp_path):
+    path, copy = made[0], tmp_path / 'copy.db'
+    store('backup', path, copy)
+    assert stat.S_IMODE(os.stat(copy).st_mode) == 0o600
+    assert rows(copy) == rows(path)
+    assert '--force' in store('backup', path, copy, status=1)[1]
+    store('backup', '--force', path, copy)
+    assert 'itself' in store('backup', '--force', path, path, status=1)[1]
+    assert [x for x in os.listdir(tmp_path) if x.startswith('.')] == []
+
+
+def test_which_store(made, tmp_path):
+    path = made[0]
+    conf = tmp_path / 'broker.conf'
+    conf.write_text(f'persistence true\npersistence_location {tmp_path}/\n'
+                    'persistence_file new.db\n')
+    assert json.loads(store('stats', '--json', '-c', conf)[0])['path'] == str(path)
+    store('backup', '-c', conf, tmp_path / 'copy.db')
+    store('check', path, '-c', conf, status=2)
+    store('check', status=2)
+    conf.write_text('persistence false\n')
+    assert 'persistence false' in store('check', '-c', conf, status=2)[1]
+
+
+def test_import_in_place(tmp_path):
+    """Where the broker looks is where Mosquitto's file is."""
+    old = put(tmp_path / 'mosquitto.db', *some())
+    conf = tmp_path / 'mosquitto.conf'
+    conf.write_text(f'persistence true\npersistence_location {tmp_path}/\n')
+    bytes_before = old.read_bytes()
+    assert 'mosquitto.db.mosquitto' in store('import', old, '-c', conf)[0]
+    assert (tmp_path / 'mosquitto.db.mosquitto').read_bytes() == bytes_before
+    store('check', '-c', conf)
+    assert len(rows(old, '--what', 'sessions')) == 2
+    assert sorted(os.listdir(tmp_path))[:3] == ['mosquitto.conf', 'mosquitto.db', 'mosquitto.db-shm']
+
+
+def test_import_into_what_has_content(made, tmp_path):
+    path = made[0]
+    before = rows(path)
+    assert 'has sessions' in store('import', tmp_path / 'mosquitto.db', '--into', path,
+                                   status=1)[1]
+    assert rows(path) == before
+
+
+@pytest.mark.parametrize('chunks, says', [
+    ((b'rubbish',), 'not a persistence file'),
+    ((db.MAGIC + b'\0\0\0\0\0\0\0\4',), 'version 4'),
+    ((db.MAGIC + b'\0\0\0',), 'inside its header'),
+    ((db.begin(6), b'\0\0\0\2'), 'byte 47'),
+    ((db.begin(6), b'\0\0\0\2\xff\xff\xff\xff'), 'says that it has 4294967295 bytes'),
+    ((db.begin(6), db.chunk(db.MSG, b'\0' * 31)), 'too short'),
+    ((db.begin(6), db.chunk(db.CLIENT, b'\0' * 15)), 'too short'),
+    ((db.begin(6), db.chunk(db.MSG, b'\0' * 16 + b'\xff' * 16)), 'payload'),
+    ((db.begin(6), db.message(1, b'a', b'b', qos=3)), 'QoS 3'),
+    ((db.begin(6), db.chunk(db.CFG, b'\0' * 9 + b'\4')), '4 bytes'),
+    ((db.begin(6), db.message(1, b'a', b'b') + b'\0'), 'inside a chunk'),
+])
+def test_import_of_what_is_broken(tmp_path, chunks, says):
+    path = tmp_path / 'new.db'
+    assert says in store('import', put(tmp_path / 'm', *chunks), '--into', path, status=1)[1]
+    assert not path.exists()
+
+
+def test_import_of_hostile_files(tmp_path):
+    """No change of a byte or an end brings it down, or leaves half a store."""
+    whole = b''.join(some())
+    rng = random.Random(1)
+    for i in range(40):
+        data = bytearray(whole)
+        for _ in range(rng.randrange(1, 4)):
+            data[rng.randrange(23, len(data))] = rng.choice([0, 1, 0x7f, 0x80, 0xff])
+        if i % 4 == 0:
+            del data[rng.randrange(23, len(data)):]
+        path = tmp_path / f'{i}.db'
+        p = subprocess.run([harness.NIGHTJAR, 'store', 'import', put(tmp_path / 'm', data), '--into',
+                            path], capture_output=True, text=True, check=False, timeout=20)
+        assert p.returncode in (0, 1), p.stderr
+        if p.returncode == 0:
+            store('check', path)
+        else:
+            assert not path.exists()
+            assert p.stderr
+
+
+@pytest.fixture
+def mosquitto(tmp_path):
+    if not os.access(MOSQUITTO, os.X_OK):
+        pytest.skip('no mosquitto')
+    port = harness.free_port()
+    conf = tmp_path / 'theirs.conf'
+    conf.write_text(f'listener {port} {harness.HOST}\nallow_anonymous true\npersistence true\n'
+                    f'persistence_location {tmp_path}/\npersistence_file theirs.db\nlog_type none\n'
+                    + ('user root\n' if os.geteuid() == 0 else ''))
+    with subprocess.Popen([MOSQUITTO, '-c', conf]) as p:
+        try:
+            harness.wait_until(lambda: socket.socket().connect_ex((harness.HOST, port)) == 0,
+                               'mosquitto listens')
+            yield p, port, tmp_path / 'theirs.db'
+        finally:
+            p.kill()
+
+
+def test_import_of_a_real_file(mosquitto, tmp_path):
+    process, port, path = mosquitto
+    with raw.Raw(port) as c, raw.Raw(port) as p:
+        c.connect('five', clean=False, props={'session_expiry': 1000, 'receive_maximum': 2},
+                  username='u', password='')
+        c.subscribe('a/#', qos=2, props={'subscription_id': 7})
+        p.connect('pub')
+        p.publish_acked('a/1', b'first', qos=2, props={'content_type': 'x', 'message_expiry': 100})
+        p.publish_acked('a/2', b'second', qos=1)
+        p.publish_acked('a/3', b'third', qos=2)
+        p.publish_acked('r', b'retained', qos=1, retain=True)
+        for _ in range(2):
+            c.expect(raw.PUBLISH)
+        c.vanish()
+    with raw.Raw(port, version=4) as c:
+        c.connect('three', clean=False)
+        c.subscribe(('a/+', 1), ('b', 0))
+        # one that is not released
+        c.publish('a/4', b'half', qos=2, mid=5)
+        c.expect(raw.PUBREC)
+        c.vanish()
+    process.send_signal(signal.SIGTERM)
+    process.wait(harness.PATIENCE)
+    new = tmp_path / 'new.db'
+    store('import', path, '--into', new)
+    store('check', new)
+    assert {(x['client'], x['expiry']) for x in rows(new, '--what', 'sessions')} == {
+        ('five', 1000), ('three', 'never')}
+    assert {(x['client'], x['user']) for x in rows(new, '--what', 'sessions')} == {
+        ('five', 'u'), ('three', '')}
+    assert {(x['client'], x['filter'], x['qos'], x.get('identifier'))
+            for x in rows(new, '--what', 'subscriptions')} == {
+        ('five', 'a/#', 2, 7), ('three', 'a/+', 1, None), ('three', 'b', 0, None)}
+    first, second = rows(new, '--what', 'inflight')
+    assert (first['topic'], first['state'], first['payload']) == ('a/1', 'wait_pubrec', 'first')
+    assert first['content_type'] == 'x' and 'expires' in first
+    assert (second['topic'], second['state']) == ('a/2', 'wait_puback')
+    assert [(x['client'], x['topic'], x['qos']) for x in rows(new, '--what', 'queued')] == [
+        ('five', 'a/3', 2), ('five', 'a/4', 2), ('three', 'a/4', 1)]
+    assert [(x['client'], x['pid']) for x in rows(new, '--what', 'received')] == [('three', 5)]
+    assert [x['topic'] for x in rows(new, '--what', 'retained')] == ['r']
