@@ -313,7 +313,12 @@ is_anothers(struct shard *sh, struct slice id, const struct principal *who)
 {
 	struct session *s = session_find(&sh->home, id);
 
-	return s && s->who && !slice_eq(s->who->name, who->name);
+	if (!s || !s->who || slice_eq(s->who->name, who->name))
+		return false;
+	/* what another broker kept goes to the first who gives its user's name,
+	 * if it has one; that broker asked for no more */
+	return strcmp(s->who->by, SESSION_IMPORTED) != 0 ||
+	    (s->who->name.n > 0 && !slice_eq(s->who->name, who->claimed));
 }
 
 /* A client that its own will lets fail again and again costs its subscribers a

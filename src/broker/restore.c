@@ -63,7 +63,8 @@ fill(struct restoring *r, struct session *s, const struct store_session *from)
 		.name = from->user,
 		.claimed = from->user,
 		.client_id = from->client,
-		.by = "store",
+		.by = from->version == STORE_IMPORTED ? SESSION_IMPORTED
+						      : "store",
 	};
 	enum nj_err e;
 
@@ -72,7 +73,7 @@ fill(struct restoring *r, struct session *s, const struct store_session *from)
 	s->kept->session = s;
 	s->kept->id = from->id;
 	s->kept->next_key = 1;
-	s->version = from->version;
+	s->version = from->version == STORE_IMPORTED ? MQTT311 : from->version;
 	s->expiry_s = from->expiry_s;
 	s->offline_since = from->offline_ms == STORE_NEVER
 	    ? clock_mono(clock) /* it was connected until the end */
@@ -234,6 +235,8 @@ static void
 progress(void *arg, const char *what, uint64_t n)
 {
 	(void)arg;
+	if (n == 0 || n % 100000) /* the end of its kind */
+		return;
 	nj_log(LOG_T_NOTICE, "Loading: %llu %s so far ...",
 	    (unsigned long long)n, what);
 }
@@ -265,6 +268,7 @@ storing_load(struct broker *b, struct nj_why *why)
 		.retained = take_retained,
 		.progress = progress,
 		.arg = &r,
+		.now_ms = clock_wall(b->clock),
 	};
 	uint64_t began = clock_mono(b->clock), n = 0;
 	enum nj_err e;

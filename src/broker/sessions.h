@@ -11,6 +11,10 @@
 #include "broker/conn.h"
 #include "broker/shard.h"
 
+/* principal.by of a session from another broker's file: nobody proved to be
+ * its user, and its client may have none here. */
+#define SESSION_IMPORTED "import"
+
 /*
  * The session of this client identifier for this connection: a client that is
  * still connected is taken over from (0x8E), an old session is resumed or

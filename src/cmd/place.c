@@ -6,19 +6,69 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/mosquitto.h"
+
+#define MOSQUITTOS "mosquitto.db"
+
+const char *
+place_folder(const struct conf *c)
+{
+	const char *dir = c->persistence_location;
+
+	return dir && *dir ? dir : ".";
+}
+
+static char *
+in_folder(const struct conf *c, const char *file, const char *tail)
+{
+	const char *dir = place_folder(c);
+	char *path;
+
+	if (asprintf(&path, "%s%s%s%s", dir,
+		dir[strlen(dir) - 1] == '/' ? "" : "/", file, tail) < 0)
+		return NULL;
+	return path;
+}
+
+static bool
+is_mosquittos(const char *path)
+{
+	uint8_t head[MOSQ_MAGIC_SIZE];
+	FILE *f = fopen(path, "re");
+	bool is = f && fread(head, 1, sizeof head, f) == sizeof head &&
+	    mosq_is(slice_of(head, sizeof head));
+
+	if (f)
+		fclose(f);
+	return is;
+}
+
 char *
 place_of_store(const struct conf *c)
 {
-	const char *dir = c->persistence_location, *slash = "";
-	char *path;
+	const char *file =
+	    c->persistence_file ? c->persistence_file : "nightjar.db";
+	char *path = in_folder(c, file, "");
 
-	if (!dir)
-		dir = "";
-	else if (*dir && dir[strlen(dir) - 1] != '/')
-		slash = "/";
-	if (asprintf(&path, "%s%s%s", dir, slash, c->persistence_file) < 0)
-		return NULL;
-	return path;
+	if (!path || !is_mosquittos(path))
+		return path;
+	free(path);
+	return in_folder(c, file, ".nightjar");
+}
+
+char *
+place_of_mosquittos(const struct conf *c)
+{
+	const char *const names[] = { c->persistence_file, MOSQUITTOS };
+
+	for (unsigned i = 0; i < 2; i++) {
+		char *path = names[i] ? in_folder(c, names[i], "") : NULL;
+
+		if (path && is_mosquittos(path))
+			return path;
+		free(path);
+	}
+	return NULL;
 }
 
 enum nj_err

@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "broker/broker.h"
 #include "cmd/lists.h"
+#include "cmd/place.h"
 #include "cmd/serve_admin.h"
 #include "cmd/wiring.h"
 #include "store/store.h"
@@ -195,45 +196,18 @@ make_folder(const struct conf *c, const char *dir)
 		    user);
 }
 
-static bool
-is_mosquittos(const char *path)
-{
-	static const uint8_t magic[] = "\x00\xB5\x00mosquitto db";
-	uint8_t head[sizeof magic - 1];
-	FILE *f = fopen(path, "re");
-	bool is = f && fread(head, 1, sizeof head, f) == sizeof head &&
-	    memcmp(head, magic, sizeof head) == 0;
-
-	if (f)
-		fclose(f);
-	return is;
-}
-
 /* Where everything is kept; NULL: nowhere, or no memory. */
 static char *
 store_path(const struct conf *c)
 {
-	const char *dir = c->persistence_location, *tail = "";
-	const char *file =
-	    c->persistence_file ? c->persistence_file : "nightjar.db";
-	char *path = NULL, *old = NULL;
+	char *path, *old;
 
 	if (!c->persistence)
 		return NULL;
-	if (!dir || !*dir)
-		dir = ".";
-	make_folder(c, dir);
-	if (asprintf(&path, "%s/%s", dir, file) < 0)
-		return NULL;
-	if (is_mosquittos(path)) {
-		old = path;
-		tail = ".nightjar";
-	} else if (asprintf(&old, "%s/mosquitto.db", dir) < 0) {
-		old = NULL;
-	}
-	if (*tail && asprintf(&path, "%s%s", old, tail) < 0)
-		path = NULL;
-	if (path && old && is_mosquittos(old) && access(path, F_OK))
+	make_folder(c, place_folder(c));
+	path = place_of_store(c);
+	old = place_of_mosquittos(c);
+	if (path && old && access(path, F_OK))
 		nj_log(LOG_T_NOTICE,
 		    "%s has what Mosquitto kept. To take it over, stop the "
 		    "broker and: nightjar store import %s --into %s",

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * nightjar store import: Mosquitto's mosquitto.db becomes a store, also in the
- * place where the broker looks for its own.
+ * nightjar store import: Mosquitto's mosquitto.db becomes a store.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,46 +17,6 @@
 #include "cmd/store.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-/* Where the old file stays when the new one gets its name. */
-#define KEPT ".mosquitto"
-
-struct place {
-	const char *file; /* Mosquitto's */
-	char *into;	  /* the store */
-	char *temp; /* what is written first, when both are one; or NULL */
-	char *kept;
-};
-
-static bool
-same_file(const char *a, const char *b)
-{
-	struct stat x, y;
-
-	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-	    x.st_ino == y.st_ino;
-}
-
-static enum nj_err
-prepare(struct place *p, struct nj_why *why)
-{
-	if (!same_file(p->file, p->into))
-		return NJ_OK;
-	if (asprintf(&p->temp, "%s.import", p->into) < 0) {
-		p->temp = NULL;
-		return NJ_NOMEM;
-	}
-	if (asprintf(&p->kept, "%s" KEPT, p->into) < 0) {
-		p->kept = NULL;
-		return NJ_NOMEM;
-	}
-	if (access(p->kept, F_OK) == 0) {
-		why_set(why, "%s is there already", p->kept);
-		why_mend(why, "move it away: the old file would get its name");
-		return NJ_EXISTS;
-	}
-	return NJ_OK;
-}
 
 /* Root makes it for the user whose folder it is in. */
 static void
@@ -91,13 +50,13 @@ give_all(const char *path)
 	free(lock);
 }
 
-/* What a store leaves; its lock only if nobody else can know of it. */
+/* What a failed import leaves; its lock may be in use. */
 static void
-drop_store(const char *path, bool with_lock)
+drop_store(const char *path)
 {
-	static const char *const tails[] = { "", "-wal", "-shm", ".lock" };
+	static const char *const tails[] = { "", "-wal", "-shm" };
 
-	for (size_t i = 0; i < COUNT(tails) - !with_lock; i++) {
+	for (size_t i = 0; i < COUNT(tails); i++) {
 		char *name = NULL;
 
 		if (asprintf(&name, "%s%s", path, tails[i]) >= 0)
@@ -106,55 +65,38 @@ drop_store(const char *path, bool with_lock)
 	}
 }
 
-/* The old file under another name, then the new one in its place: at every
- * moment there is a whole one. */
 static enum nj_err
-swap(const struct place *p, struct nj_why *why)
+import(const char *from, const char *into, struct import_result *r,
+    struct nj_why *why)
 {
-	if (link(p->file, p->kept) || rename(p->temp, p->into)) {
-		why_set(why, "cannot put %s in its place: %s", p->into,
-		    strerror(errno));
-		return NJ_IO;
-	}
-	return NJ_OK;
-}
-
-static enum nj_err
-import(struct place *p, struct import_result *r, struct nj_why *why)
-{
-	const char *to = p->temp ? p->temp : p->into;
-	bool was_there = access(to, F_OK) == 0;
-	struct buf file = { 0 };
+	bool was_there = access(into, F_OK) == 0;
 	struct nj_why inner = { 0 };
+	struct buf file = { 0 };
 	enum nj_err e;
 
-	if ((e = file_read(p->file, BUF_MAX - 1, &file, why)))
+	if ((e = file_read(from, BUF_MAX - 1, &file, why)))
 		return e;
-	if ((e = import_mosquitto(
-		 buf_slice(&file), to, clock_wall(&clock_system), r, &inner))) {
-		why_set(why, "%s: %s", p->file,
+	if ((e = import_mosquitto(buf_slice(&file), into,
+		 clock_wall(&clock_system), r, &inner))) {
+		why_set(why, "%s: %s", from,
 		    inner.what[0] ? inner.what : nj_strerror(e));
 		if (inner.mend[0])
 			why_mend(why, "%s", inner.mend);
 		if (!was_there)
-			drop_store(to, p->temp != NULL);
-		goto out;
+			drop_store(into);
+	} else if (!was_there) {
+		give_all(into);
 	}
-	if (!was_there)
-		give_all(to);
-	if (p->temp && (e = swap(p, why)) == NJ_OK)
-		drop_store(p->temp, true);
-out:
 	buf_fini(&file);
 	return e;
 }
 
 static void
-tell(const struct place *p, const struct import_result *r)
+tell(const char *from, const char *into, const struct import_result *r)
 {
 	bool any = false;
 
-	printf("From %s (version %u) into %s:\n", p->file, r->version, p->into);
+	printf("From %s (version %u) into %s:\n", from, r->version, into);
 	for (unsigned i = 0; i < TOOK_KINDS; i++)
 		printf("%10llu %s\n", (unsigned long long)r->took[i],
 		    import_took_text[i]);
@@ -168,13 +110,10 @@ tell(const struct place *p, const struct import_result *r)
 		    (unsigned long long)r->left[i], import_left_text[i],
 		    r->left_at[i]);
 	}
-	if (p->kept)
-		printf("The old file is %s now.\n", p->kept);
 }
 
 static enum nj_err
-tell_json(
-    const struct place *p, const struct import_result *r, struct nj_why *why)
+tell_json(const char *into, const struct import_result *r, struct nj_why *why)
 {
 	struct buf b = { 0 };
 	const char *comma = "";
@@ -182,7 +121,7 @@ tell_json(
 
 	e = buf_printf(&b, "{\"version\":%u", r->version);
 	if (!e)
-		e = store_put_json(&b, "into", slice_str(p->into));
+		e = store_put_json(&b, "into", slice_str(into));
 	if (!e)
 		e = buf_printf(&b, ",\"taken\":{");
 	for (unsigned i = 0; i < TOOK_KINDS && !e; i++)
@@ -224,7 +163,7 @@ store_import_cmd(int argc, char **argv)
 	struct flag_list words = { .n = 0 };
 	struct import_result r;
 	struct nj_why why = { 0 };
-	struct place p = { .file = NULL };
+	char *path = NULL;
 	int status = EXIT_USAGE;
 	enum nj_err e;
 
@@ -239,20 +178,15 @@ store_import_cmd(int argc, char **argv)
 		why_set(&why, "give one file of Mosquitto's");
 		e = NJ_INVALID;
 	}
-	if (!e && !(e = store_which(into, conf, &p.into, &why))) {
+	if (!e && !(e = store_which(into, conf, &path, &why))) {
 		status = EXIT_FAILED;
-		p.file = words.v[0];
-		if (!(e = prepare(&p, &why)) && !(e = import(&p, &r, &why))) {
-			if (json)
-				e = tell_json(&p, &r, &why);
-			else
-				tell(&p, &r);
-		}
+		if (!(e = import(words.v[0], path, &r, &why)) && json)
+			e = tell_json(path, &r, &why);
+		else if (!e)
+			tell(words.v[0], path, &r);
 	}
 	if (e)
 		say_why(&why, e);
-	free(p.into);
-	free(p.temp);
-	free(p.kept);
+	free(path);
 	return e ? status : EXIT_FINE;
 }

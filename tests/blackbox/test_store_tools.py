@@ -220,17 +220,20 @@ def test_which_store(made, tmp_path):
     assert 'persistence false' in store('check', '-c', conf, status=2)[1]
 
 
-def test_import_in_place(tmp_path):
-    """Where the broker looks is where Mosquitto's file is."""
+@pytest.mark.parametrize('named', [False, True])
+def test_import_where_the_broker_looks(tmp_path, named):
+    """Mosquitto's own configuration; its file stays as it is."""
     old = put(tmp_path / 'mosquitto.db', *some())
     conf = tmp_path / 'mosquitto.conf'
-    conf.write_text(f'persistence true\npersistence_location {tmp_path}/\n')
-    bytes_before = old.read_bytes()
-    assert 'mosquitto.db.mosquitto' in store('import', old, '-c', conf)[0]
-    assert (tmp_path / 'mosquitto.db.mosquitto').read_bytes() == bytes_before
+    conf.write_text(f'persistence true\npersistence_location {tmp_path}/\n'
+                    + 'persistence_file mosquitto.db\n' * named)
+    before = old.read_bytes()
+    store('import', old, '--into', old, status=1)
+    new = tmp_path / ('mosquitto.db.nightjar' if named else 'nightjar.db')
+    assert str(new) in store('import', old, '-c', conf)[0]
+    assert old.read_bytes() == before
     store('check', '-c', conf)
-    assert len(rows(old, '--what', 'sessions')) == 2
-    assert sorted(os.listdir(tmp_path))[:3] == ['mosquitto.conf', 'mosquitto.db', 'mosquitto.db-shm']
+    assert len(rows(new, '--what', 'sessions')) == 2
 
 
 def test_import_into_what_has_content(made, tmp_path):
