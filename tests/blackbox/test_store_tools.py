@@ -343,3 +343,92 @@ def test_import_of_a_real_file(mosquitto, tmp_path):
         ('five', 'a/3', 2), ('five', 'a/4', 2), ('three', 'a/4', 1)]
     assert [(x['client'], x['pid']) for x in rows(new, '--what', 'received')] == [('three', 5)]
     assert [x['topic'] for x in rows(new, '--what', 'retained')] == ['r']
+
+
+KEEPS = 'persistence true\npersistence_location store\nmax_queued_messages 0\n'
+
+
+@pytest.fixture
+def imported(brokers, tmp_path):
+    """A broker on what was Mosquitto's."""
+    broker = brokers(KEEPS, start=False)
+    folder = os.path.join(broker.folder, 'store')
+    os.mkdir(folder)
+    os.chmod(folder, 0o777)
+    path = os.path.join(folder, 'nightjar.db')
+    store('import', put(tmp_path / 'mosquitto.db', *some()), '--into', path)
+    os.chmod(path, 0o666)  # the broker may be another user
+    os.chmod(path + '.lock', 0o666)
+    return broker.start(), path
+
+
+def test_broker_serves_what_was_imported(imported):
+    broker, _ = imported
+    with raw.Raw(broker.port) as c:
+        c.connect('dev', want=0x85, clean=False, username='mallory', password='')
+    with raw.Raw(broker.port) as c:
+        ack = c.connect('dev', clean=False, username='someone', password='',
+                        props={'session_expiry': 100})
+        assert ack.session_present
+        got = [c.recv() for _ in range(6)]
+        assert [(p.kind, p.mid) for p in got[:3]] == [
+            (raw.PUBLISH, 7), (raw.PUBLISH, 8), (raw.PUBREL, 9)]
+        assert [p.payload for p in got[:2]] == [b'one', b'\xff\x00two'] and got[0].dup
+        assert got[0].props['user_property'] == [('k', 'v'), ('k', 'w')]
+        assert [(p.topic, p.qos, p.props.get('subscription_id')) for p in got[3:]] == [
+            ('t/1', 1, [300]), ('t/2', 0, None), ('t/5', 2, [300])]
+        assert 900 < got[4].props['message_expiry'] <= 1000
+        # its subscriptions are there
+        with raw.Raw(broker.port) as p:
+            p.connect('pub')
+            p.publish_acked('t/new', b'new', qos=1)
+        assert c.expect(raw.PUBLISH).topic == 't/new'
+        c.subscribe('r/#')
+        assert c.expect(raw.PUBLISH).payload == b'kept'
+    with raw.Raw(broker.port, version=4) as c:
+        c.connect('half', clean=False)
+        assert c.message().topic == 't/new'
+        c.ack(raw.PUBREL, 77)
+        assert c.wait_for(raw.PUBCOMP).mid == 77
+
+
+def test_tools_beside_a_broker(brokers, tmp_path):
+    """All of them while it writes; what is copied is a whole store."""
+    broker = brokers(KEEPS)
+    path = os.path.join(broker.folder, 'store', 'nightjar.db')
+    forever = {'session_expiry': 0xffffffff}
+    with raw.Raw(broker.port) as c:
+        c.connect('away', clean=False, props=forever)
+        c.subscribe('a/#', qos=1)
+        c.disconnect()
+    with raw.Raw(broker.port) as p, raw.Raw(broker.port) as here:
+        here.connect('here', clean=False, props=forever)
+        p.connect('pub')
+        for i in range(20):
+            p.publish_acked('a/b', b'%d' % i, qos=1)
+        p.publish_acked('r', b'kept', qos=1, retain=True)
+        said = json.loads(store('stats', '--json', path)[0])
+        assert said['live'] and (said['queued'], said['retained']) == (20, 1)
+        assert (said['sessions'], said['connected']) == (2, 1)
+        for i in range(20, 60):
+            p.publish('a/b', b'%d' % i, qos=1)
+        store('check', path)
+        copy = tmp_path / 'copy.db'
+        store('backup', path, copy)
+        for _ in range(40):
+            p.wait_for(raw.PUBACK)
+        assert len(rows(path, '--what', 'queued', '--client', 'away')) == 60
+        assert store('check', '--repair', path, status=2)[1]
+    copied = [int(x['payload']) for x in rows(copy, '--what', 'queued')]
+    assert len(copied) >= 20 and copied == list(range(len(copied)))
+    # and back again
+    assert broker.stop() == 0
+    for tail in ('', '-wal', '-shm'):
+        if os.path.exists(path + tail):
+            os.unlink(path + tail)
+    os.rename(copy, path)
+    os.chmod(path, 0o666)
+    broker.start()
+    with raw.Raw(broker.port) as c:
+        assert c.connect('away', clean=False, props=forever).session_present
+        assert [int(c.message().payload) for _ in copied] == copied
