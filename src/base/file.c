@@ -300,6 +300,44 @@ file_check_private(const char *path, struct nj_why *why)
 }
 
 enum nj_err
+file_check_rules(
+    const char *path, bool links, bool readable, struct nj_why *why)
+{
+	struct stat st;
+	mode_t bad = S_IWOTH | (readable ? 0 : S_IROTH);
+
+	if ((links ? stat(path, &st) : lstat(path, &st)) != 0)
+		return refuse(why, "open", path);
+	if (S_ISLNK(st.st_mode)) {
+		why_set(why, "%s is a symbolic link", path);
+		why_mend(why,
+		    "give the file itself, not a symbolic link, or set: "
+		    "allow_linked_files true");
+		return NJ_DENIED;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		why_set(why, "%s is not a regular file", path);
+		why_mend(why, "give the path of a file");
+		return NJ_DENIED;
+	}
+	if (st.st_size == 0) {
+		why_set(why, "%s is empty", path);
+		why_mend(why,
+		    "put back what stood there (was the disk full?), or write "
+		    "a comment into it, a line that begins with #");
+		return NJ_DENIED;
+	}
+	if (st.st_mode & bad) {
+		why_set(why, "%s can be %s by every user (mode %04o)", path,
+		    st.st_mode & S_IWOTH ? "written" : "read",
+		    (unsigned)(st.st_mode & 07777));
+		why_mend(why, "chmod o%s %s", readable ? "-w" : "=", path);
+		return NJ_DENIED;
+	}
+	return NJ_OK;
+}
+
+enum nj_err
 file_open_private(const char *path, int *out, struct nj_why *why)
 {
 	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);

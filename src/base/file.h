@@ -32,6 +32,13 @@ NJ_MUST enum nj_err
 file_mkdir(const char *path, mode_t mode, struct nj_why *why);
 /* NJ_DENIED when group or others can read it, or it is a symbolic link. */
 NJ_MUST enum nj_err file_check_private(const char *path, struct nj_why *why);
+/*
+ * Whether a file may decide who comes in and what they may do: NJ_DENIED when
+ * it is a symbolic link (unless links), no regular file, empty, or can be
+ * written by every user, or, unless readable, read.
+ */
+NJ_MUST enum nj_err file_check_rules(
+    const char *path, bool links, bool readable, struct nj_why *why);
 /* Opens for reading what passes that check; the check is on the open file. */
 NJ_MUST enum nj_err
 file_open_private(const char *path, int *fd, struct nj_why *why);

@@ -52,6 +52,11 @@ certname_of(const struct conn *c)
 	const struct tls_peer *t = stream_tls(c->stream);
 	const struct port_opts *po = conn_port(c);
 
+	/* the identity of a shared key is a name like one of a certificate */
+	if (t && t->psk[0])
+		return po->cert_rules || po->identity != CERT_IDENTITY_NONE
+		    ? slice_str(t->psk)
+		    : SLICE_NONE;
 	if (!certname_has(c))
 		return SLICE_NONE;
 	if (po->cert_rules)

@@ -12,6 +12,7 @@
 #include "auth/password_file.h"
 #include "base/secret.h"
 #include "cmd/cmd.h"
+#include "cmd/wiring_files.h"
 #include "conf/check.h"
 #include "conf/manual.h"
 #include "net/tls.h"
@@ -46,7 +47,7 @@ passphrase(const struct conf_listener *l, struct secret **out,
 	struct nj_why why = { 0 };
 	char prompt[512];
 
-	if (!pki_key_is_encrypted(l->keyfile))
+	if (!l->keyfile || !pki_key_is_encrypted(l->keyfile))
 		return true;
 	/* One that cannot be read is told by conf_check. */
 	if (l->keyfile_password_file)
@@ -102,7 +103,10 @@ check_passwords(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
 	struct password_file_info info = { 0 };
 	struct nj_why why = { 0 };
 
-	(void)arg;
+	if (wiring_check_file(arg, path, &why)) {
+		tell(tell_arg, true, &why);
+		return;
+	}
 	if (password_file_load(path, &pf, &why)) {
 		tell(tell_arg, true, &why);
 		return;
@@ -143,7 +147,10 @@ check_rules(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
 	struct acl_info info;
 	struct nj_why why = { 0 };
 
-	(void)arg;
+	if (wiring_check_file(arg, path, &why)) {
+		tell(tell_arg, true, &why);
+		return;
+	}
 	if (acl_load(path, &a, &why)) {
 		tell(tell_arg, true, &why);
 		return;
@@ -170,6 +177,19 @@ check_rules(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
 		tell(tell_arg, false, &why);
 	}
 	acl_unref(a);
+}
+
+static void
+check_psk(void *arg, const struct conf_listener *l, conf_tell_fn *tell,
+    void *tell_arg)
+{
+	struct tls_psk psk;
+	struct nj_why why = { 0 };
+
+	if (wiring_psk(arg, l, &psk, &why))
+		tell(tell_arg, true, &why);
+	else
+		psk.unref(psk.arg);
 }
 
 static void
@@ -201,14 +221,16 @@ print(const struct conf_report *r)
 int
 cmd_test_config(const char *path, const struct conf_args *args)
 {
-	static const struct conf_checkers with = {
+	struct conf c;
+	const struct conf_checkers with = {
 		.tls = check_tls,
 		.password_file = check_passwords,
 		.acl_file = check_rules,
+		.psk_file = check_psk,
 		.cert_rules = check_cert_rules,
+		.arg = &c,
 	};
 	struct conf_report report = { 0 };
-	struct conf c;
 	int status = 0;
 
 	if (conf_load(path, args, &c, &report) == NJ_NOMEM) {

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "cmd/lists.h"
+#include "cmd/wiring_files.h"
 #include "net/tls.h"
 #include "pki/key.h"
 
@@ -139,7 +140,7 @@ passphrase_of(
 		*at = s;
 		return NJ_OK;
 	}
-	if (*at || !pki_key_is_encrypted(l->keyfile))
+	if (*at || !l->keyfile || !pki_key_is_encrypted(l->keyfile))
 		return NJ_OK;
 	snprintf(
 	    prompt, sizeof prompt, "Enter PEM pass phrase of %s: ", l->keyfile);
@@ -186,6 +187,7 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 		.ticket_rotate_s = 12 * 3600,
 		.previous = old,
 	};
+	struct tls_psk psk;
 	char *own;
 	enum nj_err e;
 
@@ -194,8 +196,13 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 	o.passphrase = w->passphrases[i];
 	own = lists_own(l);
 	o.own_list = own;
-	e = tls_server_new(&o, w->shards, out, why);
+	if (l->psk_hint && !(e = wiring_psk(c, l, &psk, why)))
+		o.psk = &psk;
+	if (!e)
+		e = tls_server_new(&o, w->shards, out, why);
 	free(own);
+	if (e && o.psk)
+		psk.unref(psk.arg);
 	if (e)
 		return e;
 	tls_server_warnings(*out, told, NULL);
@@ -362,7 +369,8 @@ wiring_ports(const struct conf *c, struct wiring *w, struct workers *workers,
 		const struct conf_listener *l = &c->listeners[i];
 
 		fill_port(c, l, &w->listeners[i], &v[i]);
-		if (l->certificate_rule)
+		e = wiring_check_files(c, l, why);
+		if (!e && l->certificate_rule)
 			e = cert_rules_parse(
 			    l->certificate_rule, &v[i].cert_rules, why);
 		if (!e && l->tls)

@@ -194,7 +194,7 @@ check_tls(struct check *k, const struct conf_listener *l)
 			(void)readable(k, f.v[i].path);
 		f.v[i].told = k->report->faults != before;
 	}
-	if (l->tls && k->with && k->with->tls)
+	if (l->certfile && l->keyfile && k->with && k->with->tls)
 		k->with->tls(k->with->arg, l, tell_tls, &f);
 }
 
@@ -216,6 +216,18 @@ check_acl_file(struct check *k, const struct conf_security *s)
 	look_at(k, s->at, "acl_file", s->acl_file);
 	if (readable(k, s->acl_file) && k->with && k->with->acl_file)
 		k->with->acl_file(k->with->arg, s->acl_file, tell, k);
+}
+
+static void
+check_psk_file(struct check *k, const struct conf_listener *l)
+{
+	const struct conf_at *at =
+	    k->c->per_listener_settings ? l->own.at : k->c->security.at;
+
+	if (!l->psk_hint || !l->psk_file || !k->with || !k->with->psk_file)
+		return;
+	look_at(k, at, "psk_file", l->psk_file);
+	k->with->psk_file(k->with->arg, l, tell, k);
 }
 
 static void
@@ -284,6 +296,7 @@ conf_check(const struct conf *c, const struct conf_checkers *with,
 		if (c->per_listener_settings)
 			check_password_file(&k, &l->own);
 		check_acl_file(&k, &l->own);
+		check_psk_file(&k, l);
 		check_cert_rules(&k, l);
 		if (l->unix_path)
 			check_unix_path(&k, l);

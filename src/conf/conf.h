@@ -98,7 +98,7 @@ struct conf_listener {
 	bool proxy_require_tls;
 	char *proxy_from;	 /* base/cidr.h; NULL: this machine */
 	char *websockets_origin; /* one a line; NULL: any */
-	/* TLS: on when certfile and keyfile are set (l->tls) */
+	/* TLS: on when certfile and keyfile are set, or psk_hint (l->tls) */
 	char *cafile, *capath, *certfile, *keyfile, *crlfile;
 	char *keyfile_password_file;  /* resolved, also from
 					 * $CREDENTIALS_DIRECTORY */
@@ -111,6 +111,7 @@ struct conf_listener {
 	int certificate_clientid;      /* enum conf_cert_id */
 	int peer_check;		       /* enum conf_peer_check */
 	bool certificate_or_password;
+	char *psk_hint;
 	/* what it lets in */
 	uint32_t max_connections; /* 0: no limit */
 	uint32_t max_qos;
@@ -133,6 +134,7 @@ struct conf_listener {
 	const char *auto_id_prefix; /* "" when there is none */
 	const char *password_file;  /* NULL: none */
 	const char *acl_file;	    /* NULL: none */
+	const char *psk_file;	    /* NULL: none */
 	struct conf_at where;	    /* its listener or port line */
 	struct conf_at at[CONF_OPTS_MAX];
 };
@@ -148,6 +150,7 @@ struct conf {
 	bool per_listener_settings;
 	char *clientid_prefixes; /* NULL: any client id */
 	bool check_retain_source;
+	bool allow_linked_files, refuse_exposed_files;
 
 	/* limits: of one client.  Numbers of 0 mean no limit unless told. */
 	uint32_t max_inflight_messages; /* never 0: 65535 at most */

@@ -174,13 +174,15 @@ resolve(struct conf *c, struct conf_listener *l)
 	const struct conf_security *s =
 	    c->per_listener_settings ? &l->own : &c->security;
 
-	l->tls = l->certfile && l->keyfile;
+	l->tls = (l->certfile && l->keyfile) ||
+	    (l->psk_hint && !l->certfile && !l->keyfile);
 	l->socket_mode = l->unix_socket_mode ? mode_of(l->unix_socket_mode) : 0;
 	l->cert_names = (l->tls || l->proxy_protocol == 2) &&
 	    (l->use_identity_as_username || l->use_subject_as_username ||
 		l->certificate_rule);
 	l->password_file = s->password_file;
 	l->acl_file = s->acl_file;
+	l->psk_file = s->psk_file;
 	l->allow_zero_length_clientid = s->allow_zero_length_clientid;
 	l->auto_id_prefix = l->own_auto_id_prefix ? l->own_auto_id_prefix
 	    : s->auto_id_prefix			  ? s->auto_id_prefix
@@ -291,12 +293,35 @@ check_cert_names(struct parse *p, const struct conf_listener *l)
 		    "clients whose address nothing can be checked with");
 }
 
+/* Keys instead of certificates. */
+static void
+check_psk(struct parse *p, const struct conf_listener *l)
+{
+	if (!l->psk_hint)
+		return;
+	if (!l->psk_file)
+		parse_fault_at(p, given(l, "psk_hint"),
+		    "add 'psk_file PATH' with lines identity:hexkey",
+		    "psk_hint without psk_file: no client would have a key");
+	if (l->require_certificate)
+		parse_fault_at(p, given(l, "require_certificate"),
+		    "delete one of the two",
+		    "require_certificate with psk_hint: who has a shared key "
+		    "has no certificate");
+	if (l->use_subject_as_username)
+		parse_fault_at(p, given(l, "use_subject_as_username"),
+		    "use use_identity_as_username",
+		    "use_subject_as_username with psk_hint: who has a shared "
+		    "key has an identity, and no subject");
+}
+
 static void
 check_tls(struct parse *p, const struct conf_listener *l)
 {
 	bool cas = l->cafile || l->capath;
 
 	check_cert_names(p, l);
+	check_psk(p, l);
 	if (!l->tls) {
 		check_tls_plain(p, l);
 		return;
@@ -311,7 +336,7 @@ check_tls(struct parse *p, const struct conf_listener *l)
 		    "add 'cafile PATH' with the CA of the clients",
 		    "crlfile without cafile or capath: no client certificate "
 		    "could be checked");
-	if (!l->require_certificate && l->cert_names && !cas)
+	if (!l->require_certificate && l->cert_names && !cas && !l->psk_hint)
 		parse_fault_at(p,
 		    given(l,
 			l->certificate_rule ? "certificate_rule"
@@ -557,7 +582,7 @@ check_listener(struct parse *p, uint32_t i)
 	check_unix(p, l);
 	check_proxy(p, l);
 	check_twins(p, i);
-	if (l->port == 8883 && !l->certfile && !l->keyfile)
+	if (l->port == 8883 && !l->tls && !l->certfile && !l->keyfile)
 		parse_warn_at(p, l->where,
 		    "add certfile and keyfile ('nightjar ca server' makes "
 		    "them)",
@@ -662,6 +687,22 @@ finish_globals(struct parse *p, const struct conf_args *args)
 		    "risk");
 }
 
+/* Keys that nobody is asked for. */
+static void
+check_idle_psk(struct parse *p)
+{
+	const struct conf *c = p->c;
+
+	if (!c->security.psk_file)
+		return;
+	for (uint32_t i = 0; i < c->nlisteners; i++)
+		if (c->listeners[i].psk_hint)
+			return;
+	parse_warn_at(p, at_of(c->security.at, "psk_file"),
+	    "add 'psk_hint HINT' to a listener, or delete this line",
+	    "psk_file without effect: no listener has psk_hint");
+}
+
 void
 conf_finish(struct parse *p, const struct conf_args *args)
 {
@@ -675,4 +716,6 @@ conf_finish(struct parse *p, const struct conf_args *args)
 		if (!p->failed && !p->c->local_only)
 			check_listener(p, i);
 	}
+	if (!p->failed)
+		check_idle_psk(p);
 }

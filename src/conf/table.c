@@ -318,17 +318,16 @@ const struct conf_opt conf_table[] = {
 	    "cipher list of TLS 1.2, in OpenSSL's notation"),
 	OPT(LISTENER, "ciphers_tls1.3", STRING, L(ciphersuites), WORKS, TLSF,
 	    NULL, "cipher suites of TLS 1.3, in OpenSSL's notation"),
-	OPT(LISTENER, "psk_hint", STRING, NO, LATER_STOPS,
-	    CONF_TLS | CONF_RESTRICTS, NULL,
-	    "let clients in by pre-shared key, with this hint",
-	    .note = "pre-shared keys are not served yet, so the port would "
-		    "be open without TLS",
-	    .mend = "use certificates: 'certfile' and 'keyfile'"),
-	OPT(SECURITY, "psk_file", PATH, S(psk_file), LATER_STOPS,
-	    CONF_RESTRICTS | CONF_ONCE, NULL,
-	    "identities and keys, one a line: identity:hexkey",
-	    .note = "pre-shared keys are not served yet",
-	    .mend = "use certificates, or 'password_file'"),
+	OPT(LISTENER, "psk_hint", STRING, L(psk_hint), WORKS,
+	    TLSF | CONF_RESTRICTS, NULL,
+	    "let clients in by a key that they share with the broker, from "
+	    "psk_file; without certfile only them.  Clients of TLS 1.2 are "
+	    "told this hint.  With use_identity_as_username their user name "
+	    "is the identity that the key belongs to",
+	    .max = 127),
+	OPT(SECURITY, "psk_file", PATH, S(psk_file), WORKS,
+	    R | CONF_FILE | CONF_RESTRICTS | CONF_ONCE, NULL,
+	    "identities and keys for psk_hint, one a line: identity:hexkey"),
 	OPT(LISTENER, "disable_client_cert_date_checks", BOOL, NO, LATER,
 	    CONF_TLS, "false", "accept client certificates that have expired",
 	    .note = "expired client certificates are refused in any case",
@@ -375,6 +374,17 @@ const struct conf_opt conf_table[] = {
 	    R | CONF_FILE | CONF_RESTRICTS | CONF_ONCE, NULL,
 	    "which user and which client may read and write which topics; "
 	    "what it does not allow is denied (nightjar-acl(5))"),
+	OPT(GLOBAL, "allow_linked_files", BOOL, G(allow_linked_files), WORKS,
+	    R | OURS, "false",
+	    "password_file, acl_file and psk_file may be symbolic links, as "
+	    "Kubernetes makes them; otherwise they are refused, for whoever "
+	    "can put a link there could let himself in"),
+	OPT(GLOBAL, "refuse_exposed_files", BOOL, G(refuse_exposed_files),
+	    WORKS, R | OURS, "false",
+	    "refuse a password_file or acl_file that every user of the "
+	    "machine can read; otherwise it is a warning, as with Mosquitto.  "
+	    "A psk_file is refused in any case, and so is what every user "
+	    "can write"),
 	OPT(GLOBAL, "acl_deny_subscribe", BOOL, G(acl_deny_subscribe), WORKS,
 	    R | OURS, "true",
 	    "refuse a subscription of which the acl_file lets nothing "

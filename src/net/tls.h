@@ -21,8 +21,24 @@
 
 enum tls_min { TLS_MIN_12 = 12, TLS_MIN_13 = 13 };
 
+#define TLS_PSK_MAX	     256 /* bytes of a key */
+#define TLS_PSK_IDENTITY_MAX 255
+
+/* Keys that clients share with us. */
+struct tls_psk {
+	/* Copies an identity's key and returns its length, never 0: for an
+	 * identity that is nobody's a key that nobody has (*known, which is for
+	 * the log).  Any thread; always the same work. */
+	size_t (*key_of)(const void *arg, struct slice identity,
+	    uint8_t key[TLS_PSK_MAX], bool *known);
+	const void *arg;
+	void (*unref)(const void *arg); /* drops the reference that arg is */
+	const char *hint;		/* told to clients of TLS 1.2 */
+};
+
 struct tls_server_opts {
-	const char *certfile, *keyfile;	 /* required; PEM, chain in certfile */
+	/* PEM, chain in certfile; both required, unless there is psk */
+	const char *certfile, *keyfile;
 	const struct secret *passphrase; /* of keyfile; NULL: none */
 	const char *cafile, *capath;	 /* client CAs */
 	const char *crlfile;
@@ -36,6 +52,8 @@ struct tls_server_opts {
 	/* Which CAs stand behind a client's certificate is kept (struct
 	 * tls_peer): a session that cannot tell is not resumed. */
 	bool want_issuers;
+	/* NULL: none.  What arg refers to is taken over when it succeeds. */
+	const struct tls_psk *psk;
 	enum tls_min min;
 	const char *ciphers;	  /* TLS 1.2; NULL: ours */
 	const char *ciphersuites; /* TLS 1.3; NULL: ours */
@@ -108,6 +126,7 @@ struct tls_peer {
 	const char *version; /* "TLSv1.3" */
 	const char *cipher;
 	const char *alpn, *sni;
+	const char *psk; /* the identity whose key was used */
 	const char *cn;
 	const char *subject; /* RFC 2253, as Mosquitto prints it */
 	const char *san_uri, *san_dns, *san_email; /* the first of each */

@@ -16,11 +16,7 @@
 #include "pki/explain.h"
 #include "pki/key.h"
 
-#define PSK_MAX 256
-/* Of both versions; TLS 1.3 takes its own suites. */
-#define PSK_CIPHERS                                          \
-	"ECDHE-PSK-CHACHA20-POLY1305:PSK-AES128-GCM-SHA256:" \
-	"PSK-AES256-GCM-SHA384:PSK-CHACHA20-POLY1305"
+#define PSK_MAX TLS_PSK_MAX
 
 /* -- callbacks ----------------------------------------------------------- */
 
@@ -113,8 +109,12 @@ client_trust(
 	STACK_OF(X509) *cas = NULL;
 	enum nj_err e = NJ_OK;
 
-	if (o->psk_hex && !o->cafile && !o->capath && !o->os_certs)
-		return NJ_OK; /* the key proves the broker */
+	if (o->psk_hex && !o->cafile && !o->capath && !o->os_certs) {
+		/* The key proves the broker, and nothing else does: no
+		 * certificate is good instead. */
+		SSL_CTX_set_verify(c->ctx, SSL_VERIFY_PEER, NULL);
+		return NJ_OK;
+	}
 	if (!o->cafile && !o->capath && !o->os_certs) {
 		why_set(why,
 		    "nothing says which CA the broker's certificate "
@@ -259,7 +259,7 @@ client_fill(
     struct tls_client *c, const struct tls_client_opts *o, struct nj_why *why)
 {
 	const char *ciphers =
-	    !o->ciphers && o->psk_hex ? PSK_CIPHERS : o->ciphers;
+	    !o->ciphers && o->psk_hex ? TLS_CIPHERS_PSK : o->ciphers;
 	enum nj_err e;
 
 	if ((e = tls_context_set(c->ctx, o->min, o->max, ciphers,

@@ -333,6 +333,19 @@ explain_row(struct tls_stream *s, const struct row *r)
 	}
 }
 
+/* What a wrong key looks like. */
+static bool
+is_of_key(int code)
+{
+	return code == SSL_R_BINDER_DOES_NOT_VERIFY ||
+	    code == SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC ||
+	    code == SSL_R_PSK_IDENTITY_NOT_FOUND ||
+	    code == SSL_R_TLSV1_ALERT_DECRYPT_ERROR ||
+	    code == SSL_R_TLSV1_ALERT_UNKNOWN_PSK_IDENTITY ||
+	    code == SSL_R_SSLV3_ALERT_ILLEGAL_PARAMETER ||
+	    code == SSL_R_SSLV3_ALERT_BAD_RECORD_MAC;
+}
+
 void
 tls_explain(struct tls_stream *s)
 {
@@ -341,6 +354,9 @@ tls_explain(struct tls_stream *s)
 	int code = ERR_GET_REASON(err);
 	const struct row *r = s->server ? server_rows : client_rows;
 
+	if (ERR_GET_LIB(err) == ERR_LIB_SSL && is_of_key(code) &&
+	    tls_psk_explain(s))
+		return;
 	if (ERR_GET_LIB(err) == ERR_LIB_SSL)
 		for (; r->reason; r++)
 			if (r->reason == code) {

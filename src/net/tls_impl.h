@@ -29,6 +29,15 @@
 /* KeyUpdates a peer may be ahead of the reads that brought data. */
 #define TLS_KEY_UPDATES_MAX 32
 
+/* Of TLS 1.2. */
+#define TLS_CIPHERS_12                                               \
+	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:" \
+	"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:" \
+	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+#define TLS_CIPHERS_PSK                                      \
+	"ECDHE-PSK-CHACHA20-POLY1305:PSK-AES128-GCM-SHA256:" \
+	"PSK-AES256-GCM-SHA384:PSK-CHACHA20-POLY1305"
+
 struct tls_tickets;
 struct tls_ident;
 
@@ -55,6 +64,7 @@ struct tls_server {
 	atomic_uint refs;
 	unsigned n;
 	bool require, want, spare_browsers, want_issuers;
+	struct tls_psk psk;	     /* key_of NULL: none */
 	struct tls_tickets *tickets; /* NULL: no resumption */
 	/* Where its revocation lists are, to read them again. */
 	struct tls_server_opts lists;
@@ -93,6 +103,7 @@ struct tls_stream {
 	char *name;	       /* server: SNI the client sent; client: host */
 	struct buf ident;      /* of the ticket being written or read */
 	struct buf issuers;    /* as struct tls_peer has them */
+	char *psk;	       /* server: the identity offered last */
 	uint8_t *kept;	       /* received, not yet taken by OpenSSL */
 	uint8_t *unsent;       /* records the socket did not take */
 	int64_t trusted_until; /* first end in the client's chain; 0: none */
@@ -105,6 +116,7 @@ struct tls_stream {
 	bool ended : 1;	     /* the peer sent its end */
 	bool explained : 1;  /* base.why says why the handshake fails */
 	bool flooded : 1;    /* TLS_KEY_UPDATES_MAX was passed */
+	bool psk_known : 1;  /* somebody has that identity */
 	bool eof : 1;
 	bool ticket_due : 1; /* the handshake left it for tls_shed */
 };
@@ -156,13 +168,20 @@ NJ_MUST enum nj_err tls_peer_of_ident(const SSL *ssl,
     const struct tls_ident *id, struct slice sni, struct tls_peer **out);
 NJ_MUST enum nj_err
 tls_peer_new(const SSL *ssl, X509 *leaf, const EVP_MD *sha256, struct slice sni,
-    struct slice issuers, struct tls_peer **out);
+    struct slice issuers, struct slice psk, struct tls_peer **out);
 /* NJ_DENIED when a name in it could be taken for something else. */
 NJ_MUST enum nj_err tls_peer_names_ok(X509 *leaf, struct nj_why *why);
 /* Of its SubjectPublicKeyInfo. */
 NJ_MUST enum nj_err tls_spki_sha256(X509 *x, const EVP_MD *md, uint8_t out[32]);
 int64_t tls_time(const ASN1_TIME *t);
 void tls_face_of(X509 *x, struct tls_face *out);
+
+/* tls_psk.c */
+NJ_MUST enum nj_err tls_psk_use(SSL_CTX *ctx, const struct tls_psk *psk);
+/* The identity by whose key the handshake was made; empty: none. */
+struct slice tls_psk_name(const struct tls_stream *s);
+/* Says why it failed, if it did because of a key. */
+bool tls_psk_explain(struct tls_stream *s);
 
 /* tls_ticket.c */
 NJ_MUST enum nj_err

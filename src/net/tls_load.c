@@ -445,7 +445,9 @@ tls_material_load(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
 		return NJ_NOMEM;
 	}
 	ERR_clear_error();
-	if (!o->certfile) {
+	if (!o->certfile && !o->keyfile && o->psk) {
+		; /* nobody needs a certificate */
+	} else if (!o->certfile) {
 		why_set(&why, "keyfile is set, but certfile is not");
 		why_mend(&why,
 		    "add \"certfile PATH\"; \"nightjar ca server\" "
@@ -455,7 +457,8 @@ tls_material_load(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
 		fault(&l, true, &why);
 	else
 		judge_chain(&l);
-	load_key(&l);
+	if (o->certfile || o->keyfile || !o->psk)
+		load_key(&l);
 	load_cas(&l);
 	complete_chain(&m);
 	load_revoked(&l);

@@ -13,7 +13,7 @@
 #include "net/tls_impl.h"
 #include "pki/explain.h"
 
-#define FIELDS 8 /* strings of a struct tls_peer that are copied */
+#define FIELDS 9 /* strings of a struct tls_peer that are copied */
 
 int64_t
 tls_time(const ASN1_TIME *t)
@@ -161,7 +161,7 @@ tls_peer_names_ok(X509 *leaf, struct nj_why *why)
 /* What goes into the copied strings, before there is a place for them. */
 struct parts {
 	struct slice alpn, sni, cn, subject, uri, dns, email, serial;
-	struct slice issuers, ips;
+	struct slice psk, issuers, ips;
 	struct buf ips_mem;
 	unsigned char *cn_mem;
 	BIO *subject_mem;
@@ -282,7 +282,7 @@ assemble(const SSL *ssl, X509 *leaf, const EVP_MD *md, const struct parts *p,
     struct tls_peer **out)
 {
 	const struct slice from[FIELDS] = { p->alpn, p->sni, p->cn, p->subject,
-		p->uri, p->dns, p->email, p->serial };
+		p->uri, p->dns, p->email, p->serial, p->psk };
 	const char **to[FIELDS];
 	size_t size = sizeof(struct tls_peer) + p->issuers.n + p->ips.n;
 	struct tls_peer *peer;
@@ -297,6 +297,7 @@ assemble(const SSL *ssl, X509 *leaf, const EVP_MD *md, const struct parts *p,
 	to[0] = &peer->alpn, to[1] = &peer->sni, to[2] = &peer->cn;
 	to[3] = &peer->subject, to[4] = &peer->san_uri, to[5] = &peer->san_dns;
 	to[6] = &peer->san_email, to[7] = &peer->serial;
+	to[8] = &peer->psk;
 	for (int i = 0; i < FIELDS; i++) {
 		if (from[i].n)
 			memcpy(at, from[i].p, from[i].n);
@@ -336,9 +337,9 @@ parts_of_connection(struct parts *p, const SSL *ssl, struct slice sni)
 
 enum nj_err
 tls_peer_new(const SSL *ssl, X509 *leaf, const EVP_MD *sha256, struct slice sni,
-    struct slice issuers, struct tls_peer **out)
+    struct slice issuers, struct slice psk, struct tls_peer **out)
 {
-	struct parts p = { .issuers = issuers };
+	struct parts p = { .issuers = issuers, .psk = psk };
 	enum nj_err e = NJ_OK;
 
 	parts_of_connection(&p, ssl, sni);

@@ -316,6 +316,14 @@ set_tickets(struct tls_server *t, SSL_CTX *ctx, unsigned tickets)
 	return NJ_OK;
 }
 
+/* Who offers a cipher of shared keys has one. */
+static const char *
+ciphers_of(const struct tls_server_opts *o)
+{
+	return !o->ciphers && o->psk ? TLS_CIPHERS_PSK ":" TLS_CIPHERS_12
+				     : o->ciphers;
+}
+
 static enum nj_err
 shard_init(struct tls_server *t, unsigned i, const struct tls_server_opts *o,
     const struct tls_material *m, struct nj_why *why, struct nj_why *doubt)
@@ -331,11 +339,13 @@ shard_init(struct tls_server *t, unsigned i, const struct tls_server_opts *o,
 		tls_library_why(why, "making a TLS context");
 		return NJ_NOMEM;
 	}
-	if ((e = tls_context_set(
-		 sh->ctx, o->min, 0, o->ciphers, o->ciphersuites, why, doubt)))
+	if ((e = tls_context_set(sh->ctx, o->min, 0, ciphers_of(o),
+		 o->ciphersuites, why, doubt)))
 		return e;
 	SSL_CTX_set_alpn_select_cb(sh->ctx, on_alpn, NULL);
-	if ((e = add_own(sh, m)) || (e = add_trust(sh, o, m)) ||
+	if ((o->psk && (e = tls_psk_use(sh->ctx, o->psk))) ||
+	    (o->certfile && (e = add_own(sh, m))) ||
+	    (e = add_trust(sh, o, m)) ||
 	    (e = set_tickets(t, sh->ctx, o->tickets)))
 		tls_library_why(why, "setting up a TLS context");
 	return e;
@@ -471,8 +481,14 @@ server_fill(struct tls_server *t, const struct tls_server_opts *o,
 		e = digest_trust(t, m, t->trust);
 	if (e)
 		return e;
-	tls_face_of(sk_X509_value(m->chain, 0), &t->face);
-	return lists_init(t, o, m, r);
+	if (o->certfile)
+		tls_face_of(sk_X509_value(m->chain, 0), &t->face);
+	if ((e = lists_init(t, o, m, r)))
+		return e;
+	if (o->psk) /* taken over, for nothing can fail any more */
+		t->psk = *o->psk;
+	t->psk.hint = NULL; /* the contexts have their own */
+	return NJ_OK;
 }
 
 enum nj_err
@@ -516,6 +532,8 @@ tls_server_unref(struct tls_server *t)
 {
 	if (!t || atomic_fetch_sub(&t->refs, 1) > 1)
 		return;
+	if (t->psk.key_of)
+		t->psk.unref(t->psk.arg);
 	for (unsigned i = 0; i < t->n; i++) {
 		SSL_CTX_free(t->shard[i].ctx);
 		SSL_CTX_free(t->shard[i].park[0]);
@@ -559,7 +577,7 @@ tls_server_check(const struct tls_server_opts *o,
 	/* Ciphers are a fault of their own, beside the files'. */
 	if (ctx &&
 	    tls_context_set(
-		ctx, o->min, 0, o->ciphers, o->ciphersuites, &why, &doubt))
+		ctx, o->min, 0, ciphers_of(o), o->ciphersuites, &why, &doubt))
 		fn(arg, true, &why);
 	if (doubt.what[0])
 		fn(arg, false, &doubt);

@@ -262,9 +262,12 @@ await_hello(struct tls_stream *s)
 		return NJ_NOMEM;
 	if ((e = tls_stream_start(s, s->server->shard[s->shard].ctx)))
 		return e;
-	/* Where the record of the identity cannot go into the ticket. */
-	if (s->server->want_issuers &&
-	    (h.max_version < TLS1_3_VERSION || !tls_shed_works())) {
+	/* Where the record of the identity cannot go into the ticket; a
+	 * session by a shared key gets none, and TLS 1.2 promises one before
+	 * it is known to be one. */
+	if ((s->server->want_issuers &&
+		(h.max_version < TLS1_3_VERSION || !tls_shed_works())) ||
+	    (s->server->psk.key_of && h.max_version < TLS1_3_VERSION)) {
 		(void)SSL_set_options(s->ssl, SSL_OP_NO_TICKET);
 		(void)SSL_set_num_tickets(s->ssl, 0);
 	}
@@ -286,7 +289,7 @@ make_peer(struct tls_stream *s, X509 *leaf)
 	}
 	return tls_peer_new(s->ssl, leaf,
 	    s->server ? s->server->shard[s->shard].sha256 : s->client->sha256,
-	    name, buf_slice(&s->issuers), &s->peer);
+	    name, buf_slice(&s->issuers), tls_psk_name(s), &s->peer);
 }
 
 static enum nj_err
@@ -306,6 +309,8 @@ established(struct tls_stream *s)
 		s->name = NULL;
 		buf_fini(&s->ident);
 		buf_fini(&s->issuers);
+		free(s->psk);
+		s->psk = NULL;
 		if (leaf && (e = tls_shed(s, leaf)))
 			return e;
 	}
@@ -658,6 +663,7 @@ tls_free(struct stream *base)
 	free(s->peer);
 	free(s->name);
 	buf_fini(&s->issuers);
+	free(s->psk);
 	buf_fini(&s->ident);
 	free(s->kept);
 	free(s->unsent);

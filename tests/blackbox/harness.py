@@ -144,6 +144,12 @@ class Broker:
     def pid(self):
         return self.process.pid
 
+    def owner(self):
+        """The user that it runs as, whose a file must be for a reload."""
+        self.wait_log(' running')  # it listens before it is that user
+        with open(f'/proc/{self.pid}/status', encoding='ascii') as f:
+            return int(re.search(r'Uid:\s+(\d+)', f.read()).group(1))
+
     def alive(self):
         return self.process is not None and self.process.poll() is None
 

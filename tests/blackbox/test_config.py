@@ -80,7 +80,7 @@ no_such_option 1
 
 
 @ours
-@pytest.mark.parametrize('line', ['psk_file {}', 'auth_plugin {}', 'plugin {}',
+@pytest.mark.parametrize('line', ['auth_plugin {}', 'plugin {}',
                                   'clientid_prefixes dev-'])
 def test_unfinished_restrictions_refuse_the_start(tmp_path, line):
     """What would keep somebody out is never skipped in silence."""

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * wiring_files - the files that decide who comes in: whether they may be
+ *                believed at all, and what is read from them for a listener.
+ *
+ * Threads: the main thread.
+ */
+#ifndef NJ_CMD_WIRING_FILES_H
+#define NJ_CMD_WIRING_FILES_H
+
+#include "conf/conf.h"
+#include "net/tls.h"
+
+/* NJ_DENIED and the like for a password_file or acl_file that is a symbolic
+ * link, no file, or open to every user. */
+NJ_MUST enum nj_err wiring_check_files(
+    const struct conf *c, const struct conf_listener *l, struct nj_why *why);
+/* One of them. */
+NJ_MUST enum nj_err
+wiring_check_file(const struct conf *c, const char *path, struct nj_why *why);
+/* Its psk_file: out->arg is a reference, dropped by out->unref. */
+NJ_MUST enum nj_err wiring_psk(const struct conf *c,
+    const struct conf_listener *l, struct tls_psk *out, struct nj_why *why);
+
+#endif

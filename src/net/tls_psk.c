@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tls_psk - clients that share a key with us instead of having a certificate.
+ *
+ * Who names an identity that is nobody's is asked for the key all the same,
+ * and fails as with a wrong one: neither the answer nor its time tells which
+ * identities there are.
+ *
+ * Such a session gets no ticket: the key may be gone when it comes back.
+ *
+ * Spec: RFC 4279, RFC 5489 (TLS 1.2); RFC 8446 4.2.11, with SHA-256 (TLS 1.3).
+ */
+#include <openssl/err.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/text.h"
+#include "net/tls_impl.h"
+#include "wire/topic.h"
+
+/* TLS_AES_128_GCM_SHA256: of a key that comes from elsewhere the digest is
+ * what counts, and that is SHA-256 unless agreed otherwise. */
+static const unsigned char suite[2] = { 0x13, 0x01 };
+
+/* Tells a session made here from one that a ticket brought. */
+static int mark_index = -1;
+static pthread_once_t mark_once = PTHREAD_ONCE_INIT;
+
+static void
+mark_init(void)
+{
+	mark_index = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+}
+
+/* Tickets come by the same way in TLS 1.3, and are no text. */
+static bool
+is_identity(struct slice s)
+{
+	if (s.n == 0 || s.n > TLS_PSK_IDENTITY_MAX || !utf8_ok(s))
+		return false;
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < 0x20 || s.p[i] == 0x7f)
+			return false;
+	return true;
+}
+
+/* Notes who it says it is, and looks up the key; 0 without memory. */
+static size_t
+key_of(struct tls_stream *s, struct slice identity, uint8_t key[TLS_PSK_MAX])
+{
+	const struct tls_psk *psk = &s->server->psk;
+	bool known = false;
+	size_t n;
+
+	free(s->psk);
+	if (!(s->psk = strndup((const char *)identity.p, identity.n)))
+		return 0;
+	n = psk->key_of(psk->arg, identity, key, &known);
+	s->psk_known = known;
+	return n;
+}
+
+static unsigned
+on_psk_12(SSL *ssl, const char *identity, unsigned char *psk, unsigned max)
+{
+	struct tls_stream *s = tls_stream_of(ssl);
+	uint8_t key[TLS_PSK_MAX];
+	size_t n;
+
+	if (!identity || !is_identity(slice_str(identity)))
+		return 0;
+	n = key_of(s, slice_str(identity), key);
+	if (n > max)
+		n = 0;
+	memcpy(psk, key, n);
+	secret_wipe(key, sizeof key);
+	return (unsigned)n;
+}
+
+static SSL_SESSION *
+session_of(SSL *ssl, const uint8_t *key, size_t n)
+{
+	const SSL_CIPHER *c = SSL_CIPHER_find(ssl, suite);
+	SSL_SESSION *sess = SSL_SESSION_new();
+
+	if (sess && c && SSL_SESSION_set1_master_key(sess, key, n) &&
+	    SSL_SESSION_set_cipher(sess, c) &&
+	    SSL_SESSION_set_protocol_version(sess, TLS1_3_VERSION) &&
+	    SSL_SESSION_set_ex_data(sess, mark_index, &mark_index))
+		return sess;
+	SSL_SESSION_free(sess);
+	return NULL;
+}
+
+static int
+on_psk_13(
+    SSL *ssl, const unsigned char *identity, size_t len, SSL_SESSION **out)
+{
+	struct tls_stream *s = tls_stream_of(ssl);
+	struct slice id = slice_of(identity, len);
+	uint8_t key[TLS_PSK_MAX];
+	size_t n;
+
+	*out = NULL;
+	if (!is_identity(id))
+		return 1;
+	if ((n = key_of(s, id, key)) > 0)
+		*out = session_of(ssl, key, n);
+	secret_wipe(key, sizeof key);
+	return *out && SSL_set_num_tickets(ssl, 0);
+}
+
+enum nj_err
+tls_psk_use(SSL_CTX *ctx, const struct tls_psk *psk)
+{
+	(void)pthread_once(&mark_once, mark_init);
+	if (mark_index < 0 || !SSL_CTX_use_psk_identity_hint(ctx, psk->hint))
+		return NJ_CRYPTO;
+	SSL_CTX_set_psk_server_callback(ctx, on_psk_12);
+	SSL_CTX_set_psk_find_session_callback(ctx, on_psk_13);
+	return NJ_OK;
+}
+
+/* An identity that was offered need not be the one that was used: TLS 1.3
+ * may have passed on to a ticket or a certificate. */
+struct slice
+tls_psk_name(const struct tls_stream *s)
+{
+	bool used;
+
+	if (!s->psk)
+		return SLICE_NONE;
+	if (SSL_version(s->ssl) >= TLS1_3_VERSION)
+		used = SSL_session_reused(s->ssl) &&
+		    SSL_SESSION_get_ex_data(
+			SSL_get_session(s->ssl), mark_index) == &mark_index;
+	else
+		used = SSL_get_psk_identity(s->ssl) &&
+		    strcmp(SSL_get_psk_identity(s->ssl), s->psk) == 0;
+	return used ? slice_str(s->psk) : SLICE_NONE;
+}
+
+bool
+tls_psk_explain(struct tls_stream *s)
+{
+	struct nj_why *w = stream_why_new(&s->base);
+	char esc[TEXT_ESC];
+
+	if (s->client && s->client->psk && s->phase != TLS_OPEN) {
+		why_set(w,
+		    "the broker knows no such PSK: it has another key for "
+		    "this identity, or none");
+		why_mend(w,
+		    "compare --psk and --psk-identity with the broker's "
+		    "psk_file");
+		return true;
+	}
+	if (!s->server || !s->psk || s->phase == TLS_OPEN)
+		return false;
+	(void)text_esc(esc, sizeof esc, slice_str(s->psk));
+	if (s->psk_known) {
+		why_set(w,
+		    "the client's pre-shared key is not that of the identity "
+		    "'%s'",
+		    esc);
+		why_mend(w, "compare it with psk_file");
+	} else {
+		why_set(w, "nobody has the pre-shared key identity '%s'", esc);
+		why_mend(w, "add it to psk_file, then reload");
+	}
+	return true;
+}

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files on which it depends who comes in fail closed: at the start the broker
+refuses, with the file's name and why; at a reload all stays as it was."""
+import os
+import re
+
+import pytest
+
+import passwords
+from raw import Raw, connect_packet
+
+pytestmark = pytest.mark.ours
+
+GOOD = {'password_file': passwords.pbkdf2('u', 'p', 5) + '\nsecond:' + passwords.pbkdf2(
+            'x', 'p', 5).split(':', 1)[1] + '\n',
+        'acl_file': 'user u\ntopic readwrite #\n',
+        'psk_file': 'u:' + 'ab' * 32 + '\n'}
+BROKEN = {'password_file': 'u\n' + 'u:plaintext\n', 'acl_file': 'user u\ntopic raedwrite #\n',
+          'psk_file': 'u:ab\nv:xyz\n'}
+HOW = {
+    'missing': ('cannot open .*No such file', {}),
+    'a folder': ('not a regular file|directory', {}),
+    'a link': ('is a symbolic link.*allow_linked_files', {}),
+    'malformed': ('line 2|:2:', {}),
+    'empty': ('is empty', {}),
+    'writable by all': ('can be written by every user', {}),
+    'readable by all': ('can be read by every user', {'password_file': 'refuse_exposed_files true\n',
+                                                       'acl_file': 'refuse_exposed_files true\n'}),
+    'a FIFO': ('not a regular file', {}),
+    'cut in a character': ('line 2|:2:', {}),
+}
+
+
+def spoil(path, kind, how):
+    if os.path.isdir(path):
+        os.rmdir(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+    if how == 'missing':
+        return
+    if how == 'a folder':
+        os.mkdir(path)
+        return
+    if how == 'a FIFO':
+        os.mkfifo(path, 0o600)
+        return
+    if how == 'empty':
+        with open(path, 'wb'):
+            os.chmod(path, 0o600)
+        return
+    target = path + '.target' if how == 'a link' else path
+    data = BROKEN[kind].encode() if how == 'malformed' else GOOD[kind].encode()
+    if how == 'cut in a character':
+        data = (b'topic read x\ntopic \xc3\n' if kind == 'acl_file'
+                else GOOD[kind].split('\n', maxsplit=1)[0].encode() + b'\nv\xc3:\n')
+    with open(target, 'wb') as f:
+        f.write(data)
+    os.chmod(target, {'writable by all': 0o646 if kind != 'psk_file' else 0o602,
+                      'readable by all': 0o644}.get(how, 0o600))
+    if how == 'a link':
+        os.symlink(target, path)
+
+
+def conf_of(kind, path):
+    text = f'{kind} {path}\n'
+    if kind == 'psk_file':
+        text += 'psk_hint h\n'
+    return text
+
+
+@pytest.mark.parametrize('how', list(HOW))
+@pytest.mark.parametrize('kind', list(GOOD))
+def test_at_the_start(brokers, tmp_path, kind, how):
+    path = str(tmp_path / 'file')
+    spoil(path, kind, how)
+    pattern, extra = HOW[how]
+    b = brokers(conf_of(kind, path) + extra.get(kind, ''), anonymous=False, start=False)
+    b.refuses(pattern)
+    assert re.search(r'broker\.conf:\d+|' + re.escape(path), b.log())
+
+
+def test_at_a_reload(brokers, tmp_path):
+    """One broker, each file spoiled in each way: the reload says which and
+    why, and who could log in still can, and nobody else."""
+    paths = {kind: str(tmp_path / kind) for kind in ('password_file', 'acl_file')}
+    for kind, path in paths.items():
+        spoil(path, kind, 'good')
+    os.chmod(tmp_path, 0o777)
+    b = brokers('refuse_exposed_files true\n' + ''.join(conf_of(k, p) for k, p in paths.items()),
+                anonymous=False)
+    owner = b.owner()
+
+    def works():
+        for password, code in ((b'p', 0), (b'q', 0x87)):
+            with Raw(b.port) as c:
+                c.send(connect_packet('', username='u', password=password))
+                assert c.expect(2).code in (code, 0x86 if code else 0)
+    for kind, path in paths.items():
+        for how, (pattern, _) in HOW.items():
+            spoil(path, kind, how)
+            if os.path.lexists(path):
+                os.chown(path, owner, -1, follow_symlinks=how == 'a link')
+            start = b.log_size()
+            b.hup()
+            b.wait_log('Reload failed, everything stays as it was.*(' + pattern + ')', start)
+            works()
+        spoil(path, kind, 'good')
+        os.chown(path, owner, -1)
+        start = b.log_size()
+        b.hup()
+        b.wait_log('Reloading', start)
+        works()
+
+
+def test_links_where_they_are_wanted(brokers, tmp_path):
+    """Kubernetes mounts files as links to a folder that it exchanges."""
+    path = str(tmp_path / 'file')
+    spoil(path, 'password_file', 'a link')
+    b = brokers(f'password_file {path}\nallow_linked_files true\n', anonymous=False)
+    with Raw(b.port) as c:
+        c.connect('', username='u', password='p')
+
+
+def test_a_password_file_without_users_lets_nobody_in(brokers, tmp_path):
+    path = tmp_path / 'file'
+    path.write_text('# nobody\n')
+    path.chmod(0o600)
+    b = brokers(f'password_file {path}\n', anonymous=False)
+    for kw in ({}, {'username': 'u'}, {'username': 'u', 'password': 'p'},
+               {'username': '', 'password': ''}):
+        with Raw(b.port) as c:
+            c.send(connect_packet('x', **kw))
+            assert c.expect(2).code >= 0x80
