@@ -212,7 +212,7 @@ class Receiver(Link):
         if props and key[0] and props.get('correlation_data', b'%d' % key[1]) != b'%d' % key[1]:
             self.ledger.fault(f'{self.name} got another message\'s properties', self.ledger.story(m))
         if not self.known(mid, key, qos, dup):
-            self.pending[mid] = Flight(key, qos, self.ledger.now())
+            self.pending[mid] = Flight(key, qos, self.world.arrival())
             if m is not None:
                 idents = props.get('subscription_id', []) if props is not None and self.ident else None
                 self.count(m, qos, idents, first & 1)
@@ -482,7 +482,7 @@ class Watcher(Receiver):
         qos, dup = first >> 1 & 3, bool(first & 8)
         key, _ = self.identify(payload)
         if not self.known(mid, key, qos, dup):
-            self.pending[mid] = Flight(key, qos, self.ledger.now())
+            self.pending[mid] = Flight(key, qos, self.world.arrival())
             self.ledger.counts['wills came'] += 1
             self.world.wills[key[0]].comes(key[1])
         self.answer(PUBACK if qos == 1 else PUBREC, mid)
