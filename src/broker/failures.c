@@ -3,6 +3,7 @@
 #include "broker/failures.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,6 +103,22 @@ static const struct mend_row {
 };
 
 const char *
+failure_advice(const char *what)
+{
+	static const char *const verbs[] = { "nightjar ", "give ", "set ",
+		"add ", "use ", "look ", "raise ", "connect to " };
+	const char *p = what;
+
+	while ((p = strstr(p, "; "))) {
+		p += 2;
+		for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+			if (strncmp(p, verbs[i], strlen(verbs[i])) == 0)
+				return p;
+	}
+	return NULL;
+}
+
+const char *
 failure_mend(const char *what)
 {
 	for (size_t i = 0; i < sizeof mends / sizeof *mends; i++)
@@ -151,7 +168,20 @@ is_again(const struct failure *a, const struct failure *b)
 	return a->stage == b->stage && n == address_len(b->peer) &&
 	    memcmp(a->peer, b->peer, n) == 0 &&
 	    strcmp(a->listener, b->listener) == 0 &&
-	    strcmp(a->what, b->what) == 0;
+	    strncmp(a->what, b->what, strlen(a->what)) == 0;
+}
+
+static void
+fill_mend(struct failure *e)
+{
+	const char *advice = failure_advice(e->what), *mend = e->mend;
+
+	if (!mend[0])
+		mend = advice ? advice : failure_mend(e->what);
+	if (mend != e->mend)
+		(void)snprintf(e->mend, sizeof e->mend, "%s", mend);
+	if (advice && mend == advice)
+		e->what[advice - e->what - 2] = '\0';
 }
 
 void
@@ -177,14 +207,7 @@ failures_add(struct failures *f, const struct failure *one, int64_t now)
 		*e = *one;
 		e->count = 1;
 		e->first_ms = now;
-		if (!e->mend[0]) {
-			const char *mend = failure_mend(e->what);
-			size_t n = strlen(mend);
-
-			memcpy(e->mend, mend,
-			    n < sizeof e->mend ? n + 1 : sizeof e->mend);
-			e->mend[sizeof e->mend - 1] = '\0';
-		}
+		fill_mend(e);
 	}
 	e->last_ms = now;
 	f->v[at].used = ++f->turn;

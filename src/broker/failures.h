@@ -51,7 +51,10 @@ unsigned
 failures_copy(const struct failures *f, struct failure *dst, unsigned max);
 /* "TLS handshake" */
 const char *failure_stage_name(enum failure_stage s);
-/* What mends a refusal that says no mend itself; "" when nothing is known. */
+/* Where in a refusal what mends it begins ("...; nightjar passwd F U"); NULL:
+ * it does not say. */
+const char *failure_advice(const char *what);
+/* What mends one that does not say; "" when nothing is known. */
 const char *failure_mend(const char *what);
 
 #endif

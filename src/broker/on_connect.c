@@ -40,7 +40,7 @@ is_malformed(enum mqtt_rc rc)
 static void
 refuse_with(struct conn *c, enum mqtt_rc rc, const char *why, bool openly)
 {
-	const char *mend = failure_mend(why);
+	const char *mend = failure_advice(why) ? "" : failure_mend(why);
 
 	conn_failed(c, FAILURE_LOGIN, false, why, mend);
 	if (guard_may_log(c->shard, &c->shard->rejections, GUARD_LINES))

@@ -12,6 +12,7 @@
 #include "auth/password_file.h"
 #include "base/secret.h"
 #include "cmd/cmd.h"
+#include "cmd/testconfig.h"
 #include "cmd/wiring_files.h"
 #include "conf/check.h"
 #include "conf/manual.h"
@@ -218,8 +219,8 @@ print(const struct conf_report *r)
 		    stderr, "and %u more\n", r->faults + r->warnings - r->n);
 }
 
-int
-cmd_test_config(const char *path, const struct conf_args *args)
+const struct conf_checkers *
+config_checkers(void)
 {
 	struct conf c;
 	const struct conf_checkers with = {
@@ -230,6 +231,13 @@ cmd_test_config(const char *path, const struct conf_args *args)
 		.cert_rules = check_cert_rules,
 		.arg = &c,
 	};
+
+	return &with;
+}
+
+int
+cmd_test_config(const char *path, const struct conf_args *args)
+{
 	struct conf_report report = { 0 };
 	int status = 0;
 
@@ -238,7 +246,7 @@ cmd_test_config(const char *path, const struct conf_args *args)
 		conf_report_free(&report);
 		return 1;
 	}
-	conf_check(&c, &with, &report);
+	conf_check(&c, config_checkers(), &report);
 	print(&report);
 	if (report.faults) {
 		fprintf(stderr,
