@@ -239,6 +239,7 @@ doctor_conf(struct doctor *d)
 	struct conf_report report = { 0 };
 	struct nj_why why = { 0 };
 	char *path = find_conf(d);
+	struct conf_checkers with;
 	struct conf c;
 	enum nj_err e;
 
@@ -255,7 +256,8 @@ doctor_conf(struct doctor *d)
 	e = conf_load(path, NULL, &c, &report);
 	if (e == NJ_NOMEM)
 		goto out;
-	conf_check(&c, config_checkers(), &report);
+	with = config_checkers(&c);
+	conf_check(&c, &with, &report);
 	say_report(d, &report);
 	if (report.faults == 0)
 		doctor_fine(d, "configuration", "%s can be served", path);

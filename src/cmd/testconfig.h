@@ -9,6 +9,7 @@
 
 #include "conf/check.h"
 
-const struct conf_checkers *config_checkers(void);
+/* For this configuration, which outlives them. */
+struct conf_checkers config_checkers(struct conf *c);
 
 #endif
