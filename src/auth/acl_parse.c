@@ -7,14 +7,18 @@
 #include <string.h>
 
 #include "auth/acl_impl.h"
+#include "base/buf.h"
 #include "base/text.h"
 #include "wire/topic.h"
 
 struct parse {
 	struct acl *a;
-	struct acl_user *user; /* of the lines to come; NULL: nobody */
-	struct slice line;     /* what is left of it */
-	const uint8_t *begin;  /* of the line */
+	struct acl_rules *rules; /* where topic lines go */
+	struct acl_group *group; /* of the lines to come; NULL: none */
+	struct acl_scope here;	 /* address and listener lines that hold */
+	int32_t scope;		 /* its place; -1: it has none yet */
+	struct slice line;	 /* what is left of it */
+	const uint8_t *begin;	 /* of the line */
 	unsigned number;
 	struct nj_why *why;
 };
@@ -93,30 +97,161 @@ add_rule(struct acl_rules *l, struct acl_rule *r)
 		l->v = v;
 		l->cap = cap;
 	}
-	if (r->denies) {
-		memmove(l->v + l->n_deny + 1, l->v + l->n_deny,
-		    (l->n - l->n_deny) * sizeof(*l->v));
-		l->v[l->n_deny++] = r;
-	} else {
-		l->v[l->n] = r;
-	}
-	l->n++;
+	l->v[l->n++] = r;
+	l->n_deny += r->denies != 0;
 	return NJ_OK;
 }
 
-static bool
-has_names(struct slice s)
+/* Which names it has, and whether each is a level of its own. */
+static uint8_t
+names_in(struct slice s)
 {
-	for (size_t i = 0; i + 1 < s.n; i++)
-		if (s.p[i] == '%' && (s.p[i + 1] == 'c' || s.p[i + 1] == 'u'))
-			return true;
-	return false;
+	uint8_t names = 0;
+
+	for (size_t i = 0; i + 1 < s.n; i++) {
+		if (s.p[i] != '%' || (s.p[i + 1] != 'c' && s.p[i + 1] != 'u'))
+			continue;
+		names |= s.p[i + 1] == 'c' ? ACL_NAMES_CLIENT : ACL_NAMES_USER;
+		if ((i > 0 && s.p[i - 1] != '/') ||
+		    (i + 2 < s.n && s.p[i + 2] != '/'))
+			names |= ACL_NAMES_PARTS;
+		i++;
+	}
+	return names;
 }
+
+/* Conditions. */
+
+static bool
+same_scope(const struct acl_scope *a, const struct acl_scope *b)
+{
+	return a->n_nets == b->n_nets &&
+	    (a->n_nets == 0 ||
+		memcmp(a->nets, b->nets, a->n_nets * sizeof *a->nets) == 0) &&
+	    strcmp(a->listeners ? a->listeners : "",
+		b->listeners ? b->listeners : "") == 0;
+}
+
+static enum nj_err
+copy_scope(const struct acl_scope *s, struct acl_scope *out)
+{
+	struct acl_scope c = { .n_nets = s->n_nets };
+
+	if (s->n_nets && !(c.nets = malloc(s->n_nets * sizeof *c.nets)))
+		return NJ_NOMEM;
+	if (s->n_nets)
+		memcpy(c.nets, s->nets, s->n_nets * sizeof *c.nets);
+	if (s->listeners && !(c.listeners = strdup(s->listeners))) {
+		free(c.nets);
+		return NJ_NOMEM;
+	}
+	*out = c;
+	return NJ_OK;
+}
+
+/* The place of what holds for a rule here. */
+static enum nj_err
+find_scope(struct parse *p, uint16_t *out)
+{
+	struct acl *a = p->a;
+	struct acl_scope *v;
+	enum nj_err e;
+
+	for (uint32_t i = 0; p->scope < 0 && i < a->n_scopes; i++)
+		if (same_scope(&a->scopes[i], &p->here))
+			p->scope = (int32_t)i;
+	if (p->scope < 0) {
+		if (a->n_scopes == ACL_SCOPES_MAX)
+			return fault(p, p->line,
+			    "put rules of the same address and listener lines "
+			    "below one of them",
+			    "too many different conditions, at");
+		v = realloc(a->scopes, (a->n_scopes + 1) * sizeof *v);
+		if (!v)
+			return NJ_NOMEM;
+		a->scopes = v;
+		if ((e = copy_scope(&p->here, &v[a->n_scopes])))
+			return e;
+		p->scope = (int32_t)a->n_scopes++;
+	}
+	*out = (uint16_t)p->scope;
+	return NJ_OK;
+}
+
+static void
+everywhere(struct parse *p)
+{
+	acl_scope_fini(&p->here);
+	p->scope = 0;
+}
+
+static enum nj_err
+on_address(struct parse *p)
+{
+	struct acl_scope *s = &p->here;
+	struct slice text;
+
+	free(s->nets);
+	s->nets = NULL;
+	s->n_nets = 0;
+	p->scope = -1;
+	if (slice_is(p->line, "any"))
+		return NJ_OK;
+	if (p->line.n == 0)
+		return fault(p, p->line,
+		    "write addresses or networks behind it, or any",
+		    "no address here");
+	while ((text = word(&p->line)).n > 0) {
+		struct cidr *v = realloc(s->nets, (s->n_nets + 1) * sizeof *v);
+
+		if (!v)
+			return NJ_NOMEM;
+		s->nets = v;
+		if (!cidr_read(text, &v[s->n_nets]))
+			return fault(p, text,
+			    "write them like 192.0.2.7, 10.0.0.0/8 or "
+			    "2001:db8::/32, with blanks between them",
+			    "not an address or network:");
+		s->n_nets++;
+	}
+	return NJ_OK;
+}
+
+static enum nj_err
+on_listener(struct parse *p)
+{
+	struct acl_scope *s = &p->here;
+	struct buf list = { 0 };
+	struct slice text;
+	enum nj_err e = NJ_OK;
+
+	free(s->listeners);
+	s->listeners = NULL;
+	p->scope = -1;
+	if (slice_is(p->line, "any"))
+		return NJ_OK;
+	if (p->line.n == 0)
+		return fault(p, p->line,
+		    "write ports or the paths of Unix sockets behind it, or "
+		    "any",
+		    "no listener here");
+	while (!e && (text = word(&p->line)).n > 0)
+		if (!(e = buf_put_slice(&list, text)))
+			e = buf_put_u8(&list, '\n');
+	if (!e &&
+	    !(s->listeners =
+		    strndup((const char *)buf_slice(&list).p, buf_len(&list))))
+		e = NJ_NOMEM;
+	buf_fini(&list);
+	return e;
+}
+
+/* Rules. */
 
 /* "/etc/x/acl line 7: topic deny a/#" */
 static enum nj_err
 rule_new(const struct parse *p, struct slice filter, unsigned access,
-    bool pattern, struct acl_rule **out)
+    bool pattern, uint16_t scope, struct acl_rule **out)
 {
 	char text[512], shown[TEXT_ESC];
 	struct acl_rule *r;
@@ -130,7 +265,10 @@ rule_new(const struct parse *p, struct slice filter, unsigned access,
 		return NJ_NOMEM;
 	r->allows = accesses[access].allows;
 	r->denies = accesses[access].denies;
-	r->names = pattern && has_names(filter);
+	r->names = names_in(filter);
+	if (!pattern && r->names)
+		r->names = ACL_NAMES_LITERAL;
+	r->scope = scope;
 	r->len = (uint16_t)filter.n;
 	memcpy(r->filter, filter.p, filter.n);
 	memcpy(r->filter + filter.n, text, (size_t)n);
@@ -157,6 +295,7 @@ on_topic(struct parse *p, bool pattern)
 {
 	struct slice first = word(&p->line), filter = p->line;
 	unsigned access = ACCESS_BOTH;
+	uint16_t scope = 0;
 	struct acl_rule *r;
 	enum nj_err e;
 
@@ -174,45 +313,158 @@ on_topic(struct parse *p, bool pattern)
 	if (p->a->n_rules == ACL_RULES_MAX)
 		return fault(p, filter, "make patterns of them",
 		    "too many rules, the first of them");
-	if ((e = rule_new(p, filter, access, pattern, &r)))
+	if ((e = find_scope(p, &scope)) ||
+	    (e = rule_new(p, filter, access, pattern, scope, &r)))
 		return e;
 	if (pattern && !r->names)
 		p->a->plain_patterns++;
 	p->a->n_rules++;
-	e = add_rule(pattern ? &p->a->patterns
-		: p->user    ? &p->user->rules
-			     : &p->a->nobody,
-	    r);
-	if (e)
+	if ((e = add_rule(pattern ? &p->a->patterns : p->rules, r)))
 		free(r);
 	return e;
+}
+
+/* Whose rules they are. */
+
+static enum nj_err
+get_user(struct parse *p, struct slice name, struct acl_user **out)
+{
+	struct acl_user *u = map_get(&p->a->users, name);
+	enum nj_err e;
+
+	if (!u) {
+		if (!(u = calloc(1, sizeof *u + name.n)))
+			return NJ_NOMEM;
+		u->name_len = name.n;
+		memcpy(u->name, name.p, name.n);
+		if ((e = map_put(&p->a->users, u))) {
+			free(u);
+			return e;
+		}
+	}
+	*out = u;
+	return NJ_OK;
 }
 
 static enum nj_err
 on_user(struct parse *p)
 {
-	struct slice name = p->line;
 	struct acl_user *u;
+	enum nj_err e;
+
+	if (p->line.n == 0)
+		return fault(
+		    p, p->line, "write a user name behind it", "no name here");
+	if ((e = get_user(p, p->line, &u)))
+		return e;
+	p->rules = &u->rules;
+	p->group = NULL;
+	everywhere(p);
+	return NJ_OK;
+}
+
+static enum nj_err
+on_group(struct parse *p)
+{
+	struct slice name = p->line;
+	struct acl_group *g;
 	enum nj_err e;
 
 	if (name.n == 0)
 		return fault(
-		    p, name, "write a user name behind it", "no name here");
-	if ((u = map_get(&p->a->users, name))) {
-		p->user = u;
-		return NJ_OK;
+		    p, name, "write a group's name behind it", "no name here");
+	if (!(g = map_get(&p->a->groups, name))) {
+		if (!(g = calloc(1, sizeof *g + name.n)))
+			return NJ_NOMEM;
+		g->name_len = name.n;
+		memcpy(g->name, name.p, name.n);
+		if ((e = map_put(&p->a->groups, g))) {
+			free(g);
+			return e;
+		}
 	}
-	if (!(u = calloc(1, sizeof *u + name.n)))
-		return NJ_NOMEM;
-	u->name_len = name.n;
-	memcpy(u->name, name.p, name.n);
-	if ((e = map_put(&p->a->users, u))) {
-		free(u);
-		return e;
-	}
-	p->user = u;
+	p->rules = &g->rules;
+	p->group = g;
+	everywhere(p);
 	return NJ_OK;
 }
+
+static enum nj_err
+on_member(struct parse *p)
+{
+	struct acl_group **v;
+	struct acl_user *u;
+	enum nj_err e;
+
+	if (!p->group)
+		return fault(p, p->line, "put it below a line 'group NAME'",
+		    "of which group is this a member:");
+	if (p->line.n == 0)
+		return fault(
+		    p, p->line, "write a user name behind it", "no name here");
+	if ((e = get_user(p, p->line, &u)))
+		return e;
+	for (uint32_t i = 0; i < u->n_groups; i++)
+		if (u->groups[i] == p->group)
+			return NJ_OK;
+	if (u->n_groups == ACL_ASKED_GROUPS)
+		return fault(p, p->line, "put its rules into fewer groups",
+		    "this user is in too many groups:");
+	if (!(v = realloc(u->groups, (u->n_groups + 1) * sizeof(*v))))
+		return NJ_NOMEM;
+	v[u->n_groups++] = p->group;
+	u->groups = v;
+	return NJ_OK;
+}
+
+static enum nj_err
+on_priority(struct parse *p)
+{
+	char text[16] = "";
+	long n = 0;
+
+	if (p->line.n < sizeof text)
+		memcpy(text, p->line.p, p->line.n);
+	if (!p->group)
+		return fault(p, p->line, "put it below a line 'group NAME'",
+		    "of which group is this the priority:");
+	if (p->line.n >= sizeof text ||
+	    !text_to_long(text, INT32_MIN, INT32_MAX, &n))
+		return fault(
+		    p, p->line, "write a whole number", "not a priority:");
+	if (p->group->has_priority && p->group->priority != n)
+		return fault(p, p->line, "delete one of the two",
+		    "this group has another priority above:");
+	p->group->has_priority = true;
+	p->group->priority = (int32_t)n;
+	return NJ_OK;
+}
+
+static enum nj_err
+on_rule(struct parse *p)
+{
+	return on_topic(p, false);
+}
+
+static enum nj_err
+on_pattern(struct parse *p)
+{
+	return on_topic(p, true);
+}
+
+static const struct {
+	const char *word;
+	enum nj_err (*fn)(struct parse *p);
+} lines[] = {
+	{ "topic", on_rule },
+	{ "pattern", on_pattern },
+	{ "user", on_user },
+	{ "group", on_group },
+	{ "member", on_member },
+	{ "priority", on_priority },
+	{ "address", on_address },
+	{ "listener", on_listener },
+};
 
 static enum nj_err
 on_line(struct parse *p)
@@ -229,13 +481,12 @@ on_line(struct parse *p)
 	what = word(&p->line);
 	if (what.n == 0)
 		return NJ_OK;
-	if (slice_is(what, "topic"))
-		return on_topic(p, false);
-	if (slice_is(what, "pattern"))
-		return on_topic(p, true);
-	if (slice_is(what, "user"))
-		return on_user(p);
-	return fault(p, what, "a line begins with topic, pattern, user or #",
+	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+		if (slice_is(what, lines[i].word))
+			return lines[i].fn(p);
+	return fault(p, what,
+	    "a line begins with topic, pattern, user, group, member, "
+	    "priority, address, listener or #",
 	    "not known here:");
 }
 
@@ -246,6 +497,8 @@ acl_parse(
 	struct parse p = { .why = why };
 	enum nj_err e = acl_new(path, &p.a);
 
+	if (!e)
+		p.rules = &p.a->nobody;
 	if (!e && slice_has_prefix(text, LIT("\xef\xbb\xbf")))
 		text = slice_of(text.p + 3, text.n - 3);
 	while (!e && text.n > 0) {
@@ -259,6 +512,9 @@ acl_parse(
 		n += end != NULL;
 		text = slice_of(text.p + n, text.n - n);
 	}
+	acl_scope_fini(&p.here);
+	if (!e)
+		e = acl_compile(p.a);
 	if (e) {
 		if (e == NJ_NOMEM)
 			why_set(why, "%s: out of memory", path);

@@ -59,6 +59,9 @@ may_by_rules(const struct asker *a, enum action what, struct slice topic,
 	struct acl_asker who = {
 		.user = a->who->name.n ? a->who->name : a->who->claimed,
 		.client_id = a->client_id,
+		.groups = a->who->groups,
+		.listener = a->who->listener,
+		.address = a->who->has_ip ? a->who->ip : NULL,
 	};
 	enum acl_cover c;
 

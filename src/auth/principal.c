@@ -14,6 +14,30 @@ copy_bytes(uint8_t **at, struct slice s)
 	return copy;
 }
 
+/* Of IPv6 there can be the interface: "[fe80::1%eth0]:4711". */
+bool
+principal_address(struct slice s, uint8_t ip[CIDR_BYTES])
+{
+	const uint8_t *end;
+	struct cidr c;
+
+	if (s.n > 0 && s.p[0] == '[') {
+		s = slice_of(s.p + 1, s.n - 1);
+		end = s.n > 0 ? memchr(s.p, ']', s.n) : NULL;
+	} else {
+		end = s.n > 0 ? memchr(s.p, ':', s.n) : NULL;
+	}
+	if (!end)
+		return false;
+	s.n = (size_t)(end - s.p);
+	if (s.n > 0 && (end = memchr(s.p, '%', s.n)))
+		s.n = (size_t)(end - s.p);
+	if (!cidr_read(s, &c) || c.bits != CIDR_BYTES * 8)
+		return false;
+	memcpy(ip, c.addr, CIDR_BYTES);
+	return true;
+}
+
 enum nj_err
 principal_new(const struct principal *from, struct principal **out)
 {
@@ -38,6 +62,7 @@ principal_new(const struct principal *from, struct principal **out)
 	p->subject = copy_bytes(&at, from->subject);
 	p->device = copy_bytes(&at, from->device);
 	p->groups = copy_bytes(&at, from->groups);
+	p->has_ip = principal_address(p->address, p->ip);
 	*out = p;
 	return NJ_OK;
 }

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/cidr.h"
 #include "base/err.h"
 #include "base/slice.h"
 
@@ -24,6 +25,10 @@ struct principal {
 	struct slice subject;  /* of the certificate; empty: none */
 	struct slice device;   /* the ID its own CA gave it; empty: none */
 	struct slice groups;   /* each ended by '\n' */
+	/* address for comparing (cidr.h), by principal_new; a Unix socket has
+	 * none */
+	uint8_t ip[CIDR_BYTES];
+	bool has_ip;
 	bool certified;	       /* a certificate says the name */
 	const char *by;	       /* the authenticator that said so; static */
 	uint8_t text[];
@@ -31,10 +36,12 @@ struct principal {
 
 /* The same, to be changed in some of it and copied; borrows from p. */
 void principal_view(const struct principal *p, struct principal *out);
-/* Copies the slices of *from (refs is ignored). */
+/* Copies the slices of *from (refs and ip are ignored). */
 NJ_MUST enum nj_err
 principal_new(const struct principal *from, struct principal **out);
 struct principal *principal_ref(struct principal *p);
 void principal_unref(struct principal *p); /* NULL is fine */
+/* A printed address for comparing: "192.0.2.1:4711", "[::1]:4711". */
+bool principal_address(struct slice printed, uint8_t ip[CIDR_BYTES]);
 
 #endif

@@ -21,6 +21,7 @@
 #include "broker/mounted.h"
 #include "broker/quota.h"
 #include "broker/sessions.h"
+#include "broker/source.h"
 #include "core/rc.h"
 #include "wire/decode.h"
 #include "wire/topic.h"
@@ -40,13 +41,9 @@ is_malformed(enum mqtt_rc rc)
 static void
 refuse_with(struct conn *c, enum mqtt_rc rc, const char *why, bool openly)
 {
-	const char *mend = failure_advice(why) ? "" : failure_mend(why);
-
-	conn_failed(c, FAILURE_LOGIN, false, why, mend);
 	if (guard_may_log(c->shard, &c->shard->rejections, GUARD_LINES))
-		nj_log(LOG_T_NOTICE, "Client %s not accepted (%s): %s%s%s",
-		    c->peer, rc_name((uint8_t)rc), why,
-		    mend[0] ? ".  To mend it: " : "", mend);
+		nj_log(LOG_T_NOTICE, "Client %s not accepted (%s): %s", c->peer,
+		    rc_name((uint8_t)rc), why);
 	/* 3.1.1 3.1.4: who cannot even CONNECT properly is told nothing */
 	if (c->version == MQTT5 || !is_malformed(rc))
 		connack_refuse(c, rc, why, openly);
@@ -238,7 +235,8 @@ take_will(struct conn *c, const struct connect *k, struct session *s)
 		return NJ_OK;
 	if (!(w = calloc(1, sizeof *w)))
 		return NJ_NOMEM;
-	if ((e = msg_new(&p, k->will.topic, c->shard->home.now_ms, &w->msg))) {
+	if ((e = source_msg_new(
+		 s, &p, k->will.topic, c->shard->home.now_ms, &w->msg))) {
 		free(w);
 		return e;
 	}
@@ -691,6 +689,7 @@ on_connect(struct conn *c, const struct frame *f)
 	c->problem_info = k.version == MQTT5 &&
 	    (!props_has(&k.props, PROP_REQUEST_PROBLEM) ||
 		k.props.request_problem);
+	c->link.explains = c->problem_info;
 	if (check_version(c, &k) || check_id(c, &k) || check_will(c, &k) ||
 	    check_keep_alive(c, &k))
 		return NJ_OK;

@@ -9,11 +9,13 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/conn.h"
+#include "broker/denied.h"
 #include "broker/guard.h"
 #include "broker/memory.h"
 #include "broker/mounted.h"
 #include "broker/route.h"
 #include "broker/sessions.h"
+#include "broker/source.h"
 #include "core/full.h"
 #include "core/rc.h"
 #include "wire/decode.h"
@@ -216,7 +218,8 @@ take(
 	}
 	asker = sessions_asker(c->session);
 	if (!decide(&asker, ACTION_PUBLISH, topic, &rule)) {
-		log_refused(c, topic, rule.text);
+		count_add(&c->shard->counts.publish_refused, 1);
+		denied_log(c, ACTION_PUBLISH, topic, rule.text);
 		return RC_NOT_AUTHORIZED;
 	}
 	if (cannot_be_kept(c, p)) {
@@ -227,7 +230,7 @@ take(
 		log_refused(c, topic, "memory_limit is reached");
 		return RC_QUOTA_EXCEEDED;
 	}
-	if (msg_new(p, topic, sh->home.now_ms, &m)) {
+	if (source_msg_new(c->session, p, topic, sh->home.now_ms, &m)) {
 		log_refused(c, topic, "out of memory");
 		return RC_QUOTA_EXCEEDED;
 	}
@@ -315,6 +318,11 @@ publish(struct conn *c, const struct publish *p, struct slice topic)
 	}
 	if (together)
 		together_end(c->shard);
+	if (rc == RC_NOT_AUTHORIZED && c->version != MQTT5 &&
+	    c->shard->limits.deny_ends) {
+		conn_end(c, rc, "it may not publish there");
+		return NJ_OK;
+	}
 	if (rc == RC_QUOTA_EXCEEDED && c->version != MQTT5 && p->qos > 0) {
 		/* it cannot be told, and must not believe it was taken */
 		conn_end(c, rc, "a message of it could not be taken");

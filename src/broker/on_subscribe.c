@@ -10,10 +10,11 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/conn.h"
-#include "broker/guard.h"
+#include "broker/denied.h"
 #include "broker/mounted.h"
 #include "broker/route.h"
 #include "broker/sessions.h"
+#include "broker/source.h"
 #include "core/full.h"
 #include "core/rc.h"
 #include "wire/decode.h"
@@ -50,7 +51,6 @@ check_filter(struct conn *c, const struct subscription *s, struct slice *group,
 {
 	struct asker asker;
 	struct decision rule;
-	char name[TEXT_ESC], t[TEXT_ESC];
 	enum nj_err e;
 	bool may;
 
@@ -66,12 +66,7 @@ check_filter(struct conn *c, const struct subscription *s, struct slice *group,
 	if (rule.each)
 		c->session->check_reads = true;
 	if (!may && c->shard->limits.deny_subscribe) {
-		if (guard_may_log(
-			c->shard, &c->shard->refusals, GUARD_REFUSALS))
-			nj_log(LOG_T_NOTICE,
-			    "Subscribe of %s to '%s' refused: %s",
-			    conn_name(c, name, sizeof name),
-			    text_esc(t, sizeof t, s->filter), rule.text);
+		denied_log(c, ACTION_SUBSCRIBE, s->filter, rule.text);
 		return RC_NOT_AUTHORIZED;
 	}
 	return RC_SUCCESS;
@@ -188,6 +183,8 @@ send_retained(void *arg, struct msg *m)
 
 	if (qos == 0 && link_congested(&r->c->link))
 		return false;
+	if (!source_may(r->c->shard, m))
+		return true;
 	ids_add(&d.ids, r->id_opts >> 4);
 	session_deliver(s, &d);
 	return true;
@@ -222,18 +219,38 @@ code_for(const struct conn *c, uint8_t code)
 	return c->version != MQTT5 && code >= 0x80 ? 0x80 : code;
 }
 
+/* Why there is a 0x87 among n codes, if the client takes it; no more than who
+ * guesses knows anyway. */
+static void
+add_reason(const struct conn *c, size_t n, struct props *out)
+{
+	struct slice why = LIT("nothing that a refused filter matches may be "
+			       "read by this client");
+
+	if (!c->problem_info ||
+	    !link_fits(&c->link, (uint32_t)(2 + 1 + 3 + why.n + n)))
+		return;
+	out->seen = PROP_BIT(PROP_REASON_STRING);
+	out->reason_string = why;
+}
+
 static enum nj_err
 say_suback(struct conn *c, uint16_t id, const struct result *r, size_t n)
 {
 	struct suback a = { .id = id };
 	uint8_t *codes = malloc(n);
 	char name[TEXT_ESC];
+	bool denied = false;
 	enum nj_err e;
 
 	if (!codes)
 		return NJ_NOMEM;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		codes[i] = code_for(c, r[i].code);
+		denied |= codes[i] == RC_NOT_AUTHORIZED;
+	}
+	if (denied)
+		add_reason(c, n, &a.props);
 	a.codes = slice_of(codes, n);
 	nj_log(LOG_T_DEBUG, "Sending SUBACK to %s",
 	    conn_name(c, name, sizeof name));

@@ -85,6 +85,8 @@ struct broker_limits {
 	uint16_t receive_max;	     /* QoS 2 a client may have open */
 	bool retain_available;
 	bool deny_subscribe; /* where nothing could be read */
+	bool deny_ends;	     /* before MQTT 5, who publishes what he may not */
+	bool check_source;   /* of retained messages */
 	bool nodelay;
 	bool log_connections;	       /* connection_messages */
 	uint32_t client_expiration_s;  /* MQTT_EXPIRY_NEVER */

@@ -543,6 +543,7 @@ shard_fini(struct shard *sh)
 	route_fini(sh);
 	groups_fini(&sh->groups);
 	quota_fini(&sh->quota);
+	buf_fini(&sh->source);
 	durable_fini(sh);
 	home_fini(&sh->home);
 	for (unsigned i = 0; sh->parcels && i < sh->broker->n; i++)

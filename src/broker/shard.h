@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mailbox.h"
+#include "broker/denied.h"
 #include "broker/durable.h"
 #include "broker/opts.h"
 #include "broker/quota.h"
@@ -134,6 +135,8 @@ struct shard {
 	struct log_gate refusals, comings, rejections, goings;
 	/* known clients that come and go; sessions that were dropped */
 	struct log_gate known, evictions;
+	struct denied denied;
+	struct buf source; /* source.c's */
 	bool stopping, stopped;
 	struct letter stop_letter;    /* stopping needs no memory */
 	struct letter recheck_letter; /* nor does revoking; broker_recheck */

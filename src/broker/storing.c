@@ -43,12 +43,14 @@ describe(void *arg, void *msg, struct store_body *out)
 		m->keep_id = b->next_msg++;
 	*out = (struct store_body){
 		.id = m->keep_id,
-		.bytes = slice_of(
-		    m->data, 2u + m->topic_len + m->payload_len + m->props_len),
+		.bytes = slice_of(m->data,
+		    2u + m->topic_len + m->payload_len + m->props_len +
+			m->source_len),
 		.topic_len = m->topic_len,
 		.payload_len = m->payload_len,
 		.qos = m->qos,
 		.retain = m->retain,
+		.source = m->source_len > 0,
 		.expires_ms = to_wall(b, m->expires_at),
 	};
 }
@@ -59,8 +61,8 @@ make(void *arg, const struct store_body *body, void **msg)
 	struct msg *m;
 	enum nj_err e;
 
-	if ((e = msg_restore(
-		 body->bytes, body->topic_len, body->payload_len, &m)))
+	if ((e = msg_restore(body->bytes, body->topic_len, body->payload_len,
+		 body->source, &m)))
 		return e;
 	m->qos = body->qos;
 	m->retain = body->retain;

@@ -309,13 +309,14 @@ start(struct server *s, struct nj_why *why)
 		why_set(why, "worker threads cannot be made");
 		return e;
 	}
-	if ((e = wiring_open(&s->conf,
-		 geteuid() == 0 ? service_user(&s->conf) : NULL, shards,
-		 &s->wiring, why)))
-		return e;
+	/* before the ports: who sees them open finds it, too */
 	if ((e = serve_admin_open(&s->conf,
 		 geteuid() == 0 ? service_user(&s->conf) : NULL, &s->admin,
 		 why)))
+		return e;
+	if ((e = wiring_open(&s->conf,
+		 geteuid() == 0 ? service_user(&s->conf) : NULL, shards,
+		 &s->wiring, why)))
 		return e;
 	if (s->conf.pid_file && (e = daemon_pid_file(s->conf.pid_file, why)))
 		return e;

@@ -434,6 +434,8 @@ wiring_limits(const struct conf *c, struct broker_limits *out)
 		.ws_head_max = c->websockets_headers_size,
 		.receive_max = (uint16_t)c->max_inflight_messages,
 		.deny_subscribe = c->acl_deny_subscribe,
+		.deny_ends = c->acl_deny_disconnect,
+		.check_source = c->check_retain_source,
 		.retain_available = c->retain_available,
 		.nodelay = c->set_tcp_nodelay,
 		.log_connections = c->connection_messages,

@@ -160,6 +160,7 @@ struct conf {
 	uint64_t max_packet_size;    /* whole packet; at most 268435461 */
 	uint64_t message_size_limit; /* payload */
 	bool acl_deny_subscribe;
+	bool acl_deny_disconnect;
 	uint32_t max_keepalive; /* seconds; 0: clients may ask for none */
 	bool queue_qos0_messages;
 	bool upgrade_outgoing_qos;

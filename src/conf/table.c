@@ -390,6 +390,11 @@ const struct conf_opt conf_table[] = {
 	    "refuse a subscription of which the acl_file lets nothing "
 	    "through; false: grant it and deliver nothing, as Mosquitto "
 	    "does"),
+	OPT(GLOBAL, "acl_deny_disconnect", BOOL, G(acl_deny_disconnect), WORKS,
+	    R | OURS, "false",
+	    "disconnect MQTT 3 clients that publish what they may not; false: "
+	    "their message is acknowledged, which the protocol wants, and "
+	    "dropped.  MQTT 5 clients are told with 0x87"),
 	OPT(SECURITY, "allow_zero_length_clientid", BOOL,
 	    S(allow_zero_length_clientid), WORKS, R, "true",
 	    "let clients in without a client id and give them one"),
@@ -401,13 +406,10 @@ const struct conf_opt conf_table[] = {
 	OPT(GLOBAL, "clientid_prefixes", STRING, G(clientid_prefixes), WORKS,
 	    R | CONF_OLD | CONF_RESTRICTS, NULL,
 	    "let in only client ids that begin so"),
-	OPT(GLOBAL, "check_retain_source", BOOL, G(check_retain_source), LATER,
+	OPT(GLOBAL, "check_retain_source", BOOL, G(check_retain_source), WORKS,
 	    R, "true",
 	    "deliver a retained message only while its sender may still "
-	    "publish to the topic",
-	    .note = "there are no topic rules yet that could change after a "
-		    "message was retained",
-	    .mend = "delete this line"),
+	    "publish to the topic"),
 	OPT(PLUGIN, "plugin", FORM, NO, LATER_STOPS, CONF_RESTRICTS, NULL,
 	    "load a plug-in", .args = "PATH",
 	    .note = "plug-ins are not loaded yet"),

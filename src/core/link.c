@@ -247,20 +247,43 @@ link_publish(
 	    l, d, msg_topic(d->msg), msg_props(d->msg), dup, now_ms);
 }
 
+/* What a client is told besides the code.  Nothing about rules or others:
+ * who guesses learns no more from it than from the code. */
+static struct slice
+reason_of(const struct link *l, uint8_t code)
+{
+	struct slice why = LIT("no rule allows this client to publish here");
+	uint32_t n = 3 + 1 + 3 + (uint32_t)why.n;
+
+	return code == RC_NOT_AUTHORIZED && l->explains && link_fits(l, n)
+	    ? why
+	    : SLICE_NONE;
+}
+
 enum nj_err
 link_ack(struct link *l, enum mqtt_type type, uint16_t id, uint8_t code)
 {
+	struct slice why = reason_of(l, code);
 	uint8_t *at;
 	enum nj_err e;
 
 	if (l->closing)
 		return NJ_EOF;
 	link_kick(l);
-	if ((e = buf_reserve(&l->out, 5, &at)))
+	if ((e = buf_reserve(&l->out, 5 + 4 + why.n, &at)))
 		return e;
 	/* PUBREL carries 0010 in its flags [MQTT-3.6.1-1] */
 	*at++ = (uint8_t)(type << 4 | (type == MQTT_PUBREL ? 2 : 0));
-	if (l->version == MQTT5 && code != RC_SUCCESS) {
+	if (why.n > 0) { /* all of it is shorter than 128 bytes */
+		*at++ = (uint8_t)(3 + 1 + 3 + why.n);
+		at = put_u16(at, id);
+		*at++ = code;
+		*at++ = (uint8_t)(3 + why.n);
+		*at++ = PROP_REASON_STRING;
+		at = put_u16(at, (uint16_t)why.n);
+		memcpy(at, why.p, why.n);
+		at += why.n;
+	} else if (l->version == MQTT5 && code != RC_SUCCESS) {
 		*at++ = 3;
 		at = put_u16(at, id);
 		*at++ = code;

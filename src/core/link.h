@@ -51,6 +51,7 @@ struct link {
 	bool kicked;
 	bool blocked;		   /* the socket took less than there was */
 	bool closing;		   /* nothing more is appended */
+	bool explains;		   /* the client takes reason strings */
 	uint16_t window;	   /* QoS 1 and 2 in flight at most */
 	const struct mount *mount; /* the session's; NULL: none */
 	struct aliases aliases;	   /* outbound; max 0: the client takes none */

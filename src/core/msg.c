@@ -93,6 +93,13 @@ enum nj_err
 msg_new(const struct publish *p, struct slice topic, uint64_t now_ms,
     struct msg **out)
 {
+	return msg_new_from(p, topic, now_ms, SLICE_NONE, out);
+}
+
+enum nj_err
+msg_new_from(const struct publish *p, struct slice topic, uint64_t now_ms,
+    struct slice source, struct msg **out)
+{
 	struct slice raw = p->props.raw;
 	bool whole = (p->props.seen & ~PASSED_ON) == 0;
 	size_t props = raw.n, size;
@@ -101,16 +108,17 @@ msg_new(const struct publish *p, struct slice topic, uint64_t now_ms,
 	uint8_t *at;
 
 	if (topic.n > MQTT_STRING_MAX || p->payload.n > UINT32_MAX ||
-	    raw.n > UINT32_MAX)
+	    raw.n > UINT32_MAX || source.n > UINT32_MAX)
 		return NJ_TOOBIG;
 	if (!whole && (e = pass_on(raw, NULL, &props)))
 		return e;
-	size = sizeof *m + 2 + topic.n + p->payload.n + props;
+	size = sizeof *m + 2 + topic.n + p->payload.n + props + source.n;
 	if (!(m = pool_get(size)))
 		return NJ_NOMEM;
 	atomic_init(&m->refs, 1);
 	m->props_len = (uint32_t)props;
 	m->payload_len = (uint32_t)p->payload.n;
+	m->source_len = (uint32_t)source.n;
 	m->topic_len = (uint16_t)topic.n;
 	m->qos = p->qos;
 	m->retain = p->retain;
@@ -130,27 +138,53 @@ msg_new(const struct publish *p, struct slice topic, uint64_t now_ms,
 	else if (!whole)
 		e = pass_on(raw, at, &props);
 	assert(e == NJ_OK); /* it went well the first time */
+	if (source.n > 0)
+		memcpy(at + props, source.p, source.n);
 	*out = m;
+	return NJ_OK;
+}
+
+/* Bytes of the last property. */
+static enum nj_err
+last_prop(struct slice raw, uint32_t *len)
+{
+	struct slice whole = SLICE_NONE;
+	enum nj_err e;
+	uint8_t id;
+
+	while (raw.n > 0)
+		if ((e = msg_next_prop(&raw, &id, &whole)))
+			return e;
+	*len = (uint32_t)whole.n;
 	return NJ_OK;
 }
 
 enum nj_err
 msg_restore(struct slice data, uint16_t topic_len, uint32_t payload_len,
-    struct msg **out)
+    bool has_source, struct msg **out)
 {
+	uint32_t source_len = 0;
 	struct msg *m;
+	size_t head;
+	enum nj_err e;
 
 	if (data.n < 2u + topic_len || data.n > UINT32_MAX ||
 	    data.n - 2 - topic_len < payload_len ||
 	    (data.p[0] << 8 | data.p[1]) != topic_len)
 		return NJ_MALFORMED;
+	head = 2u + topic_len + payload_len;
+	if (has_source &&
+	    (e = last_prop(
+		 slice_of(data.p + head, data.n - head), &source_len)))
+		return e;
 	if (!(m = pool_get(sizeof *m + data.n)))
 		return NJ_NOMEM;
 	memset(m, 0, sizeof *m);
 	atomic_init(&m->refs, 1);
 	m->topic_len = topic_len;
 	m->payload_len = payload_len;
-	m->props_len = (uint32_t)data.n - 2 - topic_len - payload_len;
+	m->source_len = source_len;
+	m->props_len = (uint32_t)(data.n - head) - source_len;
 	m->expires_at = MSG_NEVER;
 	memcpy(m->data, data.p, data.n);
 	*out = m;
@@ -168,5 +202,6 @@ msg_unref(struct msg *m)
 size_t
 msg_size(const struct msg *m)
 {
-	return sizeof *m + 2 + m->topic_len + m->payload_len + m->props_len;
+	return sizeof *m + 2 + m->topic_len + m->payload_len + m->props_len +
+	    m->source_len;
 }

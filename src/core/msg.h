@@ -24,6 +24,7 @@ struct msg {
 	atomic_uint refs;
 	uint32_t props_len;
 	uint32_t payload_len;
+	uint32_t source_len;
 	uint16_t topic_len;
 	uint8_t qos;	     /* as published */
 	bool retain;	     /* as published */
@@ -31,7 +32,8 @@ struct msg {
 	uint64_t keep_id;    /* in the store; 0: none yet; the store's thread */
 	uint64_t from; /* number of the publishing session, for No Local; 0 */
 	/* u16 topic length, topic, payload, properties that are passed on
-	 * (wire form, no length; expiry, alias and identifiers taken out) */
+	 * (wire form, no length; expiry, alias and identifiers taken out),
+	 * and who published it, as one more property that is not passed on */
 	uint8_t data[];
 };
 
@@ -54,13 +56,25 @@ msg_props(const struct msg *m)
 	    m->data + 2 + m->topic_len + m->payload_len, m->props_len);
 }
 
+/* For whoever wrote it; empty: nobody is remembered. */
+static inline struct slice
+msg_source(const struct msg *m)
+{
+	return slice_of(
+	    m->data + 2 + m->topic_len + m->payload_len + m->props_len,
+	    m->source_len);
+}
+
 /* topic is given apart because p->topic is empty when an alias stood for it.
  * now_ms dates the expiry. */
 NJ_MUST enum nj_err msg_new(const struct publish *p, struct slice topic,
     uint64_t now_ms, struct msg **out);
+/* The same; source is a property in wire form. */
+NJ_MUST enum nj_err msg_new_from(const struct publish *p, struct slice topic,
+    uint64_t now_ms, struct slice source, struct msg **out);
 /* One that was stored: data is what struct msg has there.  NJ_MALFORMED. */
 NJ_MUST enum nj_err msg_restore(struct slice data, uint16_t topic_len,
-    uint32_t payload_len, struct msg **out);
+    uint32_t payload_len, bool has_source, struct msg **out);
 /* The next property in wire form and all its bytes; for those that may stand
  * in a PUBLISH or a will. */
 NJ_MUST enum nj_err

@@ -125,6 +125,7 @@ make_msg(struct store *s, sqlite3_stmt *st, int at, uint64_t id, void **msg)
 		.payload_len = (uint32_t)sqlite3_column_int64(st, at + 1),
 		.qos = flags & 3,
 		.retain = (flags & 4) != 0,
+		.source = (flags & 8) != 0,
 		.expires_ms = sqlite3_column_int64(st, at + 3),
 		.bytes = sql_column(st, at + 4),
 	};

@@ -52,6 +52,7 @@ struct store_body {
 	uint32_t payload_len;
 	uint8_t qos;
 	bool retain;
+	bool source;	    /* its last property says who published it */
 	int64_t expires_ms; /* wall clock; STORE_NEVER */
 };
 

@@ -319,14 +319,19 @@ class Raw:
         body = struct.pack('>H', mid) + (bytes([code]) if code else b'')
         self.send(packet(kind, 2 if kind == PUBREL else 0, body))
 
-    def subscribe(self, *filters, qos=0, props=None, options=0):
-        """filters: names, or (name, option byte); the reason codes."""
+    def send_subscribe(self, *filters, qos=0, props=None, options=0):
+        """filters: names, or (name, option byte)."""
         mid = self.next_mid()
         body = struct.pack('>H', mid) + (properties(props) if self.version == 5 else b'')
         for f in filters:
             name, opts = f if isinstance(f, tuple) else (f, qos | options)
             body += string(name) + bytes([opts])
         self.send(packet(SUBSCRIBE, 2, body))
+        return mid
+
+    def subscribe(self, *filters, **kw):
+        """The same; the reason codes."""
+        mid = self.send_subscribe(*filters, **kw)
         ack = self.wait_for(SUBACK)
         assert ack.mid == mid and len(ack.codes) == len(filters)
         return ack.codes

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from harness import HOST, NIGHTJAR, PATIENCE, REFERENCE, free_port, wait_until
-from raw import PUBCOMP, PUBREC, PUBREL, Raw
+from raw import PUBACK, PUBCOMP, PUBREC, PUBREL, SUBACK, Closed, Raw
 
 NOT_AUTHORIZED = 0x87
 
@@ -287,3 +287,140 @@ def test_qos2_finished_after_the_right_is_gone(rules, admin):
         assert c.wait_for(PUBCOMP).mid == mid
         assert c.publish_acked('up', b'y', 1) == NOT_AUTHORIZED
     assert got(admin) in ([b'x'], [])
+
+
+OURS = """
+user admin
+topic #
+group ops
+member alice
+topic readwrite ops/#
+address 127.0.0.2
+topic readwrite near/#
+listener 1
+topic readwrite port/#
+user bob
+topic readwrite b/#
+topic readdeny b/secret/#
+topic writedeny b/locked/#
+"""
+
+
+@pytest.mark.ours
+def test_groups_and_addresses(brokers, tmp_path):
+    rules = Rules(brokers, str(tmp_path), OURS)
+    with rules.client('a', 'alice') as a:
+        assert a.publish_acked('ops/x', b'x', 1) in (0, 0x10)
+        assert a.publish_acked('near/x', b'x', 1) == NOT_AUTHORIZED
+        assert a.publish_acked('port/x', b'x', 1) == NOT_AUTHORIZED
+        rules.reload(OURS.replace('127.0.0.2', '127.0.0.0/8').replace(
+            'listener 1\n', f'listener {rules.broker.port}\n'))
+        assert a.publish_acked('near/x', b'x', 1) in (0, 0x10)
+        assert a.publish_acked('port/x', b'x', 1) in (0, 0x10)
+        rules.reload(OURS.replace('member alice\n', ''))
+        assert a.publish_acked('ops/x', b'x', 1) == NOT_AUTHORIZED
+    with rules.client('b', 'bob') as b:
+        assert b.publish_acked('b/x', b'x', 1) in (0, 0x10)
+        assert b.publish_acked('b/locked/x', b'x', 1) == NOT_AUTHORIZED
+        assert b.publish_acked('b/secret/x', b'x', 1) in (0, 0x10)
+        assert b.subscribe('b/#', 'b/secret/#', 'b/locked/#') == [0, NOT_AUTHORIZED, 0]
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize('check', ['', 'check_retain_source false\n'])
+def test_retained_by_who_may_no_longer(brokers, tmp_path, check):
+    """Who stored a message is remembered, and asked about again; also of a
+    will."""
+    text = 'user admin\ntopic #\nuser alice\ntopic a/#\nuser bob\ntopic a/#\n'
+    rules = Rules(brokers, str(tmp_path), text, check)
+    with rules.client('c', 'alice', will=('a/will', b'3', 1, True)) as c:
+        c.publish_acked('a/1', b'1', 1, retain=True)
+    with rules.client('d', 'bob') as c:
+        c.publish_acked('a/2', b'2', 1, retain=True)
+    with rules.client('x', 'admin') as x:
+        x.subscribe('a/#')
+        assert sorted(got(x)) == [b'1', b'2', b'3']
+    rules.reload(text.replace('user alice\ntopic a/#\n', 'user alice\ntopic b/#\n'))
+    with rules.client('x', 'admin') as x:
+        x.subscribe('a/#')
+        assert sorted(got(x)) == ([b'1', b'2', b'3'] if check else [b'2'])
+    rules.reload(text)
+    with rules.client('x', 'admin') as x:
+        x.subscribe('a/#')
+        assert sorted(got(x)) == [b'1', b'2', b'3']
+
+
+@pytest.mark.ours
+def test_who_retained_it_outlives_the_process(brokers, tmp_path):
+    text = 'user admin\ntopic #\nuser alice\ntopic a/#\n'
+    rules = Rules(brokers, str(tmp_path), text, f'persistence true\npersistence_location {tmp_path}\n')
+    with rules.client('c', 'alice') as c:
+        c.publish_acked('a/1', b'1', 1, retain=True)
+        c.publish_acked('a/p', b'2', 1, retain=True, props={'user_property': ('k', 'v')})
+    assert rules.broker.stop() == 0
+    rules.broker.start()
+    with rules.client('x', 'admin') as x:
+        x.subscribe('a/#')
+        messages = sorted([x.message(), x.message()], key=lambda m: m.payload)
+        assert [m.payload for m in messages] == [b'1', b'2']
+        assert messages[0].props == {}
+        assert messages[1].props == {'user_property': [('k', 'v')]}
+    rules.reload('user admin\ntopic #\n')
+    with rules.client('x', 'admin') as x:
+        x.subscribe('a/#')
+        assert got(x) == []
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize('version', [4, 3])
+@pytest.mark.parametrize('qos', [0, 1, 2])
+def test_older_clients_may_be_disconnected(brokers, tmp_path, version, qos):
+    rules = Rules(brokers, str(tmp_path), RULES, 'acl_deny_disconnect true\n')
+    with rules.client('c', 'alice', version=version) as c:
+        c.publish('nowhere', b'x', qos)
+        with pytest.raises(Closed):
+            c.recv()
+    with rules.client('d', 'alice') as c:
+        assert c.publish_acked('nowhere', b'x', 1) == NOT_AUTHORIZED
+        c.ping()
+
+
+@pytest.mark.ours
+def test_reason_string(rules):
+    """What MQTT 5 clients are told, unless they do not want to know or it does
+    not fit; it names no rule."""
+    with rules.client('c', 'alice') as c:
+        c.publish('nowhere', b'x', 1)
+        p = c.wait_for(PUBACK)
+        assert p.code == NOT_AUTHORIZED and 'publish here' in p.props['reason_string']
+        c.publish('nowhere', b'x', 2)
+        p = c.wait_for(PUBREC)
+        assert p.code == NOT_AUTHORIZED and 'line' not in p.props['reason_string']
+        c.send_subscribe('secret', '#')
+        p = c.wait_for(SUBACK)
+        assert p.codes == [NOT_AUTHORIZED, 0]
+        assert 'refused filter' in p.props['reason_string']
+    for props in ({'request_problem': 0}, {'maximum_packet_size': 40}):
+        with rules.client('d', 'alice', props=props) as c:
+            c.publish('nowhere', b'x', 1)
+            p = c.wait_for(PUBACK)
+            assert p.code == NOT_AUTHORIZED and p.props == {}
+            c.send_subscribe('secret')
+            p = c.wait_for(SUBACK)
+            assert p.codes == [NOT_AUTHORIZED] and p.props == {}
+
+
+@pytest.mark.ours
+def test_denials_are_logged_once(rules):
+    """A minute, for each client, topic and action."""
+    with rules.client('c', 'alice') as c, rules.client('d', 'alice') as d:
+        for _ in range(5):
+            c.publish_acked('zzz', b'x', 1)
+            c.subscribe('zzz')
+        c.publish_acked('yyy', b'x', 1)
+        d.publish_acked('zzz', b'x', 1)
+    rules.broker.wait_log("Publish of d to 'zzz' refused")
+    log = rules.broker.log()
+    assert log.count("Publish of c to 'zzz' refused") == 1
+    assert log.count("Subscribe of c to 'zzz' refused") == 1
+    assert log.count("Publish of c to 'yyy' refused") == 1

@@ -55,8 +55,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		HOLDS(why.what[0] && why.mend[0]);
 		return 0;
 	}
-	ask(a, &(struct acl_asker){ name, LIT("id") }, topic, filter);
-	ask(a, &(struct acl_asker){ SLICE_NONE, name }, topic, filter);
+	ask(a, &(struct acl_asker){ .user = name, .client_id = LIT("id") },
+	    topic, filter);
+	ask(a, &(struct acl_asker){ .client_id = name, .groups = name }, topic,
+	    filter);
 	acl_unref(a);
 	return 0;
 }

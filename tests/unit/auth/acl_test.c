@@ -103,6 +103,12 @@ static const struct {
 	{ "topic read #\n", "", "c", false, "$SYS/x", false },
 	{ "topic read $SYS/#\n", "", "c", false, "$SYS/x", true },
 	{ "topic read +/x\n", "", "c", false, "$SYS/x", false },
+	{ "pattern read %c/#\n", "u", "$SYS", false, "$SYS/x", false },
+	{ "pattern read #\npattern deny %c/x\n", "u", "$SYS", false, "a",
+	    false },
+	/* what looks like a name in a rule that is no pattern */
+	{ "topic read d/%c\n", "", "c", false, "d/c", false },
+	{ "topic read d/%c\n", "", "c", false, "d/%c", true },
 	/* an empty file allows nothing */
 	{ "", "u", "c", false, "a", false },
 	{ "# topic #\n", "u", "c", false, "a", false },
@@ -120,8 +126,10 @@ test_decisions(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct acl *a = parse(rows[i].text);
-		struct acl_asker who = { slice_str(rows[i].user),
-			slice_str(rows[i].client) };
+		struct acl_asker who = {
+			.user = slice_str(rows[i].user),
+			.client_id = slice_str(rows[i].client),
+		};
 		const char *rule = NULL;
 
 		if (acl_allows(a, &who, rows[i].write, slice_str(rows[i].topic),
@@ -134,11 +142,162 @@ test_decisions(void **state)
 	}
 }
 
+#define GROUPS                     \
+	"user alice\n"             \
+	"topic read own/#\n"       \
+	"topic deny own/not\n"     \
+	"group ops\n"              \
+	"member alice\n"           \
+	"member bob\n"             \
+	"topic readwrite ops/#\n"  \
+	"topic read own/not\n"     \
+	"topic deny both/x\n"      \
+	"topic read shared/y\n"    \
+	"group plant 7\n"          \
+	"topic write plant/#\n"    \
+	"topic readwrite both/x\n" \
+	"topic deny shared/y\n"    \
+	"group chiefs\n"           \
+	"priority 10\n"            \
+	"topic readwrite both/x\n" \
+	"group last\n"             \
+	"priority -1\n"            \
+	"topic readwrite both/x\n" \
+	"topic read last\n"        \
+	"pattern read all/#\n"     \
+	"pattern deny ops/secret\n"
+
+#define PLACES                           \
+	"address 10.0.0.0/8 192.0.2.7\n" \
+	"topic read near\n"              \
+	"pattern read pnear\n"           \
+	"address any\n"                  \
+	"listener 8883 /run/x\n"         \
+	"topic read port\n"              \
+	"listener any\n"                 \
+	"topic read any\n"               \
+	"address 10.0.0.0/8\n"           \
+	"listener 8883\n"                \
+	"topic read both\n"              \
+	"user u\n"                       \
+	"topic read free\n"              \
+	"address ::1\n"                  \
+	"topic deny free\n"
+
+static const uint8_t ten[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1,
+	2, 3 };
+static const uint8_t seven[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192,
+	0, 2, 7 };
+static const uint8_t eight[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192,
+	0, 2, 8 };
+static const uint8_t one[16] = { [15] = 1 };
+
+static const struct {
+	const char *text, *user, *groups;
+	const uint8_t *address;
+	const char *listener;
+	bool write;
+	const char *topic;
+	bool want;
+} more[] = {
+	/* members by the file, and by what somebody else says */
+	{ GROUPS, "bob", "", ten, "", true, "ops/x", true },
+	{ GROUPS, "carol", "", ten, "", true, "ops/x", false },
+	{ GROUPS, "carol", "ops\n", ten, "", true, "ops/x", true },
+	{ GROUPS, "carol", "ops", ten, "", true, "ops/x", true },
+	{ GROUPS, "carol", "opsx\n\nx", ten, "", true, "ops/x", false },
+	{ GROUPS, "carol", "x\nplant 7\n", ten, "", true, "plant/1", true },
+	/* a user's own rules go before */
+	{ GROUPS, "alice", "", ten, "", false, "own/not", false },
+	{ GROUPS, "bob", "", ten, "", false, "own/not", true },
+	/* groups of one priority are as one: what denies goes before */
+	{ GROUPS, "bob", "plant 7\n", ten, "", false, "both/x", false },
+	{ GROUPS, "c", "plant 7\nops\n", ten, "", false, "both/x", false },
+	{ GROUPS, "c", "plant 7\nops\n", ten, "", false, "shared/y", false },
+	/* and those of higher ones before them, of lower ones behind */
+	{ GROUPS, "bob", "chiefs\n", ten, "", false, "both/x", true },
+	{ GROUPS, "bob", "last\n", ten, "", false, "both/x", false },
+	{ GROUPS, "bob", "last\n", ten, "", false, "last", true },
+	/* patterns are behind them all */
+	{ GROUPS, "bob", "", ten, "", false, "ops/secret", true },
+	{ GROUPS, "carol", "", ten, "", false, "all/x", true },
+	/* where */
+	{ PLACES, "", "", ten, "0.0.0.0:1883", false, "near", true },
+	{ PLACES, "", "", seven, "0.0.0.0:1883", false, "near", true },
+	{ PLACES, "", "", eight, "0.0.0.0:1883", false, "near", false },
+	{ PLACES, "", "", NULL, "0.0.0.0:1883", false, "near", false },
+	{ PLACES, "x", "", ten, "0.0.0.0:1883", false, "pnear", true },
+	{ PLACES, "x", "", one, "0.0.0.0:1883", false, "pnear", false },
+	{ PLACES, "", "", one, "[::]:8883", false, "port", true },
+	{ PLACES, "", "", one, "[::]:18883", false, "port", false },
+	{ PLACES, "", "", one, "unix /run/x", false, "port", true },
+	{ PLACES, "", "", one, "unix /run/xy", false, "port", false },
+	{ PLACES, "", "", eight, "unix /run/y", false, "any", true },
+	{ PLACES, "", "", ten, "[::]:8883", false, "both", true },
+	{ PLACES, "", "", ten, "[::]:8884", false, "both", false },
+	{ PLACES, "", "", one, "[::]:8883", false, "both", false },
+	{ PLACES, "u", "", ten, "[::]:8883", false, "free", true },
+	{ PLACES, "u", "", one, "[::]:8883", false, "free", false },
+	/* an address that is not known gets round nothing that denies */
+	{ PLACES, "u", "", NULL, "[::]:8883", false, "free", false },
+};
+
+static void
+test_groups_and_places(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
+		struct acl *a = parse(more[i].text);
+		struct acl_asker who = {
+			.user = slice_str(more[i].user),
+			.client_id = LIT("id"),
+			.groups = slice_str(more[i].groups),
+			.listener = slice_str(more[i].listener),
+			.address = more[i].address,
+		};
+		const char *rule = NULL;
+
+		if (acl_allows(a, &who, more[i].write, slice_str(more[i].topic),
+			&rule) != more[i].want)
+			fail_msg("row %zu: %s", i, rule);
+		acl_unref(a);
+	}
+}
+
+static void
+test_too_many_groups(void **state)
+{
+	struct acl_asker who = { .user = LIT("u"), .client_id = LIT("id") };
+	char text[16384] = "", names[4096] = "";
+	size_t n = 0, k = 0;
+	const char *rule;
+	struct acl *a;
+
+	(void)state;
+	for (unsigned i = 0; i <= ACL_ASKED_GROUPS; i++) {
+		n += (size_t)snprintf(
+		    text + n, sizeof text - n, "group g%u\ntopic read #\n", i);
+		if (i < ACL_ASKED_GROUPS)
+			k += (size_t)snprintf(
+			    names + k, sizeof names - k, "g%u\n", i);
+	}
+	a = parse(text);
+	who.groups = slice_of(names, k);
+	assert_true(acl_allows(a, &who, false, LIT("a"), &rule));
+	k += (size_t)snprintf(
+	    names + k, sizeof names - k, "g%u\n", ACL_ASKED_GROUPS);
+	who.groups = slice_of(names, k);
+	assert_false(acl_allows(a, &who, false, LIT("a"), &rule));
+	assert_int_equal(acl_covers(a, &who, LIT("a"), &rule), ACL_NEVER);
+	assert_non_null(strstr(rule, "more groups"));
+	acl_unref(a);
+}
+
 static void
 test_rule_is_named(void **state)
 {
 	struct acl *a = parse(MIXED);
-	struct acl_asker who = { LIT("alice"), LIT("c") };
+	struct acl_asker who = { .user = LIT("alice"), .client_id = LIT("c") };
 	const char *rule;
 
 	(void)state;
@@ -165,6 +324,18 @@ static const struct {
 	{ "topics a\n", "f:1:1: not known here: 'topics'" },
 	{ "topic a\n\nnonsense", "f:3:1: not known here" },
 	{ "topic \xff\n", "not text" },
+	{ "group\n", "f:1:6: no name here" },
+	{ "member bob\n", "f:1:8: of which group is this a member" },
+	{ "group g\nmember\n", "f:2:7: no name here" },
+	{ "user u\npriority 1\n", "of which group is this the priority" },
+	{ "group g\npriority x\n", "f:2:10: not a priority: 'x'" },
+	{ "group g\npriority 99999999999\n", "not a priority" },
+	{ "group g\npriority 1\npriority 2\n", "f:3:10: this group has" },
+	{ "group g\nuser u\nmember u\n", "of which group" },
+	{ "address\n", "f:1:8: no address here" },
+	{ "address 10.0.0.1/8\n", "f:1:9: not an address or network" },
+	{ "address 10.0.0.0/8 x\n", "f:1:20: not an address or network" },
+	{ "listener\n", "f:1:9: no listener here" },
 };
 
 static void
@@ -222,7 +393,7 @@ test_covers(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof covers / sizeof covers[0]; i++) {
 		struct acl *a = parse(covers[i].text);
-		struct acl_asker who = { SLICE_NONE, LIT("id") };
+		struct acl_asker who = { .client_id = LIT("id") };
 		const char *rule;
 		enum acl_cover c =
 		    acl_covers(a, &who, slice_str(covers[i].filter), &rule);
@@ -247,7 +418,7 @@ test_covers_agrees(void **state)
 	(void)state;
 	for (size_t i = 0; i < n * n * 9; i++) {
 		static const char *const kinds[] = { "read", "deny", "write" };
-		struct acl_asker who = { SLICE_NONE, LIT("id") };
+		struct acl_asker who = { .client_id = LIT("id") };
 		const char *rule;
 		char text[128];
 		struct acl *a;
@@ -279,11 +450,135 @@ test_covers_agrees(void **state)
 	}
 }
 
+static uint32_t seed = 1;
+
+static uint32_t
+any(uint32_t n)
+{
+	seed = seed * 1664525 + 1013904223;
+	return (seed >> 8) % n;
+}
+
+/* Puts text behind what is there. */
+static void
+append(char *dst, size_t size, const char *text)
+{
+	size_t n = strlen(dst);
+
+	(void)snprintf(dst + n, size - n, "%s", text);
+}
+
+#define TOPIC 64
+
+static void
+random_filter(char *dst, bool wild)
+{
+	static const char *const levels[] = { "a", "b", "c", "id", "", "$x",
+		"+", "%c", "%u", "x%c" };
+	unsigned depth = 1 + any(3);
+
+	*dst = '\0';
+	for (unsigned i = 0; i < depth; i++) {
+		if (i)
+			append(dst, TOPIC, "/");
+		append(dst, TOPIC, levels[any(wild ? 10 : 6)]);
+	}
+	if (wild && any(4) == 0)
+		append(dst, TOPIC, "/#");
+	if (!*dst)
+		append(dst, TOPIC, "a");
+}
+
+#define LINES 60
+
+/* Many rules are compiled, and answer as each of them alone would, asked in
+ * their order. */
+static void
+test_many_rules(void **state)
+{
+	static const char *const kinds[] = { "read", "write", "readwrite",
+		"deny", "readdeny", "writedeny" };
+	struct acl_asker who = { .client_id = LIT("id"), .address = ten };
+
+	(void)state;
+	for (unsigned round = 0; round < 200; round++) {
+		char text[LINES * 96] = "", line[LINES][96];
+		struct acl *all, *alone[LINES];
+		unsigned n = ACL_FEW + 1 + any(LINES - ACL_FEW - 1);
+		const char *rule, *r;
+		char topic[TOPIC];
+
+		for (unsigned i = 0; i < n; i++) {
+			bool near = any(4) == 0;
+
+			random_filter(topic, true);
+			snprintf(line[i], sizeof line[i],
+			    "address %s\n%s %s %s\n",
+			    near	 ? "10.0.0.0/8"
+				: any(2) ? "any"
+					 : "192.0.2.0/24",
+			    round % 2 ? "topic" : "pattern", kinds[any(6)],
+			    topic);
+			append(text, sizeof text, line[i]);
+			alone[i] = parse(line[i]);
+		}
+		all = parse(text);
+		for (unsigned t = 0; t < 60; t++) {
+			bool write = any(2), want = false, denied = false;
+			bool may;
+
+			random_filter(topic, false);
+			for (unsigned i = 0; i < n; i++) {
+				if (acl_allows(alone[i], &who, write,
+					slice_str(topic), &r))
+					want = true;
+				else if (strncmp(r, "f line", 6) == 0)
+					denied = true;
+			}
+			want = want && !denied;
+			may = acl_allows(
+			    all, &who, write, slice_str(topic), &rule);
+			if (may != want)
+				fail_msg("%s of %s in\n%s%s",
+				    write ? "write" : "read", topic, text,
+				    rule);
+			if (write)
+				continue;
+			random_filter(line[0], true);
+			if (!topic_filter_ok(slice_str(line[0])) ||
+			    !topic_matches(
+				slice_str(line[0]), slice_str(topic)))
+				continue;
+			switch (
+			    acl_covers(all, &who, slice_str(line[0]), &rule)) {
+			case ACL_ALWAYS:
+				if (!may)
+					fail_msg("always %s, not %s, in\n%s",
+					    line[0], topic, text);
+				break;
+			case ACL_NEVER:
+				if (may)
+					fail_msg("never %s, but %s, in\n%s",
+					    line[0], topic, text);
+				break;
+			default:
+				break;
+			}
+		}
+		for (unsigned i = 0; i < n; i++)
+			acl_unref(alone[i]);
+		acl_unref(all);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_decisions),
+		cmocka_unit_test(test_groups_and_places),
+		cmocka_unit_test(test_too_many_groups),
+		cmocka_unit_test(test_many_rules),
 		cmocka_unit_test(test_rule_is_named),
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_covers),

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * In wire form it is a user property without a name, so that whoever takes a
+ * stored message apart finds its way; the value has the parts below, each with
+ * its length in front.
+ */
+#include "broker/source.h"
+
+#include "auth/decide.h"
+#include "auth/principal.h"
+#include "broker/internal.h"
+#include "net/listener.h"
+
+enum { PARTS = 6 };
+
+static void
+parts_of(const struct principal *who, struct slice v[PARTS])
+{
+	v[0] = who->name;
+	v[1] = slice_eq(who->claimed, who->name) ? SLICE_NONE : who->claimed;
+	v[2] = who->client_id;
+	v[3] = who->address;
+	v[4] = who->listener;
+	v[5] = who->groups;
+}
+
+static enum nj_err
+write_source(struct buf *b, const struct principal *who)
+{
+	struct slice v[PARTS];
+	size_t n = PARTS * 2u;
+	enum nj_err e;
+
+	parts_of(who, v);
+	for (unsigned i = 0; i < PARTS; i++)
+		n += v[i].n;
+	if (n > UINT16_MAX)
+		return NJ_TOOBIG;
+	buf_truncate(b, 0);
+	if ((e = buf_put_u8(b, PROP_USER)) || (e = buf_put_u16(b, 0)) ||
+	    (e = buf_put_u16(b, (uint16_t)n)))
+		return e;
+	for (unsigned i = 0; !e && i < PARTS; i++)
+		if (!(e = buf_put_u16(b, (uint16_t)v[i].n)))
+			e = buf_put_slice(b, v[i]);
+	return e;
+}
+
+enum nj_err
+source_msg_new(const struct session *s, const struct publish *p,
+    struct slice topic, uint64_t now_ms, struct msg **out)
+{
+	struct shard *sh = LIST_OWNER(s->home, struct shard, home);
+	enum nj_err e;
+
+	if (!p->retain || !s->who || p->payload.n == 0)
+		return msg_new(p, topic, now_ms, out);
+	if ((e = write_source(&sh->source, s->who)))
+		return e;
+	return msg_new_from(p, topic, now_ms, buf_slice(&sh->source), out);
+}
+
+/* False: it was written by nobody we know. */
+static bool
+read_source(struct slice s, struct principal *who)
+{
+	struct slice name, value, v[PARTS];
+	uint8_t id;
+
+	if (take_u8(&s, &id) || take_bin(&s, &name) || take_bin(&s, &value))
+		return false;
+	for (unsigned i = 0; i < PARTS; i++)
+		if (take_bin(&value, &v[i]))
+			return false;
+	*who = (struct principal){
+		.name = v[0],
+		.claimed = v[1].n ? v[1] : v[0],
+		.client_id = v[2],
+		.address = v[3],
+		.listener = v[4],
+		.groups = v[5],
+	};
+	who->has_ip = principal_address(who->address, who->ip);
+	return true;
+}
+
+/* The listener he came by, or the first when that is not there any more. */
+static const struct port_opts *
+port_of(const struct port_set *set, struct slice where)
+{
+	for (size_t i = 0; i < set->n; i++)
+		if (slice_is(where, set->v[i].listener->where))
+			return &set->v[i];
+	return &set->v[0];
+}
+
+bool
+source_may(struct shard *sh, const struct msg *m)
+{
+	struct decision rule;
+	struct principal who;
+	struct asker a;
+
+	if (m->source_len == 0 || !sh->limits.check_source || sh->set->n == 0)
+		return true;
+	if (!read_source(msg_source(m), &who))
+		return false;
+	a = (struct asker){
+		.who = &who,
+		.client_id = who.client_id,
+		.acl = port_of(sh->set, who.listener)->acl,
+	};
+	return decide(&a, ACTION_PUBLISH, msg_topic(m), &rule);
+}

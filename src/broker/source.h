@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * source - who published a retained message, remembered with it: it is
+ *          delivered only while he may still publish it (check_retain_source).
+ *
+ * Owns:    nothing; it stands behind the message's properties, and is stored
+ *          with them.
+ * Threads: the shard's.
+ */
+#ifndef NJ_BROKER_SOURCE_H
+#define NJ_BROKER_SOURCE_H
+
+#include "broker/shard.h"
+
+/* A message of this session's client; who that is is only remembered of
+ * messages that are retained. */
+NJ_MUST enum nj_err
+source_msg_new(const struct session *s, const struct publish *p,
+    struct slice topic, uint64_t now_ms, struct msg **out);
+/* Whether who published m may do so by the rules of now. */
+bool source_may(struct shard *sh, const struct msg *m);
+
+#endif
