@@ -23,6 +23,8 @@ const struct admin_command admin_commands[] = {
 	{ "clients disconnect", admin_clients_disconnect, ADMIN_CHANGES,
 	    "id | user | address | serial | fingerprint, [forget]",
 	    "sends away all that match" },
+	{ "refused", admin_refused, ADMIN_READS, "[limit]",
+	    "who did not get in of late, and why" },
 };
 
 const size_t admin_commands_n = sizeof admin_commands / sizeof *admin_commands;

@@ -15,4 +15,6 @@ admin_fn admin_clients_list;
 admin_fn admin_clients_show;
 admin_fn admin_clients_disconnect;
 
+admin_fn admin_refused;
+
 #endif

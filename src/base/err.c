@@ -43,6 +43,7 @@ why_set(struct nj_why *w, const char *fmt, ...)
 	if (!w)
 		return;
 	w->mend[0] = '\0';
+	w->by_peer = false;
 	va_start(ap, fmt);
 	(void)vsnprintf(w->what, sizeof w->what, fmt, ap);
 	va_end(ap);

@@ -8,6 +8,8 @@
 #ifndef NJ_BASE_ERR_H
 #define NJ_BASE_ERR_H
 
+#include <stdbool.h>
+
 #define NJ_MUST		__attribute__((warn_unused_result))
 #define NJ_PRINTF(a, b) __attribute__((format(printf, a, b)))
 
@@ -46,6 +48,7 @@ const char *nj_strerror(enum nj_err e);
 struct nj_why {
 	char what[512];
 	char mend[384]; /* empty when there is nothing to advise */
+	bool by_peer;	/* the other side refused, and this is what it said */
 };
 
 void why_set(struct nj_why *w, const char *fmt, ...) NJ_PRINTF(2, 3);

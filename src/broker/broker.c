@@ -9,6 +9,7 @@
 
 #include "auth/throttle.h"
 #include "base/log.h"
+#include "broker/failures.h"
 #include "broker/fence.h"
 #include "broker/guard.h"
 #include "broker/internal.h"
@@ -27,6 +28,12 @@ broker_usable_cpus(void)
 	if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
 		return (unsigned)CPU_COUNT(&set);
 	return 1;
+}
+
+struct failures *
+broker_failures(const struct broker *b)
+{
+	return b->failures;
 }
 
 unsigned
@@ -85,6 +92,7 @@ broker_new(
 	(void)get_default_call_rcu_data();
 	if ((e = make_shared(b)) ||
 	    (e = guard_new(&opts->guard, &b->throttle)) ||
+	    (e = failures_new(&b->failures)) ||
 	    (e = port_set_new(opts->ports, opts->n_ports, &b->set)) ||
 	    (e = storing_open(b, why)))
 		goto fail;
@@ -200,6 +208,7 @@ broker_free(struct broker *b)
 	fence_free_late(b);
 	systree_free(b->systree);
 	throttle_free(b->throttle);
+	failures_free(b->failures);
 	retain_free(b->retain);
 	index_free(b->index);
 	port_set_unref(b->set);

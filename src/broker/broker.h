@@ -17,6 +17,7 @@
 #include "core/msg.h"
 
 struct broker;
+struct failures;
 
 /* Takes the references in opts->ports over on success. */
 NJ_MUST enum nj_err broker_new(
@@ -38,6 +39,9 @@ NJ_MUST enum nj_err broker_reload(struct broker *b,
 /* Looks at the certificates of all who are connected again, after the lists of
  * revoked ones have changed.  Any thread. */
 void broker_recheck(struct broker *b);
+
+/* Who did not get in; failures.h.  Lives as long as the broker. */
+struct failures *broker_failures(const struct broker *b);
 
 /* A line for log_dest topic, below $SYS/broker/log/; any thread. */
 void broker_log_line(struct broker *b, enum log_type type, const char *line);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/guard.h"
@@ -142,6 +143,19 @@ port_name(const struct port_opts *po, char *dst, size_t size)
 	return dst;
 }
 
+/* Before there is a conn to tell of. */
+static void
+refused(struct shard *sh, const struct port_opts *po, const char *peer,
+    const char *what, const char *tail)
+{
+	struct failure f = { .stage = FAILURE_CONNECTING };
+
+	(void)snprintf(f.peer, sizeof f.peer, "%s", peer);
+	(void)port_name(po, f.listener, sizeof f.listener);
+	(void)snprintf(f.what, sizeof f.what, "%s%s", what, tail);
+	failures_add(sh->broker->failures, &f, clock_wall(sh->broker->clock));
+}
+
 static void conn_ready(struct watch *w, unsigned ready);
 static void on_deadline(struct timer *t, uint64_t now);
 
@@ -156,21 +170,26 @@ conn_accept(struct port *p, int fd, const char *peer)
 	enum nj_err e;
 
 	if (limit) {
-		if (guard_may_log(sh, &sh->rejections, GUARD_LINES))
+		if (guard_may_log(sh, &sh->rejections, GUARD_LINES)) {
+			refused(sh, po, peer, limit, " is reached");
 			nj_log(LOG_T_NOTICE,
 			    "Connection from %s refused: %s is reached.", peer,
 			    limit);
+		}
 		close(fd);
 		return;
 	}
 	if (po->proxy && (e = conn_proxy_trust(po, fd))) {
 		if (e != NJ_EOF &&
-		    guard_may_log(sh, &sh->rejections, GUARD_LINES))
+		    guard_may_log(sh, &sh->rejections, GUARD_LINES)) {
+			refused(
+			    sh, po, peer, "it may not speak for others", "");
 			nj_log(LOG_T_NOTICE,
 			    "Connection from %s refused: it may not speak "
 			    "for others.  If it is your proxy: "
 			    "proxy_protocol_from ADDRESS",
 			    peer);
+		}
 		close(fd);
 		return;
 	}

@@ -22,6 +22,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/timer.h"
+#include "broker/failures.h"
 #include "broker/internal.h"
 #include "broker/shard.h"
 #include "core/link.h"
@@ -158,6 +159,9 @@ void conn_drop(struct conn *c, const char *why, ...) NJ_PRINTF(2, 3);
 /* The same, at the turn's end: for where closing it would pull something from
  * under a caller.  why is static. */
 void conn_doom(struct conn *c, const char *why);
+/* For the record of those who did not get in (failures.h); mend may be "". */
+void conn_failed(const struct conn *c, enum failure_stage stage, bool by_client,
+    const char *what, const char *mend);
 /* What a WebSocket's Close will say of rc. */
 void conn_end_code(struct conn *c, enum mqtt_rc rc);
 /* After last words were appended: writes them, then closes. */

@@ -7,7 +7,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/connack.h"
@@ -17,12 +19,40 @@
 #include "wire/frame.h"
 #include "wire/ws.h"
 
+void
+conn_failed(const struct conn *c, enum failure_stage stage, bool by_client,
+    const char *what, const char *mend)
+{
+	struct failure f = { .stage = stage, .by_client = by_client };
+
+	(void)snprintf(f.peer, sizeof f.peer, "%s", c->peer);
+	(void)port_name(conn_port(c), f.listener, sizeof f.listener);
+	(void)snprintf(f.what, sizeof f.what, "%s", what);
+	(void)snprintf(f.mend, sizeof f.mend, "%s", mend);
+	failures_add(c->shard->broker->failures, &f,
+	    clock_wall(c->shard->broker->clock));
+}
+
+/* Who ends before it is anybody.  A failed handshake has been told already. */
+static void
+record_end(const struct conn *c, const char *why)
+{
+	if (!why || c->session || (c->via && c->via->local))
+		return;
+	if (c->state == CONN_PROXY)
+		conn_failed(c, FAILURE_PROXY, false, why, "");
+	else if (c->state == CONN_GREETING)
+		conn_failed(c, FAILURE_CONNECT,
+		    strcmp(why, "closed its connection") == 0, why, "");
+}
+
 static void
 log_end(struct conn *c, const char *why)
 {
 	char name[TEXT_ESC];
 	const char *stop;
 
+	record_end(c, why);
 	if (!why || !c->shard->limits.log_connections)
 		return;
 	stop = *why && why[strlen(why) - 1] == '.' ? "" : ".";

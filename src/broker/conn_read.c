@@ -3,6 +3,7 @@
  */
 #include "broker/conn.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -361,25 +362,33 @@ step_name(const struct conn *c)
 void
 conn_handshake_late(struct conn *c)
 {
+	char what[96];
+
 	if (!in_upgrade(c))
 		count_add(&c->shard->counts.handshakes_failed, 1);
-	conn_drop(c, "no %s within %u ms", step_name(c),
+	(void)snprintf(what, sizeof what, "no %s within %u ms", step_name(c),
 	    c->shard->limits.handshake_timeout_ms);
+	conn_failed(
+	    c, in_upgrade(c) ? FAILURE_WEBSOCKET : FAILURE_TLS, true, what, "");
+	conn_drop(c, "%s", what);
 }
 
 static void
 handshake_failed(struct conn *c, enum nj_err e)
 {
 	const struct nj_why *why = stream_why(c->stream);
+	bool gone = e == NJ_EOF && !why->what[0];
+	const char *what =
+	    gone ? "the client closed the connection" : why->what;
 
 	if (!in_upgrade(c))
 		count_add(&c->shard->counts.handshakes_failed, 1);
+	conn_failed(c, in_upgrade(c) ? FAILURE_WEBSOCKET : FAILURE_TLS,
+	    gone || why->by_peer, what, why->mend);
 	conn_drop(c, "%s failed: %s%s%s",
 	    in_upgrade(c) && e == NJ_PROTOCOL ? "WebSocket upgrade"
 					      : step_name(c),
-	    e == NJ_EOF && !why->what[0] ? "the client closed the connection"
-					 : why->what,
-	    why->mend[0] ? ".  To mend it: " : "", why->mend);
+	    what, why->mend[0] ? ".  To mend it: " : "", why->mend);
 }
 
 static void

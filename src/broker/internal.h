@@ -37,8 +37,9 @@ struct broker {
 	_Atomic(uint64_t) next_kept; /* session's number in it */
 	uint64_t next_msg;	     /* its thread's */
 	struct throttle *throttle;   /* guard.h; NULL: none */
-	struct systree *systree;     /* shard 0 only */
-	atomic_uint retiring;	     /* blocks without their fences yet */
+	struct failures *failures;
+	struct systree *systree; /* shard 0 only */
+	atomic_uint retiring;	 /* blocks without their fences yet */
 	struct late late[LATE_MAX];
 	atomic_uint n_late;
 	unsigned inited; /* shards */

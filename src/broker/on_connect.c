@@ -41,9 +41,13 @@ is_malformed(enum mqtt_rc rc)
 static void
 refuse_with(struct conn *c, enum mqtt_rc rc, const char *why, bool openly)
 {
+	const char *mend = failure_advice(why) ? "" : failure_mend(why);
+
+	conn_failed(c, FAILURE_LOGIN, false, why, mend);
 	if (guard_may_log(c->shard, &c->shard->rejections, GUARD_LINES))
-		nj_log(LOG_T_NOTICE, "Client %s not accepted (%s): %s", c->peer,
-		    rc_name((uint8_t)rc), why);
+		nj_log(LOG_T_NOTICE, "Client %s not accepted (%s): %s%s%s",
+		    c->peer, rc_name((uint8_t)rc), why,
+		    mend[0] ? ".  To mend it: " : "", mend);
 	/* 3.1.1 3.1.4: who cannot even CONNECT properly is told nothing */
 	if (c->version == MQTT5 || !is_malformed(rc))
 		connack_refuse(c, rc, why, openly);

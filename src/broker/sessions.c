@@ -44,12 +44,14 @@ keep_facts(struct shard *sh, const struct session *s, bool here)
 }
 
 static void
-keep_no_will(struct shard *sh, const struct session *s)
+keep_no_will(
+    struct shard *sh, const struct session *s, const struct session_will *w)
 {
 	struct keep *k = &sh->durable.keep;
 
 	if (s->kept)
-		keep_note(k, batch_will_end(k->into, s->kept->id));
+		keep_note(
+		    k, batch_will_end(k->into, s->kept->id, msg_ref(w->msg)));
 }
 
 static void
@@ -70,7 +72,7 @@ bool
 sessions_keep(struct shard *sh, struct session *s)
 {
 	struct durable *d = &sh->durable;
-	bool dirty = d->keep.dirty, old = s->kept != NULL;
+	bool dirty = d->keep.dirty, old = s->kept != NULL, begun;
 
 	if (!d->store || (!old && expiry_of(sh, s) == 0))
 		return true;
@@ -86,7 +88,11 @@ sessions_keep(struct shard *sh, struct session *s)
 	if (old && s->kept->expiry_s == s->expiry_s)
 		d->keep.dirty = dirty;
 	s->kept->expiry_s = s->expiry_s;
+	/* not before the will of its last connection is with those it is for */
+	begun = old && s->will && together_begin(sh);
 	keep_will(sh, s);
+	if (begun)
+		together_end(sh);
 	return !d->keep.failed;
 }
 
@@ -124,7 +130,7 @@ will_send(struct shard *sh, struct session *s)
 		route(sh, w->msg);
 		quota_will_sent(sh, quota_will_key(session_id(s), who));
 	}
-	keep_no_will(sh, s);
+	keep_no_will(sh, s, w);
 	if (begun)
 		together_end(sh);
 	msg_unref(w->msg);
@@ -135,8 +141,8 @@ static void
 will_forget(struct shard *sh, struct session *s)
 {
 	if (s->will) {
+		keep_no_will(sh, s, s->will);
 		msg_unref(s->will->msg);
-		keep_no_will(sh, s);
 	}
 	free(s->will);
 	s->will = NULL;
@@ -621,7 +627,14 @@ sessions_take(struct conn *c, struct slice id, bool clean_start,
 	}
 	*present = s != NULL;
 	if (s) {
-		will_forget(sh, s); /* back before its delay was over */
+		/* back before its delay was over, or so soon after the start
+		 * of the broker that its will has not been sent yet */
+		if (s->will &&
+		    due_ms(s->offline_since, s->will->delay_s) <=
+			sh->home.now_ms)
+			will_send(sh, s);
+		else
+			will_forget(sh, s);
 		quota_back(sh, s);
 		tell_groups(sh, s, GROUP_ONLINE);
 		count_add(&sh->counts.connected, 1);

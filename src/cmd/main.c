@@ -25,6 +25,8 @@ static const struct command {
 	    "keeps the users of a password file" },
 	{ "ca", NULL, cmd_ca,
 	    "the certificate authority: init, server, device, list" },
+	{ "doctor", NULL, cmd_doctor,
+	    "tries to connect, and says who refuses, why, and what helps" },
 	{ "inspect", NULL, cmd_inspect,
 	    "says what a certificate or key is, and what is wrong with it" },
 	{ "status", NULL, cmd_status, "how a running broker is" },

@@ -12,6 +12,7 @@
 #include "auth/password_file.h"
 #include "base/secret.h"
 #include "cmd/cmd.h"
+#include "cmd/testconfig.h"
 #include "cmd/wiring_files.h"
 #include "conf/check.h"
 #include "conf/manual.h"
@@ -218,26 +219,33 @@ print(const struct conf_report *r)
 		    stderr, "and %u more\n", r->faults + r->warnings - r->n);
 }
 
-int
-cmd_test_config(const char *path, const struct conf_args *args)
+struct conf_checkers
+config_checkers(struct conf *c)
 {
-	struct conf c;
-	const struct conf_checkers with = {
+	return (struct conf_checkers){
 		.tls = check_tls,
 		.password_file = check_passwords,
 		.acl_file = check_rules,
 		.psk_file = check_psk,
 		.cert_rules = check_cert_rules,
-		.arg = &c,
+		.arg = c,
 	};
+}
+
+int
+cmd_test_config(const char *path, const struct conf_args *args)
+{
 	struct conf_report report = { 0 };
+	struct conf_checkers with;
 	int status = 0;
+	struct conf c;
 
 	if (conf_load(path, args, &c, &report) == NJ_NOMEM) {
 		fprintf(stderr, "nightjar: out of memory\n");
 		conf_report_free(&report);
 		return 1;
 	}
+	with = config_checkers(&c);
 	conf_check(&c, &with, &report);
 	print(&report);
 	if (report.faults) {

@@ -21,6 +21,7 @@ stream_why_new(struct stream *s)
 	if (!s->why && !(s->why = malloc(sizeof *s->why)))
 		return NULL;
 	s->why->what[0] = s->why->mend[0] = '\0';
+	s->why->by_peer = false;
 	return s->why;
 }
 

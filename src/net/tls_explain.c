@@ -352,20 +352,22 @@ tls_explain(struct tls_stream *s)
 	unsigned long err = tls_error();
 	const char *reason = ERR_reason_error_string(err);
 	int code = ERR_GET_REASON(err);
+	bool ssl = ERR_GET_LIB(err) == ERR_LIB_SSL;
 	const struct row *r = s->server ? server_rows : client_rows;
 
-	if (ERR_GET_LIB(err) == ERR_LIB_SSL && is_of_key(code) &&
-	    tls_psk_explain(s))
+	if (ssl && is_of_key(code) && tls_psk_explain(s))
 		return;
-	if (ERR_GET_LIB(err) == ERR_LIB_SSL)
-		for (; r->reason; r++)
-			if (r->reason == code) {
-				explain_row(s, r);
-				return;
-			}
-	why_set(stream_why_new(&s->base), "the TLS %s failed: %s",
-	    s->peer ? "connection" : "handshake",
-	    reason ? reason : "no reason was given");
+	while (ssl && r->reason && r->reason != code)
+		r++;
+	if (ssl && r->reason)
+		explain_row(s, r);
+	else
+		why_set(stream_why_new(&s->base), "the TLS %s failed: %s",
+		    s->peer ? "connection" : "handshake",
+		    reason ? reason : "no reason was given");
+	/* An alert: the other side's word. */
+	if (s->base.why)
+		s->base.why->by_peer = ssl && code > SSL_AD_REASON_OFFSET;
 }
 
 /* The peer closed before the end; where it stopped tells most. */
@@ -391,6 +393,8 @@ tls_explain_eof(struct tls_stream *s)
 	    s->client			? &broker
 		: s->phase == TLS_HELLO ? &hello
 					: &after);
+	if (s->base.why)
+		s->base.why->by_peer = true;
 }
 
 void

@@ -266,7 +266,11 @@ tls_probe(int fd, const struct tls_probe_opts *o, struct tls_probe *out)
 	if (!(ssl = SSL_new(ctx)) || !set_up(&p, ctx, ssl))
 		goto out;
 	e = NJ_OK;
-	out->end = shake(&p, ssl);
+	if (o->before.n > 0 &&
+	    send(fd, o->before.p, o->before.n, MSG_NOSIGNAL) < 0)
+		out->end = TLS_PROBE_CLOSED;
+	else
+		out->end = shake(&p, ssl);
 	if (out->end == TLS_PROBE_DONE)
 		out->end = afterthought(&p, ssl);
 	take_results(&p, ssl);

@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "base/secret.h"
+#include "base/slice.h"
 
 #define TLS_PROBE_FIRST 64
 
@@ -29,6 +30,7 @@ struct tls_probe_opts {
 	/* Shown when asked for; both or none. */
 	const char *certfile, *keyfile;
 	const struct secret *passphrase;
+	struct slice before; /* sent first, as it is: a PROXY header */
 	int timeout_ms;
 };
 

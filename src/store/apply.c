@@ -139,7 +139,7 @@ end_session(struct store *s, const struct store_rec *r)
 	return apply_session_end(s, r->session);
 }
 
-/* A will's message is named by its session; NULL: it has none any more. */
+/* A will's message is named by its session. */
 static enum nj_err
 put_will(struct store *s, const struct store_rec *r)
 {
@@ -150,19 +150,25 @@ put_will(struct store *s, const struct store_rec *r)
 	bind1(s, ST_WILL_GET, r->session);
 	if ((e = apply_dropping(s, ST_WILL_GET)))
 		return e;
-	if (r->msg) {
-		s->opts.msgs->describe(s->opts.arg, r->msg, &body);
-		if ((e = refs_add(&s->refs, body.id, 1, r->msg)))
-			return e;
-	}
-	st = bind1(s, ST_WILL, r->session);
-	if (r->msg)
-		sqlite3_bind_int64(st, 2, (sqlite3_int64)body.id);
-	else
-		sqlite3_bind_null(st, 2);
+	s->opts.msgs->describe(s->opts.arg, r->msg, &body);
+	if ((e = refs_add(&s->refs, body.id, 1, r->msg)))
+		return e;
+	st = bind2(s, ST_WILL, r->session, body.id);
 	sqlite3_bind_int64(st, 3, r->option);
 	sqlite3_bind_int64(st, 4, r->expiry_s);
 	return sql_run(s, ST_WILL);
+}
+
+/* It may have another by now: the end of one goes to disk together with what
+ * other shards record of it, and CONNECT does not wait for that. */
+static enum nj_err
+end_will(struct store *s, const struct store_rec *r)
+{
+	struct store_body body = { 0 };
+
+	s->opts.msgs->describe(s->opts.arg, r->msg, &body);
+	bind2(s, ST_WILL_END, r->session, body.id);
+	return apply_dropping(s, ST_WILL_END);
 }
 
 static enum nj_err
@@ -325,7 +331,7 @@ static enum nj_err (*const appliers[REC_KINDS])(
 	[REC_SESSION] = put_session,
 	[REC_SESSION_END] = end_session,
 	[REC_WILL] = put_will,
-	[REC_WILL_END] = put_will,
+	[REC_WILL_END] = end_will,
 	[REC_SUB] = put_sub,
 	[REC_SUB_END] = end_sub,
 	[REC_RECEIVED] = put_received,

@@ -162,11 +162,15 @@ batch_will(struct store_batch *b, uint64_t session, uint32_t delay_s,
 }
 
 enum nj_err
-batch_will_end(struct store_batch *b, uint64_t session)
+batch_will_end(struct store_batch *b, uint64_t session, void *msg)
 {
-	return add(b,
-	    &(struct store_rec){ .kind = REC_WILL_END, .session = session },
-	    SLICE_NONE, SLICE_NONE);
+	return add_msg(b,
+	    &(struct store_rec){
+		.kind = REC_WILL_END,
+		.session = session,
+		.msg = msg,
+	    },
+	    SLICE_NONE);
 }
 
 enum nj_err

@@ -75,7 +75,9 @@ NJ_MUST enum nj_err batch_session_end(struct store_batch *b, uint64_t session);
 /* msg: takes over one reference, also when it fails. */
 NJ_MUST enum nj_err batch_will(struct store_batch *b, uint64_t session,
     uint32_t delay_s, uint32_t expiry_s, void *msg);
-NJ_MUST enum nj_err batch_will_end(struct store_batch *b, uint64_t session);
+/* If this is its will still; msg: as above. */
+NJ_MUST enum nj_err
+batch_will_end(struct store_batch *b, uint64_t session, void *msg);
 NJ_MUST enum nj_err batch_sub(struct store_batch *b, const struct store_sub *s);
 NJ_MUST enum nj_err
 batch_sub_end(struct store_batch *b, uint64_t session, struct slice filter);

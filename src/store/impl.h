@@ -22,6 +22,7 @@ enum statement {
 	ST_SESSION_END,
 	ST_WILL,
 	ST_WILL_GET,
+	ST_WILL_END,
 	ST_SUB,
 	ST_SUB_END,
 	ST_SUBS_END,

@@ -18,6 +18,8 @@ static const char *const text[STATEMENTS] = {
 	[ST_SESSION_END] = "DELETE FROM session WHERE id = ?1 RETURNING will",
 	[ST_WILL] = "UPDATE session SET will = ?2, will_delay = ?3, "
 		    "will_expiry = ?4 WHERE id = ?1",
+	[ST_WILL_END] = "UPDATE session SET will = NULL "
+			"WHERE id = ?1 AND will = ?2 RETURNING ?2",
 	[ST_WILL_GET] = "SELECT will FROM session WHERE id = ?1",
 	[ST_SUB] = "INSERT OR REPLACE INTO sub(session, filter, options, "
 		   "share) VALUES(?1, ?2, ?3, ?4)",

@@ -170,6 +170,23 @@ def test_wills(durable):
     b.close()
 
 
+def test_wills_of_who_is_back_at_once(durable):
+    """It was connected when the broker died: its will is due, whether it has
+    come again or not; that of its new connection is due at the next crash."""
+    with client(durable, 'watch') as s:
+        s.subscribe('will/#', qos=2)
+    names = [f'w{i}' for i in range(8)]
+    for life in range(3):
+        held = [client(durable, n, will=(f'will/{n}', b'%d' % life, 2)) for n in names]
+        again(durable)
+        for c in held:
+            c.close()
+    with client(durable, 'watch') as s:
+        got = sorted((m.topic, int(m.payload)) for m in (s.message() for _ in range(24)))
+        assert got == [(f'will/{n}', life) for n in names for life in range(3)]
+        s.silent(0.2)
+
+
 def test_session_expiry_counts_while_it_is_down(durable):
     with Raw(durable.port) as s:
         s.connect('short', clean=False, props={'session_expiry': 1})

@@ -73,7 +73,7 @@ class World:
     def __init__(self, broker, seed, shards, folder, how='kill'):
         self.rng = random.Random(f'{seed} {shards}')
         self.ledger = Ledger()
-        self.broker, self.shards, self.folder = broker, shards, folder
+        self.broker, self.shards, self.folder = os.path.abspath(broker), shards, folder
         self.how = how
         self.port = harness.free_port()
         self.poll = select.epoll()
@@ -180,6 +180,10 @@ class World:
     def watched(self):
         """Since when somebody hears wills."""
         return self.watcher.inbox.filters['w/#'][0].granted if self.watcher.inbox.filters else OPEN
+
+    def arrival(self):
+        """When what is read now came: not after the broker was gone."""
+        return self.kills[-1] if self.dead else self.ledger.now()
 
     def killed_after(self, at):
         return next((k for k in self.kills if k >= at), 0)

@@ -90,14 +90,14 @@ end_session(struct model *m, struct store_batch *b, unsigned i)
 static void
 will(struct session_model *s, struct store_batch *b, unsigned i)
 {
-	bool had = s->will != NULL;
+	struct note *had = s->will;
 
-	note_unref(s->will);
 	s->will = NULL;
 	if (had && draw(2)) {
-		ok(batch_will_end(b, i + 1));
+		ok(batch_will_end(b, i + 1, had));
 		return;
 	}
+	note_unref(had);
 	s->will = any_note();
 	ok(batch_will(b, i + 1, 5, 6, note_ref(s->will)));
 }

@@ -263,7 +263,7 @@ test_message_is_stored_once(void **state)
 	/* and again, after it was gone */
 	x = batch();
 	put(x, 5, 9, n);
-	assert_int_equal(batch_will_end(x, 1), NJ_OK);
+	assert_int_equal(batch_will_end(x, 1, note_ref(n)), NJ_OK);
 	write_now(x);
 	assert_int_equal(ask("SELECT count(*) FROM msg"), 1);
 	x = batch();

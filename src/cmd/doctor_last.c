@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * doctor_last - what the broker of this machine wrote down of those who did
+ *               not get in.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/text.h"
+#include "cmd/doctor.h"
+
+#define LIMIT 20
+
+static void
+when_text(long long ms, char dst[32])
+{
+	time_t at = (time_t)(ms / 1000);
+	struct tm tm;
+
+	if (!localtime_r(&at, &tm) ||
+	    strftime(dst, 32, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+		(void)snprintf(dst, 32, "?");
+}
+
+static void
+show_one(const json_t *f)
+{
+	char peer[TEXT_ESC], listener[TEXT_ESC], stage[64], by[16];
+	char what[600], mend[500], last[32], first[32];
+	long long count = ask_number(f, "count");
+
+	when_text(ask_number(f, "last_ms"), last);
+	when_text(ask_number(f, "first_ms"), first);
+	printf("%s  %s on %s, %s: the %s refused\n", last,
+	    ask_text(f, "peer", peer, sizeof peer),
+	    ask_text(f, "listener", listener, sizeof listener),
+	    ask_text(f, "stage", stage, sizeof stage),
+	    ask_text(f, "refused_by", by, sizeof by));
+	printf("    %s\n", ask_text(f, "what", what, sizeof what));
+	if (ask_text(f, "mend", mend, sizeof mend)[0])
+		printf("    to mend it: %s\n", mend);
+	if (count > 1)
+		printf("    (%lld times since %s)\n", count, first);
+}
+
+int
+doctor_last(struct doctor *d)
+{
+	json_t *r = NULL, *list;
+	struct nj_why why = { 0 };
+	enum nj_err e = ask(&d->ask, "refused", NULL, &r, &why);
+	size_t n;
+
+	if (e) {
+		say_why(&why, e);
+		return EXIT_FAILED;
+	}
+	list = json_object_get(r, "refused");
+	n = json_array_size(list);
+	if (d->ask.json)
+		ask_print_json(r);
+	else if (n == 0)
+		printf("The broker has refused nobody, and nobody it, since it "
+		       "started.\n");
+	else /* the newest last, where it is seen */
+		while (n > 0)
+			show_one(json_array_get(list, --n));
+	json_decref(r);
+	return EXIT_FINE;
+}
+
+/* Of this run, and of the port that we tried. */
+static bool
+is_ours(const struct doctor *d, const json_t *f)
+{
+	char listener[TEXT_ESC], port[32];
+
+	(void)snprintf(port, sizeof port, "port %u", d->at.port);
+	return ask_number(f, "last_ms") > d->started_ms &&
+	    strcmp(ask_text(f, "listener", listener, sizeof listener), port) ==
+	    0;
+}
+
+void
+doctor_record(struct doctor *d)
+{
+	struct nj_why why = { 0 }, broker = { 0 };
+	json_t *r = NULL, *list;
+	char text[sizeof why.what];
+	bool told = false;
+
+	d->ask.timeout_s = d->ask.timeout_s ? d->ask.timeout_s : 5;
+	if (ask(&d->ask, "refused", NULL, &r, &why))
+		return;
+	list = json_object_get(r, "refused");
+	for (size_t i = 0; i < json_array_size(list) && i < LIMIT; i++) {
+		const json_t *f = json_array_get(list, i);
+		char by[16];
+
+		/* Our own looks at versions and the like leave traces. */
+		if (!is_ours(d, f) || told ||
+		    strstr(ask_text(f, "what", text, sizeof text),
+			"closed the connection before") ||
+		    strstr(text, "closed its connection") ||
+		    strstr(text, "no shared TLS version"))
+			continue;
+		why_set(&broker, "the broker writes: %s", text);
+		why_mend(&broker, "%s",
+		    ask_text(f, "mend", text, sizeof broker.mend));
+		doctor_say(d, DOC_NOTE, SIDE_NONE, "its record", &broker);
+		(void)ask_text(f, "refused_by", by, sizeof by);
+		if (d->first_side == SIDE_BROKER && strcmp(by, "broker") == 0) {
+			(void)ask_text(f, "what", text, sizeof text);
+			why_set(&d->first, "%s", text);
+			why_mend(&d->first, "%s", broker.mend);
+		}
+		told = true;
+	}
+	json_decref(r);
+}
