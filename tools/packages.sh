@@ -9,6 +9,7 @@ build_packages=(
 	gcc libc6-dev meson ninja-build pkgconf
 	libssl-dev liburcu-dev
 	libargon2-dev libcap-ng-dev libsqlite3-dev libjansson-dev
+	libqrencode-dev libpng-dev
 )
 
 # To run the unit, fuzz and black-box tests; libwrap0 and libdlt2 are for

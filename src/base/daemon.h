@@ -32,6 +32,14 @@ daemon_find_group(const char *name, gid_t *gid, struct nj_why *why);
  * only.  In both cases the process is made undumpable.
  */
 NJ_MUST enum nj_err daemon_drop_rights(const char *user, struct nj_why *why);
+/*
+ * For a process that only answers questions: it becomes the owner of the folder
+ * (a path), gives up every capability and NoNewPrivs, cannot be looked into,
+ * and the kernel ends it when it starts a program, or takes up a network
+ * connection or a debugger (seccomp; where the kernel has it).  Ends with its
+ * parent.
+ */
+NJ_MUST enum nj_err daemon_confine(const char *folder, struct nj_why *why);
 /* Raises the soft limit of open files to the hard one; *now is the result. */
 void daemon_raise_files(unsigned long *now);
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "broker/est.h"
 #include "broker/guard.h"
 #include "broker/login.h"
 #include "broker/memory.h"
@@ -53,7 +54,7 @@ set_state(struct conn *c, enum conn_state st)
 {
 	bool pending = st == CONN_PROXY || st == CONN_HANDSHAKE ||
 	    st == CONN_GREETING || st == CONN_LOGIN || st == CONN_AUTH ||
-	    st == CONN_SAVING;
+	    st == CONN_SAVING || st == CONN_HTTP || st == CONN_SIGNER;
 
 	if (pending && !c->pending)
 		atomic_fetch_add(&c->shard->broker->pending, 1);
@@ -129,7 +130,9 @@ make_stream(
 static enum conn_state
 begins_with(const struct port_opts *po)
 {
-	return po->tls || po->websockets ? CONN_HANDSHAKE : CONN_GREETING;
+	return po->tls || po->websockets ? CONN_HANDSHAKE
+	    : po->est			 ? CONN_HTTP
+					 : CONN_GREETING;
 }
 
 /* "port 1883", "unix /run/x". */
@@ -266,7 +269,10 @@ deadline_of(const struct conn *c)
 	case CONN_LOGIN:
 	case CONN_AUTH:
 	case CONN_SAVING:
+	case CONN_HTTP:
 		return c->since + lim->connect_timeout_ms;
+	case CONN_SIGNER:
+		return c->since + EST_PATIENCE_MS;
 	case CONN_CLOSING:
 		return c->since +
 		    (c->shard->stopping ? STOPPING_MS : CLOSING_MS);
@@ -325,6 +331,13 @@ on_deadline(struct timer *t, uint64_t now)
 		conn_drop(c, "no CONNECT within %u ms",
 		    c->shard->limits.connect_timeout_ms);
 		break;
+	case CONN_HTTP:
+		conn_drop(c, "no HTTP request within %u ms",
+		    c->shard->limits.connect_timeout_ms);
+		break;
+	case CONN_SIGNER:
+		conn_drop(c, "no answer of the signer");
+		break;
 	case CONN_LOGIN:
 		conn_drop(c, "no decision about its login within %u ms",
 		    c->shard->limits.connect_timeout_ms);
@@ -375,6 +388,7 @@ conn_update_wants(struct conn *c)
 	case CONN_GREETING:
 	case CONN_CLOSING:
 	case CONN_AUTH:
+	case CONN_HTTP:
 		want |= LOOP_IN;
 		break;
 	case CONN_LIVE:
@@ -383,6 +397,7 @@ conn_update_wants(struct conn *c)
 		break;
 	case CONN_LOGIN:
 	case CONN_SAVING:
+	case CONN_SIGNER:
 	case CONN_DEAD:
 		break;
 	}
@@ -419,7 +434,8 @@ conn_ready(struct watch *w, unsigned ready)
 		conn_flush_now(c);
 	if (c->state == CONN_DEAD || list_linked(&c->work))
 		return;
-	if ((c->state == CONN_LOGIN || c->state == CONN_SAVING) &&
+	if ((c->state == CONN_LOGIN || c->state == CONN_SAVING ||
+		c->state == CONN_SIGNER) &&
 	    (ready & LOOP_HUP))
 		conn_drop(c, "closed its connection during login");
 	else if (ready & (LOOP_IN | LOOP_HUP))

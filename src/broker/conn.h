@@ -6,7 +6,8 @@
  * also AUTH, which waits for the client's next word) -> SAVING (its session is
  * on its way to the disk) -> LIVE -> CLOSING (last
  * words on their way) ->
- * DEAD (freed when the turn ends).  Accepted on any shard; once CONNECT is
+ * DEAD (freed when the turn ends).  On a listener for enrolment: HTTP, SIGNER in
+ * the place of what follows the handshakes.  Accepted on any shard; once CONNECT is
  * there it moves to the shard of its client identifier.
  *
  * Owns:    the stream, unfinished input, inbound topic aliases, its login.
@@ -44,6 +45,8 @@ enum conn_state {
 	CONN_AUTH,
 	CONN_SAVING,
 	CONN_LIVE,
+	CONN_HTTP,   /* reads a request; est.h */
+	CONN_SIGNER, /* waits for its answer */
 	CONN_CLOSING,
 	CONN_DEAD
 };
@@ -51,6 +54,7 @@ enum conn_state {
 struct admission;
 struct login;
 struct subscribing;
+struct est;
 
 /* What a proxy told of the client it speaks for. */
 struct proxied {
@@ -82,6 +86,7 @@ struct conn {
 	uint64_t reauth_at;	 /* on_auth.c's pace, mono ms */
 	struct proxied *via;	 /* NULL: it came by itself */
 	struct subscribing *subscribing; /* a SUBSCRIBE under way */
+	struct est *est;		 /* an enrolment under way */
 	struct letter letter;		 /* LETTER_MOVE */
 	const char *doomed;		 /* why; static */
 	uint16_t alias_max;
@@ -100,6 +105,7 @@ struct conn {
 	bool yields;	       /* has had its share of the turn */
 	bool saving;	       /* goes on when something is on disk */
 	bool buried;	       /* freed with its last promise */
+	bool told_continue;    /* HTTP: the body may come */
 	bool gone;	       /* nothing can be written to it any more */
 	char peer[PEER_NAME];
 };
@@ -183,7 +189,7 @@ static inline bool
 conn_hears(const struct conn *c)
 {
 	return c->state == CONN_GREETING || c->state == CONN_AUTH ||
-	    (c->state == CONN_LIVE && !c->saving);
+	    (c->state == CONN_LIVE && !c->saving) || c->state == CONN_HTTP;
 }
 
 /* handlers; one file a packet or family */

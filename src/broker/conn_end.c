@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/connack.h"
+#include "broker/est.h"
 #include "broker/guard.h"
 #include "broker/sessions.h"
 #include "wire/encode.h"
@@ -77,6 +78,7 @@ die(struct conn *c)
 	login_abandon(c);
 	admission_free(c);
 	subscribe_abandon(c);
+	est_abandon(c);
 	sessions_leave(c);
 	conn_set_state(c, CONN_DEAD);
 	conn_unhook(c);
@@ -113,6 +115,7 @@ conn_close_gently(struct conn *c)
 	login_abandon(c);
 	admission_free(c);
 	subscribe_abandon(c);
+	est_abandon(c);
 	sessions_leave(c);
 	c->link.closing = true;
 	list_remove(&c->work);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "broker/est.h"
 #include "broker/login.h"
 #include "broker/revoked.h"
 #include "broker/route.h"
@@ -138,6 +139,8 @@ handle(struct conn *c, struct slice in)
 	enum nj_err e = NJ_OK;
 	unsigned to;
 
+	if (c->state == CONN_HTTP)
+		return est_handle(c, in) && keep(c, in);
 	sh->work = 0;
 	if (c->subscribing && (c->link.closing || c->saving || !go_on(c)))
 		return c->state == CONN_DEAD ? false : keep(c, in);
@@ -423,7 +426,7 @@ conn_handshake(struct conn *c)
 	}
 	if (revoked_end(c)) /* while they shook hands */
 		return;
-	conn_set_state(c, CONN_GREETING);
+	conn_set_state(c, conn_port(c)->est ? CONN_HTTP : CONN_GREETING);
 	conn_update_wants(c);
 	if (stream_pending(c->stream))
 		conn_read(c); /* CONNECT came with the handshake's end */

@@ -40,6 +40,16 @@ enum cert_id {
 /* What a certificate must have of its client's address. */
 enum peer_check { PEER_CHECK_NONE, PEER_CHECK_CN_IP, PEER_CHECK_SAN_IP };
 
+struct signer;
+struct workers;
+
+/* What a listener for enrolment needs. */
+struct est_opts {
+	struct signer *signer;	 /* NULL: only what is public */
+	struct workers *workers; /* in which it is asked */
+	const char *crl;	 /* path of the CA's list, PEM */
+};
+
 /* One listener, all its addresses. */
 struct port_opts {
 	struct listener *listener; /* open */
@@ -61,9 +71,10 @@ struct port_opts {
 	const char *clientid_prefixes;	  /* NULL: any */
 	const char *response_information; /* prefix; NULL: none */
 	bool websockets;		  /* MQTT in WebSocket frames */
-	bool mqtt_too;		 /* with websockets: and without them */
-	const char *ws_origins;	 /* one a line; NULL: any */
-	const char *mount_point; /* before its clients' topics; NULL */
+	bool mqtt_too;		    /* with websockets: and without them */
+	const char *ws_origins;	    /* one a line; NULL: any */
+	const struct est_opts *est; /* NULL: MQTT; outlives the broker */
+	const char *mount_point;    /* before its clients' topics; NULL */
 	uint8_t proxy; /* version of the PROXY header that comes first; 0 */
 	/* what it must tell of the client's TLS, if there is none here */
 	bool proxy_tls, proxy_cert;

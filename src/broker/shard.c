@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "broker/call.h"
 #include "broker/conn.h"
+#include "broker/est.h"
 #include "broker/fence.h"
 #include "broker/groups.h"
 #include "broker/internal.h"
@@ -221,6 +222,9 @@ take_letter(struct shard *sh, struct letter *l)
 		break;
 	case LETTER_RELOAD:
 		reload_take(sh, l);
+		break;
+	case LETTER_EST:
+		est_answered(sh, l);
 		break;
 	case LETTER_RECHECK:
 		atomic_store(&sh->recheck_posted, false);

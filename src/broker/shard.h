@@ -78,6 +78,7 @@ enum letter_kind {
 	LETTER_PAGE,
 	LETTER_FENCE, /* broker.c: memory may be freed */
 	LETTER_RELOAD,
+	LETTER_EST,	/* the signer has answered; est.h */
 	LETTER_RECHECK, /* certificates were revoked */
 	LETTER_LOG,	/* a line for $SYS/broker/log/ */
 	LETTER_CALL,	/* call.h */

@@ -406,6 +406,10 @@ static const struct verb {
 	{ "revoke", ca_revoke,
 	    "take certificates back: clients with them are thrown out" },
 	{ "crl", ca_crl, "renew the list of what was taken back" },
+	{ "token", ca_token, "let a device ask for its certificate by itself" },
+	{ "pending", ca_pending, "show devices that wait for approval" },
+	{ "approve", ca_approve, "let one of them in" },
+	{ "deny", ca_deny, "turn one of them away" },
 	{ "list", ca_list, "show every certificate it has issued" },
 };
 
@@ -442,7 +446,8 @@ cmd_ca(int argc, char **argv)
 	text_esc(safe, sizeof(safe), slice_str(argv[1]));
 	why_set(&why, "there is no 'nightjar ca %s'", safe);
 	why_mend(&why,
-	    "it is one of: init, server, device, group, revoke, crl, "
+	    "it is one of: init, server, device, group, revoke, crl, token, "
+	    "pending, approve, deny, "
 	    "list");
 	say_why(&why, NJ_INVALID);
 	return EXIT_USAGE;

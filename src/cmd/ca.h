@@ -49,5 +49,9 @@ int ca_device(int argc, char **argv);
 int ca_group(int argc, char **argv);
 int ca_revoke(int argc, char **argv);
 int ca_crl(int argc, char **argv);
+int ca_token(int argc, char **argv);
+int ca_pending(int argc, char **argv);
+int ca_approve(int argc, char **argv);
+int ca_deny(int argc, char **argv);
 
 #endif

@@ -14,6 +14,7 @@ int cmd_sub(int argc, char **argv);
 int cmd_rr(int argc, char **argv);
 int cmd_passwd(int argc, char **argv);
 int cmd_ca(int argc, char **argv);
+int cmd_enroll(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_store(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);

@@ -17,9 +17,11 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/broker.h"
+#include "broker/est.h"
 #include "cmd/lists.h"
 #include "cmd/place.h"
 #include "cmd/serve_admin.h"
+#include "cmd/sign.h"
 #include "cmd/wiring.h"
 #include "store/store.h"
 
@@ -35,9 +37,10 @@ struct server {
 	struct conf conf; /* as running */
 	struct wiring wiring;
 	struct serve_admin admin;
-	struct workers *workers;
-	_Atomic(struct broker *) broker; /* the log thread reads it */
-	struct port_opts *ports;	 /* for the next reload: borrowed */
+	struct workers *workers, *askers; /* askers wait for the signer */
+	_Atomic(struct broker *) broker;  /* the log thread reads it */
+	struct port_opts *ports;	  /* for the next reload: borrowed */
+	struct signer *signer;
 	struct lists *lists;
 	char *store_path;
 	bool logging;
@@ -296,6 +299,10 @@ start(struct server *s, struct nj_why *why)
 	unsigned long files;
 	enum nj_err e;
 
+	/* a process of its own, so before there are threads */
+	if ((e = sign_start(
+		 &s->conf, s->opts->ca_passphrase_file, &s->signer, why)))
+		return e;
 	if ((e = log_start(&lo, why)))
 		return e;
 	s->logging = true;
@@ -305,7 +312,8 @@ start(struct server *s, struct nj_why *why)
 		    LOG_T_INFORMATION, "Config loaded from %s.", s->opts->path);
 	daemon_raise_files(&files);
 	hash_seed_random();
-	if ((e = workers_new(WORKERS, WORKERS_MAX_QUEUED, &s->workers))) {
+	if ((e = workers_new(WORKERS, WORKERS_MAX_QUEUED, &s->workers)) ||
+	    (e = workers_new(1, EST_WORK_MAX, &s->askers))) {
 		why_set(why, "worker threads cannot be made");
 		return e;
 	}
@@ -317,6 +325,8 @@ start(struct server *s, struct nj_why *why)
 	if ((e = wiring_open(&s->conf,
 		 geteuid() == 0 ? service_user(&s->conf) : NULL, shards,
 		 &s->wiring, why)))
+		return e;
+	if ((e = sign_wire(&s->conf, s->signer, s->askers, &s->wiring)))
 		return e;
 	if (s->conf.pid_file && (e = daemon_pid_file(s->conf.pid_file, why)))
 		return e;
@@ -341,6 +351,8 @@ finish(struct server *s)
 		broker_stop(b);
 	/* their answers go to shards, so they end first */
 	workers_free(s->workers);
+	workers_free(s->askers);
+	signer_free(s->signer);
 	atomic_store(&s->broker, NULL);
 	if (s->logging)
 		log_stop();
@@ -599,6 +611,7 @@ serve_run(const char *path, const struct serve_hooks *hooks)
 	struct serve_opts o = {
 		.path = path,
 		.quiet = hooks && hooks->quiet,
+		.ca_passphrase_file = hooks ? hooks->ca_passphrase_file : NULL,
 	};
 
 	return serve_with(&o, hooks);

@@ -16,6 +16,7 @@ struct serve_hooks {
 	/* The ports are open, rights dropped, shards running. */
 	void (*on_ready)(void *arg);
 	void *arg;
+	const char *ca_passphrase_file; /* or NULL */
 	bool quiet; /* log warnings and errors only, unless the
 			 * configuration says log_type */
 };
@@ -27,6 +28,7 @@ int serve_run(const char *path, const struct serve_hooks *hooks);
 struct serve_opts {
 	const char *path;
 	struct conf_args args;
+	const char *ca_passphrase_file; /* before the configuration's */
 	bool background, quiet;
 };
 int serve_with(const struct serve_opts *o, const struct serve_hooks *hooks);

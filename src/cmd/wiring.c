@@ -19,6 +19,7 @@
 #include "cmd/wiring_files.h"
 #include "net/tls.h"
 #include "pki/key.h"
+#include "pki/signer.h"
 
 #define BACKLOG 1024
 
@@ -120,6 +121,8 @@ wiring_close(struct wiring *w)
 	}
 	free(w->listeners);
 	free(w->passphrases);
+	free(w->ca_dir);
+	free(w->ca_list);
 	*w = (struct wiring){ 0 };
 }
 
@@ -188,7 +191,8 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 		.previous = old,
 	};
 	struct tls_psk psk;
-	char *own;
+	bool est = l->protocol == CONF_EST;
+	char *own, *ca = NULL;
 	enum nj_err e;
 
 	if ((e = passphrase_of(l, &w->passphrases[i], why)))
@@ -196,10 +200,22 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 	o.passphrase = w->passphrases[i];
 	own = lists_own(l);
 	o.own_list = own;
+	if (est) {
+		/* who renews shows what he has; others have nothing yet */
+		o.want_certificate = true;
+		o.tickets = 0;
+		o.grace_s = ENROL_GRACE_DAYS * 86400;
+		if (!l->cafile && !l->capath && w->ca_dir) {
+			ca = pki_path(w->ca_dir, "pki/ca.crt");
+			o.cafile = ca;
+			o.own_list = w->ca_list;
+		}
+	}
 	if (l->psk_hint && !(e = wiring_psk(c, l, &psk, why)))
 		o.psk = &psk;
 	if (!e)
 		e = tls_server_new(&o, w->shards, out, why);
+	free(ca);
 	free(own);
 	if (e && o.psk)
 		psk.unref(psk.arg);
@@ -319,7 +335,7 @@ load_groups(const struct conf_listener *l, struct device_groups **out,
 
 static void
 fill_port(const struct conf *c, const struct conf_listener *l,
-    struct listener *at, struct port_opts *p)
+    struct listener *at, const struct est_opts *est, struct port_opts *p)
 {
 	*p = (struct port_opts){
 		.listener = at,
@@ -341,6 +357,7 @@ fill_port(const struct conf *c, const struct conf_listener *l,
 		.mqtt_too = l->protocol == CONF_MQTT_WEBSOCKETS,
 		.ws_origins = l->websockets_origin,
 		.mount_point = l->mount_point,
+		.est = l->protocol == CONF_EST ? est : NULL,
 		.proxy = (uint8_t)l->proxy_protocol,
 		.proxy_tls = l->proxy_require_tls,
 		.proxy_cert = l->require_certificate,
@@ -368,7 +385,7 @@ wiring_ports(const struct conf *c, struct wiring *w, struct workers *workers,
 	for (uint32_t i = 0; i < c->nlisteners && !e; i++) {
 		const struct conf_listener *l = &c->listeners[i];
 
-		fill_port(c, l, &w->listeners[i], &v[i]);
+		fill_port(c, l, &w->listeners[i], &w->est, &v[i]);
 		e = wiring_check_files(c, l, why);
 		if (!e && l->certificate_rule)
 			e = cert_rules_parse(

@@ -20,6 +20,9 @@ struct wiring {
 	unsigned shards;
 	struct secret **passphrases; /* of their keys, NULL where none; kept
 					 * for reloads */
+	char *ca_dir;		     /* our own CA's; NULL: none */
+	char *ca_list;		     /* its list of revoked ones */
+	struct est_opts est;	     /* for listeners that enrol */
 };
 
 /* Opens every listener; NJ_IO and the like with *why naming the line.  user is

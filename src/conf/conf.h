@@ -45,7 +45,8 @@ enum conf_protocol {
 	CONF_MQTT,
 	CONF_WEBSOCKETS,
 	CONF_MQTT_WEBSOCKETS, /* the client's first bytes decide */
-	CONF_HTTP_API
+	CONF_HTTP_API,
+	CONF_EST /* certificates for devices; no MQTT */
 };
 enum conf_tls_min { CONF_TLS_12 = 12, CONF_TLS_13 = 13 };
 enum conf_on_damage { CONF_STOP, CONF_START_EMPTY };
@@ -203,6 +204,10 @@ struct conf {
 	char *persistence_file;
 	uint32_t autosave_interval; /* seconds */
 	bool autosave_on_changes;
+
+	/* our own CA */
+	char *ca_dir;		  /* NULL: where a cafile is DIR/pki/ca.crt */
+	char *ca_passphrase_file; /* NULL: where home_unlock looks */
 
 	/* process */
 	char *user; /* NULL: nightjar, else mosquitto, else nobody */

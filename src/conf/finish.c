@@ -588,7 +588,7 @@ check_listener(struct parse *p, uint32_t i)
 		    "them)",
 		    "port 8883 is for TLS by custom, and this listener "
 		    "speaks plain text");
-	if (l->protocol != CONF_HTTP_API)
+	if (l->protocol != CONF_HTTP_API && l->protocol != CONF_EST)
 		check_anyone(p, l);
 	if (l->response_information && strpbrk(l->response_information, "+#"))
 		parse_fault_at(p, given(l, "response_information"),

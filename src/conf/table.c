@@ -39,6 +39,7 @@ static const struct conf_word protocols[] = {
 	{ "mqtt", CONF_MQTT, CONF_WORKS, NULL, NULL },
 	{ "websockets", CONF_WEBSOCKETS, CONF_WORKS, NULL, NULL },
 	{ "mqtt+websockets", CONF_MQTT_WEBSOCKETS, CONF_WORKS, NULL, NULL },
+	{ "est", CONF_EST, CONF_WORKS, NULL, NULL },
 	{ "http_api", CONF_HTTP_API, CONF_LATER_STOPS,
 	    "the HTTP API is not served yet",
 	    "take this listener out; the figures are also under "
@@ -179,7 +180,10 @@ const struct conf_opt conf_table[] = {
 	OPT(LISTENER, "protocol", ENUM, L(protocol), WORKS, 0, "mqtt",
 	    "what is spoken on this listener; mqtt+websockets: both, as each "
 	    "client's first bytes (or its ALPN protocol, mqtt or http/1.1) "
-	    "say",
+	    "say; est: no MQTT, but certificates for devices, over HTTPS "
+	    "(RFC 7030), with tokens of 'nightjar ca token'; and the CA's "
+	    "certificate and revocation list, /ca.crt and /ca.crl, also over "
+	    "plain HTTP",
 	    .words = protocols),
 	OPT(LISTENER, "bind_interface", STRING, L(bind_interface), WORKS,
 	    CONF_RESTRICTS, NULL,
@@ -583,6 +587,16 @@ const struct conf_opt conf_table[] = {
 	    .note = "MQTT sends again when a client reconnects, and only "
 		    "then",
 	    .mend = "delete this line"),
+
+	/* ---- our own CA ---- */
+	OPT(GLOBAL, "ca_dir", PATH, G(ca_dir), WORKS, OURS, NULL,
+	    "the folder of Nightjar's own CA, for listeners with 'protocol "
+	    "est'; without it, the one whose pki/ca.crt a cafile names.  Its "
+	    "key is opened by a process of its own"),
+	OPT(GLOBAL, "ca_passphrase_file", PATH, G(ca_passphrase_file), WORKS,
+	    OURS, NULL,
+	    "file whose first line opens the CA's key; without it the systemd "
+	    "credential nightjar-ca-passphrase, and then DIR/ca.passphrase"),
 
 	/* ---- persistence ---- */
 	OPT(GLOBAL, "persistence", BOOL, G(persistence), WORKS, 0, "false",

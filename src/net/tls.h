@@ -54,6 +54,9 @@ struct tls_server_opts {
 	bool want_issuers;
 	/* NULL: none.  What arg refers to is taken over when it succeeds. */
 	const struct tls_psk *psk;
+	/* A client's certificate is believed for so long after its end, which
+	 * tls_peer.not_after tells; its CA's are not. */
+	uint32_t grace_s;
 	enum tls_min min;
 	const char *ciphers;	  /* TLS 1.2; NULL: ours */
 	const char *ciphersuites; /* TLS 1.3; NULL: ours */

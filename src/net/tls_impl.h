@@ -64,7 +64,8 @@ struct tls_server {
 	atomic_uint refs;
 	unsigned n;
 	bool require, want, spare_browsers, want_issuers;
-	struct tls_psk psk;	     /* key_of NULL: none */
+	struct tls_psk psk; /* key_of NULL: none */
+	uint32_t grace_s;
 	struct tls_tickets *tickets; /* NULL: no resumption */
 	/* Where its revocation lists are, to read them again. */
 	struct tls_server_opts lists;

@@ -82,6 +82,32 @@ note_issuers(struct tls_stream *s, STACK_OF(X509) * chain)
 	return e;
 }
 
+/* The dates, where the library was told to leave them to us: says what is wrong
+ * in ctx. */
+static bool
+chain_is_timely(X509_STORE_CTX *ctx, uint32_t grace_s)
+{
+	STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
+
+	for (int i = 0; i < sk_X509_num(chain); i++) {
+		X509 *x = sk_X509_value(chain, i);
+		time_t now = time(NULL), late = now - (i ? 0 : grace_s);
+		int err = X509_V_OK;
+
+		if (X509_cmp_time(X509_get0_notBefore(x), &now) > 0)
+			err = X509_V_ERR_CERT_NOT_YET_VALID;
+		else if (X509_cmp_time(X509_get0_notAfter(x), &late) < 0)
+			err = X509_V_ERR_CERT_HAS_EXPIRED;
+		if (err == X509_V_OK)
+			continue;
+		X509_STORE_CTX_set_current_cert(ctx, x);
+		X509_STORE_CTX_set_error_depth(ctx, i);
+		X509_STORE_CTX_set_error(ctx, err);
+		return false;
+	}
+	return true;
+}
+
 static int
 on_verify(X509_STORE_CTX *ctx, void *arg)
 {
@@ -94,6 +120,9 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 	if (r && r->crls)
 		X509_STORE_CTX_set0_crls(ctx, r->crls);
 	ok = X509_verify_cert(ctx);
+	if (ok > 0 && s->server->grace_s > 0 &&
+	    !chain_is_timely(ctx, s->server->grace_s))
+		ok = 0;
 	if (ok > 0 && chain_is_revoked(r, ctx))
 		ok = 0;
 	X509_STORE_CTX_set0_crls(ctx, NULL);
@@ -168,9 +197,9 @@ look_up(const struct tls_server *t, const X509_NAME *issuer,
 static int
 still_good(const struct tls_server *t, X509 *leaf)
 {
-	time_t now = time(NULL);
+	time_t now = time(NULL), late = now - t->grace_s;
 
-	if (X509_cmp_time(X509_get0_notAfter(leaf), &now) < 0)
+	if (X509_cmp_time(X509_get0_notAfter(leaf), &late) < 0)
 		return X509_V_ERR_CERT_HAS_EXPIRED;
 	if (X509_cmp_time(X509_get0_notBefore(leaf), &now) > 0)
 		return X509_V_ERR_CERT_NOT_YET_VALID;
@@ -265,6 +294,9 @@ add_trust(struct tls_shard *sh, const struct tls_server_opts *o,
 	 * place of the old.  The leaf only, as Mosquitto: a CA that publishes no list of its
 	 * intermediates would lock everybody out. */
 	if (o->crlfile && !X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK))
+		return NJ_CRYPTO;
+	if (o->grace_s > 0 && /* chain_is_timely looks instead */
+	    !X509_STORE_set_flags(store, X509_V_FLAG_NO_CHECK_TIME))
 		return NJ_CRYPTO;
 	if (!o->require_certificate &&
 	    (!o->want_certificate || sk_X509_num(m->cas) == 0))
@@ -465,6 +497,7 @@ server_fill(struct tls_server *t, const struct tls_server_opts *o,
 	t->require = o->require_certificate;
 	t->want = o->want_certificate;
 	t->spare_browsers = o->spare_browsers;
+	t->grace_s = o->grace_s;
 	t->want_issuers = o->want_issuers;
 	if (o->tickets && o->previous && o->previous->tickets)
 		t->tickets = tls_tickets_ref(o->previous->tickets);

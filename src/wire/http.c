@@ -451,11 +451,22 @@ http_phrase(unsigned status)
 		unsigned status;
 		const char *phrase;
 	} v[] = {
+		{ 200, "OK" },
+		{ 202, "Accepted" },
+		{ 204, "No Content" },
 		{ 400, "Bad Request" },
+		{ 401, "Unauthorized" },
 		{ 403, "Forbidden" },
+		{ 404, "Not Found" },
 		{ 405, "Method Not Allowed" },
+		{ 411, "Length Required" },
+		{ 413, "Content Too Large" },
+		{ 415, "Unsupported Media Type" },
+		{ 417, "Expectation Failed" },
 		{ 426, "Upgrade Required" },
+		{ 429, "Too Many Requests" },
 		{ 431, "Request Header Fields Too Large" },
+		{ 503, "Service Unavailable" },
 		{ 505, "HTTP Version Not Supported" },
 	};
 

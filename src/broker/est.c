@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/est.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/base64.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "broker/guard.h"
+#include "net/tls.h"
+#include "pki/crl.h"
+#include "pki/csr.h"
+#include "pki/pkcs7.h"
+#include "wire/httpreq.h"
+
+/* RFC 7030 4.5.2: an EC key on P-256, ecdsa-with-SHA256. */
+static const uint8_t csr_attrs[] = { 0x30, 0x21, 0x30, 0x15, 0x06, 0x07, 0x2a,
+	0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x31, 0x0a, 0x06, 0x08, 0x2a, 0x86,
+	0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+	0x3d, 0x04, 0x03, 0x02 };
+
+/* -- the worker's part ------------------------------------------------------ */
+
+/* BIO to buffer; frees the BIO. */
+static bool
+take_bio(BIO *bio, bool ok, struct buf *out)
+{
+	char *p = NULL;
+	long n = bio ? BIO_get_mem_data(bio, &p) : 0;
+
+	ok = ok && n > 0 && buf_put(out, p, (size_t)n) == NJ_OK;
+	BIO_free(bio);
+	return ok;
+}
+
+static bool
+ders_to_pem(struct slice ders, struct buf *out)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	bool ok = bio != NULL;
+
+	while (ok && ders.n > 0) {
+		struct slice der = SLICE_NONE;
+		const unsigned char *p;
+		X509 *x;
+
+		if (take_bin(&ders, &der))
+			break;
+		p = der.p;
+		x = d2i_X509(NULL, &p, (long)der.n);
+		ok = x && PEM_write_bio_X509(bio, x) == 1;
+		X509_free(x);
+	}
+	return take_bio(bio, ok, out);
+}
+
+static void
+read_crl(struct est *q)
+{
+	struct buf text = { 0 };
+	X509_CRL *crl = NULL;
+	BIO *in = NULL, *out = NULL;
+	bool ok = q->opts->crl &&
+	    file_read(q->opts->crl, PKI_CRL_MAX, &text, NULL) == NJ_OK &&
+	    buf_len(&text) > 0 &&
+	    (in = BIO_new_mem_buf(buf_slice(&text).p, (int)buf_len(&text))) &&
+	    (crl = PEM_read_bio_X509_CRL(in, NULL, NULL, NULL)) &&
+	    (out = BIO_new(BIO_s_mem())) && i2d_X509_CRL_bio(out, crl) == 1;
+
+	q->answer.result =
+	    take_bio(out, ok, &q->body) ? ENROL_OK : ENROL_FAILED;
+	why_set(&q->answer.why, "there is no revocation list");
+	X509_CRL_free(crl);
+	BIO_free(in);
+	buf_fini(&text);
+}
+
+static void
+run(struct job *j)
+{
+	struct est *q = LIST_OWNER(j, struct est, job);
+	struct enrol_ask ask = { .secret = slice_str(q->secret),
+		.name = slice_str(q->name),
+		.from = slice_str(q->from),
+		.csr = buf_slice(&q->csr) };
+
+	switch (q->op) {
+	case EST_ENROLL:
+	case EST_REENROLL:
+		memcpy(ask.serial, q->serial, sizeof ask.serial);
+		signer_enrol(q->opts->signer, &ask, &q->answer);
+		break;
+	case EST_CACERTS:
+		signer_cas(q->opts->signer, &q->answer);
+		break;
+	case EST_CA_FILE:
+		signer_cas(q->opts->signer, &q->answer);
+		if (q->answer.result == ENROL_OK &&
+		    !ders_to_pem(buf_slice(&q->answer.certs), &q->body))
+			q->answer.result = ENROL_FAILED;
+		break;
+	case EST_CRL_FILE:
+		read_crl(q);
+		break;
+	}
+	ERR_clear_error();
+	q->letter.kind = LETTER_EST;
+	shard_post(q->shard, &q->letter);
+}
+
+/* -- a question's life ------------------------------------------------------ */
+
+static void
+est_free(struct est *q)
+{
+	secret_wipe(q->secret, sizeof q->secret);
+	buf_fini(&q->answer.certs);
+	buf_fini(&q->body);
+	buf_fini(&q->csr);
+	free(q);
+}
+
+void
+est_abandon(struct conn *c)
+{
+	struct est *q = c->est;
+
+	if (!q)
+		return;
+	c->est = NULL;
+	if (q->asked)
+		q->conn = NULL; /* freed when its letter comes */
+	else
+		est_free(q);
+}
+
+void
+est_answered(struct shard *sh, struct letter *l)
+{
+	struct est *q = LIST_OWNER(l, struct est, letter);
+	struct conn *c = q->conn;
+
+	(void)sh;
+	if (c) {
+		c->est = NULL;
+		est_say_answer(c, q);
+	}
+	est_free(q);
+}
+
+static void
+ask(struct conn *c, struct est *q)
+{
+	if (workers_submit(q->opts->workers, &q->job)) {
+		est_free(q);
+		est_refuse(c, 503, "Retry-After: 5\r\n", "too many ask at once",
+		    "try again in some seconds");
+		return;
+	}
+	q->asked = true;
+	c->est = q;
+	conn_set_state(c, CONN_SIGNER);
+	conn_update_wants(c);
+}
+
+static struct est *
+est_new(struct conn *c, enum est_op op)
+{
+	struct est *q = calloc(1, sizeof *q);
+
+	if (!q) {
+		conn_drop(c, "out of memory");
+		return NULL;
+	}
+	q->job.run = run;
+	q->shard = c->shard;
+	q->conn = c;
+	q->op = op;
+	q->opts = conn_port(c)->est;
+	memcpy(q->from, c->peer, sizeof q->from);
+	return q;
+}
+
+/* -- who asks --------------------------------------------------------------- */
+
+/* "user:password", the password a token or its secret. */
+static bool
+take_basic(struct est *q, struct slice authorization)
+{
+	struct slice text = SLICE_NONE, pass;
+	struct pki_token_text token;
+	uint8_t plain[PKI_TOKEN_MAX + PKI_ID_MAX + 16];
+	const uint8_t *colon;
+	size_t n = 0, user;
+	bool good = false;
+
+	if (!http_credentials(authorization, "Basic", &text) ||
+	    base64_decode(text, true, plain, sizeof plain, &n) ||
+	    !(colon = memchr(plain, ':', n)))
+		return false;
+	user = (size_t)(colon - plain);
+	pass = slice_of(colon + 1, n - user - 1);
+	if (user <= PKI_ID_MAX && !memchr(plain, '\0', user)) {
+		memcpy(q->name, plain, user);
+		q->name[user] = '\0';
+	}
+	if (pass.n == PKI_TOKEN_SECRET && !memchr(pass.p, '\0', pass.n)) {
+		memcpy(q->secret, pass.p, PKI_TOKEN_SECRET);
+		good = true;
+	} else if (pki_token_parse(pass, &token) == NJ_OK) {
+		memcpy(q->secret, token.secret, sizeof q->secret);
+		secret_wipe(&token, sizeof token);
+		good = true;
+	}
+	secret_wipe(plain, sizeof plain);
+	return good;
+}
+
+static void
+ask_who(struct conn *c)
+{
+	est_refuse(c, 401, "WWW-Authenticate: Basic realm=\"nightjar\"\r\n",
+	    "a token is needed, as the password of HTTP Basic",
+	    "nightjar ca token ID makes one");
+}
+
+static bool
+prove(struct conn *c, struct est *q, const struct http_request *r)
+{
+	const struct tls_peer *peer = stream_tls(c->stream);
+
+	if (q->op == EST_ENROLL) {
+		if (take_basic(q, r->authorization))
+			return true;
+		if (r->authorization.p)
+			guard_login_failed(c);
+		ask_who(c);
+		return false;
+	}
+	if (peer && peer->has_cert && strlen(peer->serial) < sizeof q->serial) {
+		memcpy(q->serial, peer->serial, strlen(peer->serial) + 1);
+		return true;
+	}
+	est_refuse(c, 403, "", "renewing takes the certificate that is renewed",
+	    "connect with it as the client's certificate of TLS, or use "
+	    "simpleenroll with a token");
+	return false;
+}
+
+/* -- requests --------------------------------------------------------------- */
+
+static void
+enroll(struct conn *c, const struct http_request *r, struct slice body,
+    enum est_op op)
+{
+	uint64_t wait = guard_login_wait(c);
+	struct est *q;
+	enum nj_err e;
+
+	if (wait > 0) {
+		est_refuse(c, 429, "Retry-After: 60\r\n",
+		    "too many failed attempts from this address",
+		    "wait a minute");
+		return;
+	}
+	if (!(q = est_new(c, op)))
+		return;
+	if (!prove(c, q, r)) {
+		est_free(q);
+		return;
+	}
+	if ((e = pki_base64_take(body, PKI_CSR_MAX, &q->csr))) {
+		est_free(q);
+		est_refuse(c, e == NJ_TOOBIG ? 413 : 400, "",
+		    "the body is no base64 of a certificate request",
+		    "send the request (PKCS#10, DER) in base64");
+		return;
+	}
+	ask(c, q);
+}
+
+static const struct route {
+	const char *path;
+	bool post, tls;
+	enum est_op op;
+} routes[] = {
+	{ "/.well-known/est/cacerts", false, true, EST_CACERTS },
+	{ "/.well-known/est/simpleenroll", true, true, EST_ENROLL },
+	{ "/.well-known/est/simplereenroll", true, true, EST_REENROLL },
+	{ "/ca.crt", false, false, EST_CA_FILE },
+	{ "/ca.crl", false, false, EST_CRL_FILE },
+};
+
+static void
+say_attributes(struct conn *c)
+{
+	struct buf text = { 0 };
+
+	if (pki_base64_put(&text, slice_of(csr_attrs, sizeof csr_attrs)))
+		conn_drop(c, "out of memory");
+	else
+		est_say(c, 200, "Content-Transfer-Encoding: base64\r\n",
+		    "application/csrattrs", buf_slice(&text));
+	buf_fini(&text);
+}
+
+static const struct route *
+route_of(const struct conn *c, struct slice target)
+{
+	for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
+		if (slice_is(target, routes[i].path) &&
+		    (!routes[i].tls || conn_port(c)->tls))
+			return &routes[i];
+	return NULL;
+}
+
+static void
+answer(struct conn *c, const struct http_request *r, struct slice body)
+{
+	const struct route *to = route_of(c, r->target);
+	bool attrs = slice_is(r->target, "/.well-known/est/csrattrs");
+	bool post = to && to->post;
+	struct est *q;
+
+	if (!to && !(attrs && conn_port(c)->tls)) {
+		est_refuse(c, 404, "", "there is nothing under this path", "");
+	} else if (!slice_is(r->method, post ? "POST" : "GET")) {
+		est_refuse(c, 405, post ? "Allow: POST\r\n" : "Allow: GET\r\n",
+		    "the method does not fit the path", "");
+	} else if (attrs) {
+		say_attributes(c);
+	} else if (post) {
+		enroll(c, r, body, to->op);
+	} else if ((q = est_new(c, to->op))) {
+		ask(c, q);
+	}
+}
+
+/* Whether the body may come; answers if not. */
+static bool
+check_head(struct conn *c, const struct http_request *r)
+{
+	if (slice_is(r->method, "POST") && !r->has_length)
+		est_refuse(c, 411, "", "the request has no Content-Length", "");
+	else if (r->length > EST_BODY_MAX)
+		est_refuse(c, 413, "", "the body is too long", "");
+	else
+		return true;
+	return false;
+}
+
+/* Who wants to hear first whether the body is welcome: said once, as the head
+ * is taken. */
+static bool
+say_continue(struct conn *c)
+{
+	link_kick(&c->link);
+	return buf_put_slice(
+		   &c->link.out, LIT("HTTP/1.1 100 Continue\r\n\r\n")) == NJ_OK;
+}
+
+bool
+est_handle(struct conn *c, struct slice in)
+{
+	struct slice rest = in, head = in;
+	struct http_request r;
+	enum nj_err e = http_take_request(&rest, EST_HEAD_MAX, &r);
+
+	if (e == NJ_AGAIN)
+		return true;
+	if (e && r.status == 0) {
+		conn_drop(c,
+		    stream_looks_like_tls(head)
+			? "TLS to a plain HTTP port"
+			: "no HTTP request on a listener for enrolment");
+		return false;
+	}
+	if (e) {
+		est_refuse(c, r.status, "", r.why, "");
+		return c->state != CONN_DEAD;
+	}
+	if (!check_head(c, &r))
+		return c->state != CONN_DEAD;
+	if (rest.n < r.length) {
+		/* the head came just now when nothing is kept yet */
+		if (r.expects && !c->told_continue && !say_continue(c)) {
+			conn_drop(c, "out of memory");
+			return false;
+		}
+		c->told_continue |= r.expects;
+		return true;
+	}
+	answer(c, &r, slice_of(rest.p, r.length));
+	return c->state != CONN_DEAD;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * sign - starts the signer process for a broker that enrols devices.
+ *
+ * Owns:    nothing.
+ * Threads: the main thread, before any other is started.
+ */
+#ifndef NJ_CMD_SIGN_H
+#define NJ_CMD_SIGN_H
+
+#include "cmd/wiring.h"
+#include "conf/conf.h"
+#include "pki/signer.h"
+
+/* *out stays NULL where no listener needs one.  passphrase_file: what the
+ * command line said, or NULL.  Returns when the signer has opened the CA, or
+ * with what kept it from that. */
+NJ_MUST enum nj_err sign_start(const struct conf *c,
+    const char *passphrase_file, struct signer **out, struct nj_why *why);
+/* Tells the listeners of the CA, and lends them s and workers. */
+NJ_MUST enum nj_err sign_wire(const struct conf *c, struct signer *s,
+    struct workers *workers, struct wiring *w);
+
+#endif

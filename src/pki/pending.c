@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pki/pending.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+
+#define FILE_MAX 1024
+#define HEADER	 "nightjar-pending 1 "
+
+static char *
+path_of(const char *dir, const char *id)
+{
+	char *p = NULL;
+
+	return asprintf(&p, "%s/pki/pending/%s", dir, id) < 0 ? NULL : p;
+}
+
+enum nj_err
+pending_load(const char *dir, const char *id, struct pending *out)
+{
+	struct pending p = { 0 };
+	struct buf text = { 0 };
+	char *path, line[FILE_MAX + 1];
+	int state = 0;
+	enum nj_err e;
+
+	if (pki_check_id(id, NULL))
+		return NJ_NOTFOUND;
+	if (!(path = path_of(dir, id)))
+		return NJ_NOMEM;
+	e = access(path, F_OK) == 0 ? file_read(path, FILE_MAX, &text, NULL)
+				    : NJ_NOTFOUND;
+	free(path);
+	if (e || buf_len(&text) == 0) {
+		buf_fini(&text);
+		return e ? e : NJ_INVALID;
+	}
+	memcpy(line, buf_slice(&text).p, buf_len(&text));
+	line[buf_len(&text)] = '\0';
+	buf_fini(&text);
+	if (sscanf(line, HEADER "%d %" SCNd64 " %64s %39s %63[^\n]", &state,
+		&p.since, p.spki, p.token, p.from) < 4)
+		return NJ_INVALID;
+	(void)snprintf(p.id, sizeof p.id, "%s", id);
+	p.state = (enum pending_state)state;
+	*out = p;
+	return NJ_OK;
+}
+
+static bool
+count_one(void *arg, const struct pending *p)
+{
+	(void)p;
+	return ++*(unsigned *)arg < ENROL_PENDING_MAX;
+}
+
+enum nj_err
+pending_store(const char *dir, const struct pending *p, struct nj_why *why)
+{
+	char *folder = pki_path(dir, "pki/pending"),
+	     *path = path_of(dir, p->id);
+	struct buf b = { 0 };
+	unsigned n = 0;
+	enum nj_err e = NJ_NOMEM;
+
+	if (!folder || !path)
+		goto out;
+	if ((e = file_mkdir(folder, 0700, why)))
+		goto out;
+	if (access(path, F_OK) != 0) {
+		if ((e = pending_each(dir, count_one, &n, why)))
+			goto out;
+		if (n >= ENROL_PENDING_MAX) {
+			why_set(why, "too many requests wait for approval");
+			e = NJ_FULL;
+			goto out;
+		}
+	}
+	if (!(e = buf_printf(&b, HEADER "%d %" PRId64 " %s %s %s\n",
+		  (int)p->state, p->since, p->spki, p->token, p->from)))
+		e = file_write(path, buf_slice(&b), 0600, why);
+out:
+	buf_fini(&b);
+	free(path);
+	free(folder);
+	return e;
+}
+
+void
+pending_remove(const char *dir, const char *id)
+{
+	char *path = path_of(dir, id);
+
+	if (path)
+		(void)unlink(path);
+	free(path);
+}
+
+enum nj_err
+pending_each(const char *dir, bool (*fn)(void *arg, const struct pending *p),
+    void *arg, struct nj_why *why)
+{
+	char *folder = pki_path(dir, "pki/pending");
+	struct pending p;
+	struct dirent *en;
+	bool go_on = true;
+	DIR *d;
+
+	if (!folder)
+		return NJ_NOMEM;
+	d = opendir(folder);
+	if (!d && errno != ENOENT) {
+		why_set(why, "cannot read '%s': %s", folder, strerror(errno));
+		free(folder);
+		return NJ_IO;
+	}
+	while (d && go_on && (en = readdir(d)))
+		if (pending_load(dir, en->d_name, &p) == NJ_OK)
+			go_on = fn(arg, &p);
+	if (d)
+		(void)closedir(d);
+	free(folder);
+	return NJ_OK;
+}
+
+enum nj_err
+pending_decide(
+    const char *dir, const char *id, bool approve, struct nj_why *why)
+{
+	struct pending p;
+	enum nj_err e = pending_load(dir, id, &p);
+
+	if (e == NJ_NOTFOUND) {
+		why_set(why, "no request of that name waits");
+		why_mend(why, "nightjar ca pending shows those that do");
+	}
+	if (e)
+		return e;
+	p.state = approve ? PENDING_APPROVED : PENDING_DENIED;
+	return pending_store(dir, &p, why);
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pki/signer.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pki/crl.h"
+
+#define OP_ENROL 1
+#define OP_CAS	 2
+
+#define RENEW_LIST_BEFORE_S (6 * 86400) /* of its 7 days: daily */
+#define LOOK_AT_LIST_MS	    (3600 * 1000)
+
+/* -- certificates on the way ------------------------------------------------ */
+
+static enum nj_err
+put_cert(struct buf *b, X509 *x)
+{
+	unsigned char *der = NULL;
+	int n = i2d_X509(x, &der);
+	enum nj_err e = NJ_CRYPTO;
+
+	if (n > 0 && n <= UINT16_MAX && !(e = buf_put_u16(b, (uint16_t)n)))
+		e = buf_put(b, der, (size_t)n);
+	OPENSSL_free(der);
+	return e;
+}
+
+static enum nj_err
+put_chain(struct buf *b, const STACK_OF(X509) * chain)
+{
+	enum nj_err e = NJ_OK;
+
+	for (int i = 0; !e && i < sk_X509_num(chain); i++)
+		e = put_cert(b, sk_X509_value(chain, i));
+	return e;
+}
+
+static enum nj_err
+put_bin(struct buf *b, struct slice s)
+{
+	enum nj_err e;
+
+	if (s.n > UINT16_MAX)
+		return NJ_TOOBIG;
+	if ((e = buf_put_u16(b, (uint16_t)s.n)))
+		return e;
+	return buf_put_slice(b, s);
+}
+
+/* -- the signer's side ------------------------------------------------------ */
+
+/* result, id, what, mend, certificates to the end */
+static enum nj_err
+put_answer(struct buf *out, enum enrol_result res, const char *id,
+    const struct nj_why *why)
+{
+	enum nj_err e;
+
+	if ((e = buf_put_u8(out, (uint8_t)res)) ||
+	    (e = put_bin(out, slice_str(id))) ||
+	    (e = put_bin(out, slice_str(why->what))))
+		return e;
+	return put_bin(out, slice_str(why->mend));
+}
+
+static enum nj_err
+take_text(struct slice *s, char *dst, size_t size)
+{
+	struct slice v = SLICE_NONE;
+	enum nj_err e;
+
+	if ((e = take_bin(s, &v)))
+		return e;
+	if (v.n >= size)
+		return NJ_TOOBIG;
+	if (v.n > 0)
+		memcpy(dst, v.p, v.n);
+	dst[v.n] = '\0';
+	return NJ_OK;
+}
+
+static enum nj_err
+answer_enrol(struct pki_ca *ca, struct slice q, struct buf *out)
+{
+	char id[PKI_ID_MAX + 1] = "";
+	struct nj_why why = { 0 };
+	struct enrol_ask ask = { 0 };
+	enum enrol_result res;
+	X509 *x = NULL;
+	enum nj_err e;
+
+	if ((e = take_bin(&q, &ask.secret)) || (e = take_bin(&q, &ask.name)) ||
+	    (e = take_text(&q, ask.serial, sizeof ask.serial)) ||
+	    (e = take_bin(&q, &ask.from)) || (e = take_bin(&q, &ask.csr)))
+		return e;
+	/* one proof, not none */
+	if (q.n != 0 || (ask.secret.n == 0 && !ask.serial[0]))
+		return NJ_MALFORMED;
+	res = enrol(ca, &ask, &x, id, &why);
+	e = put_answer(out, res, id, &why);
+	if (!e && x && !(e = put_cert(out, x)))
+		e = put_chain(out, pki_ca_chain(ca));
+	X509_free(x);
+	return e;
+}
+
+static enum nj_err
+answer_cas(struct pki_ca *ca, struct buf *out)
+{
+	const struct nj_why none = { 0 };
+	enum nj_err e;
+
+	if ((e = put_answer(out, ENROL_OK, "", &none)) ||
+	    (e = put_cert(out, pki_ca_root(ca))))
+		return e;
+	return put_chain(out, pki_ca_chain(ca));
+}
+
+enum nj_err
+signer_answer(struct pki_ca *ca, struct slice question, struct buf *out)
+{
+	uint8_t op = 0;
+	enum nj_err e;
+
+	if ((e = take_u8(&question, &op)))
+		return e;
+	if (op == OP_ENROL)
+		return answer_enrol(ca, question, out);
+	if (op == OP_CAS && question.n == 0)
+		return answer_cas(ca, out);
+	return NJ_MALFORMED;
+}
+
+static void
+refresh_list(struct pki_ca *ca)
+{
+	int64_t until = pki_crl_until(pki_ca_dir(ca));
+
+	if (until < (int64_t)time(NULL) + RENEW_LIST_BEFORE_S)
+		(void)!pki_crl_renew(ca, 0, NULL);
+}
+
+void
+signer_serve(struct pki_ca *ca, int fd)
+{
+	uint8_t *q = malloc(SIGNER_MESSAGE_MAX);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	refresh_list(ca);
+	while (q) {
+		int ready = poll(&p, 1, LOOK_AT_LIST_MS);
+		struct buf out = { 0 };
+		ssize_t n;
+
+		if (ready < 0 && errno == EINTR)
+			continue;
+		if (ready == 0) {
+			refresh_list(ca);
+			continue;
+		}
+		n = recv(fd, q, SIGNER_MESSAGE_MAX, 0);
+		if (n <= 0)
+			break; /* the broker has ended */
+		if (signer_answer(ca, slice_of(q, (size_t)n), &out)) {
+			buf_fini(&out);
+			/* an empty one would look like the end */
+			(void)!buf_put_u8(&out, ENROL_FAILED);
+		}
+		n = send(fd, buf_slice(&out).p, buf_len(&out), MSG_NOSIGNAL);
+		buf_fini(&out);
+		if (n < 0)
+			break;
+	}
+	free(q);
+}
+
+/* -- the broker's side ------------------------------------------------------ */
+
+struct signer {
+	int fd;
+	pthread_mutex_t lock; /* one question at a time */
+	bool lost; /* an answer did not come: a later one may be its */
+};
+
+enum nj_err
+signer_new(int fd, struct signer **out)
+{
+	struct signer *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return NJ_NOMEM;
+	s->fd = fd;
+	(void)pthread_mutex_init(&s->lock, NULL);
+	*out = s;
+	return NJ_OK;
+}
+
+void
+signer_free(struct signer *s)
+{
+	if (!s)
+		return;
+	(void)close(s->fd);
+	(void)pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+static enum nj_err
+read_answer(struct slice a, struct signer_answer *out)
+{
+	uint8_t res = 0;
+	enum nj_err e;
+
+	if ((e = take_u8(&a, &res)) || res > ENROL_FAILED ||
+	    (e = take_text(&a, out->id, sizeof out->id)) ||
+	    (e = take_text(&a, out->why.what, sizeof out->why.what)) ||
+	    (e = take_text(&a, out->why.mend, sizeof out->why.mend)))
+		return e ? e : NJ_MALFORMED;
+	if ((e = buf_put_slice(&out->certs, a)))
+		return e;
+	out->result = (enum enrol_result)res;
+	return NJ_OK;
+}
+
+static bool
+exchange(struct signer *s, struct slice question, uint8_t *room, size_t *n)
+{
+	struct pollfd p = { .fd = s->fd, .events = POLLIN };
+	ssize_t got;
+	int ready;
+
+	if (s->lost || send(s->fd, question.p, question.n, MSG_NOSIGNAL) < 0)
+		return false;
+	while ((ready = poll(&p, 1, SIGNER_PATIENCE_MS)) < 0 && errno == EINTR)
+		continue;
+	if (ready <= 0) {
+		s->lost = true;
+		return false;
+	}
+	got = recv(s->fd, room, SIGNER_MESSAGE_MAX, 0);
+	*n = got > 0 ? (size_t)got : 0;
+	return got > 0;
+}
+
+static void
+ask(struct signer *s, struct slice question, struct signer_answer *out)
+{
+	uint8_t *room = malloc(SIGNER_MESSAGE_MAX);
+	bool ok = false;
+	size_t n = 0;
+
+	(void)pthread_mutex_lock(&s->lock);
+	if (room)
+		ok = exchange(s, question, room, &n);
+	(void)pthread_mutex_unlock(&s->lock);
+	if (ok && read_answer(slice_of(room, n), out) == NJ_OK) {
+		free(room);
+		return;
+	}
+	free(room);
+	buf_fini(&out->certs);
+	*out = (struct signer_answer){ .result = ENROL_FAILED };
+	why_set(&out->why, "the signer does not answer");
+	why_mend(&out->why, "see the broker's log, and restart it");
+}
+
+void
+signer_enrol(
+    struct signer *s, const struct enrol_ask *a, struct signer_answer *out)
+{
+	struct buf q = { 0 };
+
+	*out = (struct signer_answer){ .result = ENROL_FAILED };
+	if (buf_put_u8(&q, OP_ENROL) || put_bin(&q, a->secret) ||
+	    put_bin(&q, a->name) || put_bin(&q, slice_str(a->serial)) ||
+	    put_bin(&q, a->from) || put_bin(&q, a->csr))
+		why_set(&out->why, "the request is too large");
+	else
+		ask(s, buf_slice(&q), out);
+	buf_wipe(&q);
+}
+
+void
+signer_cas(struct signer *s, struct signer_answer *out)
+{
+	const uint8_t op = OP_CAS;
+
+	*out = (struct signer_answer){ .result = ENROL_FAILED };
+	ask(s, slice_of(&op, 1), out);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * token - what lets a device that has nothing yet ask for its certificate.
+ *
+ *	nj1.HOST:PORT.PIN.SECRET
+ *
+ * Where to ask, how the CA is recognised there (SHA-256 of its key, base64url),
+ * and 128 random bits.  Only a hash of the secret is kept:
+ *
+ *	DIR/pki/tokens/NAME	one file a token; NAME is the first half of the
+ *				hash, and no secret
+ *
+ * Owns:    struct pki_token_use the lock of the folder.
+ * Threads: processes take turns by that lock.
+ * Bounds:  PKI_TOKEN_TRIES requests that are refused, then it is gone.
+ */
+#ifndef NJ_PKI_TOKEN_H
+#define NJ_PKI_TOKEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+#include "pki/cert.h"
+#include "pki/registry.h"
+
+#define PKI_TOKEN_TRIES	   5
+#define PKI_TOKEN_SECRET   22 /* 16 bytes in base64url */
+#define PKI_TOKEN_PIN	   43 /* 32 bytes */
+#define PKI_TOKEN_NAME	   32
+#define PKI_TOKEN_PLACE	   270 /* host and port */
+#define PKI_TOKEN_MAX	   400 /* all of it */
+#define PKI_TOKEN_TTL_S	   3600
+#define PKI_TOKEN_TTL_MAX  (366 * 86400)
+#define PKI_TOKEN_USES_MAX 1000000
+
+struct pki_token {
+	char name[PKI_TOKEN_NAME + 1];
+	/* Which names it is good for: one, or with a '*' at its end all that
+	 * begin so. */
+	char what[PKI_ID_MAX + 2];
+	bool has_groups;
+	char groups[REGISTRY_GROUPS_MAX + 1]; /* of the devices; "" none */
+	int64_t expires;
+	unsigned uses, tries; /* left */
+	unsigned days;	      /* of the certificates; 0: the usual */
+	bool again;   /* the name may have a valid certificate already */
+	bool approve; /* somebody has to say yes first */
+};
+
+/* name, tries are filled in. */
+NJ_MUST enum nj_err pki_token_make(const char *dir, struct pki_token *t,
+    char secret[PKI_TOKEN_SECRET + 1], struct nj_why *why);
+NJ_MUST enum nj_err pki_token_each(const char *dir,
+    bool (*fn)(void *arg, const struct pki_token *t), void *arg,
+    struct nj_why *why);
+/* NJ_NOTFOUND: there is no such. */
+NJ_MUST enum nj_err
+pki_token_remove(const char *dir, const char *name, struct nj_why *why);
+
+/* A token that is being looked at; nobody else can meanwhile. */
+struct pki_token_use {
+	int lock;
+	char *path, *folder;
+	char hash[65];
+	struct pki_token token;
+};
+
+/* NJ_DENIED: there is no such token, or it has ended. */
+NJ_MUST enum nj_err pki_token_open(const char *dir, struct slice secret,
+    struct pki_token_use *out, struct nj_why *why);
+bool pki_token_covers(const struct pki_token *t, const char *id);
+/* One use less; on disk when it returns NJ_OK. */
+NJ_MUST enum nj_err
+pki_token_spend(struct pki_token_use *u, struct nj_why *why);
+/* One try less. */
+void pki_token_fail(struct pki_token_use *u);
+void pki_token_close(struct pki_token_use *u);
+
+/* The text that is handed out, and taken apart again. */
+struct pki_token_text {
+	char host[256];
+	uint16_t port;
+	uint8_t pin[32];
+	char secret[PKI_TOKEN_SECRET + 1];
+};
+/* host is put in brackets where it must be. */
+NJ_MUST enum nj_err
+pki_token_print(const struct pki_token_text *t, char dst[PKI_TOKEN_MAX + 1]);
+NJ_MUST enum nj_err
+pki_token_parse(struct slice text, struct pki_token_text *out);
+
+#endif
