@@ -113,9 +113,10 @@ static const struct row server_rows[] = {
 	    "unknown_ca): {subject}, issued by {issuer}",
 	    MEND_OUR_CA },
 	{ SSL_R_SSLV3_ALERT_BAD_CERTIFICATE,
-	    "the client refused our certificate (alert bad_certificate); it is "
-	    "valid for {names}; the client asked for {host}",
-	    MEND_NAMES },
+	    "the client refused our certificate (alert bad_certificate): it "
+	    "looked for another name than {names} (it asked for {host}), or "
+	    "its clock is wrong (ours is good until {until})",
+	    MEND_NAMES "; set the client's clock" },
 	{ SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN,
 	    "the client refused our certificate (alert certificate_unknown): "
 	    "it does not trust {issuer}, or it looked for another name than "

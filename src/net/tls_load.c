@@ -128,7 +128,9 @@ tls_load_certs(const char *path, STACK_OF(X509) * into, struct nj_why *why)
 		n++;
 	}
 	if (!ended_well())
-		e = damaged(path, n, "the certificate", why);
+		e = pki_form_explain(path, buf_slice(&text), why)
+		    ? NJ_INVALID
+		    : damaged(path, n, "the certificate", why);
 	else if (n == 0)
 		e = no_cert(path, &text, why);
 out:
@@ -215,6 +217,31 @@ tls_load_capath(const char *path, STACK_OF(X509) * into,
 	return NJ_OK;
 }
 
+/* A CA first and the server's certificate behind it: what is wrong with the
+ * first for a server is not what is wrong. */
+static bool
+wrong_order(const struct loader *l, struct nj_why *why)
+{
+	const char *path = l->o->certfile;
+	char esc[TEXT_ESC];
+
+	if (sk_X509_num(l->m->chain) < 2 ||
+	    X509_check_ca(sk_X509_value(l->m->chain, 0)) == 0)
+		return false;
+	for (int i = 1; i < sk_X509_num(l->m->chain); i++) {
+		if (X509_check_ca(sk_X509_value(l->m->chain, i)) != 0)
+			continue;
+		(void)text_esc(esc, sizeof esc, slice_str(path));
+		why_set(why,
+		    "the certificates in %s are in the wrong order: the "
+		    "server's comes first, then the CA that issued it",
+		    esc);
+		why_mend(why, "nightjar inspect --pem '%s' >NEW", esc);
+		return true;
+	}
+	return false;
+}
+
 static void
 judge_chain(struct loader *l)
 {
@@ -222,6 +249,11 @@ judge_chain(struct loader *l)
 	const char *path = l->o->certfile;
 	char esc[TEXT_ESC];
 	size_t size = 0;
+
+	if (wrong_order(l, &why)) {
+		fault(l, true, &why);
+		return;
+	}
 
 	for (int i = 0; i < sk_X509_num(l->m->chain); i++) {
 		X509 *x = sk_X509_value(l->m->chain, i);

@@ -105,10 +105,11 @@ judge_itself(const struct told *t, X509 *x, enum pki_use use)
 	struct nj_why *w;
 
 	if (same && !own && use != PKI_USE_CA) {
-		w = pki_inspect_add(t->in, PKI_FAULT, "same-name", t->it, 0);
+		w = pki_inspect_add(t->in, PKI_DOUBT, "same-name", t->it, 0);
 		why_set(w,
-		    "%s has the same subject as the CA that issued it: "
-		    "programs take it for signed by itself and refuse it",
+		    "%s has the same subject as the CA that issued it: older "
+		    "programs (OpenSSL 1, small devices) take it for signed by "
+		    "itself and refuse it",
 		    t->name);
 		why_mend(w,
 		    "make it with another common name than the CA's; nightjar "

@@ -1,0 +1,570 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of mistakes with TLS and certificates: how each is made, which
+client trips over it, who names the cause, and what mends it.
+
+docs/mistakes.md is written from it (python3 tests/blackbox/mistakes.py), and
+test_mistakes.py plays it.  A row:
+
+    name    what people do
+    seen    where it was seen, as owner/repository#number, or a seed document
+    client  who trips over it
+    make    makes the mistake: a function of the World (world.py)
+    says    who names the cause (log, reload, doctor, inspect) and the words
+    mend    what the text advises, applied
+"""
+import os
+
+from world import KEY
+
+ROWS = []
+
+
+def row(name, seen, client, says, mend_text):
+    """Decorates a generator: up to its yield it makes the mistake, after it
+    it mends it.  It yields how the client is started."""
+    def add(fn):
+        ROWS.append({'name': name, 'seen': seen, 'client': client, 'says': says,
+                     'mend_text': mend_text, 'play': fn, 'id': fn.__name__})
+        return fn
+    return add
+
+
+# -- the client has the wrong things ----------------------------------------
+
+@row('another CA as --cafile', 'thingsboard/thingsboard#13232', 'mosquitto_pub',
+     {'log': 'does not trust the CA of our certificate', 'doctor': 'not among the trusted CAs'},
+     'give the client the ca.crt of this broker')
+def wrong_ca(w):
+    yield w.mosquitto, w.tls(cafile=w.pki.stranger_ca)
+    yield w.mosquitto, w.tls()
+
+
+@row('no CA at all: the system\'s are asked', 'eclipse-mosquitto/mosquitto#2988', 'mosquitto_pub',
+     {'log': 'does not trust the CA of our certificate', 'doctor': 'no --cafile was given'},
+     '--cafile ca.crt')
+def no_ca(w):
+    yield w.mosquitto, w.tls(cafile=None) + ['--tls-use-os-certs']
+    yield w.mosquitto, w.tls()
+
+
+@row('the server\'s certificate as --cafile, instead of its CA\'s', 'espressif/esp-mqtt#84',
+     'mosquitto_pub',
+     {'log': 'does not trust the CA of our certificate', 'doctor': 'not a CA certificate'},
+     'give the CA\'s certificate')
+def server_as_ca(w):
+    yield w.mosquitto, w.tls(cafile=w.pki.server[0])
+    yield w.mosquitto, w.tls()
+
+
+@row('no client certificate where one is required', 'eclipse-mosquitto/mosquitto#64',
+     'mosquitto_pub',
+     {'log': 'sent no certificate', 'doctor': 'none was given|sent no certificate'},
+     'nightjar ca device NAME, then --cert and --key')
+def no_client_certificate(w):
+    yield w.mosquitto, w.mutual(None)
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('a client certificate of another CA', 'home-assistant/addons#2350', 'mosquitto_pub',
+     {'log': "issued by 'Stranger CA', which is not among", 'doctor': 'Stranger CA'},
+     'one that the broker\'s CA issued')
+def stranger(w):
+    yield w.mosquitto, w.mutual(w.pki.stranger)
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('the client certificate has expired', 'eclipse-mosquitto/mosquitto#2988', 'mosquitto_pub',
+     {'log': "'expired'.* expired on 2020-02-01", 'doctor': 'expired on 2020'},
+     'nightjar ca device ID --again')
+def expired_client(w):
+    yield w.mosquitto, w.mutual(w.pki.expired)
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('the client certificate is not valid yet: made on a machine whose clock is ahead',
+     'espressif/esp-at#432', 'mosquitto_pub',
+     {'log': 'not valid before', 'doctor': 'valid only from'}, 'set the clocks')
+def early_client(w):
+    yield w.mosquitto, w.mutual(w.made('early', start='20400101000000Z', end='20410101000000Z'))
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('the client certificate was revoked', 'eclipse-mosquitto/mosquitto#524', 'mosquitto_pub',
+     {'log': 'is revoked', 'doctor': 'revoked'}, 'nightjar ca device ID --again')
+def revoked_client(w):
+    yield w.mosquitto, w.mutual(w.pki.revoked)
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('a server\'s certificate used by a client (extended key usage)',
+     'eclipse-paho/paho.mqtt.c#508', 'mosquitto_pub',
+     {'log': 'may not be used for this', 'doctor': 'clientAuth'}, 'nightjar ca device ID')
+def server_certificate_as_client(w):
+    yield w.mosquitto, w.mutual(w.pki.wrong_usage)
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('--key belongs to another certificate', 'eclipse-mosquitto/mosquitto#2534', 'mosquitto_pub',
+     {'inspect': 'belongs to none of the certificates', 'doctor': 'belongs to none'},
+     'use the pair of files that was made together')
+def other_key(w):
+    yield w.mosquitto, w.mutual((w.pki.client[0], w.pki.server[1]))
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('--cert and --key exchanged', 'owntracks/tools#6', 'nightjar pub',
+     {'inspect': 'named like a key and holds none|named like a certificate', 'says': 'private key'},
+     'exchange them')
+def exchanged(w):
+    cert, key = w.copy(w.pki.client[0], 'x.crt'), w.copy(w.pki.client[1], 'x.key')
+    os.rename(cert, cert + '~')
+    os.rename(key, cert)
+    os.rename(cert + '~', key)
+    yield w.nightjar, w.mutual((cert, key))
+    yield w.nightjar, w.mutual((key, cert))
+
+
+@row('the client\'s key has a passphrase and nobody gives it', 'seed 2 (Edison)', 'nightjar pub',
+     {'inspect': 'encrypted, and was not opened', 'says': 'passphrase'}, '--keypass-file FILE')
+def locked_client_key(w):
+    pair = w.pki.client[0], w.pki.authority.encrypt_key(w.pki.client[1], 'geheim')
+    yield w.nightjar, w.mutual(pair)
+    yield w.nightjar, w.mutual(pair) + ['--keypass-file', w.write('word', 'geheim\n')]
+
+
+@row('the client\'s key file is not there', 'eclipse-mosquitto/mosquitto#873', 'nightjar pub',
+     {'inspect': 'No such file', 'says': 'No such file'}, 'check the path')
+def missing_client_key(w):
+    yield w.nightjar, w.mutual((w.pki.client[0], w.path('nowhere.key')))
+    yield w.nightjar, w.mutual(w.pki.client)
+
+
+# -- the file is not what programs read -------------------------------------
+
+def spoiled(w, how):
+    with open(w.pki.ca, encoding='ascii') as f:
+        return w.write('spoiled.crt', how(f.read()))
+
+
+def converted(w, path, *more):
+    return w.write('converted', w.inspect('--pem', path, *more))
+
+
+def spoiled_row(name, seen, words, how, mends='nightjar inspect --pem FILE >NEW'):
+    def play(w):
+        bad = spoiled(w, how)
+        w.subject = [bad]
+        yield w.mosquitto, w.tls(cafile=bad)
+        yield w.mosquitto, w.tls(cafile=converted(w, bad) if '--pem' in mends else w.pki.ca)
+    play.__name__ = 'spoiled_' + name.split()[-1].strip('()').replace('-', '').lower()
+    row(name, seen, 'mosquitto_pub', {'inspect': words, 'says_nightjar': words}, mends)(play)
+
+
+spoiled_row('ca.crt in UTF-16, from PowerShell or Notepad (UTF-16)', 'esp8266/Arduino#5591',
+            'UTF-16', lambda s: b'\xff\xfe' + s.encode('utf-16-le'))
+spoiled_row('ca.crt with its line ends written out as \\n, from JSON or a variable (one-line)',
+            'tronbyt/firmware-esp32#152', 'written out as', lambda s: s.replace('\n', '\\n').encode())
+spoiled_row('ca.crt without BEGIN and END lines (bare)', 'revk/xESP32-Faikout#466',
+            'no -----BEGIN', lambda s: ''.join(s.splitlines()[1:-1]).encode())
+spoiled_row('ca.crt from a word processor or web page, its hyphens changed (dashes)',
+            'espressif/esp-idf#5177', 'five plain hyphens',
+            lambda s: s.replace('-----', '\u2014').encode())
+spoiled_row('ca.crt cut off in copying (cut)', 'espressif/esp-idf#5757', 'cut off',
+            lambda s: s[:300].encode(), 'copy the whole file again')
+spoiled_row('a web page saved as ca.crt (html)', 'emqx/MQTTX#1076', 'web page',
+            lambda s: b'<!DOCTYPE html><html>404</html>', 'download it again')
+spoiled_row('an empty ca.crt (empty)', 'eclipse-mosquitto/mosquitto#2416', 'is empty',
+            lambda s: b'', 'copy it again')
+
+
+@row('DER for PEM', 'espressif/esp-idf#112', 'mosquitto_pub',
+     {'inspect': 'DER form', 'says_nightjar': 'DER form'}, 'nightjar inspect --pem FILE >NEW')
+def der(w):
+    bad = w.path('ca.der')
+    w.openssl('x509', '-in', w.pki.ca, '-outform', 'DER', '-out', bad)
+    w.subject = [bad]
+    yield w.mosquitto, w.tls(cafile=bad)
+    yield w.mosquitto, w.tls(cafile=converted(w, bad))
+
+
+@row('PKCS#12 given with a wrong password', 'strongswan/strongswan-docs#5', 'curl',
+     {'inspect': 'no password that was given opens it'}, 'give its own password')
+def p12_password(w):
+    p12 = w.p12('geheim')
+    w.subject = [p12, '--password-file', w.write('word', 'falsch\n')]
+    yield w.curl_p12, [p12, 'falsch']
+    yield w.curl_p12, [p12, 'geheim']
+
+
+@row('PKCS#12 of an old program (RC2), which OpenSSL 3 refuses', 'gridcf/gct#202', 'curl',
+     {'inspect': 'RC2'}, 'nightjar inspect --pem and --pem-key')
+def p12_rc2(w):
+    p12, word = w.p12('geheim', '-legacy'), w.write('word', 'geheim\n')
+    w.subject = [p12, '--password-file', word]
+    yield w.curl_p12, [p12, 'geheim']
+    pair = [w.write(n, w.inspect(o, p12, '--password-file', word))
+            for n, o in (('p.crt', '--pem'), ('p.key', '--pem-key'))]
+    yield w.mosquitto, w.mutual(pair)
+
+
+# -- the wrong port, protocol or version ------------------------------------
+
+@row('plain MQTT to the TLS port', 'jaronmcd/rtl-haos#109', 'mosquitto_pub',
+     {'log': 'plain MQTT|without TLS', 'doctor': 'speaks TLS'}, 'give the client --cafile')
+def plain_to_tls(w):
+    w.doctor_args = ['--no-tls']
+    yield w.mosquitto, w.plain(w.port_tls)
+    yield w.mosquitto, w.tls()
+
+
+@row('TLS to the plain port', 'espressif/esp-mqtt#44', 'mosquitto_pub',
+     {'log': 'TLS to a plain port', 'doctor': 'without TLS'}, 'use the port of a TLS listener')
+def tls_to_plain(w):
+    yield w.mosquitto, w.tls(port=w.port_plain)
+    yield w.mosquitto, w.tls()
+
+
+@row('HTTP to an MQTT port', 'sclausen/ngx-mqtt#45', 'curl',
+     {'log': 'HTTP or WebSocket to an MQTT port'}, 'use the port of a WebSocket listener')
+def http_to_mqtt(w):
+    yield w.curl, [f'http://localhost:{w.port_plain}/']
+    yield w.nightjar, w.plain(w.port_ws) + ['--ws']
+
+
+@row('MQTT to a WebSocket port', 'eclipse-paho/paho.mqtt.c#18', 'mosquitto_pub',
+     {'log': 'MQTT without WebSocket', 'doctor': 'HTTP'}, 'use the port of an MQTT listener, or --ws')
+def mqtt_to_websocket(w):
+    yield w.mosquitto, w.plain(w.port_ws)
+    yield w.nightjar, w.plain(w.port_ws) + ['--ws']
+
+
+@row('WebSocket to an MQTT port', 'eclipse-mosquitto/mosquitto#2854', 'nightjar pub',
+     {'log': 'HTTP or WebSocket to an MQTT port'}, 'leave --ws out, or use the other port')
+def websocket_to_mqtt(w):
+    yield w.nightjar, w.plain(w.port_plain) + ['--ws']
+    yield w.nightjar, w.plain(w.port_plain)
+
+
+@row('a client that knows only TLS 1.0', 'seed 2 and 3 (tls_version tlsv1)', 'openssl s_client',
+     {'log': 'at most TLS 1.0'}, 'use a client that knows TLS 1.2 or 1.3')
+def tls10(w):
+    yield w.s_client, ['-tls1', '-cipher', 'ALL:@SECLEVEL=0']
+    yield w.s_client, ['-tls1_2']
+
+
+@row('a client that knows only TLS 1.1', 'eclipse-mosquitto/mosquitto#1384', 'openssl s_client',
+     {'log': 'at most TLS 1.1'}, 'use a client that knows TLS 1.2 or 1.3')
+def tls11(w):
+    yield w.s_client, ['-tls1_1', '-cipher', 'ALL:@SECLEVEL=0']
+    yield w.s_client, ['-tls1_3']
+
+
+@row('a client that offers only old ciphers', 'eclipse-mosquitto/mosquitto#343', 'openssl s_client',
+     {'log': 'no shared cipher'}, 'update the client')
+def old_ciphers(w):
+    yield w.s_client, ['-tls1_2', '-cipher', 'AES128-SHA:@SECLEVEL=0']
+    yield w.s_client, ['-tls1_2']
+
+
+@row('ALPN of a cloud\'s broker', 'AWS IoT on port 443', 'openssl s_client',
+     {'log': r'application protocol \(ALPN\)', 'doctor': 'ALPN'}, 'ALPN "mqtt", or none')
+def alpn(w):
+    w.doctor_args = w.tls()[4:] + ['--tls-alpn', 'x-amzn-mqtt-ca']
+    yield w.s_client, ['-alpn', 'x-amzn-mqtt-ca']
+    yield w.s_client, ['-alpn', 'mqtt']
+
+
+@row('the client\'s clock is wrong by years', 'esp8266/Arduino#5022', 'openssl s_client',
+     {'log': 'its clock is wrong'}, 'set the client\'s clock')
+def clock_behind(w):
+    yield w.s_client, ['-attime', '946684800', '-verify_return_error']
+    yield w.s_client, ['-verify_return_error']
+
+
+@row('the client\'s clock is years ahead', 'arendst/Tasmota#9757', 'openssl s_client',
+     {'log': "set the client's clock"}, 'set the client\'s clock')
+def clock_ahead(w):
+    yield w.s_client, ['-attime', '2524608000', '-verify_return_error']
+    yield w.s_client, ['-verify_return_error']
+
+
+@row('a proxy in between speaks the PROXY protocol, the listener does not', 'behind HAProxy',
+     'a proxy\'s header', {'log': 'PROXY header to a listener'}, 'enable_proxy_protocol 2')
+def proxy_not_expected(w):
+    yield w.proxied, [w.port_plain]
+    yield w.proxied, [w.port_proxy]
+
+
+@row('the listener wants the PROXY protocol, and a client connects directly',
+     'behind HAProxy', 'mosquitto_pub',
+     {'log': 'PROXY header', 'doctor': 'waits for a PROXY header'}, 'connect to the proxy')
+def proxy_expected(w):
+    yield w.mosquitto, w.plain(w.port_proxy)
+    yield w.mosquitto, w.plain(w.port_plain)
+
+
+@row('connected by an address that is not in the certificate (IP only in CN, or nowhere)',
+     'mqttjs/MQTT.js#1077', 'Python ssl',
+     {'log': 'certificate', 'doctor': 'valid for localhost'}, 'nightjar ca server ADDRESS')
+def address_not_in_certificate(w):
+    w.serve(w.named('DNS:localhost'))
+    w.doctor_target = '127.0.0.1'
+    yield w.python, ['127.0.0.1']
+    w.serve(w.pki.server)
+    yield w.python, ['127.0.0.1']
+
+
+@row('another name asked for (SNI, --servername) than the certificate has', 'dojot/dojot#1166',
+     'openssl s_client', {'log': 'asked for other.example|certificate', 'doctor': 'valid for localhost'},
+     'connect to one of its names')
+def sni(w):
+    w.doctor_args = w.tls()[4:] + ['--servername', 'other.example']
+    yield w.s_client, ['-servername', 'other.example', '-verify_hostname', 'other.example',
+                       '-verify_return_error']
+    yield w.s_client, ['-servername', 'localhost', '-verify_hostname', 'localhost',
+                       '-verify_return_error']
+
+
+@row('nothing listens on the port', 'everywhere', 'mosquitto_pub',
+     {'doctor': 'nothing listens'}, 'the port of the listener')
+def no_port(w):
+    w.doctor_args = ['-p', w.port_none]
+    yield w.mosquitto, w.tls(port=w.port_none)
+    yield w.mosquitto, w.tls()
+
+
+# -- logins over TLS ---------------------------------------------------------
+
+@row('no user name where one is needed', 'espressif/esp-mqtt#44', 'mosquitto_pub',
+     {'log': 'no user name was given', 'doctor': 'no user name was given'}, 'nightjar passwd FILE USER')
+def no_login(w):
+    w.doctor_args = ['-p', w.port_login, '--cafile', w.pki.ca]
+    yield w.mosquitto, w.tls(port=w.port_login)
+    yield w.mosquitto, w.tls(port=w.port_login) + ['-u', 'joe', '-P', 'secret']
+
+
+@row('a wrong password', 'everywhere', 'mosquitto_pub',
+     {'log': 'the password is wrong', 'doctor': 'the password is wrong'}, 'nightjar passwd FILE USER')
+def wrong_password(w):
+    w.doctor_args = ['-p', w.port_login, '--cafile', w.pki.ca, '-u', 'joe', '-P', 'x']
+    yield w.mosquitto, w.tls(port=w.port_login) + ['-u', 'joe', '-P', 'x']
+    yield w.mosquitto, w.tls(port=w.port_login) + ['-u', 'joe', '-P', 'secret']
+
+
+@row('a pre-shared key under an unknown identity', 'everywhere',
+     'mosquitto_pub', {'log': 'identity|nobody|unknown'}, 'add it to psk_file')
+def psk_identity(w):
+    yield w.mosquitto, w.psk('nobody', KEY)
+    yield w.mosquitto, w.psk('sensor', KEY)
+
+
+@row('a pre-shared key that differs from the broker\'s', 'everywhere',
+     'mosquitto_pub', {'log': 'key'}, 'compare --psk with psk_file')
+def psk_key(w):
+    yield w.mosquitto, w.psk('sensor', '00' * 32)
+    yield w.mosquitto, w.psk('sensor', KEY)
+
+
+# -- the broker has the wrong things ----------------------------------------
+
+def server_row(name, seen, words, make, mends, code=None):
+    """The broker refuses the file at start and reload, naming the cause."""
+    def play(w):
+        pair = make(w)
+        w.subject = [p for p in pair if p]
+        w.refuses(pair)
+        yield w.reloads, []
+        w.accepts(w.pki.server)
+        yield w.mosquitto, w.tls()
+    play.__name__ = 'server_' + name.split('(')[-1].rstrip(')').replace(' ', '_').replace('-', '')
+    says = {'reload': words}
+    if code:
+        says['inspect'] = code
+    row(name, seen, 'the broker, then mosquitto_pub', says, mends)(play)
+
+
+server_row('certfile is not there (missing)', 'eclipse-mosquitto/mosquitto#2416', 'No such file',
+           lambda w: (w.path('none.crt'), w.pki.server[1]), 'check the path', 'No such file')
+server_row('keyfile belongs to another certificate (key mismatch)',
+           'eclipse-mosquitto/mosquitto#2534', 'is not the key of the certificate',
+           lambda w: (w.pki.server[0], w.pki.client[1]), 'the pair that was made together',
+           'belongs to none')
+server_row('certfile and keyfile exchanged (exchanged)', 'owntracks/tools#6',
+           'holds a private key, not a certificate',
+           lambda w: (w.pki.server[1], w.pki.server[0]), 'exchange the two lines')
+server_row('keyfile has a passphrase (encrypted)', 'seed 1 and 2 (genrsa -des3)', 'is encrypted',
+           lambda w: (w.pki.server[0], w.pki.authority.encrypt_key(w.pki.server[1], 'x')),
+           'keyfile_password_file', 'encrypted, and was not opened')
+server_row('the server\'s certificate has expired (expired)', 'eclipse-mosquitto/mosquitto#2988',
+           'expired on 2020',
+           lambda w: w.made('oldserver', 'server', '20200101000000Z', '20200201000000Z'),
+           'nightjar ca server', 'expired on 2020')
+server_row('the server\'s certificate is not valid yet (too early)', 'espressif/esp-at#432',
+           'valid only from 2040',
+           lambda w: w.made('newserver', 'server', '20400101000000Z', '20410101000000Z'),
+           'set the clock', 'valid only from 2040')
+server_row('an RSA key of 1024 bits (RSA-1024)', 'seed 3 (rsa:1024)', 'RSA-1024',
+           lambda w: w.weak('rsa1024', ['-newkey', 'rsa:1024'], '-sha256'), 'nightjar ca server',
+           'RSA-1024')
+server_row('signed with SHA-1 (SHA-1)', 'seed 1 (-sha1)', 'signed with SHA-1',
+           lambda w: w.weak('sha1', ['-newkey', 'rsa:2048'], '-sha1'), 'nightjar ca server',
+           'signed with SHA-1')
+server_row('a client\'s certificate as the server\'s (wrong EKU)', 'eclipse-paho/paho.mqtt.c#508',
+           'does not allow use as a server', lambda w: w.pki.client, 'nightjar ca server')
+server_row('a certificate request as certfile (CSR)', 'eclipse-mosquitto/mosquitto#1710',
+           'request that no CA has signed',
+           lambda w: (w.pki.authority.path('server.csr'), w.pki.server[1]), 'nightjar ca server',
+           'no certificate yet')
+server_row('the CA first in certfile, the server\'s certificate behind it (order)',
+           'emqx/emqx#890', 'wrong order',
+           lambda w: (w.join('wrong-order', w.pki.ca, w.pki.server[0]), w.pki.server[1]),
+           'nightjar inspect --pem FILE', 'wrong order')
+server_row('the CA\'s key and certificate served with (CA as server)', 'seed 3 (cp MiCA.*)',
+           'key usage', lambda w: (w.pki.ca, w.pki.authority.path('ca.key')), 'nightjar ca server')
+
+
+def ca_row(name, seen, words, make, mends, code=None):
+    """The same of the CAs of clients."""
+    def play(w):
+        bad = make(w)
+        w.subject = [bad]
+        w.refuses_ca(bad)
+        yield w.reloads, []
+        w.accepts(w.pki.server)
+        yield w.mosquitto, w.mutual(w.pki.client)
+    play.__name__ = 'ca_' + name.split('(')[-1].rstrip(')').replace(' ', '_').replace('-', '')
+    says = {'reload': words}
+    if code:
+        says['inspect'] = code
+    row(name, seen, 'the broker, then mosquitto_pub', says, mends)(play)
+
+
+ca_row('cafile holds a certificate that is no CA (CA:FALSE)', 'eclipse-mosquitto/mosquitto#3352',
+       'not a CA certificate', lambda w: w.pki.client[0], 'the CA\'s certificate')
+ca_row('a CA of version 1, signed without its extensions (version 1)',
+       'seed 1 (-extensions without -extfile)', 'version 1', lambda w: w.version1_ca(),
+       'nightjar ca init', 'version 1')
+ca_row('an empty cafile (empty CA)', 'Mosquitto before 2.0.9', 'is empty',
+       lambda w: w.write('empty.crt', ''), 'the CA\'s certificate')
+ca_row('cafile holds the CA\'s key (CA key)', 'seed 3 (cp MiCA.*)', 'private key',
+       lambda w: w.pki.authority.path('ca.key'), 'the CA\'s certificate')
+
+
+@row('the revocation list has expired', 'OpenVPN/easy-rsa#1231', 'the broker, then mosquitto_pub',
+     {'reload': 'revocation list ended', 'inspect': 'ended on'}, 'have the CA write a new one')
+def old_crl(w):
+    crl = w.old_crl()
+    w.subject = [crl]
+    w.refuses_crl(crl)
+    yield w.reloads, []
+    w.accepts(w.pki.server)
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('require_certificate without cafile', 'everywhere', 'the broker, then mosquitto_pub',
+     {'reload': 'without cafile'}, 'add cafile PATH')
+def require_without_ca(w):
+    w.refuses_ca(None)
+    yield w.reloads, []
+    w.accepts(w.pki.server)
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('tls_version tlsv1 in the configuration', 'seed 2 and 3', 'openssl s_client',
+     {'config': 'TLS 1.0 was retired', 'log': 'at most TLS 1.0'}, 'delete the line; use a newer client')
+def tls_version(w):
+    w.add_line('tls_version tlsv1')
+    yield w.s_client, ['-tls1', '-cipher', 'ALL:@SECLEVEL=0']
+    w.accepts(w.pki.server)
+    yield w.s_client, ['-tls1_2']
+
+
+# -- the broker serves it, and clients refuse it -----------------------------
+
+CLIENTS = {'python_ca': 'Python ssl', 'python_strict': 'Python ssl as urllib3 sets it, Go'}
+
+
+def served_row(name, seen, client, says, make, mends, *args):
+    def play(w):
+        pair, cafile = make(w)
+        w.serve(pair)
+        w.subject = [pair[0], '--cafile', cafile or w.pki.ca, '--host', 'localhost']
+        fn = getattr(w, client)
+        w.doctor_args = ['--cafile', cafile or w.pki.ca]
+        yield fn, [*args, '--cafile', cafile or w.pki.ca]
+        w.serve(w.pki.server)
+        yield fn, [*args, '--cafile', w.pki.ca]
+    play.__name__ = 'served_' + name.split('(')[-1].rstrip(')').replace(' ', '_').replace('-', '')
+    row(name, seen, CLIENTS.get(client, client), says, mends)(play)
+
+
+served_row('no subject alternative name, only a common name (no SAN)', 'emqx/MQTTX#573',
+           'python_strict', {'reload_says': 'no subject alternative name', 'inspect': 'only the common name'},
+           lambda w: (w.named('', cn='localhost'), None), 'nightjar ca server')
+served_row('an address among the DNS names (DNS:IP)', 'eclipse-paho/paho.mqtt.java#687',
+           'python_ca', {'inspect': 'address 127.0.0.1 among its host names'},
+           lambda w: (w.named('DNS:127.0.0.1'), None), 'nightjar ca server ADDRESS')
+served_row('for another host name (other name)', 'owntracks/recorder#28', 'python_ca',
+           {'doctor': 'valid for elsewhere.example', 'inspect': 'valid for elsewhere.example'},
+           lambda w: (w.pki.other_name, None), 'nightjar ca server NAME')
+served_row('only the last of several subjectAltName lines holds (repeated SAN)',
+           'seed 3 (extensiones.txt)', 'python_ca',
+           {'doctor': 'valid for futro-s450', 'inspect': 'valid for futro-s450'},
+           lambda w: (w.named('IP:127.0.0.1\nsubjectAltName=DNS:localhost\n'
+                              'subjectAltName=DNS:futro-s450'), None), 'nightjar ca server NAME')
+served_row('the intermediate CA is missing (no intermediate)', 'eclipse-mosquitto/mosquitto#1518',
+           'python_ca', {'doctor': 'not among the trusted CAs', 'inspect': 'not among the trusted CAs'},
+           lambda w: (w.below_intermediate(False), None), 'send both, in certfile')
+served_row('signed by itself, and nobody was given it (self-signed)', 'vernemq/vernemq#1622',
+           'python_ca', {'doctor': 'signed by itself', 'inspect': 'signed by itself'},
+           lambda w: (w.self_signed(), None), 'nightjar ca init, nightjar ca server')
+
+
+@row('the client\'s chain lacks its intermediate CA', 'emqx/emqx#1941', 'mosquitto_pub',
+     {'log': "issued by 'Middle', which is not among"}, 'leaf and intermediate in --cert')
+def client_without_intermediate(w):
+    leaf, key, chain = w.client_below_intermediate()
+    w.without_crl()
+    yield w.mosquitto, w.mutual((leaf, key))
+    yield w.mosquitto, w.mutual((chain, key))
+    w.accepts(w.pki.server)
+
+
+@row('the certificate has no name in it (use_identity_as_username)', 'everywhere',
+     'mosquitto_pub', {'log': 'certificate says its name|no name|CN'}, 'nightjar ca device ID')
+def nameless(w):
+    yield w.mosquitto, w.mutual(w.subject_only('/O=Acme'))
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+def markdown():
+    """docs/mistakes.md."""
+    out = [HEAD]
+    for i, r in enumerate(ROWS, 1):
+        says = '; '.join(f'{who.split("_")[0]}: `{what}`'.replace('|', '\\|')
+                         for who, what in r['says'].items())
+        out.append(f"| {i} | {r['name'].replace('|', chr(92) + '|')} | {r['seen']} | {r['client']} "
+                   f"| {says} | {r['mend_text']} |\n")
+    return ''.join(out)
+
+
+HEAD = '''# Mistakes with TLS and certificates
+
+What people get wrong, collected from issue threads of brokers and client
+libraries and from recipes that are copied a lot. Each is made in
+`tests/blackbox/test_mistakes.py` with a real client; who is named in the fifth
+column names the cause, and the mend in the last one is applied there and works.
+This page is written from the same table: `python3 tests/blackbox/mistakes.py`.
+
+*log* is the broker's (and so `nightjar doctor --last`), *reload* what it says at
+start and reload, *says* what `nightjar pub` itself says; *config* is `nightjar serve --test-config`; *doctor* and *inspect* are
+`nightjar doctor` and `nightjar inspect`. Words are regular expressions.
+
+| | mistake | seen | trips | the cause is named by | mend |
+| --- | --- | --- | --- | --- | --- |
+'''
+
+if __name__ == '__main__':
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(os.path.join(here, '..', '..', 'docs', 'mistakes.md'), 'w', encoding='utf-8') as page:
+        page.write(markdown())
