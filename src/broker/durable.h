@@ -53,7 +53,8 @@ struct gate {
 	uint64_t ticket; /* of the last batch it waits for */
 	uint32_t n;	 /* promises */
 	uint32_t pledges;
-	bool failed; /* for want of memory */
+	bool failed;		 /* for want of memory */
+	struct pledge *together; /* one of its pledges; NULL: none or home */
 };
 
 /* A shard's.  Without a store all of it is zero. */
@@ -125,6 +126,11 @@ void pledge_end(struct shard *sh);
  * (keep.failed). */
 bool together_begin(struct shard *sh);
 void together_end(struct shard *sh);
+/* The turn's number while between these; and goes on with those of an earlier
+ * turn, unless they are on their way to the disk: then what is recorded from now
+ * on comes after them anyway, and it begins one of this turn's. */
+uint64_t together_number(const struct shard *sh);
+bool together_again(struct shard *sh, uint64_t number);
 /* It is home (LETTER_PLEDGE), or a part of it is on disk (LETTER_PART). */
 void pledge_home(struct shard *sh, struct letter *l);
 void pledge_part(struct shard *sh, struct letter *l);

@@ -64,6 +64,8 @@ come_home(struct shard *sh, struct pledge *p)
 
 	assert(g->pledges > 0);
 	g->pledges--;
+	if (g->together == p)
+		g->together = NULL;
 	if (atomic_load(&p->failed))
 		g->failed = true;
 	if (!p->together) {
@@ -221,6 +223,8 @@ own(struct shard *sh, bool together)
 	p->together = together;
 	p->n_parts = n;
 	d->gate.pledges++;
+	if (together)
+		d->gate.together = p;
 	d->own[together] = p;
 	return p;
 }
@@ -327,6 +331,29 @@ together_begin(struct shard *sh)
 	if (!d->store || sh->broker->n == 1 || d->foreign || d->keep.part)
 		return false;
 	if (!(p = own(sh, true)) || enter(sh, p)) {
+		d->keep.failed = true;
+		return false;
+	}
+	return true;
+}
+
+uint64_t
+together_number(const struct shard *sh)
+{
+	return sh->durable.gate_first + sh->durable.gate_n;
+}
+
+bool
+together_again(struct shard *sh, uint64_t number)
+{
+	struct durable *d = &sh->durable;
+	struct pledge *p = d->store && number >= d->gate_first
+	    ? durable_gate(d, number)->together
+	    : NULL;
+
+	if (!p || d->foreign || d->keep.part)
+		return together_begin(sh);
+	if (enter(sh, p)) {
 		d->keep.failed = true;
 		return false;
 	}

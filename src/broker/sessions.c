@@ -89,7 +89,7 @@ sessions_keep(struct shard *sh, struct session *s)
 		d->keep.dirty = dirty;
 	s->kept->expiry_s = s->expiry_s;
 	/* not before the will of its last connection is with those it is for */
-	begun = old && s->will && together_begin(sh);
+	begun = old && s->will && together_again(sh, s->kept->will_gate);
 	keep_will(sh, s);
 	if (begun)
 		together_end(sh);
@@ -114,6 +114,8 @@ will_send(struct shard *sh, struct session *s)
 		return;
 	s->will = NULL;
 	begun = s->kept && together_begin(sh);
+	if (s->kept)
+		s->kept->will_gate = together_number(sh);
 	if (w->expiry_s != MQTT_EXPIRY_NEVER)
 		w->msg->expires_at = sh->home.now_ms + w->expiry_s * 1000ull;
 	/* rights may have changed since CONNECT */

@@ -64,7 +64,8 @@ struct kept {
 	struct session *session;
 	uint64_t id; /* in the store */
 	uint64_t next_key;
-	uint32_t expiry_s; /* as it is in the store */
+	uint32_t expiry_s;  /* as it is in the store */
+	uint64_t will_gate; /* when a will of it was sent last; durable.h */
 	uint64_t tail_n, tail_bytes;
 	uint64_t tail_from; /* no key in the tail is below */
 	bool reading;

@@ -10,8 +10,9 @@ from raw import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, packet, prope
 MS = 1_000_000
 SECOND = 1000 * MS
 # A message of QoS 1 is sent before its packet identifier is on disk; when the
-# broker dies so soon after, it may come again as if it never had.
-UNSURE = 100 * MS
+# broker dies before that, it may come again as if it never had.  It is on disk
+# after so long, or when a later message for the same session is acknowledged.
+UNSURE = 2 * SECOND
 _short = struct.Struct('>H')
 
 
@@ -105,12 +106,13 @@ class Publisher(Link):
 
 class Flight:
     """A message that is under way to a subscriber."""
-    __slots__ = ('key', 'qos', 'state', 'must', 'since')
+    __slots__ = ('key', 'qos', 'state', 'must', 'since', 'unsure')
 
     def __init__(self, key, qos, since):
         self.key, self.qos, self.since = key, qos, since
         self.state = 'got'		# or 'received': PUBREC was sent
-        self.must = False	# the broker has to send it again, or its PUBREL
+        self.unsure = False		# its identifier may not have been written
+        self.must = False		# the broker has to send it again, or its PUBREL
 
 
 class Receiver(Link):
@@ -137,8 +139,7 @@ class Receiver(Link):
         if not present:
             self.pending.clear()
         for mid, flight in list(self.pending.items()):
-            killed = self.world.killed_after(flight.since)
-            if flight.qos == 1 and killed and killed - flight.since < UNSURE:
+            if flight.unsure:
                 del self.pending[mid]
                 self.ledger.counts['unsure'] += 1
             else:
@@ -153,6 +154,11 @@ class Receiver(Link):
 
     def closed(self, goodbye):
         self.inbox.note('the connection ended')
+
+    def crashed(self, at):
+        for flight in self.pending.values():
+            if flight.qos == 1 and at - UNSURE < flight.since >= self.inbox.sure:
+                flight.unsure = True
 
     def session_story(self):
         return self.inbox.story()

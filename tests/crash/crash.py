@@ -28,7 +28,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), 'blackbox')]
 # pylint: disable=wrong-import-position
 import harness
 from actors import (MS, SECOND, Churner, Expirer, Inspector, Publisher, Receiver, Watcher, Willing)
-from ledger import OPEN, Inbox, Ledger
+from ledger import OPEN, Inbox, Interval, Ledger
 
 # A broker that is silent for so long has stopped.
 PATIENCE = 20.0
@@ -167,6 +167,8 @@ class World:
                 while link.receive():
                     pass
             link.drop()
+            if isinstance(link, Receiver) and self.how != 'cut':
+                link.crashed(self.kills[-1])
 
     def end_broker(self):
         how, wanted = ((signal.SIGKILL, (-signal.SIGKILL,)) if self.how == 'kill' else
@@ -305,10 +307,16 @@ class Sharer(Receiver):
         super().__init__(world, name, version, {'$share/g/h/#': 2}, inbox=Inbox(world.ledger, name),
                          online=0.95)
 
+    def subscribe(self, filters, ident=0):
+        # The group as a whole is subscribed since its first member is.
+        if not self.group.filters:
+            self.group.filters['h/#'] = [Interval('h/#', 2, 0, self.ledger.now())]
+        super().subscribe(filters, ident)
+
     def replaces(self, new):
         super().replaces(new)
-        # The group as a whole is subscribed since its first member is.
-        self.group.filters.setdefault('h/#', [new])
+        whole = self.group.filters['h/#'][0]
+        whole.granted = min(whole.granted, new.granted)
 
     def count(self, m, qos, idents, retained):
         self.group.note(f'{m.key} came to {self.name} with QoS {qos}')
