@@ -432,9 +432,9 @@ class Willing(Link):
         if not answered or not end or how == 'unheard goodbye' or end < self.world.watched():
             return 0, most
         if how == 'goodbye':
-            # DISCONNECT has no answer; a moment later it should be on disk.
+            # DISCONNECT has no answer; a while later it is on disk.
             killed = self.world.killed_after(end)
-            return 0, most if killed and killed - end < 200 * MS else 0
+            return 0, most if killed and killed - end < UNSURE else 0
         if self.delay:
             if back and back - end < self.delay * 950 * MS:
                 return 0, 0
