@@ -46,6 +46,8 @@ enum statement {
 	ST_EXPIRED,
 	ST_QUEUE_EXPIRED,
 	ST_RETAINED_EXPIRED,
+	ST_PAGES,
+	ST_FREE_PAGES,
 	STATEMENTS
 };
 
@@ -65,6 +67,16 @@ struct refs {
  * change of the same topic may still be on its way. */
 #define TOMB_COMMITS 8
 
+/* checkpoint.c; db NULL: there is none. */
+struct checkpointer {
+	sqlite3 *db; /* its own */
+	pthread_t thread;
+	bool running;
+	pthread_mutex_t lock;
+	pthread_cond_t change;
+	bool wanted, tail_due, stop;
+};
+
 struct store {
 	struct store_opts opts;
 	char *path;
@@ -76,6 +88,11 @@ struct store {
 	uint64_t tomb_order[TOMB_COMMITS]; /* highest order, by commit */
 	uint64_t order, tombs;
 	/* the thread */
+	struct checkpointer checkpointer;
+	int log_pages; /* in the write-ahead log */
+	bool changed;  /* since it was looked at for free pages */
+	bool untidy;   /* there were some to give back */
+	uint64_t tidied_us;
 	struct mailbox mail;
 	struct letter wake;
 	pthread_t thread;
@@ -126,6 +143,16 @@ NJ_MUST enum nj_err schema_upgrade(struct store *s, unsigned from);
 
 /* load.c */
 void read_answer(struct store *s, struct store_read *r);
+
+/* checkpoint.c: all but start and end on the store's thread. */
+void checkpointer_start(struct store *s);
+void checkpointer_end(struct store *s);
+/* After a commit. */
+void checkpointer_turn(struct store *s);
+/* Gives some free pages back, now and then: after a commit, or when there is
+ * nothing to do.  In how many ms it should be called again; -1: after the
+ * next commit. */
+int tidy_turn(struct store *s, bool idle);
 
 /* writer.c */
 /* Ends the thread, if it runs, when everything is written or cannot be. */

@@ -58,6 +58,8 @@ static const char *const text[STATEMENTS] = {
 	[ST_RETAIN] = "INSERT OR REPLACE INTO retained(topic, ord, msg) "
 		      "VALUES(?1, ?2, ?3)",
 	[ST_TOMBS_END] = "DELETE FROM retained WHERE msg IS NULL AND ord <= ?1",
+	[ST_PAGES] = "PRAGMA page_count",
+	[ST_FREE_PAGES] = "PRAGMA freelist_count",
 	[ST_EXPIRED] = "SELECT 1 FROM msg WHERE " EXPIRED " LIMIT 1",
 	[ST_QUEUE_EXPIRED] = "DELETE FROM queue WHERE pid = 0 AND msg IN "
 			     "(SELECT id FROM msg WHERE " EXPIRED

@@ -176,6 +176,8 @@ work(struct store *s)
 	if (e == NJ_OK) {
 		set_state(s, STORE_OK, "");
 		answer_all(s);
+		checkpointer_turn(s);
+		(void)tidy_turn(s, false);
 		return;
 	}
 	set_state(s, state_of(e), s->why);
@@ -206,7 +208,7 @@ writer_main(void *arg)
 		else if (last)
 			break;
 		else
-			wait_mail(s, -1);
+			wait_mail(s, tidy_turn(s, true));
 		if (last && s->held)
 			break; /* it could not be written */
 	}
@@ -224,6 +226,7 @@ store_start(struct store *s, struct nj_why *why)
 		why_set(why, "the store's mailbox: %s", strerror(errno));
 		return e;
 	}
+	checkpointer_start(s);
 	if (s->opts.no_thread) {
 		s->running = true;
 		return NJ_OK;
@@ -233,6 +236,7 @@ store_start(struct store *s, struct nj_why *why)
 	rc = pthread_create(&s->thread, NULL, writer_main, s);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (rc) {
+		checkpointer_end(s);
 		mailbox_fini(&s->mail);
 		why_set(why, "the store's thread: %s", strerror(rc));
 		return NJ_IO;
@@ -285,6 +289,7 @@ writer_end(struct store *s)
 		mailbox_post(&s->mail, &s->wake);
 		pthread_join(s->thread, NULL);
 	}
+	checkpointer_end(s);
 	collect(s);
 	drop_held(s);
 	mailbox_fini(&s->mail);

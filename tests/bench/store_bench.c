@@ -3,6 +3,10 @@
  *
  *     store_bench make FILE [SESSIONS SUBS RETAINED QUEUED BYTES]
  *     store_bench load FILE
+ *     store_bench write FILE [SECONDS MESSAGES BYTES KEPT]
+ *
+ * write: commits of so many messages each, one after the other, and how long
+ * they take; a message goes when KEPT others have come after it.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -407,9 +411,95 @@ load(const char *path)
 	return 0;
 }
 
+static int
+by_size(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void
+tell_times(uint32_t *us, size_t n, uint64_t messages, double seconds)
+{
+	static const double at[] = { 0.5, 0.9, 0.99, 0.999, 1 };
+
+	if (n == 0)
+		return;
+	qsort(us, n, sizeof *us, by_size);
+	printf(
+	    "%zu commits, %.0f messages/s; ms:", n, (double)messages / seconds);
+	for (unsigned i = 0; i < 5; i++)
+		printf(" p%g %.2f", at[i] * 100,
+		    us[(size_t)((double)(n - 1) * at[i])] / 1000.0);
+	printf("\n");
+}
+
+static void
+write_one(struct bench *b, uint64_t seq, long kept, uint32_t payload)
+{
+	char text[TOPIC_MAX];
+	uint32_t at;
+
+	must(batch_queue(b->batch,
+		 &(struct store_entry){
+		     .session = seq % 1000 + 1,
+		     .seq = seq,
+		     .qos = 1,
+		     .msg = note_new(topic_of(text, "set", seq), payload),
+		 },
+		 &at),
+	    NULL);
+	if (seq > (uint64_t)kept)
+		must(
+		    batch_queue_end(b->batch, (seq - (uint64_t)kept) % 1000 + 1,
+			seq - (uint64_t)kept),
+		    NULL);
+}
+
+#define TIMES_MAX 1000000
+
+static int
+keep_writing(const char *path, int n, char **words)
+{
+	/* seconds, messages a commit, bytes, kept */
+	long size[4] = { 10, 100, 256, 100000 };
+	uint32_t *us = calloc(TIMES_MAX, sizeof *us);
+	struct nj_why why = { 0 };
+	uint64_t seq = 0, began;
+	size_t done = 0;
+	struct bench b;
+
+	for (int i = 0; i < n && i < 4; i++)
+		if (!text_to_long(words[i], 1, 1L << 40, &size[i]))
+			must(NJ_INVALID, NULL);
+	open_store(&b, path);
+	must(store_start(b.store, &why), &why);
+	began = now_us();
+	while (us && done < TIMES_MAX &&
+	    now_us() - began < (uint64_t)size[0] * 1000000) {
+		uint64_t at;
+
+		(void)batch(&b, false);
+		for (long i = 0; i < size[1]; i++)
+			write_one(&b, ++seq, size[3], (uint32_t)size[2]);
+		at = now_us();
+		(void)batch(&b, true);
+		wait_out(&b, 0);
+		us[done++] = (uint32_t)(now_us() - at);
+	}
+	tell_times(us, done, seq, (double)(now_us() - began) / 1e6);
+	batch_free(b.batch);
+	store_close(b.store);
+	free(us);
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
+	if (argc > 2 && strcmp(argv[1], "write") == 0)
+		return keep_writing(argv[2], argc - 3, argv + 3);
 	if (argc > 2 && strcmp(argv[1], "make") == 0)
 		return make(argv[2], argc - 3, argv + 3);
 	if (argc == 3 && strcmp(argv[1], "load") == 0)
@@ -417,6 +507,8 @@ main(int argc, char **argv)
 	fprintf(stderr,
 	    "usage: store_bench make FILE [SESSIONS SUBS RETAINED "
 	    "QUEUED BYTES]\n"
-	    "       store_bench load FILE\n");
+	    "       store_bench load FILE\n"
+	    "       store_bench write FILE [SECONDS MESSAGES "
+	    "BYTES KEPT]\n");
 	return 2;
 }

@@ -419,6 +419,61 @@ test_cancelled(void **state)
 	assert_int_equal(notes_alive, 0);
 }
 
+static void
+note_many(uint64_t from, uint64_t n, bool end)
+{
+	static char text[4000];
+	struct store_batch *x = batch();
+
+	memset(text, 'x', sizeof text - 1);
+	for (uint64_t seq = from; seq < from + n; seq++) {
+		struct note *note = end ? NULL : note_new("a", text);
+
+		if (end)
+			assert_int_equal(batch_queue_end(x, 1, seq), NJ_OK);
+		else
+			put(x, 1, seq, note);
+		note_unref(note);
+	}
+	write_now(x);
+}
+
+static off_t
+size_of(const char *tail)
+{
+	char name[160];
+	struct stat st;
+
+	snprintf(name, sizeof name, "%s%s", path, tail);
+	return stat(name, &st) == 0 ? st.st_size : 0;
+}
+
+/* The log starts again while it is written; what a flood made large gets
+ * smaller when it is over. */
+static void
+test_files_do_not_grow(void **state)
+{
+	int waited = 0;
+
+	(void)state;
+	open_it(NULL);
+	for (uint64_t i = 0; i < 60; i++)
+		note_many(i * 100 + 1, 100, false);
+	assert_true(size_of("") + size_of("-wal") > 6000 * 4000);
+	for (uint64_t i = 0; i < 60; i++)
+		note_many(i * 100 + 1, 100, true);
+	/* 48 MB and more were written */
+	assert_true(size_of("-wal") < 32 * 1024 * 1024);
+	while (size_of("") > 8 * 1024 * 1024 && waited++ < 500)
+		usleep(20000);
+	assert_true(size_of("") <= 8 * 1024 * 1024);
+	note_many(1, 1, false);
+	bench_close(&b);
+	assert_int_equal(ask("SELECT count(*) FROM msg"), 1);
+	assert_int_equal(size_of("-wal"), 0);
+	assert_int_equal(notes_alive, 0);
+}
+
 int
 main(void)
 {
@@ -434,6 +489,7 @@ main(void)
 		cmocka_unit_test_setup(test_disk_in_trouble, fresh),
 		cmocka_unit_test_setup(test_close_in_trouble, fresh),
 		cmocka_unit_test_setup(test_cancelled, fresh),
+		cmocka_unit_test_setup(test_files_do_not_grow, fresh),
 	};
 
 	return cmocka_run_group_tests_name(

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The write-ahead log back into the database, and pages that are free back to
+ * the file system, so that neither file grows for ever and no commit waits
+ * for long.
+ *
+ * A checkpoint writes thousands of pages and syncs the file.  A second thread
+ * with its own connection does that while the store's goes on committing,
+ * until little is left; that little the store's thread does between two
+ * commits, after which the log starts again from its beginning.
+ */
+#include <signal.h>
+#include <time.h>
+
+#include "store/impl.h"
+
+/* Pages in the log: a checkpoint begins; less than this is left of it to the
+ * writer; the writer waits, as the disk does not keep up. */
+#define BEGIN_PAGES 2000
+#define TAIL_PAGES  200
+#define HARD_PAGES  32000
+/* Rounds, each as long as the log grew during the one before. */
+#define ROUNDS_MAX 8
+
+/* Free pages are given back above this many and this share of the file, 256
+ * (1 MiB) at once: once a second, or one after the other while nothing comes. */
+#define FREE_MIN   1024
+#define FREE_SHARE 4
+#define PAUSE_MS   1000
+#define STEP_MS	   20
+
+static int
+on_commit(void *arg, sqlite3 *db, const char *name, int pages)
+{
+	struct store *s = arg;
+
+	(void)db;
+	(void)name;
+	s->log_pages = pages;
+	return SQLITE_OK;
+}
+
+static int
+checkpoint(sqlite3 *db, int *left)
+{
+	int in_log = 0, done = 0;
+	int rc = sqlite3_wal_checkpoint_v2(
+	    db, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_log, &done);
+
+	*left = rc == SQLITE_OK && in_log >= 0 ? in_log - done : 0;
+	return rc;
+}
+
+static void
+rounds(struct checkpointer *c)
+{
+	int left = 0, before;
+
+	for (unsigned i = 0; i < ROUNDS_MAX; i++) {
+		before = left;
+		if (checkpoint(c->db, &left) != SQLITE_OK || left < TAIL_PAGES)
+			break;
+		/* somebody reads what is old: it goes on when they end */
+		if (i > 0 && left >= before && before > 0)
+			break;
+	}
+}
+
+static void *
+checkpointer_main(void *arg)
+{
+	struct checkpointer *c = arg;
+
+	pthread_mutex_lock(&c->lock);
+	for (;;) {
+		while (!c->wanted && !c->stop)
+			pthread_cond_wait(&c->change, &c->lock);
+		if (c->stop)
+			break;
+		pthread_mutex_unlock(&c->lock);
+		rounds(c);
+		pthread_mutex_lock(&c->lock);
+		c->wanted = false;
+		c->tail_due = true;
+		pthread_cond_broadcast(&c->change);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return NULL;
+}
+
+/* Without a second thread, as before: now and then a commit takes longer. */
+static void
+do_without(struct store *s)
+{
+	sqlite3_wal_autocheckpoint(s->db, BEGIN_PAGES * 2);
+}
+
+void
+checkpointer_start(struct store *s)
+{
+	struct checkpointer *c = &s->checkpointer;
+	sigset_t all, old;
+	int rc;
+
+	if (s->opts.no_thread || s->opts.vfs ||
+	    sqlite3_open_v2(s->path, &c->db,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
+		    SQLITE_OPEN_EXRESCODE,
+		NULL) != SQLITE_OK ||
+	    sqlite3_exec(c->db, "PRAGMA synchronous = FULL", NULL, NULL,
+		NULL) != SQLITE_OK) {
+		sqlite3_close(c->db);
+		c->db = NULL;
+		do_without(s);
+		return;
+	}
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->change, NULL);
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	rc = pthread_create(&c->thread, NULL, checkpointer_main, c);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	c->running = rc == 0;
+	if (!c->running) {
+		checkpointer_end(s);
+		do_without(s);
+		return;
+	}
+	sqlite3_wal_hook(s->db, on_commit, s);
+}
+
+void
+checkpointer_end(struct store *s)
+{
+	struct checkpointer *c = &s->checkpointer;
+
+	if (!c->db)
+		return;
+	pthread_mutex_lock(&c->lock);
+	c->stop = true;
+	pthread_cond_broadcast(&c->change);
+	pthread_mutex_unlock(&c->lock);
+	if (c->running)
+		pthread_join(c->thread, NULL);
+	pthread_mutex_destroy(&c->lock);
+	pthread_cond_destroy(&c->change);
+	sqlite3_close(c->db);
+	*c = (struct checkpointer){ .db = NULL };
+}
+
+void
+checkpointer_turn(struct store *s)
+{
+	struct checkpointer *c = &s->checkpointer;
+	bool due;
+	int left;
+
+	if (!c->running || s->log_pages < BEGIN_PAGES)
+		return;
+	pthread_mutex_lock(&c->lock);
+	if (!c->tail_due && !c->wanted) {
+		c->wanted = true;
+		pthread_cond_broadcast(&c->change);
+	}
+	while (s->log_pages >= HARD_PAGES && c->wanted)
+		pthread_cond_wait(&c->change, &c->lock);
+	due = c->tail_due;
+	c->tail_due = false;
+	pthread_mutex_unlock(&c->lock);
+	/* what fails is tried again when the log has grown */
+	if (due && checkpoint(s->db, &left) == SQLITE_OK && left == 0)
+		s->log_pages = 0;
+}
+
+static uint64_t
+now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000;
+}
+
+static int64_t
+ask(struct store *s, enum statement which)
+{
+	sqlite3_stmt *st = sql_get(s, which);
+	int64_t n = 0;
+
+	if (sqlite3_step(st) == SQLITE_ROW)
+		n = sqlite3_column_int64(st, 0);
+	sqlite3_reset(st);
+	return n;
+}
+
+/* A step, when there is enough to give back; whether there is more. */
+static bool
+give_back(struct store *s)
+{
+	int64_t gone = ask(s, ST_FREE_PAGES);
+
+	return gone >= FREE_MIN && gone >= ask(s, ST_PAGES) / FREE_SHARE &&
+	    /* what fails now is no harm: the pages are used again */
+	    sql_exec(s, "PRAGMA incremental_vacuum(256)") == NJ_OK;
+}
+
+int
+tidy_turn(struct store *s, bool idle)
+{
+	uint64_t now = now_us();
+	bool was = s->untidy;
+	int left;
+
+	s->changed |= !idle;
+	if (s->opts.vfs || s->opts.no_thread || (!s->changed && !was))
+		return -1;
+	if (!(idle && was) && now - s->tidied_us < PAUSE_MS * 1000u)
+		return PAUSE_MS;
+	s->tidied_us = now;
+	s->changed = false;
+	s->untidy = give_back(s);
+	if (s->untidy)
+		return STEP_MS;
+	/* the file ends where it should when all of the log is in it */
+	if (was && (checkpoint(s->db, &left) != SQLITE_OK || left > 0))
+		s->changed = s->untidy = true;
+	return s->changed ? PAUSE_MS : -1;
+}
