@@ -88,7 +88,9 @@ run(struct job *j)
 		.from = slice_str(q->from),
 		.csr = buf_slice(&q->csr) };
 
-	switch (q->op) {
+	q->answer.result = ENROL_FAILED;
+	why_set(&q->answer.why, "the signer of the CA was not started");
+	switch (q->opts->signer || q->op == EST_CRL_FILE ? (int)q->op : -1) {
 	case EST_ENROLL:
 	case EST_REENROLL:
 		memcpy(ask.serial, q->serial, sizeof ask.serial);

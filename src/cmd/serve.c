@@ -301,8 +301,15 @@ start(struct server *s, struct nj_why *why)
 
 	/* a process of its own, so before there are threads */
 	if ((e = sign_start(
-		 &s->conf, s->opts->ca_passphrase_file, &s->signer, why)))
-		return e;
+		 &s->conf, s->opts->ca_passphrase_file, &s->signer, why))) {
+		if (!s->opts->signer_may_fail)
+			return e;
+		fprintf(stderr,
+		    "Warning: no device can enrol, as the CA cannot be "
+		    "opened: %s\n%s\n",
+		    why->what, why->mend);
+		*why = (struct nj_why){ 0 };
+	}
 	if ((e = log_start(&lo, why)))
 		return e;
 	s->logging = true;
@@ -612,6 +619,7 @@ serve_run(const char *path, const struct serve_hooks *hooks)
 		.path = path,
 		.quiet = hooks && hooks->quiet,
 		.ca_passphrase_file = hooks ? hooks->ca_passphrase_file : NULL,
+		.signer_may_fail = hooks && hooks->signer_may_fail,
 	};
 
 	return serve_with(&o, hooks);

@@ -17,6 +17,7 @@ struct serve_hooks {
 	void (*on_ready)(void *arg);
 	void *arg;
 	const char *ca_passphrase_file; /* or NULL */
+	bool signer_may_fail;		/* then nobody enrols, and it is told */
 	bool quiet; /* log warnings and errors only, unless the
 			 * configuration says log_type */
 };
@@ -29,7 +30,7 @@ struct serve_opts {
 	const char *path;
 	struct conf_args args;
 	const char *ca_passphrase_file; /* before the configuration's */
-	bool background, quiet;
+	bool background, quiet, signer_may_fail;
 };
 int serve_with(const struct serve_opts *o, const struct serve_hooks *hooks);
 

@@ -50,17 +50,19 @@ on_ready(void *arg)
 static enum nj_err
 choose_port(struct up *u, struct nj_why *why)
 {
-	long written = 0, wss = 0;
+	long written = 0, wss = 0, est = 0;
 	enum nj_err e;
 
-	if ((e = up_conf_port(u, &written, &wss, why)))
+	if ((e = up_conf_port(u, &written, &wss, &est, why)))
 		return e;
 	if (u->port == 0)
 		u->port = written ? written : UP_PORT;
 	/* Of one address of many, the listener itself can tell. */
 	if (!u->bind[0] && (e = port_check((unsigned)u->port, why)))
 		return e;
-	return up_wss_choose(u, wss, why);
+	if ((e = up_wss_choose(u, wss, why)))
+		return e;
+	return up_est_choose(u, est, why);
 }
 
 /* Through sudo the files of the first client were given to the person, unless
@@ -121,7 +123,11 @@ run(struct up *u, const char *dir_given)
 {
 	struct ready ready = { .up = u };
 	const struct serve_hooks hooks = {
-		.on_ready = on_ready, .arg = &ready, .quiet = true
+		.on_ready = on_ready,
+		.arg = &ready,
+		.quiet = true,
+		.ca_passphrase_file = u->passphrase_file,
+		.signer_may_fail = true,
 	};
 	struct nj_why why = { 0 };
 	int status = EXIT_FAILED;
@@ -140,7 +146,9 @@ run(struct up *u, const char *dir_given)
 int
 cmd_up(int argc, char **argv)
 {
-	struct up u = { .id = UP_ID, .lock = -1, .wss_port = -1 };
+	struct up u = {
+		.id = UP_ID, .lock = -1, .wss_port = -1, .est_port = -1
+	};
 	const char *dir_given = NULL;
 	const struct flag flags[] = {
 		{ "dir", 0, FLAG_TEXT, &dir_given, "DIR",
@@ -152,6 +160,10 @@ cmd_up(int argc, char **argv)
 		{ "wss-port", 0, FLAG_NUMBER, &u.wss_port, "PORT",
 		    "the port for web pages, MQTT over secure WebSocket "
 		    "(8884, or the one behind --port); 0: none",
+		    0, 65535 },
+		{ "enroll-port", 0, FLAG_NUMBER, &u.est_port, "PORT",
+		    "the port where devices get certificates with tokens "
+		    "(8885, or the next); 0: none",
 		    0, 65535 },
 		{ "id", 0, FLAG_TEXT, &u.id, "ID",
 		    "the name of the first client (admin)", 0, 0 },

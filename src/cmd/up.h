@@ -16,6 +16,7 @@
 
 #define UP_PORT	    8883
 #define UP_WSS_PORT 8884
+#define UP_EST_PORT 8885
 #define UP_WEB_USER "browser" /* web pages log in as this one */
 #define UP_ID	    "admin"
 #define UP_USER	    "nightjar"
@@ -29,6 +30,7 @@ struct up {
 	char *self;		     /* how to call this program from a shell */
 	long port;		     /* 0: what the configuration says */
 	long wss_port;		     /* -1: as port; 0: none */
+	long est_port;		     /* -1: as wss_port; 0: none */
 	bool own_passwords;	     /* they log in by DIR/passwords */
 	struct secret *password;     /* of UP_WEB_USER */
 	char bind[PKI_NAME_MAX + 1]; /* the listener's address, "" for all */
@@ -58,11 +60,11 @@ NJ_MUST char *up_device_path(const struct up *u, const char *file);
 
 /* up_conf.c */
 
-/* The port of the configuration's first listener, with u->bind, and that of
- * its first one for WebSocket, 0 if it has none; 0 and -1: there is no
- * configuration yet.  NJ_INVALID: it has no listener. */
+/* The port of the configuration's first listener, with u->bind, and those of
+ * its first ones for WebSocket and for enrolment, 0 if it has none; 0 and -1:
+ * there is no configuration yet.  NJ_INVALID: it has no listener. */
 NJ_MUST enum nj_err
-up_conf_port(struct up *u, long *out, long *wss, struct nj_why *why);
+up_conf_port(struct up *u, long *out, long *wss, long *est, struct nj_why *why);
 /* Writes it, or what was asked for into it; and sets u->own_passwords. */
 NJ_MUST enum nj_err up_conf_prepare(struct up *u, struct nj_why *why);
 
@@ -71,6 +73,9 @@ NJ_MUST enum nj_err up_conf_prepare(struct up *u, struct nj_why *why);
 /* u->wss_port, from what was asked for, or from up_conf_port. */
 NJ_MUST enum nj_err
 up_wss_choose(struct up *u, long written, struct nj_why *why);
+/* u->est_port; after the others. */
+NJ_MUST enum nj_err
+up_est_choose(struct up *u, long written, struct nj_why *why);
 /* Makes the user of web pages, or reads its password. */
 NJ_MUST enum nj_err up_wss_prepare(struct up *u, struct nj_why *why);
 /* Where the password is kept; the caller frees it. */

@@ -78,9 +78,20 @@ find_listener(struct slice text, struct slice *port, struct slice *address)
 	return false;
 }
 
-/* The port of the first listener for WebSocket, as a part of text. */
 static bool
-find_wss(struct slice text, struct slice *port)
+is_one_of(struct slice word, const char *const *words)
+{
+	for (; *words; words++)
+		if (slice_is(word, *words))
+			return true;
+	return false;
+}
+
+/* The port of the first listener with one of these protocols, as a part of
+ * text. */
+static bool
+find_speaker(
+    struct slice text, const char *const *protocols, struct slice *port)
 {
 	struct slice line, word;
 
@@ -89,15 +100,29 @@ find_wss(struct slice text, struct slice *port)
 		word = cut_word(&line);
 		if (slice_is(word, "listener"))
 			*port = cut_word(&line);
-		if (!slice_is(word, "protocol") || port->n == 0)
-			continue;
-		word = cut_word(&line);
-		if (slice_is(word, "websockets") ||
-		    slice_is(word, "mqtt+websockets"))
+		if (slice_is(word, "protocol") && port->n > 0 &&
+		    is_one_of(cut_word(&line), protocols))
 			return true;
 	}
 	*port = SLICE_NONE;
 	return false;
+}
+
+static bool
+find_wss(struct slice text, struct slice *port)
+{
+	static const char *const words[] = { "websockets", "mqtt+websockets",
+		NULL };
+
+	return find_speaker(text, words, port);
+}
+
+static bool
+find_est(struct slice text, struct slice *port)
+{
+	static const char *const words[] = { "est", NULL };
+
+	return find_speaker(text, words, port);
 }
 
 /* What follows the first line's name, SLICE_NONE when there is no such. */
@@ -164,21 +189,23 @@ number_of(struct slice digits)
 }
 
 enum nj_err
-up_conf_port(struct up *u, long *out, long *wss, struct nj_why *why)
+up_conf_port(struct up *u, long *out, long *wss, long *est, struct nj_why *why)
 {
 	struct buf text = { 0 };
 	struct slice digits;
 	enum nj_err e;
 
-	*wss = 0;
+	*wss = *est = 0;
 	if (access(u->conf, F_OK) != 0) {
 		*out = 0;
-		*wss = -1;
+		*wss = *est = -1;
 		return NJ_OK;
 	}
 	e = read_port(u, &text, &digits, out, why);
 	if (!e && find_wss(buf_slice(&text), &digits))
 		*wss = number_of(digits);
+	if (!e && find_est(buf_slice(&text), &digits))
+		*est = number_of(digits);
 	buf_fini(&text);
 	return e;
 }
@@ -248,6 +275,45 @@ put_wss(const struct up *u, bool password_file, struct buf *b)
 	    u->dir, u->wss_port, u->dir, u->dir, u->dir);
 	if (!e && password_file)
 		e = buf_printf(b, "password_file %s/passwords\n", u->dir);
+	return e;
+}
+
+/* The listener of devices that have a token. */
+static enum nj_err
+put_est(const struct up *u, struct buf *b)
+{
+	return buf_printf(b,
+	    "\n# Certificates for devices with a token (nightjar ca token ID), "
+	    "over HTTPS.\n"
+	    "listener %ld\n"
+	    "protocol est\n"
+	    "cafile %s/pki/ca.crt\n"
+	    "certfile %s/server/server.crt\n"
+	    "keyfile %s/server/server.key\n",
+	    u->est_port, u->dir, u->dir, u->dir);
+}
+
+/* Only what was asked for: the file is its owner's. */
+static enum nj_err
+move_est(struct up *u, struct nj_why *why)
+{
+	struct buf text = { 0 }, out = { 0 };
+	struct slice digits;
+	enum nj_err e;
+
+	if (u->est_port <= 0)
+		return NJ_OK;
+	if ((e = file_read(u->conf, CONF_MAX, &text, why)))
+		return e;
+	if (find_est(buf_slice(&text), &digits)) {
+		e = change_port(u, buf_slice(&text), digits, u->est_port, why);
+	} else if (!(e = buf_put_slice(&out, buf_slice(&text))) &&
+	    !(e = put_est(u, &out)) &&
+	    !(e = file_write(u->conf, buf_slice(&out), 0644, why))) {
+		printf("Added a listener for enrolment to %s\n", u->conf);
+	}
+	buf_fini(&out);
+	buf_fini(&text);
 	return e;
 }
 
@@ -373,6 +439,8 @@ write_conf(const struct up *u, const char *user, struct nj_why *why)
 		    "certificate_clientid any\n"
 		    "allow_anonymous false\n",
 		    u->port, u->dir, u->dir, u->dir);
+	if (!e && u->est_port > 0)
+		e = put_est(u, &b);
 	if (!e && u->wss_port > 0)
 		e = put_wss(u, true, &b);
 	if (!e)
@@ -427,7 +495,8 @@ up_conf_prepare(struct up *u, struct nj_why *why)
 	enum nj_err e;
 
 	if (access(u->conf, F_OK) == 0) {
-		if ((e = move_port(u, why)) || (e = move_wss(u, why)))
+		if ((e = move_port(u, why)) || (e = move_wss(u, why)) ||
+		    (e = move_est(u, why)))
 			return e;
 		return look_for_passwords(u, why);
 	}

@@ -307,6 +307,21 @@ tell_device(const struct up *u)
 	}
 	printf("\nFor another device, with a name in place of ID:\n");
 	end_line(&b);
+	if (u->est_port == 0)
+		return;
+	if (u->root && getenv("SUDO_UID"))
+		put_word(&b, "sudo");
+	put_word(&b, u->self);
+	put_word(&b, "ca");
+	put_word(&b, "token");
+	put_word(&b, "ID");
+	if (!u->root || strcmp(u->dir, HOME_ROOT) != 0) {
+		put_word(&b, "--dir");
+		put_word(&b, u->dir);
+	}
+	printf("or with a token, so that its key is made on it and never "
+	       "leaves it:\n");
+	end_line(&b);
 }
 
 /* What a page does, once it has MQTT.js. */
@@ -437,6 +452,9 @@ tell_names(const struct up *u)
 	if (u->wss_port > 0)
 		printf("  web pages    port %ld, MQTT over secure WebSocket\n",
 		    u->wss_port);
+	if (u->est_port > 0)
+		printf("  enrolment    port %ld, for devices with a token\n",
+		    u->est_port);
 }
 
 void

@@ -23,20 +23,42 @@
 
 /* -- the port -------------------------------------------------------------- */
 
-/* The one behind MQTT's, or the next that is free: nobody asked for it, so it
- * is no reason not to start. */
+/* This one, or the next that is free: nobody asked for it, so it is no reason
+ * not to start. */
 static long
-free_port(const struct up *u)
+free_port(const struct up *u, long first)
 {
-	long first = u->port == UP_PORT ? UP_WSS_PORT : u->port + 1;
-
 	for (long p = first; p < first + PORTS_TRIED && p <= 65535; p++) {
 		struct nj_why why;
 
-		if (p != u->port && port_check((unsigned)p, &why) == NJ_OK)
+		if (p != u->port && p != u->wss_port &&
+		    port_check((unsigned)p, &why) == NJ_OK)
 			return p;
 	}
 	return 0;
+}
+
+enum nj_err
+up_est_choose(struct up *u, long written, struct nj_why *why)
+{
+	bool asked = u->est_port >= 0;
+
+	if (!asked)
+		u->est_port = written >= 0 ? written
+		    : u->port == UP_PORT   ? free_port(u, UP_EST_PORT)
+					   : free_port(u, u->port + 2);
+	if (u->est_port == 0 || u->bind[0] || (!asked && written < 0))
+		return NJ_OK;
+	if (u->est_port == u->port || u->est_port == u->wss_port) {
+		why_set(
+		    why, "port %ld cannot be enrolment's as well", u->est_port);
+	} else if (port_check((unsigned)u->est_port, why) == NJ_OK) {
+		return NJ_OK;
+	}
+	why_mend(why,
+	    "choose another port for enrolment with --enroll-port PORT (0: "
+	    "none)");
+	return NJ_BUSY;
 }
 
 enum nj_err
@@ -45,7 +67,9 @@ up_wss_choose(struct up *u, long written, struct nj_why *why)
 	bool asked = u->wss_port >= 0;
 
 	if (!asked)
-		u->wss_port = written >= 0 ? written : free_port(u);
+		u->wss_port = written >= 0 ? written
+		    : u->port == UP_PORT   ? free_port(u, UP_WSS_PORT)
+					   : free_port(u, u->port + 1);
 	if (u->wss_port == 0)
 		return NJ_OK;
 	if (u->wss_port == u->port) {

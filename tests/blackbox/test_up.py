@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import threading
@@ -17,7 +18,7 @@ import browser
 import harness
 import pahoc
 import programs
-from raw import connect_packet
+from raw import Raw, connect_packet
 from wsraw import RawWs, request
 
 pytestmark = pytest.mark.ours
@@ -546,3 +547,25 @@ def test_words():
     assert p.returncode == 2 and 'did you mean --port' in p.stdout
     p = programs.run([harness.NIGHTJAR, 'up', '--port', '0'])
     assert p.returncode == 2 and 'from 1 to 65535' in p.stdout
+
+
+def test_enrolment(up, port, tmp_path):
+    """What it prints for tokens works: the port is in the token, and the
+    device gets in."""
+    first = up('--port', port)
+    est = int(re.search(r'enrolment +port (\d+)', first.text).group(1))
+    assert f'listener {est}\nprotocol est' in first.read('nightjar.conf').decode()
+    token = subprocess.run([harness.NIGHTJAR, 'ca', 'token', 'phone', '-q', '--dir', first.dir],
+                           stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    assert f':{est}.' in token
+    out = str(tmp_path / 'phone')
+    p = subprocess.run([harness.NIGHTJAR, 'enroll', token, '--host', 'localhost', '--out', out],
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert p.returncode == 0, p.stdout
+    ctx = ssl.create_default_context(cafile=os.path.join(out, 'ca.crt'))
+    ctx.load_cert_chain(os.path.join(out, 'client.crt'), os.path.join(out, 'client.key'))
+    with Raw(int(port), tls=ctx) as c:
+        c.connect('phone')
+    first.stop()
+    none = up('--port', port, '--enroll-port', '0', folder=tmp_path / 'none')
+    assert 'enrolment' not in none.text and 'est' not in none.read('nightjar.conf').decode().split()
