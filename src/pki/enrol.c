@@ -122,11 +122,17 @@ issue(struct request *r, X509 **out, struct nj_why *why)
 static enum enrol_result
 name_it(struct request *r, const char *id, struct nj_why *why)
 {
+	int n;
+
 	if (pki_check_id(id, why))
 		return ENROL_REFUSED;
 	(void)snprintf(r->id, sizeof r->id, "%s", id);
-	(void)snprintf(r->uri, sizeof r->uri, "urn:nightjar:%s:device:%s",
+	n = snprintf(r->uri, sizeof r->uri, "urn:nightjar:%s:device:%s",
 	    pki_ca_short_id(r->ca), r->id);
+	if (n < 0 || (size_t)n >= sizeof r->uri) {
+		why_set(why, "'%s' is too long", id);
+		return ENROL_REFUSED;
+	}
 	return pki_csr_check_names(&r->csr, r->id, r->uri, why) ? ENROL_REFUSED
 								: ENROL_OK;
 }
