@@ -94,12 +94,16 @@ auth_request_free(struct auth_request *r)
 }
 
 static enum auth_result
-allow(struct auth_request *r, struct slice name, bool certified)
+allow(struct auth_request *r, const struct auth_grant *g, bool certified)
 {
 	struct principal who = {
 		.bridge = r->bridge,
 		.certified = certified,
-		.name = name,
+		.name = g->name,
+		.groups = g->groups,
+		.topics = g->topics,
+		.has_topics = g->has_topics,
+		.expires = g->expires,
 		.claimed = r->username,
 		.client_id = r->client_id,
 		.address = r->address,
@@ -122,13 +126,23 @@ allow(struct auth_request *r, struct slice name, bool certified)
 enum auth_result
 auth_allow(struct auth_request *r, struct slice name)
 {
-	return allow(r, name, false);
+	const struct auth_grant g = { .name = name };
+
+	return allow(r, &g, false);
+}
+
+enum auth_result
+auth_allow_grant(struct auth_request *r, const struct auth_grant *g)
+{
+	return allow(r, g, false);
 }
 
 enum auth_result
 auth_allow_certified(struct auth_request *r, struct slice name)
 {
-	return allow(r, name, true);
+	const struct auth_grant g = { .name = name };
+
+	return allow(r, &g, true);
 }
 
 enum auth_result

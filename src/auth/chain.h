@@ -159,6 +159,14 @@ NJ_MUST enum nj_err
 auth_chain_add(struct auth_chain *c, struct authenticator **a);
 /* Makes the principal: AUTH_ALLOW, or AUTH_DENY without memory. */
 enum auth_result auth_allow(struct auth_request *r, struct slice name);
+/* The same with what else is known of a client. */
+struct auth_grant {
+	struct slice name, groups, topics; /* as struct principal has them */
+	bool has_topics;
+	int64_t expires; /* Unix seconds; 0: it does not */
+};
+enum auth_result
+auth_allow_grant(struct auth_request *r, const struct auth_grant *g);
 /* The same for one whose certificate says the name: with its groups. */
 enum auth_result
 auth_allow_certified(struct auth_request *r, struct slice name);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auth/decide.h"
 
+#include "auth/jwt.h"
 #include "wire/topic.h"
 
 struct reserved {
@@ -69,8 +70,22 @@ may_by_rules(const struct asker *a, enum action what, struct slice topic,
 		return acl_allows(
 		    a->acl, &who, what == ACTION_PUBLISH, topic, &why->text);
 	c = acl_covers(a->acl, &who, topic, &why->text);
-	why->each = c != ACL_ALWAYS;
+	why->each |= c != ACL_ALWAYS;
 	return c != ACL_NEVER;
+}
+
+/* A token's list takes away of what others leave. */
+static bool
+may_by_token(const struct principal *who, enum action what, struct slice topic,
+    struct decision *why)
+{
+	bool ok = what == ACTION_SUBSCRIBE
+	    ? jwt_topics_cover(who->topics, topic, &why->each)
+	    : jwt_topics_allow(who->topics, what == ACTION_PUBLISH, topic);
+
+	if (!ok)
+		why->text = "the topics in its token do not have it";
+	return ok;
 }
 
 bool
@@ -82,6 +97,8 @@ decide(const struct asker *a, enum action what, struct slice topic,
 	if (!a->who)
 		return true;
 	if (what == ACTION_PUBLISH && !may_publish(a->who, topic, &why->text))
+		return false;
+	if (a->who->has_topics && !may_by_token(a->who, what, topic, why))
 		return false;
 	return !a->acl || may_by_rules(a, what, topic, why);
 }

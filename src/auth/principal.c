@@ -43,7 +43,7 @@ principal_new(const struct principal *from, struct principal **out)
 {
 	size_t n = from->name.n + from->claimed.n + from->client_id.n +
 	    from->address.n + from->listener.n + from->subject.n +
-	    from->device.n + from->groups.n;
+	    from->device.n + from->groups.n + from->topics.n;
 	struct principal *p = malloc(sizeof *p + n);
 	uint8_t *at;
 
@@ -52,6 +52,8 @@ principal_new(const struct principal *from, struct principal **out)
 	atomic_init(&p->refs, 1);
 	p->bridge = from->bridge;
 	p->certified = from->certified;
+	p->has_topics = from->has_topics;
+	p->expires = from->expires;
 	p->by = from->by;
 	at = p->text;
 	p->name = copy_bytes(&at, from->name);
@@ -63,6 +65,7 @@ principal_new(const struct principal *from, struct principal **out)
 	p->device = copy_bytes(&at, from->device);
 	p->groups = copy_bytes(&at, from->groups);
 	p->has_ip = principal_address(p->address, p->ip);
+	p->topics = copy_bytes(&at, from->topics);
 	*out = p;
 	return NJ_OK;
 }
@@ -81,6 +84,9 @@ principal_view(const struct principal *p, struct principal *out)
 	out->subject = p->subject;
 	out->device = p->device;
 	out->groups = p->groups;
+	out->topics = p->topics;
+	out->has_topics = p->has_topics;
+	out->expires = p->expires;
 }
 
 struct principal *

@@ -33,6 +33,9 @@ enum auth_reason {
 	AUTH_R_OTHER_NAME,  /* CONNECT names one user, the exchange another */
 	AUTH_R_NO_VERIFIER, /* the user cannot use this method */
 	AUTH_R_METHOD_ONLY, /* a plain password where none is taken */
+	AUTH_R_BAD_TOKEN,   /* not signed by whom we know, or not for us */
+	AUTH_R_STALE_TOKEN, /* its time is over, or to come */
+	AUTH_R_OTHER_ID,    /* it is for another client identifier */
 	AUTH_R_MAX
 };
 

@@ -292,6 +292,8 @@ deadline_of(const struct conn *c)
 		d = c->login->since + lim->connect_timeout_ms;
 		due = d < due ? d : due;
 	}
+	if (c->expires_at && c->expires_at < due)
+		due = c->expires_at;
 	return due;
 }
 
@@ -350,7 +352,10 @@ on_deadline(struct timer *t, uint64_t now)
 		    c->shard->limits.connect_timeout_ms);
 		break;
 	case CONN_LIVE:
-		if (c->login &&
+		if (c->expires_at && now >= c->expires_at) {
+			conn_end_openly(
+			    c, RC_NOT_AUTHORIZED, "its token has expired");
+		} else if (c->login &&
 		    now - c->login->since >=
 			c->shard->limits.connect_timeout_ms) {
 			login_late(c);

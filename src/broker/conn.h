@@ -83,6 +83,7 @@ struct conn {
 	struct admission *admission; /* while its session is being saved */
 	struct login *login;	 /* of its CONNECT, or a re-authentication */
 	const char *auth_method; /* of its CONNECT; static; NULL: none */
+	uint64_t expires_at;	 /* mono ms its token ends at; 0 */
 	uint64_t reauth_at;	 /* on_auth.c's pace, mono ms */
 	struct proxied *via;	 /* NULL: it came by itself */
 	struct subscribing *subscribing; /* a SUBSCRIBE under way */

@@ -81,6 +81,17 @@ login_free(struct login *l)
 }
 
 void
+login_holds(struct conn *c, const struct principal *who)
+{
+	int64_t left = who->expires * 1000 - c->shard->wall_ms;
+
+	c->expires_at = 0;
+	if (who->expires)
+		c->expires_at =
+		    c->shard->home.now_ms + (uint64_t)(left > 1 ? left : 1);
+}
+
+void
 login_abandon(struct conn *c)
 {
 	struct login *l = c->login;

@@ -29,6 +29,8 @@ struct login {
 NJ_MUST enum nj_err
 login_new(struct conn *c, struct auth_request_in *ask, struct login **out);
 void login_free(struct login *l);
+/* From now on c is let in as who, for as long as that lasts. */
+void login_holds(struct conn *c, const struct principal *who);
 /* Which identifier the client's session goes by, before it is proved whose it
  * is; empty: it may be given one. */
 struct slice login_client_id(const struct conn *c, const struct connect *k);

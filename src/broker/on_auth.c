@@ -72,6 +72,8 @@ reauth_allowed(struct conn *c, struct login *l)
 		    nj_strerror(e));
 		return;
 	}
+	login_holds(c, r->principal);
+	conn_deadline(c);
 	principal_unref(c->session->who);
 	c->session->who = r->principal;
 	r->principal = NULL;

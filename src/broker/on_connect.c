@@ -632,6 +632,7 @@ login_decided(struct conn *c, struct login *l)
 		enum nj_err e;
 
 		r->principal = NULL;
+		login_holds(c, who);
 		e = conn_port(c)->mount_point ? admit_mounted(c, &k, who, l)
 					      : admit(c, &k, who, l);
 		if (e && c->state != CONN_CLOSING && c->state != CONN_DEAD)

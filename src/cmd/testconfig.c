@@ -194,6 +194,16 @@ check_psk(void *arg, const struct conf_listener *l, conf_tell_fn *tell,
 }
 
 static void
+check_tokens(void *arg, const struct conf_listener *l, conf_tell_fn *tell,
+    void *tell_arg)
+{
+	struct nj_why why = { 0 };
+
+	if (wiring_token_keys(arg, l, &why))
+		tell(tell_arg, true, &why);
+}
+
+static void
 check_cert_rules(
     void *arg, const char *text, conf_tell_fn *tell, void *tell_arg)
 {
@@ -227,6 +237,7 @@ config_checkers(struct conf *c)
 		.password_file = check_passwords,
 		.acl_file = check_rules,
 		.psk_file = check_psk,
+		.token_keys = check_tokens,
 		.cert_rules = check_cert_rules,
 		.arg = c,
 	};

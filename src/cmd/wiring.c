@@ -251,8 +251,9 @@ add_users(const struct conf_listener *l, struct auth_chain *chain,
 
 /* In the order in which they are asked. */
 static enum nj_err
-add_links(const struct conf_listener *l, struct auth_chain *chain,
-    struct password_file *pf, struct workers *workers)
+add_links(const struct conf *c, const struct conf_listener *l,
+    struct auth_chain *chain, struct password_file *pf, struct workers *workers,
+    struct nj_why *why)
 {
 	enum nj_err e = NJ_OK;
 
@@ -260,16 +261,17 @@ add_links(const struct conf_listener *l, struct auth_chain *chain,
 		e = auth_add_certificate(chain, l->certificate_or_password);
 	if (e || (l->cert_names && !l->certificate_or_password))
 		return e;
-	if (pf)
+	e = wiring_tokens(c, l, chain, workers, why);
+	if (!e && pf)
 		e = add_users(l, chain, pf, workers);
 	if (e == NJ_OK && l->allow_anonymous)
-		e = auth_add_anonymous(chain, pf == NULL);
+		e = auth_add_anonymous(chain, pf == NULL && !l->tokens);
 	return e;
 }
 
 static enum nj_err
-build_chain(const struct conf_listener *l, struct workers *workers,
-    struct auth_chain **out, struct nj_why *why)
+build_chain(const struct conf *c, const struct conf_listener *l,
+    struct workers *workers, struct auth_chain **out, struct nj_why *why)
 {
 	struct auth_chain *chain = NULL;
 	struct password_file *pf = NULL;
@@ -279,8 +281,9 @@ build_chain(const struct conf_listener *l, struct workers *workers,
 	    (e = password_file_load(l->password_file, &pf, why)))
 		return e;
 	if ((e = auth_chain_new(&chain)) ||
-	    (e = add_links(l, chain, pf, workers))) {
-		why_set(why, "out of memory");
+	    (e = add_links(c, l, chain, pf, workers, why))) {
+		if (e == NJ_NOMEM)
+			why_set(why, "out of memory");
 		auth_chain_unref(chain);
 	} else {
 		*out = chain;
@@ -396,7 +399,7 @@ wiring_ports(const struct conf *c, struct wiring *w, struct workers *workers,
 			e = load_tls(c, l, w, i, v[i].cert_rules,
 			    old ? old[i].tls : NULL, &v[i].tls, why);
 		if (!e)
-			e = build_chain(l, workers, &v[i].chain, why);
+			e = build_chain(c, l, workers, &v[i].chain, why);
 		if (!e)
 			e = load_acl(l, &v[i].acl, why);
 		if (e)

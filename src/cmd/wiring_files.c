@@ -2,6 +2,10 @@
  */
 #include "cmd/wiring_files.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/jwt_link.h"
 #include "auth/psk_file.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -63,4 +67,81 @@ wiring_psk(const struct conf *c, const struct conf_listener *l,
 		    PSK_KEY_SHORT);
 	*out = (struct tls_psk){ psk_key, f, psk_done, l->psk_hint };
 	return NJ_OK;
+}
+
+static const struct conf_security *
+security_of(const struct conf *c, const struct conf_listener *l)
+{
+	return c->per_listener_settings ? &l->own : &c->security;
+}
+
+/* Public keys may be read by all, but not be written. */
+static enum nj_err
+load_keys(const struct conf *c, const char *paths, struct jwk_set *keys,
+    struct nj_why *why)
+{
+	enum nj_err e = NJ_OK;
+
+	for (const char *p = paths; *p && !e;) {
+		size_t n = strcspn(p, "\n");
+		char *path = strndup(p, n);
+
+		if (!path)
+			return NJ_NOMEM;
+		if (!(e = file_check_rules(
+			  path, c->allow_linked_files, true, why)))
+			e = jwk_set_load(keys, path, why);
+		free(path);
+		p += n + (p[n] == '\n');
+	}
+	return e;
+}
+
+enum nj_err
+wiring_token_keys(
+    const struct conf *c, const struct conf_listener *l, struct nj_why *why)
+{
+	const char *paths = security_of(c, l)->jwt_key_file;
+	struct jwk_set *keys = NULL;
+	enum nj_err e;
+
+	if (!paths)
+		return NJ_OK;
+	if (!(e = jwk_set_new(&keys)))
+		e = load_keys(c, paths, keys, why);
+	jwk_set_unref(keys);
+	return e;
+}
+
+enum nj_err
+wiring_tokens(const struct conf *c, const struct conf_listener *l,
+    struct auth_chain *chain, struct workers *w, struct nj_why *why)
+{
+	const struct conf_security *s = security_of(c, l);
+	struct jwk_set *keys = NULL;
+	enum nj_err e;
+
+	if (!s->jwt_key_file)
+		return NJ_OK;
+	if (!(e = jwk_set_new(&keys)) &&
+	    !(e = load_keys(c, s->jwt_key_file, keys, why))) {
+		const struct jwt_rules rules = {
+			.keys = keys,
+			.issuer = s->jwt_issuer,
+			.audience = s->jwt_audience,
+			.skew_s = s->jwt_leeway,
+			.username = s->jwt_username_claim
+			    ? s->jwt_username_claim
+			    : "sub",
+			.client_id = s->jwt_clientid_claim,
+			.groups = s->jwt_groups_claim,
+			.topics = s->jwt_topics_claim,
+		};
+
+		e = auth_add_jwt(chain, &rules, w);
+	}
+	if (e == NJ_NOMEM)
+		why_set(why, "out of memory");
+	jwk_set_unref(keys);
+	return e;
 }

@@ -7,6 +7,7 @@
 #ifndef NJ_CMD_WIRING_FILES_H
 #define NJ_CMD_WIRING_FILES_H
 
+#include "auth/chain.h"
 #include "conf/conf.h"
 #include "net/tls.h"
 
@@ -20,5 +21,12 @@ wiring_check_file(const struct conf *c, const char *path, struct nj_why *why);
 /* Its psk_file: out->arg is a reference, dropped by out->unref. */
 NJ_MUST enum nj_err wiring_psk(const struct conf *c,
     const struct conf_listener *l, struct tls_psk *out, struct nj_why *why);
+/* A link for tokens, where the listener takes them. */
+NJ_MUST enum nj_err
+wiring_tokens(const struct conf *c, const struct conf_listener *l,
+    struct auth_chain *chain, struct workers *w, struct nj_why *why);
+/* The keys of that, for --test-config. */
+NJ_MUST enum nj_err wiring_token_keys(
+    const struct conf *c, const struct conf_listener *l, struct nj_why *why);
 
 #endif

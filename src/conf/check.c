@@ -231,6 +231,18 @@ check_psk_file(struct check *k, const struct conf_listener *l)
 }
 
 static void
+check_tokens(struct check *k, const struct conf_listener *l)
+{
+	const struct conf_security *s =
+	    k->c->per_listener_settings ? &l->own : &k->c->security;
+
+	if (!s->jwt_key_file || !k->with || !k->with->token_keys)
+		return;
+	look_at(k, s->at, "jwt_key_file", NULL);
+	k->with->token_keys(k->with->arg, l, tell, k);
+}
+
+static void
 check_cert_rules(struct check *k, const struct conf_listener *l)
 {
 	if (!l->certificate_rule || !k->with || !k->with->cert_rules)
@@ -296,6 +308,8 @@ conf_check(const struct conf *c, const struct conf_checkers *with,
 		if (c->per_listener_settings)
 			check_password_file(&k, &l->own);
 		check_acl_file(&k, &l->own);
+		if (i == 0 || c->per_listener_settings)
+			check_tokens(&k, l);
 		check_psk_file(&k, l);
 		check_cert_rules(&k, l);
 		if (l->unix_path)

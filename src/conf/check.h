@@ -24,6 +24,9 @@ struct conf_checkers {
 	/* Of a listener with psk_hint. */
 	void (*psk_file)(void *arg, const struct conf_listener *l,
 	    conf_tell_fn *tell, void *tell_arg);
+	/* Of a listener that takes tokens. */
+	void (*token_keys)(void *arg, const struct conf_listener *l,
+	    conf_tell_fn *tell, void *tell_arg);
 	/* What certificate_rule says, and the CAs that it names. */
 	void (*cert_rules)(
 	    void *arg, const char *text, conf_tell_fn *tell, void *tell_arg);

@@ -80,6 +80,11 @@ struct conf_security {
 	char *password_file;
 	char *acl_file;
 	char *psk_file;
+	char *jwt_key_file; /* paths, one a line; NULL: no tokens */
+	char *jwt_issuer, *jwt_audience;
+	char *jwt_username_claim, *jwt_clientid_claim;
+	char *jwt_groups_claim, *jwt_topics_claim;
+	uint32_t jwt_leeway; /* seconds */
 	struct conf_at at[CONF_OPTS_MAX];
 };
 
@@ -136,6 +141,7 @@ struct conf_listener {
 	const char *password_file;  /* NULL: none */
 	const char *acl_file;	    /* NULL: none */
 	const char *psk_file;	    /* NULL: none */
+	bool tokens;		    /* jwt_key_file is given */
 	struct conf_at where;	    /* its listener or port line */
 	struct conf_at at[CONF_OPTS_MAX];
 };

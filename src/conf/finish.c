@@ -183,6 +183,7 @@ resolve(struct conf *c, struct conf_listener *l)
 	l->password_file = s->password_file;
 	l->acl_file = s->acl_file;
 	l->psk_file = s->psk_file;
+	l->tokens = s->jwt_key_file != NULL;
 	l->allow_zero_length_clientid = s->allow_zero_length_clientid;
 	l->auto_id_prefix = l->own_auto_id_prefix ? l->own_auto_id_prefix
 	    : s->auto_id_prefix			  ? s->auto_id_prefix
@@ -193,7 +194,7 @@ resolve(struct conf *c, struct conf_listener *l)
 		l->allow_anonymous = s->allow_anonymous;
 	else
 		l->allow_anonymous = c->local_only && !s->password_file &&
-		    !s->acl_file && !s->psk_file;
+		    !s->acl_file && !s->psk_file && !s->jwt_key_file;
 }
 
 /* True when what was written asks for something; "false" and the like do
@@ -261,7 +262,7 @@ check_either(struct parse *p, const struct conf_listener *l)
 		parse_fault_at(p, at, "delete one of the two",
 		    "certificate_or_password with require_certificate: no "
 		    "client would get as far as its password");
-	if (!l->password_file)
+	if (!l->password_file && !l->tokens)
 		parse_fault_at(p, at,
 		    "add 'password_file PATH' (nightjar passwd -c PATH USER)",
 		    "certificate_or_password without password_file: there is "
@@ -437,7 +438,8 @@ check_proxy(struct parse *p, const struct conf_listener *l)
 static void
 check_anyone(struct parse *p, const struct conf_listener *l)
 {
-	if (l->allow_anonymous || l->password_file || l->cert_names)
+	if (l->allow_anonymous || l->password_file || l->cert_names ||
+	    l->tokens)
 		return;
 	parse_warn_at(p, l->where,
 	    l->require_certificate

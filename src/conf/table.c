@@ -374,6 +374,41 @@ const struct conf_opt conf_table[] = {
 	    "authentication of MQTT 5; only users with such a verifier: "
 	    "nightjar passwd -H scram-sha-256)",
 	    .words = auth_methods, .args = "METHOD[,METHOD...]"),
+	OPT(SECURITY, "jwt_key_file", STRING, S(jwt_key_file), WORKS,
+	    R | CONF_RESTRICTS | CONF_REPEAT | OURS, NULL,
+	    "let clients in by JSON Web Tokens that these keys signed (RS256, "
+	    "ES256 or EdDSA): public keys or certificates as PEM, or a JSON "
+	    "Web Key Set; may be repeated; read again at a reload.  A client "
+	    "gives its token as password, with the token's user name or an "
+	    "empty one, or by the authentication method JWT (MQTT 5), which "
+	    "can also bring the next token in time: when a token ends the "
+	    "client is disconnected",
+	    .args = "PATH"),
+	OPT(SECURITY, "jwt_issuer", STRING, S(jwt_issuer), WORKS,
+	    R | CONF_RESTRICTS | OURS, NULL,
+	    "take only tokens whose claim iss is this"),
+	OPT(SECURITY, "jwt_audience", STRING, S(jwt_audience), WORKS,
+	    R | CONF_RESTRICTS | OURS, NULL,
+	    "take only tokens whose claim aud is or has this; without this "
+	    "option only tokens without aud"),
+	OPT(SECURITY, "jwt_leeway", U32, S(jwt_leeway), WORKS, R | OURS, "30",
+	    "seconds that the issuer's clock may differ from ours", .min = 0,
+	    .max = 300),
+	OPT(SECURITY, "jwt_username_claim", STRING, S(jwt_username_claim),
+	    WORKS, R | OURS, "sub", "the claim that is the user name"),
+	OPT(SECURITY, "jwt_clientid_claim", STRING, S(jwt_clientid_claim),
+	    WORKS, R | CONF_RESTRICTS | OURS, NULL,
+	    "the claim that the client id has to be equal to"),
+	OPT(SECURITY, "jwt_groups_claim", STRING, S(jwt_groups_claim), WORKS,
+	    R | OURS, NULL,
+	    "the claim that lists the groups the client is in, a list or a "
+	    "text with blanks between"),
+	OPT(SECURITY, "jwt_topics_claim", STRING, S(jwt_topics_claim), WORKS,
+	    R | CONF_RESTRICTS | OURS, NULL,
+	    "the claim that limits what the client may use, an object with "
+	    "the lists publish and subscribe of topic filters; it takes away "
+	    "of what acl_file and roles leave, and gives nothing.  Tokens "
+	    "without it are not limited so"),
 	OPT(SECURITY, "acl_file", PATH, S(acl_file), WORKS,
 	    R | CONF_FILE | CONF_RESTRICTS | CONF_ONCE, NULL,
 	    "which user and which client may read and write which topics; "

@@ -89,7 +89,7 @@ static const struct {
 	    "2:1 e 'per_listener_settings' -|" },
 	/* not served: what restricts or would be missing stops */
 	{ "acl_file /a\nacl_file /b\n", "2:1 e 'acl_file' -|" },
-	{ "psk_file /a\n", "1:1 w '' -|" },
+	{ "psk_file /a\n", "1:1 w '-' -|" },
 	{ "connection b\naddress h\ntopic # both\n", "1:1 e 'connection' -|" },
 	{ "connection b\nbridge_insecure maybe\n",
 	    "1:1 e 'connection' -|2:17 e 'maybe' -|" },
