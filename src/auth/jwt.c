@@ -151,8 +151,7 @@ seconds_of(const json_t *v, int64_t *out)
 
 	if (!json_is_number(v) || !(d >= 0 && d < SECONDS_MAX))
 		return false;
-	*out = json_is_integer(v) ? (int64_t)json_integer_value(v)
-				  : (int64_t)d;
+	*out = json_is_integer(v) ? (int64_t)json_integer_value(v) : (int64_t)d;
 	return true;
 }
 

@@ -29,11 +29,11 @@ struct principal {
 	 * none */
 	uint8_t ip[CIDR_BYTES];
 	bool has_ip;
-	bool has_topics;       /* it may use only those */
-	struct slice topics;   /* of its token; see auth/jwt.h */
-	int64_t expires;       /* Unix seconds; 0: it does not */
-	bool certified;	       /* a certificate says the name */
-	const char *by;	       /* the authenticator that said so; static */
+	bool has_topics;     /* it may use only those */
+	struct slice topics; /* of its token; see auth/jwt.h */
+	int64_t expires;     /* Unix seconds; 0: it does not */
+	bool certified;	     /* a certificate says the name */
+	const char *by;	     /* the authenticator that said so; static */
 	uint8_t text[];
 };
 

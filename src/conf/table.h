@@ -12,7 +12,7 @@
 
 #include "base/slice.h"
 
-#define CONF_OPTS_MAX 192 /* rows; checked where the table is */
+#define CONF_OPTS_MAX 256 /* rows; checked where the table is */
 
 enum conf_scope {
 	CONF_GLOBAL,
