@@ -11,62 +11,77 @@
 
 #define REFS_MIN 256u
 
-static struct ref *
+/* Its slot, or the free one where it belongs. */
+static uint32_t *
 slot_of(const struct refs *r, uint64_t id)
 {
+	uint32_t mask = r->cap * 2 - 1;
 	uint64_t i = id * 0x9e3779b97f4a7c15ull >> 32;
 
-	while (r->v[i & (r->cap - 1)].id && r->v[i & (r->cap - 1)].id != id)
+	while (r->at[i & mask] && r->v[r->at[i & mask] - 1].id != id)
 		i++;
-	return &r->v[i & (r->cap - 1)];
+	return &r->at[i & mask];
 }
 
 static enum nj_err
 refs_grow(struct refs *r)
 {
-	struct refs to = { .cap = r->cap ? r->cap * 2 : REFS_MIN };
+	uint32_t cap = r->cap ? r->cap * 2 : REFS_MIN;
+	uint32_t *at = calloc((size_t)cap * 2, sizeof *at);
+	struct ref *v = realloc(r->v, cap * sizeof *v);
 
-	if (!(to.v = calloc(to.cap, sizeof *to.v)))
+	if (v)
+		r->v = v;
+	if (!v || !at) {
+		free(at);
 		return NJ_NOMEM;
-	for (uint32_t i = 0; i < r->cap; i++)
-		if (r->v[i].id)
-			*slot_of(&to, r->v[i].id) = r->v[i];
-	to.n = r->n;
-	free(r->v);
-	*r = to;
+	}
+	free(r->at);
+	r->at = at;
+	r->cap = cap;
+	for (uint32_t i = 0; i < r->n; i++)
+		*slot_of(r, r->v[i].id) = i + 1;
 	return NJ_OK;
+}
+
+void
+refs_fini(struct refs *r)
+{
+	free(r->v);
+	free(r->at);
+	*r = (struct refs){ 0 };
 }
 
 void
 refs_clear(struct refs *r)
 {
-	if (r->cap > REFS_MIN * 64) {
-		free(r->v);
-		*r = (struct refs){ 0 };
-	} else if (r->n > 0) {
-		memset(r->v, 0, r->cap * sizeof *r->v);
-		r->n = 0;
-	}
+	if (r->cap > REFS_MIN * 64)
+		refs_fini(r);
+	else if (r->n > 0)
+		memset(r->at, 0, (size_t)r->cap * 2 * sizeof *r->at);
+	r->n = 0;
 }
 
 static enum nj_err
 refs_add(struct refs *r, uint64_t id, int delta, void *msg)
 {
-	struct ref *at;
+	struct ref *ref;
+	uint32_t *at;
 	enum nj_err e;
 
 	if (id == 0)
 		return NJ_OK;
-	if ((r->n + 1) * 2 > r->cap && (e = refs_grow(r)))
+	if (r->n == r->cap && (e = refs_grow(r)))
 		return e;
 	at = slot_of(r, id);
-	if (!at->id) {
-		at->id = id;
-		r->n++;
+	if (!*at) {
+		r->v[r->n++] = (struct ref){ .id = id };
+		*at = r->n;
 	}
-	at->delta += delta;
+	ref = &r->v[*at - 1];
+	ref->delta += delta;
 	if (msg)
-		at->msg = msg;
+		ref->msg = msg;
 	return NJ_OK;
 }
 
@@ -395,10 +410,10 @@ apply_refs(struct store *s)
 	int64_t now_s = time(NULL); /* for people who ask how old it is */
 	enum nj_err e;
 
-	for (uint32_t i = 0; i < s->refs.cap && s->refs.n > 0; i++) {
+	for (uint32_t i = 0; i < s->refs.n; i++) {
 		const struct ref *r = &s->refs.v[i];
 
-		if (!r->id || r->delta == 0)
+		if (r->delta == 0)
 			continue;
 		e = r->delta > 0 ? put_msg(s, r, now_s) : drop_refs(s, r);
 		if (e)

@@ -53,13 +53,16 @@ enum statement {
 
 /* How many more, or fewer, rows name a message after this transaction. */
 struct ref {
-	uint64_t id; /* 0: free slot */
+	uint64_t id;
 	int64_t delta;
 	void *msg; /* borrowed from a record; NULL: only rows went */
 };
 
+/* In the order in which they came: new messages are numbered as they come, and
+ * rows in the order of their numbers are written fastest. */
 struct refs {
 	struct ref *v;
+	uint32_t *at; /* 2 * cap slots by hash: 1 + place in v; 0: free */
 	uint32_t n, cap;
 };
 
@@ -124,6 +127,7 @@ NJ_MUST enum nj_err apply_batch(struct store *s, const struct store_batch *b);
 /* The messages that the transaction's rows name; before COMMIT. */
 NJ_MUST enum nj_err apply_refs(struct store *s);
 void refs_clear(struct refs *r);
+void refs_fini(struct refs *r);
 /* Steps a bound statement that gives message numbers of rows that went. */
 NJ_MUST enum nj_err apply_dropping(struct store *s, enum statement which);
 /* Deletes a session and everything of it, or what is left of one. */

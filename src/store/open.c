@@ -232,7 +232,7 @@ store_close(struct store *s)
 		sqlite3_close(s->db);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
-	free(s->refs.v);
+	refs_fini(&s->refs);
 	free(s->path);
 	free(s);
 }
