@@ -23,6 +23,10 @@ const struct admin_command admin_commands[] = {
 	{ "clients disconnect", admin_clients_disconnect, ADMIN_CHANGES,
 	    "id | user | address | serial | fingerprint, [forget]",
 	    "sends away all that match" },
+	{ "acl explain", admin_acl_explain, ADMIN_READS,
+	    "topic, [action], [user], [client], [address], [listener], "
+	    "[groups]",
+	    "whether somebody may, and the rule that says so" },
 	{ "refused", admin_refused, ADMIN_READS, "[limit]",
 	    "who did not get in of late, and why" },
 };

@@ -22,6 +22,7 @@ int cmd_bench(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_clients(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
+int cmd_acl(int argc, char **argv);
 /* --test-config: every file that the configuration names. */
 struct conf_args;
 int cmd_test_config(const char *path, const struct conf_args *args);

@@ -34,6 +34,8 @@ static const struct command {
 	{ "status", NULL, cmd_status, "how a running broker is" },
 	{ "clients", NULL, cmd_clients,
 	    "who is connected to a running broker: list, show, disconnect" },
+	{ "acl", NULL, cmd_acl,
+	    "whether somebody may, and the rule that says so: explain" },
 	{ "reload", NULL, cmd_reload,
 	    "a running broker reads its configuration again" },
 	{ "store", NULL, cmd_store,

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "auth/acl.h"
@@ -374,6 +375,20 @@ fill_port(const struct conf *c, const struct conf_listener *l,
 	};
 }
 
+/* Listeners of one file have one set of rules in memory. */
+static bool
+share_acl(const struct conf *c, struct port_opts *v, uint32_t i)
+{
+	const char *path = c->listeners[i].acl_file;
+
+	for (uint32_t k = 0; path && k < i; k++)
+		if (v[k].acl && strcmp(c->listeners[k].acl_file, path) == 0) {
+			v[i].acl = acl_ref(v[k].acl);
+			return true;
+		}
+	return false;
+}
+
 enum nj_err
 wiring_ports(const struct conf *c, struct wiring *w, struct workers *workers,
     const struct port_opts *old, struct port_opts **out, struct nj_why *why)
@@ -401,7 +416,8 @@ wiring_ports(const struct conf *c, struct wiring *w, struct workers *workers,
 		if (!e)
 			e = build_chain(c, l, workers, &v[i].chain, why);
 		if (!e)
-			e = load_acl(l, &v[i].acl, why);
+			e = share_acl(c, v, i) ? NJ_OK
+					       : load_acl(l, &v[i].acl, why);
 		if (e)
 			prefix_place(c, l, why);
 	}

@@ -2,6 +2,7 @@
 """Topic rules of an acl_file over real sockets: publishing, subscribing,
 delivery, wills, retained messages, queues, reload.  Those that are not marked
 run against Mosquitto as well."""
+import json
 import os
 import re
 import stat
@@ -424,3 +425,45 @@ def test_denials_are_logged_once(rules):
     assert log.count("Publish of c to 'zzz' refused") == 1
     assert log.count("Subscribe of c to 'zzz' refused") == 1
     assert log.count("Publish of c to 'yyy' refused") == 1
+
+
+def explain(*args):
+    p = subprocess.run([NIGHTJAR, 'acl', 'explain', *args], stdout=subprocess.PIPE, text=True,
+                       stderr=subprocess.STDOUT, check=False, timeout=PATIENCE)
+    return p.returncode, p.stdout
+
+
+EXPLAINED = [
+    (('-u', 'alice', 'up'), 0, 'line 6: topic write up'),
+    (('-u', 'alice', 'down/cellar', '-a', 'receive'), 1, 'line 8: topic deny down/cellar'),
+    (('-u', 'alice', '-i', 'c', 'dev/c/x'), 0, 'pattern readwrite dev/%c/#'),
+    (('nowhere',), 1, 'no rule of the acl_file allows it'),
+    (('-u', 'alice', '-a', 'subscribe', 'down/#'), 0, 'down/#'),
+    (('-u', 'alice', '-a', 'subscribe', '$share/g/secret/#'), 1, 'no rule'),
+    (('$SYS/x', '-u', 'admin'), 1, 'written by the broker'),
+    (('-u', 'x', '--group', 'g', 'grouped'), 0, 'topic readwrite grouped'),
+    (('-u', 'x', '--address', '192.0.2.7', 'placed'), 0, 'pattern write placed'),
+    (('-u', 'x', '--address', '192.0.2.8', 'placed'), 1, 'no rule'),
+]
+
+
+@pytest.mark.ours
+def test_explain(brokers, tmp_path):
+    """The same rule is named by the files and by a running broker."""
+    rules = Rules(brokers, str(tmp_path), RULES + 'group g\ntopic grouped\naddress 192.0.2.7\n'
+                  'pattern write placed\n', f'admin_socket {tmp_path}/a.sock\n')
+    conf = rules.broker.conf_path
+    for args, status, rule in EXPLAINED:
+        for where in (('--acl-file', rules.path), ('-c', conf), ('-c', conf, '--live')):
+            code, out = explain(*where, *args)
+            assert (code, rule in out) == (status, True), (where, args, out)
+    for bad in (('a/#',), ('-a', 'subscribe', 'a#'), ('--address', 'x', 'a'), ('-a', 'x', 'a'),
+                ('--listener', '1', 'a'), (), ('--acl-file', '/none', 'a')):
+        assert explain('-c', conf, *bad)[0] == 2, bad
+        assert explain('-c', conf, '--live', *bad)[0] == 2, bad
+    with rules.client('c', 'alice'):
+        code, out = explain('-c', conf, '--live', '-i', 'c', 'up')
+        assert (code, "user 'alice' may publish to 'up'" in out) == (0, True), out
+        code, out = explain('-c', conf, '--live', '-i', 'c', '--json', 'dev/d')
+        answer = json.loads(out)
+        assert code == 1 and answer['connected_client'] and not answer['allowed']
