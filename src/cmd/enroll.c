@@ -43,8 +43,9 @@ struct enrol_run {
 	struct pki_token_text token; /* host, port, pin; secret when new */
 	char *key_path, *next_path, *crt_path, *ca_path, *conf_path;
 	EVP_PKEY *key;
-	X509 *root, *cert, *old;
-	STACK_OF(X509) * chain; /* all of the CA's */
+	X509 *cert, *old;
+	STACK_OF(X509) * trust; /* roots that are believed */
+	STACK_OF(X509) * chain; /* all of the CA's, from one who is believed */
 };
 
 /* -- the folder ------------------------------------------------------------- */
@@ -138,7 +139,7 @@ opts_of(const struct enrol_run *r)
 {
 	return (struct https_opts){ .host = r->token.host,
 		.port = r->token.port,
-		.trust = r->root,
+		.trust = r->trust,
 		.timeout_ms = TIMEOUT_MS };
 }
 
@@ -150,19 +151,16 @@ is_pinned(X509 *x, const uint8_t pin[32])
 	return pki_spki_sha256(x, spki) == NJ_OK && memcmp(spki, pin, 32) == 0;
 }
 
-/* RFC 7030 4.1.1: the CA is fetched from whoever answers, and believed only if
- * it is the one that the token names; nothing secret has been said yet. */
 static enum nj_err
-fetch_root(struct enrol_run *r, struct nj_why *why)
+get_cas(struct enrol_run *r, STACK_OF(X509) * *out, struct nj_why *why)
 {
 	struct https_opts o = opts_of(r);
 	struct https_result res;
 	enum nj_err e;
 
-	o.trust = NULL;
 	if ((e = https_do(&o, "GET", EST "cacerts", "", SLICE_NONE, &res, why)))
 		return e;
-	if (res.status != 200 || pkcs7_certs(buf_slice(&res.body), &r->chain)) {
+	if (res.status != 200 || pkcs7_certs(buf_slice(&res.body), out)) {
 		why_set(why, "%s:%u does not enrol devices (HTTP %u)",
 		    r->token.host, (unsigned)r->token.port, res.status);
 		why_mend(
@@ -170,21 +168,39 @@ fetch_root(struct enrol_run *r, struct nj_why *why)
 		e = NJ_INVALID;
 	}
 	buf_fini(&res.body);
-	for (int i = 0; !e && i < sk_X509_num(r->chain); i++) {
-		X509 *x = sk_X509_value(r->chain, i);
+	return e;
+}
 
-		if (!r->root && is_pinned(x, r->token.pin) &&
-		    X509_up_ref(x) == 1)
-			r->root = x;
+/* RFC 7030 4.1.1: the CA is fetched from whoever answers, and believed only if
+ * it is the one that the token names; nothing secret has been said yet. */
+static enum nj_err
+fetch_root(struct enrol_run *r, struct nj_why *why)
+{
+	STACK_OF(X509) *strangers = NULL, *trust = sk_X509_new_null();
+	enum nj_err e = trust ? get_cas(r, &strangers, why) : NJ_NOMEM;
+
+	for (int i = 0; !e && i < sk_X509_num(strangers); i++) {
+		X509 *x = sk_X509_value(strangers, i);
+
+		if (!is_pinned(x, r->token.pin) || sk_X509_num(trust) > 0)
+			continue;
+		if (sk_X509_push(trust, x) <= 0 || X509_up_ref(x) != 1)
+			e = NJ_NOMEM;
 	}
-	if (e || r->root)
-		return e;
-	why_set(why,
-	    "%s:%u has another CA than the token names: somebody stands "
-	    "between, or the CA was changed",
-	    r->token.host, (unsigned)r->token.port);
-	why_mend(why, "ask for a new token, from whoever runs the broker");
-	return NJ_DENIED;
+	if (!e && sk_X509_num(trust) == 0) {
+		why_set(why,
+		    "%s:%u has another CA than the token names: somebody "
+		    "stands between, or the CA was changed",
+		    r->token.host, (unsigned)r->token.port);
+		why_mend(
+		    why, "ask for a new token, from whoever runs the broker");
+		e = NJ_DENIED;
+	}
+	r->trust = trust;
+	sk_X509_pop_free(strangers, X509_free);
+	/* again, from one who is believed: with what else there is to believe,
+	 * and what is between */
+	return e ? e : get_cas(r, &r->chain, why);
 }
 
 static enum nj_err
@@ -351,23 +367,33 @@ out:
 
 /* -- the result ------------------------------------------------------------- */
 
+/* Roots, or what is below them. */
+static STACK_OF(X509) * pick(const struct enrol_run *r, bool roots)
+{
+	STACK_OF(X509) *v = sk_X509_new_null();
+
+	for (int i = 0; v && i < sk_X509_num(r->chain); i++) {
+		X509 *x = sk_X509_value(r->chain, i);
+		bool root = X509_NAME_cmp(X509_get_subject_name(x),
+				X509_get_issuer_name(x)) == 0;
+
+		if (root == roots && sk_X509_push(v, x) <= 0) {
+			sk_X509_free(v);
+			return NULL;
+		}
+	}
+	return v;
+}
+
 /* The certificate last: without it the rest is used again by the next try. */
 static enum nj_err
 store(struct enrol_run *r, struct nj_why *why)
 {
-	STACK_OF(X509) *between = sk_X509_new_null();
-	enum nj_err e = between ? NJ_OK : NJ_NOMEM;
+	STACK_OF(X509) *between = pick(r, false), *roots = pick(r, true);
+	X509 *first = sk_X509_shift(roots);
+	enum nj_err e = between && first ? NJ_OK : NJ_INVALID;
 
-	for (int i = 0; !e && i < sk_X509_num(r->chain); i++) {
-		X509 *x = sk_X509_value(r->chain, i);
-
-		if (X509_cmp(x, r->root) != 0 &&
-		    X509_check_issued(x, r->cert) == X509_V_OK &&
-		    sk_X509_push(between, x) <= 0)
-			e = NJ_NOMEM;
-	}
-	if (!e &&
-	    !(e = pki_chain_store(r->ca_path, r->root, NULL, 0644, why)) &&
+	if (!e && !(e = pki_chain_store(r->ca_path, first, roots, 0644, why)) &&
 	    !(e = store_conf(r, why)))
 		e = pki_chain_store(r->crt_path, r->cert, between, 0644, why);
 	if (!e && r->new_key && rename(r->next_path, r->key_path) != 0) {
@@ -375,6 +401,7 @@ store(struct enrol_run *r, struct nj_why *why)
 		    strerror(errno));
 		e = NJ_IO;
 	}
+	sk_X509_free(roots);
 	sk_X509_free(between);
 	return e;
 }
@@ -411,7 +438,7 @@ run_fini(struct enrol_run *r)
 	free(r->ca_path);
 	free(r->conf_path);
 	EVP_PKEY_free(r->key);
-	X509_free(r->root);
+	sk_X509_pop_free(r->trust, X509_free);
 	X509_free(r->cert);
 	X509_free(r->old);
 	sk_X509_pop_free(r->chain, X509_free);
@@ -475,7 +502,6 @@ load_old(struct enrol_run *r, struct nj_why *why)
 static enum nj_err
 enrol_again(struct enrol_run *r, bool *due, struct nj_why *why)
 {
-	STACK_OF(X509) *roots = NULL;
 	enum nj_err e;
 
 	if ((e = load_conf(r, why)) || (e = load_old(r, why)))
@@ -483,11 +509,8 @@ enrol_again(struct enrol_run *r, bool *due, struct nj_why *why)
 	*due = r->force || is_due(r->old);
 	if (!*due)
 		return NJ_OK;
-	if ((e = pki_chain_load(r->ca_path, &roots, why)))
-		return e;
-	r->root = sk_X509_shift(roots);
-	sk_X509_pop_free(roots, X509_free);
-	if ((e = pki_chain_load(r->crt_path, &r->chain, why)))
+	if ((e = pki_chain_load(r->ca_path, &r->trust, why)) ||
+	    (e = get_cas(r, &r->chain, why)))
 		return e;
 	if ((e = take_key(
 		 r->new_key ? r->next_path : r->key_path, &r->key, why)) ||

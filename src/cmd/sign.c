@@ -54,6 +54,22 @@ report(int fd, enum nj_err e, const struct nj_why *why)
 	(void)!send(fd, text, (size_t)n + 1, MSG_NOSIGNAL);
 }
 
+static const char *passphrase_from; /* of the signer process alone */
+
+static struct pki_ca *
+open_again(const char *dir)
+{
+	struct nj_why why;
+	struct pki_ca *ca = NULL;
+
+	if (pki_ca_open(dir, &ca, &why) ||
+	    home_unlock(ca, passphrase_from, &why)) {
+		pki_ca_free(ca);
+		return NULL;
+	}
+	return ca;
+}
+
 /* Does not return. */
 static void
 be_the_signer(const char *dir, const char *file, int fd)
@@ -68,13 +84,14 @@ be_the_signer(const char *dir, const char *file, int fd)
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGUSR1, SIG_IGN);
 	(void)signal(SIGUSR2, SIG_IGN);
+	passphrase_from = file;
 	(void)prctl(PR_SET_NAME, "nightjar-signer");
 	if (!(e = pki_ca_open(dir, &ca, &why)) &&
 	    !(e = home_unlock(ca, file, &why)))
 		e = daemon_confine(pki_ca_dir(ca), &why);
 	report(fd, e, &why);
 	if (!e)
-		signer_serve(ca, fd);
+		signer_serve(&ca, fd, open_again);
 	pki_ca_free(ca);
 	(void)close(fd);
 	exit(e ? 1 : 0);

@@ -67,9 +67,10 @@ set_trust(struct call *c)
 		return true;
 	}
 	SSL_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);
-	if (X509_STORE_add_cert(SSL_CTX_get_cert_store(c->ctx), c->o->trust) !=
-	    1)
-		return false;
+	for (int i = 0; i < sk_X509_num(c->o->trust); i++)
+		if (X509_STORE_add_cert(SSL_CTX_get_cert_store(c->ctx),
+			sk_X509_value(c->o->trust, i)) != 1)
+			return false;
 	return is_address(host) ? X509_VERIFY_PARAM_set1_ip_asc(p, host) == 1
 				: SSL_set1_host(c->ssl, host) == 1;
 }

@@ -22,9 +22,9 @@
 struct https_opts {
 	const char *host;
 	uint16_t port;
-	/* Whom the server's certificate must be of; NULL: nobody is believed,
+	/* Whom the server's certificate must be of; NULL: it is not looked at,
 	 * and nothing that is secret may be said. */
-	X509 *trust;
+	STACK_OF(X509) * trust;
 	X509 *cert; /* what is shown; NULL: none */
 	EVP_PKEY *key;
 	int timeout_ms;

@@ -95,20 +95,27 @@ add_list(struct tls_revoked *r, X509_CRL *crl)
 
 /* -- our own list --------------------------------------------------------- */
 
+/* Another CA of that name made it.  One whose issuer is not among cas, as that
+ * stands below a root which is, counts: whoever may write the file could as
+ * well take it away. */
 static bool
-is_signed(X509_CRL *crl, STACK_OF(X509) * cas)
+is_forged(X509_CRL *crl, STACK_OF(X509) * cas)
 {
+	bool named = false;
+
 	for (int i = 0; i < sk_X509_num(cas); i++) {
 		X509 *ca = sk_X509_value(cas, i);
 		EVP_PKEY *key = X509_get0_pubkey(ca);
 
 		if (X509_NAME_cmp(X509_CRL_get_issuer(crl),
-			X509_get_subject_name(ca)) == 0 &&
-		    key && X509_CRL_verify(crl, key) == 1)
-			return true;
+			X509_get_subject_name(ca)) != 0)
+			continue;
+		if (key && X509_CRL_verify(crl, key) == 1)
+			return false;
+		named = true;
 	}
 	ERR_clear_error();
-	return false;
+	return named;
 }
 
 static enum nj_err
@@ -125,8 +132,7 @@ add_own(struct tls_revoked *r, const char *path, STACK_OF(X509) * cas,
 		X509_CRL *crl = sk_X509_CRL_value(own, i);
 		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
 
-		/* of a CA that this listener does not believe anyway */
-		if (!is_signed(crl, cas))
+		if (is_forged(crl, cas))
 			continue;
 		if (next && X509_cmp_time(next, &now) < 0)
 			r->own_stale = true;

@@ -46,7 +46,7 @@ uint32_t tls_issuer_hash(const X509_NAME *name);
 
 /* crls: foreign ones, moved on success (may be empty).  own: the path of our
  * own list, PEM, or NULL; a file that is not there is an empty list.  What is
- * in it counts only if one of cas signed it. */
+ * in it and has the name of one of cas must be signed by it. */
 NJ_MUST enum nj_err tls_revoked_new(STACK_OF(X509_CRL) * *crls, const char *own,
     STACK_OF(X509) * cas, struct tls_revoked **out, struct nj_why *why);
 struct tls_revoked *tls_revoked_ref(struct tls_revoked *r);

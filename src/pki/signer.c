@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #define OP_CAS	 2
 
 #define RENEW_LIST_BEFORE_S (6 * 86400) /* of its 7 days: daily */
+#define SIGNER_FILES	    3
 #define LOOK_AT_LIST_MS	    (3600 * 1000)
 
 /* -- certificates on the way ------------------------------------------------ */
@@ -120,7 +122,7 @@ answer_cas(struct pki_ca *ca, struct buf *out)
 	enum nj_err e;
 
 	if ((e = put_answer(out, ENROL_OK, "", &none)) ||
-	    (e = put_cert(out, pki_ca_root(ca))))
+	    (e = put_chain(out, pki_ca_roots(ca))))
 		return e;
 	return put_chain(out, pki_ca_chain(ca));
 }
@@ -149,12 +151,57 @@ refresh_list(struct pki_ca *ca)
 		(void)!pki_crl_renew(ca, 0, NULL);
 }
 
+/* What a roll-over changes. */
+static void
+look(const struct pki_ca *ca, struct stat v[SIGNER_FILES])
+{
+	static const char *const files[SIGNER_FILES] = { "pki/ca.crt",
+		"pki/ca.key", "pki/issuing.crt" };
+
+	for (size_t i = 0; i < SIGNER_FILES; i++) {
+		char *path = pki_path(pki_ca_dir(ca), files[i]);
+
+		if (!path || stat(path, &v[i]) != 0)
+			memset(&v[i], 0, sizeof v[i]);
+		free(path);
+	}
+}
+
+static bool
+same(const struct stat *a, const struct stat *b)
+{
+	return a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	    a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+	    a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* The CA as it is now, where its files changed and can be opened. */
+static void
+follow(struct pki_ca **ca, struct stat was[SIGNER_FILES], signer_open_fn *open)
+{
+	struct stat now[SIGNER_FILES];
+	struct pki_ca *new = NULL;
+	bool changed = false;
+
+	look(*ca, now);
+	for (size_t i = 0; i < SIGNER_FILES; i++)
+		changed |= !same(&was[i], &now[i]);
+	if (!changed || !open || !(new = open(pki_ca_dir(*ca))))
+		return;
+	pki_ca_free(*ca);
+	*ca = new;
+	memcpy(was, now, sizeof now);
+}
+
 void
-signer_serve(struct pki_ca *ca, int fd)
+signer_serve(struct pki_ca **ca_at, int fd, signer_open_fn *open)
 {
 	uint8_t *q = malloc(SIGNER_MESSAGE_MAX);
 	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct stat was[SIGNER_FILES];
+	struct pki_ca *ca = *ca_at;
 
+	look(ca, was);
 	refresh_list(ca);
 	while (q) {
 		int ready = poll(&p, 1, LOOK_AT_LIST_MS);
@@ -163,6 +210,8 @@ signer_serve(struct pki_ca *ca, int fd)
 
 		if (ready < 0 && errno == EINTR)
 			continue;
+		follow(ca_at, was, open);
+		ca = *ca_at;
 		if (ready == 0) {
 			refresh_list(ca);
 			continue;

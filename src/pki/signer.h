@@ -20,9 +20,12 @@
 #define SIGNER_MESSAGE_MAX (64 * 1024)
 #define SIGNER_PATIENCE_MS 20000
 
+/* Opens and unlocks the CA of that folder; NULL: it cannot be now. */
+typedef struct pki_ca *signer_open_fn(const char *dir);
 /* The signer's side: answers until the other end is closed.  The CA is
- * unlocked.  Keeps the list of revoked certificates from getting old. */
-void signer_serve(struct pki_ca *ca, int fd);
+ * unlocked; after a roll-over another takes its place.  Keeps the list of
+ * revoked certificates from getting old. */
+void signer_serve(struct pki_ca **ca, int fd, signer_open_fn *open);
 
 struct signer;
 /* fd is taken over on success. */
