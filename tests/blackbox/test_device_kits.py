@@ -286,7 +286,8 @@ def test_p12_forms(site):
 
 
 def test_p12_holds_key_and_chain(site):
-    folder = os.path.join(site.dir, 'devices', 'form-modern')
+    site.device('whole', '--p12', 'modern')
+    folder = os.path.join(site.dir, 'devices', 'whole')
     password = 'file:' + os.path.join(folder, 'client.p12.password')
     p12 = os.path.join(folder, 'client.p12')
     key = openssl('pkcs12', '-in', p12, '-nocerts', '-nodes', '-passin', password)
@@ -298,14 +299,15 @@ def test_p12_holds_key_and_chain(site):
 def test_java_keystore(site):
     if not shutil.which('keytool'):
         pytest.skip('Java: there is no keytool (openjdk-17-jre-headless)')
-    folder = os.path.join(site.dir, 'devices', 'form-java')
+    site.device('store', '--p12', 'java')
+    folder = os.path.join(site.dir, 'devices', 'store')
     password = read(folder, 'client.p12.password').strip()
 
     def entries(name):
         return programs.run(['keytool', '-J-XX:TieredStopAtLevel=1', '-list', '-keystore',
                              os.path.join(folder, name), '-storepass', password]).stdout
     both = entries('client.p12')
-    assert 'form-java, ' in both and 'PrivateKeyEntry' in both
+    assert 'store, ' in both and 'PrivateKeyEntry' in both
     assert 'nightjar-ca, ' in both and 'trustedCertEntry' in both
     trust = entries('trust.p12')
     assert 'trustedCertEntry' in trust and 'contains 1 entry' in trust
