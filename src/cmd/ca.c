@@ -2,6 +2,7 @@
  * nightjar ca: makes the CA, and with it certificates for the server and for
  * devices.
  */
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,7 +63,20 @@ end_of(X509 *x, char dst[16])
  */
 
 static void
-say_new_ca(const struct pki_ca *ca, const char *kept)
+say_where_the_key_is(const struct pki_ca *ca, const struct pki_ca_opts *o)
+{
+	if (!o->offline_root)
+		printf("  key          %s/pki/ca.key (encrypted)\n",
+		    pki_ca_dir(ca));
+	if (o->offline_root || o->issuing)
+		printf("  issuing CA   %s/pki/issuing.crt, and issuing.key "
+		       "(encrypted)\n",
+		    pki_ca_dir(ca));
+}
+
+static void
+say_new_ca(
+    const struct pki_ca *ca, const struct pki_ca_opts *o, const char *kept)
 {
 	X509 *root = pki_ca_root(ca);
 	char name[TEXT_ESC], print[96], end[16];
@@ -74,7 +88,7 @@ say_new_ca(const struct pki_ca *ca, const char *kept)
 	printf("  certificate  %s/pki/ca.crt (clients need it to know the "
 	       "server)\n",
 	    pki_ca_dir(ca));
-	printf("  key          %s/pki/ca.key (encrypted)\n", pki_ca_dir(ca));
+	say_where_the_key_is(ca, o);
 	if (kept)
 		printf("  passphrase   %s\n", kept);
 	else
@@ -84,10 +98,68 @@ say_new_ca(const struct pki_ca *ca, const char *kept)
 	       "safe places.\n");
 }
 
+/* "10.0.0.0/8" with a mask, as OpenSSL wants it. */
+static bool
+put_network(const char *text, struct buf *out, enum nj_err *e)
+{
+	char addr[INET6_ADDRSTRLEN], mask[INET6_ADDRSTRLEN];
+	const char *slash = strchr(text, '/');
+	unsigned char a[16], m[16] = { 0 };
+	long bits = 0;
+	int family = strchr(text, ':') ? AF_INET6 : AF_INET;
+	long most = family == AF_INET6 ? 128 : 32;
+	size_t n = slash ? (size_t)(slash - text) : strlen(text);
+
+	if (n >= sizeof(addr))
+		return false;
+	memcpy(addr, text, n);
+	addr[n] = '\0';
+	if (inet_pton(family, addr, a) != 1)
+		return false;
+	bits = most;
+	if (slash && !text_to_long(slash + 1, 0, most, &bits))
+		return false;
+	for (long i = 0; i < bits; i++)
+		m[i / 8] |= (unsigned char)(0x80 >> i % 8);
+	if (!inet_ntop(family, m, mask, sizeof(mask)))
+		return false;
+	*e = buf_printf(out, ",permitted;IP:%s/%s", addr, mask);
+	return true;
+}
+
+/* As X509V3_EXT_conf takes it; "" without any.  This machine itself is always
+ * in, for the broker's own certificate. */
+static enum nj_err
+ca_constraints(
+    const struct flag_list *words, struct buf *out, struct nj_why *why)
+{
+	static const char own[] = "permitted;DNS:localhost,permitted;IP:"
+				  "127.0.0.0/255.0.0.0,permitted;IP:::1/"
+				  "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+	enum nj_err e;
+
+	if (words->n == 0)
+		return NJ_OK;
+	e = buf_put_slice(out, slice_str(own));
+	for (unsigned i = 0; !e && i < words->n; i++) {
+		struct pki_names one = { 0 };
+
+		if (put_network(words->v[i], out, &e))
+			continue;
+		if ((e = pki_names_add(&one, words->v[i], why)))
+			return e;
+		e = buf_printf(out, ",permitted;DNS:%s", one.v[0].text);
+	}
+	return e ? e : buf_put_u8(out, '\0');
+}
+
 static int
 ca_init(int argc, char **argv)
 {
 	const char *dir_given = NULL, *file = NULL, *name = NULL;
+	struct flag_list constrain = { 0 };
+	struct buf limits = { 0 };
+	struct pki_ca_opts o = { 0 };
 	bool ask = false;
 	long days = 0;
 	const struct flag flags[] = {
@@ -101,8 +173,17 @@ ca_init(int argc, char **argv)
 		    0, 0 },
 		{ "ask-passphrase", 0, FLAG_SWITCH, &ask, NULL,
 		    "ask for the passphrase and keep it nowhere", 0, 0 },
+		{ "issuing", 0, FLAG_SWITCH, &o.issuing, NULL,
+		    "a CA below the root issues", 0, 0 },
+		{ "offline-root", 0, FLAG_TEXT, &o.offline_root, "DIR",
+		    "the same, and the root's key goes to DIR, to be taken "
+		    "away",
+		    0, 0 },
+		{ "constrain", 0, FLAG_LIST, &constrain, "NAME",
+		    "the CA can vouch for this domain or network "
+		    "(10.0.0.0/8) only; may be given often",
+		    0, 0 },
 	};
-	struct pki_ca_opts o = { 0 };
 	struct nj_why why = { 0 };
 	struct pki_ca *ca = NULL;
 	struct secret *pass = NULL;
@@ -116,8 +197,11 @@ ca_init(int argc, char **argv)
 		return usage > 0 ? usage : EXIT_FINE;
 	o.name = name;
 	o.days = (unsigned)days;
-	if ((e = home_find(dir_given, true, &dir, &why)))
+	if ((e = ca_constraints(&constrain, &limits, &why)) ||
+	    (e = home_find(dir_given, true, &dir, &why)))
 		goto out;
+	if (buf_len(&limits) > 0)
+		o.constraints = (const char *)buf_slice(&limits).p;
 	if (pki_ca_exists(dir)) {
 		/* Before a passphrase is asked for; pki_ca_init says it. */
 		e = pki_ca_init(dir, &o, NULL, &ca, &why);
@@ -126,10 +210,19 @@ ca_init(int argc, char **argv)
 	if ((e = home_new_passphrase(dir, file, ask, &pass, &kept, &why)) ||
 	    (e = pki_ca_init(dir, &o, pass, &ca, &why)))
 		goto out;
-	say_new_ca(ca, kept);
+	say_new_ca(ca, &o, kept);
+	if (o.offline_root)
+		printf("The root's key and certificate are in %s: take it away "
+		       "and keep it safe.\nIt is needed again with: nightjar "
+		       "ca roll --offline-root DIR\n",
+		    o.offline_root);
+	if (o.constraints)
+		printf("The name constraints are critical, as the standard "
+		       "has it: mbedTLS, and so ESP32,\nrefuses such a CA.\n");
 out:
 	if (e)
 		say_why(&why, e);
+	buf_fini(&limits);
 	pki_ca_free(ca);
 	secret_free(pass);
 	free(kept);
@@ -192,16 +285,16 @@ say_new_server(const struct pki_ca *ca, const struct pki_names *names)
 	printf("\n  certfile  %s/server/server.crt\n", dir);
 	printf("  keyfile   %s/server/server.key\n", dir);
 	printf("  cafile    %s/pki/ca.crt\n", dir);
-	printf("A broker that is running reads them when it is started "
-	       "again.\n");
+	printf("A broker that is running takes them by itself.\n");
 }
 
 /* Names that were asked for are remembered, so that `up` keeps them when it
  * renews the certificate. */
 static enum nj_err
-server_names(const char *dir, const struct flag_list *words,
+server_names(const struct pki_ca *ca, const struct flag_list *words,
     const struct flag_list *ips, struct pki_names *names, struct nj_why *why)
 {
+	const char *dir = pki_ca_dir(ca);
 	struct pki_names extra = { 0 };
 	enum nj_err e;
 
@@ -209,11 +302,21 @@ server_names(const char *dir, const struct flag_list *words,
 	    (e = ca_add_names(&extra, words, why)) ||
 	    (e = ca_add_names(&extra, ips, why)))
 		return e;
+	for (unsigned i = 0; i < extra.n; i++) {
+		if (pki_ca_permits(ca, &extra.v[i]))
+			continue;
+		why_set(why, "the CA's name constraints do not permit '%s'",
+		    extra.v[i].text);
+		why_mend(why, "see them with: nightjar inspect '%s/pki/ca.crt'",
+		    dir);
+		return NJ_DENIED;
+	}
 	if (words->n + ips->n > 0 &&
 	    (e = pki_server_set_extra(dir, &extra, why)))
 		return e;
 	pki_names_collect(names);
 	pki_names_collect_dns(names);
+	pki_ca_filter(ca, names);
 	for (unsigned i = 0; !e && i < extra.n; i++)
 		e = pki_names_add(names, extra.v[i].text, why);
 	return e;
@@ -248,7 +351,7 @@ ca_server(int argc, char **argv)
 		return usage > 0 ? usage : EXIT_FINE;
 	if ((e = ca_find(dir_given, &ca, &why)) ||
 	    (e = home_unlock(ca, file, &why)) ||
-	    (e = server_names(pki_ca_dir(ca), &words, &ips, &names, &why)) ||
+	    (e = server_names(ca, &words, &ips, &names, &why)) ||
 	    (e = pki_server_issue(ca, &names, (unsigned)days, &why)))
 		say_why(&why, e);
 	else
@@ -400,6 +503,10 @@ static const struct verb {
 	const char *help;
 } verbs[] = {
 	{ "init", ca_init, "make a certificate authority" },
+	{ "request", ca_request, "ask a company's CA for one below it" },
+	{ "install", ca_install, "take the certificate that came for that" },
+	{ "import", ca_import, "go on with a CA made elsewhere" },
+	{ "roll", ca_roll, "replace the CA, both trusted meanwhile" },
 	{ "server", ca_server, "make the server's key and certificate" },
 	{ "device", ca_device, "make a device's key and certificate" },
 	{ "group", ca_group, "put a device into groups, for topic rules" },
@@ -446,8 +553,8 @@ cmd_ca(int argc, char **argv)
 	text_esc(safe, sizeof(safe), slice_str(argv[1]));
 	why_set(&why, "there is no 'nightjar ca %s'", safe);
 	why_mend(&why,
-	    "it is one of: init, server, device, group, revoke, crl, token, "
-	    "pending, approve, deny, "
+	    "it is one of: init, request, install, import, roll, server, "
+	    "device, group, revoke, crl, token, pending, approve, deny, "
 	    "list");
 	say_why(&why, NJ_INVALID);
 	return EXIT_USAGE;

@@ -47,6 +47,10 @@ void ca_day(int64_t t, char dst[16]);
 /* The verbs that have files of their own: exit statuses. */
 int ca_device(int argc, char **argv);
 int ca_group(int argc, char **argv);
+int ca_request(int argc, char **argv);
+int ca_install(int argc, char **argv);
+int ca_import(int argc, char **argv);
+int ca_roll(int argc, char **argv);
 int ca_revoke(int argc, char **argv);
 int ca_crl(int argc, char **argv);
 int ca_token(int argc, char **argv);

@@ -169,26 +169,10 @@ home_new_passphrase(const char *dir, const char *file, bool ask,
 }
 
 static enum nj_err
-unlock_with(struct pki_ca *ca, const char *path, struct nj_why *why)
+by_asking(const char *dir, struct secret **out, struct nj_why *why)
 {
-	struct secret *pass = NULL;
-	enum nj_err e;
+	enum nj_err e = secret_from_tty("Passphrase of the CA: ", out);
 
-	if ((e = secret_from_file(path, &pass, why)))
-		return e;
-	if ((e = pki_ca_unlock(ca, pass, why)))
-		why_prefix(why, "with the passphrase in '%s'", path);
-	secret_free(pass);
-	return e;
-}
-
-static enum nj_err
-unlock_by_asking(struct pki_ca *ca, struct nj_why *why)
-{
-	struct secret *pass = NULL;
-	enum nj_err e;
-
-	e = secret_from_tty("Passphrase of the CA: ", &pass);
 	if (e == NJ_UNSUPPORTED) {
 		why_set(why,
 		    "the key of the CA is locked, and there is no "
@@ -196,34 +180,57 @@ unlock_by_asking(struct pki_ca *ca, struct nj_why *why)
 		why_mend(why,
 		    "give it with --passphrase-file FILE, or keep it "
 		    "as %s/ca.passphrase",
-		    pki_ca_dir(ca));
+		    dir);
 	}
-	if (!e)
-		e = pki_ca_unlock(ca, pass, why);
-	secret_free(pass);
+	return e;
+}
+
+/* *from: the file it came from, NULL: it was asked for. */
+static enum nj_err
+find_passphrase(const char *dir, const char *file, struct secret **out,
+    char **from, struct nj_why *why)
+{
+	const char *creds = getenv("CREDENTIALS_DIRECTORY");
+	char *path = file ? strdup(file) : NULL;
+	enum nj_err e;
+
+	if (!path && creds && (path = pki_path(creds, HOME_CREDENTIAL)) &&
+	    access(path, F_OK) != 0) {
+		free(path);
+		path = NULL;
+	}
+	if (!path && (path = pki_path(dir, "ca.passphrase")) &&
+	    access(path, F_OK) != 0) {
+		free(path);
+		path = NULL;
+	}
+	e = path ? secret_from_file(path, out, why) : by_asking(dir, out, why);
+	*from = path;
+	return e;
+}
+
+enum nj_err
+home_passphrase(
+    const char *dir, const char *file, struct secret **out, struct nj_why *why)
+{
+	char *from = NULL;
+	enum nj_err e = find_passphrase(dir, file, out, &from, why);
+
+	free(from);
 	return e;
 }
 
 enum nj_err
 home_unlock(struct pki_ca *ca, const char *file, struct nj_why *why)
 {
-	const char *creds = getenv("CREDENTIALS_DIRECTORY");
-	char *path = NULL;
+	struct secret *pass = NULL;
+	char *from = NULL;
 	enum nj_err e;
 
-	if (file)
-		return unlock_with(ca, file, why);
-	if (creds && (path = pki_path(creds, HOME_CREDENTIAL)) &&
-	    access(path, F_OK) == 0) {
-		e = unlock_with(ca, path, why);
-		free(path);
-		return e;
-	}
-	free(path);
-	if (!(path = pki_path(pki_ca_dir(ca), "ca.passphrase")))
-		return NJ_NOMEM;
-	e = access(path, F_OK) == 0 ? unlock_with(ca, path, why)
-				    : unlock_by_asking(ca, why);
-	free(path);
+	if (!(e = find_passphrase(pki_ca_dir(ca), file, &pass, &from, why)) &&
+	    (e = pki_ca_unlock(ca, pass, why)) && from)
+		why_prefix(why, "with the passphrase in '%s'", from);
+	secret_free(pass);
+	free(from);
 	return e;
 }

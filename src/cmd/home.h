@@ -35,6 +35,10 @@ NJ_MUST enum nj_err home_new_passphrase(const char *dir, const char *file,
 /* At the terminal; at least 8 characters, the same both times. */
 NJ_MUST enum nj_err
 home_ask_twice(const char *prompt, struct secret **out, struct nj_why *why);
+/* The first of: file; the systemd credential; DIR/ca.passphrase; the
+ * terminal. */
+NJ_MUST enum nj_err home_passphrase(
+    const char *dir, const char *file, struct secret **out, struct nj_why *why);
 /* Unlocks with the first of: file; the systemd credential; DIR/ca.passphrase;
  * the terminal. */
 NJ_MUST enum nj_err

@@ -150,6 +150,7 @@ prepare_server(struct up *u, struct pki_ca *ca, struct nj_why *why)
 
 	u->names.n = 0;
 	pki_names_collect(&u->names);
+	pki_ca_filter(ca, &u->names);
 	if ((e = pki_server_extra(u->dir, &u->names, why)))
 		return e;
 	if (!pki_server_due(ca, &u->names, reason, sizeof(reason))) {
@@ -165,6 +166,7 @@ prepare_server(struct up *u, struct pki_ca *ca, struct nj_why *why)
 			e = pki_names_add(&u->names, old.v[i].text, why);
 	}
 	pki_names_collect_dns(&u->names);
+	pki_ca_filter(ca, &u->names);
 	if (e || (e = unlocked(u, ca, why)) ||
 	    (e = pki_server_issue(ca, &u->names, 0, why)))
 		return e;
@@ -226,7 +228,7 @@ client_is_good(const struct up *u, const struct pki_ca *ca)
 	if (path && pki_chain_load(path, &chain, NULL) == NJ_OK) {
 		x = sk_X509_value(chain, 0);
 		good = pki_judge(x, PKI_USE_CLIENT, u->id, NULL) == NJ_OK &&
-		    X509_verify(x, X509_get0_pubkey(pki_ca_root(ca))) == 1;
+		    pki_ca_issued(ca, x);
 	}
 	sk_X509_pop_free(chain, X509_free);
 	free(path);

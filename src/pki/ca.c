@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "pki/ca.h"
+#include "pki/ca_impl.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -16,16 +16,6 @@
 #include "pki/explain.h"
 #include "pki/key.h"
 #include "pki/registry.h"
-
-struct pki_ca {
-	char *dir;
-	char *crt, *key_path, *registry;
-	char id[PKI_CA_ID + 1];
-	X509 *root;
-	STACK_OF(X509) * chain; /* below the root; empty for now */
-	STACK_OF(X509) * roots; /* all of ca.crt */
-	EVP_PKEY *key;		/* NULL while locked */
-};
 
 char *
 pki_path(const char *dir, const char *rest)
@@ -44,13 +34,19 @@ exists(const char *path)
 }
 
 bool
-pki_ca_exists(const char *dir)
+ca_has(const char *dir, const char *name)
 {
-	char *path = pki_path(dir, "pki/ca.crt");
+	char *path = pki_path(dir, name);
 	bool yes = path && exists(path);
 
 	free(path);
 	return yes;
+}
+
+bool
+pki_ca_exists(const char *dir)
+{
+	return ca_has(dir, CA_CRT);
 }
 
 static struct pki_ca *
@@ -61,13 +57,10 @@ ca_new(const char *dir)
 	if (!ca)
 		return NULL;
 	ca->dir = strdup(dir);
-	ca->crt = pki_path(dir, "pki/ca.crt");
-	ca->key_path = pki_path(dir, "pki/ca.key");
-	ca->registry = pki_path(dir, "pki/registry");
+	ca->registry = pki_path(dir, CA_REGISTRY);
 	ca->chain = sk_X509_new_null();
 	ca->roots = sk_X509_new_null();
-	if (ca->dir && ca->crt && ca->key_path && ca->registry && ca->chain &&
-	    ca->roots)
+	if (ca->dir && ca->registry && ca->chain && ca->roots)
 		return ca;
 	pki_ca_free(ca);
 	return NULL;
@@ -79,14 +72,65 @@ pki_ca_free(struct pki_ca *ca)
 	if (!ca)
 		return;
 	EVP_PKEY_free(ca->key);
+	EVP_PKEY_free(ca->old_key);
+	X509_free(ca->old);
+	X509_free(ca->issuer);
 	sk_X509_pop_free(ca->chain, X509_free);
 	sk_X509_pop_free(ca->roots, X509_free);
 	X509_free(ca->root);
 	free(ca->registry);
-	free(ca->key_path);
-	free(ca->crt);
 	free(ca->dir);
 	free(ca);
+}
+
+/*
+ * Files.
+ */
+
+enum nj_err
+ca_load_chain(const char *dir, const char *name, STACK_OF(X509) * *out,
+    struct nj_why *why)
+{
+	char *path = pki_path(dir, name);
+	enum nj_err e = path ? pki_chain_load(path, out, why) : NJ_NOMEM;
+
+	free(path);
+	return e;
+}
+
+enum nj_err
+ca_load_key(const char *dir, const char *name, const struct secret *pass,
+    EVP_PKEY **out, struct nj_why *why)
+{
+	char *path = pki_path(dir, name);
+	enum nj_err e =
+	    path ? pki_key_load(path, pass, true, out, why) : NJ_NOMEM;
+
+	free(path);
+	return e;
+}
+
+enum nj_err
+ca_store_key(const char *dir, const char *name, EVP_PKEY *key,
+    const struct secret *pass, struct nj_why *why)
+{
+	char *path = pki_path(dir, name);
+	enum nj_err e = path ? pki_key_store(path, key, pass, why) : NJ_NOMEM;
+
+	free(path);
+	return e;
+}
+
+enum nj_err
+ca_store_chain(const char *dir, const char *name, X509 *x,
+    const STACK_OF(X509) * chain, struct nj_why *why)
+{
+	char *path = pki_path(dir, name);
+	enum nj_err e =
+	    path ? pki_chain_store(path, x, chain, 0644, why) : NJ_NOMEM;
+
+	free(path);
+	return e;
 }
 
 /* The folder of the CA's key has to be its owner's alone. */
@@ -122,7 +166,8 @@ is_issued(void *arg, const struct registry_entry *e)
 {
 	bool *issued = arg;
 
-	*issued = strcmp(e->kind, "root") != 0;
+	*issued =
+	    strcmp(e->kind, "root") != 0 && strcmp(e->kind, "issuing") != 0;
 	return !*issued;
 }
 
@@ -132,41 +177,75 @@ is_issued(void *arg, const struct registry_entry *e)
  * tells of certificates.
  */
 static enum nj_err
-clear_half_made(const struct pki_ca *ca, struct nj_why *why)
+clear_half_made(const char *dir, struct nj_why *why)
 {
+	static const char *const parts[] = { CA_REGISTRY, CA_KEY, ISSUING_CRT,
+		ISSUING_KEY };
+	char *registry = pki_path(dir, CA_REGISTRY);
 	bool issued = false;
-	enum nj_err e;
+	enum nj_err e = NJ_OK;
 
-	if (exists(ca->registry)) {
-		e = registry_each(ca->registry, is_issued, &issued, why);
-		if (e)
-			return e;
-	}
-	if (issued) {
+	if (!registry)
+		return NJ_NOMEM;
+	if (exists(registry))
+		e = registry_each(registry, is_issued, &issued, why);
+	free(registry);
+	if (!e && issued) {
 		why_set(why,
-		    "'%s' is missing, but this CA has issued "
+		    "'%s/" CA_CRT "' is missing, but this CA has issued "
 		    "certificates",
-		    ca->crt);
+		    dir);
 		why_mend(why,
 		    "restore it from a backup or from a device's "
 		    "ca.crt, or make another CA in another folder with --dir");
 		return NJ_EXISTS;
 	}
-	if ((unlink(ca->registry) != 0 && errno != ENOENT) ||
-	    (unlink(ca->key_path) != 0 && errno != ENOENT)) {
-		why_set(why,
-		    "cannot remove '%s' or '%s', which an "
-		    "interrupted start left: %s",
-		    ca->registry, ca->key_path, strerror(errno));
-		return NJ_IO;
+	for (size_t i = 0; !e && i < sizeof parts / sizeof *parts; i++) {
+		char *path = pki_path(dir, parts[i]);
+
+		if (!path || (unlink(path) != 0 && errno != ENOENT)) {
+			e = NJ_IO;
+			why_set(why,
+			    "cannot remove '%s/%s', which an "
+			    "interrupted start left: %s",
+			    dir, parts[i], strerror(errno));
+		}
+		free(path);
 	}
-	return NJ_OK;
+	return e;
+}
+
+enum nj_err
+ca_prepare_folder(const char *dir, struct nj_why *why)
+{
+	char *folder = pki_path(dir, "pki");
+	enum nj_err e = NJ_NOMEM;
+
+	if (!folder)
+		goto out;
+	if (pki_ca_exists(dir)) {
+		e = NJ_EXISTS;
+		why_set(why,
+		    "there is a CA in '%s' already; it is left as it "
+		    "is",
+		    folder);
+		why_mend(why,
+		    "use it with: nightjar ca server, nightjar ca "
+		    "device ID; or make another with --dir DIR");
+		goto out;
+	}
+	if (!(e = file_mkdir(folder, 0700, why)) &&
+	    !(e = check_folder(dir, why)))
+		e = clear_half_made(dir, why);
+out:
+	free(folder);
+	return e;
 }
 
 /* "Nightjar CA box 1f2e3d4c": the digits are the key's, so that a CA and
  * the one made after it on the same machine can be told apart. */
-static enum nj_err
-default_name(EVP_PKEY *key, char dst[PKI_ID_MAX + 1])
+enum nj_err
+ca_default_name(EVP_PKEY *key, const char *what, char dst[PKI_ID_MAX + 1])
 {
 	char host[PKI_ID_MAX + 1] = "";
 	uint8_t spki[32];
@@ -178,13 +257,13 @@ default_name(EVP_PKEY *key, char dst[PKI_ID_MAX + 1])
 		host[0] = '\0';
 	host[strcspn(host, ".")] = '\0';
 	(void)snprintf(dst, PKI_ID_MAX + 1,
-	    "Nightjar CA%s%.40s %02x%02x%02x%02x", host[0] ? " " : "", host,
-	    spki[0], spki[1], spki[2], spki[3]);
+	    "Nightjar %s%s%.36s %02x%02x%02x%02x", what, host[0] ? " " : "",
+	    host, spki[0], spki[1], spki[2], spki[3]);
 	return NJ_OK;
 }
 
-static enum nj_err
-check_name(const char *name, struct nj_why *why)
+enum nj_err
+ca_check_name(const char *name, struct nj_why *why)
 {
 	char safe[TEXT_ESC];
 	size_t n = strlen(name);
@@ -197,26 +276,21 @@ check_name(const char *name, struct nj_why *why)
 	return NJ_INVALID;
 }
 
-static enum nj_err
-fill_entry(X509 *x, const struct pki_cert_spec *spec, const char *id,
+enum nj_err
+ca_fill_entry(X509 *x, const char *kind, const char *id, const char *groups,
     struct registry_entry *out)
 {
-	static const char *const kinds[] = { [PKI_ROOT] = "root",
-		[PKI_SERVER] = "server",
-		[PKI_DEVICE] = "device" };
 	uint8_t spki[32];
 	int64_t from;
 	enum nj_err e;
 
 	*out = (struct registry_entry){ .issued = (int64_t)time(NULL) };
-	(void)snprintf(
-	    out->kind, sizeof(out->kind), "%s", kinds[spec->profile]);
+	(void)snprintf(out->kind, sizeof(out->kind), "%s", kind);
 	(void)snprintf(out->id, sizeof(out->id), "%s", id);
 	pki_serial(x, out->serial, sizeof(out->serial));
-	out->has_groups = spec->groups != NULL;
-	if (out->has_groups)
-		(void)snprintf(
-		    out->groups, sizeof(out->groups), "%s", spec->groups);
+	out->has_groups = groups != NULL;
+	if (groups)
+		(void)snprintf(out->groups, sizeof(out->groups), "%s", groups);
 	if (!pki_cert_dates(x, &from, &out->not_after))
 		return NJ_CRYPTO;
 	if ((e = pki_spki_sha256(x, spki)))
@@ -226,79 +300,204 @@ fill_entry(X509 *x, const struct pki_cert_spec *spec, const char *id,
 	return NJ_OK;
 }
 
-static enum nj_err
-record(const struct pki_ca *ca, bool create, const struct registry_entry *entry,
+enum nj_err
+ca_append(const char *path, bool create, const struct registry_entry *entry,
     struct nj_why *why)
 {
 	struct registry *r = NULL;
 	enum nj_err e;
 
-	if ((e = registry_open(ca->registry, create, &r, why)))
+	if ((e = registry_open(path, create, &r, why)))
 		return e;
 	e = registry_append(r, entry, why);
 	registry_close(r);
 	return e;
 }
 
-static enum nj_err
-make_root(struct pki_ca *ca, const struct pki_ca_opts *o,
-    const struct secret *pass, struct nj_why *why)
+enum nj_err
+ca_record(
+    const char *dir, bool create, X509 *x, const char *kind, struct nj_why *why)
 {
-	char name[PKI_ID_MAX + 1];
+	char *path = pki_path(dir, CA_REGISTRY), id[PKI_CA_ID + 1];
 	struct registry_entry entry;
+	enum nj_err e = NJ_NOMEM;
+
+	if (path && !(e = pki_ca_id(x, id)) &&
+	    !(e = ca_fill_entry(x, kind, id, NULL, &entry)))
+		e = ca_append(path, create, &entry, why);
+	free(path);
+	return e;
+}
+
+/*
+ * A new one.  ca.crt is written last.
+ */
+
+struct making {
+	const char *dir;
+	const struct pki_ca_opts *o;
+	const struct secret *pass;
+	EVP_PKEY *root_key, *key; /* key: of the issuing CA */
+	X509 *root, *issuing;
+};
+
+static enum nj_err
+make_root(struct making *m, struct nj_why *why)
+{
+	const struct pki_ca_opts *o = m->o;
+	char name[PKI_ID_MAX + 1];
 	struct pki_cert_spec spec = { .profile = PKI_ROOT,
 		.cn = o->name ? o->name : name,
+		.constraints = o->constraints,
 		.days = o->days ? o->days : PKI_ROOT_DAYS };
 	enum nj_err e;
 
-	if ((e = pki_key_new_p256(&ca->key)) ||
-	    (e = default_name(ca->key, name)))
+	if ((e = pki_key_new_p256(&m->root_key)) ||
+	    (e = ca_default_name(m->root_key, "CA", name)))
 		return e;
-	spec.key = ca->key;
-	if ((e = pki_cert_make(&spec, NULL, ca->key, &ca->root, why)) ||
-	    (e = pki_ca_id(ca->root, ca->id)) ||
-	    (e = fill_entry(ca->root, &spec, ca->id, &entry)) ||
-	    (e = pki_key_store(ca->key_path, ca->key, pass, why)) ||
-	    (e = record(ca, true, &entry, why)))
+	spec.key = m->root_key;
+	return pki_cert_make(&spec, NULL, m->root_key, &m->root, why);
+}
+
+static enum nj_err
+make_issuing(struct making *m, struct nj_why *why)
+{
+	char name[PKI_ID_MAX + 1];
+	struct pki_cert_spec spec = {
+		.profile = PKI_ISSUING, .cn = name, .days = PKI_ISSUING_DAYS
+	};
+	enum nj_err e;
+
+	if ((e = pki_key_new_p256(&m->key)) ||
+	    (e = ca_default_name(m->key, "issuing CA", name)))
 		return e;
-	if (!sk_X509_push(ca->roots, ca->root))
-		return NJ_NOMEM;
-	X509_up_ref(ca->root);
-	return pki_chain_store(ca->crt, ca->root, NULL, 0644, why);
+	spec.key = m->key;
+	if ((e = pki_cert_make(
+		 &spec, m->root, m->root_key, &m->issuing, why)) ||
+	    (e = ca_store_key(m->dir, ISSUING_KEY, m->key, m->pass, why)))
+		return e;
+	return ca_store_chain(m->dir, ISSUING_CRT, m->issuing, NULL, why);
+}
+
+/* The key of the root: here, or where it is to be kept. */
+static enum nj_err
+store_root_key(struct making *m, struct nj_why *why)
+{
+	const char *away = m->o->offline_root;
+	char *crt, *key;
+	enum nj_err e;
+
+	if (!away)
+		return ca_store_key(m->dir, CA_KEY, m->root_key, m->pass, why);
+	crt = pki_path(away, "root.crt");
+	key = pki_path(away, "root.key");
+	e = crt && key ? file_mkdir(away, 0700, why) : NJ_NOMEM;
+	if (!e && (exists(key) || exists(crt))) {
+		e = NJ_EXISTS;
+		why_set(why, "'%s' holds the key of a CA already", away);
+		why_mend(why, "give an empty folder");
+	}
+	if (!e && !(e = pki_key_store(key, m->root_key, m->pass, why)))
+		e = pki_chain_store(crt, m->root, NULL, 0644, why);
+	free(key);
+	free(crt);
+	return e;
+}
+
+static enum nj_err
+make_ca(struct making *m, struct nj_why *why)
+{
+	bool two = m->o->issuing || m->o->offline_root;
+	enum nj_err e;
+
+	if ((e = make_root(m, why)) || (e = store_root_key(m, why)) ||
+	    (e = ca_record(m->dir, true, m->root, "root", why)))
+		return e;
+	if (two &&
+	    ((e = make_issuing(m, why)) ||
+		(e = ca_record(m->dir, false, m->issuing, "issuing", why))))
+		return e;
+	return ca_store_chain(m->dir, CA_CRT, m->root, NULL, why);
 }
 
 enum nj_err
 pki_ca_init(const char *dir, const struct pki_ca_opts *o,
     const struct secret *pass, struct pki_ca **out, struct nj_why *why)
 {
+	struct making m = { .dir = dir, .o = o, .pass = pass };
 	struct pki_ca *ca = NULL;
-	char *folder = NULL;
-	enum nj_err e = NJ_NOMEM;
+	enum nj_err e = NJ_OK;
 
-	if (!(ca = ca_new(dir)) || !(folder = pki_path(dir, "pki")))
-		goto out;
-	if (o->name && (e = check_name(o->name, why)))
-		goto out;
-	if (exists(ca->crt)) {
-		e = NJ_EXISTS;
-		why_set(why,
-		    "there is a CA in '%s' already; it is left as it "
-		    "is",
-		    folder);
-		why_mend(why,
-		    "use it with: nightjar ca server, nightjar ca "
-		    "device ID; or make another with --dir DIR");
-		goto out;
+	if (o->name)
+		e = ca_check_name(o->name, why);
+	if (!e && !(e = ca_prepare_folder(dir, why)))
+		e = make_ca(&m, why);
+	if (!e && !(e = pki_ca_open(dir, &ca, why))) {
+		ca->key = m.key ? m.key : m.root_key;
+		EVP_PKEY_up_ref(ca->key);
+		*out = ca;
 	}
-	if ((e = file_mkdir(folder, 0700, why)) ||
-	    (e = check_folder(dir, why)) || (e = clear_half_made(ca, why)) ||
-	    (e = make_root(ca, o, pass, why)))
-		goto out;
-	*out = ca;
-	ca = NULL;
-out:
-	free(folder);
-	pki_ca_free(ca);
+	X509_free(m.issuing);
+	X509_free(m.root);
+	EVP_PKEY_free(m.key);
+	EVP_PKEY_free(m.root_key);
+	return e;
+}
+
+/*
+ * One that is there.
+ */
+
+/* The issuing CA below the root, where there is one. */
+static enum nj_err
+open_issuing(struct pki_ca *ca, struct nj_why *why)
+{
+	STACK_OF(X509) *certs = NULL;
+	enum nj_err e;
+
+	if (!ca_has(ca->dir, ISSUING_CRT)) {
+		ca->issuer = ca->root;
+		X509_up_ref(ca->root);
+		return NJ_OK;
+	}
+	if ((e = ca_load_chain(ca->dir, ISSUING_CRT, &certs, why)))
+		return e;
+	sk_X509_free(ca->chain);
+	ca->chain = certs;
+	ca->issuer = sk_X509_value(certs, 0);
+	X509_up_ref(ca->issuer);
+	return pki_judge(ca->issuer, PKI_USE_CA, ISSUING_CRT, why);
+}
+
+/* Who issued before, as long as its certificates are still about; and the
+ * certificate with which those who know only the old one believe the new. */
+static enum nj_err
+open_old(struct pki_ca *ca, struct nj_why *why)
+{
+	STACK_OF(X509) *certs = NULL;
+	enum nj_err e;
+
+	if (ca_has(ca->dir, OLD_CRT)) {
+		if ((e = ca_load_chain(ca->dir, OLD_CRT, &certs, why)))
+			return e;
+		ca->old = sk_X509_shift(certs);
+		sk_X509_pop_free(certs, X509_free);
+		certs = NULL;
+		/* A crash came before the successor took its place. */
+		if (X509_cmp(ca->old, ca->issuer) == 0) {
+			X509_free(ca->old);
+			ca->old = NULL;
+			return NJ_OK;
+		}
+	}
+	if (!ca->old || !ca_has(ca->dir, CROSS_CRT))
+		return NJ_OK;
+	if ((e = ca_load_chain(ca->dir, CROSS_CRT, &certs, why)))
+		return e;
+	while (sk_X509_num(certs) > 0)
+		if (sk_X509_push(ca->chain, sk_X509_shift(certs)) <= 0)
+			e = NJ_NOMEM;
+	sk_X509_free(certs);
 	return e;
 }
 
@@ -318,41 +517,82 @@ pki_ca_open(const char *dir, struct pki_ca **out, struct nj_why *why)
 	if (!(ca = ca_new(dir)))
 		return NJ_NOMEM;
 	if ((e = check_folder(dir, why)) ||
-	    (e = pki_chain_load(ca->crt, &certs, why)))
+	    (e = ca_load_chain(dir, CA_CRT, &certs, why)))
 		goto out;
 	ca->root = sk_X509_value(certs, 0);
 	X509_up_ref(ca->root);
 	sk_X509_free(ca->roots);
 	ca->roots = certs;
-	certs = NULL;
-	if ((e = pki_judge(ca->root, PKI_USE_CA, ca->crt, why)) ||
-	    (e = pki_ca_id(ca->root, ca->id)))
+	if ((e = pki_judge(ca->root, PKI_USE_CA, CA_CRT, why)) ||
+	    (e = pki_ca_id(ca->root, ca->id)) || (e = open_issuing(ca, why)) ||
+	    (e = open_old(ca, why)))
 		goto out;
 	*out = ca;
 	ca = NULL;
 out:
-	sk_X509_pop_free(certs, X509_free);
 	pki_ca_free(ca);
 	return e;
+}
+
+static bool
+is_key_of(X509 *x, EVP_PKEY *key)
+{
+	bool yes = X509_check_private_key(x, key) == 1;
+
+	ERR_clear_error();
+	return yes;
+}
+
+/* The key of the one who issues.  Between two steps of a roll-over it is
+ * still called the successor's. */
+static enum nj_err
+unlock_issuer(struct pki_ca *ca, const struct secret *pass, EVP_PKEY **out,
+    struct nj_why *why)
+{
+	const char *name = ca->issuer == ca->root ? CA_KEY : ISSUING_KEY;
+	EVP_PKEY *key = NULL;
+	enum nj_err e;
+
+	if (!ca_has(ca->dir, name) && ca->issuer == ca->root) {
+		why_set(why, "the key of the CA is not in '%s'", ca->dir);
+		why_mend(why, "restore '%s/%s' from a backup", ca->dir, name);
+		return NJ_NOTFOUND;
+	}
+	if ((e = ca_load_key(ca->dir, name, pass, &key, why)))
+		return e;
+	if (!is_key_of(ca->issuer, key) && ca_has(ca->dir, NEXT_KEY)) {
+		EVP_PKEY_free(key);
+		key = NULL;
+		if ((e = ca_load_key(ca->dir, NEXT_KEY, pass, &key, why)))
+			return e;
+	}
+	if (is_key_of(ca->issuer, key)) {
+		*out = key;
+		return NJ_OK;
+	}
+	EVP_PKEY_free(key);
+	why_set(
+	    why, "'%s/%s' is not the key of its certificate", ca->dir, name);
+	why_mend(why, "restore both from the same backup");
+	return NJ_INVALID;
 }
 
 enum nj_err
 pki_ca_unlock(struct pki_ca *ca, const struct secret *pass, struct nj_why *why)
 {
-	EVP_PKEY *key = NULL;
+	EVP_PKEY *key = NULL, *old = NULL;
 	enum nj_err e;
 
-	if ((e = pki_key_load(ca->key_path, pass, true, &key, why)))
+	if ((e = unlock_issuer(ca, pass, &key, why)))
 		return e;
-	if (X509_check_private_key(ca->root, key) != 1) {
+	if (ca->old && ca_has(ca->dir, OLD_KEY) &&
+	    (e = ca_load_key(ca->dir, OLD_KEY, pass, &old, why))) {
 		EVP_PKEY_free(key);
-		why_set(
-		    why, "'%s' is not the key of '%s'", ca->key_path, ca->crt);
-		why_mend(why, "restore both from the same backup");
-		return NJ_INVALID;
+		return e;
 	}
-	EVP_PKEY_free(ca->key);
+	pki_ca_lock(ca);
 	ca->key = key;
+	ca->old_key = old;
 	return NJ_OK;
 }
 
@@ -366,90 +606,9 @@ void
 pki_ca_lock(struct pki_ca *ca)
 {
 	EVP_PKEY_free(ca->key);
+	EVP_PKEY_free(ca->old_key);
 	ca->key = NULL;
-}
-
-enum nj_err
-pki_ca_sign(struct pki_ca *ca, const struct pki_cert_spec *spec, const char *id,
-    X509 **out, struct registry_entry *entry, struct nj_why *why)
-{
-	X509 *x = NULL;
-	enum nj_err e;
-
-	if (!ca->key) {
-		why_set(why, "the key of the CA is locked");
-		return NJ_DENIED;
-	}
-	if ((e = pki_cert_make(spec, ca->root, ca->key, &x, why)))
-		return e;
-	if ((e = fill_entry(x, spec, id, entry))) {
-		X509_free(x);
-		return e;
-	}
-	*out = x;
-	return NJ_OK;
-}
-
-enum nj_err
-pki_ca_issue(struct pki_ca *ca, const struct pki_cert_spec *spec,
-    const char *id, X509 **out, struct nj_why *why)
-{
-	struct registry_entry entry;
-	X509 *x = NULL;
-	enum nj_err e;
-
-	if ((e = pki_ca_sign(ca, spec, id, &x, &entry, why)))
-		return e;
-	if ((e = record(ca, false, &entry, why))) {
-		X509_free(x);
-		return e;
-	}
-	*out = x;
-	return NJ_OK;
-}
-
-static bool
-add_issuer(X509_CRL *crl, X509 *issuer)
-{
-	X509V3_CTX ctx;
-	X509_EXTENSION *ext;
-	bool ok;
-
-	X509V3_set_ctx(&ctx, issuer, NULL, NULL, crl, 0);
-	ext = X509V3_EXT_conf_nid(
-	    NULL, &ctx, NID_authority_key_identifier, "keyid:always");
-	ok = ext && X509_CRL_add_ext(crl, ext, -1) == 1 &&
-	    X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer)) == 1;
-	X509_EXTENSION_free(ext);
-	return ok;
-}
-
-enum nj_err
-pki_ca_sign_crl(struct pki_ca *ca, X509_CRL *crl, struct nj_why *why)
-{
-	if (!ca->key) {
-		why_set(why, "the key of the CA is locked");
-		return NJ_DENIED;
-	}
-	if (add_issuer(crl, ca->root) &&
-	    X509_CRL_sign(crl, ca->key, EVP_sha256()) > 0)
-		return NJ_OK;
-	why_set(why, "the revocation list could not be signed");
-	ERR_clear_error();
-	return NJ_CRYPTO;
-}
-
-bool
-pki_ca_issued(const struct pki_ca *ca, X509 *x)
-{
-	EVP_PKEY *key = X509_get0_pubkey(ca->root);
-	bool yes = key &&
-	    X509_NAME_cmp(X509_get_issuer_name(x),
-		X509_get_subject_name(ca->root)) == 0 &&
-	    X509_verify(x, key) == 1;
-
-	ERR_clear_error();
-	return yes;
+	ca->old_key = NULL;
 }
 
 const char *

@@ -10,9 +10,12 @@
  *	DIR/server/        server.key server.crt, names: see issue.h
  *	DIR/devices/ID/    client.key client.crt ca.crt
  *
- * There is one level now, a root that issues.  Everything that is handed out
- * is a chain already (leaf, then pki_ca_chain), so that an issuing CA below
- * the root changes nothing for those who use it.
+ * The root issues by itself, or an issuing CA below it does (pki/issuing.crt
+ * and .key), so that the root's key can be kept elsewhere.  What is handed out
+ * is always a chain (leaf, then pki_ca_chain).
+ *
+ * ca.crt holds whom to trust: the root, and around a roll-over both roots; see
+ * authority.h.
  *
  * Owns:    its certificates and, once unlocked, its key.
  * Threads: one owner; processes take turns by the registry's lock.
@@ -32,6 +35,11 @@ struct pki_ca;
 struct pki_ca_opts {
 	const char *name; /* common name; NULL: from the host name */
 	unsigned days;	  /* 0: PKI_ROOT_DAYS */
+	bool issuing;	  /* a CA below the root issues */
+	/* The same, and the root's key goes into this folder, to be taken
+	 * away. */
+	const char *offline_root;
+	const char *constraints; /* pki_cert_spec */
 };
 
 bool pki_ca_exists(const char *dir);
@@ -56,9 +64,19 @@ NJ_MUST enum nj_err
 pki_ca_issue(struct pki_ca *ca, const struct pki_cert_spec *spec,
     const char *id, X509 **out, struct nj_why *why);
 
+/* Whether its name constraints let it vouch for that. */
+bool pki_ca_permits(const struct pki_ca *ca, const struct pki_name *name);
+/* Leaves away what they do not permit. */
+void pki_ca_filter(const struct pki_ca *ca, struct pki_names *names);
+
 /* Signs a revocation list, as its issuer. */
 NJ_MUST enum nj_err
 pki_ca_sign_crl(struct pki_ca *ca, X509_CRL *crl, struct nj_why *why);
+/* The same as who issued before a roll-over; NJ_NOTFOUND: there was none. */
+NJ_MUST enum nj_err
+pki_ca_sign_old_crl(struct pki_ca *ca, X509_CRL *crl, struct nj_why *why);
+/* Whether this is who issues now, and not one before it. */
+bool pki_ca_issues_now(const struct pki_ca *ca, X509 *x);
 /* Whether it signed this certificate. */
 bool pki_ca_issued(const struct pki_ca *ca, X509 *x);
 
@@ -72,6 +90,7 @@ pki_ca_sign(struct pki_ca *ca, const struct pki_cert_spec *spec, const char *id,
 /* Borrowed. */
 const char *pki_ca_dir(const struct pki_ca *ca);
 X509 *pki_ca_root(const struct pki_ca *ca);
+X509 *pki_ca_issuer(const struct pki_ca *ca);
 const STACK_OF(X509) * pki_ca_chain(const struct pki_ca *ca);
 /* Whom clients and devices are to trust: all of ca.crt. */
 const STACK_OF(X509) * pki_ca_roots(const struct pki_ca *ca);

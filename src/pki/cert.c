@@ -9,6 +9,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -98,9 +99,14 @@ set_dates(X509 *x, unsigned days, X509 *issuer)
 }
 
 static bool
-set_subject(X509 *x, const char *cn)
+set_subject(X509 *x, const struct pki_cert_spec *spec)
 {
-	size_t n = strnlen(cn, PKI_ID_MAX); /* ub-common-name is 64 */
+	const char *cn = spec->cn;
+	size_t n;
+
+	if (spec->subject)
+		return X509_set_subject_name(x, spec->subject) == 1;
+	n = strnlen(cn, PKI_ID_MAX); /* ub-common-name is 64 */
 
 	return X509_NAME_add_entry_by_NID(X509_get_subject_name(x),
 		   NID_commonName, MBSTRING_UTF8, (const unsigned char *)cn,
@@ -191,6 +197,8 @@ static const struct profile {
 } profiles[] = {
 	[PKI_ROOT] = { "critical,CA:TRUE,pathlen:1",
 	    "critical,keyCertSign,cRLSign", NULL },
+	[PKI_ISSUING] = { "critical,CA:TRUE,pathlen:0",
+	    "critical,keyCertSign,cRLSign", NULL },
 	[PKI_SERVER] = { "critical,CA:FALSE", "critical,digitalSignature",
 	    "serverAuth" },
 	[PKI_DEVICE] = { "critical,CA:FALSE", "critical,digitalSignature",
@@ -207,6 +215,23 @@ usage_for(const struct pki_cert_spec *spec, const struct profile *p)
 	return p->usage;
 }
 
+/* Critical, as RFC 5280 4.2.1.10 has it, although some libraries of small
+ * devices then refuse the CA: ignored constraints are none. */
+static bool
+add_constraints(X509 *x, X509V3_CTX *ctx, const char *text)
+{
+	char *value = NULL;
+	bool ok;
+
+	if (!text)
+		return true;
+	if (asprintf(&value, "critical,%s", text) < 0)
+		return false;
+	ok = add_ext(x, ctx, NID_name_constraints, value);
+	free(value);
+	return ok;
+}
+
 static bool
 add_extensions(X509 *x, const struct pki_cert_spec *spec, X509 *issuer)
 {
@@ -220,7 +245,21 @@ add_extensions(X509 *x, const struct pki_cert_spec *spec, X509 *issuer)
 		add_ext(x, &ctx, NID_ext_key_usage, p->extended)) &&
 	    add_ext(x, &ctx, NID_subject_key_identifier, "hash") &&
 	    add_ext(x, &ctx, NID_authority_key_identifier, "keyid:always") &&
-	    add_san(x, spec);
+	    add_constraints(x, &ctx, spec->constraints) && add_san(x, spec);
+}
+
+bool
+pki_cert_draft(const struct pki_cert_spec *spec, X509 **out)
+{
+	X509 *x = X509_new();
+
+	if (x && X509_set_version(x, X509_VERSION_3) == 1 &&
+	    set_subject(x, spec) && add_san(x, spec)) {
+		*out = x;
+		return true;
+	}
+	X509_free(x);
+	return false;
 }
 
 enum nj_err
@@ -247,7 +286,7 @@ pki_cert_make(const struct pki_cert_spec *spec, X509 *issuer,
 		return NJ_NOMEM;
 	by = issuer ? X509_get_subject_name(issuer) : X509_get_subject_name(x);
 	if (X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x) &&
-	    set_dates(x, spec->days, issuer) && set_subject(x, spec->cn) &&
+	    set_dates(x, spec->days, issuer) && set_subject(x, spec) &&
 	    X509_set_issuer_name(x, by) == 1 &&
 	    X509_set_pubkey(x, spec->key) == 1 &&
 	    add_extensions(x, spec, issuer) &&

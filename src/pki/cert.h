@@ -26,17 +26,19 @@
  * while it runs yet, only when it starts, so its certificate has to outlast
  * long runs; 397 days is what every client still accepts.
  */
-#define PKI_SERVER_DAYS 397
-#define PKI_DEVICE_DAYS 365
-#define PKI_DAYS_MAX	36525 /* a century */
+#define PKI_SERVER_DAYS	 397
+#define PKI_ISSUING_DAYS 1826 /* 5 years */
+#define PKI_DEVICE_DAYS	 365
+#define PKI_DAYS_MAX	 36525 /* a century */
 
 #define PKI_ID_MAX 64
 #define PKI_CA_ID  16 /* hexadecimal digits that tell one CA from another */
 
 enum pki_profile {
-	PKI_ROOT,   /* CA:TRUE, pathlen 1: a level of issuing CAs may follow */
-	PKI_SERVER, /* serverAuth; names in the SAN */
-	PKI_DEVICE  /* clientAuth; CN = id, SAN urn:nightjar:<ca>:device:<id> */
+	PKI_ROOT,    /* CA:TRUE, pathlen 1: a level of issuing CAs may follow */
+	PKI_ISSUING, /* CA:TRUE, pathlen 0 */
+	PKI_SERVER,  /* serverAuth; names in the SAN */
+	PKI_DEVICE /* clientAuth; CN = id, SAN urn:nightjar:<ca>:device:<id> */
 };
 
 struct pki_cert_spec {
@@ -46,9 +48,15 @@ struct pki_cert_spec {
 	const char *uri; /* SAN URI, or NULL */
 	const struct pki_names *names; /* SAN names and addresses, or NULL */
 	unsigned days;
+	const X509_NAME *subject; /* in place of cn; NULL: cn */
+	/* Of a CA: "permitted;DNS:example.org,permitted;IP:10.0.0.0/255.0.0.0",
+	 * which must come from no peer; NULL: none. */
+	const char *constraints;
 	const char *groups; /* for the registry, "a,b"; NULL: as they are */
 };
 
+/* Unsigned, for looking at; false without memory. */
+bool pki_cert_draft(const struct pki_cert_spec *spec, X509 **out);
 /* issuer NULL: signed by itself, with issuer_key. */
 NJ_MUST enum nj_err pki_cert_make(const struct pki_cert_spec *spec,
     X509 *issuer, EVP_PKEY *issuer_key, X509 **out, struct nj_why *why);

@@ -274,49 +274,67 @@ fill_list(
 }
 
 static enum nj_err
-store_list(const char *dir, X509_CRL *crl, struct nj_why *why)
+store_list(const char *dir, BIO *bio, struct nj_why *why)
 {
 	char *folder = pki_path(dir, "crl"), *path = pki_crl_path(dir);
-	BIO *bio = BIO_new(BIO_s_mem());
 	enum nj_err e = NJ_NOMEM;
 	char *text = NULL;
 	long n;
 
-	if (!folder || !path || !bio || PEM_write_bio_X509_CRL(bio, crl) != 1)
+	if (!folder || !path)
 		goto out;
 	n = BIO_get_mem_data(bio, &text);
 	if (!(e = file_mkdir(folder, 0755, why)))
 		e = file_write(path, slice_of(text, (size_t)n), 0644, why);
 out:
-	BIO_free(bio);
 	free(path);
 	free(folder);
+	return e;
+}
+
+/* Serials are random, so that those of one CA in the list of another mean
+ * nothing. */
+static enum nj_err
+put_list(struct pki_ca *ca, bool old, const struct pki_revoked *r,
+    unsigned days, BIO *bio, struct nj_why *why)
+{
+	X509_CRL *crl = X509_CRL_new();
+	enum nj_err e = NJ_NOMEM;
+
+	if (!crl)
+		return NJ_NOMEM;
+	if (!fill_list(crl, r, pki_ca_dir(ca), days ? days : PKI_CRL_DAYS)) {
+		e = NJ_CRYPTO;
+		why_set(why, "the revocation list could not be made");
+	} else if (!(e = old ? pki_ca_sign_old_crl(ca, crl, why)
+			     : pki_ca_sign_crl(ca, crl, why))) {
+		e = PEM_write_bio_X509_CRL(bio, crl) == 1 ? NJ_OK : NJ_NOMEM;
+	}
+	X509_CRL_free(crl);
+	ERR_clear_error();
 	return e;
 }
 
 enum nj_err
 pki_crl_renew(struct pki_ca *ca, unsigned days, struct nj_why *why)
 {
-	const char *dir = pki_ca_dir(ca);
+	BIO *bio = BIO_new(BIO_s_mem());
 	struct pki_revoked *r = NULL;
-	X509_CRL *crl = X509_CRL_new();
 	enum nj_err e = NJ_NOMEM;
 
-	if (!crl)
+	if (!bio)
 		return NJ_NOMEM;
-	if ((e = pki_revoked_load(pki_ca_registry(ca), &r, why)))
+	if ((e = pki_revoked_load(pki_ca_registry(ca), &r, why)) ||
+	    (e = put_list(ca, false, r, days, bio, why)))
 		goto out;
-	if (!fill_list(crl, r, dir, days ? days : PKI_CRL_DAYS)) {
-		e = NJ_CRYPTO;
-		why_set(why, "the revocation list could not be made");
-		goto out;
-	}
-	if (!(e = pki_ca_sign_crl(ca, crl, why)))
-		e = store_list(dir, crl, why);
+	/* Around a roll-over both CAs' certificates are about. */
+	if ((e = put_list(ca, true, r, days, bio, why)) == NJ_NOTFOUND)
+		e = NJ_OK;
+	if (!e)
+		e = store_list(pki_ca_dir(ca), bio, why);
 out:
 	pki_revoked_free(r);
-	X509_CRL_free(crl);
-	ERR_clear_error();
+	BIO_free(bio);
 	return e;
 }
 

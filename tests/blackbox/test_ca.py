@@ -216,7 +216,7 @@ def test_words(tmp_path):
     assert 'nightjar ca init' in made('device', 'x', status=1)
     assert 'init' in made('--help', at=False) and 'device' in made('--help', at=False)
     assert 'did you mean --dir' in made('init', '--dri', 'x', status=2, at=False)
-    assert 'init, server, device, ' in made('revoak', status=2, at=False)
+    assert 'init, request, install, import, roll, server, device, ' in made('revoak', status=2, at=False)
     assert '--days' in made('server', '--help', at=False)
     assert 'from 1 to' in made('server', '--days', '0', status=2, at=False)
     assert "one device's name" in made('device', status=2)
