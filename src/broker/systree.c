@@ -12,6 +12,7 @@
 #include "broker/internal.h"
 #include "broker/memory.h"
 #include "broker/route.h"
+#include "net/tls.h"
 
 /* All shards' figures added up. */
 struct figures {
@@ -129,6 +130,7 @@ struct systree {
 	double load[LOADS][SPANS];
 	uint64_t load_at_ms;
 	uint64_t heap_max, clients_max;
+	int64_t cert_end, cert_days; /* as published */
 };
 
 static void
@@ -203,6 +205,32 @@ publish_rows(struct shard *sh, struct systree *t, const struct figures *f)
 	publish(sh, "uptime", text);
 }
 
+/* When the first of our listeners' certificates ends, and in how many days
+ * (fewer than none: it has). */
+static void
+publish_expiry(struct shard *sh, struct systree *t)
+{
+	int64_t now = clock_wall(sh->broker->clock) / 1000, end = 0, days;
+	char text[32];
+
+	for (size_t i = 0; i < sh->set->n; i++) {
+		const struct tls_server *tls = sh->set->v[i].tls;
+		int64_t one = tls ? tls_server_expires(tls) : 0;
+
+		if (one && (!end || one < end))
+			end = one;
+	}
+	days = (end - now) / (24 * 3600);
+	if (!end || (t->cert_end == end && t->cert_days == days))
+		return;
+	t->cert_end = end;
+	t->cert_days = days;
+	snprintf(text, sizeof text, "%" PRId64, end);
+	publish(sh, "tls/certificate/expires", text);
+	snprintf(text, sizeof text, "%" PRId64, days);
+	publish(sh, "tls/certificate/days", text);
+}
+
 static void
 publish_loads(struct shard *sh, struct systree *t, const struct figures *f)
 {
@@ -242,6 +270,7 @@ on_sys_timer(struct timer *timer, uint64_t now)
 
 	read_figures(sh->broker, &f);
 	publish_rows(sh, t, &f);
+	publish_expiry(sh, t);
 	publish_loads(sh, t, &f);
 	if (timer_set(&sh->home.timers, timer,
 		now + sh->limits.sys_interval_s * 1000ull))

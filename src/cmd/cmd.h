@@ -18,6 +18,7 @@ int cmd_enroll(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_store(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_audit(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_clients(int argc, char **argv);

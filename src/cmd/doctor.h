@@ -77,6 +77,9 @@ bool doctor_own_files(struct doctor *d);
 void doctor_login(struct doctor *d);
 /* doctor_conf.c: the configuration of the broker of this machine. */
 void doctor_conf(struct doctor *d);
+/* given, or where such a configuration usually is; the caller frees it.  NULL:
+ * none was found. */
+NJ_MUST char *doctor_find_conf(const char *given);
 /* doctor_last.c: the broker's own record.  What it wrote of this run, as
  * steps; all of it, printed. */
 void doctor_record(struct doctor *d);

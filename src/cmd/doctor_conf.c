@@ -22,14 +22,13 @@
 static const char *const usual[] = { "/etc/nightjar/nightjar.conf",
 	"/etc/mosquitto/mosquitto.conf" };
 
-/* The caller frees it; NULL: none was found. */
-static char *
-find_conf(const struct doctor *d)
+char *
+doctor_find_conf(const char *given)
 {
 	char *home = NULL, *path = NULL;
 
-	if (d->ask.conf)
-		return strdup(d->ask.conf);
+	if (given)
+		return strdup(given);
 	if (home_find(NULL, false, &home, NULL) == NJ_OK &&
 	    asprintf(&path, "%s/nightjar.conf", home) < 0)
 		path = NULL;
@@ -238,7 +237,7 @@ doctor_conf(struct doctor *d)
 {
 	struct conf_report report = { 0 };
 	struct nj_why why = { 0 };
-	char *path = find_conf(d);
+	char *path = doctor_find_conf(d->ask.conf);
 	struct conf_checkers with;
 	struct conf c;
 	enum nj_err e;

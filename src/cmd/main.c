@@ -25,6 +25,8 @@ static const struct command {
 	    "keeps the users of a password file" },
 	{ "ca", NULL, cmd_ca,
 	    "the certificate authority: init, device, token, revoke, ..." },
+	{ "audit", NULL, cmd_audit,
+	    "certificates and devices that somebody should look at" },
 	{ "doctor", NULL, cmd_doctor,
 	    "tries to connect, and says who refuses, why, and what helps" },
 	{ "enroll", NULL, cmd_enroll,

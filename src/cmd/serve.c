@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "broker/broker.h"
 #include "broker/est.h"
+#include "cmd/expiry.h"
 #include "cmd/lists.h"
 #include "cmd/place.h"
 #include "cmd/serve_admin.h"
@@ -535,11 +536,14 @@ static void
 serve_until_told(struct server *s, const sigset_t *set)
 {
 	const struct timespec tick = { .tv_sec = TICK_S };
+	struct expiry expiry = { 0 };
 
 	on_files(s); /* what changed while it started */
 	for (;;) {
 		int sig = sigtimedwait(set, NULL, &tick);
 
+		expiry_tick(
+		    &expiry, s->ports, s->conf.nlisteners, (int64_t)time(NULL));
 		if (sig == SIGINT || sig == SIGTERM)
 			break;
 		if (sig == SIGHUP)

@@ -83,6 +83,10 @@ void tls_server_check(const struct tls_server_opts *o,
 void tls_server_warnings(struct tls_server *t,
     void (*fn)(void *arg, const struct nj_why *why), void *arg);
 
+/* When the first certificate of what we send ends, in Unix seconds; 0: we send
+ * none. */
+int64_t tls_server_expires(const struct tls_server *t);
+
 /* A new ticket key now; the third oldest is forgotten. */
 void tls_server_rotate(struct tls_server *t);
 

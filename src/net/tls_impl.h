@@ -76,6 +76,7 @@ struct tls_server {
 	 * believed; a ticket made under another one is not used. */
 	uint8_t trust[32];
 	struct tls_face face;
+	int64_t expires; /* see tls_server_expires */
 	struct tls_note *notes;
 	struct tls_shard shard[];
 };

@@ -516,6 +516,13 @@ server_fill(struct tls_server *t, const struct tls_server_opts *o,
 		return e;
 	if (o->certfile)
 		tls_face_of(sk_X509_value(m->chain, 0), &t->face);
+	for (int i = 0; o->certfile && i < sk_X509_num(m->chain); i++) {
+		int64_t end =
+		    tls_time(X509_get0_notAfter(sk_X509_value(m->chain, i)));
+
+		if (i == 0 || end < t->expires)
+			t->expires = end;
+	}
 	if ((e = lists_init(t, o, m, r)))
 		return e;
 	if (o->psk) /* taken over, for nothing can fail any more */
@@ -616,6 +623,12 @@ tls_server_check(const struct tls_server_opts *o,
 		fn(arg, false, &doubt);
 	SSL_CTX_free(ctx);
 	ERR_clear_error();
+}
+
+int64_t
+tls_server_expires(const struct tls_server *t)
+{
+	return t->expires;
 }
 
 void
