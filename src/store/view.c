@@ -26,7 +26,13 @@ view_err(struct view *v, const char *doing, int rc, struct nj_why *why)
 		return NJ_OK;
 	why_set(why, "%s: %s: %s", v->path, doing,
 	    v->db ? sqlite3_errmsg(v->db) : sqlite3_errstr(rc));
-	if (e == NJ_MALFORMED)
+	/* readers note where they are, in the -shm file */
+	if ((rc & 0xff) == SQLITE_READONLY || (rc & 0xff) == SQLITE_CANTOPEN)
+		why_mend(why,
+		    "run this as the user that the broker runs as, or as "
+		    "root: also who only reads needs to write in the store's "
+		    "folder");
+	else if (e == NJ_MALFORMED)
 		why_mend(why,
 		    "restore the last backup; what can still be read: "
 		    "sqlite3 %s .recover",

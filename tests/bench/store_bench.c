@@ -250,16 +250,18 @@ make_messages(struct bench *b, const long *size)
 			     (uint32_t)size[4])),
 		    NULL);
 	for (long i = 0; i < size[3]; i++)
-		must(batch_queue(batch(b, false),
-			 &(struct store_entry){
-			     .session = (uint64_t)(i % size[0] + 1),
-			     .seq = (uint64_t)(i / size[0] + 1),
-			     .qos = 1,
-			     .pid = i < size[0] ? 1 : 0,
-			     .msg = note_new(topic_of(text, "set", (uint64_t)i),
-				 (uint32_t)size[4]),
-			 },
-			 &at),
+		must(
+		    batch_queue(batch(b, false),
+			&(struct store_entry){
+			    .session = (uint64_t)(i % size[0] + 1),
+			    .seq = (uint64_t)(i / size[0] + 1),
+			    .qos = 1,
+			    .pid = i < size[0] ? 1 : 0,
+			    .state = i < size[0] ? 1 : 0, /* waits for PUBACK */
+			    .msg = note_new(topic_of(text, "set", (uint64_t)i),
+				(uint32_t)size[4]),
+			},
+			&at),
 		    NULL);
 }
 
