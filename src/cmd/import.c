@@ -416,7 +416,7 @@ static struct taken *
 match(struct import *im, const struct carried *c)
 {
 	struct slice topic = msg_topic(c->msg);
-	struct slice shares[ROUTED_SHARES];
+	struct slice shares[ROUTED_SHARES] = { SLICE_NONE };
 	struct taken *first = NULL;
 	unsigned n = 0;
 

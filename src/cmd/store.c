@@ -100,7 +100,7 @@ store_flush(struct buf *b, struct nj_why *why)
 {
 	struct slice s = buf_slice(b);
 
-	if (s.n > 0 && fwrite(s.p, 1, s.n, stdout) != s.n) {
+	if (s.p && s.n > 0 && fwrite(s.p, 1, s.n, stdout) != s.n) {
 		why_set(why, "cannot write to standard output: %s",
 		    strerror(errno));
 		return NJ_IO;

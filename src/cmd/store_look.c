@@ -165,14 +165,14 @@ static const char *
 bytes_text(char dst[32], uint64_t n)
 {
 	static const char units[] = "kMGTPE";
-	double x = (double)n;
-	int u = -1;
+	double x = (double)n / 1000;
+	unsigned u = 0;
 
 	if (n < 1000) {
 		(void)snprintf(dst, 32, "%llu B", (unsigned long long)n);
 		return dst;
 	}
-	while (x >= 999.95 && u < 5) {
+	while (x >= 999.95 && u < sizeof units - 2) {
 		x /= 1000;
 		u++;
 	}
