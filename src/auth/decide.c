@@ -22,17 +22,19 @@ struct reserved {
  * own, as with Mosquitto. */
 static const struct reserved no_publish[] = {
 	RESERVED("$SYS", "$SYS/ is written by the broker only"),
-	RESERVED("$CONTROL", "$CONTROL/ is not served"),
 	RESERVED("$share", "$share/ is for subscriptions, it is no topic"),
 	RESERVED("$nightjar", "$nightjar/ is written by the broker only"),
 };
+
+/* Commands to the broker: by those whom a role or a rule allows it. */
+static const struct slice control = BYTES("$CONTROL");
 
 /* Mosquitto's bridges say there whether they are connected. */
 static const struct slice bridge_state =
     BYTES("$SYS/broker/connection/+/state");
 
 static bool
-may_publish(const struct principal *who, struct slice topic, const char **rule)
+may_publish(const struct asker *a, struct slice topic, const char **rule)
 {
 	struct slice rest = topic, first;
 	bool more = true;
@@ -40,7 +42,11 @@ may_publish(const struct principal *who, struct slice topic, const char **rule)
 	if (topic.n == 0 || topic.p[0] != '$' ||
 	    !topic_next(&rest, &more, &first))
 		return true;
-	if (who->bridge && topic_matches(bridge_state, topic)) {
+	if (!a->roles && slice_eq(first, control)) {
+		*rule = "$CONTROL/ is not served here (dynamic_security_file)";
+		return false;
+	}
+	if (a->who->bridge && topic_matches(bridge_state, topic)) {
 		*rule = "a bridge tells its state";
 		return true;
 	}
@@ -54,7 +60,7 @@ may_publish(const struct principal *who, struct slice topic, const char **rule)
 }
 
 static bool
-may_by_rules(const struct asker *a, enum action what, struct slice topic,
+may_by_acl(const struct asker *a, enum action what, struct slice topic,
     struct decision *why)
 {
 	struct acl_asker who = {
@@ -64,12 +70,17 @@ may_by_rules(const struct asker *a, enum action what, struct slice topic,
 		.listener = a->who->listener,
 		.address = a->who->has_ip ? a->who->ip : NULL,
 	};
+	struct slice group, filter = topic;
 	enum acl_cover c;
 
+	if (what == ACTION_UNSUBSCRIBE)
+		return true;
 	if (what != ACTION_SUBSCRIBE)
 		return acl_allows(
 		    a->acl, &who, what == ACTION_PUBLISH, topic, &why->text);
-	c = acl_covers(a->acl, &who, topic, &why->text);
+	if (topic_share(topic, &group, &filter))
+		filter = topic;
+	c = acl_covers(a->acl, &who, filter, &why->text);
 	why->each |= c != ACL_ALWAYS;
 	return c != ACL_NEVER;
 }
@@ -79,26 +90,58 @@ static bool
 may_by_token(const struct principal *who, enum action what, struct slice topic,
     struct decision *why)
 {
-	bool ok = what == ACTION_SUBSCRIBE
-	    ? jwt_topics_cover(who->topics, topic, &why->each)
-	    : jwt_topics_allow(who->topics, what == ACTION_PUBLISH, topic);
+	struct slice group, filter = topic;
+	bool ok = true;
 
+	if (what == ACTION_SUBSCRIBE && topic_share(topic, &group, &filter))
+		filter = topic;
+	if (what == ACTION_SUBSCRIBE)
+		ok = jwt_topics_cover(who->topics, filter, &why->each);
+	else if (what != ACTION_UNSUBSCRIBE)
+		ok = jwt_topics_allow(
+		    who->topics, what == ACTION_PUBLISH, topic);
 	if (!ok)
 		why->text = "the topics in its token do not have it";
 	return ok;
+}
+
+static enum roles_answer
+by_roles(const struct asker *a, enum action what, struct slice topic,
+    struct decision *why)
+{
+	static const enum roles_action actions[] = {
+		[ACTION_PUBLISH] = ROLES_PUBLISH,
+		[ACTION_SUBSCRIBE] = ROLES_SUBSCRIBE,
+		[ACTION_RECEIVE] = ROLES_RECEIVE,
+		[ACTION_UNSUBSCRIBE] = ROLES_UNSUBSCRIBE,
+	};
+	/* a name that nobody proved is none */
+	struct roles_asker who = { a->who->name, a->client_id };
+	enum roles_answer answer =
+	    roles_decide(a->roles, &who, actions[what], topic, &why->text);
+
+	if (what == ACTION_SUBSCRIBE)
+		why->each |= !roles_reads_all(a->roles, a->who->name);
+	return answer;
 }
 
 bool
 decide(const struct asker *a, enum action what, struct slice topic,
     struct decision *why)
 {
-	why->text = "no rule forbids it";
-	why->each = false;
+	*why = (struct decision){ .text = "no rule forbids it" };
 	if (!a->who)
 		return true;
-	if (what == ACTION_PUBLISH && !may_publish(a->who, topic, &why->text))
+	if (what == ACTION_PUBLISH && !may_publish(a, topic, &why->text))
 		return false;
 	if (a->who->has_topics && !may_by_token(a->who, what, topic, why))
 		return false;
-	return !a->acl || may_by_rules(a, what, topic, why);
+	if (a->roles) {
+		enum roles_answer answer = by_roles(a, what, topic, why);
+
+		why->firm = answer == ROLES_DENY || !a->acl;
+		if (answer != ROLES_DEFER || !a->acl)
+			return answer == ROLES_ALLOW;
+	}
+	return !a->acl || may_by_acl(a, what, topic, why);
 }

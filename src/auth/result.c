@@ -44,6 +44,10 @@ static const struct reason_row rows[AUTH_R_MAX] = {
 	[AUTH_R_METHOD_ONLY] = { "passwords are taken here only by an "
 				 "authentication method",
 	    RC_NOT_AUTHORIZED, false },
+	[AUTH_R_DISABLED] = { "the user is disabled", RC_NOT_AUTHORIZED,
+	    false },
+	[AUTH_R_BOUND_ID] = { "the user is bound to another client identifier",
+	    RC_NOT_AUTHORIZED, false },
 	[AUTH_R_BAD_TOKEN] = { "the token cannot be accepted",
 	    RC_NOT_AUTHORIZED, true },
 	[AUTH_R_STALE_TOKEN] = { "the token does not hold now",

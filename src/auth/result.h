@@ -36,6 +36,8 @@ enum auth_reason {
 	AUTH_R_BAD_TOKEN,   /* not signed by whom we know, or not for us */
 	AUTH_R_STALE_TOKEN, /* its time is over, or to come */
 	AUTH_R_OTHER_ID,    /* it is for another client identifier */
+	AUTH_R_DISABLED,    /* the user may not come in for now */
+	AUTH_R_BOUND_ID,    /* nor with this client identifier */
 	AUTH_R_MAX
 };
 

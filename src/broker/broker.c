@@ -14,6 +14,7 @@
 #include "broker/guard.h"
 #include "broker/internal.h"
 #include "broker/reload.h"
+#include "broker/rights.h"
 #include "broker/storing.h"
 #include "broker/systree.h"
 
@@ -94,6 +95,7 @@ broker_new(
 	    (e = guard_new(&opts->guard, &b->throttle)) ||
 	    (e = failures_new(&b->failures)) ||
 	    (e = port_set_new(opts->ports, opts->n_ports, &b->set)) ||
+	    (e = rights_watch(b, b->set->v, b->set->n)) ||
 	    (e = storing_open(b, why)))
 		goto fail;
 	for (; b->inited < b->n; b->inited++)
@@ -206,6 +208,7 @@ broker_free(struct broker *b)
 	for (unsigned i = 0; i < b->inited; i++)
 		shard_fini(&b->shards[i]);
 	fence_free_late(b);
+	rights_fini(b);
 	systree_free(b->systree);
 	throttle_free(b->throttle);
 	failures_free(b->failures);

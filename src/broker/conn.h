@@ -52,6 +52,7 @@ enum conn_state {
 };
 
 struct admission;
+struct control;
 struct login;
 struct subscribing;
 struct est;
@@ -88,6 +89,7 @@ struct conn {
 	struct proxied *via;	 /* NULL: it came by itself */
 	struct subscribing *subscribing; /* a SUBSCRIBE under way */
 	struct est *est;		 /* an enrolment under way */
+	struct control *control;	 /* a command to the broker */
 	struct letter letter;		 /* LETTER_MOVE */
 	const char *doomed;		 /* why; static */
 	uint16_t alias_max;
@@ -206,6 +208,9 @@ NJ_MUST enum nj_err on_auth(struct conn *c, const struct frame *f);
  * done (c->subscribing is NULL), or must wait again. */
 NJ_MUST enum nj_err subscribe_go_on(struct conn *c);
 void subscribe_abandon(struct conn *c);
+/* One of a session's, and what there is of it on disk. */
+NJ_MUST enum nj_err subscription_end(
+    struct shard *sh, struct session *s, struct slice whole, bool shared);
 /* One packet to its handler. */
 void dispatch(struct conn *c, const struct frame *f);
 /* An authenticator has decided (LETTER_LOGIN). */

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/connack.h"
+#include "broker/control.h"
 #include "broker/est.h"
 #include "broker/guard.h"
 #include "broker/sessions.h"
@@ -79,6 +80,7 @@ die(struct conn *c)
 	admission_free(c);
 	subscribe_abandon(c);
 	est_abandon(c);
+	control_abandon(c);
 	sessions_leave(c);
 	conn_set_state(c, CONN_DEAD);
 	conn_unhook(c);
@@ -116,6 +118,7 @@ conn_close_gently(struct conn *c)
 	admission_free(c);
 	subscribe_abandon(c);
 	est_abandon(c);
+	control_abandon(c);
 	sessions_leave(c);
 	c->link.closing = true;
 	list_remove(&c->work);

@@ -144,7 +144,7 @@ handle(struct conn *c, struct slice in)
 	sh->work = 0;
 	if (c->subscribing && (c->link.closing || c->saving || !go_on(c)))
 		return c->state == CONN_DEAD ? false : keep(c, in);
-	while (in.n > 0 && !c->link.closing && conn_hears(c)) {
+	while (in.n > 0 && !c->link.closing && conn_hears(c) && !c->control) {
 		struct slice packet = in;
 
 		e = c->version == MQTT31 ? frame_take_31(&in, max_packet(c), &f)
@@ -288,7 +288,7 @@ read_once(struct conn *c)
 bool
 conn_may_ask(const struct conn *c)
 {
-	return !c->paused && !c->saving &&
+	return !c->paused && !c->saving && !c->control &&
 	    (!c->link.blocked || buf_len(&c->link.out) <= c->link.soft);
 }
 

@@ -53,8 +53,11 @@ denied_log(
 	    was_told(&sh->denied, key, sh->home.now_ms) ||
 	    !guard_may_log(sh, &sh->refusals, GUARD_REFUSALS))
 		return;
-	nj_log(LOG_T_NOTICE, "%s of %s to '%s' refused: %s",
-	    what == ACTION_PUBLISH ? "Publish" : "Subscribe",
-	    conn_name(c, name, sizeof name), text_esc(t, sizeof t, topic),
-	    rule);
+	nj_log(LOG_T_NOTICE, "%s of %s %s '%s' refused: %s",
+	    what == ACTION_PUBLISH	     ? "Publish"
+		: what == ACTION_UNSUBSCRIBE ? "Unsubscribe"
+					     : "Subscribe",
+	    conn_name(c, name, sizeof name),
+	    what == ACTION_UNSUBSCRIBE ? "from" : "to",
+	    text_esc(t, sizeof t, topic), rule);
 }

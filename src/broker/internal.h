@@ -17,6 +17,7 @@ struct late {
 };
 
 struct throttle;
+struct rights_watch;
 
 /* Set at start, swapped by a reload; each shard reads its own copy. */
 struct broker {
@@ -38,8 +39,9 @@ struct broker {
 	uint64_t next_msg;	     /* its thread's */
 	struct throttle *throttle;   /* guard.h; NULL: none */
 	struct failures *failures;
-	struct systree *systree; /* shard 0 only */
-	atomic_uint retiring;	 /* blocks without their fences yet */
+	struct systree *systree;      /* shard 0 only */
+	struct rights_watch *watches; /* rights.c; the main thread's */
+	atomic_uint retiring;	      /* blocks without their fences yet */
 	struct late late[LATE_MAX];
 	atomic_uint n_late;
 	unsigned inited; /* shards */

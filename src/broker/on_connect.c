@@ -16,10 +16,12 @@
 #include "broker/certname.h"
 #include "broker/conn.h"
 #include "broker/connack.h"
+#include "broker/control.h"
 #include "broker/guard.h"
 #include "broker/login.h"
 #include "broker/mounted.h"
 #include "broker/quota.h"
+#include "broker/rights.h"
 #include "broker/sessions.h"
 #include "broker/source.h"
 #include "core/rc.h"
@@ -135,6 +137,9 @@ check_will(struct conn *c, const struct connect *k)
 	if (!topic_name_ok(k->will.topic))
 		(void)refuse(c, RC_TOPIC_NAME_INVALID,
 		    "the topic of its will is not one to publish to");
+	else if (control_is_topic(k->will.topic))
+		(void)refuse(c, RC_NOT_AUTHORIZED,
+		    "its will would be a command to the broker ($CONTROL/)");
 	else if (c->shard->limits.message_size_limit &&
 	    k->will.payload.n > c->shard->limits.message_size_limit)
 		(void)refuse(c, RC_PACKET_TOO_LARGE,
@@ -491,6 +496,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 	char made[AUTO_ID_MAX];
 	struct slice id;
 	struct session *s = NULL;
+	const char *why;
 	enum nj_err e;
 
 	if ((e = choose_id(c, k, who, made, &id)))
@@ -505,7 +511,11 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 		    "belongs to the session of another user; choose another");
 		goto out;
 	}
-	asker = (struct asker){ who, id, conn_port(c)->acl };
+	if ((why = rights_refusal(c, who->name, id))) {
+		(void)refuse(c, RC_NOT_AUTHORIZED, "%s", why);
+		goto out;
+	}
+	asker = rights_asker(c, who, id);
 	if (k->has_will &&
 	    !decide(&asker, ACTION_PUBLISH, k->will.topic, &rule)) {
 		(void)refuse(c, RC_NOT_AUTHORIZED,

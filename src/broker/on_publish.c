@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/conn.h"
+#include "broker/control.h"
 #include "broker/denied.h"
 #include "broker/guard.h"
 #include "broker/memory.h"
@@ -293,20 +294,14 @@ trace_received(
 	    text_esc(t, sizeof t, topic), p->payload.n);
 }
 
-/* It is allowed and its topic known. */
+/* What became of it; together: it is one piece of the store's with what it
+ * caused. */
 static enum nj_err
-publish(struct conn *c, const struct publish *p, struct slice topic)
+finish(struct conn *c, const struct publish *p, enum mqtt_rc rc, bool together)
 {
 	struct keep *k = &c->shard->durable.keep;
-	bool together = false;
-	enum mqtt_rc rc;
 	enum nj_err e;
 
-	if (log_on(LOG_T_DEBUG))
-		trace_received(c, p, topic);
-	if (p->qos == 2 && !first_time(c, p, &e))
-		return e;
-	rc = take(c, p, topic, &together);
 	if (p->qos == 2 && rc >= RC_UNSPECIFIED &&
 	    (c->version == MQTT5 || rc == RC_QUOTA_EXCEEDED)) {
 		/* 4.3.3: it ends here; sent again it is a new message */
@@ -333,6 +328,56 @@ publish(struct conn *c, const struct publish *p, struct slice topic)
 		rc = RC_SUCCESS;
 	e = acknowledge(c, p, rc);
 	return e == NJ_EOF ? NJ_OK : e;
+}
+
+static void
+control_done(struct conn *c, uint8_t qos, uint16_t id, enum mqtt_rc rc)
+{
+	struct publish p = { .qos = qos, .id = id };
+	enum nj_err e = finish(c, &p, rc, false);
+
+	if (e)
+		conn_end(c, rc_of(e), "%s", nj_strerror(e));
+}
+
+/* A command, which nobody gets but the broker. */
+static enum nj_err
+to_broker(struct conn *c, const struct publish *p, struct slice topic)
+{
+	struct asker asker = sessions_asker(c->session);
+	struct decision rule;
+
+	if (!decide(&asker, ACTION_PUBLISH, topic, &rule)) {
+		denied_log(c, ACTION_PUBLISH, topic, rule.text);
+		return finish(c, p, RC_NOT_AUTHORIZED, false);
+	}
+	switch (control_take(c, p, topic, control_done)) {
+	case NJ_AGAIN:
+		return NJ_OK;
+	case NJ_OK:
+		return finish(c, p, RC_SUCCESS, false);
+	default:
+		log_refused(c, topic, "too many commands are under way");
+		return finish(c, p, RC_QUOTA_EXCEEDED, false);
+	}
+}
+
+/* It is well formed and its topic known. */
+static enum nj_err
+publish(struct conn *c, const struct publish *p, struct slice topic)
+{
+	bool together = false;
+	enum mqtt_rc rc;
+	enum nj_err e;
+
+	if (log_on(LOG_T_DEBUG))
+		trace_received(c, p, topic);
+	if (p->qos == 2 && !first_time(c, p, &e))
+		return e;
+	if (control_is_topic(topic))
+		return to_broker(c, p, topic);
+	rc = take(c, p, topic, &together);
+	return finish(c, p, rc, together);
 }
 
 static enum nj_err

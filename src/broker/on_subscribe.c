@@ -62,30 +62,30 @@ check_filter(struct conn *c, const struct subscription *s, struct slice *group,
 	if ((e && e != NJ_NOTFOUND) || !topic_filter_ok(*filter))
 		return RC_TOPIC_FILTER_INVALID;
 	asker = sessions_asker(c->session);
-	may = decide(&asker, ACTION_SUBSCRIBE, *filter, &rule);
+	may = decide(&asker, ACTION_SUBSCRIBE, s->filter, &rule);
 	if (rule.each)
 		c->session->check_reads = true;
-	if (!may && c->shard->limits.deny_subscribe) {
+	if (!may && (rule.firm || c->shard->limits.deny_subscribe)) {
 		denied_log(c, ACTION_SUBSCRIBE, s->filter, rule.text);
 		return RC_NOT_AUTHORIZED;
 	}
 	return RC_SUCCESS;
 }
 
-static enum nj_err
-forget(struct conn *c, struct slice whole, bool shared)
+enum nj_err
+subscription_end(
+    struct shard *sh, struct session *s, struct slice whole, bool shared)
 {
-	struct keep *k = &c->shard->durable.keep;
+	struct keep *k = &sh->durable.keep;
 	enum nj_err e;
 
-	full_forget(c->session);
-	e = shared ? sessions_unjoin(c->shard, c->session, whole)
-		   : subs_del(&c->session->subs, c->shard->broker->index,
-			 c->shard->home.shard, whole);
-	full_check(c->session);
-	if (!e && c->session->kept)
-		keep_note(
-		    k, batch_sub_end(k->into, c->session->kept->id, whole));
+	full_forget(s);
+	e = shared
+	    ? sessions_unjoin(sh, s, whole)
+	    : subs_del(&s->subs, sh->broker->index, sh->home.shard, whole);
+	full_check(s);
+	if (!e && s->kept)
+		keep_note(k, batch_sub_end(k->into, s->kept->id, whole));
 	return e;
 }
 
@@ -481,6 +481,8 @@ static uint8_t
 unsubscribe_one(struct conn *c, struct slice filter)
 {
 	struct slice group, inner;
+	struct asker asker;
+	struct decision rule;
 	char name[TEXT_ESC], t[TEXT_ESC];
 	enum nj_err e = topic_share(filter, &group, &inner);
 
@@ -488,7 +490,12 @@ unsubscribe_one(struct conn *c, struct slice filter)
 	    text_esc(t, sizeof t, filter));
 	if (e && (e != NJ_NOTFOUND || !topic_filter_ok(filter)))
 		return RC_TOPIC_FILTER_INVALID;
-	e = forget(c, filter, e == NJ_OK);
+	asker = sessions_asker(c->session);
+	if (!decide(&asker, ACTION_UNSUBSCRIBE, filter, &rule)) {
+		denied_log(c, ACTION_UNSUBSCRIBE, filter, rule.text);
+		return RC_NOT_AUTHORIZED;
+	}
+	e = subscription_end(c->shard, c->session, filter, e == NJ_OK);
 	return e == NJ_OK ? RC_SUCCESS : RC_NO_SUBSCRIPTION_EXISTED;
 }
 

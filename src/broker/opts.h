@@ -16,6 +16,8 @@
 #include "core/session.h"
 
 struct acl;
+struct rolebase;
+struct workers;
 struct auth_chain;
 struct cert_rules;
 struct device_groups;
@@ -56,6 +58,7 @@ struct port_opts {
 	struct tls_server *tls;	   /* NULL: plain; one reference */
 	struct auth_chain *chain;  /* one reference */
 	struct acl *acl;	   /* topic rules; NULL: none; one reference */
+	struct rolebase *roles;	   /* users, groups, roles; the same */
 	enum cert_identity identity;
 	struct cert_rules *cert_rules; /* NULL: none; one reference */
 	struct device_groups *groups;  /* NULL: its CA is not ours; one
@@ -143,6 +146,7 @@ struct broker_opts {
 	const char *store_path;			   /* NULL: nothing is kept */
 	const char *store_vfs;			   /* NULL: SQLite's usual */
 	bool store_no_thread;			   /* broker_turn writes */
+	struct workers *control; /* runs commands; NULL: the shard does */
 };
 
 #endif

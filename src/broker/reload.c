@@ -9,11 +9,13 @@
 #include "auth/cert_rules.h"
 #include "auth/chain.h"
 #include "auth/device_groups.h"
+#include "auth/rolebase.h"
 #include "base/log.h"
 #include "broker/broker.h"
 #include "broker/internal.h"
 #include "broker/regroup.h"
 #include "broker/revoked.h"
+#include "broker/rights.h"
 #include "broker/sessions.h"
 #include "broker/systree.h"
 #include "net/tls.h"
@@ -66,6 +68,7 @@ set_free(struct port_set *s)
 			tls_server_unref(p->tls);
 		auth_chain_unref(p->chain);
 		acl_unref(p->acl);
+		rolebase_unref(p->roles);
 		cert_rules_unref(p->cert_rules);
 		device_groups_unref(p->groups);
 		strings_free(p);
@@ -103,6 +106,7 @@ port_set_disown(struct port_set *s)
 		s->v[i].acl = NULL;
 		s->v[i].cert_rules = NULL;
 		s->v[i].groups = NULL;
+		s->v[i].roles = NULL;
 	}
 }
 
@@ -152,7 +156,8 @@ broker_reload(struct broker *b, const struct broker_limits *limits,
 			letters_free(v, i);
 			return NJ_NOMEM;
 		}
-	if ((e = port_set_new(ports, n, &set))) {
+	if ((e = rights_watch(b, ports, n)) ||
+	    (e = port_set_new(ports, n, &set))) {
 		letters_free(v, b->n);
 		return e;
 	}

@@ -152,16 +152,34 @@ will_forget(struct shard *sh, struct session *s)
 
 /* Rules. */
 
+static bool
+reads_all(const struct session *s)
+{
+	return !s->roles ||
+	    (s->who &&
+		roles_reads_all(
+		    rolebase_seen(s->roles, s->home->shard), s->who->name));
+}
+
 void
 sessions_set_rules(struct session *s, const struct conn *c)
 {
 	const struct acl *acl = conn_port(c)->acl;
+	struct rolebase *roles = conn_port(c)->roles;
 
 	/* what it subscribed to under other rules is looked at again */
-	if (s->acl != acl)
+	if (s->acl != acl || s->roles != roles)
 		s->check_reads = acl != NULL;
 	s->acl = acl;
+	s->roles = roles;
 	s->port = c->port;
+	s->check_reads |= !reads_all(s);
+}
+
+void
+sessions_recheck_reads(struct session *s)
+{
+	s->check_reads |= !reads_all(s);
 }
 
 void
@@ -172,7 +190,8 @@ sessions_new_rules(struct shard *sh, const struct port_set *set)
 
 	while ((s = map_next(&sh->home.sessions, &at))) {
 		s->acl = set->v[s->port].acl;
-		s->check_reads = s->acl != NULL;
+		s->roles = set->v[s->port].roles;
+		s->check_reads = s->acl != NULL || !reads_all(s);
 	}
 }
 

@@ -8,6 +8,7 @@
 #define NJ_BROKER_SESSIONS_H
 
 #include "auth/decide.h"
+#include "auth/rolebase.h"
 #include "broker/conn.h"
 #include "broker/shard.h"
 
@@ -26,12 +27,15 @@ NJ_MUST enum nj_err sessions_take(struct conn *c, struct slice id,
 static inline struct asker
 sessions_asker(const struct session *s)
 {
-	return (struct asker){ s->who, session_id(s), s->acl };
+	return (struct asker){ s->who, session_id(s), s->acl,
+		s->roles ? rolebase_seen(s->roles, s->home->shard) : NULL };
 }
 /* The rules of the listener that the client came by. */
 void sessions_set_rules(struct session *s, const struct conn *c);
 /* A reload brings others: from now on each message is asked about. */
 void sessions_new_rules(struct shard *sh, const struct port_set *set);
+/* Its roles have changed. */
+void sessions_recheck_reads(struct session *s);
 /* home.may_read */
 bool sessions_may_read(const struct session *s, const struct msg *m);
 /* The connection is gone; c->session becomes NULL.  The will is sent, kept

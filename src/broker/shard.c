@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "broker/call.h"
 #include "broker/conn.h"
+#include "broker/control.h"
 #include "broker/est.h"
 #include "broker/fence.h"
 #include "broker/groups.h"
@@ -20,6 +21,7 @@
 #include "broker/regroup.h"
 #include "broker/reload.h"
 #include "broker/revoked.h"
+#include "broker/rights.h"
 #include "broker/route.h"
 #include "broker/sessions.h"
 #include "broker/systree.h"
@@ -225,6 +227,12 @@ take_letter(struct shard *sh, struct letter *l)
 		break;
 	case LETTER_EST:
 		est_answered(sh, l);
+		break;
+	case LETTER_ROLES:
+		rights_take(sh, l);
+		break;
+	case LETTER_CONTROL:
+		control_answered(sh, l);
 		break;
 	case LETTER_RECHECK:
 		atomic_store(&sh->recheck_posted, false);

@@ -8,6 +8,7 @@
 
 #include "auth/decide.h"
 #include "auth/principal.h"
+#include "auth/rolebase.h"
 #include "broker/internal.h"
 #include "net/listener.h"
 
@@ -100,15 +101,19 @@ source_may(struct shard *sh, const struct msg *m)
 	struct decision rule;
 	struct principal who;
 	struct asker a;
+	const struct port_opts *po;
 
 	if (m->source_len == 0 || !sh->limits.check_source || sh->set->n == 0)
 		return true;
 	if (!read_source(msg_source(m), &who))
 		return false;
+	po = port_of(sh->set, who.listener);
 	a = (struct asker){
 		.who = &who,
 		.client_id = who.client_id,
-		.acl = port_of(sh->set, who.listener)->acl,
+		.acl = po->acl,
+		.roles =
+		    po->roles ? rolebase_seen(po->roles, sh->home.shard) : NULL,
 	};
 	return decide(&a, ACTION_PUBLISH, msg_topic(m), &rule);
 }

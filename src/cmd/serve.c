@@ -29,6 +29,7 @@
 #define EXIT_CONFIG	   3 /* as Mosquitto */
 #define WORKERS		   2
 #define WORKERS_MAX_QUEUED 1024
+#define CONTROL_MAX_QUEUED 256
 #define SIG_FILES	   (SIGRTMIN + 1) /* filewatch.h */
 #define TICK_S		   60 /* files are looked at without it, too */
 
@@ -39,6 +40,7 @@ struct server {
 	struct wiring wiring;
 	struct serve_admin admin;
 	struct workers *workers, *askers; /* askers wait for the signer */
+	struct workers *control;	  /* one, for commands to the broker */
 	_Atomic(struct broker *) broker;  /* the log thread reads it */
 	struct port_opts *ports;	  /* for the next reload: borrowed */
 	struct signer *signer;
@@ -280,6 +282,7 @@ start_broker(struct server *s, struct nj_why *why)
 		why_set(why, "out of memory");
 		return NJ_NOMEM;
 	}
+	o.control = s->control;
 	/* nothing a peer sends is read before rights are dropped */
 	if ((e = drop_rights(&s->conf, why)) ||
 	    (e = new_broker(s, &o, &b, why))) {
@@ -321,7 +324,8 @@ start(struct server *s, struct nj_why *why)
 	daemon_raise_files(&files);
 	hash_seed_random();
 	if ((e = workers_new(WORKERS, WORKERS_MAX_QUEUED, &s->workers)) ||
-	    (e = workers_new(1, EST_WORK_MAX, &s->askers))) {
+	    (e = workers_new(1, EST_WORK_MAX, &s->askers)) ||
+	    (e = workers_new(1, CONTROL_MAX_QUEUED, &s->control))) {
 		why_set(why, "worker threads cannot be made");
 		return e;
 	}
@@ -361,6 +365,7 @@ finish(struct server *s)
 	workers_free(s->workers);
 	workers_free(s->askers);
 	signer_free(s->signer);
+	workers_free(s->control);
 	atomic_store(&s->broker, NULL);
 	if (s->logging)
 		log_stop();
@@ -474,6 +479,7 @@ reload(struct server *s, struct conf *new, struct conf_report *report,
 	}
 	free(s->ports);
 	s->ports = ports;
+	wiring_adopt(ports, new->nlisteners);
 	lo = log_options(s, new);
 	if (log_reload(&lo, why))
 		nj_log(LOG_T_ERROR, "The log goes on as before: %s", why->what);

@@ -10,6 +10,7 @@
 #include "auth/acl.h"
 #include "auth/cert_rules.h"
 #include "auth/password_file.h"
+#include "auth/rolebase.h"
 #include "base/secret.h"
 #include "cmd/cmd.h"
 #include "cmd/testconfig.h"
@@ -217,6 +218,32 @@ check_cert_rules(
 }
 
 static void
+check_roles(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
+{
+	struct rolebase *rb = NULL;
+	struct roles *r;
+	struct roles_info info;
+	struct nj_why why = { 0 };
+
+	(void)arg;
+	if (rolebase_open(path, &rb, &why)) {
+		tell(tell_arg, true, &why);
+		return;
+	}
+	r = rolebase_now(rb);
+	roles_info(r, &info);
+	if (info.users == 0) {
+		why_set(&why, "%s has no clients, so nobody can log in by it",
+		    path);
+		why_mend(
+		    &why, "make one: mosquitto_ctrl dynsec init FILE ADMIN");
+		tell(tell_arg, false, &why);
+	}
+	roles_unref(r);
+	rolebase_unref(rb);
+}
+
+static void
 print(const struct conf_report *r)
 {
 	char line[LINE_OUT];
@@ -238,6 +265,7 @@ config_checkers(struct conf *c)
 		.acl_file = check_rules,
 		.psk_file = check_psk,
 		.token_keys = check_tokens,
+		.dynamic_security_file = check_roles,
 		.cert_rules = check_cert_rules,
 		.arg = c,
 	};

@@ -13,6 +13,7 @@
 #include "auth/chain.h"
 #include "auth/device_groups.h"
 #include "auth/password_file.h"
+#include "auth/roles_link.h"
 #include "base/daemon.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -253,8 +254,8 @@ add_users(const struct conf_listener *l, struct auth_chain *chain,
 /* In the order in which they are asked. */
 static enum nj_err
 add_links(const struct conf *c, const struct conf_listener *l,
-    struct auth_chain *chain, struct password_file *pf, struct workers *workers,
-    struct nj_why *why)
+    struct auth_chain *chain, struct password_file *pf, struct rolebase *rb,
+    struct workers *workers, struct nj_why *why)
 {
 	enum nj_err e = NJ_OK;
 
@@ -263,16 +264,20 @@ add_links(const struct conf *c, const struct conf_listener *l,
 	if (e || (l->cert_names && !l->certificate_or_password))
 		return e;
 	e = wiring_tokens(c, l, chain, workers, why);
+	if (!e && rb)
+		e = auth_add_roles(chain, rb, workers, pf == NULL);
 	if (!e && pf)
 		e = add_users(l, chain, pf, workers);
 	if (e == NJ_OK && l->allow_anonymous)
-		e = auth_add_anonymous(chain, pf == NULL && !l->tokens);
+		e = auth_add_anonymous(
+		    chain, pf == NULL && rb == NULL && !l->tokens);
 	return e;
 }
 
 static enum nj_err
 build_chain(const struct conf *c, const struct conf_listener *l,
-    struct workers *workers, struct auth_chain **out, struct nj_why *why)
+    struct rolebase *rb, struct workers *workers, struct auth_chain **out,
+    struct nj_why *why)
 {
 	struct auth_chain *chain = NULL;
 	struct password_file *pf = NULL;
@@ -282,7 +287,7 @@ build_chain(const struct conf *c, const struct conf_listener *l,
 	    (e = password_file_load(l->password_file, &pf, why)))
 		return e;
 	if ((e = auth_chain_new(&chain)) ||
-	    (e = add_links(c, l, chain, pf, workers, why))) {
+	    (e = add_links(c, l, chain, pf, rb, workers, why))) {
 		if (e == NJ_NOMEM)
 			why_set(why, "out of memory");
 		auth_chain_unref(chain);
@@ -291,6 +296,44 @@ build_chain(const struct conf *c, const struct conf_listener *l,
 	}
 	password_file_unref(pf);
 	return e;
+}
+
+static struct rolebase *
+find_rolebase(const struct port_opts *v, size_t n, const char *path)
+{
+	for (size_t i = 0; i < n; i++)
+		if (v[i].roles && strcmp(rolebase_name(v[i].roles), path) == 0)
+			return v[i].roles;
+	return NULL;
+}
+
+/* Listeners that name the same file have the same users; a reload goes on with
+ * those there are, and reads the file if somebody else wrote it. */
+static enum nj_err
+find_roles(const char *path, struct port_opts *v, size_t i,
+    const struct port_opts *old, size_t n_old, struct nj_why *why)
+{
+	struct rolebase *rb;
+	enum nj_err e;
+
+	if (!path)
+		return NJ_OK;
+	if (!(rb = find_rolebase(v, i, path))) {
+		if (!(rb = find_rolebase(old, n_old, path)))
+			return rolebase_open(path, &v[i].roles, why);
+		if ((e = rolebase_reread(rb, why)))
+			return e;
+	}
+	v[i].roles = rolebase_ref(rb);
+	return NJ_OK;
+}
+
+void
+wiring_adopt(const struct port_opts *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (v[i].roles)
+			rolebase_adopt(v[i].roles);
 }
 
 /* Topic rules.  Where nothing proves a user name, a rule for one is for
@@ -414,7 +457,11 @@ wiring_ports(const struct conf *c, struct wiring *w, struct workers *workers,
 			e = load_tls(c, l, w, i, v[i].cert_rules,
 			    old ? old[i].tls : NULL, &v[i].tls, why);
 		if (!e)
-			e = build_chain(c, l, workers, &v[i].chain, why);
+			e = find_roles(l->dynamic_security_file, v, i, old,
+			    old ? w->n : 0, why);
+		if (!e)
+			e = build_chain(
+			    c, l, v[i].roles, workers, &v[i].chain, why);
 		if (!e)
 			e = share_acl(c, v, i) ? NJ_OK
 					       : load_acl(l, &v[i].acl, why);
@@ -437,6 +484,7 @@ wiring_ports_free(struct port_opts *v, size_t n)
 			tls_server_unref(v[i].tls);
 		auth_chain_unref(v[i].chain);
 		acl_unref(v[i].acl);
+		rolebase_unref(v[i].roles);
 		cert_rules_unref(v[i].cert_rules);
 		device_groups_unref(v[i].groups);
 	}

@@ -39,6 +39,8 @@ void wiring_close(struct wiring *w);
 NJ_MUST enum nj_err
 wiring_ports(const struct conf *c, struct wiring *w, struct workers *workers,
     const struct port_opts *old, struct port_opts **out, struct nj_why *why);
+/* What a reload read of users, groups and roles holds from now on. */
+void wiring_adopt(const struct port_opts *v, size_t n);
 void wiring_ports_free(struct port_opts *v, size_t n);
 
 void wiring_limits(const struct conf *c, struct broker_limits *out);

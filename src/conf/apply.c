@@ -227,8 +227,8 @@ check_order(struct parse *p, const struct conf_opt *o, bool was,
 }
 
 /* False when the line was refused. */
-static bool
-read_plain(
+bool
+parse_plain(
     struct parse *p, const struct conf_opt *o, const struct conf_line *ln)
 {
 	struct conf_at *at = NULL,
@@ -334,7 +334,7 @@ read_line(struct parse *p, const struct conf_line *ln)
 		return;
 	if (o->type == CONF_T_FORM)
 		form_read(p, o, ln);
-	else if (read_plain(p, o, ln))
+	else if (parse_plain(p, o, ln))
 		parse_standing(p, o, written->name, ln);
 }
 
@@ -357,4 +357,5 @@ parse_text(struct parse *p, const char *name, struct slice text)
 	}
 	while (!p->failed && conf_lex_next(&lex, &ln))
 		read_line(p, &ln);
+	plugin_end(p);
 }

@@ -252,6 +252,18 @@ check_cert_rules(struct check *k, const struct conf_listener *l)
 }
 
 static void
+check_dynamic_security(struct check *k, const struct conf_security *s)
+{
+	const char *path = s->dynamic_security_file;
+
+	if (!path)
+		return;
+	look_at(k, s->at, "dynamic_security_file", path);
+	if (readable(k, path) && k->with && k->with->dynamic_security_file)
+		k->with->dynamic_security_file(k->with->arg, path, tell, k);
+}
+
+static void
 check_unix_path(struct check *k, const struct conf_listener *l)
 {
 	k->at = l->where;
@@ -302,11 +314,13 @@ conf_check(const struct conf *c, const struct conf_checkers *with,
 		check_password_file(&k, &c->security);
 		check_acl_file(&k, &c->security);
 	}
+	check_dynamic_security(&k, &c->security);
 	for (uint32_t i = 0; i < c->nlisteners; i++) {
 		const struct conf_listener *l = &c->listeners[i];
 
 		if (c->per_listener_settings)
 			check_password_file(&k, &l->own);
+		check_dynamic_security(&k, &l->own);
 		check_acl_file(&k, &l->own);
 		if (i == 0 || c->per_listener_settings)
 			check_tokens(&k, l);

@@ -27,6 +27,8 @@ struct conf_checkers {
 	/* Of a listener that takes tokens. */
 	void (*token_keys)(void *arg, const struct conf_listener *l,
 	    conf_tell_fn *tell, void *tell_arg);
+	void (*dynamic_security_file)(
+	    void *arg, const char *path, conf_tell_fn *tell, void *tell_arg);
 	/* What certificate_rule says, and the CAs that it names. */
 	void (*cert_rules)(
 	    void *arg, const char *text, conf_tell_fn *tell, void *tell_arg);

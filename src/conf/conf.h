@@ -79,6 +79,7 @@ struct conf_security {
 	char *auto_id_prefix;
 	char *password_file;
 	char *acl_file;
+	char *dynamic_security_file;
 	char *psk_file;
 	char *jwt_key_file; /* paths, one a line; NULL: no tokens */
 	char *jwt_issuer, *jwt_audience;
@@ -137,12 +138,13 @@ struct conf_listener {
 	bool cert_names;      /* certificates say who clients are */
 	bool allow_anonymous;
 	bool allow_zero_length_clientid;
-	const char *auto_id_prefix; /* "" when there is none */
-	const char *password_file;  /* NULL: none */
-	const char *acl_file;	    /* NULL: none */
-	const char *psk_file;	    /* NULL: none */
-	bool tokens;		    /* jwt_key_file is given */
-	struct conf_at where;	    /* its listener or port line */
+	const char *auto_id_prefix;	   /* "" when there is none */
+	const char *password_file;	   /* NULL: none */
+	const char *acl_file;		   /* NULL: none */
+	const char *psk_file;		   /* NULL: none */
+	const char *dynamic_security_file; /* NULL: none */
+	bool tokens;			   /* jwt_key_file is given */
+	struct conf_at where;		   /* its listener or port line */
 	struct conf_at at[CONF_OPTS_MAX];
 };
 

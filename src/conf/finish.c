@@ -184,6 +184,14 @@ resolve(struct conf *c, struct conf_listener *l)
 	l->acl_file = s->acl_file;
 	l->psk_file = s->psk_file;
 	l->tokens = s->jwt_key_file != NULL;
+	l->dynamic_security_file = s->dynamic_security_file;
+	/* global_plugin */
+	if (!l->password_file)
+		l->password_file = c->security.password_file;
+	if (!l->acl_file)
+		l->acl_file = c->security.acl_file;
+	if (!l->dynamic_security_file)
+		l->dynamic_security_file = c->security.dynamic_security_file;
 	l->allow_zero_length_clientid = s->allow_zero_length_clientid;
 	l->auto_id_prefix = l->own_auto_id_prefix ? l->own_auto_id_prefix
 	    : s->auto_id_prefix			  ? s->auto_id_prefix
@@ -193,8 +201,9 @@ resolve(struct conf *c, struct conf_listener *l)
 	else if (s->allow_anonymous >= 0)
 		l->allow_anonymous = s->allow_anonymous;
 	else
-		l->allow_anonymous = c->local_only && !s->password_file &&
-		    !s->acl_file && !s->psk_file && !s->jwt_key_file;
+		l->allow_anonymous = c->local_only && !l->password_file &&
+		    !l->acl_file && !l->dynamic_security_file && !s->psk_file &&
+		    !s->jwt_key_file;
 }
 
 /* True when what was written asks for something; "false" and the like do
@@ -262,7 +271,7 @@ check_either(struct parse *p, const struct conf_listener *l)
 		parse_fault_at(p, at, "delete one of the two",
 		    "certificate_or_password with require_certificate: no "
 		    "client would get as far as its password");
-	if (!l->password_file && !l->tokens)
+	if (!l->password_file && !l->dynamic_security_file && !l->tokens)
 		parse_fault_at(p, at,
 		    "add 'password_file PATH' (nightjar passwd -c PATH USER)",
 		    "certificate_or_password without password_file: there is "
@@ -439,7 +448,7 @@ static void
 check_anyone(struct parse *p, const struct conf_listener *l)
 {
 	if (l->allow_anonymous || l->password_file || l->cert_names ||
-	    l->tokens)
+	    l->dynamic_security_file || l->tokens)
 		return;
 	parse_warn_at(p, l->where,
 	    l->require_certificate

@@ -356,55 +356,6 @@ form_numbers(
 	}
 }
 
-/* What takes the place of Mosquitto's own plug-ins here. */
-static const char *
-plugin_mend(struct slice path)
-{
-	static const struct {
-		const char *base, *mend;
-	} known[] = {
-		{ "mosquitto_password_file.so",
-		    "write 'password_file PATH' in its place" },
-		{ "mosquitto_acl_file.so",
-		    "write 'acl_file PATH' in its place" },
-		{ "mosquitto_dynamic_security.so",
-		    "export its clients to a password_file, or wait for it" },
-		{ "mosquitto_persist_sqlite.so",
-		    "delete it and its plugin_opt_ lines; nothing is kept on "
-		    "disk yet" },
-		{ "mosquitto_sparkplug_aware.so",
-		    "delete it and its plugin_opt_ lines" },
-	};
-
-	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-		struct slice b = slice_str(known[i].base);
-
-		if (path.n >= b.n &&
-		    memcmp(path.p + path.n - b.n, b.p, b.n) == 0)
-			return known[i].mend;
-	}
-	return "let clients in by 'password_file' or by certificates, or "
-	       "wait for it";
-}
-
-static void
-form_plugin(
-    struct parse *p, const struct conf_opt *o, const struct conf_line *ln)
-{
-	struct conf_opt said = *o;
-	struct rest r = rest_of(ln);
-	bool named = strcmp(o->name, "plugin_load") == 0;
-
-	p->in_plugin = true;
-	if (!next(&r) || (named && !next(&r))) {
-		r.word = SLICE_NONE;
-		expected(p, o, ln, &r);
-		return;
-	}
-	said.mend = plugin_mend(r.word);
-	parse_standing(p, &said, conf_opt_find(ln->name)->name, ln);
-}
-
 static const struct form forms[] = {
 	{ "listener", form_listener },
 	{ "port", form_port },
@@ -416,9 +367,10 @@ static const struct form forms[] = {
 	{ "topic", form_words },
 	{ "restart_timeout", form_numbers },
 	{ "bridge_tcp_keepalive", form_numbers },
-	{ "plugin", form_plugin },
-	{ "global_plugin", form_plugin },
-	{ "plugin_load", form_plugin },
+	{ "plugin", plugin_read },
+	{ "global_plugin", plugin_read },
+	{ "plugin_load", plugin_read },
+	{ "plugin_opt_*", plugin_option },
 };
 
 void

@@ -16,6 +16,15 @@
 
 #define CONF_BASE (-1) /* the default listener, conf.base */
 
+/* A plug-in that is built in, whose lines follow. */
+struct parse_plugin {
+	const char *base;   /* the file's name; NULL: it is no such one */
+	const char *needs;  /* its option that has to be there */
+	const char *option; /* what that is here */
+	struct conf_at at;
+	bool global, given;
+};
+
 struct parse {
 	struct conf *c;
 	struct conf_report *report;
@@ -26,6 +35,7 @@ struct parse {
 	/* what the lines of this file are about at the moment */
 	int listener; /* index, or CONF_BASE */
 	bool in_bridge, in_plugin;
+	struct parse_plugin plugin;
 	/* line of the first option that per_listener_settings is about */
 	uint32_t security_line;
 	enum nj_err failed;
@@ -72,7 +82,18 @@ value_rest(struct parse *p, struct slice rest, uint32_t line, uint32_t col);
 void form_read(
     struct parse *p, const struct conf_opt *o, const struct conf_line *ln);
 
+/* plugins.c: plug-ins of Mosquitto's that are built in. */
+void plugin_read(
+    struct parse *p, const struct conf_opt *o, const struct conf_line *ln);
+void plugin_option(
+    struct parse *p, const struct conf_opt *o, const struct conf_line *ln);
+/* The lines about one are over: what it needs must have been there. */
+void plugin_end(struct parse *p);
+
 /* apply.c */
+/* A line as if it began with the name of that row; false: it was refused. */
+bool parse_plain(
+    struct parse *p, const struct conf_opt *o, const struct conf_line *ln);
 void parse_text(struct parse *p, const char *name, struct slice text);
 /* What does not work as written is told, by the row or the word. */
 void parse_standing(struct parse *p, const struct conf_opt *o,

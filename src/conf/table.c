@@ -293,6 +293,10 @@ const struct conf_opt conf_table[] = {
 	    "machine can read; otherwise it is a warning, as with Mosquitto.  "
 	    "A psk_file is refused in any case, and so is what every user "
 	    "can write"),
+	OPT(SECURITY, "dynamic_security_file", PATH, S(dynamic_security_file),
+	    WORKS, R | CONF_FILE | CONF_RESTRICTS | CONF_ONCE | OURS, NULL,
+	    "users, groups and roles that are changed while the broker runs: "
+	    "Mosquitto's dynamic-security.json (nightjar-dynsec(7))"),
 	OPT(GLOBAL, "acl_deny_subscribe", BOOL, G(acl_deny_subscribe), WORKS,
 	    R | OURS, "true",
 	    "refuse a subscription of which the acl_file lets nothing "
@@ -319,16 +323,21 @@ const struct conf_opt conf_table[] = {
 	    "deliver a retained message only while its sender may still "
 	    "publish to the topic"),
 	OPT(PLUGIN, "plugin", FORM, NO, LATER_STOPS, CONF_RESTRICTS, NULL,
-	    "load a plug-in", .args = "PATH",
-	    .note = "plug-ins are not loaded yet"),
+	    "a plug-in of Mosquitto's that is built in here: "
+	    "mosquitto_dynamic_security.so, mosquitto_acl_file.so or "
+	    "mosquitto_password_file.so, with its file in the line below it",
+	    .args = "PATH", .note = "other plug-ins are not loaded yet"),
 	SAME("auth_plugin", "plugin", CONF_OLD),
-	OPT(PLUGIN, "plugin_opt_*", STRING, NO, LATER_STOPS,
-	    CONF_PREFIX | CONF_QUIET, NULL, "option of the plug-in above",
+	OPT(PLUGIN, "plugin_opt_*", FORM, NO, LATER_STOPS,
+	    CONF_PREFIX | CONF_QUIET, NULL,
+	    "option of the plug-in above: plugin_opt_config_file is "
+	    "dynamic_security_file, plugin_opt_acl_file and "
+	    "plugin_opt_password_file are the options of these names",
 	    .args = "VALUE"),
 	SAME("auth_opt_*", "plugin_opt_*", CONF_OLD | CONF_PREFIX),
 	OPT(PLUGIN, "global_plugin", FORM, NO, LATER_STOPS, CONF_RESTRICTS,
-	    NULL, "load a plug-in for all listeners", .args = "PATH",
-	    .note = "plug-ins are not loaded yet"),
+	    NULL, "the same for all listeners, with per_listener_settings, too",
+	    .args = "PATH", .note = "other plug-ins are not loaded yet"),
 	OPT(PLUGIN, "plugin_load", FORM, NO, LATER_STOPS, CONF_RESTRICTS, NULL,
 	    "load a plug-in under a name", .args = "NAME PATH",
 	    .note = "plug-ins are not loaded yet"),

@@ -27,6 +27,7 @@
 #include "core/queue.h"
 
 struct acl;
+struct rolebase;
 struct principal;
 struct letter;
 
@@ -114,11 +115,12 @@ struct session {
 	struct shared_sub *shared;
 	struct shared_set *shared_set; /* to find one; NULL: there is none */
 	uint32_t n_shared;
-	const struct acl *acl; /* rules of its listener; NULL: none */
-	uint16_t port;	       /* the listener it came by last */
-	bool full;	       /* full.h */
-	bool check_reads;      /* not all it subscribed to may it read */
-	uint32_t expiry_s;     /* 0: ends with the connection */
+	const struct acl *acl;	/* rules of its listener; NULL: none */
+	struct rolebase *roles; /* the same; borrowed from its port */
+	uint16_t port;		/* the listener it came by last */
+	bool full;		/* full.h */
+	bool check_reads;	/* not all it subscribed to may it read */
+	uint32_t expiry_s;	/* 0: ends with the connection */
 	struct session_will *will;
 	struct mount *mount;	/* before all its topics; NULL: none */
 	struct principal *who;	/* whose session it is; one reference */

@@ -101,6 +101,18 @@ static const struct {
 	{ "auth_plugin /go-auth.so\nauth_opt_backends files\n",
 	    "1:1 e 'auth_plugin' -|" },
 	{ "plugin_load a\n", "1:1 e '-' -|" },
+	{ "plugin_load a /lib/mosquitto_acl_file.so\n",
+	    "1:1 e 'plugin_load' -|" },
+	{ "plugin /x/not_mosquitto_acl_file.so\n", "1:1 e 'plugin' -|" },
+	{ "plugin /lib/mosquitto_dynamic_security.so\nuser x\n"
+	  "plugin /lib/mosquitto_acl_file.so\nplugin_opt_acl_file /a\n",
+	    "1:1 e '-' -|" },
+	{ "plugin /lib/mosquitto_dynamic_security.so\n"
+	  "plugin_opt_config_file /a\nplugin_opt_other b\n",
+	    "3:1 e 'plugin_opt_other' -|" },
+	{ "plugin mosquitto_dynamic_security.so\nplugin_opt_config_file /a\n"
+	  "dynamic_security_file /b\n",
+	    "3:1 e 'dynamic_security_file' -|" },
 	{ "listener 9001\nallow_anonymous true\nprotocol http_api\n",
 	    "3:10 e 'http_api' -|" },
 	{ "listener 9001\nallow_anonymous true\nprotocol websockets\n"
@@ -261,8 +273,9 @@ test_sentences(void **state)
 		    "t.conf:1:1: error: allow_anonymous needs a value: "
 		    "expected true or false" },
 		{ "plugin /usr/lib/mosquitto_password_file.so\n",
-		    "t.conf:1:1: error: plugin: plug-ins are not loaded yet. "
-		    "Mend: write 'password_file PATH' in its place" },
+		    "t.conf:1:1: error: mosquitto_password_file.so has no "
+		    "line 'plugin_opt_password_file PATH' below it. Mend: add "
+		    "it: without its file it would keep nobody out" },
 	};
 	char got[1024];
 

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What users, groups and roles allow, and whom they let in.
+ */
+#include <string.h>
+
+#include "auth/roles_edit.h"
+#include "wire/topic.h"
+
+/* One question on its way through the roles. */
+struct question {
+	struct ranked_who who;
+	enum roles_action what;
+	struct slice topic;  /* the filter in a shared one */
+	struct slice shared; /* the whole; empty: it is not shared */
+	bool wildcard;	     /* a subscription has one */
+	const char **rule;
+};
+
+static enum roles_answer
+say(const struct question *q, const struct rule *x)
+{
+	*q->rule = x->text;
+	return x->allow ? ROLES_ALLOW : ROLES_DENY;
+}
+
+static enum roles_answer
+of_topic(const struct question *q, const struct rules *rules)
+{
+	uint32_t at = ranked_match(rules->index, &q->who, q->topic);
+
+	return at == RANKED_NONE ? ROLES_DEFER : say(q, &rules->v[at]);
+}
+
+static uint32_t
+first_of(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* What is written literally goes before patterns, whatever the priorities. */
+static enum roles_answer
+of_filter(const struct question *q, const struct rules *literal,
+    const struct rules *pattern)
+{
+	uint32_t at = ranked_exact(literal->index, q->topic);
+
+	if (q->shared.n)
+		at = first_of(at, ranked_exact(literal->index, q->shared));
+	if (at != RANKED_NONE)
+		return say(q, &literal->v[at]);
+	at = ranked_covers(pattern->index, &q->who, q->topic);
+	if (q->shared.n)
+		at = first_of(
+		    at, ranked_covers(pattern->index, &q->who, q->shared));
+	return at == RANKED_NONE ? ROLES_DEFER : say(q, &pattern->v[at]);
+}
+
+static enum roles_answer
+of_role(const struct question *q, const struct role *x)
+{
+	switch (q->what) {
+	case ROLES_PUBLISH:
+		return of_topic(q, &x->rules[RULE_SEND]);
+	case ROLES_RECEIVE:
+		return of_topic(q, &x->rules[RULE_RECEIVE]);
+	case ROLES_SUBSCRIBE:
+		if (x->no_wildcard_subs && q->wildcard) {
+			*q->rule = "a role has allowwildcardsubs false";
+			return ROLES_DENY;
+		}
+		return of_filter(q, &x->rules[RULE_SUB_LITERAL],
+		    &x->rules[RULE_SUB_PATTERN]);
+	case ROLES_UNSUBSCRIBE:
+		return of_filter(q, &x->rules[RULE_UNSUB_LITERAL],
+		    &x->rules[RULE_UNSUB_PATTERN]);
+	case ROLES_ACTIONS:
+		break;
+	}
+	return ROLES_DEFER;
+}
+
+static enum roles_answer
+of_roles(
+    const struct roles *r, const struct question *q, const struct grants *g)
+{
+	for (uint32_t i = 0; i < g->n; i++) {
+		const struct role *x = roles_role_at(r, g->v[i].id);
+		enum roles_answer a = x ? of_role(q, x) : ROLES_DEFER;
+
+		if (a != ROLES_DEFER)
+			return a;
+	}
+	return ROLES_DEFER;
+}
+
+static enum roles_answer
+of_user(const struct roles *r, const struct question *q, const struct user *u)
+{
+	enum roles_answer a = of_roles(r, q, &u->roles);
+
+	for (uint32_t i = 0; i < u->groups.n && a == ROLES_DEFER; i++) {
+		const struct group *g = roles_group_at(r, u->groups.v[i].id);
+
+		if (g)
+			a = of_roles(r, q, &g->roles);
+	}
+	return a;
+}
+
+static enum roles_answer
+of_default(const struct roles *r, const struct question *q)
+{
+	static const char *const yes[ROLES_ACTIONS] = {
+		"defaultACLAccess publishClientSend allows it",
+		"defaultACLAccess publishClientReceive allows it",
+		"defaultACLAccess subscribe allows it",
+		"defaultACLAccess unsubscribe allows it",
+	};
+	static const char *const no[ROLES_ACTIONS] = {
+		"no role allows it, nor does defaultACLAccess "
+		"publishClientSend",
+		"no role allows it, nor does defaultACLAccess "
+		"publishClientReceive",
+		"no role allows it, nor does defaultACLAccess subscribe",
+		"no role allows it, nor does defaultACLAccess unsubscribe",
+	};
+
+	if (!r->by_default[q->what]) {
+		*q->rule = no[q->what];
+		return ROLES_DEFER;
+	}
+	/* these are never granted by default */
+	if (slice_has_prefix(q->topic, LIT("$CONTROL"))) {
+		*q->rule = "no role allows it, and $CONTROL is never allowed "
+			   "by default";
+		return ROLES_DEFER;
+	}
+	*q->rule = yes[q->what];
+	return ROLES_ALLOW;
+}
+
+static bool
+has_wildcard(struct slice s)
+{
+	return s.n > 0 &&
+	    (memchr(s.p, '+', s.n) != NULL || memchr(s.p, '#', s.n) != NULL);
+}
+
+enum roles_answer
+roles_decide(const struct roles *r, const struct roles_asker *who,
+    enum roles_action what, struct slice topic, const char **rule)
+{
+	bool filter = what == ROLES_SUBSCRIBE || what == ROLES_UNSUBSCRIBE;
+	struct question q = {
+		.who = { who->user, who->client_id },
+		.what = what,
+		.topic = topic,
+		.wildcard = filter && has_wildcard(topic),
+		.rule = rule,
+	};
+	struct slice group;
+	const struct user *u;
+	enum roles_answer a = ROLES_DEFER;
+
+	if (filter && topic_share(topic, &group, &q.topic) == NJ_OK)
+		q.shared = topic;
+	else
+		q.topic = topic;
+	if (who->user.n > 0) {
+		if (!(u = roles_user(r, who->user))) {
+			*rule = "dynamic security does not know this user";
+			return ROLES_DEFER;
+		}
+		a = of_user(r, &q, u);
+	} else if (r->anonymous) {
+		a = of_roles(r, &q, &r->anonymous->roles);
+	}
+	return a == ROLES_DEFER ? of_default(r, &q) : a;
+}
+
+/* None of them says anything about what may be received. */
+static bool
+all_silent(const struct roles *r, const struct grants *g)
+{
+	for (uint32_t i = 0; i < g->n; i++) {
+		const struct role *x = roles_role_at(r, g->v[i].id);
+
+		if (x && x->rules[RULE_RECEIVE].n > 0)
+			return false;
+	}
+	return true;
+}
+
+bool
+roles_reads_all(const struct roles *r, struct slice user)
+{
+	const struct user *u;
+
+	if (!r->by_default[ROLES_RECEIVE])
+		return false;
+	if (user.n == 0)
+		return !r->anonymous || all_silent(r, &r->anonymous->roles);
+	if (!(u = roles_user(r, user)) || !all_silent(r, &u->roles))
+		return false;
+	for (uint32_t i = 0; i < u->groups.n; i++) {
+		const struct group *g = roles_group_at(r, u->groups.v[i].id);
+
+		if (g && !all_silent(r, &g->roles))
+			return false;
+	}
+	return true;
+}
+
+static bool
+same_roles(const struct roles *a, const struct roles *b, const struct grants *g)
+{
+	for (uint32_t i = 0; i < g->n; i++)
+		if (roles_role_at(a, g->v[i].id) !=
+		    roles_role_at(b, g->v[i].id))
+			return false;
+	return true;
+}
+
+static bool
+same_group(const struct roles *a, const struct roles *b, const struct group *x,
+    const struct group *y)
+{
+	return x == y && (!x || same_roles(a, b, &x->roles));
+}
+
+bool
+roles_same_for(const struct roles *a, const struct roles *b, struct slice user)
+{
+	const struct user *u;
+
+	if (memcmp(a->by_default, b->by_default, sizeof a->by_default) != 0)
+		return false;
+	if (user.n == 0)
+		return same_group(a, b, a->anonymous, b->anonymous);
+	/* what is as it was is the same object */
+	if ((u = roles_user(a, user)) != roles_user(b, user))
+		return false;
+	if (!u)
+		return true;
+	for (uint32_t i = 0; i < u->groups.n; i++)
+		if (!same_group(a, b, roles_group_at(a, u->groups.v[i].id),
+			roles_group_at(b, u->groups.v[i].id)))
+			return false;
+	return same_roles(a, b, &u->roles);
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+bool
+roles_must_end(
+    const struct roles *before, const struct roles *now, struct slice user)
+{
+	const struct user *a = user.n ? roles_user(before, user) : NULL;
+	const struct user *b = a ? roles_user(now, user) : NULL;
+
+	return a && a != b &&
+	    (!b || (b->disabled && !a->disabled) ||
+		!same_text(a->password, b->password) ||
+		!same_text(a->client_id, b->client_id));
+}
+
+enum roles_login
+roles_login(
+    const struct roles *r, const struct roles_asker *who, const char **hash)
+{
+	const struct user *u = roles_user(r, who->user);
+
+	if (!u)
+		return ROLES_UNKNOWN;
+	if (hash)
+		*hash = u->password;
+	if (u->disabled)
+		return ROLES_DISABLED;
+	if (u->client_id && !slice_is(who->client_id, u->client_id))
+		return ROLES_OTHER_ID;
+	return hash && !u->password ? ROLES_UNKNOWN : ROLES_MAY;
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auth/roles_link.h"
+
+#include <stdlib.h>
+
+#include "auth/password.h"
+#include "base/text.h"
+
+struct roles_link {
+	struct authenticator a;
+	struct rolebase *rb;
+	struct workers *workers;
+	bool last;
+};
+
+static struct roles_link *
+link_of(struct authenticator *a)
+{
+	return (struct roles_link *)(void *)a;
+}
+
+static void
+link_free(struct authenticator *a)
+{
+	rolebase_unref(link_of(a)->rb);
+	free(link_of(a));
+}
+
+/* What costs as much as checking a password here does. */
+static void
+spend(const struct roles *r, struct slice password)
+{
+	struct password_cost cost = roles_common_cost(r);
+	char text[PASSWORD_TEXT_MAX];
+
+	(void)!password_make(&cost, password, text);
+}
+
+static enum auth_result
+wrong(struct auth_request *r, enum auth_reason why)
+{
+	char user[TEXT_ESC];
+
+	return auth_deny(r, why,
+	    "mosquitto_ctrl dynsec setClientPassword %s, or createClient",
+	    text_esc(user, sizeof user, r->username));
+}
+
+static enum auth_result
+check_hash(struct auth_request *r, const char *text)
+{
+	struct password_hash h;
+	size_t at;
+
+	if (password_parse(slice_str(text), &h, &at, NULL))
+		return auth_deny(r, AUTH_R_FAILED, NULL);
+	switch (password_verify(&h, secret_bytes(r->password))) {
+	case NJ_OK:
+		return AUTH_ALLOW;
+	case NJ_DENIED:
+		return wrong(r, AUTH_R_WRONG_PASSWORD);
+	default:
+		return auth_deny(r, AUTH_R_FAILED, NULL);
+	}
+}
+
+/* Whoever may not come in learns nothing from how long it takes. */
+static enum auth_result
+decide_login(const struct roles_link *l, struct auth_request *r)
+{
+	struct roles *now = rolebase_now(l->rb);
+	struct roles_asker who = { r->username, r->client_id };
+	const char *text = NULL;
+	enum roles_login may = roles_login(now, &who, &text);
+	enum auth_result result = AUTH_NOT_MINE;
+
+	if (text) {
+		result = check_hash(r, text);
+	} else if (l->last) {
+		spend(now, secret_bytes(r->password));
+		result = wrong(r, AUTH_R_UNKNOWN_USER);
+	}
+	if (result == AUTH_ALLOW && may == ROLES_DISABLED)
+		result = auth_deny(
+		    r, AUTH_R_DISABLED, "mosquitto_ctrl dynsec enableClient");
+	else if (result == AUTH_ALLOW && may == ROLES_OTHER_ID)
+		result = auth_deny(
+		    r, AUTH_R_BOUND_ID, "mosquitto_ctrl dynsec setClientId");
+	else if (result == AUTH_ALLOW)
+		result = auth_allow(r, r->username);
+	roles_unref(now);
+	return result;
+}
+
+/* On a worker. */
+static void
+check_password(struct job *j)
+{
+	struct auth_request *r =
+	    (void *)((char *)j - offsetof(struct auth_request, job));
+
+	auth_answer(r, decide_login(r->link_arg, r));
+}
+
+static enum auth_result
+roles_start(struct authenticator *a, struct auth_request *r)
+{
+	struct roles_link *l = link_of(a);
+
+	if (!r->has_username)
+		return AUTH_NOT_MINE;
+	if (!r->password)
+		return auth_deny(
+		    r, AUTH_R_NO_PASSWORD, "give the client its password (-P)");
+	/* an empty name would be nobody's, and so anonymous */
+	if (r->username.n == 0 || secret_bytes(r->password).n == 0)
+		return wrong(r, AUTH_R_EMPTY_PASSWORD);
+	r->link_arg = l;
+	r->job.run = check_password;
+	if (workers_submit(l->workers, &r->job))
+		return auth_deny(r, AUTH_R_BUSY, NULL);
+	return AUTH_LATER;
+}
+
+enum nj_err
+auth_add_roles(
+    struct auth_chain *c, struct rolebase *rb, struct workers *w, bool last)
+{
+	struct roles_link *l = malloc(sizeof *l);
+	struct authenticator *a = (struct authenticator *)(void *)l;
+
+	if (!l)
+		return NJ_NOMEM;
+	*l = (struct roles_link){
+		.a = { .name = "dynamic security",
+		    .start = roles_start,
+		    .free = link_free },
+		.rb = rolebase_ref(rb),
+		.workers = w,
+		.last = last,
+	};
+	return auth_chain_add(c, &a);
+}

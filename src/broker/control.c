@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/control.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/principal.h"
+#include "auth/rolebase.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "base/text.h"
+#include "base/workers.h"
+#include "broker/sessions.h"
+#include "core/fanout.h"
+#include "wire/topic.h"
+
+struct control {
+	struct letter letter;
+	struct job job;
+	struct shard *shard;
+	struct conn *conn; /* NULL: gone */
+	struct rolebase *rb;
+	void (*ack)(struct conn *c, uint8_t qos, uint16_t id, enum mqtt_rc rc);
+	uint8_t qos;
+	uint16_t id;
+	bool end; /* its user may not go on */
+	enum nj_err e;
+	struct principal *who;
+	struct buf command, answer;
+	size_t id_len;
+	uint8_t client_id[];
+};
+
+bool
+control_is_topic(struct slice topic)
+{
+	return slice_has_prefix(topic, LIT("$CONTROL/"));
+}
+
+static void
+control_free(struct control *k)
+{
+	rolebase_unref(k->rb);
+	principal_unref(k->who);
+	buf_wipe(&k->command);
+	buf_fini(&k->answer);
+	free(k);
+}
+
+static void
+run(struct job *j)
+{
+	struct control *k = LIST_OWNER(j, struct control, job);
+	struct rolebase_admin who = { slice_of(k->client_id, k->id_len),
+		k->who->name };
+
+	k->e = rolebase_run(k->rb, &who, buf_slice(&k->command), &k->answer);
+	buf_wipe(&k->command);
+	k->letter.kind = LETTER_CONTROL;
+	shard_post(k->shard, &k->letter);
+}
+
+enum nj_err
+control_take(struct conn *c, const struct publish *p, struct slice topic,
+    void (*ack)(struct conn *c, uint8_t qos, uint16_t id, enum mqtt_rc rc))
+{
+	struct workers *w = c->shard->broker->opts.control;
+	struct rolebase *rb = c->session->roles;
+	struct slice id = session_id(c->session);
+	struct control *k;
+	enum nj_err e;
+
+	if (!rb || !slice_is(topic, ROLEBASE_TOPIC))
+		return NJ_OK;
+	if (!(k = calloc(1, sizeof *k + id.n)))
+		return NJ_NOMEM;
+	k->id_len = id.n;
+	memcpy(k->client_id, id.p, id.n);
+	k->shard = c->shard;
+	k->conn = c;
+	k->rb = rolebase_ref(rb);
+	k->who = principal_ref(c->session->who);
+	k->ack = ack;
+	k->qos = p->qos;
+	k->id = p->id;
+	k->job.run = run;
+	if ((e = buf_put_slice(&k->command, p->payload))) {
+		control_free(k);
+		return e;
+	}
+	c->control = k;
+	conn_update_wants(c);
+	if (!w) {
+		run(&k->job);
+	} else if ((e = workers_submit(w, &k->job))) {
+		c->control = NULL;
+		control_free(k);
+		return e;
+	}
+	return NJ_AGAIN;
+}
+
+/* It is subscribed to the answers, by whatever filter. */
+static bool
+listens(struct shard *sh, const struct session *s, struct slice topic)
+{
+	struct match m = { 0 };
+	bool found = false;
+
+	if (index_match(sh->broker->index, topic, &m) == NJ_OK)
+		for (uint32_t i = 0; i < m.n && !found; i++) {
+			const struct targets *t =
+			    filter_targets_of(m.v[i], sh->home.shard);
+
+			for (uint32_t k = 0; t && k < t->n && !found; k++)
+				found = t->subs[k].session == s;
+		}
+	match_fini(&m);
+	return found;
+}
+
+/* At QoS 0, as Mosquitto does. */
+static void
+say(struct conn *c, const struct buf *answer)
+{
+	struct slice topic = LIT(ROLEBASE_RESPONSE);
+	struct session *s = c->session;
+	struct publish p = { .payload = buf_slice(answer) };
+	struct asker a = sessions_asker(s);
+	struct decision rule;
+	char name[TEXT_ESC];
+	struct msg *m;
+
+	if (!listens(c->shard, s, topic))
+		return;
+	if (!decide(&a, ACTION_RECEIVE, topic, &rule)) {
+		nj_log(LOG_T_NOTICE, "Answer to %s on '%s' withheld: %s",
+		    conn_name(c, name, sizeof name), ROLEBASE_RESPONSE,
+		    rule.text);
+		return;
+	}
+	if (msg_new(&p, topic, c->shard->home.now_ms, &m)) {
+		conn_end(c, RC_IMPLEMENTATION_SPECIFIC, "out of memory");
+		return;
+	}
+	session_deliver(s, &(struct delivery){ .msg = m });
+	msg_unref(m);
+}
+
+void
+control_answered(struct shard *sh, struct letter *l)
+{
+	struct control *k = LIST_OWNER(l, struct control, letter);
+	struct conn *c = k->conn;
+
+	(void)sh;
+	if (c && c->state == CONN_LIVE && !c->link.closing) {
+		struct keep *keep = &c->shard->durable.keep;
+
+		c->control = NULL;
+		keep->dirty = keep->failed = false;
+		k->ack(c, k->qos, k->id,
+		    k->e ? RC_IMPLEMENTATION_SPECIFIC : RC_SUCCESS);
+		if (!k->e && c->state == CONN_LIVE && !c->link.closing)
+			say(c, &k->answer);
+		if (k->end && c->state == CONN_LIVE && !c->link.closing)
+			control_end(c);
+		if (c->state == CONN_LIVE)
+			conn_resume(c);
+	} else if (c) {
+		c->control = NULL;
+	}
+	control_free(k);
+}
+
+void
+control_abandon(struct conn *c)
+{
+	if (c->control)
+		c->control->conn = NULL;
+	c->control = NULL;
+}
+
+void
+control_end(struct conn *c)
+{
+	/* as Mosquitto: whoever is thrown out leaves no will behind */
+	c->clean_disconnect = true;
+	conn_end(c, RC_ADMINISTRATIVE_ACTION,
+	    "its user is gone, disabled, or has another password or client "
+	    "identifier");
+}
+
+void
+control_end_after(struct conn *c)
+{
+	c->control->end = true;
+}

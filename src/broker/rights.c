@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/rights.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/principal.h"
+#include "auth/rolebase.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "broker/control.h"
+#include "broker/sessions.h"
+
+/* To one shard; posted while it is on its way. */
+struct note {
+	struct letter letter;
+	struct rolebase *rb;
+	atomic_bool posted;
+};
+
+struct rights_watch {
+	struct rights_watch *next;
+	struct broker *broker;
+	struct rolebase *rb; /* one reference */
+	struct note notes[]; /* one a shard */
+};
+
+static void
+on_change(void *arg)
+{
+	struct rights_watch *w = arg;
+
+	for (unsigned i = 0; i < w->broker->n; i++)
+		if (!atomic_exchange(&w->notes[i].posted, true))
+			shard_post(&w->broker->shards[i], &w->notes[i].letter);
+}
+
+static enum nj_err
+watch(struct broker *b, struct rolebase *rb)
+{
+	struct rights_watch *w = b->watches;
+	enum nj_err e;
+
+	while (w && w->rb != rb)
+		w = w->next;
+	if (w)
+		return NJ_OK;
+	if (!(w = calloc(1, sizeof *w + b->n * sizeof w->notes[0])))
+		return NJ_NOMEM;
+	w->broker = b;
+	w->rb = rb;
+	for (unsigned i = 0; i < b->n; i++) {
+		w->notes[i].letter.kind = LETTER_ROLES;
+		w->notes[i].rb = rb;
+		atomic_init(&w->notes[i].posted, false);
+	}
+	if ((e = rolebase_watch(rb, b->n, on_change, w))) {
+		free(w);
+		return e;
+	}
+	(void)rolebase_ref(rb);
+	w->next = b->watches;
+	b->watches = w;
+	return NJ_OK;
+}
+
+enum nj_err
+rights_watch(struct broker *b, const struct port_opts *v, size_t n)
+{
+	enum nj_err e = NJ_OK;
+
+	for (size_t i = 0; i < n && !e; i++)
+		if (v[i].roles)
+			e = watch(b, v[i].roles);
+	return e;
+}
+
+void
+rights_fini(struct broker *b)
+{
+	struct rights_watch *w;
+
+	while ((w = b->watches)) {
+		b->watches = w->next;
+		rolebase_unwatch(w->rb);
+		rolebase_unref(w->rb);
+		free(w);
+	}
+}
+
+const char *
+rights_refusal(const struct conn *c, struct slice user, struct slice client_id)
+{
+	struct rolebase *rb = conn_port(c)->roles;
+	struct roles_asker who = { user, client_id };
+
+	if (!rb || user.n == 0)
+		return NULL;
+	switch (
+	    roles_login(rolebase_seen(rb, c->shard->home.shard), &who, NULL)) {
+	case ROLES_DISABLED:
+		return "the user is disabled";
+	case ROLES_OTHER_ID:
+		return "the user is bound to another client identifier";
+	case ROLES_UNKNOWN:
+	case ROLES_MAY:
+		break;
+	}
+	return NULL;
+}
+
+struct asker
+rights_asker(const struct conn *c, const struct principal *who, struct slice id)
+{
+	const struct port_opts *po = conn_port(c);
+
+	return (struct asker){ who, id, po->acl,
+		po->roles ? rolebase_seen(po->roles, c->shard->home.shard)
+			  : NULL };
+}
+
+/* Subscriptions. */
+
+static bool
+may_subscribe(const struct session *s, struct slice filter)
+{
+	struct asker a = sessions_asker(s);
+	struct decision rule;
+
+	return decide(&a, ACTION_SUBSCRIBE, filter, &rule) || !rule.firm;
+}
+
+static void
+tell_ended(const struct session *s, struct slice filter)
+{
+	char id[TEXT_ESC], t[TEXT_ESC];
+
+	nj_log(LOG_T_NOTICE,
+	    "Subscription of %s to '%s' ends: its rights have changed",
+	    text_esc(id, sizeof id, session_id(s)),
+	    text_esc(t, sizeof t, filter));
+}
+
+/* One after the other, since a subscription that ends moves others. */
+static bool
+end_one(struct shard *sh, struct session *s, uint32_t *at, uint8_t *text)
+{
+	struct filter *f;
+
+	while (subs_next(&s->subs, at, &f)) {
+		struct slice filter =
+		    slice_of(text, filter_text(f, text, MQTT_STRING_MAX));
+
+		if (may_subscribe(s, filter))
+			continue;
+		tell_ended(s, filter);
+		if (subscription_end(sh, s, filter, false) == NJ_OK)
+			return true;
+	}
+	return false;
+}
+
+static void
+end_subscriptions(struct shard *sh, struct session *s)
+{
+	/* a shard's own read buffer is free while it takes its mail */
+	uint8_t *text = sh->rx;
+	uint32_t at = 0;
+
+	while (end_one(sh, s, &at, text))
+		at = 0;
+	for (struct shared_sub *x = s->shared, *next; x; x = next) {
+		struct slice whole = slice_of(x->filter, x->len);
+
+		next = x->next;
+		if (may_subscribe(s, whole))
+			continue;
+		tell_ended(s, whole);
+		(void)!subscription_end(sh, s, whole, true);
+	}
+}
+
+/* Connections. */
+
+static bool
+is_of(const struct conn *c, const struct rolebase *rb)
+{
+	return c->session && c->session->roles == rb && c->session->who;
+}
+
+static void
+end_connections(struct shard *sh, struct rolebase *rb,
+    const struct roles *before, const struct roles *now)
+{
+	struct list *at, *next;
+
+	for (at = sh->conns.next; at != &sh->conns; at = next) {
+		struct conn *c = LIST_OWNER(at, struct conn, all);
+
+		next = at->next;
+		if (!is_of(c, rb) ||
+		    !roles_must_end(before, now, c->session->who->name))
+			continue;
+		/* who did it itself hears first that it was done */
+		if (c->control)
+			control_end_after(c);
+		else
+			control_end(c);
+	}
+}
+
+void
+rights_take(struct shard *sh, struct letter *l)
+{
+	struct note *note = LIST_OWNER(l, struct note, letter);
+	struct rolebase *rb = note->rb;
+	struct roles *before, *now;
+	struct session *s;
+	size_t at = 0;
+
+	/* what comes from here on posts it again */
+	atomic_store(&note->posted, false);
+	now = rolebase_now(rb);
+	before = rolebase_take(rb, sh->home.shard, now);
+	end_connections(sh, rb, before, now);
+	while ((s = map_next(&sh->home.sessions, &at))) {
+		if (s->roles != rb || !s->who ||
+		    roles_same_for(before, now, s->who->name))
+			continue;
+		sessions_recheck_reads(s);
+		end_subscriptions(sh, s);
+	}
+	roles_unref(before);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * rights - users, groups and roles change while their clients are connected.
+ *
+ * Each shard is told with a letter of its own that needs no memory; what holds
+ * then it reads itself.  Who is gone, disabled, or has another password or
+ * client identifier, is disconnected; subscriptions that are not allowed any
+ * more end; of everything else the next question gets the new answer.
+ *
+ * Threads: rights_watch the main thread; rights_take the shard's.
+ */
+#ifndef NJ_BROKER_RIGHTS_H
+#define NJ_BROKER_RIGHTS_H
+
+#include "auth/decide.h"
+#include "broker/conn.h"
+
+/* Every rolebase among the ports, if it is not watched yet. */
+NJ_MUST enum nj_err
+rights_watch(struct broker *b, const struct port_opts *v, size_t n);
+void rights_fini(struct broker *b);
+/* Whose rules somebody has who is about to come in. */
+struct asker rights_asker(
+    const struct conn *c, const struct principal *who, struct slice id);
+/* LETTER_ROLES */
+void rights_take(struct shard *sh, struct letter *l);
+/* A user of roles may not come in, however it proved who it is; why not, or
+ * NULL. */
+const char *
+rights_refusal(const struct conn *c, struct slice user, struct slice client_id);
+
+#endif
