@@ -88,6 +88,9 @@ class Factory:
         if not harness.REFERENCE and 'threads ' not in text:
             # Several shards, however small the machine is.
             text += 'threads 4\n'
+        if os.environ.get('NJ_PERSISTENCE') and 'persistence' not in text:
+            # The same from a store: nothing that a client sees is another.
+            text += 'persistence true\npersistence_location store\n'
         b = harness.Broker(new_folder(self.base, 'broker-'), text, port, extra_ports, args)
         b.mark = 0
         self.mine.append(b)
