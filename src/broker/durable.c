@@ -28,7 +28,7 @@ durable_init(struct shard *sh, struct store *store)
 	    (e = batch_new(&storing_msgs, &d->spare)))
 		return e;
 	d->store = store;
-	d->ticket = 1;
+	d->keep.ticket = 1;
 	d->keep.into = d->open;
 	sh->home.keep = &d->keep;
 	return NJ_OK;
@@ -194,7 +194,7 @@ open_gates(struct durable *d)
 	while (d->gate_n > 0) {
 		const struct gate *g = &d->gates[d->gate_head];
 
-		if (g->pledges > 0 || g->ticket > d->done)
+		if (g->pledges > 0 || g->ticket > d->keep.done)
 			return;
 		open_gate(d);
 	}
@@ -208,7 +208,7 @@ set_busy(struct durable *d)
 	uint64_t bytes = d->keep.bytes + d->under_way;
 
 	d->keep.busy =
-	    d->done < d->submitted || d->open->live > 0 || d->gate_n > 0;
+	    d->keep.done < d->submitted || d->open->live > 0 || d->gate_n > 0;
 	d->keep.full = bytes > KEEP_BYTES || d->open->bytes > KEEP_BYTES;
 	atomic_store_explicit(&d->behind, d->keep.full, memory_order_relaxed);
 }
@@ -221,7 +221,7 @@ drop_empty(struct shard *sh)
 
 	batch_clear(d->open);
 	d->keep.bytes = 0;
-	d->submitted = d->done = d->ticket++;
+	d->submitted = d->keep.done = d->keep.ticket++;
 	pledge_company(sh, d->open, true);
 }
 
@@ -232,7 +232,7 @@ durable_flush(struct shard *sh)
 
 	if (!d->open || (d->open->live == 0 && !d->open->companions))
 		return;
-	d->submitted = d->open->ticket = d->ticket++;
+	d->submitted = d->open->ticket = d->keep.ticket++;
 	d->open->owner = sh->home.shard;
 	d->open->weight = d->keep.bytes;
 	d->under_way += d->keep.bytes;
@@ -250,7 +250,7 @@ close_gate(struct shard *sh)
 
 	if (d->gate.n == 0 && d->gate.pledges == 0)
 		return;
-	d->gate.ticket = d->open->n > 0 ? d->ticket : d->submitted;
+	d->gate.ticket = d->open->n > 0 ? d->keep.ticket : d->submitted;
 	if (push_gate(d))
 		/* without memory its promises wait for the next one's */
 		return;
@@ -265,7 +265,7 @@ durable_turn(struct shard *sh)
 	if (!d->open) /* there is no store, or not any more */
 		return;
 	close_gate(sh);
-	if (d->done == d->submitted) {
+	if (d->keep.done == d->submitted) {
 		if (d->open->live > 0)
 			durable_flush(sh);
 		else if (d->open->n > 0 || d->open->companions)
@@ -284,7 +284,7 @@ durable_stored(struct shard *sh, struct letter *l)
 	struct durable *d = &sh->durable;
 	struct store_batch *b = (struct store_batch *)l;
 
-	d->done = b->ticket;
+	d->keep.done = b->ticket;
 	d->under_way -= b->weight;
 	batch_clear(b);
 	pledge_company(sh, b, true);

@@ -62,10 +62,9 @@ struct durable {
 	struct keep keep;
 	struct store *store;
 	struct store_batch *open, *spare;
-	uint64_t ticket;	  /* of open */
-	uint64_t submitted, done; /* tickets */
-	uint64_t under_way;	  /* bytes of messages submitted, not done */
-	struct promise *v;	  /* ring */
+	uint64_t submitted; /* ticket; open's is keep.ticket */
+	uint64_t under_way; /* bytes of messages submitted, not done */
+	struct promise *v;  /* ring */
 	uint32_t head, n, cap;
 	struct gate *gates; /* ring of those that are closed */
 	uint32_t gate_head, gate_n, gate_cap;

@@ -78,7 +78,7 @@ come_home(struct shard *sh, struct pledge *p)
 		if (b && b->live > 0 && batch_append(d->open, b))
 			g->failed = true;
 	}
-	g->ticket = d->ticket;
+	g->ticket = d->keep.ticket;
 	atomic_store_explicit(&p->refs, 1, memory_order_relaxed);
 	pledge_join(sh, p);
 }

@@ -72,7 +72,10 @@ fill(struct restoring *r, struct session *s, const struct store_session *from)
 		return NJ_NOMEM;
 	s->kept->session = s;
 	s->kept->id = from->id;
-	s->kept->next_key = 1;
+	/* a client may know by its identifier what was lost */
+	s->kept->next_key = from->sent + 1;
+	s->kept->sent = s->kept->sent_before = from->sent;
+	s->kept->known = from->sent;
 	s->version = from->version == STORE_IMPORTED ? MQTT311 : from->version;
 	s->expiry_s = from->expiry_s;
 	s->offline_since = from->offline_ms == STORE_NEVER

@@ -33,7 +33,7 @@ keep_facts(struct shard *sh, const struct session *s, bool here)
 	keep_note(k,
 	    batch_session(k->into,
 		&(struct store_session){
-		    .id = s->kept->id,
+		    .id = s->kept ? s->kept->id : s->will_id,
 		    .client = session_id(s),
 		    .user = s->who ? s->who->name : SLICE_NONE,
 		    .mount = mount_text(s),
@@ -44,14 +44,16 @@ keep_facts(struct shard *sh, const struct session *s, bool here)
 }
 
 static void
-keep_no_will(
-    struct shard *sh, const struct session *s, const struct session_will *w)
+keep_no_will(struct shard *sh, struct session *s, const struct session_will *w)
 {
 	struct keep *k = &sh->durable.keep;
 
 	if (s->kept)
 		keep_note(
 		    k, batch_will_end(k->into, s->kept->id, msg_ref(w->msg)));
+	else if (s->will_id)
+		keep_note(k, batch_session_end(k->into, s->will_id));
+	s->will_id = 0;
 }
 
 static void
@@ -62,8 +64,8 @@ keep_will(struct shard *sh, const struct session *s)
 
 	if (w)
 		keep_note(k,
-		    batch_will(k->into, s->kept->id, w->delay_s, w->expiry_s,
-			msg_ref(w->msg)));
+		    batch_will(k->into, s->kept ? s->kept->id : s->will_id,
+			w->delay_s, w->expiry_s, msg_ref(w->msg)));
 }
 
 static uint32_t expiry_of(const struct shard *sh, const struct session *s);
@@ -74,8 +76,18 @@ sessions_keep(struct shard *sh, struct session *s)
 	struct durable *d = &sh->durable;
 	bool dirty = d->keep.dirty, old = s->kept != NULL, begun;
 
-	if (!d->store || (!old && expiry_of(sh, s) == 0))
+	if (!d->store)
 		return true;
+	if (!old && expiry_of(sh, s) == 0) {
+		/* nothing of it outlives a crash but its last word */
+		if (s->will) {
+			s->will_id =
+			    atomic_fetch_add(&sh->broker->next_kept, 1);
+			keep_facts(sh, s, true);
+			keep_will(sh, s);
+		}
+		return !d->keep.failed;
+	}
 	if (!old) {
 		if (!(s->kept = calloc(1, sizeof *s->kept)))
 			return false;
@@ -113,7 +125,7 @@ will_send(struct shard *sh, struct session *s)
 	if (!w)
 		return;
 	s->will = NULL;
-	begun = s->kept && together_begin(sh);
+	begun = (s->kept || s->will_id) && together_begin(sh);
 	if (s->kept)
 		s->kept->will_gate = together_number(sh);
 	if (w->expiry_s != MQTT_EXPIRY_NEVER)
@@ -642,7 +654,9 @@ sessions_take(struct conn *c, struct slice id, bool clean_start,
 		    c->peer);
 		s = session_find(&sh->home, id);
 	}
-	if (s && (clean_start || moved_in(c, s))) { /* [MQTT-3.1.2-4] */
+	/* [MQTT-3.1.2-4]; one that ended with the broker's last life is only
+	 * there for its will */
+	if (s && (clean_start || expiry_of(sh, s) == 0 || moved_in(c, s))) {
 		sessions_end(sh, s);
 		s = NULL;
 	}

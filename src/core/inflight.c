@@ -8,6 +8,7 @@
 
 #define INFLIGHT_MIN 8u
 #define INFLIGHT_MAX 65536u
+#define WANTED_CAP   4096u /* grown to for an identifier that is wanted */
 
 static struct delivery *
 slot_of(struct inflight *f, uint16_t pid)
@@ -44,16 +45,22 @@ inflight_reserve(struct inflight *f)
 }
 
 enum nj_err
-inflight_add(struct inflight *f, const struct delivery *d, struct delivery **at)
+inflight_add(struct inflight *f, const struct delivery *d, uint16_t want,
+    struct delivery **at)
 {
 	struct delivery *s;
-	uint16_t pid = f->last_pid;
+	uint16_t pid = want ? (uint16_t)(want - 1) : f->last_pid;
 	enum nj_err e;
 
 	if ((e = inflight_reserve(f)))
 		return e;
 	if (f->n >= UINT16_MAX)
 		return NJ_FULL;
+	/* its place may be another's: in a larger table each has its own */
+	while (want && f->cap < WANTED_CAP && slot_of(f, want)->pid &&
+	    slot_of(f, want)->pid != want)
+		if ((e = grow(f)))
+			return e;
 	do {
 		if (++pid == 0)
 			pid = 1;

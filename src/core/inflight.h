@@ -23,10 +23,11 @@ struct inflight {
 	uint32_t resend_n, resend_at;
 };
 
-/* Chooses a free packet identifier [MQTT-2.2.1-3], moves *d in, and gives
- * where it now is (until the next call that changes the table). */
-NJ_MUST enum nj_err inflight_add(
-    struct inflight *f, const struct delivery *d, struct delivery **at);
+/* Chooses a free packet identifier [MQTT-2.2.1-3] (want, if it is one; 0: any),
+ * moves *d in, and gives where it now is (until the next call that changes the
+ * table). */
+NJ_MUST enum nj_err inflight_add(struct inflight *f, const struct delivery *d,
+    uint16_t want, struct delivery **at);
 /* One of an earlier life of the broker, at its identifier, behind those that
  * are there.  NJ_EXISTS: the identifier is taken. */
 NJ_MUST enum nj_err

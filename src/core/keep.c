@@ -141,6 +141,29 @@ keep_state(struct session *s, struct delivery *d)
 			d->state, &d->rec));
 }
 
+bool
+keep_sends(struct session *s, struct delivery *d, uint16_t want)
+{
+	struct keep *keep = s->home->keep;
+	struct kept *k = s->kept;
+	bool read = d->rec == UINT32_MAX; /* from the disk */
+
+	if (d->pid != want) /* another entry has it still */
+		keep_state(s, d);
+	if (k->sent_ticket <= keep->done)
+		k->sent_before = k->sent;
+	if (d->key + SENT_AHEAD / 2 > k->sent) {
+		k->sent = d->key + SENT_AHEAD;
+		k->sent_ticket = keep->ticket;
+		keep_note(keep, batch_sent(keep->into, k->id, k->sent));
+	}
+	/* An entry of QoS 1 that is not on disk yet may be sent: nobody was
+	 * told that it would arrive.  At QoS 2 its identifier would be that of
+	 * two messages [MQTT-4.3.3-2]. */
+	return d->key > k->sent_before || d->pid != want ||
+	    (d->qos == 2 && !read && keep->busy);
+}
+
 void
 keep_end(struct session *s, struct delivery *d)
 {

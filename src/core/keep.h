@@ -31,6 +31,8 @@
 /* Entries a page; it is asked for when fewer than PAGE_LOW wait in memory. */
 #define PAGE_MAX 512
 #define PAGE_LOW 64
+/* That a client may have been sent entries is recorded so far ahead. */
+#define SENT_AHEAD 512
 
 struct session;
 
@@ -53,6 +55,8 @@ struct keep {
 	bool dirty;		/* one was added, or will be elsewhere */
 	bool failed;
 	bool busy;	   /* something is not on disk yet */
+	uint64_t ticket;   /* of the shard's own records from now on */
+	uint64_t done;	   /* those up to this one are on disk */
 	bool full;	   /* so much that nothing more is sent from queues */
 	uint64_t bytes;	   /* of messages in records since this was set to 0 */
 	uint64_t queued;   /* bytes of kept messages in queues in memory */
@@ -64,6 +68,10 @@ struct kept {
 	struct session *session;
 	uint64_t id; /* in the store */
 	uint64_t next_key;
+	/* Recorded: up to here the client may know them.  Its latest value is
+	 * on disk when its ticket is, the one before already. */
+	uint64_t sent, sent_before, sent_ticket;
+	uint64_t known;	    /* the same when the broker was started */
 	uint32_t expiry_s;  /* as it is in the store */
 	uint64_t will_gate; /* when a will of it was sent last; durable.h */
 	uint64_t tail_n, tail_bytes;
@@ -80,6 +88,17 @@ struct kept {
 NJ_MUST bool keep_add(struct session *s, struct delivery *d);
 /* Packet identifier and state are others. */
 void keep_state(struct session *s, struct delivery *d);
+/*
+ * d is about to be sent.  True: not before what was recorded is on disk.  An
+ * entry's packet identifier follows from its key, so that it need not be written
+ * and is the same after a crash [MQTT-4.4.0-1]; want is what it is then.
+ */
+bool keep_sends(struct session *s, struct delivery *d, uint16_t want);
+static inline uint16_t
+kept_pid(uint64_t key)
+{
+	return (uint16_t)((key - 1) % 65535 + 1);
+}
 /* It is done with, or another session's from now on. */
 void keep_end(struct session *s, struct delivery *d);
 /* An error of a batch_ call for this shard. */

@@ -69,16 +69,12 @@ send(struct session *s, struct delivery *d, bool dup)
 	}
 }
 
-/*
- * Sends now, or when what was recorded before is on disk: the identifier of a
- * QoS 2 message must be, or it would be another message after a crash
- * [MQTT-4.3.3-2]; and nothing overtakes what waits [MQTT-4.6.0-6].
- */
+/* Sends now, or when what was recorded before is on disk; nothing overtakes what
+ * waits for that [MQTT-4.6.0-6]. */
 static void
-send_when_kept(struct session *s, struct delivery *d, bool dup)
+send_or_hold(struct session *s, struct delivery *d, bool dup, bool hold)
 {
-	if (s->link->held == 0 &&
-	    (!s->kept || d->qos < 2 || !s->home->keep->busy)) {
+	if (!hold && s->link->held == 0) {
 		send(s, d, dup);
 		return;
 	}
@@ -91,18 +87,23 @@ static enum nj_err
 send_new(struct session *s, struct delivery *d)
 {
 	struct delivery *at;
+	uint16_t want = 0;
+	bool hold = false, dup = false;
 	enum nj_err e;
 
+	/* without memory keep.failed says so, and it is like any other */
+	if (s->kept && (d->key || keep_add(s, d)))
+		want = kept_pid(d->key);
 	d->state = d->qos == 1 ? DELIVERY_WAIT_PUBACK : DELIVERY_WAIT_PUBREC;
-	if ((e = inflight_add(&s->out, d, &at)))
+	if ((e = inflight_add(&s->out, d, want, &at)))
 		return e;
 	s->out.waiting++;
 	s->inflight_bytes += at->msg->payload_len;
-	if (s->kept && at->key)
-		keep_state(s, at);
-	else if (s->kept && !keep_add(s, at))
-		at->key = 0; /* keep.failed says it */
-	send_when_kept(s, at, false);
+	if (want) {
+		dup = at->key <= s->kept->known && at->rec == UINT32_MAX;
+		hold = keep_sends(s, at, want);
+	}
+	send_or_hold(s, at, dup, hold);
 	return NJ_OK;
 }
 
@@ -298,7 +299,8 @@ resend(struct session *s, struct delivery *d)
 	d->unsent = 0;
 	s->out.waiting++;
 	if (d->state != DELIVERY_WAIT_PUBCOMP) /* [MQTT-3.3.1-1] */
-		send_when_kept(s, d, true);
+		send_or_hold(
+		    s, d, true, s->kept && d->qos == 2 && s->home->keep->busy);
 	else if (s->kept && s->home->keep->busy)
 		l->ops->later(l, MQTT_PUBREL, d->pid, RC_SUCCESS);
 	else if (link_ack(l, MQTT_PUBREL, d->pid, RC_SUCCESS) == NJ_NOMEM)

@@ -122,7 +122,8 @@ struct session {
 	bool check_reads;	/* not all it subscribed to may it read */
 	uint32_t expiry_s;	/* 0: ends with the connection */
 	struct session_will *will;
-	struct mount *mount;	/* before all its topics; NULL: none */
+	uint64_t will_id;    /* of the will alone in the store; 0: not there */
+	struct mount *mount; /* before all its topics; NULL: none */
 	struct principal *who;	/* whose session it is; one reference */
 	struct timer timer;	/* will delay and expiry while offline */
 	uint64_t offline_since; /* mono ms */

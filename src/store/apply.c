@@ -149,6 +149,13 @@ apply_session_end(struct store *s, uint64_t session)
 }
 
 static enum nj_err
+put_sent(struct store *s, const struct store_rec *r)
+{
+	bind2(s, ST_SENT, r->session, r->seq);
+	return sql_run(s, ST_SENT);
+}
+
+static enum nj_err
 end_session(struct store *s, const struct store_rec *r)
 {
 	return apply_session_end(s, r->session);
@@ -344,6 +351,7 @@ static enum nj_err (*const appliers[REC_KINDS])(
     struct store *s, const struct store_rec *r) = {
 	[REC_NONE] = nothing,
 	[REC_SESSION] = put_session,
+	[REC_SENT] = put_sent,
 	[REC_SESSION_END] = end_session,
 	[REC_WILL] = put_will,
 	[REC_WILL_END] = end_will,

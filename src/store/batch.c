@@ -139,6 +139,15 @@ batch_session(struct store_batch *b, const struct store_session *s)
 }
 
 enum nj_err
+batch_sent(struct store_batch *b, uint64_t session, uint64_t seq)
+{
+	return add(b,
+	    &(struct store_rec){
+		.kind = REC_SENT, .session = session, .seq = seq },
+	    SLICE_NONE, SLICE_NONE);
+}
+
+enum nj_err
 batch_session_end(struct store_batch *b, uint64_t session)
 {
 	return add(b,
@@ -236,7 +245,8 @@ batch_queue(struct store_batch *b, const struct store_entry *e, uint32_t *at)
 
 /* The record of the entry at that place; NULL: another one is there. */
 static struct store_rec *
-record_of(struct store_batch *b, uint32_t at, uint64_t session, uint64_t seq)
+record_of(
+    const struct store_batch *b, uint32_t at, uint64_t session, uint64_t seq)
 {
 	struct store_rec *r = at < b->n ? &b->v[at] : NULL;
 
@@ -244,6 +254,13 @@ record_of(struct store_batch *b, uint32_t at, uint64_t session, uint64_t seq)
 	    r->session != session || r->seq != seq)
 		return NULL;
 	return r;
+}
+
+bool
+batch_has(
+    const struct store_batch *b, uint32_t at, uint64_t session, uint64_t seq)
+{
+	return record_of(b, at, session, seq) != NULL;
 }
 
 enum batch_had

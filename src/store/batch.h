@@ -17,6 +17,7 @@
 enum store_kind {
 	REC_NONE, /* cancelled */
 	REC_SESSION,
+	REC_SENT,
 	REC_SESSION_END, /* and everything of it */
 	REC_WILL,
 	REC_WILL_END,
@@ -71,6 +72,10 @@ void batch_free(struct store_batch *b);
 
 NJ_MUST enum nj_err
 batch_session(struct store_batch *b, const struct store_session *s);
+/* The client may be sent entries up to seq: if they come again in another life
+ * of the broker, they are no news to it [MQTT-3.3.1-1]. */
+NJ_MUST enum nj_err
+batch_sent(struct store_batch *b, uint64_t session, uint64_t seq);
 NJ_MUST enum nj_err batch_session_end(struct store_batch *b, uint64_t session);
 /* msg: takes over one reference, also when it fails. */
 NJ_MUST enum nj_err batch_will(struct store_batch *b, uint64_t session,
@@ -97,6 +102,9 @@ enum batch_had {
 /* The entry's record is in this batch still: it is taken out. */
 enum batch_had batch_cancel(
     struct store_batch *b, uint32_t at, uint64_t session, uint64_t seq);
+/* The entry's record is in this batch still. */
+bool batch_has(
+    const struct store_batch *b, uint32_t at, uint64_t session, uint64_t seq);
 /* *at: as batch_queue; what it was before says where the entry's last record
  * is, which is changed in place if it is in this batch still. */
 NJ_MUST enum nj_err batch_queue_state(struct store_batch *b, uint64_t session,

@@ -19,6 +19,7 @@ enum statement {
 	ST_COMMIT,
 	ST_ROLLBACK,
 	ST_SESSION,
+	ST_SENT,
 	ST_SESSION_END,
 	ST_WILL,
 	ST_WILL_GET,

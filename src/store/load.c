@@ -163,6 +163,7 @@ take_session(struct reading *r, sqlite3_stmt *st)
 		.expiry_s = (uint32_t)sqlite3_column_int64(st, 4),
 		.offline_ms = sqlite3_column_int64(st, 5),
 		.mount = sql_column(st, 9),
+		.sent = (uint64_t)sqlite3_column_int64(st, 10),
 	};
 	struct store_will w = { .session = ss.id };
 	void *msg = NULL;
@@ -361,7 +362,8 @@ load_all(struct reading *r)
 
 	if ((e = each(r, "sessions",
 		 "SELECT id, client, user, version, expiry, offline, will, "
-		 "will_delay, will_expiry, mount FROM session ORDER BY id",
+		 "will_delay, will_expiry, mount, sent FROM session "
+		 "ORDER BY id",
 		 take_session)) ||
 	    (e = each(r, "subscriptions",
 		 "SELECT session, filter, options, share FROM sub "

@@ -13,7 +13,9 @@ static const char *const steps[] = {
 	" user BLOB NOT NULL, mount BLOB NOT NULL, version INTEGER NOT NULL, "
 	"expiry INTEGER NOT NULL,"
 	" offline INTEGER NOT NULL, will INTEGER, will_delay INTEGER,"
-	" will_expiry INTEGER) STRICT;"
+	" will_expiry INTEGER,"
+	/* the highest seq that the client may have been sent */
+	" sent INTEGER NOT NULL DEFAULT 0) STRICT;"
 	"CREATE TABLE sub(session INTEGER NOT NULL, filter BLOB NOT NULL,"
 	" options INTEGER NOT NULL, share INTEGER NOT NULL,"
 	" PRIMARY KEY(session, filter)) STRICT, WITHOUT ROWID;"

@@ -67,6 +67,7 @@ struct store_session {
 	uint8_t version;
 	uint32_t expiry_s;
 	int64_t offline_ms; /* wall clock; STORE_NEVER: connected */
+	uint64_t sent;	    /* loaded only: batch_sent */
 };
 
 struct store_will {

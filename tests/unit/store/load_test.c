@@ -210,9 +210,10 @@ loads(const char *want)
 	    0);
 }
 
-#define SESSION(id, will)                                                    \
-	"INSERT INTO session VALUES(" id ", x'61', x'', x'', 5, 1, 1, " will \
-	", 0, 0);"
+#define SESSION(id, will)                                                \
+	"INSERT INTO session(id, client, user, mount, version, expiry, " \
+	"offline, will, will_delay, will_expiry) VALUES(" id             \
+	", x'61', x'', x'', 5, 1, 1, " will ", 0, 0);"
 #define OLD_MSG(id, refs, expires)                                   \
 	"INSERT INTO msg VALUES(" id ", " refs ", 1, 1, 1, " expires \
 	", x'00016162');"

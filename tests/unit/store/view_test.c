@@ -176,7 +176,9 @@ start_writer(void)
 }
 
 static const char two[] =
-    "INSERT INTO session VALUES(1, x'61', x'', x'', 5, 100, 1, NULL, 0, 0),"
+    "INSERT INTO session(id, client, user, mount, version, expiry, offline, "
+    "will, will_delay, will_expiry) VALUES(1, x'61', x'', x'', 5, 100, 1, "
+    "NULL, 0, 0),"
     "(2, x'62', x'', x'', 5, 100, 1, NULL, 0, 0)";
 
 static void
@@ -319,10 +321,14 @@ test_faults(void **state)
 		    "bad-message 1;" },
 		{ GOOD_MSG("5", "1") "INSERT INTO retained VALUES(x'7a', 1, 5)",
 		    "retained-topic 1;" },
-		{ "INSERT INTO session VALUES(3, x'61', x'', x'', 5, 1, 1, "
+		{ "INSERT INTO session(id, client, user, mount, version, "
+		  "expiry, offline, will, will_delay, will_expiry) VALUES(3, "
+		  "x'61', x'', x'', 5, 1, 1, "
 		  "NULL, 0, 0)",
 		    "session-twice 1;" },
-		{ "INSERT INTO session VALUES(3, x'63', x'', x'', 9, 1, 1, "
+		{ "INSERT INTO session(id, client, user, mount, version, "
+		  "expiry, offline, will, will_delay, will_expiry) VALUES(3, "
+		  "x'63', x'', x'', 9, 1, 1, "
 		  "NULL, 0, 0)",
 		    "session-range 1;" },
 		{ "UPDATE session SET will = 3 WHERE id = 1",
