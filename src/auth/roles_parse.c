@@ -103,7 +103,7 @@ static enum nj_err
 take_name(const struct reading *f, const json_t *o, const char *member,
     const char **out)
 {
-	const char *name;
+	const char *name = NULL;
 
 	if (!json_is_object(o))
 		return refuse(f, "it is not an object");
@@ -200,7 +200,7 @@ static enum nj_err
 take_role(const struct reading *f, const json_t *o)
 {
 	struct role *x = NULL;
-	const char *name;
+	const char *name = NULL;
 	enum nj_err e;
 
 	if ((e = take_name(f, o, "rolename", &name)))
@@ -307,7 +307,7 @@ static enum nj_err
 take_user(const struct reading *f, const json_t *o)
 {
 	struct user *x = NULL;
-	const char *name;
+	const char *name = NULL;
 	enum nj_err e;
 
 	if ((e = take_name(f, o, "username", &name)))
@@ -364,7 +364,7 @@ take_group(const struct reading *f, const json_t *o)
 	static const char *const known[] = { "groupname", "textname",
 		"textdescription", "roles", "clients", NULL };
 	struct group *x = NULL;
-	const char *name;
+	const char *name = NULL;
 	enum nj_err e;
 
 	if ((e = take_name(f, o, "groupname", &name)))
