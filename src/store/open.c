@@ -24,6 +24,9 @@ static const char settings[] = "PRAGMA auto_vacuum = INCREMENTAL;"
 			       "PRAGMA temp_store = MEMORY;"
 			       "PRAGMA cache_size = -16384";
 
+/* Read ahead of what is looked at; more may be too much for memory. */
+#define AHEAD_BYTES ((off_t)1 << 30)
+
 static enum nj_err
 take_lock(struct store *s, struct nj_why *why)
 {
@@ -62,6 +65,9 @@ make_file(const struct store *s, struct nj_why *why)
 		why_set(why, "%s: %s", s->path, strerror(errno));
 		return NJ_IO;
 	}
+	/* all of it is read now, and not from start to end: the kernel may
+	 * as well begin to, in the order of the disk */
+	(void)posix_fadvise(fd, 0, AHEAD_BYTES, POSIX_FADV_WILLNEED);
 	close(fd);
 	return NJ_OK;
 }
