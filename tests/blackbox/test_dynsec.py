@@ -5,17 +5,29 @@ send them, files that fail closed, rights that change under live sessions."""
 import json
 import os
 import pwd
-import shutil
-import signal
+import random
+import socket
 import stat
 import subprocess
 
 import pytest
 
-from harness import HOST, PATIENCE, REFERENCE, free_port, wait_until
-from raw import Closed, DISCONNECT, PUBACK, PUBLISH, Raw
+from harness import HOST, PATIENCE, ROOT, free_port, wait_until
+from raw import CONNACK, DISCONNECT, PUBACK, PUBLISH, Raw, connect_packet
 
-CTRL = shutil.which('mosquitto_ctrl')
+
+
+def debian(name):
+    """Of Debian's mosquitto: installed, or unpacked by ./check."""
+    for root in ('', os.path.join(ROOT, 'build-check', 'mosquitto')):
+        if os.access(root + name, os.R_OK):
+            return root + name
+    return None
+
+
+CTRL = debian('/usr/bin/mosquitto_ctrl')
+MOSQUITTO = debian('/usr/sbin/mosquitto')
+PLUGIN = debian('/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so')
 TOPIC = '$CONTROL/dynamic-security/v1'
 RESPONSE = TOPIC + '/response'
 NOT_AUTHORIZED = 0x87
@@ -66,7 +78,7 @@ class Dynsec:
         if plugin:
             line = ('plugin /usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so\n'
                     f'plugin_opt_config_file {self.path}\n')
-        self.broker = brokers(line + conf)
+        self.broker = brokers(line + conf, anonymous=False)
 
     def write(self, what, mode=0o600):
         with open(self.path, 'w', encoding='utf-8') as f:
@@ -87,7 +99,7 @@ class Dynsec:
 
     def admin(self):
         c = self.client('admin', 'the-admin')
-        assert c.subscribe(RESPONSE, 1)[0] == 1
+        assert c.subscribe(RESPONSE, qos=1) == [1]
         return c
 
 
@@ -188,3 +200,446 @@ def test_whole_command_set_of_mosquitto_ctrl(dynsec, tmp_path):
     ctrl(d, 'deleteClient', 'bob')
     assert ctrl(d, 'listClients').split() == ['admin']
     ctrl(d, 'getClient', 'bob', error='Client not found')
+
+
+# What clients send and are answered.
+
+ERRORS = [
+    ({}, 'Unknown command', 'Missing command'),
+    (5, 'Unknown command', 'Command not an object'),
+    ({'command': 'nonsense'}, 'nonsense', 'Unknown command'),
+    ({'command': 'createClient'}, 'createClient', 'Invalid/missing username'),
+    ({'command': 'createClient', 'username': ''}, 'createClient', 'Empty username'),
+    ({'command': 'createClient', 'username': 'a\u0001'}, 'createClient', 'Username not valid UTF-8'),
+    ({'command': 'createClient', 'username': 'admin'}, 'createClient', 'Client already exists'),
+    ({'command': 'createClient', 'username': 'x', 'password': 5}, 'createClient',
+     'Invalid/missing password'),
+    ({'command': 'createClient', 'username': 'x', 'clientid': 5}, 'createClient',
+     'Invalid/missing client id'),
+    ({'command': 'createClient', 'username': 'x', 'roles': [{'rolename': 'none'}]}, 'createClient',
+     'Role not found'),
+    ({'command': 'createClient', 'username': 'x', 'roles': 5}, 'createClient',
+     "'roles' not an array or missing/invalid rolename"),
+    ({'command': 'createClient', 'username': 'x', 'groups': [{'groupname': 'none'}]},
+     'createClient', 'Group not found'),
+    ({'command': 'DELETECLIENT', 'username': 'none'}, 'deleteClient', 'Client not found'),
+    ({'command': 'setClientPassword', 'username': 'admin', 'password': ''}, 'setClientPassword',
+     'Empty password is not allowed'),
+    ({'command': 'setClientId', 'username': 'admin', 'clientid': 7}, 'setClientId',
+     'Invalid/missing client ID'),
+    ({'command': 'addClientRole', 'username': 'admin', 'rolename': 'none'}, 'addClientRole',
+     'Role not found'),
+    ({'command': 'addClientRole', 'username': 'admin', 'rolename': 'admin'}, 'addClientRole',
+     'Internal error'),
+    ({'command': 'createGroup', 'groupname': 'g', 'textname': 1}, 'createGroup',
+     'Invalid/missing textname'),
+    ({'command': 'addGroupClient', 'groupname': 'none', 'username': 'admin'}, 'addGroupClient',
+     'Group not found'),
+    ({'command': 'modifyRole', 'rolename': 'none'}, 'modifyRole', 'Role does not exist'),
+    ({'command': 'addRoleACL', 'rolename': 'r1'}, 'addRoleACL', 'Invalid/missing acltype'),
+    ({'command': 'addRoleACL', 'rolename': 'r1', 'acltype': 'x'}, 'addRoleACL', 'Unknown acltype'),
+    ({'command': 'addRoleACL', 'rolename': 'r1', 'acltype': 'publishClientSend'}, 'addRoleACL',
+     'Invalid/missing topic'),
+    ({'command': 'addRoleACL', 'rolename': 'r1', 'acltype': 'publishClientSend', 'topic': 'a#'},
+     'addRoleACL', 'Invalid ACL topic'),
+    ({'command': 'addRoleACL', 'rolename': 'r1', 'acltype': 'publishClientSend', 'topic': 'a/#'},
+     'addRoleACL', 'ACL with this topic already exists'),
+    ({'command': 'removeRoleACL', 'rolename': 'r1', 'acltype': 'publishClientSend', 'topic': 'q'},
+     'removeRoleACL', 'ACL not found'),
+    ({'command': 'setDefaultACLAccess'}, 'setDefaultACLAccess', 'Missing/invalid actions array'),
+    ({'command': 'listClients', 'correlationData': 5}, 'listClients',
+     'Invalid correlationData data type.'),
+]
+
+
+def test_what_is_answered(dynsec):
+    """The texts of Mosquitto's plugin; a failed command changes nothing."""
+    d = dynsec(state(roles=[R1], unknown={'kept': [1, 2]}))
+    before = d.read()
+    with d.admin() as c:
+        for cmd, name, error in ERRORS:
+            assert commands(c, cmd) == [{'command': name, 'error': error}], cmd
+        for payload, error in (('{', 'Payload not valid JSON'), ('[]', 'Invalid/missing commands'),
+                               ('', 'Payload not valid JSON')):
+            c.publish(TOPIC, payload, qos=1)
+            c.wait_for(PUBACK)
+            answer = json.loads(c.message().payload)
+            assert answer == {'responses': [{'command': 'Unknown command', 'error': error}]}
+        assert d.read() == before
+        assert one(c, 'listClients', correlationData='x7') == {
+            'command': 'listClients', 'correlationData': 'x7',
+            'data': {'totalCount': 1, 'clients': ['admin']}}
+        # several at once: each is done or not for itself, in one write
+        r = commands(c, {'command': 'createGroup', 'groupname': 'g', 'textname': 'G'},
+                     {'command': 'createClient', 'username': 'u', 'clientid': 'cid',
+                      'roles': [{'rolename': 'r1', 'priority': 4}],
+                      'groups': [{'groupname': 'g', 'priority': 2}]},
+                     {'command': 'createClient', 'username': 'u'},
+                     {'command': 'getClient', 'username': 'u'})
+        assert [x.get('error') for x in r] == [None, None, 'Client already exists', None]
+        assert r[3]['data']['client'] == {
+            'username': 'u', 'clientid': 'cid', 'roles': [{'rolename': 'r1', 'priority': 4}],
+            'groups': [{'groupname': 'g', 'priority': 2}]}
+        assert one(c, 'getDetails')['data']['clientCount'] == 2
+    kept = d.read()
+    assert kept['unknown'] == {'kept': [1, 2]}
+    assert kept['groups'] == [{'groupname': 'g', 'textname': 'G', 'roles': [],
+                               'clients': [{'username': 'u', 'priority': 2}]}]
+    assert stat.S_IMODE(os.stat(d.path).st_mode) == 0o600
+
+
+def test_commands_are_nobody_elses(dynsec):
+    """Neither a command nor its answer reaches another client, and only who
+    has a role for it may send one; nothing allows it by default."""
+    snoop = {'rolename': 'snoop', 'acls': [acl('subscribePattern', '$CONTROL/#'),
+                                           acl('publishClientReceive', '$CONTROL/#')]}
+    d = dynsec(state([user('s', 'snoop')], [snoop], defaultACLAccess=dict.fromkeys(
+        ('publishClientSend', 'publishClientReceive', 'subscribe', 'unsubscribe'), True)))
+    with d.client('s') as other, d.admin() as c:
+        assert other.subscribe('$CONTROL/#', qos=1) == [1]
+        one(c, 'listClients')
+        assert other.publish_acked(TOPIC, '{"commands":[]}') == NOT_AUTHORIZED
+        assert other.publish_acked('$CONTROL/other/v1', 'x') == NOT_AUTHORIZED
+        assert c.publish_acked('$CONTROL/dynamic-security/v2', 'x') == 0
+        other.silent()
+        # 3.1.1 has no way to say no, and QoS 2 goes its way
+        with d.client('s', 's3', version=4) as old:
+            assert old.publish_acked(TOPIC, '{"commands":[{"command":"x"}]}', 2) == 0
+        c.publish_acked(TOPIC, '{"commands":[{"command":"getDetails"}]}', 2)
+        assert json.loads(c.message().payload)['responses'][0]['command'] == 'getDetails'
+    with Raw(d.broker.port) as w:
+        w.send(connect_packet('w', username='admin', password='adminpw',
+                              will=(TOPIC, b'{}', 0, False)))
+        assert w.expect(CONNACK).code == NOT_AUTHORIZED
+
+
+# Rights that change.
+
+def test_a_change_holds_at_once(dynsec):
+    """For who is connected: publishing, subscribing, what is delivered."""
+    d = dynsec(state([user('u', 'r1')], [R1]))
+    with d.client('u') as u, d.admin() as c:
+        assert u.publish_acked('a/x', 'm') < 0x80 and u.publish_acked('b', 'm') == NOT_AUTHORIZED
+        assert u.publish_acked('dev/u/up', 'm') < 0x80
+        assert u.publish_acked('dev/v/up', 'm') == NOT_AUTHORIZED
+        assert u.subscribe('a/#', 'b', 'lit/+', 'lit/x', '$share/g/a/#', '$share/g/b', 'a/keep') == [
+            0, NOT_AUTHORIZED, 0, NOT_AUTHORIZED, 0, NOT_AUTHORIZED, 0]
+        one(c, 'addRoleACL', rolename='r1', acltype='publishClientSend', topic='b', allow=True)
+        assert u.publish_acked('b', 'm') < 0x80
+        one(c, 'addRoleACL', rolename='r1', acltype='publishClientReceive', topic='a/no',
+            allow=False, priority=5)
+        for topic in 'a/no', 'a/yes':
+            u.publish(topic, topic)
+        got = [u.message().payload for _ in range(2)]
+        assert got == [b'a/yes'] * 2    # by itself and as the group's only member
+        # the subscription ends with the right to it
+        one(c, 'removeRoleACL', rolename='r1', acltype='subscribePattern', topic='a/#')
+        u.publish('a/yes', 'gone')
+        u.silent()
+        one(c, 'removeClientRole', username='u', rolename='r1')
+        assert u.publish_acked('a/x', 'm') == NOT_AUTHORIZED
+        # a group's role, and the order of priorities
+        commands(c, {'command': 'createRole', 'rolename': 'no',
+                     'acls': [acl('publishClientSend', 'a/x', False)]},
+                 {'command': 'createGroup', 'groupname': 'g',
+                  'roles': [{'rolename': 'r1', 'priority': 1}, {'rolename': 'no', 'priority': 2}]},
+                 {'command': 'addGroupClient', 'groupname': 'g', 'username': 'u'})
+        assert u.publish_acked('a/x', 'm') == NOT_AUTHORIZED
+        assert u.publish_acked('a/y', 'm') < 0x80
+        one(c, 'deleteRole', rolename='no')
+        assert u.publish_acked('a/x', 'm') < 0x80
+
+
+def test_who_may_not_go_on_is_disconnected(dynsec):
+    """Deleted, disabled, another password, another client id: with 0x98, and
+    without a will; the administrator hears that it was done to himself."""
+    d = dynsec(state([user('u', 'all'), user('w', 'all')],
+                     [{'rolename': 'all', 'acls': [acl('publishClientSend', '#'),
+                                                   acl('subscribePattern', '#')]}]))
+    steps = [('disableClient', {}), ('enableClient', {}), ('setClientId', {'clientid': 'mine'}),
+             ('setClientId', {}), ('setClientPassword', {'password': 'other'}),
+             ('deleteClient', {})]
+    with d.client('w') as w, d.admin() as c:
+        assert w.subscribe('will') == [0]
+        password = 'adminpw'
+        for command, more in steps:
+            ends = command != 'enableClient'
+            if ends:
+                u = d.client('u', 'mine', will=('will', b'dead', 0, False), password=password)
+            assert 'error' not in one(c, command, username='u', **more)
+            if ends:
+                assert u.expect(DISCONNECT).code == ADMINISTRATIVE
+                u.close()
+            password = more.get('password', password)
+            if command == 'disableClient':
+                with Raw(d.broker.port) as r:
+                    r.connect('mine', NOT_AUTHORIZED, username='u', password='adminpw')
+            if more.get('clientid'):
+                with Raw(d.broker.port) as r:
+                    r.connect('not-mine', NOT_AUTHORIZED, username='u', password='adminpw')
+        w.silent()
+        with Raw(d.broker.port) as r:
+            r.connect('mine', NOT_AUTHORIZED, username='u', password='other')
+        assert 'error' not in one(c, 'setClientPassword', username='admin', password='new')
+        assert c.expect(DISCONNECT).code == ADMINISTRATIVE
+    d.client('admin', password='new').close()
+
+
+def test_anonymous_group(dynsec):
+    d = dynsec(state(roles=[R1], groups=[{'groupname': 'g', 'roles': [{'rolename': 'r1'}]}],
+                     anonymousGroup='g'), 'allow_anonymous true\n')
+    with Raw(d.broker.port) as r:
+        r.connect('nobody')
+        assert r.publish_acked('a/x', 'm') < 0x80 and r.publish_acked('b', 'm') == NOT_AUTHORIZED
+        assert r.unsubscribe('keep/x', 'other') == [NOT_AUTHORIZED, 0x11]
+    with Raw(d.broker.port) as r:    # a name without a password is not anonymous
+        r.connect('nobody', NOT_AUTHORIZED, username='u')
+    with Raw(d.broker.port) as r:
+        r.connect('nobody', NOT_AUTHORIZED, username='', password='adminpw')
+
+
+@pytest.mark.parametrize('plugin', [True, False])
+def test_it_outlives_the_broker(dynsec, plugin):
+    """What was acknowledged is there after kill -9."""
+    d = dynsec(state(), plugin=plugin)
+    with d.admin() as c:
+        one(c, 'createClient', username='late')
+    d.broker.process.kill()
+    d.broker.process.wait()
+    assert [x['username'] for x in d.read()['clients']] == ['admin', 'late']
+    d.broker.start()
+    with d.admin() as c:
+        assert one(c, 'listClients')['data']['clients'] == ['admin', 'late']
+
+
+# Files that fail closed.
+
+BAD = {
+    'empty': ('', r':1: the file is empty'),
+    'no JSON': ('{"clients": [\n {"username": \n', r'json:\d+: column \d+: it is no JSON'),
+    'no object': ('[]', r':1: it is not a JSON object'),
+    'no list': ('{"clients": 5}', r'"clients" is not a list'),
+    'no name': ('{"clients": [\n{"username": "a"},\n{}]}', r':3: entry 2 of "clients": it has no username'),
+    'twice': ('{"roles": [{"rolename": "a"},\n{"rolename": "a"}]}', r':2: entry 2 of "roles": .*before'),
+    'no rule': ('{"roles": [{"rolename": "a", "acls": [{"acltype": "?", "topic": "#"}]}]}',
+                r':1: entry 1 of "roles": a rule has no acltype'),
+    'no filter': ('{"roles": [{"rolename": "a", "acls": [\n{"acltype": "publishClientSend", '
+                  '"topic": "a#"}]}]}', r"'a#' is no topic filter"),
+    'no hash': ('{"clients": [{"username": "a", "encoded_password": "secret"}]}', r'is no hash'),
+    'no flag': ('{"clients": [{"username": "a", "disabled": "yes"}]}', r'disabled or clientid'),
+    'no group': ('{"anonymousGroup": "g"}', r'name of no group'),
+}
+
+
+@pytest.mark.parametrize('what', BAD)
+def test_what_cannot_be_meant_is_refused(brokers, tmp_path, what):
+    """At the start, with line and reason."""
+    text, says = BAD[what]
+    path = tmp_path / 'ds.json'
+    path.write_text(text)
+    path.chmod(0o600)
+    b = brokers(f'dynamic_security_file {path}\n', start=False)
+    b.refuses(says)
+
+
+def test_files_that_are_not_read(brokers, tmp_path):
+    """Missing, readable by everybody, a symbolic link, a folder."""
+    path, link = tmp_path / 'ds.json', tmp_path / 'link'
+    b = brokers(f'dynamic_security_file {path}\n', start=False)
+    with open(b.conf_path, encoding='utf-8') as f:
+        conf = f.read()
+    b.refuses('No such file.*dynsec init')
+    path.write_text(json.dumps(state()))
+    path.chmod(0o644)
+    b.refuses('can be read by every user.*chmod 0600')
+    path.chmod(0o600)
+    link.symlink_to(path)
+    b.write_conf(conf.replace(str(path), str(link)))
+    b.refuses('it is a symbolic link')
+    b.write_conf(conf.replace(str(path), str(tmp_path)))
+    b.refuses('not a plain file')
+
+
+def test_reload(dynsec):
+    """A good file holds at once; of a bad one nothing does, and the log says
+    so; one that the broker wrote itself is not read again."""
+    d = dynsec(state([user('u', 'r1')], [R1]))
+    with d.client('u') as u, d.admin() as c:
+        for text, mode, says in (('{"roles": [', 0o600, 'it is no JSON'), ('', 0o600, 'is empty'),
+                                 (json.dumps(state()), 0o644, 'every user')):
+            start = d.broker.log_size()
+            d.write(text, mode)
+            d.broker.hup()
+            d.broker.wait_log(f'Reload failed, everything stays as it was: .*{says}', start)
+            assert u.publish_acked('a/x', 'm') < 0x80
+        start = d.broker.log_size()
+        d.write(state([user('u')], [R1]))
+        d.broker.hup()
+        d.broker.wait_log(r'Reloaded\.', start)
+        assert u.publish_acked('a/x', 'm') == NOT_AUTHORIZED
+        one(c, 'addClientRole', username='u', rolename='r1')
+        start = d.broker.log_size()
+        d.broker.hup()
+        d.broker.wait_log(r'Reloaded\.', start)
+        assert u.publish_acked('a/x', 'm') < 0x80
+        start = d.broker.log_size()
+        d.write(state(roles=[R1]))
+        d.broker.hup()
+        assert u.expect(DISCONNECT).code == ADMINISTRATIVE
+
+
+def test_what_cannot_be_kept_does_not_hold(dynsec):
+    """The folder is gone: the command fails, and so does what it would do."""
+    d = dynsec(state())
+    moved = d.path + '.folder'
+    os.mkdir(moved)
+    with d.admin() as c:
+        os.rename(d.path, moved + '/x')
+        os.mkdir(d.path)
+        assert one(c, 'createClient', username='x')['error'] == 'Internal error'
+        assert one(c, 'listClients')['data']['clients'] == ['admin']
+        os.rmdir(d.path)
+        assert 'error' not in one(c, 'createClient', username='x')
+
+
+# The same answers as Mosquitto.
+
+SEED = 20261121
+LEVELS = ('a', 'b', 'c', '')
+
+
+def topic_of(rng, wild):
+    """Not what the two are known to differ about: see nightjar-dynsec(7)."""
+    while True:
+        v = [rng.choice(LEVELS + (('+', '+') if wild else ())) for _ in range(rng.randint(1, 4))]
+        if rng.random() < 0.1 and not wild:
+            v[0] = '$x'
+        if wild and rng.random() < 0.4:
+            v.append('#')
+        t = '/'.join(v)
+        if t and t not in ('/#', '+/#', '/+/#'):
+            return t
+
+
+def invented(rng):
+    """Commands that make roles, groups and users."""
+    yield {'command': 'setDefaultACLAccess', 'acls': [
+        {'acltype': k, 'allow': rng.random() < 0.5}
+        for k in ('publishClientSend', 'publishClientReceive', 'subscribe', 'unsubscribe')]}
+    kinds = ['publishClientSend', 'publishClientReceive', 'subscribeLiteral', 'subscribePattern',
+             'unsubscribeLiteral', 'unsubscribePattern']
+    for i in range(24):
+        seen, acls = set(), []
+        for _ in range(rng.randint(1, 24)):
+            kind = rng.choice(kinds)
+            t = topic_of(rng, rng.random() < 0.6)
+            if (kind, t) not in seen:
+                seen.add((kind, t))
+                acls.append(acl(kind, t, rng.random() < 0.5, rng.randint(-2, 3)))
+        yield {'command': 'createRole', 'rolename': f'r{i}', 'acls': acls}
+
+    def some(n, name, prefix):
+        return [{name: f'{prefix}{k}', **({'priority': rng.randint(-1, 3)} if rng.random() < 0.7
+                                          else {})} for k in rng.sample(range(n[0]), rng.randint(0, n[1]))]
+    for i in range(8):
+        yield {'command': 'createGroup', 'groupname': f'g{i}', 'roles': some((24, 3), 'rolename', 'r')}
+    for i in range(20):
+        yield {'command': 'createClient', 'username': f'u{i}', 'password': 'adminpw',
+               'roles': some((24, 3), 'rolename', 'r'), 'groups': some((8, 3), 'groupname', 'g')}
+
+
+class Answers:
+    """Of one broker to a row of questions."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def client(self, name):
+        c = Raw(self.port)
+        c.connect(name, username=name, password='adminpw')
+        return c
+
+    def ask(self, rng):
+        """Of each user 500: four kinds, pipelined."""
+        for i in range(20):
+            with self.client(f'u{i}') as c:
+                topics = [topic_of(rng, False) for _ in range(200)]
+                for at in range(0, len(topics), 20):
+                    for t in topics[at:at + 20]:
+                        c.publish(t, b'', 1)
+                    for t in topics[at:at + 20]:
+                        yield i, 'publish', t, c.expect(PUBACK).code < 0x80
+                filters = [topic_of(rng, rng.random() < 0.8) for _ in range(200)]
+                filters = [f for f in filters if f[0] != '$'] or ['a']
+                for at in range(0, len(filters), 50):
+                    part = filters[at:at + 50]
+                    for f, code in zip(part, c.subscribe(*part), strict=True):
+                        yield i, 'subscribe', f, code < 0x80
+                    for f, code in zip(part, c.unsubscribe(*part), strict=True):
+                        yield i, 'unsubscribe', f, code < 0x80
+
+    def receive(self, rng):
+        """What reaches each of them of what a user may send who may send all:
+        they have one subscription that all of them are allowed."""
+        topics = sorted({topic_of(rng, False) for _ in range(150)})
+        everybody = [self.client(f'u{i}') for i in range(20)]
+        for c in everybody:
+            assert c.subscribe('#', '$x/#', 'end') == [0, 0, 0]
+        with self.client('sender') as s:
+            for t in topics:
+                s.publish(t, b'')
+            s.publish_acked('end', b'')
+        for i, c in enumerate(everybody):
+            got = set()
+            while True:
+                p = c.message()
+                if p.topic == 'end':
+                    break
+                got.add(p.topic)
+            c.close()
+            for t in topics:
+                yield i, 'receive', t, t in got
+
+
+@pytest.mark.skipif(not (MOSQUITTO and PLUGIN), reason='there is no mosquitto here')
+def test_same_answers_as_mosquitto(dynsec, tmp_path):
+    """A file that Mosquitto wrote, and 10,000 questions put to both."""
+    port = free_port()
+    path, conf = tmp_path / 'theirs.json', tmp_path / 'theirs.conf'
+    path.write_text(json.dumps(state()))
+    conf.write_text(f'listener {port} {HOST}\nplugin {PLUGIN}\nplugin_opt_config_file {path}\n'
+                    'user root\nlog_type none\nmax_queued_messages 60000\n')
+    with open(tmp_path / 'theirs.log', 'wb') as log, subprocess.Popen(
+            [MOSQUITTO, '-c', str(conf)], stdout=log, stderr=log) as theirs:
+        try:
+            wait_until(lambda: socket.socket().connect_ex((HOST, port)) == 0, 'mosquitto')
+            rng = random.Random(SEED)
+            with Raw(port) as c:
+                c.connect('the-admin', username='admin', password='adminpw')
+                c.subscribe(RESPONSE)
+                assert not any('error' in r for r in commands(c, *invented(rng)))
+                # allowed all of them before anything else decides
+                everything = [acl('subscribeLiteral', f) for f in ('#', '$x/#', 'end')] + [
+                    acl('publishClientReceive', 'end', priority=9)]
+                r = commands(
+                    c, {'command': 'createRole', 'rolename': 'listens', 'acls': everything},
+                    {'command': 'createRole', 'rolename': 'sends', 'acls': [
+                        acl('publishClientSend', '#'), acl('publishClientSend', '$x/#')]},
+                    {'command': 'createClient', 'username': 'sender', 'password': 'adminpw',
+                     'roles': [{'rolename': 'sends'}]},
+                    *({'command': 'addClientRole', 'username': f'u{i}', 'rolename': 'listens',
+                       'priority': 99} for i in range(20)))
+                assert not any('error' in x for x in r), r
+            want = list(Answers(port).ask(random.Random(SEED + 1)))
+            want += Answers(port).receive(random.Random(SEED + 2))
+        finally:
+            theirs.terminate()
+    d = dynsec(path.read_text(), 'max_queued_messages 0\nfailed_logins_per_minute 0\n')
+    got = list(Answers(d.broker.port).ask(random.Random(SEED + 1)))
+    got += Answers(d.broker.port).receive(random.Random(SEED + 2))
+    assert len(want) >= 10000
+    for kind in 'publish', 'subscribe', 'unsubscribe', 'receive':
+        yes = [a[3] for a in want if a[1] == kind]
+        assert len(yes) > 1000 and any(yes) and not all(yes), kind
+    differ = [(w, g) for w, g in zip(want, got, strict=True) if w != g]
+    assert not differ, (len(differ), differ[:10])
