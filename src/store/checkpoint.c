@@ -126,6 +126,7 @@ checkpointer_start(struct store *s)
 		do_without(s);
 		return;
 	}
+	s->log_next = BEGIN_PAGES;
 	sqlite3_wal_hook(s->db, on_commit, s);
 }
 
@@ -148,6 +149,17 @@ checkpointer_end(struct store *s)
 	*c = (struct checkpointer){ .db = NULL };
 }
 
+/* Whether the log has grown enough for another try.  Who reads what is old
+ * keeps it from starting again, and each try sorts all of it. */
+static bool
+worth_it(struct store *s)
+{
+	if (s->log_pages < s->log_before)
+		s->log_next = BEGIN_PAGES; /* it started again */
+	s->log_before = s->log_pages;
+	return s->log_pages >= s->log_next;
+}
+
 void
 checkpointer_turn(struct store *s)
 {
@@ -155,7 +167,7 @@ checkpointer_turn(struct store *s)
 	bool due;
 	int left;
 
-	if (!c->running || s->log_pages < BEGIN_PAGES)
+	if (!c->running || !worth_it(s))
 		return;
 	pthread_mutex_lock(&c->lock);
 	if (!c->tail_due && !c->wanted) {
@@ -167,9 +179,10 @@ checkpointer_turn(struct store *s)
 	due = c->tail_due;
 	c->tail_due = false;
 	pthread_mutex_unlock(&c->lock);
-	/* what fails is tried again when the log has grown */
-	if (due && checkpoint(s->db, &left) == SQLITE_OK && left == 0)
-		s->log_pages = 0;
+	if (due)
+		s->log_next = checkpoint(s->db, &left) == SQLITE_OK && left == 0
+		    ? BEGIN_PAGES
+		    : s->log_pages + BEGIN_PAGES;
 }
 
 static uint64_t

@@ -93,9 +93,11 @@ struct store {
 	uint64_t order, tombs;
 	/* the thread */
 	struct checkpointer checkpointer;
-	int log_pages; /* in the write-ahead log */
-	bool changed;  /* since it was looked at for free pages */
-	bool untidy;   /* there were some to give back */
+	/* pages in the write-ahead log: now, a turn ago, and at the next
+	 * checkpoint */
+	int log_pages, log_before, log_next;
+	bool changed; /* since it was looked at for free pages */
+	bool untidy;  /* there were some to give back */
 	uint64_t tidied_us;
 	struct mailbox mail;
 	struct letter wake;

@@ -20,6 +20,7 @@
 
 #include "disk.h"
 #include "memory.h"
+#include "store/view.h"
 
 static char folder[] = "/tmp/nightjar-store-XXXXXX";
 static char path[128];
@@ -474,6 +475,30 @@ test_files_do_not_grow(void **state)
 	assert_int_equal(notes_alive, 0);
 }
 
+/* Who looks at it keeps the log as it is, for so long and no longer. */
+static void
+test_log_while_somebody_looks(void **state)
+{
+	struct view *v = NULL;
+	off_t was;
+
+	(void)state;
+	open_it(NULL);
+	note_many(1, 1, false);
+	assert_int_equal(view_open(path, &v, &why), NJ_OK);
+	for (uint64_t i = 0; i < 60; i++)
+		note_many(i * 100 + 2, 100, false);
+	was = size_of("-wal");
+	assert_true(was > 24 * 1024 * 1024);
+	view_close(v);
+	for (uint64_t i = 60; i < 180; i++)
+		note_many(i * 100 + 2, 100, false);
+	assert_true(size_of("-wal") < was + 24 * 1024 * 1024);
+	bench_close(&b);
+	assert_int_equal(size_of("-wal"), 0);
+	assert_int_equal(notes_alive, 0);
+}
+
 int
 main(void)
 {
@@ -490,6 +515,7 @@ main(void)
 		cmocka_unit_test_setup(test_close_in_trouble, fresh),
 		cmocka_unit_test_setup(test_cancelled, fresh),
 		cmocka_unit_test_setup(test_files_do_not_grow, fresh),
+		cmocka_unit_test_setup(test_log_while_somebody_looks, fresh),
 	};
 
 	return cmocka_run_group_tests_name(
