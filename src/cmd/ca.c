@@ -284,6 +284,10 @@ say_new_server(const struct pki_ca *ca, const struct pki_names *names)
 		printf(" %s", names->v[i].text);
 	printf("\n  certfile  %s/server/server.crt\n", dir);
 	printf("  keyfile   %s/server/server.key\n", dir);
+	if (pki_server_has_rsa(dir))
+		printf("  further_certificate  %s/server/server-rsa.crt "
+		       "%s/server/server-rsa.key\n",
+		    dir, dir);
 	printf("  cafile    %s/pki/ca.crt\n", dir);
 	printf("A broker that is running takes them by itself.\n");
 }
@@ -327,6 +331,7 @@ ca_server(int argc, char **argv)
 {
 	const char *dir_given = NULL, *file = NULL;
 	struct flag_list words = { 0 }, ips = { 0 };
+	bool rsa = false;
 	long days = 0;
 	const struct flag flags[] = {
 		FLAG_DIR(&dir_given),
@@ -335,6 +340,9 @@ ca_server(int argc, char **argv)
 		{ "ip", 0, FLAG_LIST, &ips, "ADDRESS",
 		    "a further address; may be given often", 0, 0 },
 		FLAG_DAYS(&days, "how long it is valid (397)"),
+		{ "rsa", 0, FLAG_SWITCH, &rsa, NULL,
+		    "from now on one with an RSA key too, for old clients", 0,
+		    0 },
 		FLAG_PASS(&file),
 	};
 	struct pki_names names = { 0 };
@@ -352,6 +360,7 @@ ca_server(int argc, char **argv)
 	if ((e = ca_find(dir_given, &ca, &why)) ||
 	    (e = home_unlock(ca, file, &why)) ||
 	    (e = server_names(ca, &words, &ips, &names, &why)) ||
+	    (rsa && (e = pki_server_add_rsa(pki_ca_dir(ca), &why))) ||
 	    (e = pki_server_issue(ca, &names, (unsigned)days, &why)))
 		say_why(&why, e);
 	else

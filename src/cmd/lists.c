@@ -17,6 +17,7 @@
 struct lists {
 	struct filewatch *watch;
 	time_t alarmed; /* the last time */
+	uint64_t certs; /* what they looked like */
 };
 
 /* DIR/rest for a cafile DIR/pki/ca.crt. */
@@ -65,6 +66,69 @@ watch_file(struct lists *l, const char *path)
 		    path);
 }
 
+/* Words and lines of paths, as further_certificate has them. */
+static void
+each_path(const char *text, void (*fn)(void *arg, const char *path), void *arg)
+{
+	char *copy = text ? strdup(text) : NULL, *rest = NULL;
+
+	for (char *p = copy ? strtok_r(copy, " \t\n", &rest) : NULL; p;
+	     p = strtok_r(NULL, " \t\n", &rest))
+		fn(arg, p);
+	free(copy);
+}
+
+static void
+watch_one(void *arg, const char *path)
+{
+	watch_file(arg, path);
+}
+
+static void
+watch_further(struct lists *l, const char *text)
+{
+	each_path(text, watch_one, l);
+}
+
+/* FNV-1a: nobody chooses these to collide. */
+static void
+add_look(void *arg, const char *path)
+{
+	struct stat st = { 0 };
+	uint64_t v[4], *h = arg;
+	const unsigned char *p = (const unsigned char *)v;
+
+	if (!path)
+		return;
+	(void)stat(path, &st);
+	v[0] = (uint64_t)st.st_ino;
+	v[1] = (uint64_t)st.st_size;
+	v[2] = (uint64_t)st.st_mtim.tv_sec;
+	v[3] = (uint64_t)st.st_mtim.tv_nsec;
+	for (size_t i = 0; i < sizeof v; i++)
+		*h = (*h ^ p[i]) * 0x100000001b3ULL;
+}
+
+bool
+lists_certs_changed(struct lists *l, const struct conf *c)
+{
+	uint64_t h = 0xcbf29ce484222325ULL;
+	bool changed;
+
+	for (uint32_t i = 0; i < c->nlisteners; i++) {
+		const struct conf_listener *x = &c->listeners[i];
+
+		if (!x->tls)
+			continue;
+		add_look(&h, x->certfile);
+		add_look(&h, x->keyfile);
+		each_path(x->further_certificate, add_look, &h);
+	}
+	changed = l->certs != 0 && l->certs != h;
+	l->certs = h;
+	return changed;
+}
+
 void
 lists_watch_more(struct lists *l, const struct conf *c)
 {
@@ -74,6 +138,9 @@ lists_watch_more(struct lists *l, const struct conf *c)
 
 		if (c->listeners[i].tls) {
 			watch_file(l, c->listeners[i].crlfile);
+			watch_file(l, c->listeners[i].certfile);
+			watch_file(l, c->listeners[i].keyfile);
+			watch_further(l, c->listeners[i].further_certificate);
 			watch_file(l, own);
 			watch_file(l, groups);
 		}
@@ -96,6 +163,7 @@ lists_watch(
 		return e;
 	}
 	lists_watch_more(l, c);
+	(void)lists_certs_changed(l, c);
 	*out = l;
 	return NJ_OK;
 }

@@ -8,6 +8,8 @@
 #ifndef NJ_CMD_LISTS_H
 #define NJ_CMD_LISTS_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "broker/broker.h"
 #include "conf/conf.h"
@@ -27,6 +29,9 @@ NJ_MUST enum nj_err lists_watch(
 void lists_free(struct lists *l);
 /* After a reload, which may name other files. */
 void lists_watch_more(struct lists *l, const struct conf *c);
+/* Whether a certificate or key that a listener serves with is another file than
+ * at the last call. */
+bool lists_certs_changed(struct lists *l, const struct conf *c);
 /* After the signal, and from time to time: reads what has changed, and throws
  * out who was revoked. */
 void lists_renew(

@@ -530,9 +530,41 @@ block_signals(sigset_t *set)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/* A certificate was put in the place of another, by us or by who renews those
+ * of a public CA.  Connections stay as they are. */
+static void
+renew_certificates(struct server *s)
+{
+	struct port_opts *ports = NULL;
+	struct broker_limits limits;
+	struct nj_why why = { 0 };
+	enum nj_err e;
+
+	wiring_limits(&s->conf, &limits);
+	if (!(e = wiring_ports(
+		  &s->conf, &s->wiring, s->workers, s->ports, &ports, &why)) &&
+	    !(e = broker_reload(atomic_load(&s->broker), &limits, ports,
+		  s->conf.nlisteners))) {
+		free(s->ports);
+		s->ports = ports;
+		nj_log(LOG_T_INFORMATION,
+		    "New certificates: the next handshakes have them.");
+		return;
+	}
+	wiring_ports_free(ports, s->conf.nlisteners);
+	/* One file is there before the other; the other brings us back. */
+	nj_log(LOG_T_WARNING,
+	    "Warning: a certificate or key has changed and is not used yet: "
+	    "%s%s%s",
+	    why.what[0] ? why.what : nj_strerror(e), why.mend[0] ? ". " : "",
+	    why.mend);
+}
+
 static void
 on_files(struct server *s)
 {
+	if (s->lists && lists_certs_changed(s->lists, &s->conf))
+		renew_certificates(s);
 	if (s->lists)
 		lists_renew(s->lists, atomic_load(&s->broker), s->ports,
 		    s->conf.nlisteners);

@@ -78,6 +78,7 @@ check_tls(void *arg, const struct conf_listener *l, conf_tell_fn *tell,
 	struct secret *pass = NULL;
 	struct tls_server_opts o = {
 		.certfile = l->certfile,
+		.further = l->further_certificate,
 		.keyfile = l->keyfile,
 		.cafile = l->cafile,
 		.capath = l->capath,

@@ -177,6 +177,7 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 {
 	struct tls_server_opts o = {
 		.certfile = l->certfile,
+		.further = l->further_certificate,
 		.keyfile = l->keyfile,
 		.cafile = l->cafile,
 		.capath = l->capath,

@@ -114,6 +114,7 @@ struct conf_listener {
 	bool require_certificate;
 	bool use_identity_as_username; /* CN */
 	bool use_subject_as_username;  /* DN */
+	char *further_certificate;     /* "CERT KEY" a line; NULL: none */
 	char *certificate_rule;	       /* auth/cert_rules.h; NULL: none */
 	int certificate_clientid;      /* enum conf_cert_id */
 	int peer_check;		       /* enum conf_peer_check */

@@ -145,6 +145,14 @@ const struct conf_opt conf_table[] = {
 	OPT(LISTENER, "use_subject_as_username", BOOL,
 	    L(use_subject_as_username), WORKS, TLSF, "false",
 	    "the user name is the whole subject of the client's certificate"),
+	OPT(LISTENER, "further_certificate", STRING, L(further_certificate),
+	    WORKS, TLSF | CONF_REPEAT | OURS, NULL,
+	    "a certificate beside that of certfile, and its key, without "
+	    "blanks in the paths; may be repeated.  It is shown to clients "
+	    "that ask for one of its names (SNI), and, if its key is of "
+	    "another kind, RSA beside EC, to those that know only that one.  "
+	    "An encrypted key has the passphrase of keyfile",
+	    .args = "CERTFILE KEYFILE"),
 	OPT(LISTENER, "certificate_rule", STRING, L(certificate_rule), WORKS,
 	    TLSF | CONF_RESTRICTS | CONF_REPEAT | OURS, NULL,
 	    "where the user name stands in a client's certificate; may be "

@@ -39,6 +39,9 @@ struct tls_psk {
 struct tls_server_opts {
 	/* PEM, chain in certfile; both required, unless there is psk */
 	const char *certfile, *keyfile;
+	/* "CERTFILE KEYFILE" a line, without blanks in them: for other names,
+	 * or with another kind of key.  NULL: none. */
+	const char *further;
 	const struct secret *passphrase; /* of keyfile; NULL: none */
 	const char *cafile, *capath;	 /* client CAs */
 	const char *crlfile;

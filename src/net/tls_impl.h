@@ -23,6 +23,7 @@
 #define TLS_RECORD_MAX	  (TLS_PLAIN_MAX + 2048 + 5)
 #define TLS_RECORD_OUT	  (TLS_PLAIN_MAX + 256) /* what ours can take */
 #define TLS_CHAIN_MAX	  (32 * 1024) /* certificates either side sends */
+#define TLS_MORE_MAX	  16	      /* certificates beside the first */
 #define TLS_DEPTH_MAX	  6
 #define TLS_IPS_MAX	  1024 /* bytes of a peer's SAN addresses */
 #define TLS_TICKET_LIFE_S (24 * 3600)
@@ -38,6 +39,7 @@
 	"ECDHE-PSK-CHACHA20-POLY1305:PSK-AES128-GCM-SHA256:" \
 	"PSK-AES256-GCM-SHA384:PSK-CHACHA20-POLY1305"
 
+struct tls_more;
 struct tls_tickets;
 struct tls_ident;
 
@@ -48,6 +50,7 @@ struct tls_shard {
 	EVP_CIPHER *aes256; /* of tickets */
 	SSL_CTX *park[2];   /* see tls_ident.c: TLS 1.2, 1.3 */
 	SSL_SESSION *blank;
+	struct tls_more *more; /* NULL: one certificate */
 };
 
 /* How our own certificate is called when a client refuses it. */
@@ -75,6 +78,9 @@ struct tls_server {
 	/* Digest of everything that decides whether a client's certificate is
 	 * believed; a ticket made under another one is not used. */
 	uint8_t trust[32];
+	/* For a reload by who may no longer read them. */
+	STACK_OF(X509) * own;
+	EVP_PKEY *key;
 	struct tls_face face;
 	int64_t expires; /* see tls_server_expires */
 	struct tls_note *notes;
@@ -209,6 +215,8 @@ struct tls_material {
 	EVP_PKEY *key;
 	STACK_OF(X509) * cas;
 	STACK_OF(X509_CRL) * crls;
+	struct tls_material *more; /* of TLS_MORE_MAX; chain and key alone */
+	unsigned n_more;
 };
 /* Loads all, telling every fault; NJ_INVALID when one was fatal. */
 NJ_MUST enum nj_err tls_material_load(const struct tls_server_opts *o,
@@ -224,6 +232,13 @@ NJ_MUST enum nj_err tls_reload_crls(const struct tls_server_opts *o,
     tls_fault_fn *fn, void *arg, STACK_OF(X509_CRL) * *out);
 NJ_MUST enum nj_err tls_load_capath(const char *path, STACK_OF(X509) * into,
     STACK_OF(X509_CRL) * crls, struct nj_why *why);
+
+/* tls_more.c: certificates beside the first. */
+NJ_MUST enum nj_err tls_more_load(const struct tls_server_opts *o,
+    tls_fault_fn *fn, void *arg, struct tls_material *m);
+NJ_MUST enum nj_err
+tls_more_use(struct tls_shard *sh, const struct tls_material *m);
+void tls_more_free(struct tls_more *more);
 
 /* tls_lib.c: the library context of a shard; NULL: the process's own. */
 OSSL_LIB_CTX *tls_lib(unsigned shard);

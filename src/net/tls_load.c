@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/text.h"
@@ -276,6 +277,58 @@ judge_chain(struct loader *l)
 	fault(l, true, &why);
 }
 
+static bool
+is_hidden(const char *path)
+{
+	return access(path, R_OK) != 0 && errno == EACCES;
+}
+
+/* A broker that gave up root cannot read its key again.  It has it, though,
+ * and most new certificates are for the old key. */
+static bool
+kept_key(struct loader *l, X509 *leaf)
+{
+	const struct tls_server *p = l->o->previous;
+
+	if (!p || !p->key || !leaf || !is_hidden(l->o->keyfile) ||
+	    X509_check_private_key(leaf, p->key) != 1)
+		return false;
+	if (EVP_PKEY_up_ref(p->key) != 1)
+		return false;
+	l->m->key = p->key;
+	return true;
+}
+
+/* Nor its certificate, perhaps: then what it has serves on. */
+static bool
+kept_from_start(struct loader *l)
+{
+	const struct tls_server *p = l->o->previous;
+	struct nj_why why = { 0 };
+	char esc[TEXT_ESC];
+	STACK_OF(X509) * own;
+
+	if (!p || !p->key || !p->own || !is_hidden(l->o->certfile) ||
+	    !(own = X509_chain_up_ref(p->own)))
+		return false;
+	if (EVP_PKEY_up_ref(p->key) != 1) {
+		sk_X509_pop_free(own, X509_free);
+		return false;
+	}
+	sk_X509_pop_free(l->m->chain, X509_free);
+	l->m->chain = own;
+	l->m->key = p->key;
+	why_set(&why,
+	    "%s cannot be read since the broker gave up root: the certificate "
+	    "of its start is served on",
+	    text_esc(esc, sizeof esc, slice_str(l->o->certfile)));
+	why_mend(&why,
+	    "let its user read the certificate and its folder, or restart the "
+	    "broker for a new one");
+	fault(l, false, &why);
+	return true;
+}
+
 static void
 load_key(struct loader *l)
 {
@@ -291,8 +344,11 @@ load_key(struct loader *l)
 		fault(l, true, &why);
 		return;
 	}
+	if (l->m->key)
+		return; /* kept_from_start */
 	if (pki_key_load(
-		l->o->keyfile, l->o->passphrase, false, &l->m->key, &why)) {
+		l->o->keyfile, l->o->passphrase, false, &l->m->key, &why) &&
+	    !kept_key(l, leaf)) {
 		fault(l, true, &why);
 		return;
 	}
@@ -485,6 +541,8 @@ tls_material_load(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
 		    "add \"certfile PATH\"; \"nightjar ca server\" "
 		    "makes one");
 		fault(&l, true, &why);
+	} else if (kept_from_start(&l)) {
+		judge_chain(&l);
 	} else if (tls_load_certs(o->certfile, m.chain, &why))
 		fault(&l, true, &why);
 	else
@@ -494,7 +552,7 @@ tls_material_load(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
 	load_cas(&l);
 	complete_chain(&m);
 	load_revoked(&l);
-	if (l.fatal) {
+	if (l.fatal || tls_more_load(o, fn, arg, &m)) {
 		tls_material_fini(&m);
 		return NJ_INVALID;
 	}
@@ -534,5 +592,8 @@ tls_material_fini(struct tls_material *m)
 	sk_X509_pop_free(m->cas, X509_free);
 	sk_X509_CRL_pop_free(m->crls, X509_CRL_free);
 	EVP_PKEY_free(m->key);
+	for (unsigned i = 0; i < m->n_more; i++)
+		tls_material_fini(&m->more[i]);
+	free(m->more);
 	memset(m, 0, sizeof *m);
 }

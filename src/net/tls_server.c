@@ -377,7 +377,7 @@ shard_init(struct tls_server *t, unsigned i, const struct tls_server_opts *o,
 	SSL_CTX_set_alpn_select_cb(sh->ctx, on_alpn, NULL);
 	if ((o->psk && (e = tls_psk_use(sh->ctx, o->psk))) ||
 	    (o->certfile && (e = add_own(sh, m))) ||
-	    (e = add_trust(sh, o, m)) ||
+	    (e = tls_more_use(sh, m)) || (e = add_trust(sh, o, m)) ||
 	    (e = set_tickets(t, sh->ctx, o->tickets)))
 		tls_library_why(why, "setting up a TLS context");
 	return e;
@@ -514,8 +514,12 @@ server_fill(struct tls_server *t, const struct tls_server_opts *o,
 		e = digest_trust(t, m, t->trust);
 	if (e)
 		return e;
-	if (o->certfile)
+	if (o->certfile) {
 		tls_face_of(sk_X509_value(m->chain, 0), &t->face);
+		t->own = X509_chain_up_ref(m->chain);
+		if (EVP_PKEY_up_ref(m->key) == 1)
+			t->key = m->key;
+	}
 	for (int i = 0; o->certfile && i < sk_X509_num(m->chain); i++) {
 		int64_t end =
 		    tls_time(X509_get0_notAfter(sk_X509_value(m->chain, i)));
@@ -579,10 +583,13 @@ tls_server_unref(struct tls_server *t)
 		SSL_CTX_free(t->shard[i].park[0]);
 		SSL_CTX_free(t->shard[i].park[1]);
 		SSL_SESSION_free(t->shard[i].blank);
+		tls_more_free(t->shard[i].more);
 		EVP_MD_free(t->shard[i].sha256);
 		EVP_CIPHER_free(t->shard[i].aes256);
 	}
 	notes_free(t->notes);
+	sk_X509_pop_free(t->own, X509_free);
+	EVP_PKEY_free(t->key);
 	lists_fini(t);
 	tls_tickets_unref(t->tickets);
 	free(t);

@@ -18,6 +18,9 @@
 #include "pki/key.h"
 
 #define NAMES_FILE_MAX 65536
+#define RSA_KEY	       "server/server-rsa.key"
+#define RSA_CRT	       "server/server-rsa.crt"
+#define RSA_BITS       2048 /* a handshake with 3072 costs four times that */
 
 static bool
 exists(const char *path)
@@ -231,14 +234,13 @@ server_id(const struct pki_names *names, char dst[PKI_ID_MAX + 1])
 	(void)snprintf(dst, PKI_ID_MAX + 1, "%.*s", PKI_ID_MAX, name);
 }
 
-enum nj_err
-pki_server_issue(struct pki_ca *ca, const struct pki_names *names,
-    unsigned days, struct nj_why *why)
+static enum nj_err
+issue_pair(struct pki_ca *ca, const struct pki_names *names, unsigned days,
+    const char *key_name, const char *crt_name, struct nj_why *why)
 {
 	const char *dir = pki_ca_dir(ca);
-	char *folder = pki_path(dir, "server");
-	char *key_path = pki_path(dir, "server/server.key");
-	char *crt = pki_path(dir, "server/server.crt");
+	char *key_path = pki_path(dir, key_name);
+	char *crt = pki_path(dir, crt_name);
 	struct pki_cert_spec spec = { .profile = PKI_SERVER,
 		.names = names,
 		.days = days ? days : PKI_SERVER_DAYS };
@@ -247,10 +249,9 @@ pki_server_issue(struct pki_ca *ca, const struct pki_names *names,
 	X509 *x = NULL;
 	enum nj_err e = NJ_NOMEM;
 
-	if (!folder || !key_path || !crt)
+	if (!key_path || !crt)
 		goto out;
-	if ((e = private_folder(folder, why)) ||
-	    (e = key_at(key_path, NULL, &key, why)))
+	if ((e = key_at(key_path, NULL, &key, why)))
 		goto out;
 	server_id(names, id);
 	spec.key = key;
@@ -263,7 +264,52 @@ out:
 	EVP_PKEY_free(key);
 	free(crt);
 	free(key_path);
+	return e;
+}
+
+bool
+pki_server_has_rsa(const char *dir)
+{
+	char *path = pki_path(dir, RSA_KEY);
+	bool yes = path && exists(path);
+
+	free(path);
+	return yes;
+}
+
+enum nj_err
+pki_server_add_rsa(const char *dir, struct nj_why *why)
+{
+	char *folder = pki_path(dir, "server"), *path = pki_path(dir, RSA_KEY);
+	EVP_PKEY *key = NULL;
+	enum nj_err e = NJ_NOMEM;
+
+	if (folder && path && !(e = private_folder(folder, why)) &&
+	    !exists(path) && !(e = pki_key_new_rsa(RSA_BITS, &key)))
+		e = pki_key_store(path, key, NULL, why);
+	EVP_PKEY_free(key);
+	free(path);
 	free(folder);
+	return e;
+}
+
+enum nj_err
+pki_server_issue(struct pki_ca *ca, const struct pki_names *names,
+    unsigned days, struct nj_why *why)
+{
+	const char *dir = pki_ca_dir(ca);
+	char *folder = pki_path(dir, "server");
+	enum nj_err e = NJ_NOMEM;
+
+	if (folder)
+		e = private_folder(folder, why);
+	free(folder);
+	/* The first one last: it says whether all is done. */
+	if (!e && pki_server_has_rsa(dir))
+		e = issue_pair(ca, names, days, RSA_KEY, RSA_CRT, why);
+	if (!e)
+		e = issue_pair(ca, names, days, "server/server.key",
+		    "server/server.crt", why);
 	return e;
 }
 

@@ -41,6 +41,10 @@ bool pki_server_due(const struct pki_ca *ca, const struct pki_names *names,
  * PKI_SERVER_DAYS. */
 NJ_MUST enum nj_err pki_server_issue(struct pki_ca *ca,
     const struct pki_names *names, unsigned days, struct nj_why *why);
+/* From now on one with an RSA key, for clients that know no other, is made
+ * beside every certificate of the server: server-rsa.key and .crt. */
+NJ_MUST enum nj_err pki_server_add_rsa(const char *dir, struct nj_why *why);
+bool pki_server_has_rsa(const char *dir);
 /* The names of the certificate that is there; empty without one. */
 void pki_server_names(const char *dir, struct pki_names *out);
 
