@@ -41,7 +41,8 @@ static const struct command {
 	{ "reload", NULL, cmd_reload,
 	    "a running broker reads its configuration again" },
 	{ "store", NULL, cmd_store,
-	    "looks into what is on disk: check, stats, backup, dump, import" },
+	    "looks into what is on disk: check, stats, backup, restore, dump, "
+	    "import" },
 	{ "bench", NULL, cmd_bench, "measures a broker" },
 };
 

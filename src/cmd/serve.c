@@ -242,7 +242,7 @@ new_broker(struct server *s, struct broker_opts *o, struct broker **b,
 	}
 	nj_log(LOG_T_ERROR, "%s", why->what);
 	*why = (struct nj_why){ 0 };
-	if ((e = store_set_aside(o->store_path, &aside, why)))
+	if ((e = store_set_aside(o->store_path, "damaged", &aside, why)))
 		return e;
 	nj_log(LOG_T_ERROR,
 	    "It was set aside as %s, and the broker starts empty: what it "

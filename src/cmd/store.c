@@ -5,10 +5,13 @@
 #include "cmd/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "auth/base64.h"
 #include "base/text.h"
@@ -109,6 +112,36 @@ store_flush(struct buf *b, struct nj_why *why)
 	return NJ_OK;
 }
 
+static void
+give_away(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir =
+	    slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (dir && fd >= 0 && geteuid() == 0 && stat(dir, &st) == 0 &&
+	    fchown(fd, st.st_uid, st.st_gid))
+		(void)fprintf(stderr,
+		    "nightjar: %s could not be given to user id %ld: %s\n",
+		    path, (long)st.st_uid, strerror(errno));
+	if (fd >= 0)
+		(void)close(fd);
+	free(dir);
+}
+
+void
+store_give_away(const char *path)
+{
+	char *lock = NULL;
+
+	give_away(path);
+	if (asprintf(&lock, "%s.lock", path) >= 0)
+		give_away(lock);
+	free(lock);
+}
+
 static const struct verb {
 	const char *name;
 	int (*run)(int argc, char **argv);
@@ -117,6 +150,7 @@ static const struct verb {
 	{ "check", store_check_cmd, "is it whole? --repair mends its rows" },
 	{ "stats", store_stats_cmd, "how much of what is in it" },
 	{ "backup", store_backup_cmd, "copies it, while the broker runs too" },
+	{ "restore", store_restore_cmd, "puts a copy in the store's place" },
 	{ "dump", store_dump_cmd,
 	    "prints sessions, subscriptions and messages" },
 	{ "import", store_import_cmd, "takes over Mosquitto's mosquitto.db" },
@@ -151,7 +185,9 @@ cmd_store(int argc, char **argv)
 			return verbs[i].run(argc - 1, argv + 1);
 	text_esc(safe, sizeof safe, slice_str(argv[1]));
 	why_set(&why, "there is no 'nightjar store %s'", safe);
-	why_mend(&why, "it is one of: check, stats, backup, dump, import");
+	why_mend(&why,
+	    "it is one of: check, stats, backup, restore, dump, "
+	    "import");
 	say_why(&why, NJ_INVALID);
 	return EXIT_USAGE;
 }

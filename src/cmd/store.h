@@ -29,9 +29,14 @@ store_put_json(struct buf *b, const char *name, struct slice s);
 /* Everything in b to standard output, and b empty. */
 NJ_MUST enum nj_err store_flush(struct buf *b, struct nj_why *why);
 
+/* A store that root has made goes to the user whose folder it is in, with its
+ * lock, so that the broker can open them. */
+void store_give_away(const char *path);
+
 int store_check_cmd(int argc, char **argv);
 int store_stats_cmd(int argc, char **argv);
 int store_backup_cmd(int argc, char **argv);
+int store_restore_cmd(int argc, char **argv);
 int store_dump_cmd(int argc, char **argv);
 int store_import_cmd(int argc, char **argv);
 

@@ -18,38 +18,6 @@
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-/* Root makes it for the user whose folder it is in. */
-static void
-give_away(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	char *dir =
-	    slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-
-	if (dir && fd >= 0 && geteuid() == 0 && stat(dir, &st) == 0 &&
-	    fchown(fd, st.st_uid, st.st_gid))
-		(void)fprintf(stderr,
-		    "nightjar: %s could not be given to user id %ld: %s\n",
-		    path, (long)st.st_uid, strerror(errno));
-	if (fd >= 0)
-		(void)close(fd);
-	free(dir);
-}
-
-/* The lock stays with its store, for the broker that will open it. */
-static void
-give_all(const char *path)
-{
-	char *lock = NULL;
-
-	give_away(path);
-	if (asprintf(&lock, "%s.lock", path) >= 0)
-		give_away(lock);
-	free(lock);
-}
-
 /* What a failed import leaves; its lock may be in use. */
 static void
 drop_store(const char *path)
@@ -85,7 +53,7 @@ import(const char *from, const char *into, struct import_result *r,
 		if (!was_there)
 			drop_store(into);
 	} else if (!was_there) {
-		give_all(into);
+		store_give_away(into);
 	}
 	buf_fini(&file);
 	return e;

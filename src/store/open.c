@@ -244,12 +244,13 @@ store_close(struct store *s)
 }
 
 enum nj_err
-store_set_aside(const char *path, char **to, struct nj_why *why)
+store_set_aside(
+    const char *path, const char *word, char **to, struct nj_why *why)
 {
 	static const char *const parts[] = { "-wal", "-shm", "" };
 	enum nj_err e = NJ_OK;
 
-	if (asprintf(to, "%s.damaged-%lld", path, (long long)time(NULL)) < 0) {
+	if (asprintf(to, "%s.%s-%lld", path, word, (long long)time(NULL)) < 0) {
 		*to = NULL;
 		return NJ_NOMEM;
 	}

@@ -125,10 +125,10 @@ struct store_opts {
 NJ_MUST enum nj_err
 store_open(const struct store_opts *o, struct store **out, struct nj_why *why);
 
-/* Gives a file that cannot be used, and what belongs to it, another name, which
- * is the caller's to free. */
-NJ_MUST enum nj_err
-store_set_aside(const char *path, char **to, struct nj_why *why);
+/* Gives a file that is not to be used any more, and what belongs to it, another
+ * name, with word and the time at its end; it is the caller's to free. */
+NJ_MUST enum nj_err store_set_aside(
+    const char *path, const char *word, char **to, struct nj_why *why);
 
 /* Everything that is stored, before store_start; slices are borrowed for the
  * call.  A callback's error ends the load and is returned. */

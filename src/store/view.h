@@ -30,8 +30,10 @@ NJ_MUST enum nj_err
 view_open(const char *path, struct view **out, struct nj_why *why);
 void view_close(struct view *v);
 
-/* A broker has it open. */
+/* A broker had it open when the view was made. */
 bool view_live(const struct view *v);
+/* Whether a broker has the store at path open now, whatever the file is. */
+bool store_locked(const char *path);
 
 /* The largest queues that are told of. */
 #define VIEW_TOP_MAX 100

@@ -21,7 +21,5 @@ view_err(struct view *v, const char *doing, int rc, struct nj_why *why);
 /* The numbers of a query's first row, 0 where there is none. */
 NJ_MUST enum nj_err view_numbers(struct view *v, const char *sql, uint64_t *out,
     unsigned n, struct nj_why *why);
-/* Whether somebody has the lock of the store at path. */
-bool store_locked(const char *path);
 
 #endif

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * nightjar store restore: a copy becomes the store again.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/flags.h"
+#include "cmd/store.h"
+#include "store/store.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static void
+on_fault(void *arg, const struct view_fault *f)
+{
+	struct nj_why *why = arg;
+
+	/* who may read the copy says nothing of what is in it */
+	if (strcmp(f->code, "exposed") != 0 && !why->what[0]) {
+		why_set(why, "%s", f->text);
+		why_mend(why,
+		    "use another copy, or mend this one: nightjar "
+		    "store check --repair");
+	}
+}
+
+static enum nj_err
+check_copy(struct view *v, const char *from, struct nj_why *why)
+{
+	struct nj_why fault = { 0 };
+	enum nj_err e = view_check(v, true, on_fault, &fault, why);
+
+	if (e || !fault.what[0])
+		return e;
+	why_set(why, "%s: %s", from, fault.what);
+	why_mend(why, "%s", fault.mend);
+	return NJ_MALFORMED;
+}
+
+/* Its log must go with the old file: replayed into the new one it would spoil
+ * it. */
+static enum nj_err
+make_place(const char *to, bool force, char **old, struct nj_why *why)
+{
+	if (access(to, F_OK) != 0)
+		return NJ_OK;
+	if (!force) {
+		why_set(why, "there is a store %s", to);
+		why_mend(why,
+		    "--force gives it another name and puts the copy "
+		    "in its place");
+		return NJ_EXISTS;
+	}
+	return store_set_aside(to, "replaced", old, why);
+}
+
+static enum nj_err
+restore(const char *from, const char *to, bool force, struct nj_why *why)
+{
+	struct view *v = NULL;
+	char *old = NULL;
+	enum nj_err e;
+
+	if (store_locked(to)) {
+		why_set(why, "a broker has %s open", to);
+		why_mend(why, "end it first");
+		return NJ_BUSY;
+	}
+	if (!(e = view_open(from, &v, why)) &&
+	    !(e = check_copy(v, from, why)) &&
+	    !(e = make_place(to, force, &old, why)))
+		e = view_backup(v, to, false, NULL, NULL, why);
+	view_close(v);
+	if (!e) {
+		store_give_away(to);
+		printf("%s is what %s has\n", to, from);
+	}
+	if (old)
+		printf("The old one is %s now.\n", old);
+	free(old);
+	return e;
+}
+
+int
+store_restore_cmd(int argc, char **argv)
+{
+	const char *conf = NULL;
+	bool force = false;
+	const struct flag flags[] = {
+		{ "config-file", 'c', FLAG_TEXT, &conf, "FILE",
+		    "the broker's configuration: the store that it names", 0,
+		    0 },
+		{ "force", 0, FLAG_SWITCH, &force, NULL,
+		    "in place of a store that is there", 0, 0 },
+	};
+	struct flag_list words = { .n = 0 };
+	struct nj_why why = { 0 };
+	char *path = NULL;
+	int status = EXIT_USAGE;
+	enum nj_err e;
+
+	e = flags_parse(flags, COUNT(flags), argc, argv, &words, &why);
+	if (e == NJ_EOF) {
+		printf("usage: nightjar store restore [--force] COPY -c FILE\n"
+		       "       nightjar store restore [--force] COPY PATH\n\n");
+		flags_help(flags, COUNT(flags));
+		return EXIT_FINE;
+	}
+	if (!e && words.n != (conf ? 1 : 2)) {
+		why_set(&why, "give the copy%s",
+		    conf ? ", and nothing else" : " and the store's path");
+		e = NJ_INVALID;
+	}
+	if (!e &&
+	    !(e = store_which(conf ? NULL : words.v[1], conf, &path, &why))) {
+		status = EXIT_FAILED;
+		e = restore(words.v[0], path, force, &why);
+	}
+	if (e)
+		say_why(&why, e);
+	free(path);
+	return e ? status : EXIT_FINE;
+}
