@@ -20,6 +20,7 @@ test_packages=(
 	python3 python3-pytest python3-pytest-xdist python3-paho-mqtt
 	libpaho-mqtt-dev mosquitto-clients openssl ca-certificates
 	libwrap0 libdlt2
+	softhsm2 libengine-pkcs11-openssl
 	node:nodejs npm:npm
 	chromium:chromium certutil:libnss3-tools
 )

@@ -66,12 +66,16 @@ static void
 say_where_the_key_is(const struct pki_ca *ca, const struct pki_ca_opts *o)
 {
 	if (!o->offline_root)
-		printf("  key          %s/pki/ca.key (encrypted)\n",
-		    pki_ca_dir(ca));
+		printf("  key          %s/pki/ca.key (%s)\n", pki_ca_dir(ca),
+		    o->key_uri && !o->issuing
+			? "says where it is in the hardware module"
+			: "encrypted");
 	if (o->offline_root || o->issuing)
 		printf("  issuing CA   %s/pki/issuing.crt, and issuing.key "
-		       "(encrypted)\n",
-		    pki_ca_dir(ca));
+		       "(%s)\n",
+		    pki_ca_dir(ca),
+		    o->key_uri ? "says where it is in the hardware module"
+			       : "encrypted");
 }
 
 static void
@@ -159,9 +163,9 @@ ca_init(int argc, char **argv)
 	const char *dir_given = NULL, *file = NULL, *name = NULL;
 	struct flag_list constrain = { 0 };
 	struct buf limits = { 0 };
-	struct pki_ca_opts o = { 0 };
 	bool ask = false;
 	long days = 0;
+	struct pki_ca_opts o = { 0 };
 	const struct flag flags[] = {
 		FLAG_DIR(&dir_given),
 		{ "name", 0, FLAG_TEXT, &name, "NAME",
@@ -170,6 +174,10 @@ ca_init(int argc, char **argv)
 		{ "passphrase-file", 0, FLAG_TEXT, &file, "FILE",
 		    "the first line encrypts the CA's key; a random one is "
 		    "kept as DIR/ca.passphrase otherwise",
+		    0, 0 },
+		{ "pkcs11", 0, FLAG_TEXT, &o.key_uri, "URI",
+		    "a key in a hardware module, pkcs11:token=...;object=...; "
+		    "the passphrase is its PIN",
 		    0, 0 },
 		{ "ask-passphrase", 0, FLAG_SWITCH, &ask, NULL,
 		    "ask for the passphrase and keep it nowhere", 0, 0 },

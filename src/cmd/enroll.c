@@ -44,6 +44,7 @@ struct enrol_run {
 	char *key_path, *next_path, *crt_path, *ca_path, *conf_path;
 	EVP_PKEY *key;
 	X509 *cert, *old;
+	STACK_OF(X509) * old_chain;
 	STACK_OF(X509) * trust; /* roots that are believed */
 	STACK_OF(X509) * chain; /* all of the CA's, from one who is believed */
 };
@@ -307,6 +308,7 @@ ask_once(
 
 	if (r->renew) {
 		o.cert = r->old;
+		o.chain = r->old_chain;
 		if ((e = pki_key_load(r->key_path, NULL, true, &o.key, why)))
 			return e;
 	}
@@ -439,6 +441,7 @@ run_fini(struct enrol_run *r)
 	free(r->conf_path);
 	EVP_PKEY_free(r->key);
 	sk_X509_pop_free(r->trust, X509_free);
+	sk_X509_pop_free(r->old_chain, X509_free);
 	X509_free(r->cert);
 	X509_free(r->old);
 	sk_X509_pop_free(r->chain, X509_free);
@@ -479,14 +482,12 @@ is_due(X509 *x)
 static enum nj_err
 load_old(struct enrol_run *r, struct nj_why *why)
 {
-	STACK_OF(X509) *chain = NULL;
 	EVP_PKEY *next = NULL;
-	enum nj_err e = pki_chain_load(r->crt_path, &chain, why);
+	enum nj_err e = pki_chain_load(r->crt_path, &r->old_chain, why);
 
 	if (e)
 		return e;
-	r->old = sk_X509_shift(chain);
-	sk_X509_pop_free(chain, X509_free);
+	r->old = sk_X509_shift(r->old_chain);
 	/* a crash between the new certificate and its key */
 	if (exists(r->next_path) &&
 	    pki_key_load(r->next_path, NULL, true, &next, NULL) == NJ_OK &&

@@ -25,7 +25,8 @@ struct https_opts {
 	/* Whom the server's certificate must be of; NULL: it is not looked at,
 	 * and nothing that is secret may be said. */
 	STACK_OF(X509) * trust;
-	X509 *cert; /* what is shown; NULL: none */
+	X509 *cert;		/* what is shown; NULL: none */
+	STACK_OF(X509) * chain; /* what is between it and the root */
 	EVP_PKEY *key;
 	int timeout_ms;
 };

@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "pki/explain.h"
 #include "pki/key.h"
+#include "pki/pkcs11.h"
 #include "pki/registry.h"
 
 char *
@@ -341,6 +342,15 @@ struct making {
 	X509 *root, *issuing;
 };
 
+/* The one that issues may be in a module. */
+static enum nj_err
+new_key(const struct making *m, bool above, EVP_PKEY **out, struct nj_why *why)
+{
+	if (m->o->key_uri && !above)
+		return pkcs11_load(slice_str(m->o->key_uri), m->pass, out, why);
+	return pki_key_new_p256(out);
+}
+
 static enum nj_err
 make_root(struct making *m, struct nj_why *why)
 {
@@ -352,7 +362,8 @@ make_root(struct making *m, struct nj_why *why)
 		.days = o->days ? o->days : PKI_ROOT_DAYS };
 	enum nj_err e;
 
-	if ((e = pki_key_new_p256(&m->root_key)) ||
+	if ((e = new_key(
+		 m, m->o->issuing || m->o->offline_root, &m->root_key, why)) ||
 	    (e = ca_default_name(m->root_key, "CA", name)))
 		return e;
 	spec.key = m->root_key;
@@ -368,7 +379,7 @@ make_issuing(struct making *m, struct nj_why *why)
 	};
 	enum nj_err e;
 
-	if ((e = pki_key_new_p256(&m->key)) ||
+	if ((e = new_key(m, false, &m->key, why)) ||
 	    (e = ca_default_name(m->key, "issuing CA", name)))
 		return e;
 	spec.key = m->key;

@@ -40,6 +40,9 @@ struct pki_ca_opts {
 	 * away. */
 	const char *offline_root;
 	const char *constraints; /* pki_cert_spec */
+	/* The key of who issues is there already, in a hardware module
+	 * (pkcs11.h), and the passphrase is its PIN. */
+	const char *key_uri;
 };
 
 bool pki_ca_exists(const char *dir);

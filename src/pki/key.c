@@ -14,6 +14,7 @@
 #include "base/rand.h"
 #include "pki/form.h"
 #include "pki/key.h"
+#include "pki/pkcs11.h"
 
 #define KEY_FILE_MAX 65536
 
@@ -180,7 +181,9 @@ pki_key_load(const char *path, const struct secret *pass, bool private_only,
 		return e;
 	e = file_read(path, KEY_FILE_MAX, &text, why);
 	if (e == NJ_OK)
-		e = parse_key(path, buf_slice(&text), pass, out, why);
+		e = text.p && pkcs11_is_uri(buf_slice(&text))
+		    ? pkcs11_load(buf_slice(&text), pass, out, why)
+		    : parse_key(path, buf_slice(&text), pass, out, why);
 	buf_wipe(&text);
 	return e;
 }
@@ -253,7 +256,14 @@ pki_key_store(const char *path, EVP_PKEY *key, const struct secret *pass,
     struct nj_why *why)
 {
 	struct buf text = { 0 };
-	enum nj_err e = pki_key_pem(key, pass, PKI_KEY_SCRYPT, &text);
+	struct slice uri = pkcs11_uri_of(key);
+	enum nj_err e;
+
+	if (uri.n > 0) /* it does not leave its place */
+		e = buf_printf(
+		    &text, "%.*s\n", (int)uri.n, (const char *)uri.p);
+	else
+		e = pki_key_pem(key, pass, PKI_KEY_SCRYPT, &text);
 
 	if (e)
 		why_set(why, "the key for '%s' could not be encoded%s", path,

@@ -18,7 +18,8 @@
 NJ_MUST enum nj_err pki_key_new_p256(EVP_PKEY **out);
 NJ_MUST enum nj_err pki_key_new_rsa(unsigned bits, EVP_PKEY **out);
 /*
- * PEM, any of the usual encodings.  NJ_DENIED: it is encrypted and pass is
+ * PEM, any of the usual encodings, or a line that says in which hardware module
+ * it is (pkcs11.h), where pass is the PIN.  NJ_DENIED: it is encrypted and pass is
  * NULL or wrong (*why says which); other errors tell an unreadable file, a
  * file that others may read (a warning is the caller's choice: private_only),
  * or no key inside.
@@ -27,7 +28,8 @@ NJ_MUST enum nj_err pki_key_load(const char *path, const struct secret *pass,
     bool private_only, EVP_PKEY **out, struct nj_why *why);
 /* Whether the file holds an encrypted key. */
 bool pki_key_is_encrypted(const char *path);
-/* 0600, atomic; encrypted (PKCS#8, scrypt, AES-256) when pass is given. */
+/* 0600, atomic; encrypted (PKCS#8, scrypt, AES-256) when pass is given.  Of a
+ * key in a hardware module the line. */
 NJ_MUST enum nj_err pki_key_store(const char *path, EVP_PKEY *key,
     const struct secret *pass, struct nj_why *why);
 

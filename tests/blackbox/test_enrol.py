@@ -543,3 +543,31 @@ def test_signer_dies(brokers, site):
     assert status == 503
     with Raw(b.port) as c:
         c.connect('still-here')
+
+
+def test_issuing_ca(brokers, base_folder, tmp_path):
+    """A CA below the root: devices get the chain, and what it takes back is
+    out at once."""
+    ca = Ca.__new__(Ca)
+    ca.dir = new_folder(base_folder, 'ca-')
+    ca('init', '--issuing')
+    ca('server')
+    pair = (f'certfile {ca.path("server", "server.crt")}\nkeyfile {ca.path("server", "server.key")}\n'
+            f'cafile {ca.path("pki", "ca.crt")}\n')
+    port = free_port()
+    b = brokers(f'{pair}require_certificate true\nuse_identity_as_username true\n'
+                f'listener {port} {HOST}\nprotocol est\n{pair}', extra_ports=[port], anonymous=False)
+    out = str(tmp_path / 'below')
+    token = ca('token', 'below', '--at', f'{HOST}:{port}', '-q').strip()
+    for args in ([token, '--out', out], ['--renew', out, '--force']):
+        p = subprocess.run([harness.NIGHTJAR, 'enroll', *args], stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True, check=False)
+        assert p.returncode == 0, p.stdout
+        with Raw(b.port, tls=ca.context(out)) as c:
+            c.connect('below')
+    with open(os.path.join(out, 'client.crt'), encoding='ascii') as f:
+        assert f.read().count('BEGIN CERTIFICATE') == 2
+    with Raw(b.port, tls=ca.context(out)) as c:
+        c.connect('below')
+        ca('revoke', 'below')
+        assert c.closed(2) == 0x98
