@@ -106,12 +106,14 @@ connect_to(struct call *c, struct nj_why *why)
 	    (e = tls_context_set(c->ctx, 0, 0, NULL, NULL, why, NULL)))
 		return NJ_NOMEM;
 	SSL_CTX_set_msg_callback(c->ctx, NULL); /* that is of streams */
+	if (o->cert && SSL_CTX_use_certificate(c->ctx, o->cert) != 1)
+		return NJ_CRYPTO;
+	/* it belongs to the certificate that was set last */
 	for (int i = 0; i < sk_X509_num(o->chain); i++)
 		if (SSL_CTX_add1_chain_cert(
 			c->ctx, sk_X509_value(o->chain, i)) != 1)
 			return NJ_NOMEM;
-	if ((o->cert && SSL_CTX_use_certificate(c->ctx, o->cert) != 1) ||
-	    (o->key && SSL_CTX_use_PrivateKey(c->ctx, o->key) != 1) ||
+	if ((o->key && SSL_CTX_use_PrivateKey(c->ctx, o->key) != 1) ||
 	    !(c->ssl = SSL_new(c->ctx)) || !set_trust(c) ||
 	    (!is_address(o->host) &&
 		SSL_set_tlsext_host_name(c->ssl, o->host) != 1) ||
