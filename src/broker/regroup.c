@@ -23,7 +23,7 @@ regroup(struct session *s, struct device_groups *groups)
 			principal_unref(s->who);
 			s->who = now;
 			/* what it subscribed to is looked at again */
-			s->check_reads = s->acl != NULL;
+			s->check_reads |= s->acl != NULL;
 		} else {
 			nj_log(LOG_T_ERROR,
 			    "Out of memory: %s keeps the groups it had.",
