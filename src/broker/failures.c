@@ -72,6 +72,9 @@ static const struct mend_row {
 	{ "protocol version",
 	    "use another version of MQTT (-V), or look at "
 	    "accept_protocol_versions" },
+	{ "its client identifier is not its own",
+	    "give the client its certificate's name as id (-i), or none; or "
+	    "'certificate_clientid any' below the listener" },
 	{ "clientid_prefixes",
 	    "choose a client id with such a prefix (-i), or look at "
 	    "clientid_prefixes" },

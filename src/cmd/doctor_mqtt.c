@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "client/client.h"
 #include "cmd/doctor.h"
+#include "pki/cert.h"
 
 #define LOGIN_MS 8000
 #define ROUND_MS 4000
@@ -71,6 +72,28 @@ static const struct mqtt_version {
 
 #define VERSIONS (sizeof versions / sizeof *versions)
 
+/* Who is known by a certificate may have an id of that name only, as a rule:
+ * the broker is asked for one, and MQTT 3.1, which must have one, gets the
+ * certificate's name with something behind it. */
+static void
+choose_id(struct trial *t, enum mqtt_ver v)
+{
+	const struct doctor *d = t->d;
+	STACK_OF(X509) *chain = NULL;
+	char cn[16] = "";
+
+	if (d->id || !d->certfile)
+		return;
+	t->id[0] = '\0';
+	if (v != MQTT31 || pki_chain_load(d->certfile, &chain, NULL))
+		return;
+	(void)X509_NAME_get_text_by_NID(
+	    X509_get_subject_name(sk_X509_value(chain, 0)), NID_commonName, cn,
+	    sizeof cn);
+	(void)snprintf(t->id, sizeof t->id, "%s:doctor", cn);
+	sk_X509_pop_free(chain, X509_free);
+}
+
 static enum nj_err
 log_in(struct trial *t, enum mqtt_ver v, struct nj_why *why)
 {
@@ -105,6 +128,7 @@ log_in(struct trial *t, enum mqtt_ver v, struct nj_why *why)
 	enum nj_err e;
 	int fd;
 
+	choose_id(t, v);
 	if (!doctor_dial(t->d, d->at.port, &fd, why))
 		return NJ_IO;
 	client_free(t->client);

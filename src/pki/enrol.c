@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pki/enrol.h"
+#include "pki/fleet.h"
 
 #include <openssl/err.h>
 #include <stdio.h>
@@ -103,9 +104,23 @@ look_up(const struct request *r, struct look *l, struct nj_why *why)
 
 /* -- the certificate -------------------------------------------------------- */
 
+/* Brokers go by DIR/groups.  Without it the device has its certificate and no
+ * groups, until the next who writes the file. */
+static void
+tell_groups(const struct pki_ca *ca)
+{
+	struct fleet *f = NULL;
+
+	if (fleet_load(pki_ca_registry(ca), &f, NULL) == NJ_OK)
+		(void)!fleet_export(f, pki_ca_dir(ca), NULL);
+	fleet_unref(f);
+}
+
 static enum nj_err
 issue(struct request *r, X509 **out, struct nj_why *why)
 {
+	enum nj_err e;
+
 	struct pki_cert_spec spec = { .profile = PKI_DEVICE,
 		.key = r->csr.key,
 		.cn = r->id,
@@ -116,7 +131,10 @@ issue(struct request *r, X509 **out, struct nj_why *why)
 		spec.days = ENROL_DAYS_MAX;
 	if (r->has_groups)
 		spec.groups = r->groups;
-	return pki_ca_issue(r->ca, &spec, r->id, out, why);
+	e = pki_ca_issue(r->ca, &spec, r->id, out, why);
+	if (!e && r->has_groups)
+		tell_groups(r->ca);
+	return e;
 }
 
 static enum enrol_result
