@@ -55,7 +55,7 @@ by_number(const void *a, const void *b)
 static void
 progress(struct reading *r)
 {
-	if (++r->n % PROGRESS == 0 && r->l->progress)
+	if (++r->n % PROGRESS == 0 && r->what && r->l->progress)
 		r->l->progress(r->l->arg, r->what, r->n);
 }
 
@@ -70,11 +70,12 @@ begin(struct reading *r, const char *what)
 static void
 finish(struct reading *r)
 {
-	if ((r->n % PROGRESS || r->n == 0) && r->l->progress)
+	if ((r->n % PROGRESS || r->n == 0) && r->what && r->l->progress)
 		r->l->progress(r->l->arg, r->what, r->n);
 }
 
-/* Runs a query and gives every row to take. */
+/* Runs a query and gives every row to take; what NULL: it is not worth
+ * telling of. */
 static enum nj_err
 each(struct reading *r, const char *what, const char *sql,
     enum nj_err (*take)(struct reading *r, sqlite3_stmt *st))
@@ -335,8 +336,7 @@ load_retained(struct reading *r)
 	sqlite3_stmt *st = NULL;
 	enum nj_err e;
 
-	if ((e = each(r, "retained topics",
-		 "SELECT msg FROM retained WHERE msg IS NOT NULL",
+	if ((e = each(r, NULL, "SELECT msg FROM retained WHERE msg IS NOT NULL",
 		 take_retained)))
 		return e;
 	if (r->retained.n > 0)
@@ -389,7 +389,7 @@ store_load(struct store *s, const struct store_loader *l, struct nj_why *why)
 		why_set(why,
 		    "%s: one of its %s names a message that is not "
 		    "there, or is not as it should be",
-		    s->path, r.what);
+		    s->path, r.what ? r.what : "rows");
 		why_mend(why, "nightjar store check %s", s->path);
 	} else if (e) {
 		sql_why(s, why, "loading it");

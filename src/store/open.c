@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +28,20 @@ static const char settings[] = "PRAGMA auto_vacuum = INCREMENTAL;"
 /* Read ahead of what is looked at; more may be too much for memory. */
 #define AHEAD_BYTES ((off_t)1 << 30)
 
+/* Where root made it for a store that is another user's, that user must be able
+ * to open it. */
+static void
+share_lock(const struct store *s)
+{
+	struct stat st;
+
+	if (geteuid() == 0 && stat(s->path, &st) == 0 && st.st_uid != 0 &&
+	    fchown(s->lock_fd, st.st_uid, st.st_gid))
+		nj_log(LOG_T_WARNING,
+		    "Warning: %s.lock cannot be given to user id %ld: %s",
+		    s->path, (long)st.st_uid, strerror(errno));
+}
+
 static enum nj_err
 take_lock(struct store *s, struct nj_why *why)
 {
@@ -45,6 +60,7 @@ take_lock(struct store *s, struct nj_why *why)
 		return NJ_IO;
 	}
 	free(path);
+	share_lock(s);
 	if (flock(s->lock_fd, LOCK_EX | LOCK_NB)) {
 		why_set(why, "%s: another broker uses it", s->path);
 		why_mend(why,

@@ -261,7 +261,7 @@ check_tables(struct checking *c, bool *there, struct nj_why *why)
 {
 	static const char *const columns[] = {
 		"SELECT id, client, user, mount, version, expiry, offline, "
-		"will, will_delay, will_expiry FROM session",
+		"will, will_delay, will_expiry, sent FROM session",
 		"SELECT session, filter, options, share FROM sub",
 		"SELECT session, pid FROM received",
 		"SELECT session, seq, pid, flags, ids, msg, size FROM queue",
