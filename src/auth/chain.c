@@ -50,6 +50,7 @@ auth_request_new(const struct auth_request_in *in, struct auth_request **out)
 	r->has_password = in->has_password;
 	r->bridge = in->bridge;
 	r->has_cert = in->has_cert;
+	r->pressed = in->pressed;
 	r->username = copy_bytes(&at, in->username);
 	r->client_id = copy_bytes(&at, in->client_id);
 	r->address = copy_bytes(&at, in->address);

@@ -15,6 +15,7 @@
 #ifndef NJ_AUTH_CHAIN_H
 #define NJ_AUTH_CHAIN_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "auth/principal.h"
@@ -50,7 +51,8 @@ struct auth_request {
 	struct slice cert_name;	 /* identity a verified certificate gives, by
 				 * the listener's rule; empty: none */
 	struct slice cert_subject;
-	bool has_cert;	     /* one that was found good */
+	bool pressed;  /* somebody guesses at this name: no new tries now */
+	bool has_cert; /* one that was found good */
 	struct slice device; /* the ID its own CA gave it; empty: none */
 	struct slice groups; /* of that; each ended by '\n' */
 	/* an exchange; method NULL: a name and a password, or nothing */
@@ -59,6 +61,7 @@ struct auth_request {
 	unsigned rounds;
 	void *state;	/* the method's own; wiped by its end */
 	struct buf out; /* with AUTH_CONTINUE and AUTH_ALLOW: to the client */
+	atomic_bool unwanted; /* nobody waits for the answer: spare the work */
 	/* the answer */
 	enum auth_result result;
 	enum auth_reason reason;     /* with AUTH_DENY; see result.h */
@@ -80,6 +83,7 @@ struct auth_request_in {
 	struct slice cert_name, cert_subject;
 	bool has_cert; /* with or without a name for it */
 	struct slice device, groups;
+	bool pressed;  /* as in struct auth_request */
 	bool has_data; /* of an exchange */
 	struct slice data;
 };

@@ -122,9 +122,14 @@ check_password(struct job *j)
 	    (void *)((char *)j - offsetof(struct auth_request, job));
 	const struct link *l = r->link_arg;
 	enum auth_reason why = AUTH_R_NONE;
-	enum auth_result result = password_file_check(
-	    l->pf, r->username, secret_bytes(r->password), &why);
+	enum auth_result result;
 
+	if (atomic_load(&r->unwanted)) {
+		auth_answer(r, auth_deny(r, AUTH_R_BUSY, NULL));
+		return;
+	}
+	result = password_file_check(
+	    l->pf, r->username, secret_bytes(r->password), &why);
 	if (result == AUTH_ALLOW)
 		result = auth_allow(r, r->username);
 	else
@@ -150,6 +155,12 @@ password_file_start(struct authenticator *a, struct auth_request *r)
 		return no_password(r);
 	if (secret_bytes(r->password).n == 0)
 		return explain(r, l, AUTH_R_EMPTY_PASSWORD);
+	/* who knows it need not be slowed down by who tries to guess it */
+	if (password_file_recalls(
+		l->pf, r->username, secret_bytes(r->password)))
+		return auth_allow(r, r->username);
+	if (r->pressed)
+		return auth_deny(r, AUTH_R_PRESSED, NULL);
 	r->link_arg = l;
 	r->job.run = check_password;
 	/* Once it is queued, r is the worker's. */

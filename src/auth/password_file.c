@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auth/password_file.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -24,6 +25,12 @@ struct user {
 	struct password_hash hash;
 };
 
+/* Of the password that was right the last time. */
+struct seen {
+	bool is;
+	uint8_t digest[SCRAM_KEY];
+};
+
 struct password_file {
 	atomic_uint refs;
 	char *path;
@@ -35,6 +42,9 @@ struct password_file {
 	uint8_t secret[PASSWORD_FILE_SECRET]; /* for the rest of it */
 	size_t secret_line;		      /* 0: none */
 	struct password_file_info info;
+	uint8_t seen_key[SCRAM_KEY]; /* of those digests; nowhere else */
+	pthread_mutex_t seen_lock;   /* seen */
+	struct seen *seen;	     /* one a user; NULL: none yet */
 };
 
 /* Where a fault is: for the operator, counted from 1. */
@@ -351,6 +361,8 @@ file_new(const char *path)
 	}
 	atomic_init(&pf->refs, 1);
 	map_init(&pf->by_name, name_of);
+	(void)pthread_mutex_init(&pf->seen_lock, NULL);
+	rand_bytes(pf->seen_key, sizeof pf->seen_key);
 	return pf;
 }
 
@@ -415,6 +427,11 @@ password_file_unref(struct password_file *pf)
 	    atomic_fetch_sub_explicit(&pf->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	secret_wipe(pf->secret, sizeof pf->secret);
+	secret_wipe(pf->seen_key, sizeof pf->seen_key);
+	if (pf->seen)
+		secret_wipe(pf->seen, pf->info.users * sizeof *pf->seen);
+	free(pf->seen);
+	(void)pthread_mutex_destroy(&pf->seen_lock);
 	if (pf->users)
 		secret_wipe(pf->users, pf->info.users * sizeof *pf->users);
 	free(pf->users);
@@ -479,8 +496,65 @@ password_file_scram(const struct password_file *pf, struct slice user,
 	return NJ_OK;
 }
 
+/* The name is in it, so that a digest of one user is nothing for another. */
+static enum nj_err
+digest_of(const struct password_file *pf, struct slice user,
+    struct slice password, uint8_t out[SCRAM_KEY])
+{
+	uint8_t key[SCRAM_KEY];
+	enum nj_err e =
+	    scram_hmac(slice_of(pf->seen_key, sizeof pf->seen_key), user, key);
+
+	if (!e)
+		e = scram_hmac(slice_of(key, sizeof key), password, out);
+	secret_wipe(key, sizeof key);
+	return e;
+}
+
+bool
+password_file_recalls(
+    struct password_file *pf, struct slice user, struct slice password)
+{
+	const struct user *u = map_get(&pf->by_name, user);
+	struct seen mine = { .is = false };
+	uint8_t digest[SCRAM_KEY] = { 0 };
+	bool same;
+
+	if (password.n == 0)
+		return false;
+	(void)pthread_mutex_lock(&pf->seen_lock);
+	if (u && pf->seen)
+		mine = pf->seen[u - pf->users];
+	(void)pthread_mutex_unlock(&pf->seen_lock);
+	/* for a name that is nobody's too: it must not be faster */
+	same = digest_of(pf, user, password, digest) == NJ_OK &&
+	    secret_eq(slice_of(digest, sizeof digest),
+		slice_of(mine.digest, sizeof mine.digest)) &&
+	    mine.is;
+	secret_wipe(&mine, sizeof mine);
+	secret_wipe(digest, sizeof digest);
+	return same;
+}
+
+/* For the next time; without memory it is slow again. */
+static void
+remember(struct password_file *pf, const struct user *u, struct slice password)
+{
+	struct seen mine = { .is = true };
+
+	if (digest_of(pf, u->name, password, mine.digest) != NJ_OK)
+		return;
+	(void)pthread_mutex_lock(&pf->seen_lock);
+	if (!pf->seen)
+		pf->seen = calloc(pf->info.users, sizeof *pf->seen);
+	if (pf->seen)
+		pf->seen[u - pf->users] = mine;
+	(void)pthread_mutex_unlock(&pf->seen_lock);
+	secret_wipe(&mine, sizeof mine);
+}
+
 enum auth_result
-password_file_check(const struct password_file *pf, struct slice user,
+password_file_check(struct password_file *pf, struct slice user,
     struct slice password, enum auth_reason *reason)
 {
 	const struct user *u = map_get(&pf->by_name, user);
@@ -500,6 +574,8 @@ password_file_check(const struct password_file *pf, struct slice user,
 		*reason = AUTH_R_UNKNOWN_USER;
 		return AUTH_NOT_MINE;
 	}
+	if (!e)
+		remember(pf, u, password);
 	*reason = e ? AUTH_R_WRONG_PASSWORD : AUTH_R_NONE;
 	return e ? AUTH_DENY : AUTH_ALLOW;
 }

@@ -3,8 +3,9 @@
  *                 form of mosquitto_passwd.
  *
  * Owns:    names and hashes; wiped when the last reference goes.
- * Threads: immutable once loaded; any number of threads check at once.  A
- *          reload makes a new one.
+ * Threads: any number check at once; immutable once loaded but for the digests
+ *          of passwords that were right, which have a lock.  A reload makes a
+ *          new one.
  * Bounds:  PASSWORD_FILE_MAX bytes, PASSWORD_USERS_MAX users.
  */
 #ifndef NJ_AUTH_PASSWORD_FILE_H
@@ -64,12 +65,19 @@ NJ_MUST enum nj_err password_file_scram(const struct password_file *pf,
     struct slice user, struct scram_verifier *out, bool *known);
 
 /*
+ * Whether it is the password that was found right the last time.  Costs one
+ * HMAC under a key of this process, so that ten thousand clients who come back
+ * at once do not wait for as many derivations.  false says nothing.
+ */
+bool password_file_recalls(
+    struct password_file *pf, struct slice user, struct slice password);
+/*
  * AUTH_ALLOW, AUTH_DENY (wrong or empty password, or it could not be
  * checked), AUTH_NOT_MINE (no such user); *reason says which.  Slow.  An
  * unknown user takes as long as one whose hash is of the file's most common
  * kind.
  */
-enum auth_result password_file_check(const struct password_file *pf,
+enum auth_result password_file_check(struct password_file *pf,
     struct slice user, struct slice password, enum auth_reason *reason);
 
 #endif

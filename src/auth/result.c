@@ -52,6 +52,9 @@ static const struct reason_row rows[AUTH_R_MAX] = {
 	    RC_NOT_AUTHORIZED, true },
 	[AUTH_R_STALE_TOKEN] = { "the token does not hold now",
 	    RC_NOT_AUTHORIZED, false },
+	[AUTH_R_PRESSED] = { "too many wrong passwords came for this user "
+			     "name (failed_logins_per_user)",
+	    RC_CONNECTION_RATE_EXCEEDED, false },
 	[AUTH_R_OTHER_ID] = { "the client identifier is not the one that its "
 			      "token is for",
 	    RC_NOT_AUTHORIZED, false },

@@ -93,6 +93,7 @@ broker_new(
 	(void)get_default_call_rcu_data();
 	if ((e = make_shared(b)) ||
 	    (e = guard_new(&opts->guard, &b->throttle)) ||
+	    (e = guard_names_new(&opts->guard, &b->names)) ||
 	    (e = failures_new(&b->failures)) ||
 	    (e = port_set_new(opts->ports, opts->n_ports, &b->set)) ||
 	    (e = rights_watch(b, b->set->v, b->set->n)) ||
@@ -211,6 +212,7 @@ broker_free(struct broker *b)
 	rights_fini(b);
 	systree_free(b->systree);
 	throttle_free(b->throttle);
+	throttle_free(b->names);
 	failures_free(b->failures);
 	retain_free(b->retain);
 	index_free(b->index);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 
 #define ADDRESSES_MAX 65536
+#define NAMES_MAX     65536
 #define MINUTE_MS     60000u
 #define SECOND_MS     1000u
 
@@ -36,6 +37,55 @@ guard_new(const struct guard_opts *o, struct throttle **out)
 	if (!o->connects_per_s && !o->failures_per_minute)
 		return NJ_OK;
 	return throttle_new(&t, out);
+}
+
+enum nj_err
+guard_names_new(const struct guard_opts *o, struct throttle **out)
+{
+	const struct throttle_opts t = {
+		.max_addresses = NAMES_MAX,
+		.failures_free = o->failures_per_user,
+		.failure_melts_ms =
+		    o->failures_per_user ? MINUTE_MS / o->failures_per_user : 0,
+		.wait_first_ms = SECOND_MS,
+		.wait_max_ms = MINUTE_MS,
+	};
+
+	*out = NULL;
+	return o->failures_per_user ? throttle_new(&t, out) : NJ_OK;
+}
+
+/* A name as an address: what the throttle looks at of IPv6 is 64 bits. */
+static struct slice
+name_key(struct slice user, uint8_t key[16])
+{
+	uint64_t h = hash_bytes(user);
+
+	memset(key, 0, 16);
+	memcpy(key, &h, sizeof h);
+	return slice_of(key, 16);
+}
+
+uint64_t
+guard_name_wait(const struct conn *c, struct slice user)
+{
+	struct throttle *t = c->shard->broker->names;
+	uint8_t key[16];
+
+	return t
+	    ? throttle_login_wait(t, name_key(user, key), c->shard->home.now_ms)
+	    : 0;
+}
+
+void
+guard_name_failed(const struct conn *c, struct slice user)
+{
+	struct throttle *t = c->shard->broker->names;
+	uint8_t key[16];
+
+	if (t)
+		throttle_login_failed(
+		    t, name_key(user, key), c->shard->home.now_ms);
 }
 
 static struct slice

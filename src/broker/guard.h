@@ -35,6 +35,11 @@ bool guard_may_connect(struct shard *sh, int fd);
 bool guard_may_come(const struct conn *c);
 /* Milliseconds until c's address may try a password; 0: now. */
 uint64_t guard_login_wait(const struct conn *c);
+/* The same for a name that passwords are tried for, whoever does. */
+NJ_MUST enum nj_err
+guard_names_new(const struct guard_opts *o, struct throttle **out);
+uint64_t guard_name_wait(const struct conn *c, struct slice user);
+void guard_name_failed(const struct conn *c, struct slice user);
 void guard_login_failed(const struct conn *c);
 /* Whose it is, for quotas: its user name, or the client identifier of a client
  * without; hashed with the process's key. */

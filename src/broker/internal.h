@@ -38,6 +38,7 @@ struct broker {
 	_Atomic(uint64_t) next_kept; /* session's number in it */
 	uint64_t next_msg;	     /* its thread's */
 	struct throttle *throttle;   /* guard.h; NULL: none */
+	struct throttle *names;	     /* the same for user names */
 	struct failures *failures;
 	struct systree *systree;      /* shard 0 only */
 	struct rights_watch *watches; /* rights.c; the main thread's */

@@ -99,10 +99,12 @@ login_abandon(struct conn *c)
 	if (!l)
 		return;
 	c->login = NULL;
-	if (l->asked)
+	if (l->asked) {
 		l->conn = NULL; /* freed when its letter comes */
-	else
+		atomic_store(&l->req->unwanted, true);
+	} else {
 		login_free(l);
+	}
 }
 
 void

@@ -184,6 +184,8 @@ new_login(struct conn *c, const struct frame *f, const struct connect *k,
 		.username = k->username,
 		.password = k->password,
 		.client_id = login_client_id(c, k),
+		.pressed =
+		    k->has_username && guard_name_wait(c, k->username) > 0,
 		.has_data = props_has(&k->props, PROP_AUTH_DATA),
 		.data = k->props.auth_data,
 	};
@@ -606,6 +608,8 @@ refusal_of(enum auth_reason reason)
 	switch (reason) {
 	case AUTH_R_BUSY:
 		return RC_SERVER_BUSY;
+	case AUTH_R_PRESSED:
+		return RC_CONNECTION_RATE_EXCEEDED;
 	case AUTH_R_NO_CERTIFICATE:
 		return RC_BAD_USER_NAME_OR_PASSWORD;
 	default:
@@ -623,8 +627,11 @@ login_decided(struct conn *c, struct login *l)
 	c->login = NULL;
 	if (r->result != AUTH_ALLOW) {
 		count_add(&c->shard->counts.logins_failed, 1);
-		if (auth_reason_is_guess(r->reason))
+		if (auth_reason_is_guess(r->reason)) {
 			guard_login_failed(c);
+			if (r->has_username && r->has_password)
+				guard_name_failed(c, r->username);
+		}
 		if (r->reason == AUTH_R_BAD_DATA)
 			refuse_with(c, refusal_of(r->reason), r->why, true);
 		else if (r->method)

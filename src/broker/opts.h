@@ -132,6 +132,7 @@ struct port_set {
 struct guard_opts {
 	uint32_t connects_per_s;      /* 0: no limit */
 	uint32_t failures_per_minute; /* failed logins; 0: no limit */
+	uint32_t failures_per_user;   /* the same of one user name */
 };
 
 struct broker_opts {

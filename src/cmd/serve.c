@@ -262,7 +262,8 @@ start_broker(struct server *s, struct nj_why *why)
 		.max_retained_bytes = s->conf.max_retained_bytes,
 		.max_retained_per_user = s->conf.max_retained_messages_per_user,
 		.guard = { .connects_per_s = s->conf.connections_per_second,
-		    .failures_per_minute = s->conf.failed_logins_per_minute },
+		    .failures_per_minute = s->conf.failed_logins_per_minute,
+		    .failures_per_user = s->conf.failed_logins_per_user },
 	};
 	struct broker *b = NULL;
 	enum nj_err e;

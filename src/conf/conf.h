@@ -190,6 +190,7 @@ struct conf {
 	uint32_t max_pending_connections; /* before CONNECT is done */
 	uint32_t connections_per_second;  /* from one address */
 	uint32_t failed_logins_per_minute;
+	uint32_t failed_logins_per_user;
 	uint32_t handshake_timeout;	  /* seconds, TLS and WebSocket */
 	uint32_t websockets_headers_size; /* 0: ours */
 	uint32_t connect_timeout;	  /* seconds from then to CONNECT */

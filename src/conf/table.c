@@ -455,6 +455,13 @@ const struct conf_opt conf_table[] = {
 	    "failed logins from one address before it has to wait; loopback "
 	    "is not counted; 0: no limit",
 	    .min = 0, .max = 60000),
+	OPT(GLOBAL, "failed_logins_per_user", U32, G(failed_logins_per_user),
+	    WORKS, OURS, "60",
+	    "wrong passwords for one user name a minute, wherever they come "
+	    "from, before further ones are not looked at for a while, twice "
+	    "as long each time and a minute at most; who logged in before "
+	    "with the right one still comes in; 0: no limit",
+	    .min = 0, .max = 60000),
 	OPT(GLOBAL, "handshake_timeout", U32, G(handshake_timeout), WORKS,
 	    R | OURS, "10", "seconds a TLS handshake may take", .min = 1,
 	    .max = 3600),

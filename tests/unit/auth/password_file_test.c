@@ -141,7 +141,7 @@ checks(void **state)
 }
 
 static int64_t
-cpu_ns(const struct password_file *pf, const char *user)
+cpu_ns(struct password_file *pf, const char *user)
 {
 	struct timespec a, b;
 	enum auth_reason why;
