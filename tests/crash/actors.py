@@ -9,9 +9,7 @@ from raw import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, packet, prope
 
 MS = 1_000_000
 SECOND = 1000 * MS
-# A message of QoS 1 is sent before its packet identifier is on disk; when the
-# broker dies before that, it may come again as if it never had.  It is on disk
-# after so long, or when a later message for the same session is acknowledged.
+# After so long a DISCONNECT, which has no answer, is on disk.
 UNSURE = 2 * SECOND
 _short = struct.Struct('>H')
 
@@ -155,9 +153,12 @@ class Receiver(Link):
     def closed(self, goodbye):
         self.inbox.note('the connection ended')
 
-    def crashed(self, at):
+    def crashed(self):
+        """QoS 1 is delivered before it is on disk: what its publisher has no
+        PUBACK for may be forgotten, and its identifier be another's then."""
         for flight in self.pending.values():
-            if flight.qos == 1 and at - UNSURE < flight.since >= self.inbox.sure:
+            m = self.ledger.messages.get(flight.key)
+            if flight.qos == 1 and (m is None or not m.acked):
                 flight.unsure = True
 
     def session_story(self):
@@ -377,8 +378,9 @@ class Willing(Link):
     A delayed will has to come when it stays away, and not when it is back
     in time."""
 
-    def __init__(self, world, name, version, qos, delay=0):
+    def __init__(self, world, name, version, qos, delay=0, clean=False):
         super().__init__(world, name, version)
+        self.clean = clean
         self.qos, self.delay = qos, delay if version == 5 else 0
         self.number = 0
         # number: [answered, end, how, back, the next CONNECT], until it is settled

@@ -119,6 +119,8 @@ class World:
         Willing(self, 'will-b', 4, 2)
         Willing(self, 'will-c', 5, 2, delay=1)
         Willing(self, 'will-d', 5, 1, delay=1)
+        Willing(self, 'will-e', 5, 1, clean=True)
+        Willing(self, 'will-f', 4, 2, clean=True)
         Expirer(self, 'short-a')
         Expirer(self, 'short-b')
         self.links.sort(key=lambda link: isinstance(link, Publisher))
@@ -168,7 +170,7 @@ class World:
                     pass
             link.drop()
             if isinstance(link, Receiver) and self.how != 'cut':
-                link.crashed(self.kills[-1])
+                link.crashed()
 
     def end_broker(self):
         how, wanted = ((signal.SIGKILL, (-signal.SIGKILL,)) if self.how == 'kill' else

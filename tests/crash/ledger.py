@@ -136,8 +136,6 @@ class Inbox:
         self.owed = {}			# key: Message
         self.first = {}			# (publisher, topic, QoS): last number that came for the first time
         self.ordered = True
-        # Its queue was written after this: a later message for it was acknowledged.
-        self.sure = 0
         self.events = collections.deque(maxlen=24)
         ledger.owing.append(self)
 
@@ -153,11 +151,8 @@ class Inbox:
                 yield from intervals
 
     def owe(self, m):
-        if any(i.requires(m) and i.qos for i in self.intervals(m.topic)):
-            if m.qos == 1:
-                self.sure = max(self.sure, m.sent)
-            if m.key not in self.got:
-                self.owed[m.key] = m
+        if m.key not in self.got and any(i.requires(m) and i.qos for i in self.intervals(m.topic)):
+            self.owed[m.key] = m
 
     def forgive(self):
         """A subscription is going: what waits for it may go with it."""
