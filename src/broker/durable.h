@@ -32,6 +32,10 @@
 
 #define KEEP_BYTES (32 * 1024 * 1024)
 
+/* Ends of sessions that are remembered until they are on their way to the disk;
+ * above that the oldest is not. */
+#define ENDS_MAX 256u
+
 struct conn;
 struct msg;
 struct session;
@@ -68,9 +72,13 @@ struct durable {
 	uint32_t head, n, cap;
 	struct gate *gates; /* ring of those that are closed */
 	uint32_t gate_head, gate_n, gate_cap;
-	uint64_t gate_first;	/* number of gates[gate_head] */
-	struct gate gate;	/* this turn's */
-	struct pledge *own[2];	/* this turn's: plain, together */
+	uint64_t gate_first;   /* number of gates[gate_head] */
+	struct gate gate;      /* this turn's */
+	struct pledge *own[2]; /* this turn's: plain, together */
+	struct {
+		uint64_t who, number;
+	} ends[ENDS_MAX]; /* ring; together_ends() */
+	unsigned ends_at;
 	struct pledge *foreign; /* whose entry is being handled */
 	unsigned pages;		/* under way; paging.c */
 	atomic_bool behind;	/* publishers to this shard wait */
@@ -130,6 +138,12 @@ void together_end(struct shard *sh);
  * on comes after them anyway, and it begins one of this turn's. */
 uint64_t together_number(const struct shard *sh);
 bool together_again(struct shard *sh, uint64_t number);
+/* What a turn began is not on its way to the disk yet. */
+bool together_pending(struct shard *sh, uint64_t number);
+/* The session of a client (its hash) ended in that turn's; and what of a new
+ * one may not go to disk before: false if nothing is to be waited for. */
+void together_ends(struct shard *sh, uint64_t who, uint64_t number);
+bool together_after_end(struct shard *sh, uint64_t who);
 /* It is home (LETTER_PLEDGE), or a part of it is on disk (LETTER_PART). */
 void pledge_home(struct shard *sh, struct letter *l);
 void pledge_part(struct shard *sh, struct letter *l);

@@ -344,6 +344,15 @@ together_number(const struct shard *sh)
 }
 
 bool
+together_pending(struct shard *sh, uint64_t number)
+{
+	struct durable *d = &sh->durable;
+
+	return d->store && number >= d->gate_first &&
+	    durable_gate(d, number)->together;
+}
+
+bool
 together_again(struct shard *sh, uint64_t number)
 {
 	struct durable *d = &sh->durable;
@@ -358,6 +367,31 @@ together_again(struct shard *sh, uint64_t number)
 		return false;
 	}
 	return true;
+}
+
+void
+together_ends(struct shard *sh, uint64_t who, uint64_t number)
+{
+	struct durable *d = &sh->durable;
+	unsigned at = d->ends_at++ % ENDS_MAX;
+
+	d->ends[at].who = who;
+	d->ends[at].number = number;
+}
+
+bool
+together_after_end(struct shard *sh, uint64_t who)
+{
+	struct durable *d = &sh->durable;
+
+	for (unsigned i = 1; i <= ENDS_MAX && i <= d->ends_at; i++) {
+		unsigned at = (d->ends_at - i) % ENDS_MAX;
+
+		if (d->ends[at].who == who)
+			return together_pending(sh, d->ends[at].number) &&
+			    together_again(sh, d->ends[at].number);
+	}
+	return false;
 }
 
 void

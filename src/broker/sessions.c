@@ -70,38 +70,61 @@ keep_will(struct shard *sh, const struct session *s)
 
 static uint32_t expiry_of(const struct shard *sh, const struct session *s);
 
+static uint64_t
+hash_of(const struct session *s)
+{
+	return hash_bytes(session_id(s));
+}
+
+/* A new one; the end of the session in whose place it comes goes to disk no
+ * later: else a crash between would lose its will, and what it hands over. */
+static void
+keep_new(struct shard *sh, struct session *s)
+{
+	bool begun = together_after_end(sh, hash_of(s));
+
+	keep_facts(sh, s, true);
+	keep_will(sh, s);
+	if (begun)
+		together_end(sh);
+}
+
 bool
 sessions_keep(struct shard *sh, struct session *s)
 {
 	struct durable *d = &sh->durable;
-	bool dirty = d->keep.dirty, old = s->kept != NULL, begun;
+	bool dirty = d->keep.dirty, begun;
 
 	if (!d->store)
 		return true;
-	if (!old && expiry_of(sh, s) == 0) {
+	if (!s->kept && expiry_of(sh, s) == 0) {
 		/* nothing of it outlives a crash but its last word */
 		if (s->will) {
 			s->will_id =
 			    atomic_fetch_add(&sh->broker->next_kept, 1);
-			keep_facts(sh, s, true);
-			keep_will(sh, s);
+			keep_new(sh, s);
 		}
 		return !d->keep.failed;
 	}
-	if (!old) {
+	if (!s->kept) {
 		if (!(s->kept = calloc(1, sizeof *s->kept)))
 			return false;
 		s->kept->session = s;
 		s->kept->id = atomic_fetch_add(&sh->broker->next_kept, 1);
 		s->kept->next_key = 1;
+		s->kept->expiry_s = s->expiry_s;
+		keep_new(sh, s);
+		return !d->keep.failed;
 	}
 	keep_facts(sh, s, true);
-	/* that it is connected again need not be known before it is told */
-	if (old && s->kept->expiry_s == s->expiry_s)
+	/* that it is connected again need not be known before it is told, if
+	 * its time does not run out meanwhile */
+	if (s->kept->expiry_s == s->expiry_s &&
+	    expiry_of(sh, s) == MQTT_EXPIRY_NEVER)
 		d->keep.dirty = dirty;
 	s->kept->expiry_s = s->expiry_s;
 	/* not before the will of its last connection is with those it is for */
-	begun = old && s->will && together_again(sh, s->kept->will_gate);
+	begun = s->will && together_again(sh, s->kept->will_gate);
 	keep_will(sh, s);
 	if (begun)
 		together_end(sh);
@@ -128,6 +151,8 @@ will_send(struct shard *sh, struct session *s)
 	begun = (s->kept || s->will_id) && together_begin(sh);
 	if (s->kept)
 		s->kept->will_gate = together_number(sh);
+	else if (begun)
+		together_ends(sh, hash_of(s), together_number(sh));
 	if (w->expiry_s != MQTT_EXPIRY_NEVER)
 		w->msg->expires_at = sh->home.now_ms + w->expiry_s * 1000ull;
 	/* rights may have changed since CONNECT */
@@ -438,15 +463,24 @@ sessions_end(struct shard *sh, struct session *s)
 	struct keep *k = &sh->durable.keep;
 	/* its will, and what it hands over, exactly when it ends */
 	bool begun = s->kept && (s->will || s->shared) && together_begin(sh);
+	uint64_t when = together_number(sh);
 
+	/* nor before a will that was sent just now */
+	if (s->kept && !s->will && !s->shared &&
+	    together_pending(sh, s->kept->will_gate)) {
+		when = s->kept->will_gate;
+		begun = together_again(sh, when);
+	}
 	/* [MQTT-3.1.2-8]: the will is sent when the session ends, at the
 	 * latest */
 	will_send(sh, s);
 	groups_hand_over(sh, s);
 	if (s->kept)
 		keep_note(k, batch_session_end(k->into, s->kept->id));
-	if (begun)
+	if (begun) {
+		together_ends(sh, hash_of(s), when);
 		together_end(sh);
+	}
 	end_silently(sh, s);
 }
 
