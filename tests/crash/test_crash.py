@@ -49,7 +49,7 @@ def test_queues_on_disk():
     if not built('tests', 'bench', 'durable_load'):
         pytest.skip('there is no release build; ./check blackbox makes one')
     p = subprocess.run([os.path.join(TESTS, 'bench', 'durable'), '--build', RELEASE, '--only', 'queue',
-                        '--sessions', '100', '--each', '2000', '--most-mib', '60'],
+                        '--sessions', '100', '--each', '3000', '--most-mib', '90'],
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
                        check=False)
     print(p.stdout)
