@@ -8,6 +8,19 @@
 #include "wire/decode.h"
 #include "wire/encode.h"
 
+static enum nj_err
+pong_later(struct conn *c)
+{
+	struct buf own = { 0 };
+	enum nj_err e = encode_ping(&own, MQTT_PINGRESP);
+
+	if (e)
+		buf_fini(&own);
+	else
+		durable_promise_bytes(c, own.p, (uint32_t)buf_len(&own));
+	return e;
+}
+
 enum nj_err
 on_pingreq(struct conn *c, const struct frame *f)
 {
@@ -15,6 +28,11 @@ on_pingreq(struct conn *c, const struct frame *f)
 
 	if (e)
 		return e;
+	/* Many take it for the sign that what they said before was done.  While
+	 * the store cannot be written it says no more than that we are here. */
+	if (c->link.held > 0 &&
+	    store_state(c->shard->durable.store) == STORE_OK)
+		return pong_later(c);
 	link_kick(&c->link); /* [MQTT-3.12.4-1] */
 	c->link.packets++;
 	return encode_ping(&c->link.out, MQTT_PINGRESP);
