@@ -284,6 +284,11 @@ durable_stored(struct shard *sh, struct letter *l)
 	struct durable *d = &sh->durable;
 	struct store_batch *b = (struct store_batch *)l;
 
+	if (b->ticket == 0) { /* it never came to the disk */
+		pledge_company(sh, b, false);
+		batch_free(b);
+		return;
+	}
 	d->keep.done = b->ticket;
 	d->under_way -= b->weight;
 	batch_clear(b);

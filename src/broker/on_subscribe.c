@@ -273,7 +273,8 @@ struct subscribing {
 	struct buf own;	    /* where list is after the first portion */
 	struct buf mounted; /* the filter that is on, with its prefix */
 	size_t n, at;	    /* entries */
-	bool kept;	    /* its entries are on their way to the disk */
+	bool recorded;	    /* some entry of it is to be on disk */
+	bool kept;	    /* and is on its way there */
 	bool told; /* SUBACK is out; what follows are retained messages */
 	struct retain_walk walk;
 	struct result r[];
@@ -359,10 +360,9 @@ say_retained(struct conn *c, struct subscribing *s)
 
 /* Once: until what it subscribed to is on disk. */
 static bool
-must_wait(const struct conn *c, struct subscribing *s)
+must_wait(struct subscribing *s)
 {
-	bool wait = !s->kept && c->session->kept &&
-	    (c->shard->durable.keep.busy || c->link.held > 0);
+	bool wait = !s->kept && s->recorded;
 
 	s->kept = true;
 	return wait;
@@ -376,9 +376,14 @@ go_on(struct conn *c, struct subscribing *s, bool *done)
 
 	*done = false;
 	if (!s->told) {
-		if (!s->kept && (e = add_entries(c, s)))
-			return e == NJ_AGAIN ? NJ_OK : e;
-		if (must_wait(c, s)) {
+		if (!s->kept) {
+			c->shard->durable.keep.dirty = false;
+			e = add_entries(c, s);
+			s->recorded |= c->shard->durable.keep.dirty;
+			if (e)
+				return e == NJ_AGAIN ? NJ_OK : e;
+		}
+		if (must_wait(s)) {
 			durable_promise_to_go_on(c);
 			return NJ_OK;
 		}

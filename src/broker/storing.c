@@ -92,6 +92,13 @@ done(void *arg, struct store_batch *batch)
 }
 
 static void
+dropped(void *arg, struct store_batch *batch)
+{
+	batch->ticket = 0;
+	done(arg, batch);
+}
+
+static void
 state(void *arg, enum store_state s, const char *why)
 {
 	const struct broker *b = arg;
@@ -132,6 +139,7 @@ storing_open(struct broker *b, struct nj_why *why)
 		.msgs = &storing_msgs,
 		.arg = b,
 		.done = done,
+		.dropped = dropped,
 		.paged = paging_done,
 		.state = state,
 		.no_thread = b->opts.store_no_thread,

@@ -21,6 +21,8 @@ struct figures {
 	struct index_stats index;
 	uint64_t shared, retained, retained_bytes;
 	uint64_t heap, heap_max, clients_max, uptime_s;
+	struct store_stats store;
+	enum store_state store_state;
 };
 
 typedef uint64_t figure_fn(const struct figures *f);
@@ -52,6 +54,9 @@ FIGURE(f_retained, f->retained)
 FIGURE(f_subscriptions, f->index.subscriptions)
 FIGURE(f_shared, f->shared)
 FIGURE(f_heap, f->heap)
+FIGURE(f_store_state, f->store_state)
+FIGURE(f_commits, f->store.commits)
+FIGURE(f_commit_us, f->store.last_commit_us)
 FIGURE(f_heap_max, f->heap_max)
 FIGURE(f_sockets, f->c.sockets)
 FIGURE(f_opened, f->c.opened)
@@ -80,6 +85,9 @@ static const struct {
 	{ "messages/sent", f_packets_out },
 	{ "store/messages/count", f_stored },
 	{ "store/messages/bytes", f_stored_bytes },
+	{ "store/state", f_store_state },
+	{ "store/commits", f_commits },
+	{ "store/commit/microseconds", f_commit_us },
 	{ "subscriptions/count", f_subscriptions },
 	{ "shared_subscriptions/count", f_shared },
 	{ "retained messages/count", f_retained },
@@ -158,6 +166,10 @@ read_figures(struct broker *b, struct figures *f)
 	f->retained = retain_count(b->retain);
 	f->retained_bytes = retain_bytes(b->retain);
 	f->heap = memory_heap();
+	if (b->store) {
+		store_stats(b->store, &f->store);
+		f->store_state = store_state(b->store);
+	}
 	f->uptime_s = (clock_mono(b->clock) - b->started_ms) / 1000;
 	if (f->heap > b->systree->heap_max)
 		b->systree->heap_max = f->heap;

@@ -210,7 +210,6 @@ store_path(const struct conf *c)
 
 	if (!c->persistence)
 		return NULL;
-	make_folder(c, place_folder(c));
 	path = place_of_store(c);
 	old = place_of_mosquittos(c);
 	if (path && old && access(path, F_OK))
@@ -330,6 +329,8 @@ start(struct server *s, struct nj_why *why)
 		why_set(why, "worker threads cannot be made");
 		return e;
 	}
+	if (s->conf.persistence)
+		make_folder(&s->conf, place_folder(&s->conf));
 	/* before the ports: who sees them open finds it, too */
 	if ((e = serve_admin_open(&s->conf,
 		 geteuid() == 0 ? service_user(&s->conf) : NULL, &s->admin,
@@ -529,6 +530,8 @@ block_signals(sigset_t *set)
 	sigaddset(set, SIGIO);
 	pthread_sigmask(SIG_BLOCK, set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	/* a limit on the size of files is an error of the disk's like others */
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 /* A certificate was put in the place of another, by us or by who renews those

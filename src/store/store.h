@@ -111,6 +111,9 @@ struct store_opts {
 	void *arg; /* for all callbacks */
 	/* The batch is on disk; the callee owns it again. */
 	void (*done)(void *arg, struct store_batch *b);
+	/* The store is closed, and it could not be written: the same, but it is
+	 * not on disk.  NULL: it is freed. */
+	void (*dropped)(void *arg, struct store_batch *b);
 	void (*paged)(void *arg, struct store_read *r);
 	void (*state)(void *arg, enum store_state s, const char *why);
 	uint32_t retry_ms; /* after a commit that failed */

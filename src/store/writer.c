@@ -268,7 +268,12 @@ drop_held(struct store *s)
 	for (; l; l = next) {
 		next = next_of(l);
 		if (l->kind == STORE_BATCH) {
-			batch_free((struct store_batch *)l);
+			struct store_batch *b = (struct store_batch *)l;
+
+			if (s->opts.dropped)
+				s->opts.dropped(s->opts.arg, b);
+			else
+				batch_free(b);
 		} else {
 			((struct store_read *)l)->result = NJ_EOF;
 			s->opts.paged(s->opts.arg, (struct store_read *)l);

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is acknowledged is there after kill -9."""
+import getpass
 import os
+import resource
 import time
 
 import pytest
@@ -296,3 +298,68 @@ def test_drop_policies(brokers):
         if policy == 'refuse':
             with client(b, 'pub') as p:
                 wait_until(lambda p=p: p.publish_acked('a', b'9') == 0, 'there is room again')
+
+
+def limit(broker, size):
+    """The files of the broker grow no further than this."""
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(broker.pid, resource.RLIMIT_FSIZE, (size, hard))
+
+
+@pytest.mark.parametrize('threads', [1, 4])
+def test_full_disk(brokers, threads):
+    b = brokers(CONF + f'threads {threads}\nsys_interval 1\nuser {getpass.getuser()}\n')
+    with client(b, 'sub') as s:
+        s.subscribe('full', qos=1)
+        s.disconnect()
+    old = client(b, 'old')
+    old.subscribe('other', qos=1)
+    old.disconnect()
+    three = Raw(b.port, version=4)
+    three.connect('three')
+    p = client(b, 'pub')
+    mid = p.publish('full', b'first', qos=1)
+    assert p.expect(PUBACK).mid == mid
+    # One publish may be in the commit that fails: it waits for its PUBACK.
+    limit(b, 4096)
+    p.publish('full', b'waits', qos=1)
+    b.wait_log('cannot be written|disk is full')
+    with Raw(b.port) as q:
+        q.connect('q')
+        # Who can be told is told.
+        assert q.publish_acked('full', b'refused', qos=1) == 0x97
+        assert q.publish_acked('full', b'refused', qos=2) == 0x97
+        # Others get no acknowledgement.
+        three.publish('full', b'three', qos=1)
+        three.silent(0.5)
+        # QoS 0 and reading go on.
+        q.subscribe('zero', qos=0)
+        q.publish('zero', b'0')
+        assert q.message().payload == b'0'
+        q.subscribe('$SYS/broker/store/state')
+        while q.message(5).payload == b'0':
+            pass
+        # A new session that must be kept has to wait; one that is there need not.
+        with Raw(b.port) as n:
+            n.connect('new', clean=False, props=FOREVER, want=0x97)
+        with client(b, 'old') as o:
+            assert o.session_present
+            assert o.subscribe('more', qos=1) == [0x97]
+    p.silent(0.1)
+    # It recovers by itself.
+    limit(b, resource.getrlimit(resource.RLIMIT_FSIZE)[0])
+    b.wait_log('can be written again')
+    p.expect(PUBACK)
+    three.expect(PUBACK)
+    with Raw(b.port) as q:
+        q.connect('q')
+        assert q.publish_acked('full', b'last', qos=1) == 0
+    again(b)
+    with client(b, 'sub') as s:
+        got = [s.message().payload for _ in range(4)]
+    assert sorted(got) == [b'first', b'last', b'three', b'waits']
+
+
+def test_read_only_folder_is_refused(brokers):
+    b = brokers(CONF.replace('location store', 'location /proc/nowhere'), start=False)
+    b.refuses('/proc/nowhere.*(No such file|not permitted)')
