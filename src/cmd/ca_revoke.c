@@ -145,11 +145,15 @@ ca_revoke(int argc, char **argv)
 int
 ca_crl(int argc, char **argv)
 {
-	const char *dir_given = NULL, *pass = NULL;
+	const char *dir_given = NULL, *pass = NULL, *url = NULL;
 	long days = 0;
 	const struct flag flags[] = {
 		FLAG_DIR(&dir_given),
 		FLAG_DAYS(&days, "how long it is valid (7)"),
+		{ "url", 0, FLAG_TEXT, &url, "URL",
+		    "certificates made from now on say that the list is "
+		    "there (none: they do not)",
+		    0, 0 },
 		FLAG_PASS(&pass),
 	};
 	struct nj_why why = { 0 };
@@ -164,6 +168,9 @@ ca_crl(int argc, char **argv)
 		return usage > 0 ? usage : EXIT_FINE;
 	if (!(e = ca_find(dir_given, &ca, &why)) &&
 	    !(e = home_unlock(ca, pass, &why)) &&
+	    (!url ||
+		!(e = pki_crl_set_url(pki_ca_dir(ca),
+		      strcmp(url, "none") == 0 ? NULL : url, &why))) &&
 	    !(e = pki_crl_renew(ca, (unsigned)days, &why))) {
 		printf("Renewed the list of revoked certificates.\n");
 		say_list(pki_ca_dir(ca));

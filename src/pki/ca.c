@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "pki/crl.h"
 #include "pki/explain.h"
 #include "pki/key.h"
 #include "pki/pkcs11.h"
@@ -81,6 +82,7 @@ pki_ca_free(struct pki_ca *ca)
 	X509_free(ca->root);
 	free(ca->registry);
 	free(ca->dir);
+	free(ca->crl_url);
 	free(ca);
 }
 
@@ -538,6 +540,7 @@ pki_ca_open(const char *dir, struct pki_ca **out, struct nj_why *why)
 	    (e = pki_ca_id(ca->root, ca->id)) || (e = open_issuing(ca, why)) ||
 	    (e = open_old(ca, why)))
 		goto out;
+	ca->crl_url = pki_crl_url(dir);
 	*out = ca;
 	ca = NULL;
 out:

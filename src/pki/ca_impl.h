@@ -23,6 +23,7 @@ struct pki_ca {
 	EVP_PKEY *key;		/* of issuer; NULL while locked */
 	X509 *old;		/* who issued before a roll-over, or NULL */
 	EVP_PKEY *old_key;	/* NULL while locked */
+	char *crl_url;		/* crl.h; NULL: none */
 };
 
 /* Names of files below DIR. */

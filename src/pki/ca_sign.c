@@ -63,6 +63,7 @@ pki_ca_sign(struct pki_ca *ca, const struct pki_cert_spec *spec, const char *id,
 		[PKI_ISSUING] = "issuing",
 		[PKI_SERVER] = "server",
 		[PKI_DEVICE] = "device" };
+	struct pki_cert_spec full = *spec;
 	X509 *x = NULL;
 	enum nj_err e;
 
@@ -70,7 +71,8 @@ pki_ca_sign(struct pki_ca *ca, const struct pki_cert_spec *spec, const char *id,
 		why_set(why, "the key of the CA is locked");
 		return NJ_DENIED;
 	}
-	if ((e = pki_cert_make(spec, ca->issuer, ca->key, &x, why)))
+	full.crl_url = ca->crl_url;
+	if ((e = pki_cert_make(&full, ca->issuer, ca->key, &x, why)))
 		return e;
 	if ((e = check_constraints(ca->root, x, why)) ||
 	    (e = check_constraints(ca->issuer, x, why)) ||

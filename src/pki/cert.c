@@ -232,6 +232,31 @@ add_constraints(X509 *x, X509V3_CTX *ctx, const char *text)
 	return ok;
 }
 
+/* RFC 5280 4.2.1.13; built from parts, as the SAN. */
+static bool
+add_crl_url(X509 *x, const char *url)
+{
+	CRL_DIST_POINTS *all = CRL_DIST_POINTS_new();
+	DIST_POINT *point = DIST_POINT_new();
+	bool ok = false;
+
+	if (!all || !point || !(point->distpoint = DIST_POINT_NAME_new()) ||
+	    !(point->distpoint->name.fullname = GENERAL_NAMES_new()))
+		goto out;
+	point->distpoint->type = 0;
+	if (!push_name(
+		point->distpoint->name.fullname, text_name(GEN_URI, url)) ||
+	    sk_DIST_POINT_push(all, point) <= 0)
+		goto out;
+	point = NULL; /* moved */
+	ok = X509_add1_ext_i2d(x, NID_crl_distribution_points, all, 0,
+		 X509V3_ADD_DEFAULT) == 1;
+out:
+	DIST_POINT_free(point);
+	CRL_DIST_POINTS_free(all);
+	return ok;
+}
+
 static bool
 add_extensions(X509 *x, const struct pki_cert_spec *spec, X509 *issuer)
 {
@@ -245,7 +270,8 @@ add_extensions(X509 *x, const struct pki_cert_spec *spec, X509 *issuer)
 		add_ext(x, &ctx, NID_ext_key_usage, p->extended)) &&
 	    add_ext(x, &ctx, NID_subject_key_identifier, "hash") &&
 	    add_ext(x, &ctx, NID_authority_key_identifier, "keyid:always") &&
-	    add_constraints(x, &ctx, spec->constraints) && add_san(x, spec);
+	    add_constraints(x, &ctx, spec->constraints) && add_san(x, spec) &&
+	    (!spec->crl_url || add_crl_url(x, spec->crl_url));
 }
 
 bool

@@ -2,6 +2,7 @@
 #include "pki/crl.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/file.h"
@@ -156,6 +158,61 @@ char *
 pki_crl_path(const char *dir)
 {
 	return pki_path(dir, "crl/ca.crl");
+}
+
+static bool
+is_url(const char *url)
+{
+	size_t n = strlen(url), i = 0;
+
+	if (n > PKI_CRL_URL_MAX || strncasecmp(url, "http://", 7) != 0 ||
+	    n == 7)
+		return false;
+	while (i < n && url[i] > ' ' && url[i] < 0x7f && url[i] != '"')
+		i++;
+	return i == n;
+}
+
+enum nj_err
+pki_crl_set_url(const char *dir, const char *url, struct nj_why *why)
+{
+	char *path = pki_path(dir, "pki/crl-url");
+	enum nj_err e = NJ_NOMEM;
+
+	if (!path)
+		return NJ_NOMEM;
+	if (url && !is_url(url)) {
+		why_set(why, "this cannot be the address of the list");
+		why_mend(why,
+		    "give one like http://broker.example.org:8886/"
+		    "ca.crl; https would need the list to be read");
+		e = NJ_INVALID;
+	} else if (url) {
+		e = file_write(path, slice_str(url), 0600, why);
+	} else {
+		e = unlink(path) == 0 || errno == ENOENT ? NJ_OK : NJ_IO;
+	}
+	free(path);
+	return e;
+}
+
+char *
+pki_crl_url(const char *dir)
+{
+	char *path = pki_path(dir, "pki/crl-url"), *url = NULL;
+	struct buf text = { 0 };
+
+	if (path && access(path, F_OK) == 0 &&
+	    file_read(path, PKI_CRL_URL_MAX, &text, NULL) == NJ_OK &&
+	    buf_len(&text) > 0)
+		url = strndup((const char *)buf_slice(&text).p, buf_len(&text));
+	if (url && !is_url(url)) {
+		free(url);
+		url = NULL;
+	}
+	buf_fini(&text);
+	free(path);
+	return url;
 }
 
 static X509_CRL *

@@ -66,6 +66,15 @@ pki_revoke(struct pki_ca *ca, const struct pki_revoke *o, struct nj_why *why);
 /* Makes the list anew from the registry.  days 0: PKI_CRL_DAYS. */
 NJ_MUST enum nj_err
 pki_crl_renew(struct pki_ca *ca, unsigned days, struct nj_why *why);
+/*
+ * The address that certificates name for it, from then on: http://..., or NULL
+ * for none.  Kept as DIR/pki/crl-url.
+ */
+#define PKI_CRL_URL_MAX 255
+NJ_MUST enum nj_err
+pki_crl_set_url(const char *dir, const char *url, struct nj_why *why);
+/* NULL: none; the caller frees it. */
+char *pki_crl_url(const char *dir) NJ_MUST;
 /* Where it is; the caller frees it. */
 char *pki_crl_path(const char *dir) NJ_MUST;
 /* Unix seconds until which the list holds; 0: there is none. */

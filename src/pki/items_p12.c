@@ -167,7 +167,7 @@ add_bag(struct p12 *x, const PKCS12_SAFEBAG *bag)
 	case NID_pkcs8ShroudedKeyBag:
 		X509_SIG_get0(PKCS12_SAFEBAG_get0_pkcs8(bag), &alg, NULL);
 		add_cipher(x->r->src, alg);
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case NID_keyBag:
 		it.kind = PKI_ITEM_KEY;
 		it.encrypted = alg != NULL;

@@ -282,6 +282,8 @@ http_take_response(struct slice *in, size_t max, struct http_response *out)
 		if (!(first ? status_line(line, &r) : response_field(line, &r)))
 			return NJ_PROTOCOL;
 	}
+	if (r.status == 0) /* an empty line before it */
+		return NJ_PROTOCOL;
 	*in = slice_of(in->p + len, in->n - len);
 	*out = r;
 	return NJ_OK;

@@ -168,6 +168,13 @@ def test_public_files(site):
     text = sh('openssl', 'crl', '-inform', 'DER', '-noout', '-text', stdin=body).decode()
     assert site.ca.listed()[0] == re.findall(r'Serial Number: (\w+)', text)
     assert site.curl(EST + 'cacerts', port=site.plain, scheme='http')[0] == 404
+    # certificates say where it is, if they are told
+    url = f'http://{HOST}:{site.plain}/ca.crl'
+    site.ca('crl', '--url', url)
+    with open(os.path.join(site.ca.device('says-where'), 'client.crt'), 'rb') as f:
+        assert f'URI:{url}' in sh('openssl', 'x509', '-noout', '-text', stdin=f.read()).decode()
+    assert 'cannot be the address' in site.ca('crl', '--url', 'https://x/ca.crl', status=1)
+    site.ca('crl', '--url', 'none')
 
 
 def test_nightjar_enroll(site, tmp_path):
