@@ -93,7 +93,8 @@ take(struct slice bytes)
 	struct view *v;
 	enum nj_err e;
 
-	assert_non_null(exact);
+	if (!exact || !bytes.p)
+		abort();
 	memcpy(exact, bytes.p, bytes.n);
 	remove_files();
 	e = import_mosquitto(slice_of(exact, bytes.n), path, 1000, &r, &why);
