@@ -23,6 +23,9 @@ const struct admin_command admin_commands[] = {
 	{ "clients disconnect", admin_clients_disconnect, ADMIN_CHANGES,
 	    "id | user | address | serial | fingerprint, [forget]",
 	    "sends away all that match" },
+	{ "dynsec", admin_dynsec, ADMIN_CHANGES, "commands, [listener]",
+	    "commands to users, groups and roles, in the form of "
+	    "dynamic security" },
 	{ "acl explain", admin_acl_explain, ADMIN_READS,
 	    "topic, [action], [user], [client], [address], [listener], "
 	    "[groups]",

@@ -18,5 +18,6 @@ admin_fn admin_clients_disconnect;
 admin_fn admin_refused;
 
 admin_fn admin_acl_explain;
+admin_fn admin_dynsec;
 
 #endif

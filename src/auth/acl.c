@@ -128,3 +128,9 @@ acl_info(const struct acl *a, struct acl_info *out)
 		.exposed = a->exposed,
 	};
 }
+
+bool
+acl_varies(const struct acl *a)
+{
+	return a->n_scopes > 1 || a->groups.n > 0;
+}

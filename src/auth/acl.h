@@ -68,6 +68,9 @@ struct acl_info {
 	bool exposed;	       /* who is not owner or group may write it */
 };
 void acl_info(const struct acl *a, struct acl_info *out);
+/* Whether somebody's rules can be others without the file being: by his groups,
+ * his address, the listener he comes by. */
+bool acl_varies(const struct acl *a);
 
 /* Who asks; an empty name: no user name. */
 struct acl_asker {

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "auth/rolebase.h"
 #include "base/text.h"
 #include "broker/call.h"
 #include "broker/internal.h"
@@ -52,23 +53,11 @@ take_question(struct slice in, struct supposed *s)
 	}
 }
 
-/* "8883" is the port of "0.0.0.0:8883", "/run/x" is "unix /run/x". */
-static bool
-is_called(const struct listener *l, struct slice name)
-{
-	char port[8];
-
-	(void)snprintf(port, sizeof port, "%u", l->port);
-	return slice_is(name, l->where) || (l->port && slice_is(name, port)) ||
-	    (strncmp(l->where, "unix ", 5) == 0 &&
-		slice_is(name, l->where + 5));
-}
-
 static const struct port_opts *
 port_called(const struct port_set *set, struct slice name)
 {
 	for (size_t i = 0; i < set->n; i++)
-		if (name.n == 0 || is_called(set->v[i].listener, name))
+		if (name.n == 0 || listener_is(set->v[i].listener, name))
 			return &set->v[i];
 	return NULL;
 }
@@ -77,7 +66,8 @@ static bool
 all_alike(const struct port_set *set)
 {
 	for (size_t i = 1; i < set->n; i++)
-		if (set->v[i].acl != set->v[0].acl)
+		if (set->v[i].acl != set->v[0].acl ||
+		    set->v[i].roles != set->v[0].roles)
 			return false;
 	return true;
 }
@@ -91,6 +81,7 @@ answer_here(const struct session *s, struct supposed *q, struct explained *out)
 	out->here = out->sure = true;
 	out->may = decide(&a, q->what, q->topic, &why);
 	out->each = why.each;
+	out->granted = !out->may && !why.firm;
 	if (s->who) {
 		q->user = s->who->name.n ? s->who->name : s->who->claimed;
 		(void)text_esc(
@@ -112,9 +103,12 @@ answer_supposed(
 		return false;
 	out->sure = q->listener.n > 0 || all_alike(sh->set);
 	rules.acl = po->acl;
+	rules.roles =
+	    po->roles ? rolebase_seen(po->roles, sh->home.shard) : NULL;
 	q->listener = slice_str(po->listener->where);
 	out->may = suppose_decide(q, &rules, &why);
 	out->each = why.each;
+	out->granted = !out->may && !why.firm;
 	(void)snprintf(out->rule, sizeof out->rule, "%s", why.text);
 	(void)snprintf(
 	    out->listener, sizeof out->listener, "%s", po->listener->where);
@@ -139,7 +133,7 @@ answer(struct shard *sh, struct slice in, struct call_part *p)
 		p->e = NJ_NOTFOUND;
 		return true;
 	}
-	out.granted = !out.may && q.what == ACTION_SUBSCRIBE &&
+	out.granted = out.granted && q.what == ACTION_SUBSCRIBE &&
 	    !sh->limits.deny_subscribe;
 	(void)text_esc(out.user, sizeof out.user, q.user);
 	p->e = buf_put(&p->out, &out, sizeof out);

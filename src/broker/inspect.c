@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "auth/principal.h"
+#include "auth/rolebase.h"
 #include "broker/call.h"
 #include "broker/conn.h"
 #include "broker/internal.h"
@@ -494,6 +495,44 @@ inspect_disconnect(struct broker *b, const struct client_filter *f, bool forget,
 		*n += call_count(c, i);
 	call_free(c);
 	return NJ_OK;
+}
+
+/* Users, groups and roles. */
+
+static bool
+find_roles(struct shard *sh, struct slice in, struct call_part *p)
+{
+	p->e = NJ_NOTFOUND;
+	for (size_t i = 0; i < sh->set->n; i++) {
+		struct port_opts *po = &sh->set->v[i];
+		struct rolebase *rb = po->roles;
+
+		if (!rb || (in.n > 0 && !listener_is(po->listener, in)))
+			continue;
+		/* who asked may have gone: then it stays referenced, once */
+		if (!(p->e = buf_put(&p->out, &rb, sizeof rb)))
+			(void)rolebase_ref(rb);
+		break;
+	}
+	return true;
+}
+
+enum nj_err
+inspect_rolebase(struct broker *b, struct slice listener, unsigned timeout_ms,
+    struct rolebase **out)
+{
+	struct call *c = NULL;
+	struct slice bytes;
+	enum nj_err e = call_shards(b, 0, find_roles, listener, timeout_ms, &c);
+
+	if (e)
+		return e;
+	if (!call_answer(c, 0, &bytes) || bytes.n != sizeof *out)
+		e = NJ_NOTFOUND;
+	else
+		memcpy(out, bytes.p, sizeof *out);
+	call_free(c);
+	return e;
 }
 
 /* Totals. */

@@ -94,6 +94,13 @@ NJ_MUST enum nj_err
 inspect_disconnect(struct broker *b, const struct client_filter *f, bool forget,
     unsigned timeout_ms, uint64_t *n);
 
+/* The users, groups and roles of a listener (a port or path, as it is printed;
+ * empty: the first that has any): the caller's reference.  NJ_NOTFOUND: it has
+ * none. */
+struct rolebase;
+NJ_MUST enum nj_err inspect_rolebase(struct broker *b, struct slice listener,
+    unsigned timeout_ms, struct rolebase **out);
+
 struct broker_totals {
 	unsigned shards;
 	uint64_t uptime_s, connected, sessions, subscriptions;

@@ -10,6 +10,7 @@
 #include "broker/conn.h"
 #include "broker/guard.h"
 #include "broker/login.h"
+#include "broker/sessions.h"
 #include "core/rc.h"
 #include "wire/decode.h"
 #include "wire/encode.h"
@@ -77,6 +78,7 @@ reauth_allowed(struct conn *c, struct login *l)
 	principal_unref(c->session->who);
 	c->session->who = r->principal;
 	r->principal = NULL;
+	sessions_recheck_reads(c->session);
 	if (c->shard->limits.log_connections &&
 	    guard_may_log(c->shard, &c->shard->comings, GUARD_LINES))
 		nj_log(LOG_T_NOTICE, "Client %s re-authenticated by %s.",

@@ -210,13 +210,17 @@ sessions_set_rules(struct session *s, const struct conn *c)
 	s->acl = acl;
 	s->roles = roles;
 	s->port = c->port;
-	s->check_reads |= !reads_all(s);
+	/* who it is now may read less than who subscribed */
+	if (s->subs.n + s->n_shared > 0 || s->out.n > 0 ||
+	    session_queued(s) > 0)
+		sessions_recheck_reads(s);
 }
 
 void
 sessions_recheck_reads(struct session *s)
 {
-	s->check_reads |= !reads_all(s);
+	s->check_reads |= !reads_all(s) || (s->acl && acl_varies(s->acl)) ||
+	    (s->who && s->who->has_topics);
 }
 
 void

@@ -34,7 +34,8 @@ sessions_asker(const struct session *s)
 void sessions_set_rules(struct session *s, const struct conn *c);
 /* A reload brings others: from now on each message is asked about. */
 void sessions_new_rules(struct shard *sh, const struct port_set *set);
-/* Its roles have changed. */
+/* Its roles have changed, or who it is: where it comes from, its groups, its
+ * token. */
 void sessions_recheck_reads(struct session *s);
 /* home.may_read */
 bool sessions_may_read(const struct session *s, const struct msg *m);

@@ -24,6 +24,10 @@ int cmd_status(int argc, char **argv);
 int cmd_clients(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
 int cmd_acl(int argc, char **argv);
+int cmd_completion(int argc, char **argv);
+int cmd_user(int argc, char **argv);
+int cmd_group(int argc, char **argv);
+int cmd_role(int argc, char **argv);
 /* --test-config: every file that the configuration names. */
 struct conf_args;
 int cmd_test_config(const char *path, const struct conf_args *args);

@@ -38,11 +38,17 @@ static const struct command {
 	    "who is connected to a running broker: list, show, disconnect" },
 	{ "acl", NULL, cmd_acl,
 	    "whether somebody may, and the rule that says so: explain" },
+	{ "user", NULL, cmd_user,
+	    "users that the broker keeps itself, while it runs" },
+	{ "group", NULL, cmd_group, "groups of these users" },
+	{ "role", NULL, cmd_role, "what these users and groups may" },
 	{ "reload", NULL, cmd_reload,
 	    "a running broker reads its configuration again" },
 	{ "store", NULL, cmd_store,
 	    "looks into what is on disk: check, stats, backup, restore, dump, "
 	    "import" },
+	{ "completion", NULL, cmd_completion,
+	    "makes a shell complete commands and options" },
 	{ "bench", NULL, cmd_bench, "measures a broker" },
 };
 

@@ -512,3 +512,14 @@ listener_accept(int fd, bool nodelay, int *out, char *peer, size_t peer_size)
 	*out = got;
 	return NJ_OK;
 }
+
+bool
+listener_is(const struct listener *l, struct slice name)
+{
+	char port[8];
+
+	(void)snprintf(port, sizeof port, "%u", l->port);
+	return slice_is(name, l->where) || (l->port && slice_is(name, port)) ||
+	    (strncmp(l->where, "unix ", 5) == 0 &&
+		slice_is(name, l->where + 5));
+}

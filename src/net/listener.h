@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/slice.h"
 #include "net/unixpath.h"
 
 struct listener_opts {
@@ -46,6 +47,8 @@ struct listener {
 NJ_MUST enum nj_err listener_open(const struct listener_opts *o,
     unsigned shards, struct listener *out, struct nj_why *why);
 void listener_close(struct listener *l);
+/* Whether people call it so: "8883", "0.0.0.0:8883", "/run/x". */
+bool listener_is(const struct listener *l, struct slice name);
 /*
  * One connection, non-blocking and close-on-exec; NJ_AGAIN when none waits;
  * NJ_FULL when the process or machine is out of descriptors.  peer is the

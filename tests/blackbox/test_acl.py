@@ -467,3 +467,31 @@ def test_explain(brokers, tmp_path):
         code, out = explain('-c', conf, '--live', '-i', 'c', '--json', 'dev/d')
         answer = json.loads(out)
         assert code == 1 and answer['connected_client'] and not answer['allowed']
+
+
+@pytest.mark.ours
+def test_session_that_comes_back_elsewhere(brokers, tmp_path):
+    """What it subscribed to where it may read is not delivered where it may
+    not; nor what waited for it."""
+    ports = [free_port(), free_port()]
+    path = os.path.join(str(tmp_path), 'acl')
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write(f'user admin\ntopic #\nuser bob\nlistener {ports[0]}\ntopic read a/#\n')
+    os.chmod(path, 0o644)
+    brokers(''.join(f'listener {p} {HOST}\n' for p in ports) + f'allow_anonymous true\nacl_file {path}\n',
+            port=ports[0], extra_ports=ports[1:], listener=False, anonymous=False)
+    kept = {'clean': False, 'props': {'session_expiry': 60}, 'username': 'bob'}
+    with Raw(ports[0]) as admin:
+        admin.connect('admin', username='admin')
+        with Raw(ports[0]) as c:
+            c.connect('c', **kept)
+            assert c.subscribe('a/#', qos=1) == [1]
+        admin.publish_acked('a/1', b'1', 1)
+        with Raw(ports[1]) as c:
+            c.connect('c', **kept)
+            admin.publish_acked('a/2', b'2', 1)
+            assert got(c) == []
+        with Raw(ports[0]) as c:
+            c.connect('c', **kept)
+            admin.publish_acked('a/3', b'3', 1)
+            assert got(c)[-1:] == [b'3']
