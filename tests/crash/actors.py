@@ -504,7 +504,8 @@ class Expirer(Receiver):
     def __init__(self, world, name):
         super().__init__(world, name, 5, {f'e/{name}': 1}, ident=0)
         self.expiry = 1
-        self.end = None			# (when, whether its end can have been unheard)
+        self.end = None			# when its connection ended, at the latest
+        self.left = 0			# when it said goodbye: it may have ended then
 
     def opened(self, present):
         if not present:
@@ -516,13 +517,15 @@ class Expirer(Receiver):
         if self.stored != 'yes' or self.end is None:
             return
         # A session whose end went unheard ends at the next start at the latest.
-        end = max(self.end, self.world.started_after(self.end - 200 * MS))
+        end = max(self.end, self.world.started_after(self.end - UNSURE))
         if self.asked_at > end + (self.expiry + 2) * SECOND:
             self.stored = 'no'
             self.ledger.counts['sessions expired'] += 1
 
     def check_present(self, present):
-        if self.stored == 'yes' and self.end and self.up_at - self.end > self.expiry * 900 * MS:
+        end = self.left or self.end
+        self.left = 0
+        if self.stored == 'yes' and end and self.up_at - end > self.expiry * 900 * MS:
             return			# perhaps in time, perhaps not
         if self.stored == 'no' and present:
             self.inbox.note(f'the session was left at {self.ledger.when(self.end or 0)}')
@@ -534,6 +537,7 @@ class Expirer(Receiver):
         if self.asked:
             self.wake = now + 20 * MS
             return
+        self.left = now
         self.leave()
 
     def closed(self, goodbye):
