@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/log.h"
 #include "broker/est.h"
@@ -407,8 +408,8 @@ tls_is_done(struct conn *c, const struct tls_peer *peer)
 	    peer->has_cert ? ", certificate of " : "", peer->subject);
 }
 
-void
-conn_handshake(struct conn *c)
+static void
+shake_hands(struct conn *c)
 {
 	bool had_tls = stream_tls(c->stream) != NULL;
 	enum nj_err e = stream_handshake(c->stream);
@@ -430,4 +431,37 @@ conn_handshake(struct conn *c)
 	conn_update_wants(c);
 	if (stream_pending(c->stream))
 		conn_read(c); /* CONNECT came with the handshake's end */
+}
+
+/* The list of revoked certificates and the CA's own have to be had without TLS
+ * (RFC 5280 4.2.1.13: who is about to check a certificate fetches it), also
+ * where the rest is HTTPS.  Only the very first byte tells. */
+static bool
+is_plain_http(struct conn *c)
+{
+	struct stream *plain = NULL;
+	char first;
+
+	if (!conn_port(c)->est || !conn_port(c)->tls || c->looked)
+		return false;
+	if (recv(stream_fd(c->stream), &first, 1, MSG_PEEK) != 1)
+		return false;
+	c->looked = true;
+	if (first != 'G' || stream_tcp_new(stream_fd(c->stream), &plain))
+		return false;
+	stream_leave(c->stream);
+	c->stream = plain;
+	return true;
+}
+
+void
+conn_handshake(struct conn *c)
+{
+	if (is_plain_http(c)) {
+		conn_set_state(c, CONN_HTTP);
+		conn_update_wants(c);
+		conn_read(c);
+		return;
+	}
+	shake_hands(c);
 }

@@ -315,7 +315,7 @@ route_of(const struct conn *c, struct slice target)
 {
 	for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
 		if (slice_is(target, routes[i].path) &&
-		    (!routes[i].tls || conn_port(c)->tls))
+		    (!routes[i].tls || stream_tls(c->stream)))
 			return &routes[i];
 	return NULL;
 }
@@ -328,7 +328,7 @@ answer(struct conn *c, const struct http_request *r, struct slice body)
 	bool post = to && to->post;
 	struct est *q;
 
-	if (!to && !(attrs && conn_port(c)->tls)) {
+	if (!to && !(attrs && stream_tls(c->stream))) {
 		est_refuse(c, 404, "", "there is nothing under this path", "");
 	} else if (!slice_is(r->method, post ? "POST" : "GET")) {
 		est_refuse(c, 405, post ? "Allow: POST\r\n" : "Allow: GET\r\n",

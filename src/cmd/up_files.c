@@ -19,6 +19,7 @@
 #include "cmd/up.h"
 #include "pki/ca.h"
 #include "pki/cert.h"
+#include "pki/crl.h"
 #include "pki/explain.h"
 #include "pki/issue.h"
 
@@ -140,6 +141,30 @@ unlocked(const struct up *u, struct pki_ca *ca, struct nj_why *why)
 	    : home_unlock(ca, u->passphrase_file, why);
 }
 
+/* The port for enrolment has the list of revoked certificates for everybody
+ * (broker/est.h), and certificates say so, where nobody chose another place. */
+static enum nj_err
+name_list(const struct up *u, struct pki_ca *ca, struct nj_why *why)
+{
+	char url[PKI_CRL_URL_MAX + 1], *has = pki_crl_url(u->dir);
+	enum nj_err e = NJ_OK;
+
+	for (unsigned i = 0; !has && u->est_port > 0 && i < u->names.n; i++) {
+		const char *name = u->names.v[i].text;
+
+		if (u->names.v[i].ip || name[0] == '*' ||
+		    strcmp(name, "localhost") == 0)
+			continue;
+		(void)snprintf(url, sizeof url, "http://%.200s:%ld/ca.crl",
+		    name, u->est_port);
+		if (!(e = pki_crl_set_url(u->dir, url, why)))
+			pki_ca_reread_url(ca);
+		break;
+	}
+	free(has);
+	return e;
+}
+
 static enum nj_err
 prepare_server(struct up *u, struct pki_ca *ca, struct nj_why *why)
 {
@@ -167,6 +192,8 @@ prepare_server(struct up *u, struct pki_ca *ca, struct nj_why *why)
 	}
 	pki_names_collect_dns(&u->names);
 	pki_ca_filter(ca, &u->names);
+	if (!e)
+		e = name_list(u, ca, why);
 	if (e || (e = unlocked(u, ca, why)) ||
 	    (e = pki_server_issue(ca, &u->names, 0, why)))
 		return e;

@@ -625,6 +625,13 @@ pki_ca_lock(struct pki_ca *ca)
 	ca->old_key = NULL;
 }
 
+void
+pki_ca_reread_url(struct pki_ca *ca)
+{
+	free(ca->crl_url);
+	ca->crl_url = pki_crl_url(ca->dir);
+}
+
 const char *
 pki_ca_dir(const struct pki_ca *ca)
 {

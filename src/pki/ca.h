@@ -90,6 +90,9 @@ NJ_MUST enum nj_err
 pki_ca_sign(struct pki_ca *ca, const struct pki_cert_spec *spec, const char *id,
     X509 **out, struct registry_entry *entry, struct nj_why *why);
 
+/* After pki_crl_set_url. */
+void pki_ca_reread_url(struct pki_ca *ca);
+
 /* Borrowed. */
 const char *pki_ca_dir(const struct pki_ca *ca);
 X509 *pki_ca_root(const struct pki_ca *ca);
