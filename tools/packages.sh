@@ -90,3 +90,14 @@ unpack_mosquitto() {
 	mkdir -p "$1" || return 1
 	(cd "$1" && apt-get download mosquitto && dpkg-deb -x mosquitto_*.deb .) >"$1.log" 2>&1
 }
+
+# unpack_scanners DIR: sslscan and testssl.sh below DIR, which look at the TLS
+# ports from outside; tests/blackbox/test_scan.py finds them there.  Returns 1 when
+# they are not to be had.
+unpack_scanners() {
+	[[ -x $1/usr/bin/testssl && -x $1/usr/bin/sslscan ]] && return 0
+	mkdir -p "$1" || return 1
+	(cd "$1" && apt-get download sslscan testssl.sh && for deb in *.deb; do
+		dpkg-deb -x "$deb" . || exit 1
+	done) >"$1.log" 2>&1
+}
