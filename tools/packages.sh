@@ -20,9 +20,16 @@ test_packages=(
 	python3 python3-pytest python3-pytest-xdist python3-paho-mqtt
 	libpaho-mqtt-dev mosquitto-clients openssl ca-certificates
 	libwrap0 libdlt2
-	softhsm2 libengine-pkcs11-openssl
+	softhsm2 libengine-pkcs11-openssl python3-yaml
 	node:nodejs npm:npm
 	chromium:chromium certutil:libnss3-tools
+)
+
+# Large ones that a few tests want, which are skipped by name without them; not
+# installed by themselves.
+# shellcheck disable=SC2034 # for people
+optional_packages=(
+	javac:openjdk-17-jdk-headless libmqtt-client-java
 )
 
 # To run ./check lint.

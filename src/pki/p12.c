@@ -21,7 +21,7 @@ struct form {
 	int rounds;
 };
 
-#define ROUNDS_RANDOM 10000 /* what Java itself takes */
+#define ROUNDS_RANDOM 2048 /* what openssl itself takes */
 
 static const struct form forms[] = {
 	[P12_MODERN] = { "modern", NID_aes_256_cbc, "SHA256", 100000 },
