@@ -43,7 +43,7 @@ ders_to_pem(struct slice ders, struct buf *out)
 	BIO *bio = BIO_new(BIO_s_mem());
 	bool ok = bio != NULL;
 
-	while (ok && ders.n > 0) {
+	while (ok && ders.p && ders.n > 0) {
 		struct slice der = SLICE_NONE;
 		const unsigned char *p;
 		X509 *x;

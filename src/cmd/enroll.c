@@ -122,7 +122,7 @@ load_conf(struct enrol_run *r, struct nj_why *why)
 	if (e)
 		return e;
 	s = buf_slice(&text);
-	while (s.n > 0 && s.p[s.n - 1] <= ' ')
+	while (s.p && s.n > 0 && s.p[s.n - 1] <= ' ')
 		s.n--;
 	if (!s.p || pki_token_parse(s, &r->token)) {
 		why_set(why, "'%s' does not say where to ask", r->conf_path);

@@ -96,7 +96,7 @@ add_look(void *arg, const char *path)
 {
 	struct stat st = { 0 };
 	uint64_t v[4], *h = arg;
-	const unsigned char *p = (const unsigned char *)v;
+	const unsigned char *p;
 
 	if (!path)
 		return;
@@ -105,6 +105,7 @@ add_look(void *arg, const char *path)
 	v[1] = (uint64_t)st.st_size;
 	v[2] = (uint64_t)st.st_mtim.tv_sec;
 	v[3] = (uint64_t)st.st_mtim.tv_nsec;
+	p = (const unsigned char *)v;
 	for (size_t i = 0; i < sizeof v; i++)
 		*h = (*h ^ p[i]) * 0x100000001b3ULL;
 }

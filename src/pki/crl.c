@@ -142,7 +142,7 @@ pki_revoked_free(struct pki_revoked *r)
 bool
 pki_revoked_has(const struct pki_revoked *r, const char *serial, int64_t *when)
 {
-	struct gone key, *found = NULL;
+	struct gone key = { 0 }, *found = NULL;
 
 	(void)snprintf(key.serial, sizeof key.serial, "%s", serial);
 	if (r->n > 0)
@@ -204,7 +204,7 @@ pki_crl_url(const char *dir)
 
 	if (path && access(path, F_OK) == 0 &&
 	    file_read(path, PKI_CRL_URL_MAX, &text, NULL) == NJ_OK &&
-	    buf_len(&text) > 0)
+	    buf_slice(&text).p)
 		url = strndup((const char *)buf_slice(&text).p, buf_len(&text));
 	if (url && !is_url(url)) {
 		free(url);

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/text.h"
 
 #define FILE_MAX 1024
 #define HEADER	 "nightjar-pending 1 "
@@ -23,13 +25,53 @@ path_of(const char *dir, const char *id)
 	return asprintf(&p, "%s/pki/pending/%s", dir, id) < 0 ? NULL : p;
 }
 
+/* The next word, or with last the rest of the line; false: none, or too
+ * long. */
+static bool
+take(struct slice *s, bool last, char *dst, size_t size)
+{
+	size_t n = 0;
+
+	while (n < s->n && s->p[n] != '\n' && (last || s->p[n] != ' '))
+		n++;
+	if (n == 0 || n >= size)
+		return false;
+	memcpy(dst, s->p, n);
+	dst[n] = '\0';
+	n += n < s->n;
+	*s = slice_of(s->p + n, s->n - n);
+	return true;
+}
+
+static bool
+parse(struct slice s, struct pending *p)
+{
+	const struct slice head = LIT(HEADER);
+	char word[24];
+	long state, since;
+
+	if (!s.p || !slice_has_prefix(s, head))
+		return false;
+	s = slice_of(s.p + head.n, s.n - head.n);
+	if (!take(&s, false, word, sizeof word) ||
+	    !text_to_long(word, PENDING_WAITS, PENDING_DENIED, &state) ||
+	    !take(&s, false, word, sizeof word) ||
+	    !text_to_long(word, 0, LONG_MAX, &since) ||
+	    !take(&s, false, p->spki, sizeof p->spki) ||
+	    !take(&s, false, p->token, sizeof p->token))
+		return false;
+	(void)take(&s, true, p->from, sizeof p->from);
+	p->state = (enum pending_state)state;
+	p->since = since;
+	return true;
+}
+
 enum nj_err
 pending_load(const char *dir, const char *id, struct pending *out)
 {
 	struct pending p = { 0 };
 	struct buf text = { 0 };
-	char *path, line[FILE_MAX + 1];
-	int state = 0;
+	char *path;
 	enum nj_err e;
 
 	if (pki_check_id(id, NULL))
@@ -38,19 +80,13 @@ pending_load(const char *dir, const char *id, struct pending *out)
 		return NJ_NOMEM;
 	e = access(path, F_OK) == 0 ? file_read(path, FILE_MAX, &text, NULL)
 				    : NJ_NOTFOUND;
-	free(path);
-	if (e || buf_len(&text) == 0) {
-		buf_fini(&text);
-		return e ? e : NJ_INVALID;
-	}
-	memcpy(line, buf_slice(&text).p, buf_len(&text));
-	line[buf_len(&text)] = '\0';
+	if (!e && !parse(buf_slice(&text), &p))
+		e = NJ_INVALID;
 	buf_fini(&text);
-	if (sscanf(line, HEADER "%d %" SCNd64 " %64s %39s %63[^\n]", &state,
-		&p.since, p.spki, p.token, p.from) < 4)
-		return NJ_INVALID;
+	free(path);
+	if (e)
+		return e;
 	(void)snprintf(p.id, sizeof p.id, "%s", id);
-	p.state = (enum pending_state)state;
 	*out = p;
 	return NJ_OK;
 }

@@ -120,7 +120,7 @@ pkcs7_of(struct slice ders, bool one, struct buf *out)
 	ok = p7 && PKCS7_set_type(p7, NID_pkcs7_signed) == 1 &&
 	    PKCS7_content_new(p7, NID_pkcs7_data) == 1 &&
 	    PKCS7_set_detached(p7, 1) == 1;
-	while (ok && ders.n > 0) {
+	while (ok && ders.p && ders.n > 0) {
 		ok = add_next(p7, &ders);
 		if (one)
 			break;
