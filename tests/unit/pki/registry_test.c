@@ -301,6 +301,49 @@ two_writers(void **state)
 	assert_int_equal(lines, 41);
 }
 
+/* Several lines of one write, of which a later block is there and an earlier
+ * one is not: nobody has their certificates, so what stands before the hole is
+ * kept and the rest goes.  Without a hole it is damage. */
+static void
+hole_in_a_batch(void **state)
+{
+	struct registry_entry v[20];
+	struct registry *r = NULL;
+	char *all, *line;
+	size_t len;
+	unsigned n;
+
+	(void)state;
+	append(0, 2, true);
+	for (unsigned i = 0; i < 20; i++) {
+		v[i] = entry(2 + i);
+		v[i].has_groups = true;
+		(void)snprintf(v[i].groups, sizeof(v[i].groups), "a,b%u", i);
+	}
+	assert_int_equal(registry_open(path, false, &r, NULL), NJ_OK);
+	assert_int_equal(registry_append_all(r, v, 20, NULL), NJ_OK);
+	registry_close(r);
+	assert_int_equal(read_all(&n), NJ_OK);
+	assert_int_equal(n, 22);
+
+	all = read_copy(&len);
+	line = strstr(all, "device dev9 ");
+	assert_non_null(line);
+	line[8] = 'X';
+	assert_int_equal(
+	    file_write(path, slice_of(all, len), 0600, NULL), NJ_OK);
+	assert_int_equal(read_all(&n), NJ_INVALID);
+	memset(line, 0, 600);
+	assert_int_equal(
+	    file_write(path, slice_of(all, len), 0600, NULL), NJ_OK);
+	free(all);
+	assert_int_equal(read_all(&n), NJ_OK);
+	assert_int_equal(n, 9);
+	append(9, 3, false);
+	assert_int_equal(read_all(&n), NJ_OK);
+	assert_int_equal(n, 12);
+}
+
 int
 main(void)
 {
@@ -311,6 +354,8 @@ main(void)
 		    every_truncation, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    unwritten_blocks, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    hole_in_a_batch, setup, teardown),
 		cmocka_unit_test_setup_teardown(every_flip, setup, teardown),
 		cmocka_unit_test_setup_teardown(missing_line, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_disk, setup, teardown),
