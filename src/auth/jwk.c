@@ -398,6 +398,8 @@ jwk_set_parse(
 {
 	size_t i = 0;
 
+	if (!text.p)
+		return refuse(why, path, "it is empty");
 	while (i < text.n && strchr(" \t\r\n", text.p[i]))
 		i++;
 	return i < text.n && (text.p[i] == '{' || text.p[i] == '[')

@@ -316,7 +316,7 @@ take_filters(const json_t *v, uint8_t kind, size_t *n, struct buf *out,
 
 		if (++*n > JWT_TOPICS_MAX)
 			return denied(why, "it has more than 256 topics", NULL);
-		if (!topic_filter_ok(s) || memchr(s.p, '\n', s.n))
+		if (!s.p || !topic_filter_ok(s) || memchr(s.p, '\n', s.n))
 			return denied(why, "a topic in it is none", NULL);
 		if ((e = buf_put_u8(out, kind)) || (e = buf_put_slice(out, s)))
 			return e;

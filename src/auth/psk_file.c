@@ -133,7 +133,7 @@ parse_text(struct psk_file *f, const char *path, struct nj_why *why)
 	size_t lines = 1, number = 0;
 	enum nj_err e = NJ_OK;
 
-	for (size_t i = 0; i < rest.n; i++)
+	for (size_t i = 0; rest.p && i < rest.n; i++)
 		lines += rest.p[i] == '\n';
 	if (lines > PSK_USERS_MAX) {
 		why_set(why, "%s has %zu lines; %u are served", path, lines,
@@ -144,7 +144,7 @@ parse_text(struct psk_file *f, const char *path, struct nj_why *why)
 	if (!(f->v = calloc(lines, sizeof *f->v)) ||
 	    buf_grow(&f->keys, rest.n / 2 + 1))
 		return NJ_NOMEM;
-	while (rest.n > 0 && !e) {
+	while (rest.p && rest.n > 0 && !e) {
 		const uint8_t *lf = memchr(rest.p, '\n', rest.n);
 		size_t n = lf ? (size_t)(lf - rest.p) : rest.n;
 
@@ -252,7 +252,7 @@ psk_file_key(const struct psk_file *f, struct slice identity,
 	/* made in any case, so that it takes as long */
 	if (scram_hmac(slice_of(f->secret, sizeof f->secret), identity, key))
 		rand_bytes(key, SCRAM_KEY);
-	if (e)
+	if (e && all.p)
 		memcpy(key, all.p + e->at, n);
 	*known = e != NULL;
 	return n;
