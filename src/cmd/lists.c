@@ -96,7 +96,6 @@ add_look(void *arg, const char *path)
 {
 	struct stat st = { 0 };
 	uint64_t v[4], *h = arg;
-	const unsigned char *p;
 
 	if (!path)
 		return;
@@ -105,9 +104,8 @@ add_look(void *arg, const char *path)
 	v[1] = (uint64_t)st.st_size;
 	v[2] = (uint64_t)st.st_mtim.tv_sec;
 	v[3] = (uint64_t)st.st_mtim.tv_nsec;
-	p = (const unsigned char *)v;
-	for (size_t i = 0; i < sizeof v; i++)
-		*h = (*h ^ p[i]) * 0x100000001b3ULL;
+	for (size_t i = 0; i < sizeof v / sizeof v[0]; i++)
+		*h = (*h ^ v[i]) * 0x100000001b3ULL;
 }
 
 bool
