@@ -8,6 +8,7 @@
 
 #include "auth/roles_json.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "base/text.h"
 #include "wire/mqtt.h"
 #include "wire/topic.h"
@@ -357,6 +358,18 @@ run_one(struct dynsec *d, const json_t *cmd, bool *stop)
 	return reply(d, name, "Unknown command", NULL, text, false);
 }
 
+/* The JSON's memory is freed as it is. */
+static void
+forget_passwords(const json_t *list)
+{
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *p = json_text(json_array_get(list, i), "password");
+
+		if (p)
+			secret_wipe((void *)(uintptr_t)p, strlen(p));
+	}
+}
+
 enum nj_err
 dynsec_run(struct dynsec *d, struct slice json)
 {
@@ -380,6 +393,7 @@ dynsec_run(struct dynsec *d, struct slice json)
 		    NULL, NULL, false);
 	for (size_t i = 0; i < json_array_size(list) && !e && !stop; i++)
 		e = run_one(d, json_array_get(list, i), &stop);
+	forget_passwords(list);
 	json_decref(root);
 	return e;
 }
