@@ -174,8 +174,9 @@ read_line(const struct admin *a, int fd, struct buf *in, size_t *len)
 
 	for (;;) {
 		struct slice s = buf_slice(in);
-		const uint8_t *nl =
-		    seen < s.n ? memchr(s.p + seen, '\n', s.n - seen) : NULL;
+		const uint8_t *nl = s.p && seen < s.n
+		    ? memchr(s.p + seen, '\n', s.n - seen)
+		    : NULL;
 		uint8_t *at;
 		ssize_t n;
 

@@ -51,7 +51,7 @@ count_lines(struct slice text)
 {
 	size_t n = 1;
 
-	for (size_t i = 0; i < text.n; i++)
+	for (size_t i = 0; text.p && i < text.n; i++)
 		n += text.p[i] == '\n';
 	return n;
 }
@@ -60,7 +60,8 @@ count_lines(struct slice text)
 static bool
 take_line(struct slice *text, struct line *out)
 {
-	const uint8_t *nl = memchr(text->p, '\n', text->n), *blank;
+	const uint8_t *nl = text->p ? memchr(text->p, '\n', text->n) : NULL;
+	const uint8_t *blank;
 	struct slice one =
 	    slice_of(text->p, nl ? (size_t)(nl - text->p) : text->n);
 

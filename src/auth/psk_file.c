@@ -101,9 +101,9 @@ parse_line(struct psk_file *f, struct slice line, size_t number,
 	const uint8_t *colon;
 	const char *bad;
 
-	if (line.n > 0 && line.p[line.n - 1] == '\r')
+	if (line.p && line.n > 0 && line.p[line.n - 1] == '\r')
 		line.n--;
-	if (line.n == 0 || line.p[0] == '#')
+	if (!line.p || line.n == 0 || line.p[0] == '#')
 		return NJ_OK;
 	/* no colon in a key, but there may be in an identity */
 	if (!(colon = memrchr(line.p, ':', line.n)))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/cowmap.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,6 +191,7 @@ cowmap_del(struct cowmap *m, struct slice key)
 		return e;
 	b = m->v[at];
 	s = find(m, hash, key);
+	assert(s); /* it was there before */
 	m->ops->unref(s->value);
 	*s = b->v[--b->n];
 	m->n--;

@@ -41,13 +41,15 @@ slice_str(const char *s)
 static inline bool
 slice_eq(struct slice a, struct slice b)
 {
-	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+	return a.n == b.n &&
+	    (a.n == 0 || (a.p && b.p && memcmp(a.p, b.p, a.n) == 0));
 }
 
 static inline bool
 slice_has_prefix(struct slice s, struct slice pre)
 {
-	return s.n >= pre.n && (pre.n == 0 || memcmp(s.p, pre.p, pre.n) == 0);
+	return s.n >= pre.n &&
+	    (pre.n == 0 || (s.p && pre.p && memcmp(s.p, pre.p, pre.n) == 0));
 }
 
 static inline bool
@@ -59,7 +61,7 @@ slice_is(struct slice s, const char *lit)
 NJ_MUST static inline enum nj_err
 take_u8(struct slice *s, uint8_t *out)
 {
-	if (s->n < 1)
+	if (s->n < 1 || !s->p)
 		return NJ_TRUNCATED;
 	*out = s->p[0];
 	s->p += 1;

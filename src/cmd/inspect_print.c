@@ -438,8 +438,8 @@ inspect_print_json(const struct pki_inspection *in)
 		    pki_inspect_count(in, PKI_FAULT)	   ? "wrong"
 			: pki_inspect_count(in, PKI_DOUBT) ? "doubtful"
 							   : "fine");
-	if (!e)
-		(void)fwrite(buf_slice(&b).p, 1, buf_len(&b), stdout);
+	if (!e && b.p)
+		(void)fwrite(b.p + b.off, 1, buf_len(&b), stdout);
 	buf_fini(&b);
 	return e;
 }

@@ -204,7 +204,7 @@ put_c(struct filling *f, struct slice pem)
 {
 	enum nj_err e = NJ_OK;
 
-	while (!e && pem.n > 0) {
+	while (!e && pem.p && pem.n > 0) {
 		const uint8_t *nl = memchr(pem.p, '\n', pem.n);
 		size_t n = nl ? (size_t)(nl - pem.p) : pem.n;
 		size_t used = n + (nl != NULL);

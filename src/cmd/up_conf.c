@@ -425,6 +425,13 @@ write_conf(const struct up *u, const char *user, struct nj_why *why)
 		    u->dir);
 	if (!e)
 		e = buf_printf(&b,
+		    "# What is acknowledged is on disk: sessions, queued and "
+		    "retained messages, wills.\n"
+		    "persistence true\n"
+		    "persistence_location %s/data\n\n",
+		    u->dir);
+	if (!e)
+		e = buf_printf(&b,
 		    "# MQTT over TLS. Every client needs a certificate, from: "
 		    "nightjar ca device ID\n"
 		    "listener %ld\n"

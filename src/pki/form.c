@@ -160,7 +160,7 @@ plain_text(struct slice s, struct pki_form *f, struct buf *out)
 		s.n -= 3;
 	}
 	f->one_line = seek(s, "BEGIN ") && seek(s, "\\n");
-	for (size_t i = 0; i < s.n && !e; i++) {
+	for (size_t i = 0; s.p && i < s.n && !e; i++) {
 		if (f->one_line && s.p[i] == '\\' && i + 1 < s.n &&
 		    (s.p[i + 1] == 'n' || s.p[i + 1] == 'r')) {
 			e = buf_put_u8(out, '\n');

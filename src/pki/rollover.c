@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A CA's successor: announced, in office, alone.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -336,6 +337,7 @@ authority_leftovers(struct pki_ca *ca,
 		if (!e && h->old && h->until > now) {
 			char *id = strchr(h->key, ' ');
 
+			assert(id); /* key_of put it there */
 			*id = '\0';
 			fn(arg, h->key, id + 1, h->until);
 			++*n;
