@@ -68,7 +68,7 @@ take_line(struct slice *text, struct line *out)
 	*text = slice_of(one.p + one.n, text->n - one.n);
 	if (nl)
 		*text = slice_of(text->p + 1, text->n - 1);
-	if (one.n == 0 || one.p[0] == '#' ||
+	if (!one.p || one.n == 0 || one.p[0] == '#' ||
 	    !(blank = memchr(one.p, ' ', one.n)))
 		return false;
 	out->id = slice_of(one.p, (size_t)(blank - one.p));

@@ -7,34 +7,57 @@
 #include <string.h>
 
 #define INFLIGHT_MIN 8u
-#define INFLIGHT_MAX 65536u
-#define WANTED_CAP   4096u /* grown to for an identifier that is wanted */
+#define INFLIGHT_MAX 131072u
+/* From an identifier that was wanted and is taken. */
+#define ELSEWHERE 16384u
 
+/* Where it is, or the free slot where it would be: the first of those from its
+ * own on. */
 static struct delivery *
-slot_of(struct inflight *f, uint16_t pid)
+slot_of(const struct inflight *f, uint16_t pid)
 {
-	return &f->v[pid & (f->cap - 1)];
+	uint32_t i = pid & (f->cap - 1);
+
+	while (f->v[i].pid && f->v[i].pid != pid)
+		i = (i + 1) & (f->cap - 1);
+	return &f->v[i];
 }
 
-/* Doubling keeps every entry findable: two identifiers that had different
- * slots in the smaller table have different slots in the larger one. */
 static enum nj_err
 grow(struct inflight *f)
 {
 	uint32_t cap = f->cap ? f->cap * 2 : INFLIGHT_MIN;
-	struct delivery *v;
+	struct inflight to = { .cap = cap };
 
 	if (cap > INFLIGHT_MAX)
 		return NJ_FULL;
-	if (!(v = calloc(cap, sizeof *v)))
+	if (!(to.v = calloc(cap, sizeof *to.v)))
 		return NJ_NOMEM;
 	for (uint32_t i = 0; i < f->cap; i++)
 		if (f->v[i].pid)
-			v[f->v[i].pid & (cap - 1)] = f->v[i];
+			*slot_of(&to, f->v[i].pid) = f->v[i];
 	free(f->v);
-	f->v = v;
+	f->v = to.v;
 	f->cap = cap;
 	return NJ_OK;
+}
+
+/* The run behind the hole moves up, so no tombstones. */
+static void
+take_out(struct inflight *f, struct delivery *d)
+{
+	uint32_t mask = f->cap - 1, hole = (uint32_t)(d - f->v), i = hole;
+
+	for (;;) {
+		i = (i + 1) & mask;
+		if (!f->v[i].pid)
+			break;
+		if (((i - f->v[i].pid) & mask) >= ((i - hole) & mask)) {
+			f->v[hole] = f->v[i];
+			hole = i;
+		}
+	}
+	f->v[hole].pid = 0;
 }
 
 /* At most half full, so that a free slot is near. */
@@ -56,11 +79,10 @@ inflight_add(struct inflight *f, const struct delivery *d, uint16_t want,
 		return e;
 	if (f->n >= UINT16_MAX)
 		return NJ_FULL;
-	/* its place may be another's: in a larger table each has its own */
-	while (want && f->cap < WANTED_CAP && slot_of(f, want)->pid &&
-	    slot_of(f, want)->pid != want)
-		if ((e = grow(f)))
-			return e;
+	/* what is near stands for messages that come after this one, also for
+	 * those that an earlier life of the broker has sent */
+	if (want && slot_of(f, want)->pid)
+		pid = (uint16_t)(pid + ELSEWHERE);
 	do {
 		if (++pid == 0)
 			pid = 1;
@@ -84,9 +106,6 @@ inflight_restore(struct inflight *f, const struct delivery *d)
 		return NJ_EXISTS;
 	if ((e = inflight_reserve(f)))
 		return e;
-	while (slot_of(f, d->pid)->pid)
-		if ((e = grow(f)))
-			return e;
 	*slot_of(f, d->pid) = *d;
 	slot_of(f, d->pid)->seq = f->seq++;
 	slot_of(f, d->pid)->unsent = 1;
@@ -113,7 +132,7 @@ inflight_done(struct inflight *f, struct delivery *d)
 	if (!d->unsent)
 		f->waiting--;
 	delivery_fini(d);
-	d->pid = 0;
+	take_out(f, d);
 	f->n--;
 	if (f->n == 0 && f->cap > INFLIGHT_MIN * 32) {
 		free(f->v);

@@ -4,8 +4,8 @@
  *
  * Owns:    the deliveries.  Zeroed: empty.
  * Threads: the home shard.
- * Bounds:  65,535 by the protocol; the window is the caller's.  A slot is
- *          found by its packet identifier in one step.
+ * Bounds:  65,535 by the protocol; the window is the caller's.  A place is
+ *          found by its packet identifier in a step or two.
  * Spec:    MQTT 5.0 4.3, 4.4, 4.6, 4.9.
  */
 #ifndef NJ_CORE_INFLIGHT_H
@@ -14,7 +14,7 @@
 #include "core/delivery.h"
 
 struct inflight {
-	struct delivery *v; /* by pid & (cap - 1); pid 0: free slot */
+	struct delivery *v; /* open addressing by pid; 0: free slot */
 	uint32_t cap, n;
 	uint32_t seq;
 	uint16_t last_pid;
