@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What users, groups and roles allow, and whom they let in.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "auth/roles_edit.h"
@@ -125,6 +126,7 @@ of_default(const struct roles *r, const struct question *q)
 		"no role allows it, nor does defaultACLAccess unsubscribe",
 	};
 
+	assert((unsigned)q->what < sizeof no / sizeof *no);
 	if (!r->by_default[q->what]) {
 		*q->rule = no[q->what];
 		return ROLES_DEFER;

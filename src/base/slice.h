@@ -35,7 +35,7 @@ slice_of(const void *p, size_t n)
 static inline struct slice
 slice_str(const char *s)
 {
-	return (struct slice){ (const uint8_t *)s, strlen(s) };
+	return (struct slice){ (const uint8_t *)s, s ? strlen(s) : 0 };
 }
 
 static inline bool

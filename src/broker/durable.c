@@ -145,6 +145,23 @@ send_bytes(struct conn *c, const struct promise *p)
 		conn_doom(c, "out of memory");
 }
 
+/* False: no memory. */
+static bool
+keep_word(struct conn *c, const struct promise *p)
+{
+	if (p->bytes) {
+		send_bytes(c, p);
+	} else if (p->type == 0) {
+		conn_saved(c);
+	} else if (p->type == MQTT_PUBLISH) {
+		if (c->session && c->session->link == &c->link)
+			session_send_held(c->session, p->id);
+	} else {
+		return link_ack(&c->link, p->type, p->id, p->code) != NJ_NOMEM;
+	}
+	return true;
+}
+
 /* The connection may have ended since. */
 static void
 fulfil(struct promise *p, bool failed)
@@ -155,16 +172,7 @@ fulfil(struct promise *p, bool failed)
 	if (c->state == CONN_DEAD) {
 		if (c->link.held == 0 && c->buried)
 			free(c);
-	} else if (failed) {
-		conn_doom(c, "out of memory");
-	} else if (p->bytes) {
-		send_bytes(c, p);
-	} else if (p->type == 0) {
-		conn_saved(c);
-	} else if (p->type == MQTT_PUBLISH) {
-		if (c->session && c->session->link == &c->link)
-			session_send_held(c->session, p->id);
-	} else if (link_ack(&c->link, p->type, p->id, p->code) == NJ_NOMEM) {
+	} else if (failed || !keep_word(c, p)) {
 		conn_doom(c, "out of memory");
 	}
 	free(p->bytes);

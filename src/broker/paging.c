@@ -50,12 +50,13 @@ paging_ask(struct shard *sh)
 	while ((at = list_pop(&todo))) {
 		struct session *s = LIST_OWNER(at, struct kept, page)->session;
 
-		if (sh->durable.keep.full || sh->durable.pages == PAGES_MAX)
+		bool wants = tail_wants(s);
+
+		if (sh->durable.keep.full || sh->durable.pages == PAGES_MAX ||
+		    (wants && !ask(sh, s)))
 			list_push(&sh->durable.keep.pages, at);
-		else if (!tail_wants(s))
+		else if (!wants)
 			session_pump(s);
-		else if (!ask(sh, s))
-			list_push(&sh->durable.keep.pages, at);
 	}
 }
 

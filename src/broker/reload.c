@@ -2,6 +2,7 @@
  */
 #include "broker/reload.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -164,6 +165,7 @@ broker_reload(struct broker *b, const struct broker_limits *limits,
 	/* all or nothing: from here on nothing fails */
 	atomic_fetch_add(&set->refs, b->n - 1);
 	for (unsigned i = 0; i < b->n; i++) {
+		assert(v[i]);
 		v[i]->letter.kind = LETTER_RELOAD;
 		v[i]->limits = *limits;
 		v[i]->set = set;

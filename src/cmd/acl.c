@@ -58,7 +58,7 @@ explain_live(const struct explaining *x)
 {
 	json_t *args = ask_args("user", x->user, "client", x->client, "address",
 	    x->address, "listener", x->listener, "action", x->action, "topic",
-	    x->words.v[0], NULL);
+	    x->words.v[0], (char *)NULL);
 	json_t *result = NULL, *groups = json_array();
 	struct nj_why why = { 0 };
 	int status = EXIT_CANNOT_SAY;

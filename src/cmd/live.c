@@ -160,8 +160,8 @@ clients_list(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	args =
-	    ask_args("user", user, "address", address, "serial", serial, NULL);
+	args = ask_args(
+	    "user", user, "address", address, "serial", serial, (char *)NULL);
 	(void)json_object_set_new(args, "limit", json_integer(limit));
 	if (online)
 		(void)json_object_set_new(args, "online", json_true());
@@ -218,8 +218,8 @@ clients_show(int argc, char **argv)
 		fprintf(stderr, "%s\n", usage);
 		return EXIT_USAGE;
 	}
-	return ask_and_print(
-	    &o, "clients show", ask_args("id", rest.v[0], NULL), show_client);
+	return ask_and_print(&o, "clients show",
+	    ask_args("id", rest.v[0], (char *)NULL), show_client);
 }
 
 static void
@@ -261,8 +261,9 @@ clients_disconnect(int argc, char **argv)
 		fprintf(stderr, "nightjar: one client at a time, or --user\n");
 		return EXIT_USAGE;
 	}
-	args = ask_args("id", rest.n ? rest.v[0] : NULL, "user", user,
-	    "address", address, "serial", serial, "fingerprint", print, NULL);
+	args =
+	    ask_args("id", rest.n ? rest.v[0] : NULL, "user", user, "address",
+		address, "serial", serial, "fingerprint", print, (char *)NULL);
 	if (forget)
 		(void)json_object_set_new(args, "forget", json_true());
 	return ask_and_print(&o, "clients disconnect", args, show_gone);

@@ -168,12 +168,15 @@ package_find_broker(struct package *p, const struct pki_ca *ca,
     const char *host, long port, struct nj_why *why)
 {
 	struct pki_names *v = calloc(3, sizeof(*v)); /* each of 32 KiB */
-	struct pki_names *names = v, *asked = v + 1, *given = v + 2;
+	struct pki_names *names, *asked, *given;
 	const char *name;
 	enum nj_err e = NJ_OK;
 
 	if (!v)
 		return NJ_NOMEM;
+	names = v;
+	asked = v + 1;
+	given = v + 2;
 	find_ports(p, pki_ca_dir(ca));
 	if (port)
 		p->broker.port = (unsigned)port;

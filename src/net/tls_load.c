@@ -541,12 +541,12 @@ tls_material_load(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
 		    "add \"certfile PATH\"; \"nightjar ca server\" "
 		    "makes one");
 		fault(&l, true, &why);
-	} else if (kept_from_start(&l)) {
+	} else if (kept_from_start(&l) ||
+	    tls_load_certs(o->certfile, m.chain, &why) == NJ_OK) {
 		judge_chain(&l);
-	} else if (tls_load_certs(o->certfile, m.chain, &why))
+	} else {
 		fault(&l, true, &why);
-	else
-		judge_chain(&l);
+	}
 	if (o->certfile || o->keyfile || !o->psk)
 		load_key(&l);
 	load_cas(&l);

@@ -57,7 +57,7 @@ exists(const char *path)
 {
 	struct stat st;
 
-	return lstat(path, &st) == 0;
+	return path && lstat(path, &st) == 0;
 }
 
 static enum nj_err

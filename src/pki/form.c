@@ -78,7 +78,7 @@ is_bare_base64(struct slice s)
 {
 	size_t letters = 0;
 
-	for (size_t i = 0; i < s.n; i++) {
+	for (size_t i = 0; s.p && i < s.n; i++) {
 		if (is_base64(s.p[i]))
 			letters++;
 		else if (!is_space(s.p[i]))
@@ -94,7 +94,7 @@ kind_of_binary(struct slice s)
 	static const uint8_t jks[4] = { 0xFE, 0xED, 0xFE, 0xED };
 	static const uint8_t jceks[4] = { 0xCE, 0xCE, 0xCE, 0xCE };
 
-	if (s.n >= 4 &&
+	if (s.p && s.n >= 4 &&
 	    (memcmp(s.p, jks, 4) == 0 || memcmp(s.p, jceks, 4) == 0))
 		return PKI_FORM_JKS;
 	return is_der(s) ? PKI_FORM_DER : PKI_FORM_OTHER;
@@ -374,7 +374,7 @@ decode_base64(struct slice s, struct buf *out)
 	if (s.n < INT32_MAX &&
 	    EVP_DecodeUpdate(ctx, dst, &n, s.p, (int)s.n) >= 0 &&
 	    EVP_DecodeFinal(ctx, dst + n, &last) == 1)
-		e = buf_put(out, dst, (size_t)(n + last));
+		e = buf_put(out, dst, (size_t)n + (size_t)last);
 out:
 	free(dst);
 	EVP_ENCODE_CTX_free(ctx);

@@ -260,7 +260,8 @@ next_pem(struct slice *rest, struct slice *block, char *label, size_t size)
 	const uint8_t *p, *q;
 	size_t n;
 
-	if (rest->n == 0 || !(p = memmem(rest->p, rest->n, "-----BEGIN ", 11)))
+	if (!rest->p || rest->n == 0 ||
+	    !(p = memmem(rest->p, rest->n, "-----BEGIN ", 11)))
 		return false;
 	rest->n -= (size_t)(p - rest->p);
 	rest->p = p;

@@ -120,9 +120,9 @@ batch_session(struct store_batch *b, const struct store_session *s)
 
 	if (n > 0 && !(rest = malloc(n)))
 		return NJ_NOMEM;
-	if (s->user.n)
+	if (rest && s->user.p)
 		memcpy(rest, s->user.p, s->user.n);
-	if (s->mount.n)
+	if (rest && s->mount.p)
 		memcpy(rest + s->user.n, s->mount.p, s->mount.n);
 	e = add(b,
 	    &(struct store_rec){
