@@ -55,7 +55,7 @@ is_der(struct slice s)
 {
 	size_t len = 0, head = 2;
 
-	if (s.n < 4 || s.p[0] != 0x30)
+	if (!s.p || s.n < 4 || s.p[0] != 0x30)
 		return false;
 	if (s.p[1] < 0x80) {
 		len = s.p[1];
