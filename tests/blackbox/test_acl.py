@@ -486,11 +486,13 @@ def test_session_that_comes_back_elsewhere(brokers, tmp_path):
         with Raw(ports[0]) as c:
             c.connect('c', **kept)
             assert c.subscribe('a/#', qos=1) == [1]
+            c.disconnect()
         admin.publish_acked('a/1', b'1', 1)
         with Raw(ports[1]) as c:
             c.connect('c', **kept)
             admin.publish_acked('a/2', b'2', 1)
             assert got(c) == []
+            c.disconnect()
         with Raw(ports[0]) as c:
             c.connect('c', **kept)
             admin.publish_acked('a/3', b'3', 1)

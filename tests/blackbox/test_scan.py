@@ -81,7 +81,9 @@ def test_testssl(up, port, tmp_path):
     rows = json.loads(found.read_text())
     assert len(rows) > 60, 'it did not come far'
     bad = [r for r in rows if r['severity'] not in ('OK', 'INFO', 'DEBUG')
-           and r['id'] not in NOT_OURS]
+           and r['id'] not in NOT_OURS
+           # it has no client certificate of ours, and says where that stops it
+           and 'prevents this from being tested' not in r['finding']]
     assert not bad, bad
 
 
