@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests by clause share: a peer that holds every packet of the broker
 against the format of its type, and words for common expectations."""
+import os
 import struct
 
 import pytest
@@ -269,3 +270,13 @@ class Witness:
 
 
 all_versions = pytest.mark.parametrize('version', [5, 4, 3])
+
+
+def password_file(folder):
+    """One with a user, whose password nobody here knows."""
+    path = os.path.join(str(folder), 'one-user.passwd')
+    with open(path, 'w', encoding='ascii') as f:
+        f.write('''somebody:$7$1000$J+eoxSAVxHZalpMN$ZAmcwccmUALMUz1nrCQxP9AhbhDp33YxRS8brq0Q/x18TJmL3y/4GLPlA75kF1qOmsZ2gWis/9EnbtZg4nai/A==
+''')
+    os.chmod(path, 0o644)
+    return path

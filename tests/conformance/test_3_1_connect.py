@@ -8,7 +8,8 @@ import pytest
 from clauses import clause
 from harness import REFERENCE
 from kit import (MALFORMED, NO_PROPS, PROTOCOL_ERROR, Peer, ack, connect_bytes, connect_refused,
-                 connected, ended, gone, mid_bytes, props_of, publish, refused, subscribe, unsubscribe)
+                 connected, ended, gone, mid_bytes, password_file, props_of, publish, refused,
+                 subscribe, unsubscribe)
 from raw import (AUTH, CONNACK, CONNECT, DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH,
                  PUBREC, PUBREL, SUBACK, UNSUBACK, Closed, connect_packet, packet, properties, string)
 
@@ -651,7 +652,7 @@ def test_identifier_refused(brokers, conf, client_id):
 @clause('MQTT-3.1.4-2', 'MQTT-3.2.2-6', 'MQTT-3.2.2-7')
 def test_not_authorized(brokers, base_folder):
     """No name, no password: 0x87, closed, and no word of why."""
-    b = brokers('allow_anonymous false\npassword_file /dev/null\n' if not REFERENCE
+    b = brokers(f'allow_anonymous false\npassword_file {password_file(base_folder)}\n' if not REFERENCE
                 else 'allow_anonymous false\n', anonymous=False)
     for kw in ({}, {'username': 'nobody', 'password': 'x'}):
         with Peer(b.port) as c:

@@ -4,7 +4,7 @@ import pytest
 
 from clauses import clause
 from kit import (MALFORMED, PROTOCOL_ERROR, Peer, connect_bytes, connect_refused, connected, ended,
-                 gone, props_of, publish, refused)
+                 gone, password_file, props_of, publish, refused)
 from raw import CONNACK, PUBACK, PUBREC, Closed, connect_packet, string
 
 pytestmark = pytest.mark.usefixtures('unharmed')
@@ -118,11 +118,11 @@ CAUSES = {
     pytest.param(w, marks=clause('MQTT-3.2.2-12') if 'QoS' in w else
                  clause('MQTT-3.2.2-13') if 'retained' in w else
                  clause('MQTT-4.7.0-1', 'MQTT-3.1.3-11') if 'topic' in w else []) for w in CAUSES])
-def test_refusals(brokers, what):
+def test_refusals(brokers, base_folder, what):
     """The code for the cause, one of the standard's, then the end.  Who is
     there already is not disturbed."""
     conf, data, code = CAUSES[what]
-    b = brokers(conf + ('password_file /dev/null\n' if code == 0x87 else ''), anonymous=code != 0x87)
+    b = brokers(conf + (f'password_file {password_file(base_folder)}\n' if code == 0x87 else ''), anonymous=code != 0x87)
     with Peer(b.port) as c:
         c.send(data)
         connect_refused(c, code)
