@@ -144,7 +144,7 @@ check_acl(struct audit *a, const char *path)
 		audit_say(a, AUDIT_FAULT, "acl", NULL, &why);
 		return;
 	}
-	for (size_t i = 0; i < a->n; i++)
+	for (size_t i = 0; a->v && i < a->n; i++)
 		if (newest_live(a, i))
 			check_rights(a, acl, path, &a->v[i]);
 	acl_unref(acl);
