@@ -153,14 +153,14 @@ def test_bad_configuration(brokers, path, conf, says):
 def test_usual_place(brokers, tmp_path):
     """Beside what persists; where that will not do the broker serves without."""
     b = brokers(f'persistence_location {tmp_path}\n')
-    assert b.alive()
+    b.wait_log(' running')
     with Line(os.path.join(str(tmp_path), 'admin.sock')) as line:
         assert line.ask('version')['ok']
     b = brokers(f'persistence_location {tmp_path}/{"x" * 120}\n')
-    assert b.alive()
+    b.wait_log(' running')
     assert 'No administrative socket' in b.log()
     none = brokers(f'persistence_location {tmp_path}\nadmin_socket none\n')
-    assert none.alive()
+    none.wait_log(' running')
     assert 'dministrative socket' not in none.log()
 
 
