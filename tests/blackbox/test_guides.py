@@ -60,8 +60,7 @@ def test_guide(guide, tmp_path):
     if not how:
         pytest.skip('no network of its own can be made here (unshare, ip, setpriv)')
     text = script(guide)
-    if not text.startswith(HEAD) or 'nightjar' not in text:
-        pytest.skip('no commands in it')
+    assert 'nightjar ' in text, 'no commands in it'
     home = tmp_path / 'home'
     (home / 'bin').mkdir(parents=True)
     (home / 'bin' / 'nightjar').symlink_to(NIGHTJAR)
