@@ -131,7 +131,11 @@ struct conf_listener {
 	char *mount_point;
 	int own_allow_anonymous;  /* listener_allow_anonymous; -1 */
 	char *own_auto_id_prefix; /* listener_auto_id_prefix; NULL */
+	char *plugin_use;	  /* names of plugin_load, one a line; NULL */
 	struct conf_security own; /* with per_listener_settings */
+	/* What its plug-ins bring; borrowed, as what follows. */
+	const char *plugin_password_file, *plugin_acl_file;
+	const char *plugin_dynamic_security_file;
 	/* What holds for this listener, after all of the rules; use these.
 	 * The strings are borrowed from this struct conf. */
 	bool tls;
@@ -147,6 +151,15 @@ struct conf_listener {
 	bool tokens;			   /* jwt_key_file is given */
 	struct conf_at where;		   /* its listener or port line */
 	struct conf_at at[CONF_OPTS_MAX];
+};
+
+/* What plugin_load named, of those that are built in here. */
+struct conf_plugin {
+	char *name;
+	char *file;	    /* its option's; NULL: none, which is told */
+	const char *option; /* what it is here; NULL: refused, which is told */
+	struct conf_at at;
+	bool used;
 };
 
 struct conf {
@@ -242,6 +255,8 @@ struct conf {
 	struct conf_security security;
 	struct conf_listener base; /* what stands before any listener */
 	struct conf_list files;	   /* all that were read, in order */
+	struct conf_plugin *plugins;
+	uint32_t nplugins;
 	struct conf_at at[CONF_OPTS_MAX];
 };
 

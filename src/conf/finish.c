@@ -185,6 +185,12 @@ resolve(struct conf *c, struct conf_listener *l)
 	l->psk_file = s->psk_file;
 	l->tokens = s->jwt_key_file != NULL;
 	l->dynamic_security_file = s->dynamic_security_file;
+	if (l->plugin_password_file)
+		l->password_file = l->plugin_password_file;
+	if (l->plugin_acl_file)
+		l->acl_file = l->plugin_acl_file;
+	if (l->plugin_dynamic_security_file)
+		l->dynamic_security_file = l->plugin_dynamic_security_file;
 	/* global_plugin */
 	if (!l->password_file)
 		l->password_file = c->security.password_file;
@@ -722,11 +728,14 @@ conf_finish(struct parse *p, const struct conf_args *args)
 		return;
 	open_ports(p, args);
 	for (uint32_t i = 0; i < p->c->nlisteners && !p->failed; i++) {
+		plugin_resolve(p, &p->c->listeners[i]);
 		resolve(p->c, &p->c->listeners[i]);
 		find_credential(p, &p->c->listeners[i]);
 		if (!p->failed && !p->c->local_only)
 			check_listener(p, i);
 	}
-	if (!p->failed)
-		check_idle_psk(p);
+	if (p->failed)
+		return;
+	check_idle_psk(p);
+	plugin_check_idle(p);
 }

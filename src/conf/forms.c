@@ -249,6 +249,7 @@ include(struct parse *p, const char *path, const struct conf_line *ln)
 	sub.depth = p->depth + 1;
 	sub.listener = CONF_BASE;
 	sub.in_bridge = sub.in_plugin = false;
+	sub.plugin = (struct parse_plugin){ 0 };
 	parse_text(&sub, path, buf_slice(&text));
 	p->failed = sub.failed;
 	p->security_line = sub.security_line;

@@ -201,5 +201,6 @@ conf_free(struct conf *c)
 	free_strings(CONF_SECURITY, &c->security);
 	free(c->log_file);
 	conf_list_free(&c->files);
+	plugin_free_all(c);
 	*c = (struct conf){ 0 };
 }

@@ -23,6 +23,7 @@ struct parse_plugin {
 	const char *option; /* what that is here */
 	struct conf_at at;
 	bool global, given;
+	int loaded; /* by plugin_load: 1 + its place in conf.plugins */
 };
 
 struct parse {
@@ -89,6 +90,11 @@ void plugin_option(
     struct parse *p, const struct conf_opt *o, const struct conf_line *ln);
 /* The lines about one are over: what it needs must have been there. */
 void plugin_end(struct parse *p);
+/* What a listener's plugin_use means. */
+void plugin_resolve(struct parse *p, struct conf_listener *l);
+/* Those that no listener uses are told. */
+void plugin_check_idle(struct parse *p);
+void plugin_free_all(struct conf *c);
 
 /* apply.c */
 /* A line as if it began with the name of that row; false: it was refused. */

@@ -4,6 +4,7 @@
  * here become the option that stands for them; any other is refused, because
  * what it would keep out would come in.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -42,6 +43,130 @@ find(struct slice path)
 	return NULL;
 }
 
+/* Of plugin_load; NULL: none of that name. */
+static struct conf_plugin *
+find_named(const struct conf *c, struct slice name)
+{
+	for (uint32_t i = 0; i < c->nplugins; i++)
+		if (slice_is(name, c->plugins[i].name))
+			return &c->plugins[i];
+	return NULL;
+}
+
+/* A name, for plugin_use; option NULL: it was refused, and its users need not
+ * be told again. */
+static void
+add_named(struct parse *p, const struct conf_line *ln, struct slice name,
+    const char *option)
+{
+	struct conf *c = p->c;
+	struct conf_plugin *v;
+	char esc[TEXT_ESC];
+
+	if (find_named(c, name)) {
+		parse_fault(p, ln->line, ln->name_col, ln->name, NULL,
+		    "give it another name",
+		    "there is a plug-in called '%s' before",
+		    text_esc(esc, sizeof esc, name));
+		return;
+	}
+	v = reallocarray(c->plugins, c->nplugins + 1, sizeof *v);
+	if (!v) {
+		p->failed = NJ_NOMEM;
+		return;
+	}
+	c->plugins = v;
+	v += c->nplugins;
+	*v = (struct conf_plugin){
+		.option = option,
+		.at = { ln->line, p->file,
+		    (uint16_t)(ln->name_col < UINT16_MAX ? ln->name_col : 1) }
+	};
+	if (!value_string(p, &v->name, name))
+		return;
+	c->nplugins++;
+}
+
+void
+plugin_free_all(struct conf *c)
+{
+	for (uint32_t i = 0; i < c->nplugins; i++) {
+		free(c->plugins[i].name);
+		free(c->plugins[i].file);
+	}
+	free(c->plugins);
+	c->plugins = NULL;
+	c->nplugins = 0;
+}
+
+/* The listener's field that the option of a plug-in fills. */
+static const char **
+field_of(struct conf_listener *l, const char *option)
+{
+	return strcmp(option, "acl_file") == 0 ? &l->plugin_acl_file
+	    : strcmp(option, "password_file") == 0
+	    ? &l->plugin_password_file
+	    : &l->plugin_dynamic_security_file;
+}
+
+static void
+use_one(struct parse *p, struct conf_listener *l, struct slice name)
+{
+	struct conf_at at =
+	    l->at[conf_opt_index(conf_opt_find(LIT("plugin_use")))];
+	struct conf_plugin *x = find_named(p->c, name);
+	const char **field;
+	char esc[TEXT_ESC];
+
+	if (!x) {
+		parse_fault_at(p, at,
+		    "add 'plugin_load NAME PATH' with this name, or delete "
+		    "this line",
+		    "plugin_use: no plugin_load has the name '%s'",
+		    text_esc(esc, sizeof esc, name));
+		return;
+	}
+	x->used = true;
+	if (!x->option || !x->file) /* told by its plugin_load */
+		return;
+	field = field_of(l, x->option);
+	if (*field && strcmp(*field, x->file) != 0)
+		parse_fault_at(p, at, "use one of them",
+		    "plugin_use: this listener has another %s by another "
+		    "plug-in",
+		    x->option);
+	*field = x->file;
+}
+
+void
+plugin_resolve(struct parse *p, struct conf_listener *l)
+{
+	const char *s = l->plugin_use;
+
+	while (s && *s) {
+		size_t n = strcspn(s, "\n");
+
+		use_one(p, l, slice_of(s, n));
+		s += n + (s[n] == '\n');
+	}
+}
+
+void
+plugin_check_idle(struct parse *p)
+{
+	for (uint32_t i = 0; i < p->c->nplugins; i++) {
+		const struct conf_plugin *x = &p->c->plugins[i];
+
+		if (!x->used && x->file)
+			parse_warn_at(p, x->at,
+			    "add 'plugin_use NAME' below a listener, or delete "
+			    "these lines",
+			    "the plug-in '%s' is used by no listener, so it "
+			    "keeps nobody out",
+			    x->name);
+	}
+}
+
 void
 plugin_end(struct parse *p)
 {
@@ -60,27 +185,29 @@ plugin_read(
     struct parse *p, const struct conf_opt *o, const struct conf_line *ln)
 {
 	bool named = strcmp(o->name, "plugin_load") == 0;
-	struct slice rest = ln->value, path = SLICE_NONE;
+	struct slice rest = ln->value, path = SLICE_NONE, name = SLICE_NONE;
 	uint32_t col = ln->value_col, path_col;
 	const struct bundled *b;
 	struct conf_opt said = *o;
 
 	plugin_end(p);
 	p->in_plugin = true;
-	if (!conf_lex_word(&rest, &col, &path, &path_col) ||
-	    (named && !conf_lex_word(&rest, &col, &path, &path_col))) {
+	if (named && conf_lex_word(&rest, &col, &path, &path_col))
+		name = path;
+	if ((named && name.n == 0) ||
+	    !conf_lex_word(&rest, &col, &path, &path_col)) {
 		parse_fault(p, ln->line, ln->name_col, SLICE_NONE, NULL, NULL,
 		    "%s needs a value: expected %s", o->name, o->args);
 		return;
 	}
 	b = find(path);
-	if (!b || !b->option || named) {
-		said.mend = b && b->mend ? b->mend
-		    : b ? "write 'plugin PATH' below the listener that it is "
-			  "about, or 'global_plugin PATH'"
-			: "let clients in by 'password_file', "
-			  "'dynamic_security_file' or by certificates, or "
-			  "wait for it";
+	if (named)
+		add_named(p, ln, name, b ? b->option : NULL);
+	if (!b || !b->option) {
+		said.mend = b ? b->mend
+			      : "let clients in by 'password_file', "
+				"'dynamic_security_file', 'jwt_key_file' or "
+				"by certificates";
 		parse_standing(p, &said, conf_opt_find(ln->name)->name, ln);
 		return;
 	}
@@ -91,6 +218,7 @@ plugin_read(
 		.at = { ln->line, p->file,
 		    (uint16_t)(ln->name_col < UINT16_MAX ? ln->name_col : 1) },
 		.global = strcmp(o->name, "global_plugin") == 0,
+		.loaded = named ? (int)p->c->nplugins : 0,
 	};
 }
 
@@ -132,6 +260,15 @@ plugin_option(
 		return;
 	}
 	x->given = true;
+	if (x->loaded) {
+		(void)value_read(p,
+		    &(const struct conf_opt){
+			.name = x->option, .type = CONF_T_PATH },
+		    (struct value){ ln->value, ln->line,
+			ln->value.n ? ln->value_col : ln->name_col },
+		    &p->c->plugins[x->loaded - 1].file, false);
+		return;
+	}
 	/* for all listeners, whatever stands above it */
 	if (x->global)
 		p->c->per_listener_settings = false;

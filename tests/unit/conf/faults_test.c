@@ -101,8 +101,24 @@ static const struct {
 	{ "auth_plugin /go-auth.so\nauth_opt_backends files\n",
 	    "1:1 e 'auth_plugin' -|" },
 	{ "plugin_load a\n", "1:1 e '-' -|" },
-	{ "plugin_load a /lib/mosquitto_acl_file.so\n",
+	{ "plugin_load a /lib/mosquitto_acl_file.so\n", "1:1 e '-' -|" },
+	{ "plugin_load a /lib/mosquitto_acl_file.so\nplugin_opt_acl_file /a\n",
+	    "1:1 w '-' -|" },
+	{ "plugin_load a /lib/mosquitto_acl_file.so\nplugin_opt_acl_file /a\n"
+	  "plugin_load a /lib/mosquitto_acl_file.so\nplugin_opt_acl_file /b\n"
+	  "listener 1\nallow_anonymous true\nplugin_use a\n",
+	    "3:1 e 'plugin_load' -|" },
+	{ "plugin_load a /lib/x.so\nlistener 1\nallow_anonymous true\n"
+	  "plugin_use a\n",
 	    "1:1 e 'plugin_load' -|" },
+	{ "plugin_load a /lib/mosquitto_persist_sqlite.so\n",
+	    "1:1 e 'plugin_load' -|" },
+	{ "listener 1\nallow_anonymous true\nplugin_use a\n", "3:1 e '-' -|" },
+	{ "plugin_use a\nlistener 1\nallow_anonymous true\n", "1:1 e '-' -|" },
+	{ "plugin_load a /lib/mosquitto_acl_file.so\nplugin_opt_acl_file /a\n"
+	  "plugin_load b /lib/mosquitto_acl_file.so\nplugin_opt_acl_file /b\n"
+	  "listener 1\nallow_anonymous true\nplugin_use a\nplugin_use b\n",
+	    "8:1 e '-' -|" },
 	{ "plugin /x/not_mosquitto_acl_file.so\n", "1:1 e 'plugin' -|" },
 	{ "plugin /lib/mosquitto_dynamic_security.so\nuser x\n"
 	  "plugin /lib/mosquitto_acl_file.so\nplugin_opt_acl_file /a\n",
