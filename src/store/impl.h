@@ -47,6 +47,10 @@ enum statement {
 	ST_EXPIRED,
 	ST_QUEUE_EXPIRED,
 	ST_RETAINED_EXPIRED,
+	ST_FACT,
+	ST_FACT_END,
+	ST_FACTS_END,
+	ST_FACTS_READ,
 	ST_PAGES,
 	ST_FREE_PAGES,
 	STATEMENTS
@@ -111,7 +115,7 @@ struct store {
 };
 
 /* Kinds of letters. */
-enum { STORE_BATCH, STORE_READ };
+enum { STORE_BATCH, STORE_READ, STORE_FACTS };
 
 /* sql.c */
 enum nj_err sql_err(int rc);
@@ -147,6 +151,14 @@ clean_orphans(struct store *s, const uint64_t *sessions, size_t n);
 
 /* schema.c: from 0, an empty file, too. */
 NJ_MUST enum nj_err schema_upgrade(struct store *s, unsigned from);
+
+/* facts.c: letters of kind STORE_FACTS. */
+/* Inside the open transaction. */
+NJ_MUST enum nj_err facts_apply(struct store *s, struct letter *l);
+/* It changes something. */
+bool facts_write(const struct letter *l);
+/* Whoever waits goes on; the letter is its again. */
+void facts_answer(struct store *s, struct letter *l, enum nj_err e);
 
 /* load.c */
 void read_answer(struct store *s, struct store_read *r);

@@ -39,6 +39,11 @@ static const char *const steps[] = {
 	"WHERE expires < 9223372036854775807;"
 	/* wall clock, in seconds; 0: before this schema */
 	"ALTER TABLE msg ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;",
+
+	/* facts.h */
+	"CREATE TABLE fact(space BLOB NOT NULL, kind INTEGER NOT NULL,"
+	" name BLOB NOT NULL, value BLOB NOT NULL,"
+	" PRIMARY KEY(space, kind, name)) STRICT, WITHOUT ROWID;",
 };
 
 _Static_assert(sizeof steps / sizeof *steps == STORE_SCHEMA,

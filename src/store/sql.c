@@ -59,6 +59,13 @@ static const char *const text[STATEMENTS] = {
 	[ST_RETAIN] = "INSERT OR REPLACE INTO retained(topic, ord, msg) "
 		      "VALUES(?1, ?2, ?3)",
 	[ST_TOMBS_END] = "DELETE FROM retained WHERE msg IS NULL AND ord <= ?1",
+	[ST_FACT] = "INSERT OR REPLACE INTO fact(space, kind, name, value) "
+		    "VALUES(?1, ?2, ?3, ?4)",
+	[ST_FACT_END] = "DELETE FROM fact WHERE space = ?1 AND kind = ?2 "
+			"AND name = ?3",
+	[ST_FACTS_END] = "DELETE FROM fact WHERE space = ?1",
+	[ST_FACTS_READ] = "SELECT kind, name, value FROM fact WHERE space = ?1 "
+			  "ORDER BY kind, name",
 	[ST_PAGES] = "PRAGMA page_count",
 	[ST_FREE_PAGES] = "PRAGMA freelist_count",
 	[ST_EXPIRED] = "SELECT 1 FROM msg WHERE " EXPIRED " LIMIT 1",

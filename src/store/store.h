@@ -34,7 +34,7 @@ struct store_batch;
 struct store_read;
 
 #define STORE_NEVER	 INT64_MAX /* a time that does not come */
-#define STORE_SCHEMA	 2
+#define STORE_SCHEMA	 3
 #define STORE_PAGE_BYTES (256 * 1024) /* of one answer to store_read */
 
 enum store_state {

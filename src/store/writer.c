@@ -58,23 +58,28 @@ wait_mail(struct store *s, int ms)
 	mailbox_awake(&s->mail);
 }
 
-/* Takes what has come, behind what is held already. */
+/* Behind what is held already. */
+static void
+hold(struct store *s, struct letter *l)
+{
+	atomic_store_explicit(&l->next, NULL, memory_order_relaxed);
+	if (s->held)
+		atomic_store_explicit(
+		    &s->held_last->next, l, memory_order_relaxed);
+	else
+		s->held = l;
+	s->held_last = l;
+}
+
+/* Takes what has come. */
 static void
 collect(struct store *s)
 {
 	struct letter *l;
 
-	while ((l = mailbox_take(&s->mail))) {
-		if (l == &s->wake)
-			continue;
-		atomic_store_explicit(&l->next, NULL, memory_order_relaxed);
-		if (s->held)
-			atomic_store_explicit(
-			    &s->held_last->next, l, memory_order_relaxed);
-		else
-			s->held = l;
-		s->held_last = l;
-	}
+	while ((l = mailbox_take(&s->mail)))
+		if (l != &s->wake)
+			hold(s, l);
 }
 
 static struct letter *
@@ -91,6 +96,8 @@ apply_all(struct store *s, uint64_t *records)
 	for (struct letter *l = s->held; l; l = next_of(l)) {
 		const struct store_batch *b = (struct store_batch *)l;
 
+		if (l->kind == STORE_FACTS && (e = facts_apply(s, l)))
+			return e;
 		if (l->kind != STORE_BATCH)
 			continue;
 		if ((e = apply_batch(s, b)))
@@ -140,7 +147,9 @@ static bool
 has_records(const struct store *s)
 {
 	for (struct letter *l = s->held; l; l = next_of(l))
-		if (l->kind == STORE_BATCH && ((struct store_batch *)l)->live)
+		if ((l->kind == STORE_BATCH &&
+			((struct store_batch *)l)->live) ||
+		    (l->kind == STORE_FACTS && facts_write(l)))
 			return true;
 	return false;
 }
@@ -156,12 +165,30 @@ answer_all(struct store *s)
 		next = next_of(l);
 		if (l->kind == STORE_BATCH) {
 			s->opts.done(s->opts.arg, (struct store_batch *)l);
+		} else if (l->kind == STORE_FACTS) {
+			facts_answer(s, l, NJ_OK);
 		} else {
 			struct store_read *r = (struct store_read *)l;
 
 			read_answer(s, r);
 			s->opts.paged(s->opts.arg, r);
 		}
+	}
+}
+
+/* Facts are not tried again: whoever waits for them is told. */
+static void
+refuse_facts(struct store *s, enum nj_err e)
+{
+	struct letter *l = s->held, *next;
+
+	s->held = s->held_last = NULL;
+	for (; l; l = next) {
+		next = next_of(l);
+		if (l->kind == STORE_FACTS)
+			facts_answer(s, l, e);
+		else
+			hold(s, l);
 	}
 }
 
@@ -180,6 +207,10 @@ work(struct store *s)
 		(void)tidy_turn(s, false);
 		return;
 	}
+	refuse_facts(s, e);
+	/* it is tried again as long as something waits for it */
+	if (!has_records(s))
+		return;
 	set_state(s, state_of(e), s->why);
 	if (!atomic_load(&s->stop) && !s->opts.no_thread)
 		wait_mail(
@@ -274,6 +305,8 @@ drop_held(struct store *s)
 				s->opts.dropped(s->opts.arg, b);
 			else
 				batch_free(b);
+		} else if (l->kind == STORE_FACTS) {
+			facts_answer(s, l, NJ_EOF);
 		} else {
 			((struct store_read *)l)->result = NJ_EOF;
 			s->opts.paged(s->opts.arg, (struct store_read *)l);
