@@ -51,6 +51,9 @@ auth_request_new(const struct auth_request_in *in, struct auth_request **out)
 	r->bridge = in->bridge;
 	r->has_cert = in->has_cert;
 	r->pressed = in->pressed;
+	r->at_home = in->at_home;
+	r->watch = in->watch;
+	r->watch_arg = in->watch_arg;
 	r->username = copy_bytes(&at, in->username);
 	r->client_id = copy_bytes(&at, in->client_id);
 	r->address = copy_bytes(&at, in->address);

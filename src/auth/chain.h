@@ -35,6 +35,13 @@ struct auth_method;
 struct authenticator;
 struct password_file;
 
+/* Who keeps count of names that are guessed at. */
+struct auth_watch {
+	/* No tries for this name now. */
+	bool (*pressed)(void *arg, struct slice name);
+	void (*failed)(void *arg, struct slice name);
+};
+
 /*
  * One login.  Made by auth_request_new from borrowed values, which it copies;
  * the password is wiped as soon as there is an answer.  Its owner is whoever
@@ -51,8 +58,13 @@ struct auth_request {
 	struct slice cert_name;	 /* identity a verified certificate gives, by
 				 * the listener's rule; empty: none */
 	struct slice cert_subject;
-	bool pressed;  /* somebody guesses at this name: no new tries now */
-	bool has_cert; /* one that was found good */
+	bool pressed; /* somebody guesses at this name: no new tries now */
+	bool at_home; /* but the name came in from this address before */
+	/* the same of the name in an exchange; NULL: nobody watches.  Asked and
+	 * told on the thread that takes the step. */
+	const struct auth_watch *watch;
+	void *watch_arg;
+	bool has_cert;	     /* one that was found good */
 	struct slice device; /* the ID its own CA gave it; empty: none */
 	struct slice groups; /* of that; each ended by '\n' */
 	/* an exchange; method NULL: a name and a password, or nothing */
@@ -83,7 +95,9 @@ struct auth_request_in {
 	struct slice cert_name, cert_subject;
 	bool has_cert; /* with or without a name for it */
 	struct slice device, groups;
-	bool pressed;  /* as in struct auth_request */
+	bool pressed, at_home; /* as in struct auth_request */
+	const struct auth_watch *watch;
+	void *watch_arg;
 	bool has_data; /* of an exchange */
 	struct slice data;
 };

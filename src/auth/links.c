@@ -155,9 +155,10 @@ password_file_start(struct authenticator *a, struct auth_request *r)
 		return no_password(r);
 	if (secret_bytes(r->password).n == 0)
 		return explain(r, l, AUTH_R_EMPTY_PASSWORD);
-	/* who knows it need not be slowed down by who tries to guess it */
+	/* whose it is need not be slowed down by who tries to guess it */
 	if (password_file_recalls(
-		l->pf, r->username, secret_bytes(r->password)))
+		l->pf, r->username, secret_bytes(r->password)) &&
+	    (!r->pressed || r->at_home))
 		return auth_allow(r, r->username);
 	if (r->pressed)
 		return auth_deny(r, AUTH_R_PRESSED, NULL);

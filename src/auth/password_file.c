@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auth/password_file.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
 #include "auth/base64.h"
 #include "auth/password.h"
+#include "auth/recall.h"
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/map.h"
@@ -25,12 +25,6 @@ struct user {
 	struct password_hash hash;
 };
 
-/* Of the password that was right the last time. */
-struct seen {
-	bool is;
-	uint8_t digest[SCRAM_KEY];
-};
-
 struct password_file {
 	atomic_uint refs;
 	char *path;
@@ -42,9 +36,7 @@ struct password_file {
 	uint8_t secret[PASSWORD_FILE_SECRET]; /* for the rest of it */
 	size_t secret_line;		      /* 0: none */
 	struct password_file_info info;
-	uint8_t seen_key[SCRAM_KEY]; /* of those digests; nowhere else */
-	pthread_mutex_t seen_lock;   /* seen */
-	struct seen *seen;	     /* one a user; NULL: none yet */
+	struct recall *recall;
 };
 
 /* Where a fault is: for the operator, counted from 1. */
@@ -345,6 +337,10 @@ parse_text(struct password_file *pf, const char *path, struct nj_why *why)
 			return e;
 	}
 	make_dummy(pf);
+	if (recall_new(pf->info.users, &pf->recall)) {
+		why_set(why, "%s: out of memory", path);
+		return NJ_NOMEM;
+	}
 	return make_secret(pf);
 }
 
@@ -361,8 +357,6 @@ file_new(const char *path)
 	}
 	atomic_init(&pf->refs, 1);
 	map_init(&pf->by_name, name_of);
-	(void)pthread_mutex_init(&pf->seen_lock, NULL);
-	rand_bytes(pf->seen_key, sizeof pf->seen_key);
 	return pf;
 }
 
@@ -427,11 +421,7 @@ password_file_unref(struct password_file *pf)
 	    atomic_fetch_sub_explicit(&pf->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	secret_wipe(pf->secret, sizeof pf->secret);
-	secret_wipe(pf->seen_key, sizeof pf->seen_key);
-	if (pf->seen)
-		secret_wipe(pf->seen, pf->info.users * sizeof *pf->seen);
-	free(pf->seen);
-	(void)pthread_mutex_destroy(&pf->seen_lock);
+	recall_free(pf->recall);
 	if (pf->users)
 		secret_wipe(pf->users, pf->info.users * sizeof *pf->users);
 	free(pf->users);
@@ -496,61 +486,11 @@ password_file_scram(const struct password_file *pf, struct slice user,
 	return NJ_OK;
 }
 
-/* The name is in it, so that a digest of one user is nothing for another. */
-static enum nj_err
-digest_of(const struct password_file *pf, struct slice user,
-    struct slice password, uint8_t out[SCRAM_KEY])
-{
-	uint8_t key[SCRAM_KEY];
-	enum nj_err e =
-	    scram_hmac(slice_of(pf->seen_key, sizeof pf->seen_key), user, key);
-
-	if (!e)
-		e = scram_hmac(slice_of(key, sizeof key), password, out);
-	secret_wipe(key, sizeof key);
-	return e;
-}
-
 bool
 password_file_recalls(
     struct password_file *pf, struct slice user, struct slice password)
 {
-	const struct user *u = map_get(&pf->by_name, user);
-	struct seen mine = { .is = false };
-	uint8_t digest[SCRAM_KEY] = { 0 };
-	bool same;
-
-	if (password.n == 0)
-		return false;
-	(void)pthread_mutex_lock(&pf->seen_lock);
-	if (u && pf->seen)
-		mine = pf->seen[u - pf->users];
-	(void)pthread_mutex_unlock(&pf->seen_lock);
-	/* for a name that is nobody's too: it must not be faster */
-	same = digest_of(pf, user, password, digest) == NJ_OK &&
-	    secret_eq(slice_of(digest, sizeof digest),
-		slice_of(mine.digest, sizeof mine.digest)) &&
-	    mine.is;
-	secret_wipe(&mine, sizeof mine);
-	secret_wipe(digest, sizeof digest);
-	return same;
-}
-
-/* For the next time; without memory it is slow again. */
-static void
-remember(struct password_file *pf, const struct user *u, struct slice password)
-{
-	struct seen mine = { .is = true };
-
-	if (digest_of(pf, u->name, password, mine.digest) != NJ_OK)
-		return;
-	(void)pthread_mutex_lock(&pf->seen_lock);
-	if (!pf->seen)
-		pf->seen = calloc(pf->info.users, sizeof *pf->seen);
-	if (pf->seen)
-		pf->seen[u - pf->users] = mine;
-	(void)pthread_mutex_unlock(&pf->seen_lock);
-	secret_wipe(&mine, sizeof mine);
+	return recall_knows(pf->recall, user, SLICE_NONE, password);
 }
 
 enum auth_result
@@ -575,7 +515,7 @@ password_file_check(struct password_file *pf, struct slice user,
 		return AUTH_NOT_MINE;
 	}
 	if (!e)
-		remember(pf, u, password);
+		recall_note(pf->recall, user, SLICE_NONE, password);
 	*reason = e ? AUTH_R_WRONG_PASSWORD : AUTH_R_NONE;
 	return e ? AUTH_DENY : AUTH_ALLOW;
 }

@@ -4,11 +4,16 @@
 #include <stdlib.h>
 
 #include "auth/password.h"
+#include "auth/recall.h"
 #include "base/text.h"
+
+/* Of users that come and go there may be any number. */
+#define RECALLED 100000
 
 struct roles_link {
 	struct authenticator a;
 	struct rolebase *rb;
+	struct recall *recall;
 	struct workers *workers;
 	bool last;
 };
@@ -23,6 +28,7 @@ static void
 link_free(struct authenticator *a)
 {
 	rolebase_unref(link_of(a)->rb);
+	recall_free(link_of(a)->recall);
 	free(link_of(a));
 }
 
@@ -64,6 +70,19 @@ check_hash(struct auth_request *r, const char *text)
 	}
 }
 
+/* Of one whose password is right. */
+static enum auth_result
+let_in(struct auth_request *r, enum roles_login may)
+{
+	if (may == ROLES_DISABLED)
+		return auth_deny(
+		    r, AUTH_R_DISABLED, "mosquitto_ctrl dynsec enableClient");
+	if (may == ROLES_OTHER_ID)
+		return auth_deny(
+		    r, AUTH_R_BOUND_ID, "mosquitto_ctrl dynsec setClientId");
+	return auth_allow(r, r->username);
+}
+
 /* Whoever may not come in learns nothing from how long it takes. */
 static enum auth_result
 decide_login(const struct roles_link *l, struct auth_request *r)
@@ -76,18 +95,35 @@ decide_login(const struct roles_link *l, struct auth_request *r)
 
 	if (text) {
 		result = check_hash(r, text);
+		if (result == AUTH_ALLOW)
+			recall_note(l->recall, r->username, slice_str(text),
+			    secret_bytes(r->password));
 	} else if (l->last) {
 		spend(now, secret_bytes(r->password));
 		result = wrong(r, AUTH_R_UNKNOWN_USER);
 	}
-	if (result == AUTH_ALLOW && may == ROLES_DISABLED)
-		result = auth_deny(
-		    r, AUTH_R_DISABLED, "mosquitto_ctrl dynsec enableClient");
-	else if (result == AUTH_ALLOW && may == ROLES_OTHER_ID)
-		result = auth_deny(
-		    r, AUTH_R_BOUND_ID, "mosquitto_ctrl dynsec setClientId");
-	else if (result == AUTH_ALLOW)
-		result = auth_allow(r, r->username);
+	if (result == AUTH_ALLOW)
+		result = let_in(r, may);
+	roles_unref(now);
+	return result;
+}
+
+/* At once: whose password was right the last time; the derivation is spared.
+ * AUTH_NOT_MINE: it has to be made. */
+static enum auth_result
+recalled(const struct roles_link *l, struct auth_request *r)
+{
+	struct roles *now = rolebase_now(l->rb);
+	struct roles_asker who = { r->username, r->client_id };
+	const char *text = NULL;
+	enum roles_login may = roles_login(now, &who, &text);
+	enum auth_result result = AUTH_NOT_MINE;
+
+	if (recall_knows(l->recall, r->username,
+		text ? slice_str(text) : SLICE_NONE,
+		secret_bytes(r->password)) &&
+	    text && (!r->pressed || r->at_home))
+		result = let_in(r, may);
 	roles_unref(now);
 	return result;
 }
@@ -106,6 +142,7 @@ static enum auth_result
 roles_start(struct authenticator *a, struct auth_request *r)
 {
 	struct roles_link *l = link_of(a);
+	enum auth_result result;
 
 	if (!r->has_username)
 		return AUTH_NOT_MINE;
@@ -115,6 +152,10 @@ roles_start(struct authenticator *a, struct auth_request *r)
 	/* an empty name would be nobody's, and so anonymous */
 	if (r->username.n == 0 || secret_bytes(r->password).n == 0)
 		return wrong(r, AUTH_R_EMPTY_PASSWORD);
+	if ((result = recalled(l, r)) != AUTH_NOT_MINE)
+		return result;
+	if (r->pressed)
+		return auth_deny(r, AUTH_R_PRESSED, NULL);
 	r->link_arg = l;
 	r->job.run = check_password;
 	if (workers_submit(l->workers, &r->job))
@@ -128,14 +169,18 @@ auth_add_roles(
 {
 	struct roles_link *l = malloc(sizeof *l);
 	struct authenticator *a = (struct authenticator *)(void *)l;
+	struct recall *recall = NULL;
 
-	if (!l)
+	if (!l || recall_new(RECALLED, &recall)) {
+		free(l);
 		return NJ_NOMEM;
+	}
 	*l = (struct roles_link){
 		.a = { .name = "dynamic security",
 		    .start = roles_start,
 		    .free = link_free },
 		.rb = rolebase_ref(rb),
+		.recall = recall,
 		.workers = w,
 		.last = last,
 	};

@@ -51,6 +51,8 @@ challenge(struct link *l, struct exchange *x, struct auth_request *r)
 	name = scram_server_name(&x->s);
 	if (r->has_username && !slice_eq(name, r->username))
 		return auth_deny(r, AUTH_R_OTHER_NAME, NULL);
+	if (r->watch && r->watch->pressed(r->watch_arg, name))
+		return auth_deny(r, AUTH_R_PRESSED, NULL);
 	if ((e = password_file_scram(l->pf, name, &v, &x->known)))
 		return auth_deny(r, AUTH_R_FAILED, NULL);
 	scram_nonce(nonce);
@@ -72,6 +74,8 @@ refuse_proof(
 					     : AUTH_R_UNKNOWN_USER;
 	char user[TEXT_ESC];
 
+	if (r->watch)
+		r->watch->failed(r->watch_arg, name);
 	(void)text_esc(user, sizeof user, name);
 	return auth_deny(r, why,
 	    "user '%s'; nightjar passwd -H scram-sha-256 %s %s, then reload",

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <urcu-qsbr.h>
 
+#include "auth/homes.h"
 #include "auth/throttle.h"
 #include "base/log.h"
 #include "broker/failures.h"
@@ -94,7 +95,7 @@ broker_new(
 	if ((e = make_shared(b)) ||
 	    (e = guard_new(&opts->guard, &b->throttle)) ||
 	    (e = guard_names_new(&opts->guard, &b->names)) ||
-	    (e = failures_new(&b->failures)) ||
+	    (e = homes_new(&b->homes)) || (e = failures_new(&b->failures)) ||
 	    (e = port_set_new(opts->ports, opts->n_ports, &b->set)) ||
 	    (e = rights_watch(b, b->set->v, b->set->n)) ||
 	    (e = storing_open(b, why)))
@@ -213,6 +214,7 @@ broker_free(struct broker *b)
 	systree_free(b->systree);
 	throttle_free(b->throttle);
 	throttle_free(b->names);
+	homes_free(b->homes);
 	failures_free(b->failures);
 	retain_free(b->retain);
 	index_free(b->index);

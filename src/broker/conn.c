@@ -110,8 +110,11 @@ refused_by(struct shard *sh, const struct port_opts *po, unsigned port, int fd)
 
 static enum nj_err
 make_stream(
-    struct shard *sh, const struct port_opts *po, int fd, struct stream **out)
+    struct conn *c, const struct port_opts *po, int fd, struct stream **out)
 {
+	static const struct tls_psk_watch watch = { guard_psk_may,
+		guard_psk_failed };
+	struct shard *sh = c->shard;
 	struct ws_opts o = { .origins = po->ws_origins,
 		.mqtt_too = po->mqtt_too,
 		.max_head = sh->limits.ws_head_max,
@@ -122,6 +125,8 @@ make_stream(
 	    ? tls_accept(po->tls, sh->home.shard, fd, sh->scratch, out)
 	    : stream_tcp_new(fd, out);
 
+	if (!e && po->tls)
+		tls_psk_watch(*out, &watch, c);
 	/* *out stays the inner one when there is no memory for another */
 	return e || !po->websockets ? e : stream_ws_new(out, &o, out);
 }
@@ -209,7 +214,7 @@ conn_accept(struct port *p, int fd, const char *peer)
 	c->timer.fn = on_deadline;
 	snprintf(c->peer, sizeof c->peer, "%s", peer);
 	if ((e = po->proxy ? stream_tcp_new(fd, &c->stream)
-			   : make_stream(sh, po, fd, &c->stream)) ||
+			   : make_stream(c, po, fd, &c->stream)) ||
 	    (e = loop_add(sh->loop, &c->watch)))
 		goto fail;
 	list_push(&sh->conns, &c->all);
@@ -239,7 +244,7 @@ conn_begin(struct conn *c)
 {
 	const struct port_opts *po = conn_port(c);
 	struct stream *s = NULL;
-	enum nj_err e = make_stream(c->shard, po, c->watch.fd, &s);
+	enum nj_err e = make_stream(c, po, c->watch.fd, &s);
 
 	if (e) {
 		stream_leave(s);

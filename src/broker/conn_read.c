@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "broker/est.h"
+#include "broker/guard.h"
 #include "broker/login.h"
 #include "broker/revoked.h"
 #include "broker/route.h"
@@ -403,6 +404,8 @@ tls_is_done(struct conn *c, const struct tls_peer *peer)
 	count_add(&sh->counts.handshakes, 1);
 	if (peer->resumed)
 		count_add(&sh->counts.resumed, 1);
+	if (*peer->psk)
+		guard_psk_came(c, slice_str(peer->psk));
 	nj_log(LOG_T_DEBUG, "TLS with %s: %s, %s%s%s%s", c->peer, peer->version,
 	    peer->cipher, peer->resumed ? ", resumed" : "",
 	    peer->has_cert ? ", certificate of " : "", peer->subject);

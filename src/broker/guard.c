@@ -5,10 +5,13 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "auth/chain.h"
+#include "auth/homes.h"
 #include "auth/principal.h"
 #include "auth/throttle.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "net/tls.h"
 
 #define ADDRESSES_MAX 65536
 #define NAMES_MAX     65536
@@ -180,6 +183,77 @@ guard_login_failed(const struct conn *c)
 	if (t)
 		throttle_login_failed(
 		    t, client_of(c, &ss), c->shard->home.now_ms);
+}
+
+void
+guard_name_came(const struct conn *c, struct slice user)
+{
+	struct sockaddr_storage ss = { 0 };
+
+	if (c->shard->broker->names)
+		homes_add(c->shard->broker->homes, user, client_of(c, &ss));
+}
+
+bool
+guard_name_at_home(const struct conn *c, struct slice user)
+{
+	struct sockaddr_storage ss = { 0 };
+
+	return c->shard->broker->names &&
+	    homes_has(c->shard->broker->homes, user, client_of(c, &ss));
+}
+
+static bool
+is_pressed(void *arg, struct slice name)
+{
+	return guard_name_wait(arg, name) > 0 && !guard_name_at_home(arg, name);
+}
+
+static void
+has_failed(void *arg, struct slice name)
+{
+	guard_name_failed(arg, name);
+}
+
+const struct auth_watch guard_watch = { is_pressed, has_failed };
+
+/* No user's name: NUL cannot be in one. */
+static struct slice
+psk_name(struct slice identity, uint8_t name[TLS_PSK_IDENTITY_MAX + 1])
+{
+	size_t n = identity.n < TLS_PSK_IDENTITY_MAX ? identity.n
+						     : TLS_PSK_IDENTITY_MAX;
+
+	name[0] = '\0';
+	if (n > 0)
+		memcpy(name + 1, identity.p, n);
+	return slice_of(name, n + 1);
+}
+
+bool
+guard_psk_may(void *conn, struct slice identity)
+{
+	uint8_t name[TLS_PSK_IDENTITY_MAX + 1];
+
+	return guard_login_wait(conn) == 0 &&
+	    !is_pressed(conn, psk_name(identity, name));
+}
+
+void
+guard_psk_failed(void *conn, struct slice identity)
+{
+	uint8_t name[TLS_PSK_IDENTITY_MAX + 1];
+
+	guard_login_failed(conn);
+	guard_name_failed(conn, psk_name(identity, name));
+}
+
+void
+guard_psk_came(const struct conn *c, struct slice identity)
+{
+	uint8_t name[TLS_PSK_IDENTITY_MAX + 1];
+
+	guard_name_came(c, psk_name(identity, name));
 }
 
 uint64_t

@@ -40,6 +40,16 @@ NJ_MUST enum nj_err
 guard_names_new(const struct guard_opts *o, struct throttle **out);
 uint64_t guard_name_wait(const struct conn *c, struct slice user);
 void guard_name_failed(const struct conn *c, struct slice user);
+/* It came in; and whether it did from c's address before. */
+void guard_name_came(const struct conn *c, struct slice user);
+bool guard_name_at_home(const struct conn *c, struct slice user);
+/* For names in exchanges; the argument is the connection. */
+extern const struct auth_watch guard_watch;
+/* For identities of shared keys, which are counted apart from user names; the
+ * argument is the connection. */
+bool guard_psk_may(void *conn, struct slice identity);
+void guard_psk_failed(void *conn, struct slice identity);
+void guard_psk_came(const struct conn *c, struct slice identity);
 void guard_login_failed(const struct conn *c);
 /* Whose it is, for quotas: its user name, or the client identifier of a client
  * without; hashed with the process's key. */

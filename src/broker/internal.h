@@ -39,6 +39,7 @@ struct broker {
 	uint64_t next_msg;	     /* its thread's */
 	struct throttle *throttle;   /* guard.h; NULL: none */
 	struct throttle *names;	     /* the same for user names */
+	struct homes *homes;	     /* where those came from; with names */
 	struct failures *failures;
 	struct systree *systree;      /* shard 0 only */
 	struct rights_watch *watches; /* rights.c; the main thread's */

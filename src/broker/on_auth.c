@@ -219,6 +219,8 @@ reauth(struct conn *c, const struct disconnect *a)
 	struct auth_request_in ask = {
 		.has_username = who->claimed.n > 0,
 		.bridge = who->bridge,
+		.watch = &guard_watch,
+		.watch_arg = c,
 		.username = who->claimed,
 		.client_id = session_id(c->session),
 		.has_data = props_has(&a->props, PROP_AUTH_DATA),

@@ -186,6 +186,10 @@ new_login(struct conn *c, const struct frame *f, const struct connect *k,
 		.client_id = login_client_id(c, k),
 		.pressed =
 		    k->has_username && guard_name_wait(c, k->username) > 0,
+		.at_home =
+		    k->has_username && guard_name_at_home(c, k->username),
+		.watch = &guard_watch,
+		.watch_arg = c,
 		.has_data = props_has(&k->props, PROP_AUTH_DATA),
 		.data = k->props.auth_data,
 	};
@@ -649,6 +653,8 @@ login_decided(struct conn *c, struct login *l)
 		enum nj_err e;
 
 		r->principal = NULL;
+		if (!who->certified && who->name.n > 0)
+			guard_name_came(c, who->name);
 		login_holds(c, who);
 		e = conn_port(c)->mount_point ? admit_mounted(c, &k, who, l)
 					      : admit(c, &k, who, l);

@@ -128,6 +128,15 @@ void tls_client_free(struct tls_client *t);
 NJ_MUST enum nj_err tls_connect(struct tls_client *t, int fd, const char *host,
     bool resume, struct stream_scratch *scratch, struct stream **out);
 
+/* Who keeps count of shared keys that are guessed. */
+struct tls_psk_watch {
+	/* false: not now; it fails like a wrong key. */
+	bool (*may)(void *arg, struct slice identity);
+	void (*failed)(void *arg, struct slice identity);
+};
+/* Of a stream that tls_accept made, before its handshake; arg lives as long. */
+void tls_psk_watch(struct stream *s, const struct tls_psk_watch *w, void *arg);
+
 /* What a handshake established; one allocation, never NULL strings, "" where
  * there is nothing.  Strings are escaped for logs, except those of the
  * certificate, which are exact: a certificate whose names hold control bytes

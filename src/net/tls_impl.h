@@ -108,10 +108,12 @@ struct tls_stream {
 	struct tls_client *client; /* borrowed, or NULL */
 	SSL *ssl;
 	struct tls_peer *peer;
-	char *name;	       /* server: SNI the client sent; client: host */
-	struct buf ident;      /* of the ticket being written or read */
-	struct buf issuers;    /* as struct tls_peer has them */
-	char *psk;	       /* server: the identity offered last */
+	char *name;	    /* server: SNI the client sent; client: host */
+	struct buf ident;   /* of the ticket being written or read */
+	struct buf issuers; /* as struct tls_peer has them */
+	char *psk;	    /* server: the identity offered last */
+	const struct tls_psk_watch *psk_watch; /* server; NULL: nobody */
+	void *psk_watch_arg;
 	uint8_t *kept;	       /* received, not yet taken by OpenSSL */
 	uint8_t *unsent;       /* records the socket did not take */
 	int64_t trusted_until; /* first end in the client's chain; 0: none */
@@ -125,6 +127,7 @@ struct tls_stream {
 	bool explained : 1;  /* base.why says why the handshake fails */
 	bool flooded : 1;    /* TLS_KEY_UPDATES_MAX was passed */
 	bool psk_known : 1;  /* somebody has that identity */
+	bool psk_held : 1;   /* its key was not looked at */
 	bool eof : 1;
 	bool ticket_due : 1; /* the handshake left it for tls_shed */
 };

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/rand.h"
 #include "base/text.h"
 #include "net/tls_impl.h"
 #include "wire/topic.h"
@@ -56,7 +57,21 @@ key_of(struct tls_stream *s, struct slice identity, uint8_t key[TLS_PSK_MAX])
 		return 0;
 	n = psk->key_of(psk->arg, identity, key, &known);
 	s->psk_known = known;
+	s->psk_held =
+	    s->psk_watch && !s->psk_watch->may(s->psk_watch_arg, identity);
+	/* one that nobody has, after the same work */
+	if (s->psk_held)
+		rand_bytes(key, n);
 	return n;
+}
+
+void
+tls_psk_watch(struct stream *stream, const struct tls_psk_watch *w, void *arg)
+{
+	struct tls_stream *s = (struct tls_stream *)(void *)stream;
+
+	s->psk_watch = w;
+	s->psk_watch_arg = arg;
 }
 
 static unsigned
@@ -157,7 +172,16 @@ tls_psk_explain(struct tls_stream *s)
 	if (!s->server || !s->psk || s->phase == TLS_OPEN)
 		return false;
 	(void)text_esc(esc, sizeof esc, slice_str(s->psk));
-	if (s->psk_known) {
+	if (s->psk_watch)
+		s->psk_watch->failed(s->psk_watch_arg, slice_str(s->psk));
+	if (s->psk_held) {
+		why_set(w,
+		    "the pre-shared key of the identity '%s' was not looked "
+		    "at: too many wrong ones came from this address "
+		    "(failed_logins_per_minute) or for this identity "
+		    "(failed_logins_per_user)",
+		    esc);
+	} else if (s->psk_known) {
 		why_set(w,
 		    "the client's pre-shared key is not that of the identity "
 		    "'%s'",
