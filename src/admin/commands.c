@@ -26,6 +26,11 @@ const struct admin_command admin_commands[] = {
 	{ "dynsec", admin_dynsec, ADMIN_CHANGES, "commands, [listener]",
 	    "commands to users, groups and roles, in the form of "
 	    "dynamic security" },
+	{ "dynsec import", admin_dynsec_import, ADMIN_CHANGES,
+	    "file, [listener]",
+	    "a file's users, groups and roles in place of those there are" },
+	{ "dynsec export", admin_dynsec_export, ADMIN_READS, "[listener]",
+	    "users, groups and roles as such a file, with password hashes" },
 	{ "acl explain", admin_acl_explain, ADMIN_READS,
 	    "topic, [action], [user], [client], [address], [listener], "
 	    "[groups]",

@@ -19,5 +19,7 @@ admin_fn admin_refused;
 
 admin_fn admin_acl_explain;
 admin_fn admin_dynsec;
+admin_fn admin_dynsec_import;
+admin_fn admin_dynsec_export;
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * dynsec: commands of dynamic security, as clients give them on
- * $CONTROL/dynamic-security/v1, from the administrator.
+ * $CONTROL/dynamic-security/v1, from the administrator; dynsec import and
+ * export: all of it from a file, and as one.
  */
 #include <stdlib.h>
 
@@ -26,12 +27,79 @@ take_answer(struct admin_call *c, struct slice text, struct nj_why *why)
 	return e;
 }
 
+/* The users of the listener that is named, or of the only ones there are. */
+static enum nj_err
+find_users(struct admin_call *c, struct rolebase **out, struct nj_why *why)
+{
+	struct slice listener = SLICE_NONE;
+	enum nj_err e = admin_text(c, "listener", &listener, why);
+
+	if (e)
+		return e;
+	e = inspect_rolebase(c->env->broker, listener, c->patience_ms, out);
+	if (e == NJ_NOTFOUND) {
+		why_set(why, "this broker keeps no users of its own");
+		why_mend(why, "add 'dynamic_security_file PATH'");
+	}
+	return e;
+}
+
+enum nj_err
+admin_dynsec_import(struct admin_call *c, struct nj_why *why)
+{
+	struct slice file = SLICE_NONE;
+	struct rolebase *rb = NULL;
+	struct roles_info info;
+	struct roles *r;
+	enum nj_err e;
+
+	if ((e = admin_need_text(c, "file", &file, why)) ||
+	    (e = find_users(c, &rb, why)))
+		return e;
+	/* JSON's text ends in NUL */
+	e = rolebase_import(rb, (const char *)file.p, why);
+	if (!e) {
+		r = rolebase_now(rb);
+		roles_info(r, &info);
+		roles_unref(r);
+		if (admin_set(c->result, "users",
+			json_integer((json_int_t)info.users)) ||
+		    admin_set(c->result, "groups",
+			json_integer((json_int_t)info.groups)) ||
+		    admin_set(c->result, "roles",
+			json_integer((json_int_t)info.roles)))
+			e = NJ_NOMEM;
+	}
+	rolebase_unref(rb);
+	return e;
+}
+
+enum nj_err
+admin_dynsec_export(struct admin_call *c, struct nj_why *why)
+{
+	struct rolebase *rb = NULL;
+	struct buf text = { 0 };
+	json_t *v = NULL;
+	enum nj_err e;
+
+	if ((e = find_users(c, &rb, why)))
+		return e;
+	if (!(e = rolebase_export(rb, &text))) {
+		struct slice s = buf_slice(&text);
+
+		v = json_stringn((const char *)s.p, s.n);
+		e = admin_set(c->result, "text", v);
+	}
+	buf_wipe(&text);
+	rolebase_unref(rb);
+	return e;
+}
+
 enum nj_err
 admin_dynsec(struct admin_call *c, struct nj_why *why)
 {
 	const json_t *commands = json_object_get(c->args, "commands");
 	const struct rolebase_admin who = { .user = LIT("(administrator)") };
-	struct slice listener = SLICE_NONE;
 	struct rolebase *rb = NULL;
 	struct buf answer = { 0 };
 	json_t *request = NULL;
@@ -42,15 +110,8 @@ admin_dynsec(struct admin_call *c, struct nj_why *why)
 		why_set(why, "commands has to be a list");
 		return NJ_INVALID;
 	}
-	if ((e = admin_text(c, "listener", &listener, why)) ||
-	    (e = inspect_rolebase(
-		 c->env->broker, listener, c->patience_ms, &rb))) {
-		if (e == NJ_NOTFOUND) {
-			why_set(why, "this broker keeps no users of its own");
-			why_mend(why, "add 'dynamic_security_file PATH'");
-		}
+	if ((e = find_users(c, &rb, why)))
 		return e;
-	}
 	e = NJ_NOMEM;
 	if (!(request = json_pack("{s:O}", "commands", commands)) ||
 	    !(text = json_dumps(request, JSON_COMPACT)))

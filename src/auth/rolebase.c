@@ -18,6 +18,9 @@ struct rolebase {
 	atomic_uint refs;
 	char *name;
 	struct rolebase_keeper keeper;
+	bool moved;
+	enum nj_err first; /* why there is no state before it is moved */
+	struct nj_why first_why;
 	/* taken before lock, and for as long as a change takes */
 	pthread_mutex_t changing;
 	struct roles *pending; /* read and not adopted yet */
@@ -35,6 +38,8 @@ struct rolebase {
 struct kept_file {
 	char *path;
 	struct stat last; /* as it was read or written last */
+	int fd;		  /* open to be read; -1 */
+	struct stat st;	  /* of fd */
 };
 
 static bool
@@ -127,12 +132,13 @@ static enum nj_err
 load_new(struct kept_file *k, bool any, struct roles **out, struct nj_why *why)
 {
 	struct buf text = { 0 };
-	struct stat st;
+	struct stat st = k->st;
 	size_t loose;
-	int fd = -1;
-	enum nj_err e = open_kept(k->path, &fd, &st, why);
+	int fd = k->fd;
+	enum nj_err e = NJ_OK;
 
-	if (e)
+	k->fd = -1;
+	if (fd < 0 && (e = open_kept(k->path, &fd, &st, why)))
 		return e;
 	if (!any && same_file(&st, &k->last)) {
 		(void)close(fd);
@@ -152,9 +158,9 @@ load_new(struct kept_file *k, bool any, struct roles **out, struct nj_why *why)
 		    k->path, loose);
 	if (st.st_mode & S_IRWXG)
 		nj_log(LOG_T_WARNING,
-		    "Warning: %s can be read by its group; a change by a "
-		    "command makes it 0600.",
-		    k->path);
+		    "Warning: %s can be read by its group.  To mend it: chmod "
+		    "0600 %s",
+		    k->path, k->path);
 	return NJ_OK;
 }
 
@@ -167,13 +173,15 @@ file_load(void *arg, struct roles **out, struct nj_why *why)
 }
 
 static enum nj_err
-file_save(void *arg, const struct roles *r, struct nj_why *why)
+file_save(void *arg, const struct roles *was, const struct roles *now,
+    struct nj_why *why)
 {
 	struct kept_file *k = arg;
 	struct buf text = { 0 };
 	enum nj_err e;
 
-	if ((e = roles_print(r, &text)))
+	(void)was;
+	if ((e = roles_print(now, &text)))
 		why_set(why, "%s: out of memory", k->path);
 	else
 		e = file_write(k->path, buf_slice(&text), 0600, why);
@@ -188,54 +196,197 @@ file_free(void *arg)
 {
 	struct kept_file *k = arg;
 
+	if (k->fd >= 0)
+		(void)close(k->fd);
 	free(k->path);
 	free(k);
 }
 
-enum nj_err
-rolebase_open(const char *path, struct rolebase **out, struct nj_why *why)
+static enum nj_err
+file_keeper(const char *path, struct rolebase_keeper *out, struct nj_why *why)
 {
 	struct kept_file *k = calloc(1, sizeof *k);
-	struct rolebase_keeper keeper = {
-		.load = file_load,
-		.save = file_save,
-		.free = file_free,
-		.arg = k,
-	};
 
 	if (!k || !(k->path = strdup(path))) {
 		free(k);
 		why_set(why, "%s: out of memory", path);
 		return NJ_NOMEM;
 	}
-	return rolebase_new(&keeper, path, out, why);
+	k->fd = -1;
+	*out = (struct rolebase_keeper){ file_load, file_save, file_free, k };
+	return NJ_OK;
+}
+
+/* Of a file that is nobody's yet. */
+static enum nj_err
+load_once(const char *path, struct roles **out, struct nj_why *why)
+{
+	struct rolebase_keeper k;
+	enum nj_err e = file_keeper(path, &k, why);
+
+	if (e)
+		return e;
+	e = k.load(k.arg, out, why);
+	k.free(k.arg);
+	return e;
 }
 
 /* The rolebase. */
 
-enum nj_err
-rolebase_new(const struct rolebase_keeper *keeper, const char *name,
+/* Takes keeper->arg. */
+static enum nj_err
+make(const struct rolebase_keeper *keeper, const char *name,
     struct rolebase **out, struct nj_why *why)
 {
 	struct rolebase *rb = calloc(1, sizeof *rb);
-	enum nj_err e = NJ_NOMEM;
 
 	if (!rb || !(rb->name = strdup(name))) {
 		why_set(why, "%s: out of memory", name);
 		free(rb);
 		keeper->free(keeper->arg);
-		return e;
+		return NJ_NOMEM;
 	}
 	atomic_init(&rb->refs, 1);
 	pthread_mutex_init(&rb->changing, NULL);
 	pthread_mutex_init(&rb->lock, NULL);
 	rb->keeper = *keeper;
-	if ((e = keeper->load(keeper->arg, &rb->now, why))) {
+	*out = rb;
+	return NJ_OK;
+}
+
+enum nj_err
+rolebase_new(const struct rolebase_keeper *keeper, const char *name,
+    struct rolebase **out, struct nj_why *why)
+{
+	struct rolebase *rb = NULL;
+	enum nj_err e = make(keeper, name, &rb, why);
+
+	if (!e && (e = keeper->load(keeper->arg, &rb->now, why))) {
 		rolebase_unref(rb);
 		return e;
 	}
+	if (!e)
+		*out = rb;
+	return e;
+}
+
+enum nj_err
+rolebase_open(const char *path, struct rolebase **out, struct nj_why *why)
+{
+	struct rolebase_keeper k;
+	enum nj_err e = file_keeper(path, &k, why);
+
+	return e ? e : rolebase_new(&k, path, out, why);
+}
+
+enum nj_err
+rolebase_open_to_move(
+    const char *path, struct rolebase **out, struct nj_why *why)
+{
+	struct rolebase_keeper k;
+	struct rolebase *rb = NULL;
+	struct kept_file *file;
+	enum nj_err e;
+
+	if ((e = file_keeper(path, &k, why)) || (e = make(&k, path, &rb, why)))
+		return e;
+	/* who serves later may not be able to open it */
+	file = k.arg;
+	rb->first = open_kept(path, &file->fd, &file->st, &rb->first_why);
 	*out = rb;
 	return NJ_OK;
+}
+
+/* What is in its new place, or what it was elsewhere, put there. */
+static enum nj_err
+settle(
+    struct rolebase *rb, const struct rolebase_keeper *from, struct nj_why *why)
+{
+	struct roles *r = NULL;
+	enum nj_err e = rb->keeper.load(rb->keeper.arg, &r, why);
+
+	if (!e) {
+		roles_unref(rb->now);
+		rb->now = r;
+		return NJ_OK;
+	}
+	if (e != NJ_NOTFOUND)
+		return e;
+	if (!rb->now && rb->first) {
+		if (why)
+			*why = rb->first_why;
+		return rb->first;
+	}
+	if (!rb->now && (e = from->load(from->arg, &rb->now, why)))
+		return e;
+	return rb->keeper.save(rb->keeper.arg, NULL, rb->now, why);
+}
+
+enum nj_err
+rolebase_move(
+    struct rolebase *rb, const struct rolebase_keeper *to, struct nj_why *why)
+{
+	struct rolebase_keeper from;
+	enum nj_err e;
+
+	pthread_mutex_lock(&rb->changing);
+	from = rb->keeper;
+	rb->keeper = *to;
+	rb->moved = true;
+	e = settle(rb, &from, why);
+	from.free(from.arg);
+	pthread_mutex_unlock(&rb->changing);
+	return e;
+}
+
+static enum nj_err
+nowhere_load(void *arg, struct roles **out, struct nj_why *why)
+{
+	(void)arg;
+	(void)out;
+	(void)why;
+	return NJ_EXISTS;
+}
+
+static enum nj_err
+nowhere_save(void *arg, const struct roles *was, const struct roles *now,
+    struct nj_why *why)
+{
+	(void)arg;
+	(void)was;
+	(void)now;
+	why_set(why, "the broker ends");
+	return NJ_EOF;
+}
+
+static void
+nowhere_free(void *arg)
+{
+	(void)arg;
+}
+
+void
+rolebase_homeless(struct rolebase *rb)
+{
+	pthread_mutex_lock(&rb->changing);
+	if (rb->moved) {
+		rb->keeper.free(rb->keeper.arg);
+		rb->keeper = (struct rolebase_keeper){ nowhere_load,
+			nowhere_save, nowhere_free, NULL };
+		rb->moved = false;
+	}
+	pthread_mutex_unlock(&rb->changing);
+}
+
+bool
+rolebase_is_moved(struct rolebase *rb)
+{
+	bool moved;
+
+	pthread_mutex_lock(&rb->changing);
+	moved = rb->moved;
+	pthread_mutex_unlock(&rb->changing);
+	return moved;
 }
 
 struct rolebase *
@@ -343,7 +494,7 @@ static enum nj_err
 keep(struct rolebase *rb, const struct roles *r)
 {
 	struct nj_why why = { .what = "" };
-	enum nj_err e = rb->keeper.save(rb->keeper.arg, r, &why);
+	enum nj_err e = rb->keeper.save(rb->keeper.arg, rb->now, r, &why);
 
 	if (e)
 		nj_log(LOG_T_ERROR,
@@ -400,4 +551,30 @@ rolebase_adopt(struct rolebase *rb)
 	if (rb->pending)
 		publish(rb, roles_ref(rb->pending));
 	pthread_mutex_unlock(&rb->changing);
+}
+
+enum nj_err
+rolebase_import(struct rolebase *rb, const char *path, struct nj_why *why)
+{
+	struct roles *r = NULL;
+	enum nj_err e = load_once(path, &r, why);
+
+	if (e)
+		return e;
+	pthread_mutex_lock(&rb->changing);
+	if (!(e = rb->keeper.save(rb->keeper.arg, NULL, r, why)))
+		publish(rb, roles_ref(r));
+	pthread_mutex_unlock(&rb->changing);
+	roles_unref(r);
+	return e;
+}
+
+enum nj_err
+rolebase_export(struct rolebase *rb, struct buf *out)
+{
+	struct roles *r = rolebase_now(rb);
+	enum nj_err e = roles_print(r, out);
+
+	roles_unref(r);
+	return e;
 }

@@ -6,8 +6,9 @@
  * whoever gives them: a client there, or somebody at the administrative
  * socket.
  *
- * A change is one transaction: it is kept (the file is written anew, synced
- * and renamed over the old one), then it holds, then it is answered.
+ * A change is one transaction: it is kept (in the store, or the file is written
+ * anew, synced and renamed over the old one), then it holds, then it is
+ * answered.
  *
  * Owns:    the state; reference counted itself.
  * Threads: rolebase_seen and rolebase_take: the shard they name, without
@@ -32,14 +33,15 @@
 
 struct rolebase;
 
-/* Where states are kept: the file, until the store has a place for them. */
+/* Where states are kept: the file, or what it is moved to. */
 struct rolebase_keeper {
 	/* NJ_NOTFOUND, NJ_DENIED, NJ_MALFORMED with *why; NJ_EXISTS: the one
 	 * that it loaded or saved last. */
 	enum nj_err (*load)(void *arg, struct roles **out, struct nj_why *why);
-	/* All or nothing, and durable when it returns. */
-	enum nj_err (*save)(
-	    void *arg, const struct roles *r, struct nj_why *why);
+	/* All or nothing, and durable when it returns.  was: the state that it
+	 * has; NULL: now takes the place of whatever it has. */
+	enum nj_err (*save)(void *arg, const struct roles *was,
+	    const struct roles *now, struct nj_why *why);
 	void (*free)(void *arg);
 	void *arg;
 };
@@ -51,6 +53,19 @@ struct rolebase_keeper {
  */
 NJ_MUST enum nj_err
 rolebase_open(const char *path, struct rolebase **out, struct nj_why *why);
+/* The same, but it will be moved: what is wrong with the file matters only if
+ * there is nothing in the other place.  Nothing else may be asked of it until
+ * then. */
+NJ_MUST enum nj_err rolebase_open_to_move(
+    const char *path, struct rolebase **out, struct nj_why *why);
+/* States are kept there from now on.  What is there already holds; else the
+ * state that holds is put there, the file's at first.  Takes to->arg, also when
+ * it fails. */
+NJ_MUST enum nj_err rolebase_move(
+    struct rolebase *rb, const struct rolebase_keeper *to, struct nj_why *why);
+bool rolebase_is_moved(struct rolebase *rb);
+/* That place is gone: until it is moved again nothing can be changed. */
+void rolebase_homeless(struct rolebase *rb);
 /* The same from elsewhere; name is for what is said.  Takes keeper->arg, also
  * when it fails. */
 NJ_MUST enum nj_err rolebase_new(const struct rolebase_keeper *keeper,
@@ -88,6 +103,13 @@ struct rolebase_admin {
  */
 NJ_MUST enum nj_err rolebase_run(struct rolebase *rb,
     const struct rolebase_admin *who, struct slice json, struct buf *answer);
+
+/* A file's state in place of the one that holds: one transaction, and then it
+ * holds.  The file is refused as rolebase_open does. */
+NJ_MUST enum nj_err
+rolebase_import(struct rolebase *rb, const char *path, struct nj_why *why);
+/* The state that holds as such a file, with its password hashes. */
+NJ_MUST enum nj_err rolebase_export(struct rolebase *rb, struct buf *out);
 
 /* A reload, in two steps: reads what is kept, if something else than this
  * rolebase wrote it; and makes what was read hold, unless a command changed

@@ -160,7 +160,7 @@ json_of_role(const struct role *x, enum json_for what)
 		json_object_set_new(o, "allowwildcardsubs", json_false()) ==
 		    0) &&
 	    put_rules(o, x) &&
-	    (what != JSON_FOR_FILE || json_add_others(o, x->extra)))
+	    (what == JSON_FOR_ANSWER || json_add_others(o, x->extra)))
 		return o;
 	json_decref(o);
 	return NULL;
@@ -239,9 +239,9 @@ json_of_group(const struct roles *r, const struct group *x,
 	if (o &&
 	    put_names(
 		o, "groupname", x->textname, x->textdescription, x->name) &&
-	    put_members(o, x, members, n, what) &&
+	    (what == JSON_FOR_STORE || put_members(o, x, members, n, what)) &&
 	    put_grants(o, r, &x->roles, false) &&
-	    (what != JSON_FOR_FILE || json_add_others(o, x->extra)))
+	    (what == JSON_FOR_ANSWER || json_add_others(o, x->extra)))
 		return o;
 	json_decref(o);
 	return NULL;
@@ -279,9 +279,9 @@ json_of_user(const struct roles *r, const struct user *x, enum json_for what)
 	    (!x->disabled ||
 		json_object_set_new(o, "disabled", json_true()) == 0) &&
 	    put_grants(o, r, &x->roles, false) &&
-	    (what == JSON_FOR_FILE ? put_password(o, x->password) &&
-			json_add_others(o, x->extra)
-				   : put_grants(o, r, &x->groups, true)))
+	    (what == JSON_FOR_FILE || put_grants(o, r, &x->groups, true)) &&
+	    (what == JSON_FOR_ANSWER ||
+		(put_password(o, x->password) && json_add_others(o, x->extra))))
 		return o;
 	json_decref(o);
 	return NULL;
@@ -403,6 +403,25 @@ print_roles(const struct roles *r, struct buf *out)
 		e = print_one(out, json_of_role(v[i], JSON_FOR_FILE), &before);
 	free(v);
 	return e ? e : buf_printf(out, "]");
+}
+
+json_t *
+json_of_rest(const struct roles *r)
+{
+	json_t *o = json_object();
+	json_t *defaults = json_pack("{s:b,s:b,s:b,s:b}", "publishClientSend",
+	    (int)r->by_default[ROLES_PUBLISH], "publishClientReceive",
+	    (int)r->by_default[ROLES_RECEIVE], "subscribe",
+	    (int)r->by_default[ROLES_SUBSCRIBE], "unsubscribe",
+	    (int)r->by_default[ROLES_UNSUBSCRIBE]);
+
+	if (o && json_object_set_new(o, "defaultACLAccess", defaults) == 0 &&
+	    put_text(o, "anonymousGroup",
+		r->anonymous ? r->anonymous->name : NULL) &&
+	    json_add_others(o, r->extra))
+		return o;
+	json_decref(o);
+	return NULL;
 }
 
 /* Members of the whole; the text of each begins behind the first brace. */

@@ -31,6 +31,7 @@ bool json_add_others(json_t *object, const char *others);
 
 enum json_for {
 	JSON_FOR_FILE,	/* all of it */
+	JSON_FOR_STORE, /* the same, but users say which groups they are in */
 	JSON_FOR_ANSWER /* no passwords */
 };
 
@@ -59,5 +60,7 @@ void roles_members_fini(struct roles_members *m);
 NJ_MUST enum nj_err roles_parse(struct slice text, const char *path,
     struct roles **out, size_t *loose, struct nj_why *why);
 NJ_MUST enum nj_err roles_print(const struct roles *r, struct buf *out);
+/* Members of the whole, without users, groups and roles. */
+json_t *json_of_rest(const struct roles *r);
 
 #endif

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "auth/roles_json.h"
+#include "auth/roles_rows.h"
 #include "base/text.h"
 #include "wire/mqtt.h"
 #include "wire/topic.h"
@@ -22,6 +23,7 @@ struct reading {
 	/* where it is */
 	const char *section;
 	size_t at;
+	bool rows; /* of a store; each by itself */
 };
 
 /* The text is JSON by now: finds the line of an entry of a list at its top. */
@@ -83,6 +85,11 @@ refuse(const struct reading *f, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(what, sizeof what, fmt, ap);
 	va_end(ap);
+	if (f->rows) {
+		why_set(
+		    f->why, "%s: one of its %s: %s", f->path, f->section, what);
+		return NJ_MALFORMED;
+	}
 	why_set(f->why, "%s:%zu: entry %zu of \"%s\": %s", f->path,
 	    line_of(f->text, f->section, f->at), f->at + 1, f->section, what);
 	why_mend(f->why,
@@ -279,9 +286,34 @@ take_password(const struct reading *f, const json_t *o, struct user *x)
 	return e;
 }
 
+/* "groups" of a row; in a file groups say who is in them. */
+static enum nj_err
+take_groups(const struct reading *f, const json_t *o, struct grants *g)
+{
+	const json_t *v = NULL;
+	enum nj_err e = take_list(f, o, "groups", &v);
+
+	for (size_t i = 0; i < json_array_size(v) && !e; i++) {
+		const json_t *one = json_array_get(v, i);
+		const char *name = json_text(one, "groupname");
+		const struct group *x =
+		    name ? roles_group(f->r, slice_str(name)) : NULL;
+
+		if (!x)
+			return refuse(f, "one of its groups is not there");
+		if (grants_add(f->r, g, true, x->id,
+			json_int(one, "priority", GRANT_NO_PRIORITY)))
+			e = no_memory(f);
+	}
+	return e;
+}
+
 static enum nj_err
 fill_user(const struct reading *f, struct user *x, const json_t *o)
 {
+	static const char *const in_rows[] = { "username", "clientid",
+		"textname", "textdescription", "disabled", "password", "salt",
+		"iterations", "encoded_password", "roles", "groups", NULL };
 	static const char *const known[] = { "username", "clientid", "textname",
 		"textdescription", "disabled", "password", "salt", "iterations",
 		"encoded_password", "roles", NULL };
@@ -298,9 +330,13 @@ fill_user(const struct reading *f, struct user *x, const json_t *o)
 	    roles_set_text(&x->client_id, json_string_value(id)))
 		return no_memory(f);
 	if ((e = take_texts(f, o, &x->textname, &x->textdescription)) ||
-	    (e = take_password(f, o, x)) || (e = take_grants(f, o, &x->roles)))
+	    (e = take_password(f, o, x)) ||
+	    (e = take_grants(f, o, &x->roles)) ||
+	    (f->rows && (e = take_groups(f, o, &x->groups))))
 		return e;
-	return json_others(o, known, &x->extra) ? no_memory(f) : NJ_OK;
+	return json_others(o, f->rows ? in_rows : known, &x->extra)
+	    ? no_memory(f)
+	    : NJ_OK;
 }
 
 static enum nj_err
@@ -393,6 +429,10 @@ take_group(const struct reading *f, const json_t *o)
 static enum nj_err
 malformed(const struct reading *f, const char *what)
 {
+	if (f->rows) {
+		why_set(f->why, "%s: %s", f->path, what);
+		return NJ_MALFORMED;
+	}
 	why_set(f->why, "%s:1: %s", f->path, what);
 	why_mend(f->why,
 	    "it must be as 'mosquitto_ctrl dynsec init FILE ADMIN' makes it");
@@ -476,23 +516,32 @@ find_common(struct roles *r)
 	}
 }
 
+/* What is of no one in particular. */
 static enum nj_err
-take_all(struct reading *f, const json_t *root)
+take_rest(const struct reading *f, const json_t *root)
 {
 	static const char *const known[] = { "defaultACLAccess", "clients",
 		"groups", "roles", "anonymousGroup", NULL };
 	enum nj_err e;
 
-	if (!json_is_object(root))
-		return malformed(f, "it is not a JSON object");
-	if ((e = take_defaults(f, root)) ||
-	    (e = take_section(f, root, "roles", take_role)) ||
-	    (e = take_section(f, root, "clients", take_user)) ||
-	    (e = take_section(f, root, "groups", take_group)) ||
-	    (e = take_anonymous(f, root)))
+	if ((e = take_defaults(f, root)) || (e = take_anonymous(f, root)))
 		return e;
 	find_common(f->r);
 	return json_others(root, known, &f->r->extra) ? no_memory(f) : NJ_OK;
+}
+
+static enum nj_err
+take_all(struct reading *f, const json_t *root)
+{
+	enum nj_err e;
+
+	if (!json_is_object(root))
+		return malformed(f, "it is not a JSON object");
+	if ((e = take_section(f, root, "roles", take_role)) ||
+	    (e = take_section(f, root, "clients", take_user)) ||
+	    (e = take_section(f, root, "groups", take_group)))
+		return e;
+	return take_rest(f, root);
 }
 
 enum nj_err
@@ -528,4 +577,87 @@ roles_parse(struct slice text, const char *path, struct roles **out,
 		roles_unref(f.r);
 	json_decref(root);
 	return e;
+}
+
+/* Rows. */
+
+struct roles_reader {
+	struct reading f;
+	size_t loose;
+	bool rest; /* it was there, and is the last */
+	char *from;
+};
+
+enum nj_err
+roles_reader_new(const char *from, struct roles_reader **out)
+{
+	struct roles_reader *x = calloc(1, sizeof *x);
+	enum nj_err e = NJ_NOMEM;
+
+	if (!x || !(x->from = strdup(from)) || (e = roles_new(&x->f.r))) {
+		roles_reader_free(x);
+		return e;
+	}
+	x->f.path = x->from;
+	x->f.loose = &x->loose;
+	x->f.rows = true;
+	*out = x;
+	return NJ_OK;
+}
+
+void
+roles_reader_free(struct roles_reader *x)
+{
+	if (!x)
+		return;
+	roles_unref(x->f.r);
+	free(x->from);
+	free(x);
+}
+
+enum nj_err
+roles_reader_take(struct roles_reader *x, enum roles_row kind,
+    struct slice text, struct nj_why *why)
+{
+	struct reading *f = &x->f;
+	json_t *o = json_loadb(
+	    (const char *)text.p, text.n, JSON_REJECT_DUPLICATES, NULL);
+	enum nj_err e;
+
+	f->why = why;
+	if (!o || x->rest) {
+		json_decref(o);
+		return malformed(f,
+		    "a row of its users, groups and roles is "
+		    "not what was written");
+	}
+	switch (kind) {
+	case ROLES_ROW_ROLE:
+		f->section = "roles";
+		e = take_role(f, o);
+		break;
+	case ROLES_ROW_GROUP:
+		f->section = "groups";
+		e = take_group(f, o);
+		break;
+	case ROLES_ROW_USER:
+		f->section = "clients";
+		e = take_user(f, o);
+		break;
+	default:
+		x->rest = true;
+		e = take_rest(f, o);
+		break;
+	}
+	json_decref(o);
+	return e;
+}
+
+enum nj_err
+roles_reader_end(struct roles_reader *x, struct roles **out)
+{
+	if (!x->rest)
+		return NJ_MALFORMED;
+	*out = roles_ref(x->f.r);
+	return NJ_OK;
 }

@@ -206,3 +206,24 @@ cowmap_next(const struct cowmap *m, struct cow_at *at)
 			return m->v[at->bucket]->v[at->place++].value;
 	return NULL;
 }
+
+void *
+cowmap_next_new(
+    const struct cowmap *m, const struct cowmap *was, struct cow_at *at)
+{
+	for (; at->bucket < m->n_buckets; at->bucket++, at->place = 0) {
+		const struct cow_bucket *b = m->v[at->bucket];
+
+		if (!b ||
+		    (was->n_buckets == m->n_buckets && was->v[at->bucket] == b))
+			continue;
+		while (at->place < b->n) {
+			const struct cow_slot *s = &b->v[at->place++], *old;
+
+			old = find(was, s->hash, m->ops->key_of(s->value));
+			if (!old || old->value != s->value)
+				return s->value;
+		}
+	}
+	return NULL;
+}

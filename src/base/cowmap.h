@@ -48,5 +48,9 @@ NJ_MUST enum nj_err cowmap_put(struct cowmap *m, void *value);
 NJ_MUST enum nj_err cowmap_del(struct cowmap *m, struct slice key);
 /* In no order; start with a zeroed *at; NULL at the end. */
 void *cowmap_next(const struct cowmap *m, struct cow_at *at);
+/* The same of those values that was does not have: what both share is not
+ * looked at, if one is a copy of the other. */
+void *cowmap_next_new(
+    const struct cowmap *m, const struct cowmap *was, struct cow_at *at);
 
 #endif

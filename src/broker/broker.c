@@ -16,6 +16,7 @@
 #include "broker/internal.h"
 #include "broker/reload.h"
 #include "broker/rights.h"
+#include "broker/rolekeep.h"
 #include "broker/storing.h"
 #include "broker/systree.h"
 
@@ -97,8 +98,9 @@ broker_new(
 	    (e = guard_names_new(&opts->guard, &b->names)) ||
 	    (e = homes_new(&b->homes)) || (e = failures_new(&b->failures)) ||
 	    (e = port_set_new(opts->ports, opts->n_ports, &b->set)) ||
-	    (e = rights_watch(b, b->set->v, b->set->n)) ||
-	    (e = storing_open(b, why)))
+	    (e = storing_open(b, why)) ||
+	    (e = rolekeep_all(b, b->set->v, b->set->n, why)) ||
+	    (e = rights_watch(b, b->set->v, b->set->n)))
 		goto fail;
 	for (; b->inited < b->n; b->inited++)
 		if ((e = shard_init(&b->shards[b->inited], b, b->inited))) {

@@ -83,6 +83,7 @@ rights_fini(struct broker *b)
 	while ((w = b->watches)) {
 		b->watches = w->next;
 		rolebase_unwatch(w->rb);
+		rolebase_homeless(w->rb);
 		rolebase_unref(w->rb);
 		free(w);
 	}

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "cmd/ask.h"
 #include "cmd/cmd.h"
+#include "cmd/roles_file.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 #define WORDS	 4
@@ -262,6 +263,9 @@ usage(FILE *to, const char *noun)
 		if (strcmp(verbs[i].noun, noun) == 0)
 			fprintf(
 			    to, "  %-13s  %s\n", verbs[i].verb, verbs[i].help);
+	if (strcmp(noun, "role") == 0)
+		fprintf(to, "  %-13s  %s\n  %-13s  %s\n", "import",
+		    ROLES_IMPORT_HELP, "export", ROLES_EXPORT_HELP);
 	fprintf(to, "\n'nightjar %s COMMAND --help' has the options.\n", noun);
 }
 
@@ -296,5 +300,9 @@ cmd_group(int argc, char **argv)
 int
 cmd_role(int argc, char **argv)
 {
+	if (argc > 1 && strcmp(argv[1], "import") == 0)
+		return roles_import(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "export") == 0)
+		return roles_export(argc - 1, argv + 1);
 	return noun_main("role", argc, argv);
 }

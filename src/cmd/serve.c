@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "broker/broker.h"
 #include "broker/est.h"
+#include "broker/rolekeep.h"
 #include "cmd/expiry.h"
 #include "cmd/lists.h"
 #include "cmd/place.h"
@@ -473,6 +474,11 @@ reload(struct server *s, struct conf *new, struct conf_report *report,
 		 new, &s->wiring, s->workers, s->ports, &ports, why)))
 		return e;
 	wiring_limits(new, &limits);
+	if ((e = rolekeep_all(
+		 atomic_load(&s->broker), ports, new->nlisteners, why))) {
+		wiring_ports_free(ports, new->nlisteners);
+		return e;
+	}
 	if ((e = broker_reload(
 		 atomic_load(&s->broker), &limits, ports, new->nlisteners))) {
 		wiring_ports_free(ports, new->nlisteners);

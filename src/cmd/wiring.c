@@ -309,10 +309,11 @@ find_rolebase(const struct port_opts *v, size_t n, const char *path)
 }
 
 /* Listeners that name the same file have the same users; a reload goes on with
- * those there are, and reads the file if somebody else wrote it. */
+ * those there are, and reads the file if somebody else wrote it.  With
+ * persistence the store has them: rolekeep.h. */
 static enum nj_err
-find_roles(const char *path, struct port_opts *v, size_t i,
-    const struct port_opts *old, size_t n_old, struct nj_why *why)
+find_roles(const struct conf *c, const char *path, struct port_opts *v,
+    size_t i, const struct port_opts *old, size_t n_old, struct nj_why *why)
 {
 	struct rolebase *rb;
 	enum nj_err e;
@@ -321,7 +322,9 @@ find_roles(const char *path, struct port_opts *v, size_t i,
 		return NJ_OK;
 	if (!(rb = find_rolebase(v, i, path))) {
 		if (!(rb = find_rolebase(old, n_old, path)))
-			return rolebase_open(path, &v[i].roles, why);
+			return c->persistence
+			    ? rolebase_open_to_move(path, &v[i].roles, why)
+			    : rolebase_open(path, &v[i].roles, why);
 		if ((e = rolebase_reread(rb, why)))
 			return e;
 	}
@@ -458,7 +461,7 @@ wiring_ports(const struct conf *c, struct wiring *w, struct workers *workers,
 			e = load_tls(c, l, w, i, v[i].cert_rules,
 			    old ? old[i].tls : NULL, &v[i].tls, why);
 		if (!e)
-			e = find_roles(l->dynamic_security_file, v, i, old,
+			e = find_roles(c, l->dynamic_security_file, v, i, old,
 			    old ? w->n : 0, why);
 		if (!e)
 			e = build_chain(
