@@ -412,6 +412,18 @@ def test_bench(broker):
 
 
 @pytest.mark.alone
+def test_bench_subscriptions(broker):
+    argv = [NIGHTJAR, 'bench', '--json', '-p', str(broker.port), '--pid', str(broker.pid)]
+    for kind in ('exact', 'plus', 'hash', 'mixed'):
+        r = json.loads(run(argv + ['--mode', 'subscribe', '--others', '250', '--others-each', '120',
+                                   '--others-kind', kind, '--settle', '0']).stdout)
+        assert (r['subscriptions'], r['clients'], r['kind']) == (250, 3, kind)
+        assert 'broker_bytes_per_subscription' in r
+    r = json.loads(run(argv + ['--others', '300', '-w', '10', '-n', '50', '--warmup', '0']).stdout)
+    assert r['delivered'] == 500
+
+
+@pytest.mark.alone
 def test_bench_connections(broker, secure, pki):
     r = json.loads(run([NIGHTJAR, 'bench', '--json', '-p', str(broker.port), '--mode', 'connect',
                         '-d', '1', '--warmup', '0', '--concurrency', '5']).stdout)
@@ -426,7 +438,7 @@ def test_bench_connections(broker, secure, pki):
 
 
 def test_bench_says_what_is_wrong(broker):
-    for args, status in ((['--mode', 'none'], 2), (['--cert', 'x'], 2), (['--pid', 'x'], 2),
+    for args, status in ((['--mode', 'none'], 2), (['--others-kind', 'x'], 2), (['--cert', 'x'], 2), (['--pid', 'x'], 2),
                          (['-p', str(free_port())], 1)):
         p = run([NIGHTJAR, 'bench', *args])
         assert p.returncode == status and p.stderr.startswith('nightjar: ')

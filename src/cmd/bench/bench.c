@@ -11,7 +11,8 @@
 #include "cmd/bench/impl.h"
 #include "cmd/cmd.h"
 
-#define SPARE_FILES 64
+#define SPARE_FILES    64
+#define OTHERS_DEFAULT 100000
 
 struct choice {
 	const char *name;
@@ -22,6 +23,7 @@ static const struct choice modes[] = {
 	{ "load", MODE_LOAD },
 	{ "connect", MODE_CONNECT },
 	{ "idle", MODE_IDLE },
+	{ "subscribe", MODE_SUBSCRIBE },
 	{ NULL, 0 },
 };
 static const struct choice patterns[] = {
@@ -29,6 +31,13 @@ static const struct choice patterns[] = {
 	{ "fan-in", FAN_IN },
 	{ "fan-out", FAN_OUT },
 	{ "wildcards", WILDCARDS },
+	{ NULL, 0 },
+};
+static const struct choice kinds[] = {
+	{ "exact", OTHERS_EXACT },
+	{ "plus", OTHERS_PLUS },
+	{ "hash", OTHERS_HASH },
+	{ "mixed", OTHERS_MIXED },
 	{ NULL, 0 },
 };
 static const struct choice versions[] = {
@@ -65,17 +74,23 @@ choose(const struct choice *from, const char *flag, const char *word, int *out,
 static enum nj_err
 check(struct opts *o, struct nj_why *why)
 {
-	int mode = 0, pattern = 0, ver = 0;
+	int mode = 0, pattern = 0, kind = 0, ver = 0;
 	enum nj_err e;
 
 	if ((e = choose(modes, "mode", o->mode_name, &mode, why)) ||
 	    (e = choose(patterns, "pattern", o->pattern_name, &pattern, why)) ||
+	    (e = choose(kinds, "others-kind", o->kind_name, &kind, why)) ||
 	    (e = choose(
 		 versions, "protocol-version", o->version_name, &ver, why)))
 		return e;
 	o->mode = (enum mode)mode;
 	o->pattern = (enum pattern)pattern;
+	o->kind = (enum others_kind)kind;
 	o->ver = (enum mqtt_ver)ver;
+	if (o->mode == MODE_SUBSCRIBE && !o->others)
+		o->others = OTHERS_DEFAULT;
+	if (o->mode == MODE_CONNECT || o->mode == MODE_IDLE)
+		o->others = 0;
 	if (o->pattern == FAN_OUT)
 		o->pubs = 1;
 	if (o->pattern == FAN_IN)
@@ -117,9 +132,10 @@ check(struct opts *o, struct nj_why *why)
 static enum nj_err
 check_files(struct bench *b)
 {
-	unsigned long need = SPARE_FILES +
+	unsigned long need = SPARE_FILES + others_clients(&b->o) +
 	    (unsigned long)(b->o.mode == MODE_LOAD ? b->o.pubs + b->o.subs
 		    : b->o.mode == MODE_IDLE	   ? b->o.connections
+		    : b->o.mode == MODE_SUBSCRIBE  ? 0
 						   : b->o.concurrency);
 	unsigned long have = meter_files(need);
 
@@ -137,6 +153,7 @@ run(struct bench *b)
 {
 	struct load_result *load = NULL;
 	struct storm_result *storm = NULL;
+	struct subscribe_result subscribed = { 0 };
 	enum nj_err e;
 
 	if ((e = check_files(b)) || (e = bench_open(b)))
@@ -147,12 +164,16 @@ run(struct bench *b)
 		e = NJ_NOMEM;
 	else if (b->o.mode == MODE_LOAD)
 		e = load_run(b, load);
+	else if (b->o.mode == MODE_SUBSCRIBE)
+		e = subscribe_run(b, &subscribed);
 	else if (b->o.mode == MODE_CONNECT)
 		e = connect_run(b, storm);
 	else
 		e = idle_run(b, storm);
 	if (!e && b->o.mode == MODE_LOAD)
 		report_load(b, load);
+	else if (!e && b->o.mode == MODE_SUBSCRIBE)
+		report_subscribe(b, &subscribed);
 	else if (!e)
 		report_storm(b, storm);
 	free(load);
@@ -179,7 +200,7 @@ bench_main(struct bench *b, int argc, char **argv)
 		{ "host", 'H', FLAG_TEXT, &o->host, "HOST", "the broker; 127.0.0.1 when not given", 0, 0 },
 		{ "port", 'p', FLAG_NUMBER, &o->port, "PORT", "1883, or 8883 with TLS", 1, 65535 },
 		{ "unix", 0, FLAG_TEXT, &o->unix_path, "PATH", "connect to a Unix socket", 0, 0 },
-		{ "mode", 0, FLAG_TEXT, &o->mode_name, "MODE", "load, connect (handshakes) or idle (memory)", 0, 0 },
+		{ "mode", 0, FLAG_TEXT, &o->mode_name, "MODE", "load, connect (handshakes), idle (memory) or subscribe", 0, 0 },
 		{ "pattern", 0, FLAG_TEXT, &o->pattern_name, "NAME", "pairs, fan-in, fan-out or wildcards", 0, 0 },
 		{ "pubs", 0, FLAG_NUMBER, &o->pubs, "N", "publishers; 10 when not given", 1, 1000000 },
 		{ "subs", 0, FLAG_NUMBER, &o->subs, "N", "subscribers of fan-out and wildcards", 1, 1000000 },
@@ -193,6 +214,9 @@ bench_main(struct bench *b, int argc, char **argv)
 		{ "count", 'n', FLAG_NUMBER, &o->count, "N", "messages of each publisher, then end (with --warmup 0)", 0, INT64_MAX },
 		{ "connections", 'c', FLAG_NUMBER, &o->connections, "N", "for --mode idle; 1000", 1, 4000000 },
 		{ "concurrency", 0, FLAG_NUMBER, &o->concurrency, "N", "connections being opened at once; 50", 1, 100000 },
+		{ "others", 0, FLAG_NUMBER, &o->others, "N", "subscriptions that nothing is published to; 100000 for --mode subscribe", 0, 100000000 },
+		{ "others-kind", 0, FLAG_TEXT, &o->kind_name, "KIND", "exact, plus, hash or mixed (when not given)", 0, 0 },
+		{ "others-each", 0, FLAG_NUMBER, &o->others_each, "N", "of them a client has; 1000", 1, 100000000 },
 		{ "settle", 0, FLAG_NUMBER, &o->settle, "SECONDS", "between opening and reading the memory; 2", 0, DAY },
 		{ "protocol-version", 'V', FLAG_TEXT, &o->version_name, "VERSION", "mqttv31, mqttv311 (when not given) or mqttv5", 0, 0 },
 		{ "username", 'u', FLAG_TEXT, &o->user, "NAME", "user name", 0, 0 },
@@ -238,6 +262,8 @@ cmd_bench(int argc, char **argv)
 			.mode_name = "load",
 			.pattern_name = "pairs",
 			.version_name = "mqttv311",
+			.kind_name = "mixed",
+			.others_each = 1000,
 			.id_prefix = "bench-",
 			.topic = "bench",
 			.pubs = 10,

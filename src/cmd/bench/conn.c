@@ -458,7 +458,8 @@ bench_open(struct bench *b)
 	enum nj_err e;
 
 	rand_bytes(&b->run, sizeof b->run);
-	b->dirty_cap = (size_t)(b->o.pubs + b->o.subs + b->o.connections + 1);
+	b->dirty_cap = (size_t)(b->o.pubs + b->o.subs + b->o.connections + 1) +
+	    others_clients(&b->o);
 	if (!(b->dirty = calloc(b->dirty_cap, sizeof(struct conn *))))
 		return NJ_NOMEM;
 	if (b->o.password_file &&

@@ -27,19 +27,23 @@
 #define HEADER_SIZE   24	   /* of a payload: struct stamp */
 #define SEEN_BITS     1024	   /* late messages told from repeated ones */
 
-enum mode { MODE_LOAD, MODE_CONNECT, MODE_IDLE };
+enum mode { MODE_LOAD, MODE_CONNECT, MODE_IDLE, MODE_SUBSCRIBE };
 enum pattern { PAIRS, FAN_IN, FAN_OUT, WILDCARDS };
+/* Filters of the silent subscriptions. */
+enum others_kind { OTHERS_EXACT, OTHERS_PLUS, OTHERS_HASH, OTHERS_MIXED };
 
 struct opts {
 	const char *host, *unix_path, *user, *password_file, *id_prefix;
-	const char *mode_name, *pattern_name, *version_name, *topic;
+	const char *mode_name, *pattern_name, *version_name, *topic, *kind_name;
 	const char *cafile, *certfile, *keyfile, *ciphers, *tls_min;
 	bool insecure, os_certs, json, resume, quiet;
 	long port, pubs, subs, qos, sub_qos, size, rate, window, duration,
-	    warmup, count, connections, concurrency, settle;
+	    warmup, count, connections, concurrency, settle, others,
+	    others_each;
 	struct flag_list pids;
 	enum mode mode;
 	enum pattern pattern;
+	enum others_kind kind;
 	enum mqtt_ver ver;
 };
 
@@ -156,8 +160,26 @@ NJ_MUST enum nj_err load_run(struct bench *b, struct load_result *r);
 NJ_MUST enum nj_err connect_run(struct bench *b, struct storm_result *r);
 NJ_MUST enum nj_err idle_run(struct bench *b, struct storm_result *r);
 
+struct subscribe_result {
+	double seconds;
+	uint64_t done, clients;
+	double cpu_s, gone_cpu_s; /* to make them, and to forget them */
+	uint64_t rss_before, rss_with, rss_after;
+	bool metered;
+};
+NJ_MUST enum nj_err subscribe_run(struct bench *b, struct subscribe_result *r);
+
+/* others.c: subscriptions without messages. */
+struct others;
+uint32_t others_clients(const struct opts *o);
+NJ_MUST enum nj_err others_new(struct bench *b, struct others **out);
+/* Returns when all are there. */
+NJ_MUST enum nj_err others_open(struct others *all);
+void others_free(struct others *all);
+
 /* report.c */
 void report_load(const struct bench *b, const struct load_result *r);
+void report_subscribe(const struct bench *b, const struct subscribe_result *r);
 void report_storm(const struct bench *b, const struct storm_result *r);
 
 #endif

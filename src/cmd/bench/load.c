@@ -62,7 +62,8 @@ struct load {
 	struct sub *subs;
 	struct flow *flows; /* flows_sub for each subscriber */
 	uint32_t n_pubs, n_subs, flows_sub;
-	uint32_t fanout; /* deliveries of one message */
+	uint32_t fanout;       /* deliveries of one message */
+	struct others *others; /* NULL: none */
 	struct pub **ready;
 	size_t n_ready;
 	size_t up, dead;
@@ -635,6 +636,7 @@ load_free(struct load *l)
 		conn_stop(&l->subs[i].c, true);
 	if (l->timer.fd >= 0)
 		(void)close(l->timer.fd);
+	others_free(l->others);
 	free(l->pubs);
 	free(l->subs);
 	free(l->ready);
@@ -697,8 +699,11 @@ load_run(struct bench *b, struct load_result *r)
 	uint64_t start;
 	enum nj_err e;
 
-	if ((e = load_new(&l, b, r)) || (e = open_conns(&l)) ||
-	    (e = start_sending(&l)) ||
+	if ((e = load_new(&l, b, r)) ||
+	    (b->o.others > 0 &&
+		((e = others_new(b, &l.others)) ||
+		    (e = others_open(l.others)))) ||
+	    (e = open_conns(&l)) || (e = start_sending(&l)) ||
 	    (e = run_until(&l, bench_now() + (uint64_t)b->o.warmup * NS)))
 		goto out;
 	l.measuring = true;

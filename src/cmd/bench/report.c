@@ -181,3 +181,58 @@ report_storm(const struct bench *b, const struct storm_result *r)
 	else
 		table_storm(b, r);
 }
+
+static void
+json_subscribe(const struct bench *b, const struct subscribe_result *r)
+{
+	double n = (double)r->done;
+
+	json_common(b);
+	(void)printf(
+	    ",\"subscriptions\":%llu,\"clients\":%llu,\"kind\":"
+	    "\"%s\",\"seconds\":%.3f,\"subscriptions_per_second\":%.0f",
+	    (unsigned long long)r->done, (unsigned long long)r->clients,
+	    b->o.kind_name, r->seconds, per(n, r->seconds));
+	if (r->metered)
+		(void)printf(",\"broker_cpu_us_per_subscription\":%.3f,"
+			     "\"broker_cpu_us_per_removal\":%.3f,"
+			     "\"broker_bytes_per_subscription\":%.1f,"
+			     "\"broker_rss_before\":%llu,\"broker_rss\":%llu,"
+			     "\"broker_rss_after\":%llu",
+		    per(r->cpu_s * 1e6, n), per(r->gone_cpu_s * 1e6, n),
+		    per((double)r->rss_with - (double)r->rss_before, n),
+		    (unsigned long long)r->rss_before,
+		    (unsigned long long)r->rss_with,
+		    (unsigned long long)r->rss_after);
+	(void)printf("}\n");
+}
+
+static void
+table_subscribe(const struct bench *b, const struct subscribe_result *r)
+{
+	double n = (double)r->done;
+
+	(void)printf("%-24s %llu (%s) of %llu clients in %.2f s, %.0f a "
+		     "second\n",
+	    "subscriptions", (unsigned long long)r->done, b->o.kind_name,
+	    (unsigned long long)r->clients, r->seconds, per(n, r->seconds));
+	if (!r->metered)
+		return;
+	(void)printf("%-24s %.2f us each to make, %.2f us to forget\n",
+	    "broker CPU", per(r->cpu_s * 1e6, n), per(r->gone_cpu_s * 1e6, n));
+	(void)printf("%-24s %.0f bytes each (%.1f MiB before, %.1f MiB with "
+		     "them, %.1f MiB after)\n",
+	    "broker memory",
+	    per((double)r->rss_with - (double)r->rss_before, n),
+	    (double)r->rss_before / 1048576.0, (double)r->rss_with / 1048576.0,
+	    (double)r->rss_after / 1048576.0);
+}
+
+void
+report_subscribe(const struct bench *b, const struct subscribe_result *r)
+{
+	if (b->o.json)
+		json_subscribe(b, r);
+	else
+		table_subscribe(b, r);
+}
