@@ -6,13 +6,18 @@
  *   durable_load latency PORT RATE SECONDS
  *   durable_load fill PORT SESSIONS EACH SIZE WINDOW
  *   durable_load drain PORT SESSIONS EACH SIZE PARALLEL
+ *   durable_load join PORT SESSIONS
+ *   durable_load lost PORT SESSIONS EACH
+ *   durable_load retain PORT MESSAGES SIZE WINDOW
  *
  * publish sends QoS 1 messages of one publisher to one persistent session,
  * WINDOW of them under way, and prints those acknowledged a second.  append
  * writes the bytes of as many to a file, with an fdatasync after each WINDOW.
  * latency sends QoS 0 messages at a rate and prints how long each took.  fill
  * leaves EACH messages in the queues of SESSIONS offline sessions; drain takes
- * them and checks that all come, once and in order.
+ * them and checks that all come, once and in order.  join makes those sessions
+ * without messages; lost takes what there is and prints how many did not come.
+ * retain leaves a retained message on each of as many topics.
  *
  * One thread; it speaks MQTT 3.1.1 and believes the broker.
  */
@@ -39,6 +44,8 @@
 #define SAMPLES_MAX  4000000u
 #define PATIENCE     60000 /* ms without a byte: the broker has stopped */
 #define PARALLEL_MAX 1000u
+#define QUIET	     20u /* looks without a message: none is left */
+#define QUIET_STEP   100 /* ms a look */
 
 enum { CONNACK = 0x20, PUBLISH = 0x30, PUBACK = 0x40, SUBACK = 0x90 };
 
@@ -52,6 +59,7 @@ struct conn {
 	uint64_t came;	/* PUBLISHes */
 	/* For what came. */
 	unsigned number;
+	bool gaps; /* are no fault */
 	struct stat_us *times;
 };
 
@@ -224,7 +232,7 @@ on_publish(struct conn *c, uint8_t first, const uint8_t *p, size_t n)
 		t = (now_ns() - seq) / 1000;
 		if (c->times->n < SAMPLES_MAX)
 			c->times->us[c->times->n++] = (uint32_t)t;
-	} else if (seq != c->came) {
+	} else if (seq != c->came && !c->gaps) {
 		die("session %u: message %llu came instead of %llu", c->number,
 		    (unsigned long long)seq, (unsigned long long)c->came);
 	}
@@ -511,7 +519,80 @@ run_fill(char **arg)
 		}
 		turn(&c, 1, PATIENCE);
 	}
-	printf("%.1f\n", (double)(now_ns() - t0) / 1e9);
+	printf("%.3f\n", (double)(now_ns() - t0) / 1e9);
+	close_conn(&c);
+}
+
+static void
+run_join(char **arg)
+{
+	unsigned port = number(arg[0], 65535),
+		 sessions = number(arg[1], 1000000), i;
+	char name[32];
+	struct conn c;
+
+	for (i = 0; i < sessions; i++) {
+		(void)snprintf(name, sizeof name, "queue/%u", i);
+		join(&c, port, name, name, 1);
+		leave(&c);
+	}
+}
+
+/* Until nothing comes for a while. */
+static void
+run_lost(char **arg)
+{
+	unsigned port = number(arg[0], 65535),
+		 sessions = number(arg[1], 100000),
+		 each = number(arg[2], 10000000), i, idle;
+	uint64_t came = 0, before;
+	char name[32];
+	struct conn c;
+
+	for (i = 0; i < sessions; i++) {
+		(void)snprintf(name, sizeof name, "queue/%u", i);
+		open_conn(&c, port);
+		c.gaps = true;
+		put_connect(&c, name, false);
+		wait_ready(&c);
+		for (idle = 0; c.came < each && idle < QUIET;) {
+			before = c.came;
+			turn(&c, 1, QUIET_STEP);
+			idle = c.came == before ? idle + 1 : 0;
+		}
+		came += c.came < each ? c.came : each;
+		leave(&c);
+	}
+	printf(
+	    "%llu\n", (unsigned long long)((uint64_t)sessions * each - came));
+}
+
+static void
+run_retain(char **arg)
+{
+	unsigned port = number(arg[0], 65535), all = number(arg[1], 10000000),
+		 size = number(arg[2], SIZE_MAX_MSG),
+		 window = number(arg[3], 60000);
+	uint64_t sent = 0;
+	char name[32];
+	struct conn c;
+
+	open_conn(&c, port);
+	put_connect(&c, "retain-pub", true);
+	wait_ready(&c);
+	while (c.acked < all) {
+		for (; sent < all && sent - c.acked < window && c.len < OUT_MAX;
+		     sent++) {
+			size_t at = c.len;
+
+			(void)snprintf(
+			    name, sizeof name, "retain/%u", (unsigned)sent);
+			put_publish(&c, name, 1, (unsigned)(sent % 65535) + 1,
+			    sent, size);
+			c.out[at] |= 1;
+		}
+		turn(&c, 1, PATIENCE);
+	}
 	close_conn(&c);
 }
 
@@ -545,7 +626,7 @@ run_drain(char **arg)
 			c[i] = c[--open];
 		}
 	}
-	printf("%.1f\n", (double)(now_ns() - t0) / 1e9);
+	printf("%.3f\n", (double)(now_ns() - t0) / 1e9);
 	free(c);
 }
 
@@ -562,6 +643,9 @@ main(int argc, char **argv)
 		{ "latency", 3, run_latency },
 		{ "fill", 5, run_fill },
 		{ "drain", 5, run_drain },
+		{ "join", 2, run_join },
+		{ "lost", 3, run_lost },
+		{ "retain", 4, run_retain },
 	};
 
 	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
