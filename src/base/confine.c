@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -87,6 +88,14 @@ static const struct sock_filter filter[] = {
 	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 };
 
+void
+daemon_close_all_but(int fd)
+{
+	if (fd > 3)
+		(void)close_range(3, (unsigned)fd - 1, 0);
+	(void)close_range((unsigned)fd + 1, ~0U, 0);
+}
+
 static void
 filter_calls(void)
 {
@@ -136,6 +145,48 @@ daemon_confine(const char *folder, struct nj_why *why)
 	    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 ||
 	    (!CHECKED_BUILD && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)) {
 		why_set(why, "the signer cannot give up its rights: %s",
+		    strerror(errno));
+		return NJ_DENIED;
+	}
+	filter_calls();
+	return NJ_OK;
+}
+
+/* Not every container has the one that is for reading alone. */
+static bool
+keep_one_right(uid_t uid, gid_t gid)
+{
+	static const unsigned rights[] = { CAP_DAC_READ_SEARCH,
+		CAP_DAC_OVERRIDE };
+	size_t i = 0;
+
+	if (capng_get_caps_process() != 0)
+		return false;
+	while (i < 2 && !capng_have_capability(CAPNG_PERMITTED, rights[i]))
+		i++;
+	if (i == 2)
+		return false;
+	capng_clear(CAPNG_SELECT_BOTH);
+	return capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED,
+		   rights[i]) == 0 &&
+	    capng_change_id((int)uid, (int)gid, CAPNG_DROP_SUPP_GRP) == 0;
+}
+
+enum nj_err
+daemon_confine_reader(const char *user, struct nj_why *why)
+{
+	const struct rlimit none = { 0 };
+	uid_t uid;
+	gid_t gid;
+	enum nj_err e;
+
+	if ((e = daemon_find_user(user, &uid, &gid, why)))
+		return e;
+	if (!keep_one_right(uid, gid) || setrlimit(RLIMIT_FSIZE, &none) != 0 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+	    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 ||
+	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) {
+		why_set(why, "the right to read files cannot be kept: %s",
 		    strerror(errno));
 		return NJ_DENIED;
 	}

@@ -40,6 +40,12 @@ NJ_MUST enum nj_err daemon_drop_rights(const char *user, struct nj_why *why);
  * parent.
  */
 NJ_MUST enum nj_err daemon_confine(const char *folder, struct nj_why *why);
+/* The same for one that opens files for others: it becomes the user, and keeps
+ * the right to read every file.  As root only. */
+NJ_MUST enum nj_err daemon_confine_reader(const char *user, struct nj_why *why);
+/* In a new process: what its parent had open is not its business; 0 to 2 and
+ * fd stay. */
+void daemon_close_all_but(int fd);
 /* Raises the soft limit of open files to the hard one; *now is the result. */
 void daemon_raise_files(unsigned long *now);
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/keeper.h"
 #include "base/rand.h"
 
 #define CHUNK 16384
@@ -50,6 +51,57 @@ refuse(struct nj_why *why, const char *verb, const char *path)
 	}
 }
 
+/* As open(2), for reading. */
+static int
+open_kept(const char *path, int flags)
+{
+	int fd = open(path, flags | O_CLOEXEC);
+
+	if (fd < 0 && errno == EACCES) {
+		fd = keeper_open(path, !(flags & O_NOFOLLOW));
+		errno = EACCES;
+	}
+	return fd;
+}
+
+static bool
+stat_kept(const char *path, bool links, struct stat *st)
+{
+	bool ok;
+	int fd;
+
+	if ((links ? stat(path, st) : lstat(path, st)) == 0)
+		return true;
+	if (errno != EACCES)
+		return false;
+	if ((fd = keeper_open(path, links)) < 0) {
+		errno = EACCES;
+		return false;
+	}
+	ok = fstat(fd, st) == 0;
+	(void)close(fd);
+	return ok;
+}
+
+bool
+file_stat(const char *path, struct stat *st)
+{
+	return stat_kept(path, true, st);
+}
+
+bool
+file_is_hidden(const char *path)
+{
+	int fd;
+
+	if (access(path, R_OK) == 0 || errno != EACCES)
+		return false;
+	if ((fd = keeper_open(path, true)) < 0)
+		return true;
+	(void)close(fd);
+	return false;
+}
+
 static enum nj_err
 read_all(
     int fd, const char *path, size_t max, struct buf *out, struct nj_why *why)
@@ -89,7 +141,7 @@ enum nj_err
 file_read(const char *path, size_t max, struct buf *out, struct nj_why *why)
 {
 	size_t before = buf_len(out);
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int fd = open_kept(path, O_RDONLY | O_NOCTTY);
 	enum nj_err e;
 
 	if (fd < 0)
@@ -289,7 +341,7 @@ check_private(int fd, const char *path, struct nj_why *why)
 enum nj_err
 file_check_private(const char *path, struct nj_why *why)
 {
-	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	int fd = open_kept(path, O_PATH | O_NOFOLLOW);
 	enum nj_err e;
 
 	if (fd < 0)
@@ -306,7 +358,7 @@ file_check_rules(
 	struct stat st;
 	mode_t bad = S_IWOTH | (readable ? 0 : S_IROTH);
 
-	if ((links ? stat(path, &st) : lstat(path, &st)) != 0)
+	if (!stat_kept(path, links, &st))
 		return refuse(why, "open", path);
 	if (S_ISLNK(st.st_mode)) {
 		why_set(why, "%s is a symbolic link", path);
@@ -340,7 +392,7 @@ file_check_rules(
 enum nj_err
 file_open_private(const char *path, int *out, struct nj_why *why)
 {
-	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
+	int fd = open_kept(path, O_RDONLY | O_NOFOLLOW | O_NOCTTY);
 	enum nj_err e;
 
 	if (fd < 0)

@@ -8,6 +8,7 @@
 #define NJ_BASE_FILE_H
 
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "base/buf.h"
@@ -39,6 +40,14 @@ NJ_MUST enum nj_err file_check_private(const char *path, struct nj_why *why);
  */
 NJ_MUST enum nj_err file_check_rules(
     const char *path, bool links, bool readable, struct nj_why *why);
+/*
+ * What a broker that gave root up may not look at any more is seen through
+ * keeper.h, by these and by all of the above that read.
+ */
+/* As stat(2); false: it is not there, or closed to us. */
+bool file_stat(const char *path, struct stat *st);
+/* It is there, perhaps, and closed to us. */
+bool file_is_hidden(const char *path);
 /* Opens for reading what passes that check; the check is on the open file. */
 NJ_MUST enum nj_err
 file_open_private(const char *path, int *fd, struct nj_why *why);

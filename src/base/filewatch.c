@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
+
 #define EVENTS                                                  \
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | \
 	    IN_DELETE_SELF | IN_MOVE_SELF | IN_MOVED_FROM | IN_ONLYDIR)
@@ -70,7 +72,7 @@ look(const char *path)
 	struct mark m = { 0 };
 	struct stat st;
 
-	if (stat(path, &st) != 0)
+	if (!file_stat(path, &st))
 		return m;
 	m = (struct mark){ .there = true,
 		.dev = st.st_dev,

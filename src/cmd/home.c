@@ -185,14 +185,12 @@ by_asking(const char *dir, struct secret **out, struct nj_why *why)
 	return e;
 }
 
-/* *from: the file it came from, NULL: it was asked for. */
-static enum nj_err
-find_passphrase(const char *dir, const char *file, struct secret **out,
-    char **from, struct nj_why *why)
+/* The file that has it; NULL: none.  The caller frees it. */
+static char *
+passphrase_file(const char *dir, const char *file)
 {
 	const char *creds = getenv("CREDENTIALS_DIRECTORY");
 	char *path = file ? strdup(file) : NULL;
-	enum nj_err e;
 
 	if (!path && creds && (path = pki_path(creds, HOME_CREDENTIAL)) &&
 	    access(path, F_OK) != 0) {
@@ -204,8 +202,36 @@ find_passphrase(const char *dir, const char *file, struct secret **out,
 		free(path);
 		path = NULL;
 	}
-	e = path ? secret_from_file(path, out, why) : by_asking(dir, out, why);
-	*from = path;
+	return path;
+}
+
+/* *from: the file it came from, NULL: it was asked for. */
+static enum nj_err
+find_passphrase(const char *dir, const char *file, struct secret **out,
+    char **from, struct nj_why *why)
+{
+	*from = passphrase_file(dir, file);
+	return *from ? secret_from_file(*from, out, why)
+		     : by_asking(dir, out, why);
+}
+
+enum nj_err
+home_passphrase_kept(
+    const char *dir, const char *file, struct secret **out, struct nj_why *why)
+{
+	char *path = passphrase_file(dir, file);
+	enum nj_err e = NJ_NOTFOUND;
+
+	if (path) {
+		e = secret_from_file(path, out, why);
+	} else {
+		why_set(why, "the passphrase of the CA is kept nowhere");
+		why_mend(why,
+		    "keep it as %s/ca.passphrase, or name its file with "
+		    "ca_passphrase_file",
+		    dir);
+	}
+	free(path);
 	return e;
 }
 

@@ -39,6 +39,9 @@ home_ask_twice(const char *prompt, struct secret **out, struct nj_why *why);
  * terminal. */
 NJ_MUST enum nj_err home_passphrase(
     const char *dir, const char *file, struct secret **out, struct nj_why *why);
+/* The same, but nobody is asked: NJ_NOTFOUND when it is kept nowhere. */
+NJ_MUST enum nj_err home_passphrase_kept(
+    const char *dir, const char *file, struct secret **out, struct nj_why *why);
 /* Unlocks with the first of: file; the systemd credential; DIR/ca.passphrase;
  * the terminal. */
 NJ_MUST enum nj_err

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "auth/device_groups.h"
+#include "base/file.h"
 #include "base/filewatch.h"
 #include "base/log.h"
 #include "net/tls.h"
@@ -99,7 +100,7 @@ add_look(void *arg, const char *path)
 
 	if (!path)
 		return;
-	(void)stat(path, &st);
+	(void)file_stat(path, &st);
 	v[0] = (uint64_t)st.st_ino;
 	v[1] = (uint64_t)st.st_size;
 	v[2] = (uint64_t)st.st_mtim.tv_sec;
@@ -121,6 +122,7 @@ lists_certs_changed(struct lists *l, const struct conf *c)
 			continue;
 		add_look(&h, x->certfile);
 		add_look(&h, x->keyfile);
+		add_look(&h, x->cafile);
 		each_path(x->further_certificate, add_look, &h);
 	}
 	changed = l->certs != 0 && l->certs != h;
@@ -139,6 +141,7 @@ lists_watch_more(struct lists *l, const struct conf *c)
 			watch_file(l, c->listeners[i].crlfile);
 			watch_file(l, c->listeners[i].certfile);
 			watch_file(l, c->listeners[i].keyfile);
+			watch_file(l, c->listeners[i].cafile);
 			watch_further(l, c->listeners[i].further_certificate);
 			watch_file(l, own);
 			watch_file(l, groups);

@@ -29,8 +29,8 @@ NJ_MUST enum nj_err lists_watch(
 void lists_free(struct lists *l);
 /* After a reload, which may name other files. */
 void lists_watch_more(struct lists *l, const struct conf *c);
-/* Whether a certificate or key that a listener serves with is another file than
- * at the last call. */
+/* Whether a certificate or key that a listener serves with, or the CAs that it
+ * believes, are in another file than at the last call. */
 bool lists_certs_changed(struct lists *l, const struct conf *c);
 /* After the signal, and from time to time: reads what has changed, and throws
  * out who was revoked. */

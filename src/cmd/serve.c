@@ -14,14 +14,17 @@
 
 #include "base/daemon.h"
 #include "base/hash.h"
+#include "base/keeper.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/broker.h"
 #include "broker/est.h"
 #include "broker/rolekeep.h"
 #include "cmd/expiry.h"
+#include "cmd/kept.h"
 #include "cmd/lists.h"
 #include "cmd/place.h"
+#include "cmd/renewal.h"
 #include "cmd/serve_admin.h"
 #include "cmd/sign.h"
 #include "cmd/wiring.h"
@@ -32,7 +35,7 @@
 #define WORKERS_MAX_QUEUED 1024
 #define CONTROL_MAX_QUEUED 256
 #define SIG_FILES	   (SIGRTMIN + 1) /* filewatch.h */
-#define TICK_S		   60 /* files are looked at without it, too */
+#define TICK_S		   15 /* files are looked at without it, too */
 
 /* Everything that lives as long as the process serves. */
 struct server {
@@ -45,6 +48,8 @@ struct server {
 	_Atomic(struct broker *) broker;  /* the log thread reads it */
 	struct port_opts *ports;	  /* for the next reload: borrowed */
 	struct signer *signer;
+	bool signs_server; /* it looks after our certificate */
+	struct renewal *renewal;
 	struct lists *lists;
 	char *store_path;
 	bool logging;
@@ -301,12 +306,17 @@ start(struct server *s, struct nj_why *why)
 	struct log_opts lo = log_options(s, &s->conf);
 	unsigned shards =
 	    s->conf.threads ? s->conf.threads : broker_usable_cpus();
+	struct nj_why note = { 0 };
+	struct nj_why closed = { 0 };
 	unsigned long files;
 	enum nj_err e;
 
-	/* a process of its own, so before there are threads */
-	if ((e = sign_start(
-		 &s->conf, s->opts->ca_passphrase_file, &s->signer, why))) {
+	/* processes of their own, so before there are threads */
+	if (geteuid() == 0 && service_user(&s->conf) &&
+	    kept_start(&s->conf, service_user(&s->conf), &closed) == NJ_OK)
+		closed.what[0] = '\0';
+	if ((e = sign_start(&s->conf, s->opts->ca_passphrase_file, &s->signer,
+		 &s->signs_server, &note, why))) {
 		if (!s->opts->signer_may_fail)
 			return e;
 		fprintf(stderr,
@@ -322,6 +332,18 @@ start(struct server *s, struct nj_why *why)
 	if (s->opts->path)
 		nj_log(
 		    LOG_T_INFORMATION, "Config loaded from %s.", s->opts->path);
+	if (note.what[0])
+		nj_log(LOG_T_NOTICE,
+		    "The server's certificate is not made anew while this "
+		    "broker runs, but with 'nightjar ca server': %s",
+		    note.what);
+	if (closed.what[0])
+		nj_log(LOG_T_WARNING,
+		    "Warning: %s: what its user may not read is not read again "
+		    "on a reload. To mend it: start the broker as that user, "
+		    "or "
+		    "let it read its files",
+		    closed.what);
 	daemon_raise_files(&files);
 	hash_seed_random();
 	if ((e = workers_new(WORKERS, WORKERS_MAX_QUEUED, &s->workers)) ||
@@ -346,7 +368,10 @@ start(struct server *s, struct nj_why *why)
 	if (s->conf.pid_file && (e = daemon_pid_file(s->conf.pid_file, why)))
 		return e;
 	if ((e = start_broker(s, why)) ||
-	    (e = serve_admin_start(&s->admin, atomic_load(&s->broker), why)))
+	    (e = serve_admin_start(&s->admin, atomic_load(&s->broker), why)) ||
+	    (s->signs_server &&
+		(e = renewal_new(
+		     s->signer, s->askers, SIG_FILES, &s->renewal))))
 		return e;
 	tell_listeners(&s->conf, &s->wiring);
 	nj_log(LOG_T_INFORMATION,
@@ -367,6 +392,7 @@ finish(struct server *s)
 	/* their answers go to shards, so they end first */
 	workers_free(s->workers);
 	workers_free(s->askers);
+	renewal_free(s->renewal);
 	signer_free(s->signer);
 	workers_free(s->control);
 	atomic_store(&s->broker, NULL);
@@ -378,6 +404,7 @@ finish(struct server *s)
 	free(s->ports);
 	lists_free(s->lists);
 	serve_admin_close(&s->admin);
+	keeper_stop();
 	wiring_close(&s->wiring);
 	daemon_pid_file_remove();
 	conf_free(&s->conf);
@@ -578,6 +605,7 @@ on_files(struct server *s)
 	if (s->lists)
 		lists_renew(s->lists, atomic_load(&s->broker), s->ports,
 		    s->conf.nlisteners);
+	renewal_look(s->renewal);
 }
 
 static void

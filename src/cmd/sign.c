@@ -10,10 +10,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/daemon.h"
 #include "cmd/home.h"
 #include "cmd/lists.h"
+#include "pki/addresses.h"
 #include "pki/crl.h"
+#include "pki/key.h"
 
 /* The folder of the CA that the configuration means, or NULL. */
 static char *
@@ -30,6 +33,30 @@ folder_of(const struct conf *c)
 			own[strlen(own) - (sizeof tail - 1)] = '\0';
 			return own;
 		}
+	}
+	return NULL;
+}
+
+/* The folder of the CA that made the certificate which a listener serves with
+ * (issue.h), if it is here; NULL. */
+static char *
+server_folder(const struct conf *c)
+{
+	static const char tail[] = "/server/server.crt";
+
+	for (uint32_t i = 0; i < c->nlisteners; i++) {
+		const struct conf_listener *l = &c->listeners[i];
+		char *real =
+		    l->tls && l->certfile ? realpath(l->certfile, NULL) : NULL;
+		size_t n = real ? strlen(real) : 0;
+
+		if (n > sizeof tail &&
+		    strcmp(real + n - (sizeof tail - 1), tail) == 0) {
+			real[n - (sizeof tail - 1)] = '\0';
+			if (pki_ca_exists(real))
+				return real;
+		}
+		free(real);
 	}
 	return NULL;
 }
@@ -54,7 +81,7 @@ report(int fd, enum nj_err e, const struct nj_why *why)
 	(void)!send(fd, text, (size_t)n + 1, MSG_NOSIGNAL);
 }
 
-static const char *passphrase_from; /* of the signer process alone */
+/* -- the signer's process ---------------------------------------------------- */
 
 static struct pki_ca *
 open_again(const char *dir)
@@ -62,18 +89,63 @@ open_again(const char *dir)
 	struct nj_why why;
 	struct pki_ca *ca = NULL;
 
-	if (pki_ca_open(dir, &ca, &why) ||
-	    home_unlock(ca, passphrase_from, &why)) {
-		pki_ca_free(ca);
-		return NULL;
-	}
-	return ca;
+	return pki_ca_open(dir, &ca, &why) ? NULL : ca;
+}
+
+static enum nj_err
+unlock(void *arg, struct pki_ca *ca, struct nj_why *why)
+{
+	return pki_ca_unlock(ca, arg, why);
+}
+
+struct plan {
+	char *dir;
+	const char *file; /* of the passphrase */
+	bool enrol;	  /* or else the server's certificate is all */
+	bool server;
+};
+
+/* A key in a module has to be opened while it can be; another, where nobody
+ * waits for it, costs a moment of the processor and is opened when needed. */
+static bool
+at_once(const struct plan *p, const struct pki_ca *ca)
+{
+	const char *name = pki_ca_issuer(ca) == pki_ca_root(ca)
+	    ? "pki/ca.key"
+	    : "pki/issuing.key";
+	char *path = pki_path(pki_ca_dir(ca), name);
+	bool yes = p->enrol || !path || !pki_key_is_encrypted(path);
+
+	free(path);
+	return yes;
+}
+
+static enum nj_err
+open_all(const struct plan *p, struct pki_ca **ca, struct secret **pass,
+    struct nj_why *why)
+{
+	enum nj_err e;
+
+	if ((e = pki_ca_open(p->dir, ca, why)))
+		return e;
+	e = p->enrol ? home_passphrase(p->dir, p->file, pass, why)
+		     : home_passphrase_kept(p->dir, p->file, pass, why);
+	if (!e && at_once(p, *ca))
+		e = pki_ca_unlock(*ca, *pass, why);
+	return e;
 }
 
 /* Does not return. */
 static void
-be_the_signer(const char *dir, const char *file, int fd)
+be_the_signer(const struct plan *p, int fd)
 {
+	struct signer_side side = { .open = open_again,
+		.unlock = unlock,
+		.clock = &clock_system,
+		.addresses = -1,
+		.server = p->server,
+		.list = p->enrol };
+	struct secret *pass = NULL;
 	struct nj_why why = { 0 };
 	struct pki_ca *ca = NULL;
 	enum nj_err e;
@@ -84,18 +156,23 @@ be_the_signer(const char *dir, const char *file, int fd)
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGUSR1, SIG_IGN);
 	(void)signal(SIGUSR2, SIG_IGN);
-	passphrase_from = file;
+	daemon_close_all_but(fd);
 	(void)prctl(PR_SET_NAME, "nightjar-signer");
-	if (!(e = pki_ca_open(dir, &ca, &why)) &&
-	    !(e = home_unlock(ca, file, &why)))
+	if (p->server)
+		side.addresses = addresses_open(false);
+	if (!(e = open_all(p, &ca, &pass, &why)))
 		e = daemon_confine(pki_ca_dir(ca), &why);
+	side.arg = pass;
 	report(fd, e, &why);
 	if (!e)
-		signer_serve(&ca, fd, open_again);
+		signer_serve(&ca, fd, &side);
 	pki_ca_free(ca);
+	secret_free(pass);
 	(void)close(fd);
 	exit(e ? 1 : 0);
 }
+
+/* -- the broker's ------------------------------------------------------------ */
 
 static enum nj_err
 await_report(int fd, struct nj_why *why)
@@ -122,8 +199,7 @@ await_report(int fd, struct nj_why *why)
 }
 
 static enum nj_err
-fork_signer(
-    const char *dir, const char *file, struct signer **out, struct nj_why *why)
+fork_signer(const struct plan *p, struct signer **out, struct nj_why *why)
 {
 	enum nj_err e;
 	int fds[2];
@@ -136,7 +212,7 @@ fork_signer(
 	(void)fflush(NULL);
 	if ((pid = fork()) == 0) {
 		(void)close(fds[0]);
-		be_the_signer(dir, file, fds[1]);
+		be_the_signer(p, fds[1]);
 	}
 	(void)close(fds[1]);
 	if (pid < 0) {
@@ -151,26 +227,39 @@ fork_signer(
 	return e;
 }
 
+static enum nj_err
+no_ca(struct nj_why *why)
+{
+	why_set(why, "'protocol est' needs Nightjar's own CA");
+	why_mend(why,
+	    "add 'ca_dir DIR', the folder in which 'nightjar ca init' "
+	    "made it");
+	return NJ_INVALID;
+}
+
 enum nj_err
 sign_start(const struct conf *c, const char *passphrase_file,
-    struct signer **out, struct nj_why *why)
+    struct signer **out, bool *server, struct nj_why *note, struct nj_why *why)
 {
-	const char *file =
-	    passphrase_file ? passphrase_file : c->ca_passphrase_file;
+	struct plan p = { .file = passphrase_file ? passphrase_file
+						  : c->ca_passphrase_file,
+		.enrol = is_wanted(c) };
+	char *own = server_folder(c);
 	enum nj_err e;
-	char *dir;
 
-	if (!is_wanted(c))
-		return NJ_OK;
-	if (!(dir = folder_of(c))) {
-		why_set(why, "'protocol est' needs Nightjar's own CA");
-		why_mend(why,
-		    "add 'ca_dir DIR', the folder in which 'nightjar ca init' "
-		    "made it");
-		return NJ_INVALID;
+	p.dir = p.enrol ? folder_of(c) : own ? strdup(own) : NULL;
+	p.server = own && p.dir && strcmp(own, p.dir) == 0;
+	free(own);
+	if (!p.dir)
+		return p.enrol ? no_ca(why) : NJ_OK;
+	e = fork_signer(&p, out, why);
+	*server = !e && p.server;
+	if (e && !p.enrol) {
+		*note = *why;
+		*why = (struct nj_why){ 0 };
+		e = NJ_OK;
 	}
-	e = fork_signer(dir, file, out, why);
-	free(dir);
+	free(p.dir);
 	return e;
 }
 

@@ -195,7 +195,7 @@ prepare_server(struct up *u, struct pki_ca *ca, struct nj_why *why)
 	if (!e)
 		e = name_list(u, ca, why);
 	if (e || (e = unlocked(u, ca, why)) ||
-	    (e = pki_server_issue(ca, &u->names, 0, why)))
+	    (e = pki_server_issue(ca, &u->names, PKI_SERVER_KEPT_DAYS, why)))
 		return e;
 	if (had)
 		printf("Made the server's certificate anew: %s.\n", reason);

@@ -277,12 +277,6 @@ judge_chain(struct loader *l)
 	fault(l, true, &why);
 }
 
-static bool
-is_hidden(const char *path)
-{
-	return access(path, R_OK) != 0 && errno == EACCES;
-}
-
 /* A broker that gave up root cannot read its key again.  It has it, though,
  * and most new certificates are for the old key. */
 static bool
@@ -290,7 +284,7 @@ kept_key(struct loader *l, X509 *leaf)
 {
 	const struct tls_server *p = l->o->previous;
 
-	if (!p || !p->key || !leaf || !is_hidden(l->o->keyfile) ||
+	if (!p || !p->key || !leaf || !file_is_hidden(l->o->keyfile) ||
 	    X509_check_private_key(leaf, p->key) != 1)
 		return false;
 	if (EVP_PKEY_up_ref(p->key) != 1)
@@ -308,7 +302,7 @@ kept_from_start(struct loader *l)
 	char esc[TEXT_ESC];
 	STACK_OF(X509) * own;
 
-	if (!p || !p->key || !p->own || !is_hidden(l->o->certfile) ||
+	if (!p || !p->key || !p->own || !file_is_hidden(l->o->certfile) ||
 	    !(own = X509_chain_up_ref(p->own)))
 		return false;
 	if (EVP_PKEY_up_ref(p->key) != 1) {

@@ -221,10 +221,10 @@ clear_half_made(const char *dir, struct nj_why *why)
 enum nj_err
 ca_prepare_folder(const char *dir, struct nj_why *why)
 {
-	char *folder = pki_path(dir, "pki");
+	char *folder = pki_path(dir, "pki"), *lists = pki_path(dir, "crl");
 	enum nj_err e = NJ_NOMEM;
 
-	if (!folder)
+	if (!folder || !lists)
 		goto out;
 	if (pki_ca_exists(dir)) {
 		e = NJ_EXISTS;
@@ -237,10 +237,13 @@ ca_prepare_folder(const char *dir, struct nj_why *why)
 		    "device ID; or make another with --dir DIR");
 		goto out;
 	}
+	/* Who watches for the first list can watch its folder from the start. */
 	if (!(e = file_mkdir(folder, 0700, why)) &&
-	    !(e = check_folder(dir, why)))
+	    !(e = check_folder(dir, why)) &&
+	    !(e = file_mkdir(lists, 0755, why)))
 		e = clear_half_made(dir, why);
 out:
+	free(lists);
 	free(folder);
 	return e;
 }

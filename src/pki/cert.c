@@ -85,13 +85,13 @@ set_serial(X509 *x)
 }
 
 static bool
-set_dates(X509 *x, unsigned days, X509 *issuer)
+set_dates(X509 *x, const struct pki_cert_spec *spec, X509 *issuer)
 {
-	time_t now = time(NULL);
+	time_t now = spec->now ? (time_t)spec->now : time(NULL);
 	ASN1_TIME *end = X509_getm_notAfter(x);
 
 	if (!X509_time_adj_ex(X509_getm_notBefore(x), 0, -HOUR, &now) ||
-	    !X509_time_adj_ex(end, (int)days, 0, &now))
+	    !X509_time_adj_ex(end, (int)spec->days, 0, &now))
 		return false;
 	if (issuer && ASN1_TIME_compare(end, X509_get0_notAfter(issuer)) > 0)
 		return X509_set1_notAfter(x, X509_get0_notAfter(issuer)) == 1;
@@ -312,7 +312,7 @@ pki_cert_make(const struct pki_cert_spec *spec, X509 *issuer,
 		return NJ_NOMEM;
 	by = issuer ? X509_get_subject_name(issuer) : X509_get_subject_name(x);
 	if (X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x) &&
-	    set_dates(x, spec->days, issuer) && set_subject(x, spec) &&
+	    set_dates(x, spec, issuer) && set_subject(x, spec) &&
 	    X509_set_issuer_name(x, by) == 1 &&
 	    X509_set_pubkey(x, spec->key) == 1 &&
 	    add_extensions(x, spec, issuer) &&

@@ -17,7 +17,10 @@
 #include "pki/explain.h"
 #include "pki/key.h"
 
+#define DAY	       86400
 #define NAMES_FILE_MAX 65536
+#define SERVER_KEY     "server/server.key"
+#define SERVER_CRT     "server/server.crt"
 #define RSA_KEY	       "server/server-rsa.key"
 #define RSA_CRT	       "server/server-rsa.crt"
 #define RSA_BITS       2048 /* a handshake with 3072 costs four times that */
@@ -123,7 +126,7 @@ out:
 static X509 *
 server_cert(const char *dir)
 {
-	char *path = pki_path(dir, "server/server.crt");
+	char *path = pki_path(dir, SERVER_CRT);
 	STACK_OF(X509) *chain = NULL;
 	X509 *x = NULL;
 
@@ -172,25 +175,31 @@ names_differ(X509 *x, const struct pki_names *want, char *reason, size_t size)
 }
 
 static bool
-is_our_pair(const struct pki_ca *ca, X509 *x)
+is_key_at(X509 *x, const char *dir, const char *name)
 {
-	char *path = pki_path(pki_ca_dir(ca), "server/server.key");
+	char *path = pki_path(dir, name);
 	EVP_PKEY *key = NULL;
-	bool ours;
+	bool is;
 
-	ours = path && pki_ca_issues_now(ca, x) &&
-	    pki_key_load(path, NULL, false, &key, NULL) == NJ_OK &&
+	is = path && pki_key_load(path, NULL, false, &key, NULL) == NJ_OK &&
 	    X509_check_private_key(x, key) == 1;
 	ERR_clear_error();
 	EVP_PKEY_free(key);
 	free(path);
-	return ours;
+	return is;
 }
 
 static bool
-is_old(X509 *x)
+is_our_pair(const struct pki_ca *ca, X509 *x)
 {
-	int64_t from, to, now = (int64_t)time(NULL);
+	return pki_ca_issues_now(ca, x) &&
+	    is_key_at(x, pki_ca_dir(ca), SERVER_KEY);
+}
+
+static bool
+is_old(X509 *x, int64_t now)
+{
+	int64_t from, to;
 
 	if (!pki_cert_dates(x, &from, &to))
 		return true;
@@ -209,13 +218,54 @@ pki_server_due(const struct pki_ca *ca, const struct pki_names *names,
 	else if (!is_our_pair(ca, x))
 		(void)snprintf(reason, size,
 		    "it does not belong to its key or to this CA");
-	else if (is_old(x))
+	else if (is_old(x, (int64_t)time(NULL)))
 		(void)snprintf(
 		    reason, size, "two thirds of its lifetime are over");
 	else
 		due = names_differ(x, names, reason, size);
 	X509_free(x);
 	return due;
+}
+
+/* A clock that has not been set yet (no battery, no network) shall make none.
+ * One that ends with its CA would be no longer good than this. */
+static bool
+is_worn(const struct pki_ca *ca, X509 *x, int64_t now)
+{
+	int64_t from, to, ca_from, ca_to;
+
+	return pki_cert_dates(x, &from, &to) &&
+	    pki_cert_dates(pki_ca_issuer(ca), &ca_from, &ca_to) &&
+	    now >= from && now < ca_to && is_old(x, now) && to < ca_to;
+}
+
+bool
+pki_server_needs(const struct pki_ca *ca, const struct pki_names *names,
+    int64_t now, char *reason, size_t size)
+{
+	const char *dir = pki_ca_dir(ca);
+	X509 *x = server_cert(dir);
+	int64_t from, to;
+	bool needs = false;
+
+	/* What somebody else put there is his. */
+	if (!x || !pki_ca_issued(ca, x) || !is_key_at(x, dir, SERVER_KEY) ||
+	    !pki_cert_dates(x, &from, &to) || now < from) {
+		X509_free(x);
+		return false;
+	}
+	if (!pki_ca_issues_now(ca, x)) {
+		needs = true;
+		(void)snprintf(reason, size, "the CA has a successor");
+	} else if (is_worn(ca, x, now)) {
+		needs = true;
+		(void)snprintf(
+		    reason, size, "two thirds of its lifetime are over");
+	} else {
+		needs = names_differ(x, names, reason, size);
+	}
+	X509_free(x);
+	return needs;
 }
 
 /* What the registry and the subject call the server: its first name that is
@@ -236,13 +286,14 @@ server_id(const struct pki_names *names, char dst[PKI_ID_MAX + 1])
 
 static enum nj_err
 issue_pair(struct pki_ca *ca, const struct pki_names *names, unsigned days,
-    const char *key_name, const char *crt_name, struct nj_why *why)
+    int64_t now, const char *key_name, const char *crt_name, struct nj_why *why)
 {
 	const char *dir = pki_ca_dir(ca);
 	char *key_path = pki_path(dir, key_name);
 	char *crt = pki_path(dir, crt_name);
 	struct pki_cert_spec spec = { .profile = PKI_SERVER,
 		.names = names,
+		.now = now,
 		.days = days ? days : PKI_SERVER_DAYS };
 	char id[PKI_ID_MAX + 1];
 	EVP_PKEY *key = NULL;
@@ -293,9 +344,9 @@ pki_server_add_rsa(const char *dir, struct nj_why *why)
 	return e;
 }
 
-enum nj_err
-pki_server_issue(struct pki_ca *ca, const struct pki_names *names,
-    unsigned days, struct nj_why *why)
+static enum nj_err
+issue_all(struct pki_ca *ca, const struct pki_names *names, unsigned days,
+    int64_t now, struct nj_why *why)
 {
 	const char *dir = pki_ca_dir(ca);
 	char *folder = pki_path(dir, "server");
@@ -306,11 +357,34 @@ pki_server_issue(struct pki_ca *ca, const struct pki_names *names,
 	free(folder);
 	/* The first one last: it says whether all is done. */
 	if (!e && pki_server_has_rsa(dir))
-		e = issue_pair(ca, names, days, RSA_KEY, RSA_CRT, why);
+		e = issue_pair(ca, names, days, now, RSA_KEY, RSA_CRT, why);
 	if (!e)
-		e = issue_pair(ca, names, days, "server/server.key",
-		    "server/server.crt", why);
+		e = issue_pair(
+		    ca, names, days, now, SERVER_KEY, SERVER_CRT, why);
 	return e;
+}
+
+enum nj_err
+pki_server_issue(struct pki_ca *ca, const struct pki_names *names,
+    unsigned days, struct nj_why *why)
+{
+	return issue_all(ca, names, days, 0, why);
+}
+
+enum nj_err
+pki_server_renew(struct pki_ca *ca, const struct pki_names *names, int64_t now,
+    struct nj_why *why)
+{
+	X509 *x = server_cert(pki_ca_dir(ca));
+	unsigned days = PKI_SERVER_KEPT_DAYS;
+	int64_t from, to;
+
+	/* as the one before, if that was for less */
+	if (x && pki_cert_dates(x, &from, &to) &&
+	    to - from < (int64_t)days * DAY)
+		days = to - from > DAY ? (unsigned)((to - from) / DAY) : 1;
+	X509_free(x);
+	return issue_all(ca, names, days, now, why);
 }
 
 /*

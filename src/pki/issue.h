@@ -41,6 +41,16 @@ bool pki_server_due(const struct pki_ca *ca, const struct pki_names *names,
  * PKI_SERVER_DAYS. */
 NJ_MUST enum nj_err pki_server_issue(struct pki_ca *ca,
     const struct pki_names *names, unsigned days, struct nj_why *why);
+/*
+ * The same question while a broker serves with it, at that time (Unix
+ * seconds): one that is not of this CA or its forerunner, or not of its key,
+ * is left alone, and so is any while the clock is behind it.
+ */
+bool pki_server_needs(const struct pki_ca *ca, const struct pki_names *names,
+    int64_t now, char *reason, size_t size);
+/* In its place: for as long as that was, PKI_SERVER_KEPT_DAYS at most. */
+NJ_MUST enum nj_err pki_server_renew(struct pki_ca *ca,
+    const struct pki_names *names, int64_t now, struct nj_why *why);
 /* From now on one with an RSA key, for clients that know no other, is made
  * beside every certificate of the server: server-rsa.key and .crt. */
 NJ_MUST enum nj_err pki_server_add_rsa(const char *dir, struct nj_why *why);

@@ -3,8 +3,6 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <openssl/x509v3.h>
@@ -17,6 +15,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "pki/addresses.h"
 
 #define HOSTS_FILE     "/etc/hosts"
 #define HOSTS_FILE_MAX (1024 * 1024)
@@ -222,40 +221,23 @@ pki_names_skip_interface(const char *name)
 }
 
 static void
-offer_sockaddr(struct pki_names *s, const struct sockaddr *sa)
+offer_address(void *arg, const char *text, const char *interface)
 {
-	struct sockaddr_in6 in6;
-	struct sockaddr_in in;
-	char text[INET6_ADDRSTRLEN];
-
-	if (sa->sa_family == AF_INET) {
-		memcpy(&in, sa, sizeof(in));
-		if ((ntohl(in.sin_addr.s_addr) >> 16) == 0xa9fe)
-			return; /* 169.254/16, link-local */
-		if (inet_ntop(AF_INET, &in.sin_addr, text, sizeof(text)))
-			offer(s, text);
-	} else if (sa->sa_family == AF_INET6) {
-		memcpy(&in6, sa, sizeof(in6));
-		if (IN6_IS_ADDR_LINKLOCAL(&in6.sin6_addr))
-			return;
-		if (inet_ntop(AF_INET6, &in6.sin6_addr, text, sizeof(text)))
-			offer(s, text);
-	}
+	if (!pki_names_skip_interface(interface))
+		offer(arg, text);
 }
 
+/* fd -1: a socket of its own. */
 static void
-offer_interfaces(struct pki_names *s)
+offer_interfaces(struct pki_names *s, int fd)
 {
-	struct ifaddrs *all = NULL, *i;
+	int own = fd < 0 ? addresses_open(false) : -1;
 
-	if (getifaddrs(&all) != 0)
-		return;
-	for (i = all; i; i = i->ifa_next) {
-		if (i->ifa_addr && (i->ifa_flags & IFF_UP) &&
-		    !pki_names_skip_interface(i->ifa_name))
-			offer_sockaddr(s, i->ifa_addr);
-	}
-	freeifaddrs(all);
+	/* without an answer there are those of /etc/hosts, and the loopback */
+	if (fd >= 0 || own >= 0)
+		(void)!addresses_each(fd >= 0 ? fd : own, offer_address, s);
+	if (own >= 0)
+		(void)close(own);
 }
 
 /* The host name; empty when it cannot be one in a certificate. */
@@ -270,7 +252,7 @@ own_host_name(char dst[PKI_NAME_MAX + 1])
 }
 
 void
-pki_names_collect(struct pki_names *s)
+pki_names_collect_by(struct pki_names *s, int fd)
 {
 	char host[PKI_NAME_MAX + 1], local[LABEL_MAX + sizeof(".local")];
 	int n;
@@ -288,7 +270,13 @@ pki_names_collect(struct pki_names *s)
 	offer(s, "localhost");
 	offer(s, "127.0.0.1");
 	offer(s, "::1");
-	offer_interfaces(s);
+	offer_interfaces(s, fd);
+}
+
+void
+pki_names_collect(struct pki_names *s)
+{
+	pki_names_collect_by(s, -1);
 }
 
 void

@@ -40,11 +40,13 @@ void pki_names_of(X509 *x, struct pki_names *out);
 /*
  * Adds what this machine is called: its host name, the names that /etc/hosts
  * gives it, host.local, localhost, the loopback addresses, and every address
- * of its interfaces that is not link-local, those of containers' interfaces
- * (docker*, veth*, br-*) apart.  Reverse DNS is never asked: whoever answers
+ * of its interfaces that lasts and is not link-local (addresses.h), those of
+ * containers' interfaces (docker*, veth*, br-*) apart.  Reverse DNS is never asked: whoever answers
  * it could put any name into the certificate.
  */
 void pki_names_collect(struct pki_names *s);
+/* The same, with a socket of addresses_open. */
+void pki_names_collect_by(struct pki_names *s, int fd);
 /* Adds the full name that forward DNS has for the host name, if it begins
  * with it.  Takes a second or a few where DNS does not answer. */
 void pki_names_collect_dns(struct pki_names *s);

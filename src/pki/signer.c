@@ -14,8 +14,9 @@
 
 #include "pki/crl.h"
 
-#define OP_ENROL 1
-#define OP_CAS	 2
+#define OP_ENROL  1
+#define OP_CAS	  2
+#define OP_SERVER 3
 
 #define RENEW_LIST_BEFORE_S (6 * 86400) /* of its 7 days: daily */
 #define SIGNER_FILES	    3
@@ -127,8 +128,24 @@ answer_cas(struct pki_ca *ca, struct buf *out)
 	return put_chain(out, pki_ca_chain(ca));
 }
 
+static enum nj_err
+answer_server(struct pki_ca *ca, struct upkeep *up, struct buf *out)
+{
+	static const enum enrol_result results[] = { [UPKEEP_GOOD] = ENROL_WAIT,
+		[UPKEEP_MADE] = ENROL_OK,
+		[UPKEEP_LATER] = ENROL_WAIT,
+		[UPKEEP_FAILED] = ENROL_FAILED };
+	struct nj_why why = { 0 };
+	enum enrol_result res = ENROL_WAIT;
+
+	if (up)
+		res = results[upkeep_server(up, ca, &why)];
+	return put_answer(out, res, "", &why);
+}
+
 enum nj_err
-signer_answer(struct pki_ca *ca, struct slice question, struct buf *out)
+signer_answer(struct pki_ca *ca, struct upkeep *up, struct slice question,
+    struct buf *out)
 {
 	uint8_t op = 0;
 	enum nj_err e;
@@ -139,15 +156,32 @@ signer_answer(struct pki_ca *ca, struct slice question, struct buf *out)
 		return answer_enrol(ca, question, out);
 	if (op == OP_CAS && question.n == 0)
 		return answer_cas(ca, out);
+	if (op == OP_SERVER && question.n == 0)
+		return answer_server(ca, up, out);
 	return NJ_MALFORMED;
 }
 
-static void
-refresh_list(struct pki_ca *ca)
+static bool
+unlocked(struct pki_ca *ca, const struct signer_side *side)
 {
-	int64_t until = pki_crl_until(pki_ca_dir(ca));
+	struct nj_why why;
 
-	if (until < (int64_t)time(NULL) + RENEW_LIST_BEFORE_S)
+	return pki_ca_is_unlocked(ca) ||
+	    (side->unlock && side->unlock(side->arg, ca, &why) == NJ_OK);
+}
+
+static void
+refresh_list(struct pki_ca *ca, const struct signer_side *side, uint64_t *next)
+{
+	uint64_t mono = clock_mono(side->clock);
+	int64_t until;
+
+	if (mono < *next)
+		return;
+	*next = mono + LOOK_AT_LIST_MS;
+	until = pki_crl_until(pki_ca_dir(ca));
+	if (until < (int64_t)time(NULL) + RENEW_LIST_BEFORE_S &&
+	    (until != 0 || side->list) && unlocked(ca, side))
 		(void)!pki_crl_renew(ca, 0, NULL);
 }
 
@@ -177,7 +211,8 @@ same(const struct stat *a, const struct stat *b)
 
 /* The CA as it is now, where its files changed and can be opened. */
 static void
-follow(struct pki_ca **ca, struct stat was[SIGNER_FILES], signer_open_fn *open)
+follow(struct pki_ca **ca, struct stat was[SIGNER_FILES],
+    const struct signer_side *side)
 {
 	struct stat now[SIGNER_FILES];
 	struct pki_ca *new = NULL;
@@ -186,44 +221,63 @@ follow(struct pki_ca **ca, struct stat was[SIGNER_FILES], signer_open_fn *open)
 	look(*ca, now);
 	for (size_t i = 0; i < SIGNER_FILES; i++)
 		changed |= !same(&was[i], &now[i]);
-	if (!changed || !open || !(new = open(pki_ca_dir(*ca))))
+	if (!changed || !side->open || !(new = side->open(pki_ca_dir(*ca))))
 		return;
+	/* who was unlocked stays so, or is not taken */
+	if (pki_ca_is_unlocked(*ca) && !unlocked(new, side)) {
+		pki_ca_free(new);
+		return;
+	}
 	pki_ca_free(*ca);
 	*ca = new;
 	memcpy(was, now, sizeof now);
 }
 
+/* Devices enrol with a CA that is unlocked; a question about the server's
+ * certificate seldom needs its key. */
+static void
+answer_one(struct pki_ca *ca, struct upkeep *up, const struct signer_side *side,
+    struct slice q, struct buf *out)
+{
+	bool ready = q.n > 0 && (q.p[0] != OP_ENROL || unlocked(ca, side));
+
+	if (ready &&
+	    signer_answer(ca, side->server ? up : NULL, q, out) == NJ_OK)
+		return;
+	buf_fini(out);
+	/* an empty one would look like the end */
+	(void)!buf_put_u8(out, ENROL_FAILED);
+}
+
 void
-signer_serve(struct pki_ca **ca_at, int fd, signer_open_fn *open)
+signer_serve(struct pki_ca **ca, int fd, const struct signer_side *side)
 {
 	uint8_t *q = malloc(SIGNER_MESSAGE_MAX);
 	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct upkeep up = { .clock = side->clock,
+		.addresses = side->addresses,
+		.unlock = side->unlock,
+		.arg = side->arg };
 	struct stat was[SIGNER_FILES];
-	struct pki_ca *ca = *ca_at;
+	uint64_t look_at = 0;
 
-	look(ca, was);
-	refresh_list(ca);
+	look(*ca, was);
 	while (q) {
-		int ready = poll(&p, 1, LOOK_AT_LIST_MS);
 		struct buf out = { 0 };
 		ssize_t n;
+		int ready;
 
+		refresh_list(*ca, side, &look_at);
+		ready = poll(&p, 1, LOOK_AT_LIST_MS);
 		if (ready < 0 && errno == EINTR)
 			continue;
-		follow(ca_at, was, open);
-		ca = *ca_at;
-		if (ready == 0) {
-			refresh_list(ca);
+		follow(ca, was, side);
+		if (ready == 0)
 			continue;
-		}
 		n = recv(fd, q, SIGNER_MESSAGE_MAX, 0);
 		if (n <= 0)
 			break; /* the broker has ended */
-		if (signer_answer(ca, slice_of(q, (size_t)n), &out)) {
-			buf_fini(&out);
-			/* an empty one would look like the end */
-			(void)!buf_put_u8(&out, ENROL_FAILED);
-		}
+		answer_one(*ca, &up, side, slice_of(q, (size_t)n), &out);
 		n = send(fd, buf_slice(&out).p, buf_len(&out), MSG_NOSIGNAL);
 		buf_fini(&out);
 		if (n < 0)
@@ -263,8 +317,8 @@ signer_free(struct signer *s)
 	free(s);
 }
 
-static enum nj_err
-read_answer(struct slice a, struct signer_answer *out)
+enum nj_err
+signer_read(struct slice a, struct signer_answer *out)
 {
 	uint8_t res = 0;
 	enum nj_err e;
@@ -311,7 +365,7 @@ ask(struct signer *s, struct slice question, struct signer_answer *out)
 	if (room)
 		ok = exchange(s, question, room, &n);
 	(void)pthread_mutex_unlock(&s->lock);
-	if (ok && read_answer(slice_of(room, n), out) == NJ_OK) {
+	if (ok && signer_read(slice_of(room, n), out) == NJ_OK) {
 		free(room);
 		return;
 	}
@@ -342,6 +396,15 @@ void
 signer_cas(struct signer *s, struct signer_answer *out)
 {
 	const uint8_t op = OP_CAS;
+
+	*out = (struct signer_answer){ .result = ENROL_FAILED };
+	ask(s, slice_of(&op, 1), out);
+}
+
+void
+signer_server(struct signer *s, struct signer_answer *out)
+{
+	const uint8_t op = OP_SERVER;
 
 	*out = (struct signer_answer){ .result = ENROL_FAILED };
 	ask(s, slice_of(&op, 1), out);

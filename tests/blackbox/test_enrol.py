@@ -523,8 +523,7 @@ def test_qr(site, tmp_path):
 def test_the_key_is_elsewhere(site):
     """The process that reads packets holds neither key nor registry open."""
     children = sh('ps', '-o', 'pid=,comm=', '--ppid', str(site.broker.pid)).decode()
-    assert 'nightjar-signer' in children
-    signer = int(children.split()[0])
+    signer = int(re.search(r'(\d+) nightjar-signer', children).group(1))
     fds = [os.readlink(f'/proc/{signer}/fd/{n}') for n in os.listdir(f'/proc/{signer}/fd')]
     assert not [f for f in fds if 'TCP' in f or 'pki' in f]
     with open(f'/proc/{signer}/status', encoding='ascii') as f:
