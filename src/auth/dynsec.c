@@ -43,6 +43,27 @@ dynsec_name(const json_t *cmd, const char *member, const char *missing,
 }
 
 const char *
+dynsec_user_name(const json_t *cmd, const char **out)
+{
+	return dynsec_name(cmd, "username", "Invalid/missing username",
+	    "Username not valid UTF-8", out);
+}
+
+const char *
+dynsec_group_name(const json_t *cmd, const char **out)
+{
+	return dynsec_name(cmd, "groupname", "Invalid/missing groupname",
+	    "Group name not valid UTF-8", out);
+}
+
+const char *
+dynsec_role_name(const json_t *cmd, const char **out)
+{
+	return dynsec_name(cmd, "rolename", "Invalid/missing rolename",
+	    "Role name not valid UTF-8", out);
+}
+
+const char *
 dynsec_optional(
     const json_t *cmd, const char *member, const char *bad, const char **out)
 {
@@ -107,9 +128,8 @@ dynsec_roles_list(const struct roles *r, const json_t *cmd, const char *bad,
 	return NULL;
 }
 
-void
-dynsec_page(
-    const json_t *cmd, size_t total, size_t *from, size_t *to, bool *verbose)
+static void
+page(const json_t *cmd, size_t total, size_t *from, size_t *to, bool *verbose)
 {
 	int32_t count = json_int(cmd, "count", -1);
 	int32_t offset = json_int(cmd, "offset", 0);
@@ -122,6 +142,25 @@ dynsec_page(
 	*to = count < 0 ? total : *from + (size_t)(count ? count : 1);
 	if (*to > total)
 		*to = total;
+}
+
+const char *
+dynsec_list(const json_t *cmd, json_t *data, const char *member, size_t total,
+    dynsec_item_fn *item, const void *arg)
+{
+	json_t *list;
+	size_t from, to;
+	bool verbose;
+
+	if (json_object_set_new(
+		data, "totalCount", json_integer((json_int_t)total)) ||
+	    json_object_set_new(data, member, list = json_array()))
+		return DYNSEC_INTERNAL;
+	page(cmd, total, &from, &to, &verbose);
+	for (; from < to; from++)
+		if (json_array_append_new(list, item(arg, from, verbose)))
+			return DYNSEC_INTERNAL;
+	return NULL;
 }
 
 /* Of the whole. */
@@ -410,7 +449,7 @@ enum nj_err
 dynsec_answer(struct dynsec *d, struct buf *out)
 {
 	json_t *o = json_pack("{s:O}", "responses", d->responses);
-	char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	char *text = json_whole(o);
 	enum nj_err e = text ? buf_put(out, text, strlen(text)) : NJ_NOMEM;
 
 	json_decref(o);

@@ -42,6 +42,10 @@ typedef const char *dynsec_change_fn(struct roles *r, const json_t *cmd);
 typedef const char *
 dynsec_read_fn(const struct roles *r, const json_t *cmd, json_t *data);
 
+/* The name that a command has to have; NULL, or what is wrong with it. */
+const char *dynsec_user_name(const json_t *cmd, const char **out);
+const char *dynsec_group_name(const json_t *cmd, const char **out);
+const char *dynsec_role_name(const json_t *cmd, const char **out);
 /* A string member that has to be there; NULL, or missing, or invalid. */
 const char *dynsec_name(const json_t *cmd, const char *member,
     const char *missing, const char *invalid, const char **out);
@@ -59,9 +63,10 @@ bool dynsec_text_ok(const char *s);
 /* "roles"; *given says whether there is a list. */
 const char *dynsec_roles_list(const struct roles *r, const json_t *cmd,
     const char *bad, struct grants *out, bool *given);
-/* Where a list of `total` is to begin and end. */
-void dynsec_page(
-    const json_t *cmd, size_t total, size_t *from, size_t *to, bool *verbose);
+/* Of `total` things those that are asked for, into data as that member. */
+typedef json_t *dynsec_item_fn(const void *arg, size_t i, bool verbose);
+const char *dynsec_list(const json_t *cmd, json_t *data, const char *member,
+    size_t total, dynsec_item_fn *item, const void *arg);
 
 dynsec_change_fn dynsec_create_client, dynsec_delete_client,
     dynsec_modify_client, dynsec_set_password, dynsec_set_id,

@@ -12,13 +12,6 @@
 #define NO_GROUP  "Group not found"
 #define NO_ROLE	  "Role not found"
 
-static const char *
-user_name(const json_t *cmd, const char **out)
-{
-	return dynsec_name(cmd, "username", "Invalid/missing username",
-	    "Username not valid UTF-8", out);
-}
-
 /* The client that a command names, and a clone to be changed. */
 static const char *
 client_of(const struct roles *r, const json_t *cmd, struct user **clone)
@@ -26,7 +19,7 @@ client_of(const struct roles *r, const json_t *cmd, struct user **clone)
 	const char *name, *error;
 	const struct user *u;
 
-	if ((error = user_name(cmd, &name)))
+	if ((error = dynsec_user_name(cmd, &name)))
 		return error;
 	if (!(u = roles_user(r, slice_str(name))))
 		return NO_CLIENT;
@@ -117,8 +110,7 @@ dynsec_create_client(struct roles *r, const json_t *cmd)
 	const char *name, *password, *id, *error;
 	struct user *x = NULL;
 
-	if ((error = dynsec_name(cmd, "username", "Invalid/missing username",
-		 "Username not valid UTF-8", &name)))
+	if ((error = dynsec_user_name(cmd, &name)))
 		return error;
 	if (!*name) /* who has an empty name is anonymous here */
 		return "Empty username";
@@ -176,7 +168,7 @@ dynsec_set_id(struct roles *r, const json_t *cmd)
 	struct user *x = NULL;
 	const char *name, *id, *error;
 
-	if ((error = user_name(cmd, &name)) ||
+	if ((error = dynsec_user_name(cmd, &name)) ||
 	    (error = dynsec_optional(
 		 cmd, "clientid", "Invalid/missing client ID", &id)))
 		return error;
@@ -193,7 +185,7 @@ dynsec_set_password(struct roles *r, const json_t *cmd)
 	struct user *x = NULL;
 	const char *name, *password, *error;
 
-	if ((error = user_name(cmd, &name)))
+	if ((error = dynsec_user_name(cmd, &name)))
 		return error;
 	if (!(password = json_text(cmd, "password")))
 		return "Invalid/missing password";
@@ -276,9 +268,8 @@ names_of_grant(const struct roles *r, const json_t *cmd, struct user **x,
 {
 	const char *name, *rolename, *error;
 
-	if ((error = user_name(cmd, &name)) ||
-	    (error = dynsec_name(cmd, "rolename", "Invalid/missing rolename",
-		 "Role name not valid UTF-8", &rolename)))
+	if ((error = dynsec_user_name(cmd, &name)) ||
+	    (error = dynsec_role_name(cmd, &rolename)))
 		return error;
 	if (!roles_user(r, slice_str(name)))
 		return NO_CLIENT;
@@ -322,7 +313,7 @@ dynsec_get_client(const struct roles *r, const json_t *cmd, json_t *data)
 	const char *name, *error;
 	const struct user *u;
 
-	if ((error = user_name(cmd, &name)))
+	if ((error = dynsec_user_name(cmd, &name)))
 		return error;
 	if (!(u = roles_user(r, slice_str(name))))
 		return NO_CLIENT;
@@ -332,28 +323,29 @@ dynsec_get_client(const struct roles *r, const json_t *cmd, json_t *data)
 	    : NULL;
 }
 
+struct listing {
+	const struct roles *r;
+	struct user **v;
+};
+
+static json_t *
+item(const void *arg, size_t i, bool verbose)
+{
+	const struct listing *l = arg;
+
+	return verbose ? json_of_user(l->r, l->v[i], JSON_FOR_ANSWER)
+		       : json_string(l->v[i]->name);
+}
+
 const char *
 dynsec_list_clients(const struct roles *r, const json_t *cmd, json_t *data)
 {
-	struct user **v = NULL;
-	json_t *list = json_array();
-	const char *error = DYNSEC_INTERNAL;
-	size_t from, to;
-	bool verbose;
+	struct listing l = { .r = r };
+	const char *error;
 
-	if (json_object_set_new(
-		data, "totalCount", json_integer((json_int_t)r->users.n)) ||
-	    json_object_set_new(data, "clients", list) ||
-	    roles_sorted_users(r, &v))
+	if (roles_sorted_users(r, &l.v))
 		return DYNSEC_INTERNAL;
-	dynsec_page(cmd, r->users.n, &from, &to, &verbose);
-	for (; from < to; from++)
-		if (json_array_append_new(list,
-			verbose ? json_of_user(r, v[from], JSON_FOR_ANSWER)
-				: json_string(v[from]->name)))
-			goto out;
-	error = NULL;
-out:
-	free(v);
+	error = dynsec_list(cmd, data, "clients", r->users.n, item, &l);
+	free(l.v);
 	return error;
 }

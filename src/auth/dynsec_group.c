@@ -10,19 +10,12 @@
 #define NO_GROUP "Group not found"
 
 static const char *
-group_name(const json_t *cmd, const char **out)
-{
-	return dynsec_name(cmd, "groupname", "Invalid/missing groupname",
-	    "Group name not valid UTF-8", out);
-}
-
-static const char *
 group_of(const struct roles *r, const json_t *cmd, struct group **clone)
 {
 	const char *name, *error;
 	const struct group *g;
 
-	if ((error = group_name(cmd, &name)))
+	if ((error = dynsec_group_name(cmd, &name)))
 		return error;
 	if (!(g = roles_group(r, slice_str(name))))
 		return NO_GROUP;
@@ -47,7 +40,7 @@ dynsec_create_group(struct roles *r, const json_t *cmd)
 	struct group *x = NULL;
 	bool given;
 
-	if ((error = group_name(cmd, &name)))
+	if ((error = dynsec_group_name(cmd, &name)))
 		return error;
 	if (!*name)
 		return "Empty groupname";
@@ -68,7 +61,7 @@ dynsec_delete_group(struct roles *r, const json_t *cmd)
 	const char *name, *error;
 	enum nj_err e;
 
-	if ((error = group_name(cmd, &name)))
+	if ((error = dynsec_group_name(cmd, &name)))
 		return error;
 	if (r->anonymous && strcmp(r->anonymous->name, name) == 0)
 		return "Deleting the anonymous group is forbidden";
@@ -173,9 +166,8 @@ names_of_member(const struct roles *r, const json_t *cmd, const struct user **u,
 {
 	const char *name, *group, *error;
 
-	if ((error = dynsec_name(cmd, "username", "Invalid/missing username",
-		 "Username not valid UTF-8", &name)) ||
-	    (error = group_name(cmd, &group)))
+	if ((error = dynsec_user_name(cmd, &name)) ||
+	    (error = dynsec_group_name(cmd, &group)))
 		return error;
 	if (!(*u = roles_user(r, slice_str(name))))
 		return "Client not found";
@@ -220,9 +212,8 @@ names_of_grant(const struct roles *r, const json_t *cmd, struct group **x,
 {
 	const char *name, *rolename, *error;
 
-	if ((error = group_name(cmd, &name)) ||
-	    (error = dynsec_name(cmd, "rolename", "Invalid/missing rolename",
-		 "Role name not valid UTF-8", &rolename)))
+	if ((error = dynsec_group_name(cmd, &name)) ||
+	    (error = dynsec_role_name(cmd, &rolename)))
 		return error;
 	if (!roles_group(r, slice_str(name)))
 		return NO_GROUP;
@@ -268,7 +259,7 @@ dynsec_set_anonymous(struct roles *r, const json_t *cmd)
 	const char *name, *error;
 	struct group *g;
 
-	if ((error = group_name(cmd, &name)))
+	if ((error = dynsec_group_name(cmd, &name)))
 		return error;
 	if (!(g = roles_group(r, slice_str(name))))
 		return NO_GROUP;
@@ -303,7 +294,7 @@ dynsec_get_group(const struct roles *r, const json_t *cmd, json_t *data)
 	const struct group *g;
 	int bad;
 
-	if ((error = group_name(cmd, &name)))
+	if ((error = dynsec_group_name(cmd, &name)))
 		return error;
 	if (!(g = roles_group(r, slice_str(name))))
 		return NO_GROUP;
@@ -314,32 +305,32 @@ dynsec_get_group(const struct roles *r, const json_t *cmd, json_t *data)
 	return bad ? DYNSEC_INTERNAL : NULL;
 }
 
+struct listing {
+	const struct roles *r;
+	struct group **v;
+	struct roles_members m;
+};
+
+static json_t *
+item(const void *arg, size_t i, bool verbose)
+{
+	const struct listing *l = arg;
+
+	return verbose ? told(l->r, l->v[i], &l->m)
+		       : json_string(l->v[i]->name);
+}
+
 const char *
 dynsec_list_groups(const struct roles *r, const json_t *cmd, json_t *data)
 {
-	struct roles_members m = { 0 };
-	struct group **v = NULL;
-	json_t *list = json_array();
+	struct listing l = { .r = r };
 	const char *error = DYNSEC_INTERNAL;
-	size_t from, to;
-	bool verbose;
 
-	if (json_object_set_new(
-		data, "totalCount", json_integer((json_int_t)r->groups.n)) ||
-	    json_object_set_new(data, "groups", list))
-		return DYNSEC_INTERNAL;
-	dynsec_page(cmd, r->groups.n, &from, &to, &verbose);
-	if (roles_sorted_groups(r, &v) ||
-	    (verbose && roles_members_init(&m, r)))
-		goto out;
-	for (; from < to; from++)
-		if (json_array_append_new(list,
-			verbose ? told(r, v[from], &m)
-				: json_string(v[from]->name)))
-			goto out;
-	error = NULL;
-out:
-	roles_members_fini(&m);
-	free(v);
+	if (roles_sorted_groups(r, &l.v) == NJ_OK &&
+	    (!json_flag(cmd, "verbose", false) ||
+		roles_members_init(&l.m, r) == NJ_OK))
+		error = dynsec_list(cmd, data, "groups", r->groups.n, item, &l);
+	roles_members_fini(&l.m);
+	free(l.v);
 	return error;
 }

@@ -10,13 +10,6 @@
 
 #define NO_ROLE "Role not found"
 
-static const char *
-role_name(const json_t *cmd, const char **out)
-{
-	return dynsec_name(cmd, "rolename", "Invalid/missing rolename",
-	    "Role name not valid UTF-8", out);
-}
-
 /* Consumes x: puts it, unless there is an error. */
 static const char *
 put(struct roles *r, struct role *x, const char *error)
@@ -63,7 +56,7 @@ dynsec_create_role(struct roles *r, const json_t *cmd)
 	const char *name, *error;
 	struct role *x = NULL;
 
-	if ((error = role_name(cmd, &name)))
+	if ((error = dynsec_role_name(cmd, &name)))
 		return error;
 	if (!*name)
 		return "Empty rolename";
@@ -84,7 +77,7 @@ dynsec_delete_role(struct roles *r, const json_t *cmd)
 	const char *name, *error;
 	enum nj_err e;
 
-	if ((error = role_name(cmd, &name)))
+	if ((error = dynsec_role_name(cmd, &name)))
 		return error;
 	e = roles_del_role(r, slice_str(name));
 	return e == NJ_NOTFOUND ? NO_ROLE : e ? DYNSEC_INTERNAL : NULL;
@@ -97,7 +90,7 @@ dynsec_modify_role(struct roles *r, const json_t *cmd)
 	const struct role *was;
 	struct role *x = NULL;
 
-	if ((error = role_name(cmd, &name)))
+	if ((error = dynsec_role_name(cmd, &name)))
 		return error;
 	if (!(was = roles_role(r, slice_str(name))))
 		return "Role does not exist";
@@ -121,7 +114,7 @@ rule_of(const struct roles *r, const json_t *cmd, struct role **clone,
 	const char *name, *type, *error;
 	const struct role *x;
 
-	if ((error = role_name(cmd, &name)))
+	if ((error = dynsec_role_name(cmd, &name)))
 		return error;
 	if (!(x = roles_role(r, slice_str(name))))
 		return NO_ROLE;
@@ -177,7 +170,7 @@ dynsec_get_role(const struct roles *r, const json_t *cmd, json_t *data)
 	const char *name, *error;
 	const struct role *x;
 
-	if ((error = role_name(cmd, &name)))
+	if ((error = dynsec_role_name(cmd, &name)))
 		return error;
 	if (!(x = roles_role(r, slice_str(name))))
 		return NO_ROLE;
@@ -187,28 +180,24 @@ dynsec_get_role(const struct roles *r, const json_t *cmd, json_t *data)
 	    : NULL;
 }
 
+static json_t *
+item(const void *arg, size_t i, bool verbose)
+{
+	struct role *const *v = arg;
+
+	return verbose ? json_of_role(v[i], JSON_FOR_ANSWER)
+		       : json_string(v[i]->name);
+}
+
 const char *
 dynsec_list_roles(const struct roles *r, const json_t *cmd, json_t *data)
 {
 	struct role **v = NULL;
-	json_t *list = json_array();
-	const char *error = DYNSEC_INTERNAL;
-	size_t from, to;
-	bool verbose;
+	const char *error;
 
-	if (json_object_set_new(
-		data, "totalCount", json_integer((json_int_t)r->roles.n)) ||
-	    json_object_set_new(data, "roles", list) ||
-	    roles_sorted_roles(r, &v))
+	if (roles_sorted_roles(r, &v))
 		return DYNSEC_INTERNAL;
-	dynsec_page(cmd, r->roles.n, &from, &to, &verbose);
-	for (; from < to; from++)
-		if (json_array_append_new(list,
-			verbose ? json_of_role(v[from], JSON_FOR_ANSWER)
-				: json_string(v[from]->name)))
-			goto out;
-	error = NULL;
-out:
+	error = dynsec_list(cmd, data, "roles", r->roles.n, item, v);
 	free(v);
 	return error;
 }

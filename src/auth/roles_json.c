@@ -61,6 +61,21 @@ json_rule_kind(const char *name)
 	return (enum rule_kind)k;
 }
 
+char *
+json_whole(const json_t *o)
+{
+	const size_t flags = JSON_COMPACT | JSON_ENCODE_ANY;
+	size_t n = o ? json_dumpb(o, NULL, 0, flags) : 0;
+	char *text = n > 0 ? malloc(n + 1) : NULL;
+
+	if (text && json_dumpb(o, text, n, flags) == n) {
+		text[n] = '\0';
+		return text;
+	}
+	free(text);
+	return NULL;
+}
+
 enum nj_err
 json_others(const json_t *object, const char *const *known, char **out)
 {
@@ -84,8 +99,7 @@ json_others(const json_t *object, const char *const *known, char **out)
 			break;
 		}
 	}
-	if (!e && others &&
-	    !(*out = json_dumps(others, JSON_COMPACT | JSON_ENCODE_ANY)))
+	if (!e && others && !(*out = json_whole(others)))
 		e = NJ_NOMEM;
 	json_decref(others);
 	return e;
@@ -94,13 +108,21 @@ json_others(const json_t *object, const char *const *known, char **out)
 bool
 json_add_others(json_t *object, const char *others)
 {
-	json_t *o;
+	const char *key;
+	json_t *o, *v;
 	bool ok;
 
 	if (!others)
 		return true;
 	o = json_loads(others, 0, NULL);
-	ok = o && json_object_update_missing(object, o) == 0;
+	ok = o != NULL;
+	/* json_object_update_missing does not say that it has no memory */
+	json_object_foreach(o, key, v)
+	{
+		if (!json_object_get(object, key) &&
+		    json_object_set(object, key, v))
+			ok = false;
+	}
 	json_decref(o);
 	return ok;
 }
@@ -343,7 +365,7 @@ out:
 static enum nj_err
 print_one(struct buf *out, json_t *o, const char **before)
 {
-	char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	char *text = json_whole(o);
 	enum nj_err e = NJ_NOMEM;
 
 	json_decref(o);
@@ -415,7 +437,8 @@ json_of_rest(const struct roles *r)
 	    (int)r->by_default[ROLES_SUBSCRIBE], "unsubscribe",
 	    (int)r->by_default[ROLES_UNSUBSCRIBE]);
 
-	if (o && json_object_set_new(o, "defaultACLAccess", defaults) == 0 &&
+	/* taken over, whatever becomes of it */
+	if (json_object_set_new(o, "defaultACLAccess", defaults) == 0 &&
 	    put_text(o, "anonymousGroup",
 		r->anonymous ? r->anonymous->name : NULL) &&
 	    json_add_others(o, r->extra))
@@ -435,8 +458,7 @@ print_rest(const struct roles *r, struct buf *out)
 	if (o &&
 	    put_text(o, "anonymousGroup",
 		r->anonymous ? r->anonymous->name : NULL) &&
-	    json_add_others(o, r->extra) &&
-	    (text = json_dumps(o, JSON_COMPACT))) {
+	    json_add_others(o, r->extra) && (text = json_whole(o))) {
 		size_t n = strlen(text);
 
 		e = n > 2 ? buf_printf(out, ",\n\t%.*s", (int)(n - 2), text + 1)

@@ -23,6 +23,9 @@ int32_t json_int(const json_t *object, const char *name, int32_t fallback);
 bool json_flag(const json_t *object, const char *name, bool fallback);
 /* RULE_KINDS when it is none, whatever the case. */
 enum rule_kind json_rule_kind(const char *name);
+/* Without white space; free() it; NULL without memory.  json_dumps writes less
+ * than it should when there is none for more. */
+char *json_whole(const json_t *o);
 /* Members that are not among the known, as text; *out NULL: none. */
 NJ_MUST enum nj_err
 json_others(const json_t *object, const char *const *known, char **out);

@@ -16,7 +16,7 @@ struct rows {
 static enum nj_err
 put(const struct rows *to, enum roles_row kind, const char *name, json_t *o)
 {
-	char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	char *text = json_whole(o);
 	enum nj_err e = NJ_NOMEM;
 
 	json_decref(o);

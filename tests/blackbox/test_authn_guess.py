@@ -11,9 +11,12 @@ import time
 import pytest
 
 import passwords
+import scram
+from dynsecs import Dynsec, one, state, user
 from harness import ROOT, PATIENCE, wait_until
 from jwtokens import Key
-from raw import CONNACK, Raw, connect_packet
+from proxyraw import Proxied, v1
+from raw import AUTH, CONNACK, Raw, connect_packet, packet, properties
 
 pytestmark = pytest.mark.ours
 
@@ -29,9 +32,9 @@ def users(folder, *lines):
     return path
 
 
-def answer(port, user, password, version=5):
+def answer(port, name, password, version=5):
     with Raw(port, version=version) as c:
-        c.send(connect_packet('', username=user, password=password, version=version))
+        c.send(connect_packet('', username=name, password=password, version=version))
         return c.expect(CONNACK).code
 
 
@@ -50,6 +53,107 @@ def test_a_name_that_is_guessed_at(brokers, tmp_path):
     assert answer(b.port, 'b', 'right', version=4) != 0
     assert answer(b.port, 'c', 'x') == NOT_AUTHORIZED, 'another name'
     wait_until(lambda: answer(b.port, 'b', 'right') == 0, 'the wait is over')
+
+
+def code_of(c, name, password):
+    c.send(connect_packet('', username=name, password=password, version=5))
+    return c.expect(CONNACK).code
+
+
+def scram_code(c, name, password):
+    """Of a login by SCRAM-SHA-256 without a user name in its CONNECT."""
+    x = scram.Client(name, password)
+    c.send(connect_packet('', props={'auth_method': scram.METHOD, 'auth_data': x.first()}))
+    p = c.recv()
+    if p.kind == AUTH:
+        c.send(packet(AUTH, 0, bytes([0x18]) + properties(
+            {'auth_method': scram.METHOD, 'auth_data': x.final(p.props['auth_data'])})))
+        p = c.expect(CONNACK)
+    return p.code
+
+
+@pytest.mark.parametrize('how', [code_of, scram_code], ids=['password', 'scram'])
+def test_a_name_is_at_home_where_it_came_from(brokers, tmp_path, how):
+    """Guesses from elsewhere hold up tries from elsewhere, right ones too, and
+    not those from an address that the name came in from; strangers' names are
+    counted as users' are."""
+    b = brokers('password_file ' + users(str(tmp_path), scram.SECRET, scram.verifier('a', 'right'))
+                + '\nfailed_logins_per_user 3\nfailed_logins_per_minute 1000\nenable_proxy_protocol 1\n',
+                anonymous=False)
+
+    def login(address, name, password):
+        with Proxied(b.port, v1(address)) as c:
+            return how(c, name, password)
+    assert login('192.0.2.1', 'a', 'right') == 0
+    for name in ('a', 'nobody'):
+        codes = [login(f'198.51.100.{i}', name, f'wrong{i}') for i in range(6)]
+        assert codes == [NOT_AUTHORIZED] * 4 + [RATE] * 2, (name, codes)
+    assert login('198.51.100.9', 'a', 'right') == RATE, 'a guess that is right tells nothing'
+    assert login('192.0.2.1', 'a', 'right') == 0, 'its own place'
+    assert login('192.0.2.2', 'a', 'right') == RATE
+    wait_until(lambda: login('192.0.2.2', 'a', 'right') == 0, 'the wait is over')
+
+
+def test_users_of_dynamic_security(brokers, tmp_path):
+    """They are guarded as those of a file are, and recalled as they are."""
+    d = Dynsec(brokers, str(tmp_path), state([user('slow'), user('b')]),
+               'failed_logins_per_user 3\n')
+    assert answer(d.broker.port, 'slow', 'adminpw') == 0
+    with d.admin() as c:
+        one(c, 'setClientPassword', username='slow', password='right')  # 210,000 iterations
+
+        def seconds(password, want):
+            began = time.monotonic()
+            assert answer(d.broker.port, 'slow', password) == want
+            return time.monotonic() - began
+        first, second = seconds('right', 0), min(seconds('right', 0) for _ in range(3))
+        assert second < first / 4, (first, second)
+        assert answer(d.broker.port, 'slow', 'adminpw') == NOT_AUTHORIZED
+        for name in ('slow', 'b', 'nobody'):
+            codes = [answer(d.broker.port, name, f'x{i}') for i in range(5)]
+            assert codes[-1] == RATE and codes[0] == NOT_AUTHORIZED, (name, codes)
+        assert answer(d.broker.port, 'slow', 'right') == 0, 'who knows it comes in'
+        assert answer(d.broker.port, 'b', 'adminpw') == RATE
+        one(c, 'disableClient', username='slow')
+        assert answer(d.broker.port, 'slow', 'right') == NOT_AUTHORIZED
+        one(c, 'enableClient', username='slow')
+        one(c, 'setClientPassword', username='slow', password='new')
+        assert answer(d.broker.port, 'slow', 'right') == RATE, 'not known any more'
+
+
+@pytest.mark.parametrize('version', ['1.2', '1.3'])
+def test_shared_keys(brokers, tmp_path, version):
+    """Wrong keys for an identity hold up tries for it, and look the same as
+    before: no oracle.  Who came in with it from here still does."""
+    path = tmp_path / 'keys'
+    path.write_text('home:' + 'ab' * 16 + '\nnew:' + 'cd' * 16 + '\n')
+    path.chmod(0o600)
+    b = brokers(f'psk_hint h\npsk_file {path}\nuse_identity_as_username true\n'
+                'failed_logins_per_user 3\n', anonymous=False)
+
+    def comes(identity, key):
+        with subprocess.Popen(['openssl', 's_client', '-connect', f'127.0.0.1:{b.port}', '-psk',
+                               key, '-psk_identity', identity, '-tls' + version.replace('.', '_'),
+                               '-brief'], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT) as p:
+            out = p.communicate(b'', timeout=PATIENCE)[0]
+        return 'CONNECTION ESTABLISHED' in out.decode(), re.findall(r'alert[^:]*', out.decode())
+    assert comes('home', 'ab' * 16)[0]
+    seen = set()
+    for identity in ('home', 'new', 'nobody'):
+        for _ in range(6):
+            ok, alert = comes(identity, '00' * 16)
+            # the alert of 1.2 comes behind the end that s_client reports
+            assert version == '1.2' or not ok
+            seen.add(tuple(alert))
+    assert len(seen) == 1, seen
+    b.wait_log("identity 'new' was not looked at: too many wrong ones")
+    start = b.log_size()
+    comes('new', 'cd' * 16)
+    b.wait_log("identity 'new' was not looked at", start)
+    start = b.log_size()
+    assert comes('home', 'ab' * 16)[0]
+    assert 'was not looked at' not in b.log(start)
 
 
 def test_the_last_good_password_is_known(brokers, tmp_path):
@@ -94,9 +198,9 @@ def banned(text):
 
 def attacks(b, es):
     """Ten guesses of all kinds; and names that look like something else."""
-    for user, password in (('a', 'wrong'), ('nobody', 'x'), ('a', ''), ("o'brien", 'x'),
+    for name, password in (('a', 'wrong'), ('nobody', 'x'), ('a', ''), ("o'brien", 'x'),
                            ("x' (0x87)': there is no", 'y'), ('', Key('ES256', 'k').token())):
-        assert answer(b.port, user, password) == NOT_AUTHORIZED
+        assert answer(b.port, name, password) == NOT_AUTHORIZED
     for name in ('x\n1795269515: Client 192.0.2.66:1 not accepted (y): no user name: '
                  'the password is wrong', 'Client 192.0.2.67:1 not accepted',
                  "z': the password is wrong; Client 192.0.2.68:1 not accepted"):
