@@ -155,3 +155,42 @@ text_to_long(const char *s, long min, long max, long *out)
 	*out = v;
 	return true;
 }
+
+bool
+text_value(struct slice text, const char *key, char *dst, size_t size)
+{
+	size_t n = strlen(key);
+
+	while (text.n > 0) {
+		const uint8_t *nl = memchr(text.p, '\n', text.n);
+		size_t len = nl ? (size_t)(nl - text.p) : text.n;
+
+		if (len > n && memcmp(text.p, key, n) == 0 &&
+		    text.p[n] == ' ') {
+			if (len - n - 1 >= size)
+				return false;
+			memcpy(dst, text.p + n + 1, len - n - 1);
+			dst[len - n - 1] = '\0';
+			return true;
+		}
+		len += nl != NULL;
+		text = slice_of(text.p + len, text.n - len);
+	}
+	return false;
+}
+
+bool
+text_number(struct slice text, const char *key, int64_t *out)
+{
+	char word[24], *end;
+	int64_t v;
+
+	if (!text_value(text, key, word, sizeof word))
+		return false;
+	errno = 0;
+	v = strtoll(word, &end, 10);
+	if (errno != 0 || end == word || *end)
+		return false;
+	*out = v;
+	return true;
+}

@@ -7,6 +7,7 @@
 #define NJ_BASE_TEXT_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/slice.h"
 
@@ -22,6 +23,11 @@ const char *text_esc(char *dst, size_t size, struct slice s);
 
 /* Lower is nearer: edits (insert, delete, replace, swap) from a to b. */
 unsigned text_distance(const char *a, const char *b);
+
+/* Of a file of "key value" lines: the value, or as a number; false without one,
+ * or when it is too long or none. */
+bool text_value(struct slice text, const char *key, char *dst, size_t size);
+bool text_number(struct slice text, const char *key, int64_t *out);
 
 /* strtol-like, whole string, within bounds; false leaves *out alone. */
 bool text_to_long(const char *s, long min, long max, long *out);

@@ -11,7 +11,9 @@
 #include "base/text.h"
 #include "pki/crl.h"
 #include "pki/csr.h"
+#include "pki/explain.h"
 #include "pki/pending.h"
+#include "pki/receipt.h"
 #include "pki/registry.h"
 #include "pki/token.h"
 
@@ -117,7 +119,7 @@ tell_groups(const struct pki_ca *ca)
 }
 
 static enum nj_err
-issue(struct request *r, X509 **out, struct nj_why *why)
+issue(struct request *r, const char *proof, X509 **out, struct nj_why *why)
 {
 	enum nj_err e;
 
@@ -132,9 +134,41 @@ issue(struct request *r, X509 **out, struct nj_why *why)
 	if (r->has_groups)
 		spec.groups = r->groups;
 	e = pki_ca_issue(r->ca, &spec, r->id, out, why);
-	if (!e && r->has_groups)
+	if (e)
+		return e;
+	if (r->has_groups)
 		tell_groups(r->ca);
-	return e;
+	/* without it the device has its certificate if the answer comes */
+	(void)!receipt_store(
+	    pki_ca_dir(r->ca), r->csr.spki, proof, r->id, *out);
+	return NJ_OK;
+}
+
+/* What this key was given for the same proof, if it is still good. */
+static bool
+fetch_again(struct request *r, const char *proof, X509 **out)
+{
+	struct pki_revoked *gone = NULL;
+	char id[PKI_ID_MAX + 1], serial[64];
+	X509 *x = NULL;
+	bool good;
+
+	if (receipt_find(pki_ca_dir(r->ca), r->csr.spki, proof, id, &x))
+		return false;
+	pki_serial(x, serial, sizeof serial);
+	good = pki_ca_issues_now(r->ca, x) &&
+	    X509_cmp_current_time(X509_get0_notAfter(x)) > 0 &&
+	    pki_revoked_load(pki_ca_registry(r->ca), &gone, NULL) == NJ_OK &&
+	    !pki_revoked_has(gone, serial, NULL) &&
+	    !pki_revoked_has(gone, r->ask->serial, NULL);
+	pki_revoked_free(gone);
+	if (!good) {
+		X509_free(x);
+		return false;
+	}
+	memcpy(r->id, id, sizeof r->id);
+	*out = x;
+	return true;
 }
 
 static enum enrol_result
@@ -237,6 +271,36 @@ judge_new(struct request *r, const struct pki_token *t, struct nj_why *why)
 	return t->approve ? approval(r, t, why) : ENROL_OK;
 }
 
+/* Something new, for a use of the token. */
+static enum enrol_result
+spend(
+    struct request *r, struct pki_token_use *u, X509 **out, struct nj_why *why)
+{
+	enum enrol_result res;
+
+	/* its last use was for this key, and came to nothing */
+	if (strcmp(u->token.promised, r->csr.spki) == 0) {
+		struct look l;
+
+		if ((res = name_by_token(r, &u->token, why)) ||
+		    (res = look_up(r, &l, why)))
+			return res;
+	} else {
+		if (pki_token_is_good(u, why))
+			return ENROL_DENIED;
+		if ((res = judge_new(r, &u->token, why)))
+			return res;
+		/* The use is gone before the certificate is there: two that
+		 * come at once do not both get one. */
+		if (pki_token_spend(u, r->csr.spki, why))
+			return ENROL_FAILED;
+	}
+	if (issue(r, u->hash, out, why))
+		return ENROL_FAILED;
+	pending_remove(pki_ca_dir(r->ca), r->id);
+	return ENROL_OK;
+}
+
 static enum enrol_result
 by_token(struct request *r, X509 **out, struct nj_why *why)
 {
@@ -245,33 +309,69 @@ by_token(struct request *r, X509 **out, struct nj_why *why)
 	enum enrol_result res;
 	enum nj_err e;
 
-	if ((e = pki_token_open(dir, r->ask->secret, &u, why)))
+	if ((e = pki_token_open(dir, r->ask->token, &u, why)))
 		return e == NJ_DENIED ? ENROL_DENIED : ENROL_FAILED;
 	r->days = u.token.days;
 	r->has_groups = u.token.has_groups;
 	r->groups = u.token.groups;
 	/* only now: who has no token learns nothing of his request */
-	res = pki_csr_open(r->ask->csr, &r->csr, why)
-	    ? ENROL_REFUSED
-	    : judge_new(r, &u.token, why);
-	if (res == ENROL_REFUSED || res == ENROL_DENIED) {
+	if (pki_csr_open(r->ask->csr, &r->csr, why))
+		res = ENROL_REFUSED;
+	else if (fetch_again(r, u.hash, out))
+		res = ENROL_OK;
+	else
+		res = spend(r, &u, out, why);
+	if (!u.over && (res == ENROL_REFUSED || res == ENROL_DENIED))
 		pki_token_fail(&u);
-	} else if (res == ENROL_OK) {
-		/* The use is gone before the certificate is there: two that
-		 * come at once do not both get one. */
-		if (pki_token_spend(&u, why) || issue(r, out, why))
-			res = ENROL_FAILED;
-		else
-			pending_remove(dir, r->id);
+	pki_token_close(&u);
+	return res;
+}
+
+enum enrol_result
+enrol_look(const struct pki_ca *ca, struct slice token, struct slice name,
+    char id[PKI_ID_MAX + 1], struct nj_why *why)
+{
+	struct pki_token_use u;
+	char esc[TEXT_ESC], said[PKI_ID_MAX + 1] = "";
+	enum enrol_result res = ENROL_OK;
+	enum nj_err e;
+
+	id[0] = '\0';
+	if ((e = pki_token_open(pki_ca_dir(ca), token, &u, why)))
+		return e == NJ_DENIED ? ENROL_DENIED : ENROL_FAILED;
+	if (name.n > 0 && name.n <= PKI_ID_MAX && !memchr(name.p, 0, name.n))
+		memcpy(said, name.p, name.n);
+	if (!u.token.promised[0] && pki_token_is_good(&u, why)) {
+		res = ENROL_DENIED;
+	} else if (name.n == 0 && !strchr(u.token.what, '*')) {
+		memcpy(id, u.token.what, PKI_ID_MAX);
+		id[PKI_ID_MAX] = '\0';
+	} else if (!said[0] || pki_check_id(said, NULL) ||
+	    !pki_token_covers(&u.token, said)) {
+		why_set(why, "the token is for '%s', the user name is '%s'",
+		    u.token.what, text_esc(esc, sizeof esc, name));
+		why_mend(why,
+		    "give the device's name as the user name (-u), or make a "
+		    "token for it: nightjar ca token ID");
+		res = ENROL_DENIED;
+	} else {
+		memcpy(id, said, sizeof said);
 	}
 	pki_token_close(&u);
 	return res;
 }
 
+void
+enrol_sweep(const struct pki_ca *ca)
+{
+	pki_token_sweep(pki_ca_dir(ca));
+	receipt_sweep(pki_ca_dir(ca));
+}
+
 /* -- with the certificate it has -------------------------------------------- */
 
 struct owner {
-	const char *serial;
+	const struct enrol_ask *ask;
 	char id[PKI_ID_MAX + 1];
 };
 
@@ -280,15 +380,17 @@ find_owner(void *arg, const struct registry_entry *e)
 {
 	struct owner *o = arg;
 
-	if (strcmp(e->kind, "device") == 0 && strcmp(e->serial, o->serial) == 0)
+	if (strcmp(e->kind, "device") == 0 &&
+	    strcmp(e->serial, o->ask->serial) == 0 &&
+	    strcmp(e->spki, o->ask->spki) == 0)
 		memcpy(o->id, e->id, sizeof o->id);
 	return true;
 }
 
 static enum enrol_result
-judge_renewal(struct request *r, struct nj_why *why)
+judge_renewal(struct request *r, X509 **out, struct nj_why *why)
 {
-	struct owner o = { .serial = r->ask->serial };
+	struct owner o = { .ask = r->ask };
 	enum enrol_result res;
 	struct look l;
 	int64_t life;
@@ -304,7 +406,11 @@ judge_renewal(struct request *r, struct nj_why *why)
 	}
 	if (pki_csr_open(r->ask->csr, &r->csr, why))
 		return ENROL_REFUSED;
-	if ((res = name_it(r, o.id, why)) || (res = look_up(r, &l, why)))
+	if ((res = name_it(r, o.id, why)))
+		return res;
+	if (fetch_again(r, r->ask->serial, out))
+		return ENROL_OK;
+	if ((res = look_up(r, &l, why)))
 		return res;
 	if (l.old.not_after + (int64_t)ENROL_GRACE_DAYS * DAY < r->now) {
 		why_set(why, "its certificate ended more than %d days ago",
@@ -325,11 +431,12 @@ enrol(struct pki_ca *ca, const struct enrol_ask *ask, X509 **out,
 	struct request r = { .ca = ca, .ask = ask, .now = (int64_t)time(NULL) };
 	enum enrol_result res;
 
-	if (ask->secret.n > 0) {
+	if (ask->token.n > 0) {
 		res = by_token(&r, out, why);
 	} else {
-		res = judge_renewal(&r, why);
-		if (res == ENROL_OK && issue(&r, out, why))
+		res = judge_renewal(&r, out, why);
+		if (res == ENROL_OK && !*out &&
+		    issue(&r, ask->serial, out, why))
 			res = ENROL_FAILED;
 	}
 	memcpy(id, r.id, PKI_ID_MAX + 1);

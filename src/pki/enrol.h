@@ -5,6 +5,9 @@
  *
  *	DIR/pki/pending/ID	a request that waits for `nightjar ca approve`
  *
+ * Who asks again with the same proof and the same key gets what he was given
+ * (receipt.h): a device whose answer was lost has lost nothing else.
+ *
  * Owns:    nothing.
  * Threads: one at a time for a CA; other processes by the locks of tokens and
  *          registry.
@@ -34,10 +37,12 @@ enum enrol_result {
 };
 
 struct enrol_ask {
-	struct slice secret; /* of a token; empty: it renews */
-	struct slice name;   /* it says of itself, or empty */
+	struct slice token; /* pki_token_hash; empty: it renews */
+	struct slice name;  /* it says of itself, or empty */
 	/* The certificate it has proved to have, when it renews. */
 	char serial[41];   /* as the registry has it */
+	char spki[65];	   /* SHA-256 of its key: another CA's may have that
+			    * serial, too */
 	struct slice csr;  /* DER */
 	struct slice from; /* its address, for the log and the queue */
 };
@@ -46,6 +51,13 @@ struct enrol_ask {
  * known. */
 enum enrol_result enrol(struct pki_ca *ca, const struct enrol_ask *ask,
     X509 **out, char id[PKI_ID_MAX + 1], struct nj_why *why);
+
+/* Whether who has that token may come to ask, under that name (or none).  What
+ * he asks for is judged then; id: for whom. */
+enum enrol_result enrol_look(const struct pki_ca *ca, struct slice token,
+    struct slice name, char id[PKI_ID_MAX + 1], struct nj_why *why);
+/* Forgets what nobody can fetch any more. */
+void enrol_sweep(const struct pki_ca *ca);
 
 enum pending_state { PENDING_WAITS, PENDING_APPROVED, PENDING_DENIED };
 

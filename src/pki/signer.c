@@ -17,6 +17,7 @@
 #define OP_ENROL  1
 #define OP_CAS	  2
 #define OP_SERVER 3
+#define OP_LOOK	  4
 
 #define RENEW_LIST_BEFORE_S (6 * 86400) /* of its 7 days: daily */
 #define SIGNER_FILES	    3
@@ -101,12 +102,13 @@ answer_enrol(struct pki_ca *ca, struct slice q, struct buf *out)
 	X509 *x = NULL;
 	enum nj_err e;
 
-	if ((e = take_bin(&q, &ask.secret)) || (e = take_bin(&q, &ask.name)) ||
+	if ((e = take_bin(&q, &ask.token)) || (e = take_bin(&q, &ask.name)) ||
 	    (e = take_text(&q, ask.serial, sizeof ask.serial)) ||
+	    (e = take_text(&q, ask.spki, sizeof ask.spki)) ||
 	    (e = take_bin(&q, &ask.from)) || (e = take_bin(&q, &ask.csr)))
 		return e;
 	/* one proof, not none */
-	if (q.n != 0 || (ask.secret.n == 0 && !ask.serial[0]))
+	if (q.n != 0 || (ask.token.n == 0 && !ask.serial[0]))
 		return NJ_MALFORMED;
 	res = enrol(ca, &ask, &x, id, &why);
 	e = put_answer(out, res, id, &why);
@@ -114,6 +116,23 @@ answer_enrol(struct pki_ca *ca, struct slice q, struct buf *out)
 		e = put_chain(out, pki_ca_chain(ca));
 	X509_free(x);
 	return e;
+}
+
+static enum nj_err
+answer_look(struct pki_ca *ca, struct slice q, struct buf *out)
+{
+	struct slice token = SLICE_NONE, name = SLICE_NONE;
+	char id[PKI_ID_MAX + 1] = "";
+	struct nj_why why = { 0 };
+	enum enrol_result res;
+	enum nj_err e;
+
+	if ((e = take_bin(&q, &token)) || (e = take_bin(&q, &name)))
+		return e;
+	if (q.n != 0)
+		return NJ_MALFORMED;
+	res = enrol_look(ca, token, name, id, &why);
+	return put_answer(out, res, id, &why);
 }
 
 static enum nj_err
@@ -154,6 +173,8 @@ signer_answer(struct pki_ca *ca, struct upkeep *up, struct slice question,
 		return e;
 	if (op == OP_ENROL)
 		return answer_enrol(ca, question, out);
+	if (op == OP_LOOK)
+		return answer_look(ca, question, out);
 	if (op == OP_CAS && question.n == 0)
 		return answer_cas(ca, out);
 	if (op == OP_SERVER && question.n == 0)
@@ -183,6 +204,7 @@ refresh_list(struct pki_ca *ca, const struct signer_side *side, uint64_t *next)
 	if (until < (int64_t)time(NULL) + RENEW_LIST_BEFORE_S &&
 	    (until != 0 || side->list) && unlocked(ca, side))
 		(void)!pki_crl_renew(ca, 0, NULL);
+	enrol_sweep(ca);
 }
 
 /* What a roll-over changes. */
@@ -383,13 +405,28 @@ signer_enrol(
 	struct buf q = { 0 };
 
 	*out = (struct signer_answer){ .result = ENROL_FAILED };
-	if (buf_put_u8(&q, OP_ENROL) || put_bin(&q, a->secret) ||
+	if (buf_put_u8(&q, OP_ENROL) || put_bin(&q, a->token) ||
 	    put_bin(&q, a->name) || put_bin(&q, slice_str(a->serial)) ||
-	    put_bin(&q, a->from) || put_bin(&q, a->csr))
+	    put_bin(&q, slice_str(a->spki)) || put_bin(&q, a->from) ||
+	    put_bin(&q, a->csr))
 		why_set(&out->why, "the request is too large");
 	else
 		ask(s, buf_slice(&q), out);
 	buf_wipe(&q);
+}
+
+void
+signer_look(struct signer *s, struct slice token, struct slice name,
+    struct signer_answer *out)
+{
+	struct buf q = { 0 };
+
+	*out = (struct signer_answer){ .result = ENROL_FAILED };
+	if (buf_put_u8(&q, OP_LOOK) || put_bin(&q, token) || put_bin(&q, name))
+		why_set(&out->why, "the user name is too long");
+	else
+		ask(s, buf_slice(&q), out);
+	buf_fini(&q);
 }
 
 void

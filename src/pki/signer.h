@@ -58,6 +58,9 @@ struct signer_answer {
  * out->certs. */
 void signer_enrol(
     struct signer *s, const struct enrol_ask *ask, struct signer_answer *out);
+/* Whether who has that token may come to ask (enrol_look); out->id: for whom. */
+void signer_look(struct signer *s, struct slice token, struct slice name,
+    struct signer_answer *out);
 /* The CA's certificates, root first. */
 void signer_cas(struct signer *s, struct signer_answer *out);
 /* Whether the server's certificate is made anew is the signer's to find out.

@@ -150,8 +150,8 @@ pki_token_parse(struct slice text, struct pki_token_text *out)
 
 /* -- the files -------------------------------------------------------------- */
 
-static bool
-hash_of(struct slice secret, char hex[65])
+bool
+pki_token_hash(struct slice secret, char hex[PKI_TOKEN_HASH + 1])
 {
 	unsigned char md[EVP_MAX_MD_SIZE];
 
@@ -176,47 +176,13 @@ store(const char *path, const struct pki_token *t, const char *hash,
 	    t->approve);
 	if (!e && t->has_groups)
 		e = buf_printf(&b, "groups %s\n", t->groups);
+	if (!e && t->promised[0])
+		e = buf_printf(&b, "promised %s\npromised-at %" PRId64 "\n",
+		    t->promised, t->promised_at);
 	if (!e)
 		e = file_write(path, buf_slice(&b), 0600, why);
 	buf_fini(&b);
 	return e;
-}
-
-/* The value of a "key value" line; false without one, or when it is too
- * long. */
-static bool
-value(struct slice text, const char *key, char *dst, size_t size)
-{
-	size_t n = strlen(key);
-
-	while (text.n > 0) {
-		const uint8_t *nl = memchr(text.p, '\n', text.n);
-		size_t len = nl ? (size_t)(nl - text.p) : text.n;
-
-		if (len > n && memcmp(text.p, key, n) == 0 &&
-		    text.p[n] == ' ') {
-			if (len - n - 1 >= size)
-				return false;
-			memcpy(dst, text.p + n + 1, len - n - 1);
-			dst[len - n - 1] = '\0';
-			return true;
-		}
-		len += nl != NULL;
-		text = slice_of(text.p + len, text.n - len);
-	}
-	return false;
-}
-
-static bool
-number(struct slice text, const char *key, int64_t *out)
-{
-	char word[24], *end;
-
-	if (!value(text, key, word, sizeof word))
-		return false;
-	errno = 0;
-	*out = strtoll(word, &end, 10);
-	return errno == 0 && end != word && *end == '\0';
 }
 
 static bool
@@ -225,19 +191,25 @@ parse(struct slice text, struct pki_token *t, char hash[65])
 	int64_t uses, tries, days, again, approve;
 
 	if (!slice_has_prefix(text, LIT(HEADER)) ||
-	    !value(text, "hash", hash, 65) ||
-	    !value(text, "what", t->what, sizeof t->what) ||
-	    !number(text, "expires", &t->expires) ||
-	    !number(text, "uses", &uses) || !number(text, "tries", &tries) ||
-	    !number(text, "days", &days) || !number(text, "again", &again) ||
-	    !number(text, "approve", &approve))
+	    !text_value(text, "hash", hash, 65) ||
+	    !text_value(text, "what", t->what, sizeof t->what) ||
+	    !text_number(text, "expires", &t->expires) ||
+	    !text_number(text, "uses", &uses) ||
+	    !text_number(text, "tries", &tries) ||
+	    !text_number(text, "days", &days) ||
+	    !text_number(text, "again", &again) ||
+	    !text_number(text, "approve", &approve))
 		return false;
 	t->uses = (unsigned)uses;
 	t->tries = (unsigned)tries;
 	t->days = (unsigned)days;
 	t->again = again != 0;
 	t->approve = approve != 0;
-	t->has_groups = value(text, "groups", t->groups, sizeof t->groups);
+	t->has_groups = text_value(text, "groups", t->groups, sizeof t->groups);
+	if (!text_value(text, "promised", t->promised, sizeof t->promised) ||
+	    !text_number(text, "promised-at", &t->promised_at) ||
+	    t->promised_at <= (int64_t)time(NULL) - PKI_TOKEN_FETCH_S)
+		t->promised[0] = '\0';
 	return true;
 }
 
@@ -292,7 +264,7 @@ pki_token_make(const char *dir, struct pki_token *t,
 	rand_bytes(raw, sizeof raw);
 	url_encode(secret, raw, sizeof raw);
 	secret_wipe(raw, sizeof raw);
-	if (!hash_of(slice_of(secret, PKI_TOKEN_SECRET), hash))
+	if (!pki_token_hash(slice_of(secret, PKI_TOKEN_SECRET), hash))
 		return NJ_CRYPTO;
 	(void)snprintf(t->name, sizeof t->name, "%.32s", hash);
 	t->tries = PKI_TOKEN_TRIES;
@@ -313,6 +285,22 @@ is_name(const char *name)
 {
 	return strlen(name) == PKI_TOKEN_NAME &&
 	    strspn(name, "0123456789abcdef") == PKI_TOKEN_NAME;
+}
+
+/* Why it is good for nothing new, or NULL. */
+static const char *
+why_over(const struct pki_token *t)
+{
+	if (t->uses == 0)
+		return "not known, or was used already";
+	return t->expires <= (int64_t)time(NULL) ? "too old" : NULL;
+}
+
+/* Nor for fetching. */
+static bool
+is_past(const struct pki_token *t)
+{
+	return t->expires <= (int64_t)time(NULL) - PKI_TOKEN_FETCH_S;
 }
 
 enum nj_err
@@ -338,7 +326,7 @@ pki_token_each(const char *dir,
 		    !(path = pki_path(folder, en->d_name)))
 			continue;
 		memcpy(t.name, en->d_name, PKI_TOKEN_NAME);
-		if (load(path, &t, hash, NULL) == NJ_OK)
+		if (load(path, &t, hash, NULL) == NJ_OK && !why_over(&t))
 			go_on = fn(arg, &t);
 		free(path);
 	}
@@ -347,6 +335,36 @@ pki_token_each(const char *dir,
 	free(folder);
 	(void)close(lock);
 	return NJ_OK;
+}
+
+void
+pki_token_sweep(const char *dir)
+{
+	char *folder = NULL, *tokens = pki_path(dir, "pki/tokens");
+	bool none = !tokens || access(tokens, F_OK) != 0;
+	struct dirent *en;
+	int lock = -1;
+	DIR *d;
+
+	free(tokens);
+	if (none || open_folder(dir, &folder, &lock, NULL))
+		return;
+	d = opendir(folder);
+	while (d && (en = readdir(d))) {
+		struct pki_token t = { 0 };
+		char hash[PKI_TOKEN_HASH + 1], *path;
+
+		if (!is_name(en->d_name) ||
+		    !(path = pki_path(folder, en->d_name)))
+			continue;
+		if (load(path, &t, hash, NULL) == NJ_OK && is_past(&t))
+			(void)unlink(path);
+		free(path);
+	}
+	if (d)
+		(void)closedir(d);
+	free(folder);
+	(void)close(lock);
 }
 
 enum nj_err
@@ -399,27 +417,35 @@ check(struct pki_token_use *u, const char *hash, struct nj_why *why)
 		return e;
 	if (!secret_eq(slice_str(stored), slice_str(hash)))
 		return no_such(why, "not known, or was used already");
-	if (u->token.expires <= (int64_t)time(NULL)) {
+	if (is_past(&u->token)) {
 		(void)unlink(u->path);
 		return no_such(why, "too old");
 	}
-	if (u->token.uses == 0 || u->token.tries == 0)
+	if (u->token.tries == 0)
 		return no_such(why, "used up");
+	u->over = why_over(&u->token);
 	return NJ_OK;
 }
 
 enum nj_err
-pki_token_open(const char *dir, struct slice secret, struct pki_token_use *out,
+pki_token_is_good(const struct pki_token_use *u, struct nj_why *why)
+{
+	return u->over ? no_such(why, u->over) : NJ_OK;
+}
+
+enum nj_err
+pki_token_open(const char *dir, struct slice hash, struct pki_token_use *out,
     struct nj_why *why)
 {
 	struct pki_token_use u = { .lock = -1 };
 	enum nj_err e;
 
-	if (secret.n != PKI_TOKEN_SECRET)
+	if (hash.n != PKI_TOKEN_HASH)
 		return no_such(why, "not known, or was used already");
-	if (!hash_of(secret, u.hash))
-		return NJ_CRYPTO;
+	memcpy(u.hash, hash.p, hash.n);
 	(void)snprintf(u.token.name, sizeof u.token.name, "%.32s", u.hash);
+	if (!is_name(u.token.name))
+		return no_such(why, "not known, or was used already");
 	if ((e = open_folder(dir, &u.folder, &u.lock, why)))
 		return e;
 	if (!(u.path = pki_path(u.folder, u.token.name)))
@@ -447,7 +473,7 @@ pki_token_covers(const struct pki_token *t, const char *id)
 static enum nj_err
 write_back(struct pki_token_use *u, struct nj_why *why)
 {
-	if (u->token.uses > 0 && u->token.tries > 0)
+	if (u->token.tries > 0)
 		return store(u->path, &u->token, u->hash, why);
 	if (unlink(u->path) != 0 || fsync(u->lock) != 0) {
 		why_set(why, "cannot remove the token %s: %s", u->token.name,
@@ -458,9 +484,12 @@ write_back(struct pki_token_use *u, struct nj_why *why)
 }
 
 enum nj_err
-pki_token_spend(struct pki_token_use *u, struct nj_why *why)
+pki_token_spend(struct pki_token_use *u, const char *spki, struct nj_why *why)
 {
-	u->token.uses--;
+	(void)snprintf(u->token.promised, sizeof u->token.promised, "%s", spki);
+	u->token.promised_at = (int64_t)time(NULL);
+	if (--u->token.uses == 0)
+		u->token.expires = u->token.promised_at;
 	return write_back(u, why);
 }
 
