@@ -54,6 +54,7 @@ auth_request_new(const struct auth_request_in *in, struct auth_request **out)
 	r->at_home = in->at_home;
 	r->watch = in->watch;
 	r->watch_arg = in->watch_arg;
+	r->right = in->right;
 	r->username = copy_bytes(&at, in->username);
 	r->client_id = copy_bytes(&at, in->client_id);
 	r->address = copy_bytes(&at, in->address);
@@ -116,6 +117,14 @@ allow(struct auth_request *r, const struct auth_grant *g, bool certified)
 		.by = r->chain->links[r->link]->name,
 	};
 
+	if (r->right != ENROLLING_NOT) {
+		who.right = r->right;
+		who.enrols = g->enrols;
+		who.token = g->token;
+	} else if (r->device.n > 0) {
+		who.right = ENROLLING_BESIDES;
+		who.enrols = r->device;
+	}
 	if (certified) {
 		who.device = r->device;
 		who.groups = r->groups;

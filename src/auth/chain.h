@@ -64,9 +64,10 @@ struct auth_request {
 	 * told on the thread that takes the step. */
 	const struct auth_watch *watch;
 	void *watch_arg;
-	bool has_cert;	     /* one that was found good */
-	struct slice device; /* the ID its own CA gave it; empty: none */
-	struct slice groups; /* of that; each ended by '\n' */
+	bool has_cert;	      /* one that was found good */
+	struct slice device;  /* the ID its own CA gave it; empty: none */
+	struct slice groups;  /* of that; each ended by '\n' */
+	enum enrolling right; /* what it came for */
 	/* an exchange; method NULL: a name and a password, or nothing */
 	const struct auth_method *method;
 	struct secret *data; /* what the client said last; NULL: nothing */
@@ -98,6 +99,7 @@ struct auth_request_in {
 	bool pressed, at_home; /* as in struct auth_request */
 	const struct auth_watch *watch;
 	void *watch_arg;
+	enum enrolling right;
 	bool has_data; /* of an exchange */
 	struct slice data;
 };
@@ -181,7 +183,8 @@ enum auth_result auth_allow(struct auth_request *r, struct slice name);
 struct auth_grant {
 	struct slice name, groups, topics; /* as struct principal has them */
 	bool has_topics;
-	int64_t expires; /* Unix seconds; 0: it does not */
+	int64_t expires;	    /* Unix seconds; 0: it does not */
+	struct slice enrols, token; /* of who came to enrol */
 };
 enum auth_result
 auth_allow_grant(struct auth_request *r, const struct auth_grant *g);

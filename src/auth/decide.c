@@ -23,7 +23,6 @@ struct reserved {
 static const struct reserved no_publish[] = {
 	RESERVED("$SYS", "$SYS/ is written by the broker only"),
 	RESERVED("$share", "$share/ is for subscriptions, it is no topic"),
-	RESERVED("$nightjar", "$nightjar/ is written by the broker only"),
 };
 
 /* Commands to the broker: by those whom a role or a rule allows it. */
@@ -125,6 +124,37 @@ by_roles(const struct asker *a, enum action what, struct slice topic,
 	return answer;
 }
 
+/* The broker's own topics, for who has none of his own. */
+static bool
+may_enroll(const struct principal *who, enum action what, struct slice topic,
+    const char **rule)
+{
+	switch (what) {
+	case ACTION_PUBLISH:
+		return enrolling_may_ask(who->right, topic, rule);
+	case ACTION_SUBSCRIBE:
+	case ACTION_RECEIVE:
+		return enrolling_may_read(who->right, who->enrols, topic, rule);
+	case ACTION_UNSUBSCRIBE:
+		break;
+	}
+	return true;
+}
+
+static bool
+is_enrolment(const struct principal *who, enum action what, struct slice topic)
+{
+	struct slice group, filter = topic;
+
+	if (who->right > ENROLLING_BESIDES)
+		return true;
+	if (topic.n == 0 || topic.p[0] != '$')
+		return false;
+	if (what == ACTION_SUBSCRIBE && topic_share(topic, &group, &filter))
+		filter = topic;
+	return enrolling_is_topic(filter);
+}
+
 bool
 decide(const struct asker *a, enum action what, struct slice topic,
     struct decision *why)
@@ -132,6 +162,10 @@ decide(const struct asker *a, enum action what, struct slice topic,
 	*why = (struct decision){ .text = "no rule forbids it" };
 	if (!a->who)
 		return true;
+	if (is_enrolment(a->who, what, topic)) {
+		why->firm = true;
+		return may_enroll(a->who, what, topic, &why->text);
+	}
 	if (what == ACTION_PUBLISH && !may_publish(a, topic, &why->text))
 		return false;
 	if (a->who->has_topics && !may_by_token(a->who, what, topic, why))

@@ -43,7 +43,8 @@ principal_new(const struct principal *from, struct principal **out)
 {
 	size_t n = from->name.n + from->claimed.n + from->client_id.n +
 	    from->address.n + from->listener.n + from->subject.n +
-	    from->device.n + from->groups.n + from->topics.n;
+	    from->device.n + from->groups.n + from->topics.n + from->enrols.n +
+	    from->token.n;
 	struct principal *p = malloc(sizeof *p + n);
 	uint8_t *at;
 
@@ -66,6 +67,9 @@ principal_new(const struct principal *from, struct principal **out)
 	p->groups = copy_bytes(&at, from->groups);
 	p->has_ip = principal_address(p->address, p->ip);
 	p->topics = copy_bytes(&at, from->topics);
+	p->right = from->right;
+	p->enrols = copy_bytes(&at, from->enrols);
+	p->token = copy_bytes(&at, from->token);
 	*out = p;
 	return NJ_OK;
 }
@@ -87,6 +91,9 @@ principal_view(const struct principal *p, struct principal *out)
 	out->topics = p->topics;
 	out->has_topics = p->has_topics;
 	out->expires = p->expires;
+	out->right = p->right;
+	out->enrols = p->enrols;
+	out->token = p->token;
 }
 
 struct principal *

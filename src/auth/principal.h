@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "auth/enrolling.h"
 #include "base/cidr.h"
 #include "base/err.h"
 #include "base/slice.h"
@@ -33,6 +34,9 @@ struct principal {
 	struct slice topics; /* of its token; see auth/jwt.h */
 	int64_t expires;     /* Unix seconds; 0: it does not */
 	bool certified;	     /* a certificate says the name */
+	enum enrolling right;
+	struct slice enrols; /* with that: which device; empty: none */
+	struct slice token;  /* with ENROLLING_NEW: the hash of its token */
 	const char *by;	     /* the authenticator that said so; static */
 	uint8_t text[];
 };

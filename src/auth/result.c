@@ -50,6 +50,8 @@ static const struct reason_row rows[AUTH_R_MAX] = {
 	    RC_NOT_AUTHORIZED, false },
 	[AUTH_R_BAD_TOKEN] = { "the token cannot be accepted",
 	    RC_NOT_AUTHORIZED, true },
+	[AUTH_R_SIGNER] = { "the token could not be looked at",
+	    RC_SERVER_UNAVAILABLE, false },
 	[AUTH_R_STALE_TOKEN] = { "the token does not hold now",
 	    RC_NOT_AUTHORIZED, false },
 	[AUTH_R_PRESSED] = { "too many wrong passwords came for this user "

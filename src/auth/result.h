@@ -38,6 +38,7 @@ enum auth_reason {
 	AUTH_R_OTHER_ID,    /* it is for another client identifier */
 	AUTH_R_DISABLED,    /* the user may not come in for now */
 	AUTH_R_BOUND_ID,    /* nor with this client identifier */
+	AUTH_R_SIGNER,	    /* nobody can look at its token now */
 	AUTH_R_PRESSED,	    /* too many passwords were tried for this name */
 	AUTH_R_MAX
 };

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "auth/principal.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -277,7 +278,7 @@ deadline_of(const struct conn *c)
 	case CONN_HTTP:
 		return c->since + lim->connect_timeout_ms;
 	case CONN_SIGNER:
-		return c->since + EST_PATIENCE_MS;
+		return c->since + QUESTION_PATIENCE_MS;
 	case CONN_CLOSING:
 		return c->since +
 		    (c->shard->stopping ? STOPPING_MS : CLOSING_MS);
@@ -358,8 +359,11 @@ on_deadline(struct timer *t, uint64_t now)
 		break;
 	case CONN_LIVE:
 		if (c->expires_at && now >= c->expires_at) {
-			conn_end_openly(
-			    c, RC_NOT_AUTHORIZED, "its token has expired");
+			conn_end_openly(c, RC_NOT_AUTHORIZED,
+			    c->session &&
+				    c->session->who->right > ENROLLING_BESIDES
+				? "its time for enrolment is over"
+				: "its token has expired");
 		} else if (c->login &&
 		    now - c->login->since >=
 			c->shard->limits.connect_timeout_ms) {

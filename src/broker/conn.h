@@ -56,6 +56,7 @@ struct control;
 struct login;
 struct subscribing;
 struct est;
+struct enroll;
 
 /* What a proxy told of the client it speaks for. */
 struct proxied {
@@ -89,14 +90,17 @@ struct conn {
 	struct proxied *via;	 /* NULL: it came by itself */
 	struct subscribing *subscribing; /* a SUBSCRIBE under way */
 	struct est *est;		 /* an enrolment under way */
+	struct enroll *enroll;		 /* the same over MQTT */
 	struct control *control;	 /* a command to the broker */
 	struct letter letter;		 /* LETTER_MOVE */
 	const char *doomed;		 /* why; static */
 	uint16_t alias_max;
-	uint16_t keep_alive; /* seconds; 0: none */
-	uint16_t open_qos2;  /* taken on this connection, not released */
-	uint16_t port;	     /* index */
-	uint8_t state;	     /* enum conn_state */
+	uint16_t keep_alive;   /* seconds; 0: none */
+	uint16_t open_qos2;    /* taken on this connection, not released */
+	uint16_t port;	       /* index */
+	uint16_t enroll_count; /* requests in that minute */
+	uint32_t enroll_minute;
+	uint8_t state; /* enum conn_state */
 	uint8_t version;
 	uint8_t proxy;	       /* version of the header that it begins with */
 	bool clean_disconnect; /* the will must not be sent */

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "broker/connack.h"
 #include "broker/control.h"
+#include "broker/enroll.h"
 #include "broker/est.h"
 #include "broker/guard.h"
 #include "broker/sessions.h"
@@ -80,6 +81,7 @@ die(struct conn *c)
 	admission_free(c);
 	subscribe_abandon(c);
 	est_abandon(c);
+	enroll_abandon(c);
 	control_abandon(c);
 	sessions_leave(c);
 	conn_set_state(c, CONN_DEAD);
@@ -118,6 +120,7 @@ conn_close_gently(struct conn *c)
 	admission_free(c);
 	subscribe_abandon(c);
 	est_abandon(c);
+	enroll_abandon(c);
 	control_abandon(c);
 	sessions_leave(c);
 	c->link.closing = true;

@@ -106,7 +106,9 @@ say_accepted(struct conn *c, const struct connect *k,
 		put(w, PROP_SERVER_KEEP_ALIVE, in->server_keep_alive, 2);
 	if (c->alias_max)
 		put(w, PROP_TOPIC_ALIAS_MAX, c->alias_max, 2);
-	if (in->expiry_asked > lim->client_expiration_s)
+	if (in->expiry_given < in->expiry_asked)
+		put(w, PROP_SESSION_EXPIRY, in->expiry_given, 4);
+	else if (in->expiry_asked > lim->client_expiration_s)
 		put(w, PROP_SESSION_EXPIRY, lim->client_expiration_s, 4);
 	if (in->assigned_id.n) /* [MQTT-3.2.2-16] */
 		put_str(w, PROP_ASSIGNED_CLIENT_ID, in->assigned_id);

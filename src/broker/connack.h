@@ -15,7 +15,8 @@ struct connack_in {
 	struct slice assigned_id;   /* empty: the client's own */
 	uint16_t server_keep_alive; /* 0: the client's own */
 	uint32_t expiry_asked;	    /* seconds */
-	struct slice auth_data;	    /* empty: none */
+	uint32_t expiry_given;
+	struct slice auth_data; /* empty: none */
 };
 
 /* NJ_TOOBIG: the client does not take so large a packet, and nothing was

@@ -10,8 +10,8 @@
 #include "base/secret.h"
 #include "base/text.h"
 #include "base/workers.h"
+#include "broker/route.h"
 #include "broker/sessions.h"
-#include "core/fanout.h"
 #include "wire/topic.h"
 
 struct control {
@@ -100,25 +100,6 @@ control_take(struct conn *c, const struct publish *p, struct slice topic,
 	return NJ_AGAIN;
 }
 
-/* It is subscribed to the answers, by whatever filter. */
-static bool
-listens(struct shard *sh, const struct session *s, struct slice topic)
-{
-	struct match m = { 0 };
-	bool found = false;
-
-	if (index_match(sh->broker->index, topic, &m) == NJ_OK)
-		for (uint32_t i = 0; i < m.n && !found; i++) {
-			const struct targets *t =
-			    filter_targets_of(m.v[i], sh->home.shard);
-
-			for (uint32_t k = 0; t && k < t->n && !found; k++)
-				found = t->subs[k].session == s;
-		}
-	match_fini(&m);
-	return found;
-}
-
 /* At QoS 0, as Mosquitto does. */
 static void
 say(struct conn *c, const struct buf *answer)
@@ -131,7 +112,7 @@ say(struct conn *c, const struct buf *answer)
 	char name[TEXT_ESC];
 	struct msg *m;
 
-	if (!listens(c->shard, s, topic))
+	if (!route_reaches(c->shard, s, topic))
 		return;
 	if (!decide(&a, ACTION_RECEIVE, topic, &rule)) {
 		nj_log(LOG_T_NOTICE, "Answer to %s on '%s' withheld: %s",

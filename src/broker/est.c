@@ -1,128 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/est.h"
 
-#include <openssl/err.h>
-#include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "auth/base64.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "broker/guard.h"
 #include "net/tls.h"
-#include "pki/crl.h"
 #include "pki/csr.h"
 #include "pki/pkcs7.h"
 #include "wire/httpreq.h"
-
-/* RFC 7030 4.5.2: an EC key on P-256, ecdsa-with-SHA256. */
-static const uint8_t csr_attrs[] = { 0x30, 0x21, 0x30, 0x15, 0x06, 0x07, 0x2a,
-	0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x31, 0x0a, 0x06, 0x08, 0x2a, 0x86,
-	0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
-	0x3d, 0x04, 0x03, 0x02 };
-
-/* -- the worker's part ------------------------------------------------------ */
-
-/* BIO to buffer; frees the BIO. */
-static bool
-take_bio(BIO *bio, bool ok, struct buf *out)
-{
-	char *p = NULL;
-	long n = bio ? BIO_get_mem_data(bio, &p) : 0;
-
-	ok = ok && n > 0 && buf_put(out, p, (size_t)n) == NJ_OK;
-	BIO_free(bio);
-	return ok;
-}
-
-static bool
-ders_to_pem(struct slice ders, struct buf *out)
-{
-	BIO *bio = BIO_new(BIO_s_mem());
-	bool ok = bio != NULL;
-
-	while (ok && ders.p && ders.n > 0) {
-		struct slice der = SLICE_NONE;
-		const unsigned char *p;
-		X509 *x;
-
-		if (take_bin(&ders, &der))
-			break;
-		p = der.p;
-		x = d2i_X509(NULL, &p, (long)der.n);
-		ok = x && PEM_write_bio_X509(bio, x) == 1;
-		X509_free(x);
-	}
-	return take_bio(bio, ok, out);
-}
-
-static void
-read_crl(struct est *q)
-{
-	struct buf text = { 0 };
-	X509_CRL *crl = NULL;
-	BIO *in = NULL, *out = NULL;
-	bool ok = q->opts->crl &&
-	    file_read(q->opts->crl, PKI_CRL_MAX, &text, NULL) == NJ_OK &&
-	    buf_len(&text) > 0 &&
-	    (in = BIO_new_mem_buf(buf_slice(&text).p, (int)buf_len(&text))) &&
-	    (crl = PEM_read_bio_X509_CRL(in, NULL, NULL, NULL)) &&
-	    (out = BIO_new(BIO_s_mem())) && i2d_X509_CRL_bio(out, crl) == 1;
-
-	q->answer.result =
-	    take_bio(out, ok, &q->body) ? ENROL_OK : ENROL_FAILED;
-	why_set(&q->answer.why, "there is no revocation list");
-	X509_CRL_free(crl);
-	BIO_free(in);
-	buf_fini(&text);
-}
-
-static void
-run(struct job *j)
-{
-	struct est *q = LIST_OWNER(j, struct est, job);
-	struct enrol_ask ask = { .secret = slice_str(q->secret),
-		.name = slice_str(q->name),
-		.from = slice_str(q->from),
-		.csr = buf_slice(&q->csr) };
-
-	q->answer.result = ENROL_FAILED;
-	why_set(&q->answer.why, "the signer of the CA was not started");
-	switch (q->opts->signer || q->op == EST_CRL_FILE ? (int)q->op : -1) {
-	case EST_ENROLL:
-	case EST_REENROLL:
-		memcpy(ask.serial, q->serial, sizeof ask.serial);
-		signer_enrol(q->opts->signer, &ask, &q->answer);
-		break;
-	case EST_CACERTS:
-		signer_cas(q->opts->signer, &q->answer);
-		break;
-	case EST_CA_FILE:
-		signer_cas(q->opts->signer, &q->answer);
-		if (q->answer.result == ENROL_OK &&
-		    !ders_to_pem(buf_slice(&q->answer.certs), &q->body))
-			q->answer.result = ENROL_FAILED;
-		break;
-	case EST_CRL_FILE:
-		read_crl(q);
-		break;
-	}
-	ERR_clear_error();
-	q->letter.kind = LETTER_EST;
-	shard_post(q->shard, &q->letter);
-}
 
 /* -- a question's life ------------------------------------------------------ */
 
 static void
 est_free(struct est *q)
 {
-	secret_wipe(q->secret, sizeof q->secret);
-	buf_fini(&q->answer.certs);
-	buf_fini(&q->body);
-	buf_fini(&q->csr);
+	question_fini(&q->q);
 	free(q);
 }
 
@@ -143,13 +39,13 @@ est_abandon(struct conn *c)
 void
 est_answered(struct shard *sh, struct letter *l)
 {
-	struct est *q = LIST_OWNER(l, struct est, letter);
+	struct est *q = LIST_OWNER(l, struct est, q.letter);
 	struct conn *c = q->conn;
 
 	(void)sh;
 	if (c) {
 		c->est = NULL;
-		est_say_answer(c, q);
+		est_say_answer(c, &q->q);
 	}
 	est_free(q);
 }
@@ -157,7 +53,7 @@ est_answered(struct shard *sh, struct letter *l)
 static void
 ask(struct conn *c, struct est *q)
 {
-	if (workers_submit(q->opts->workers, &q->job)) {
+	if (question_ask(&q->q, LETTER_EST)) {
 		est_free(q);
 		est_refuse(c, 503, "Retry-After: 5\r\n", "too many ask at once",
 		    "try again in some seconds");
@@ -170,7 +66,7 @@ ask(struct conn *c, struct est *q)
 }
 
 static struct est *
-est_new(struct conn *c, enum est_op op)
+est_new(struct conn *c, enum question_op op)
 {
 	struct est *q = calloc(1, sizeof *q);
 
@@ -178,12 +74,11 @@ est_new(struct conn *c, enum est_op op)
 		conn_drop(c, "out of memory");
 		return NULL;
 	}
-	q->job.run = run;
-	q->shard = c->shard;
 	q->conn = c;
-	q->op = op;
-	q->opts = conn_port(c)->est;
-	memcpy(q->from, c->peer, sizeof q->from);
+	q->q.shard = c->shard;
+	q->q.op = op;
+	q->q.opts = conn_port(c)->est;
+	memcpy(q->q.from, c->peer, sizeof q->q.from);
 	return q;
 }
 
@@ -191,7 +86,7 @@ est_new(struct conn *c, enum est_op op)
 
 /* "user:password", the password a token or its secret. */
 static bool
-take_basic(struct est *q, struct slice authorization)
+take_basic(struct question *q, struct slice authorization)
 {
 	struct slice text = SLICE_NONE, pass;
 	struct pki_token_text token;
@@ -210,13 +105,11 @@ take_basic(struct est *q, struct slice authorization)
 		memcpy(q->name, plain, user);
 		q->name[user] = '\0';
 	}
-	if (pass.n == PKI_TOKEN_SECRET && !memchr(pass.p, '\0', pass.n)) {
-		memcpy(q->secret, pass.p, PKI_TOKEN_SECRET);
-		good = true;
+	if (pass.n == PKI_TOKEN_SECRET) {
+		good = pki_token_hash(pass, q->token);
 	} else if (pki_token_parse(pass, &token) == NJ_OK) {
-		memcpy(q->secret, token.secret, sizeof q->secret);
+		good = pki_token_hash(slice_str(token.secret), q->token);
 		secret_wipe(&token, sizeof token);
-		good = true;
 	}
 	secret_wipe(plain, sizeof plain);
 	return good;
@@ -231,11 +124,9 @@ ask_who(struct conn *c)
 }
 
 static bool
-prove(struct conn *c, struct est *q, const struct http_request *r)
+prove(struct conn *c, struct question *q, const struct http_request *r)
 {
-	const struct tls_peer *peer = stream_tls(c->stream);
-
-	if (q->op == EST_ENROLL) {
+	if (q->op == QUESTION_ENROLL) {
 		if (take_basic(q, r->authorization))
 			return true;
 		if (r->authorization.p)
@@ -243,10 +134,8 @@ prove(struct conn *c, struct est *q, const struct http_request *r)
 		ask_who(c);
 		return false;
 	}
-	if (peer && peer->has_cert && strlen(peer->serial) < sizeof q->serial) {
-		memcpy(q->serial, peer->serial, strlen(peer->serial) + 1);
+	if (question_take_cert(q, c))
 		return true;
-	}
 	est_refuse(c, 403, "", "renewing takes the certificate that is renewed",
 	    "connect with it as the client's certificate of TLS, or use "
 	    "simpleenroll with a token");
@@ -257,7 +146,7 @@ prove(struct conn *c, struct est *q, const struct http_request *r)
 
 static void
 enroll(struct conn *c, const struct http_request *r, struct slice body,
-    enum est_op op)
+    enum question_op op)
 {
 	uint64_t wait = guard_login_wait(c);
 	struct est *q;
@@ -271,11 +160,11 @@ enroll(struct conn *c, const struct http_request *r, struct slice body,
 	}
 	if (!(q = est_new(c, op)))
 		return;
-	if (!prove(c, q, r)) {
+	if (!prove(c, &q->q, r)) {
 		est_free(q);
 		return;
 	}
-	if ((e = pki_base64_take(body, PKI_CSR_MAX, &q->csr))) {
+	if ((e = pki_base64_take(body, PKI_CSR_MAX, &q->q.csr))) {
 		est_free(q);
 		est_refuse(c, e == NJ_TOOBIG ? 413 : 400, "",
 		    "the body is no base64 of a certificate request",
@@ -288,13 +177,13 @@ enroll(struct conn *c, const struct http_request *r, struct slice body,
 static const struct route {
 	const char *path;
 	bool post, tls;
-	enum est_op op;
+	enum question_op op;
 } routes[] = {
-	{ "/.well-known/est/cacerts", false, true, EST_CACERTS },
-	{ "/.well-known/est/simpleenroll", true, true, EST_ENROLL },
-	{ "/.well-known/est/simplereenroll", true, true, EST_REENROLL },
-	{ "/ca.crt", false, false, EST_CA_FILE },
-	{ "/ca.crl", false, false, EST_CRL_FILE },
+	{ "/.well-known/est/cacerts", false, true, QUESTION_CACERTS },
+	{ "/.well-known/est/simpleenroll", true, true, QUESTION_ENROLL },
+	{ "/.well-known/est/simplereenroll", true, true, QUESTION_REENROLL },
+	{ "/ca.crt", false, false, QUESTION_CA_FILE },
+	{ "/ca.crl", false, false, QUESTION_CRL_FILE },
 };
 
 static void
@@ -302,7 +191,7 @@ say_attributes(struct conn *c)
 {
 	struct buf text = { 0 };
 
-	if (pki_base64_put(&text, slice_of(csr_attrs, sizeof csr_attrs)))
+	if (pki_base64_put(&text, question_attributes()))
 		conn_drop(c, "out of memory");
 	else
 		est_say(c, 200, "Content-Transfer-Encoding: base64\r\n",

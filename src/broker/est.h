@@ -19,39 +19,16 @@
 #ifndef NJ_BROKER_EST_H
 #define NJ_BROKER_EST_H
 
-#include "base/workers.h"
-#include "broker/conn.h"
-#include "pki/signer.h"
-#include "pki/token.h"
+#include "broker/question.h"
 
-#define EST_HEAD_MAX	8192
-#define EST_BODY_MAX	32768
-#define EST_WORK_MAX	256
-#define EST_PATIENCE_MS 30000
-
-enum est_op {
-	EST_CACERTS,
-	EST_ENROLL,
-	EST_REENROLL,
-	EST_CA_FILE,
-	EST_CRL_FILE
-};
+#define EST_HEAD_MAX 8192
+#define EST_BODY_MAX 32768
+#define EST_WORK_MAX 256
 
 struct est {
-	struct job job;
-	struct letter letter;
-	struct shard *shard;
+	struct question q;
 	struct conn *conn; /* NULL: gone */
 	bool asked;	   /* the worker has it */
-	enum est_op op;
-	const struct est_opts *opts;
-	struct buf csr; /* DER */
-	char secret[PKI_TOKEN_SECRET + 1];
-	char name[PKI_ID_MAX + 1];
-	char serial[41];
-	char from[PEER_NAME];
-	struct signer_answer answer;
-	struct buf body; /* of files */
 };
 
 /* Takes a request from what was read so far; true when the rest of in is to be
@@ -69,6 +46,6 @@ void est_say(struct conn *c, unsigned status, const char *more,
 void est_refuse(struct conn *c, unsigned status, const char *more,
     const char *what, const char *mend);
 /* What the signer or the disk said. */
-void est_say_answer(struct conn *c, struct est *q);
+void est_say_answer(struct conn *c, const struct question *q);
 
 #endif

@@ -47,6 +47,7 @@ est_refuse(struct conn *c, unsigned status, const char *more, const char *what,
 	int n = snprintf(text, sizeof text, "%s%s%s\n", what,
 	    mend[0] ? "\nTo mend it: " : "", mend);
 
+	conn_failed(c, FAILURE_ENROLMENT, false, what, mend);
 	if (guard_may_log(c->shard, &c->shard->rejections, GUARD_LINES))
 		nj_log(LOG_T_NOTICE, "Enrolment for %s refused (%u): %s",
 		    c->peer, status, what);
@@ -55,7 +56,7 @@ est_refuse(struct conn *c, unsigned status, const char *more, const char *what,
 }
 
 static void
-say_certs(struct conn *c, const struct est *q, bool one)
+say_certs(struct conn *c, const struct question *q, bool one)
 {
 	struct buf body = { 0 };
 
@@ -68,22 +69,16 @@ say_certs(struct conn *c, const struct est *q, bool one)
 }
 
 static void
-say_new(struct conn *c, const struct est *q)
+say_new(struct conn *c, const struct question *q)
 {
 	char more[64];
 
+	question_log(q, c->peer, "");
 	switch (q->answer.result) {
 	case ENROL_OK:
-		nj_log(LOG_T_NOTICE, "%s a certificate for '%s' at %s.",
-		    q->op == EST_REENROLL ? "Renewed" : "Issued", q->answer.id,
-		    c->peer);
 		say_certs(c, q, true);
 		break;
 	case ENROL_WAIT:
-		nj_log(LOG_T_NOTICE,
-		    "A certificate for '%s' at %s waits for approval: nightjar "
-		    "ca approve %s",
-		    q->answer.id, c->peer, q->answer.id);
 		(void)snprintf(
 		    more, sizeof more, "Retry-After: %d\r\n", ENROL_RETRY_S);
 		est_say(c, 202, more, "text/plain; charset=utf-8",
@@ -91,20 +86,16 @@ say_new(struct conn *c, const struct est *q)
 		break;
 	case ENROL_DENIED:
 		guard_login_failed(c);
-		if (q->op == EST_ENROLL)
-			est_refuse(c, 401,
-			    "WWW-Authenticate: Basic realm=\"nightjar\"\r\n",
-			    q->answer.why.what, q->answer.why.mend);
-		else
-			est_refuse(
-			    c, 403, "", q->answer.why.what, q->answer.why.mend);
+		est_refuse(c, question_status(q),
+		    q->op == QUESTION_ENROLL
+			? "WWW-Authenticate: Basic realm=\"nightjar\"\r\n"
+			: "",
+		    q->answer.why.what, q->answer.why.mend);
 		break;
 	case ENROL_REFUSED:
 		est_refuse(c, 400, "", q->answer.why.what, q->answer.why.mend);
 		break;
 	case ENROL_FAILED:
-		nj_log(LOG_T_ERROR, "Enrolment for %s failed: %s. %s", c->peer,
-		    q->answer.why.what, q->answer.why.mend);
 		/* why it failed is the operator's to know */
 		est_refuse(c, 503, "Retry-After: 60\r\n",
 		    "no certificate can be issued now; the broker's log says "
@@ -115,18 +106,18 @@ say_new(struct conn *c, const struct est *q)
 }
 
 void
-est_say_answer(struct conn *c, struct est *q)
+est_say_answer(struct conn *c, const struct question *q)
 {
-	if (q->op == EST_ENROLL || q->op == EST_REENROLL)
+	if (q->op == QUESTION_ENROLL || q->op == QUESTION_REENROLL)
 		say_new(c, q);
 	else if (q->answer.result != ENROL_OK)
-		est_refuse(c, q->op == EST_CRL_FILE ? 404 : 503, "",
+		est_refuse(c, q->op == QUESTION_CRL_FILE ? 404 : 503, "",
 		    q->answer.why.what, "");
-	else if (q->op == EST_CACERTS)
+	else if (q->op == QUESTION_CACERTS)
 		say_certs(c, q, false);
 	else
 		est_say(c, 200, "",
-		    q->op == EST_CRL_FILE ? "application/pkix-crl"
-					  : "application/x-pem-file",
+		    q->op == QUESTION_CRL_FILE ? "application/pkix-crl"
+					       : "application/x-pem-file",
 		    buf_slice(&q->body));
 }

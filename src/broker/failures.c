@@ -23,6 +23,7 @@ static const char *const stages[] = {
 	[FAILURE_WEBSOCKET] = "WebSocket upgrade",
 	[FAILURE_CONNECT] = "CONNECT",
 	[FAILURE_LOGIN] = "login",
+	[FAILURE_ENROLMENT] = "enrolment",
 };
 
 const char *

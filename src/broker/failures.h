@@ -25,7 +25,8 @@ enum failure_stage {
 	FAILURE_TLS,
 	FAILURE_WEBSOCKET,
 	FAILURE_CONNECT, /* what came instead of one, or nothing */
-	FAILURE_LOGIN
+	FAILURE_LOGIN,
+	FAILURE_ENROLMENT
 };
 
 struct failure {

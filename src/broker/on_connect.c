@@ -17,6 +17,7 @@
 #include "broker/conn.h"
 #include "broker/connack.h"
 #include "broker/control.h"
+#include "broker/enroll.h"
 #include "broker/guard.h"
 #include "broker/login.h"
 #include "broker/mounted.h"
@@ -175,7 +176,7 @@ check_keep_alive(struct conn *c, const struct connect *k)
 
 static enum nj_err
 new_login(struct conn *c, const struct frame *f, const struct connect *k,
-    struct login **out)
+    enum enrolling right, struct login **out)
 {
 	struct auth_request_in ask = {
 		.has_username = k->has_username,
@@ -192,6 +193,7 @@ new_login(struct conn *c, const struct frame *f, const struct connect *k,
 		.watch_arg = c,
 		.has_data = props_has(&k->props, PROP_AUTH_DATA),
 		.data = k->props.auth_data,
+		.right = right,
 	};
 	enum nj_err e;
 
@@ -274,6 +276,13 @@ expiry_asked(const struct connect *k)
 	return props_has(&k->props, PROP_SESSION_EXPIRY)
 	    ? k->props.session_expiry
 	    : 0;
+}
+
+/* Who only enrols leaves nothing behind. */
+static bool
+who_stays(const struct principal *who)
+{
+	return who->right <= ENROLLING_BESIDES;
 }
 
 static void
@@ -370,7 +379,10 @@ choose_id(struct conn *c, const struct connect *k, const struct principal *who,
 	enum nj_err e;
 
 	*id = login_client_id(c, k);
-	if (id->n == 0) {
+	/* who only enrols is nobody's session, nor in its way */
+	if (id->n == 0 || !who_stays(who)) {
+		if (!who_stays(who))
+			how = CERT_ID_ANY;
 		if ((e = make_id(c, how == CERT_ID_ANY ? SLICE_NONE : who->name,
 			 made, AUTO_ID_MAX)))
 			return e;
@@ -400,7 +412,8 @@ let_in(struct conn *c, const struct connect *k, struct connack_in *in)
 		return;
 	}
 	keep_alive_of(c, k, in);
-	in->expiry_asked = s->expiry_s;
+	in->expiry_asked = expiry_asked(k);
+	in->expiry_given = s->expiry_s;
 	if (connack_accept(c, k, in)) {
 		c->clean_disconnect = true; /* it was not let in: no will */
 		(void)refuse(c, RC_PACKET_TOO_LARGE,
@@ -556,7 +569,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 	s->who = who;
 	who = NULL;
 	sessions_set_rules(s, c);
-	s->expiry_s = expiry_asked(k);
+	s->expiry_s = who_stays(s->who) ? expiry_asked(k) : 0;
 	s->version = (uint8_t)k->version;
 	if ((e = take_will(c, k, s)))
 		goto refused;
@@ -614,6 +627,8 @@ refusal_of(enum auth_reason reason)
 		return RC_SERVER_BUSY;
 	case AUTH_R_PRESSED:
 		return RC_CONNECTION_RATE_EXCEEDED;
+	case AUTH_R_SIGNER:
+		return RC_SERVER_UNAVAILABLE;
 	case AUTH_R_NO_CERTIFICATE:
 		return RC_BAD_USER_NAME_OR_PASSWORD;
 	default:
@@ -699,8 +714,10 @@ on_connect(struct conn *c, const struct frame *f)
 {
 	struct connect k = { 0 };
 	struct login *l = NULL;
-	const char *objection;
+	const char *objection = NULL;
 	enum nj_err e = decode_connect(f->body, &k);
+	enum enrolling right;
+	struct auth_chain *chain;
 
 	/* a version that is not served is answered in the form that its packet
 	 * has, since its client can read that */
@@ -721,9 +738,12 @@ on_connect(struct conn *c, const struct frame *f)
 	if (check_version(c, &k) || check_id(c, &k) || check_will(c, &k) ||
 	    check_keep_alive(c, &k))
 		return NJ_OK;
-	if ((objection = certname_objection(c)))
+	right = enroll_purpose(c, &k, &objection);
+	if (!objection && right == ENROLLING_NOT)
+		objection = certname_objection(c);
+	if (objection)
 		return refuse(c, RC_NOT_AUTHORIZED, "%s", objection);
-	if (check_method(c, &k))
+	if (right == ENROLLING_NOT && check_method(c, &k))
 		return NJ_OK;
 	if (conn_port(c)->use_username_as_clientid &&
 	    login_client_id(c, &k).n == 0)
@@ -734,7 +754,7 @@ on_connect(struct conn *c, const struct frame *f)
 		return refuse(c, RC_CONNECTION_RATE_EXCEEDED,
 		    "too many logins from its address have failed "
 		    "(failed_logins_per_minute)");
-	if ((e = new_login(c, f, &k, &l)))
+	if ((e = new_login(c, f, &k, right, &l)))
 		return refuse(c, rc_of(e), "%s", nj_strerror(e));
 	c->login = l;
 	if (c->auth_method) {
@@ -744,7 +764,9 @@ on_connect(struct conn *c, const struct frame *f)
 	}
 	conn_set_state(c, CONN_LOGIN);
 	l->asked = true;
-	if (auth_start(conn_port(c)->chain, l->req) == AUTH_LATER) {
+	chain = right == ENROLLING_NOT ? conn_port(c)->chain
+				       : conn_port(c)->enroll_chain;
+	if (auth_start(chain, l->req) == AUTH_LATER) {
 		conn_update_wants(c);
 	} else {
 		l->asked = false;

@@ -11,6 +11,7 @@
 #include "broker/conn.h"
 #include "broker/control.h"
 #include "broker/denied.h"
+#include "broker/enroll.h"
 #include "broker/guard.h"
 #include "broker/memory.h"
 #include "broker/mounted.h"
@@ -376,6 +377,8 @@ publish(struct conn *c, const struct publish *p, struct slice topic)
 		return e;
 	if (control_is_topic(topic))
 		return to_broker(c, p, topic);
+	if (enrolling_is_topic(topic))
+		return finish(c, p, enroll_publish(c, p, topic), false);
 	rc = take(c, p, topic, &together);
 	return finish(c, p, rc, together);
 }

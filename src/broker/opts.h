@@ -77,7 +77,13 @@ struct port_opts {
 	bool mqtt_too;		    /* with websockets: and without them */
 	const char *ws_origins;	    /* one a line; NULL: any */
 	const struct est_opts *est; /* NULL: MQTT; outlives the broker */
-	const char *mount_point;    /* before its clients' topics; NULL */
+	/* Devices may enrol over MQTT here; NULL: not.  Those who come for that
+	 * are judged by this chain, one reference; from the others a
+	 * certificate is wanted, if enroll_else_cert. */
+	const struct est_opts *enroll;
+	struct auth_chain *enroll_chain;
+	bool enroll_else_cert;
+	const char *mount_point; /* before its clients' topics; NULL */
 	uint8_t proxy; /* version of the PROXY header that comes first; 0 */
 	/* what it must tell of the client's TLS, if there is none here */
 	bool proxy_tls, proxy_cert;

@@ -68,6 +68,7 @@ set_free(struct port_set *s)
 		if (p->tls)
 			tls_server_unref(p->tls);
 		auth_chain_unref(p->chain);
+		auth_chain_unref(p->enroll_chain);
 		acl_unref(p->acl);
 		rolebase_unref(p->roles);
 		cert_rules_unref(p->cert_rules);
@@ -104,6 +105,7 @@ port_set_disown(struct port_set *s)
 	for (size_t i = 0; i < s->n; i++) {
 		s->v[i].tls = NULL;
 		s->v[i].chain = NULL;
+		s->v[i].enroll_chain = NULL;
 		s->v[i].acl = NULL;
 		s->v[i].cert_rules = NULL;
 		s->v[i].groups = NULL;

@@ -519,3 +519,21 @@ route_retain(struct shard *sh, struct msg *m, struct slice owner)
 		: batch_retain_end(k->into, order, msg_topic(m)));
 	return NJ_OK;
 }
+
+bool
+route_reaches(struct shard *sh, const struct session *s, struct slice topic)
+{
+	struct match m = { 0 };
+	bool found = false;
+
+	if (index_match(sh->broker->index, topic, &m) == NJ_OK)
+		for (uint32_t i = 0; i < m.n && !found; i++) {
+			const struct targets *t =
+			    filter_targets_of(m.v[i], sh->home.shard);
+
+			for (uint32_t k = 0; t && k < t->n && !found; k++)
+				found = t->subs[k].session == s;
+		}
+	match_fini(&m);
+	return found;
+}

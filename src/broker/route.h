@@ -35,6 +35,10 @@ void route_fini(struct shard *sh);
 /* Retained store only.  NJ_FULL: its quota is reached; NJ_BUSY: the owner's. */
 NJ_MUST enum nj_err
 route_retain(struct shard *sh, struct msg *m, struct slice owner);
+/* Whether a session of this shard is subscribed to that topic, by whatever
+ * filter. */
+bool
+route_reaches(struct shard *sh, const struct session *s, struct slice topic);
 /* Posts what has gathered. */
 void route_post(struct shard *sh);
 /* The same for one shard: what was routed to it so far goes before what is

@@ -12,6 +12,7 @@
 #include "broker/call.h"
 #include "broker/conn.h"
 #include "broker/control.h"
+#include "broker/enroll.h"
 #include "broker/est.h"
 #include "broker/fence.h"
 #include "broker/groups.h"
@@ -227,6 +228,9 @@ take_letter(struct shard *sh, struct letter *l)
 		break;
 	case LETTER_EST:
 		est_answered(sh, l);
+		break;
+	case LETTER_ENROLL:
+		enroll_answered(sh, l);
 		break;
 	case LETTER_ROLES:
 		rights_take(sh, l);

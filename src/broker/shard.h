@@ -79,6 +79,7 @@ enum letter_kind {
 	LETTER_FENCE, /* broker.c: memory may be freed */
 	LETTER_RELOAD,
 	LETTER_EST,	/* the signer has answered; est.h */
+	LETTER_ENROLL,	/* the same; enroll.h */
 	LETTER_ROLES,	/* other rights hold; rights.c */
 	LETTER_CONTROL, /* a command to the broker is answered; control.c */
 	LETTER_RECHECK, /* certificates were revoked */

@@ -19,13 +19,14 @@
 #include "pki/issue.h"
 #include "pki/token.h"
 
-#define EST_PORT 8885 /* of `nightjar up` */
+#define EST_PORT  8885 /* of `nightjar up` */
+#define MQTT_PORT 8883
 
 struct token_flags {
 	const char *dir, *expires, *at, *png, *remove;
 	struct flag_list words, groups;
 	long uses, days;
-	bool again, approve, list, quiet, qr;
+	bool again, approve, list, quiet, qr, mqtt;
 };
 
 /* "90s", "30m", "1h", "7d", "4w"; a bare number is of hours. */
@@ -55,7 +56,7 @@ take_span(const char *text, int64_t *out)
 
 /* The port of the configuration's first listener for enrolment, 0: none. */
 static uint16_t
-configured_port(const char *dir)
+configured_port(const char *dir, bool mqtt)
 {
 	const struct conf_args none = { 0 };
 	char *path = pki_path(dir, "nightjar.conf");
@@ -70,7 +71,9 @@ configured_port(const char *dir)
 	}
 	e = conf_load(path, &none, &c, &report);
 	for (uint32_t i = 0; !e && port == 0 && i < c.nlisteners; i++)
-		if (c.listeners[i].protocol == CONF_EST && c.listeners[i].tls)
+		if ((mqtt ? c.listeners[i].enroll
+			  : c.listeners[i].protocol == CONF_EST) &&
+		    c.listeners[i].tls)
 			port = c.listeners[i].port;
 	if (e != NJ_NOMEM)
 		conf_free(&c);
@@ -127,14 +130,14 @@ take_place(const char *at, struct pki_token_text *t)
 }
 
 static enum nj_err
-find_place(const char *dir, const char *at, struct pki_token_text *t,
+find_place(const char *dir, const char *at, bool mqtt, struct pki_token_text *t,
     struct nj_why *why)
 {
 	char esc[TEXT_ESC];
 
-	t->port = configured_port(dir);
+	t->port = configured_port(dir, mqtt);
 	if (t->port == 0)
-		t->port = EST_PORT;
+		t->port = mqtt ? MQTT_PORT : EST_PORT;
 	choose_host(dir, t->host, sizeof t->host);
 	if (!at || take_place(at, t))
 		return NJ_OK;
@@ -279,8 +282,9 @@ show(const struct token_flags *f, const struct pki_token *t, const char *text,
 		    when);
 	printf("It is shown only now, and whoever has it can be that "
 	       "device.  On the device:\n\n"
-	       "    nightjar enroll %s%s\n\n",
-	    text, strchr(t->what, '*') ? " --id ID" : "");
+	       "    nightjar enroll %s%s%s\n\n",
+	    f->mqtt ? "--mqtt " : "", text,
+	    strchr(t->what, '*') ? " --id ID" : "");
 	if (f->png)
 		printf("The QR code is in %s.\n", f->png);
 	if (f->qr || (tty && !f->png && qr_works()))
@@ -298,7 +302,7 @@ make(struct pki_ca *ca, const struct token_flags *f, struct nj_why *why)
 	enum nj_err e;
 
 	if ((e = fill(f, &t, why)) || (e = check_free(ca, &t, why)) ||
-	    (e = find_place(dir, f->at, &text, why)) ||
+	    (e = find_place(dir, f->at, f->mqtt, &text, why)) ||
 	    (e = pki_spki_sha256(pki_ca_root(ca), text.pin)) ||
 	    (e = pki_token_make(dir, &t, text.secret, why)) ||
 	    (e = pki_token_print(&text, all)))
@@ -343,6 +347,8 @@ ca_token(int argc, char **argv)
 		    "each one waits for: nightjar ca approve", 0, 0 },
 		{ "again", 0, FLAG_SWITCH, &f.again, NULL,
 		    "although it has a valid certificate", 0, 0 },
+		{ "mqtt", 0, FLAG_SWITCH, &f.mqtt, NULL,
+		    "for a device that asks over MQTT (enroll true)", 0, 0 },
 		{ "qr", 0, FLAG_SWITCH, &f.qr, NULL,
 		    "as a QR code in the terminal, also where this is none", 0,
 		    0 },

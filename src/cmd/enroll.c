@@ -3,7 +3,7 @@
  * with the one it has.
  *
  *	DIR/client.key, client.crt, ca.crt	as `nightjar ca device` makes
- *	DIR/enroll				where to ask the next time
+ *	DIR/enroll				where to ask the next time, and how
  */
 #include <errno.h>
 #include <openssl/err.h>
@@ -16,13 +16,14 @@
 #include <unistd.h>
 
 #include "auth/base64.h"
+#include "auth/enrolling.h"
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/secret.h"
 #include "base/text.h"
 #include "cmd/cmd.h"
+#include "cmd/enroll_mqtt.h"
 #include "cmd/flags.h"
-#include "net/https.h"
 #include "pki/ca.h"
 #include "pki/explain.h"
 #include "pki/key.h"
@@ -38,7 +39,7 @@
 
 struct enrol_run {
 	const char *out, *id, *host_given;
-	bool renew, force, new_key;
+	bool renew, force, new_key, mqtt;
 	long wait;
 	struct pki_token_text token; /* host, port, pin; secret when new */
 	char *key_path, *next_path, *crt_path, *ca_path, *conf_path;
@@ -106,7 +107,7 @@ store_conf(const struct enrol_run *r, struct nj_why *why)
 	memset(t.secret, 'A', PKI_TOKEN_SECRET);
 	t.secret[PKI_TOKEN_SECRET] = '\0';
 	if (!(e = pki_token_print(&t, text)) &&
-	    !(e = buf_printf(&b, "%s\n", text)))
+	    !(e = buf_printf(&b, "%s\n%s", text, r->mqtt ? "mqtt\n" : "")))
 		e = file_write(r->conf_path, buf_slice(&b), 0600, why);
 	buf_fini(&b);
 	return e;
@@ -122,6 +123,9 @@ load_conf(struct enrol_run *r, struct nj_why *why)
 	if (e)
 		return e;
 	s = buf_slice(&text);
+	r->mqtt |= s.p && memmem(s.p, s.n, "\nmqtt\n", 6);
+	if (s.p && memchr(s.p, '\n', s.n))
+		s.n = (size_t)((const uint8_t *)memchr(s.p, '\n', s.n) - s.p);
 	while (s.p && s.n > 0 && s.p[s.n - 1] <= ' ')
 		s.n--;
 	if (!s.p || pki_token_parse(s, &r->token)) {
@@ -152,20 +156,41 @@ is_pinned(X509 *x, const uint8_t pin[32])
 	return pki_spki_sha256(x, spki) == NJ_OK && memcmp(spki, pin, 32) == 0;
 }
 
+static struct enroll_mqtt
+mqtt_of(const struct enrol_run *r)
+{
+	return (struct enroll_mqtt){ .host = r->token.host,
+		.port = r->token.port,
+		.cafile = r->trust ? r->ca_path : NULL,
+		.timeout_ms = TIMEOUT_MS };
+}
+
+static enum nj_err
+get_cas_by(
+    const struct enrol_run *r, struct https_result *res, struct nj_why *why)
+{
+	struct https_opts o = opts_of(r);
+	struct enroll_mqtt m = mqtt_of(r);
+
+	m.user = ENROLLING_NOBODY;
+	return r->mqtt
+	    ? enroll_mqtt_ask(&m, "cacerts", SLICE_NONE, res, why)
+	    : https_do(&o, "GET", EST "cacerts", "", SLICE_NONE, res, why);
+}
+
 static enum nj_err
 get_cas(struct enrol_run *r, STACK_OF(X509) * *out, struct nj_why *why)
 {
-	struct https_opts o = opts_of(r);
 	struct https_result res;
 	enum nj_err e;
 
-	if ((e = https_do(&o, "GET", EST "cacerts", "", SLICE_NONE, &res, why)))
+	if ((e = get_cas_by(r, &res, why)))
 		return e;
 	if (res.status != 200 || pkcs7_certs(buf_slice(&res.body), out)) {
-		why_set(why, "%s:%u does not enrol devices (HTTP %u)",
-		    r->token.host, (unsigned)r->token.port, res.status);
-		why_mend(
-		    why, "the broker needs a listener with 'protocol est'");
+		why_set(why, "%s:%u does not enrol devices (%u)", r->token.host,
+		    (unsigned)r->token.port, res.status);
+		why_mend(why, "the broker needs a listener with '%s'",
+		    r->mqtt ? "enroll true" : "protocol est");
 		e = NJ_INVALID;
 	}
 	buf_fini(&res.body);
@@ -199,6 +224,8 @@ fetch_root(struct enrol_run *r, struct nj_why *why)
 	}
 	r->trust = trust;
 	sk_X509_pop_free(strangers, X509_free);
+	if (!e && r->mqtt)
+		e = pki_chain_store(r->ca_path, NULL, trust, 0644, why);
 	/* again, from one who is believed: with what else there is to believe,
 	 * and what is between */
 	return e ? e : get_cas(r, &r->chain, why);
@@ -296,13 +323,34 @@ refused(const struct https_result *res, struct nj_why *why)
 			slice_of(rest.p + mend.n, rest.n - mend.n)));
 }
 
-/* NJ_AGAIN: it waits for approval; *later says when to ask again. */
 static enum nj_err
-ask_once(
-    struct enrol_run *r, struct slice csr, unsigned *later, struct nj_why *why)
+ask_by_mqtt(const struct enrol_run *r, struct slice csr,
+    struct https_result *res, struct nj_why *why)
+{
+	struct enroll_mqtt m = mqtt_of(r);
+	char token[PKI_TOKEN_MAX + 1] = "";
+	enum nj_err e;
+
+	if (r->renew) {
+		m.certfile = r->crt_path;
+		m.keyfile = r->key_path;
+	} else {
+		if ((e = pki_token_print(&r->token, token)))
+			return e;
+		m.user = r->id;
+		m.token = token;
+	}
+	e = enroll_mqtt_ask(
+	    &m, r->renew ? "simplereenroll" : "simpleenroll", csr, res, why);
+	secret_wipe(token, sizeof token);
+	return e;
+}
+
+static enum nj_err
+ask_by_https(const struct enrol_run *r, struct slice csr,
+    struct https_result *res, struct nj_why *why)
 {
 	struct https_opts o = opts_of(r);
-	struct https_result res;
 	char more[MORE_MAX];
 	enum nj_err e;
 
@@ -315,9 +363,22 @@ ask_once(
 	headers(r, more);
 	e = https_do(&o, "POST",
 	    r->renew ? EST "simplereenroll" : EST "simpleenroll", more, csr,
-	    &res, why);
+	    res, why);
 	secret_wipe(more, sizeof more);
 	EVP_PKEY_free(o.key);
+	return e;
+}
+
+/* NJ_AGAIN: it waits for approval; *later says when to ask again. */
+static enum nj_err
+ask_once(
+    struct enrol_run *r, struct slice csr, unsigned *later, struct nj_why *why)
+{
+	struct https_result res;
+	enum nj_err e;
+
+	e = r->mqtt ? ask_by_mqtt(r, csr, &res, why)
+		    : ask_by_https(r, csr, &res, why);
 	if (e)
 		return e;
 	if (res.status == 200) {
@@ -582,6 +643,8 @@ cmd_enroll(int argc, char **argv)
 		    "where the broker is, if not where the token says", 0, 0 },
 		{ "wait", 0, FLAG_NUMBER, &r.wait, "SECONDS",
 		    "how long to wait for approval (600)", 0, 86400 },
+		{ "mqtt", 0, FLAG_SWITCH, &r.mqtt, NULL,
+		    "ask over MQTT, at a listener with 'enroll true'", 0, 0 },
 		{ "renew", 0, FLAG_TEXT, &renew, "DIR",
 		    "renew the certificate in DIR, if it is due", 0, 0 },
 		{ "force", 0, FLAG_SWITCH, &r.force, NULL,

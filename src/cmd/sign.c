@@ -65,7 +65,8 @@ static bool
 is_wanted(const struct conf *c)
 {
 	for (uint32_t i = 0; i < c->nlisteners; i++)
-		if (c->listeners[i].protocol == CONF_EST)
+		if (c->listeners[i].protocol == CONF_EST ||
+		    c->listeners[i].enroll)
 			return true;
 	return false;
 }
@@ -230,7 +231,7 @@ fork_signer(const struct plan *p, struct signer **out, struct nj_why *why)
 static enum nj_err
 no_ca(struct nj_why *why)
 {
-	why_set(why, "'protocol est' needs Nightjar's own CA");
+	why_set(why, "'protocol est' and 'enroll' need Nightjar's own CA");
 	why_mend(why,
 	    "add 'ca_dir DIR', the folder in which 'nightjar ca init' "
 	    "made it");

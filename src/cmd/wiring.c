@@ -12,6 +12,7 @@
 #include "auth/cert_rules.h"
 #include "auth/chain.h"
 #include "auth/device_groups.h"
+#include "auth/enroll_link.h"
 #include "auth/password_file.h"
 #include "auth/roles_link.h"
 #include "base/daemon.h"
@@ -182,8 +183,9 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 		.cafile = l->cafile,
 		.capath = l->capath,
 		.crlfile = l->crlfile,
-		.require_certificate = l->require_certificate,
-		.want_certificate = l->cert_names,
+		/* who enrols has none; the others are told at CONNECT */
+		.require_certificate = l->require_certificate && !l->enroll,
+		.want_certificate = l->cert_names || l->enroll,
 		.want_issuers = rules && cert_rules_want_issuers(rules),
 		.spare_browsers = l->certificate_or_password,
 		.min = l->tls_min == CONF_TLS_13 ? TLS_MIN_13 : TLS_MIN_12,
@@ -203,6 +205,8 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 	o.passphrase = w->passphrases[i];
 	own = lists_own(l);
 	o.own_list = own;
+	if (l->enroll && !l->crlfile)
+		o.grace_s = ENROL_GRACE_DAYS * 86400;
 	if (est) {
 		/* who renews shows what he has; others have nothing yet */
 		o.want_certificate = true;
@@ -273,6 +277,17 @@ add_links(const struct conf *c, const struct conf_listener *l,
 		e = auth_add_anonymous(
 		    chain, pf == NULL && rb == NULL && !l->tokens);
 	return e;
+}
+
+/* Of those who come to enrol, and of nobody else. */
+static enum nj_err
+build_enroll_chain(const struct wiring *w, struct port_opts *p)
+{
+	enum nj_err e = auth_chain_new(&p->enroll_chain);
+
+	return e ? e
+		 : auth_add_enrolment(
+		       p->enroll_chain, w->est.signer, w->est.workers);
 }
 
 static enum nj_err
@@ -409,6 +424,8 @@ fill_port(const struct conf *c, const struct conf_listener *l,
 		.ws_origins = l->websockets_origin,
 		.mount_point = l->mount_point,
 		.est = l->protocol == CONF_EST ? est : NULL,
+		.enroll = l->enroll ? est : NULL,
+		.enroll_else_cert = l->enroll && l->require_certificate,
 		.proxy = (uint8_t)l->proxy_protocol,
 		.proxy_tls = l->proxy_require_tls,
 		.proxy_cert = l->require_certificate,
@@ -466,6 +483,8 @@ wiring_ports(const struct conf *c, struct wiring *w, struct workers *workers,
 		if (!e)
 			e = build_chain(
 			    c, l, v[i].roles, workers, &v[i].chain, why);
+		if (!e && l->enroll)
+			e = build_enroll_chain(w, &v[i]);
 		if (!e)
 			e = share_acl(c, v, i) ? NJ_OK
 					       : load_acl(l, &v[i].acl, why);
@@ -487,6 +506,7 @@ wiring_ports_free(struct port_opts *v, size_t n)
 		if (v[i].tls)
 			tls_server_unref(v[i].tls);
 		auth_chain_unref(v[i].chain);
+		auth_chain_unref(v[i].enroll_chain);
 		acl_unref(v[i].acl);
 		rolebase_unref(v[i].roles);
 		cert_rules_unref(v[i].cert_rules);

@@ -119,6 +119,7 @@ struct conf_listener {
 	int certificate_clientid;      /* enum conf_cert_id */
 	int peer_check;		       /* enum conf_peer_check */
 	bool certificate_or_password;
+	bool enroll; /* devices may ask for certificates over MQTT */
 	char *psk_hint;
 	/* what it lets in */
 	uint32_t max_connections; /* 0: no limit */

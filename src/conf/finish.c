@@ -454,7 +454,7 @@ static void
 check_anyone(struct parse *p, const struct conf_listener *l)
 {
 	if (l->allow_anonymous || l->password_file || l->cert_names ||
-	    l->dynamic_security_file || l->tokens)
+	    l->dynamic_security_file || l->tokens || l->enroll)
 		return;
 	parse_warn_at(p, l->where,
 	    l->require_certificate
@@ -588,6 +588,37 @@ check_mount(struct parse *p, const struct conf_listener *l)
 		    text_esc(esc, sizeof esc, slice_str(m)));
 }
 
+/* Certificates for devices over MQTT. */
+static void
+check_enroll(struct parse *p, const struct conf_listener *l)
+{
+	struct conf_at at = given(l, "enroll");
+
+	if (!l->enroll)
+		return;
+	if (l->protocol == CONF_EST)
+		parse_fault_at(p, at, "delete one of the two",
+		    "enroll is about MQTT, and 'protocol est' speaks none");
+	if (l->mount_point)
+		parse_fault_at(p, at, "use another listener for one of them",
+		    "enroll with mount_point: the topics of enrolment would "
+		    "not be found");
+	if (l->tls && !l->certfile)
+		parse_fault_at(p, at,
+		    "add certfile and keyfile ('nightjar ca server' makes "
+		    "them)",
+		    "enroll on a listener with shared keys only: no device "
+		    "could tell whom it gives its token");
+	if (!l->cafile && !l->capath)
+		parse_warn_at(p, at,
+		    "add 'cafile DIR/pki/ca.crt', the one of Nightjar's CA",
+		    "no certificate can be renewed here: there is no cafile");
+	else if (l->crlfile)
+		parse_warn_at(p, at, "delete the crlfile line, if it is ours",
+		    "certificates that have ended cannot be renewed here: "
+		    "with a crlfile, dates are strict");
+}
+
 static void
 check_listener(struct parse *p, uint32_t i)
 {
@@ -612,6 +643,7 @@ check_listener(struct parse *p, uint32_t i)
 		    "write the beginning of a topic, such as 'response'",
 		    "response_information has a wildcard in it");
 	check_mount(p, l);
+	check_enroll(p, l);
 	check_pages(p, l);
 }
 

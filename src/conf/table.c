@@ -193,6 +193,13 @@ const struct conf_opt conf_table[] = {
 	    "with a user and password of password_file.  Web pages need these "
 	    "in any case, and their browsers are not asked for a certificate: "
 	    "they would show it for every page, or not connect at all"),
+	OPT(LISTENER, "enroll", BOOL, L(enroll), WORKS, TLSF | OURS, "false",
+	    "devices may get and renew their certificate over MQTT here.  Who "
+	    "has none comes with its name as user name and a token of "
+	    "'nightjar ca token' as password, also where a certificate is "
+	    "required, and may do nothing else; one of our own CA may renew "
+	    "for 30 days after its end, unless there is a crlfile.  "
+	    "See nightjar-enroll(1)"),
 	OPT(LISTENER, "tls_version", ENUM, L(tls_min), WORKS, TLSF, "tlsv1.2",
 	    "the least TLS version that is served", .words = tls_versions),
 	OPT(LISTENER, "ciphers", STRING, L(ciphers), WORKS, TLSF, NULL,
@@ -520,7 +527,8 @@ const struct conf_opt conf_table[] = {
 	/* ---- our own CA ---- */
 	OPT(GLOBAL, "ca_dir", PATH, G(ca_dir), WORKS, OURS, NULL,
 	    "the folder of Nightjar's own CA, for listeners with 'protocol "
-	    "est'; without it, the one whose pki/ca.crt a cafile names.  Its "
+	    "est' or 'enroll'; without it, the one whose pki/ca.crt a cafile "
+	    "names.  Its "
 	    "key is opened by a process of its own"),
 	OPT(GLOBAL, "ca_passphrase_file", PATH, G(ca_passphrase_file), WORKS,
 	    OURS, NULL,

@@ -113,6 +113,9 @@ struct tls_client_opts {
 	const char *certfile, *keyfile;
 	const struct secret *passphrase;
 	bool insecure; /* do not check the name */
+	/* Without a CA: whoever answers is listened to, and must be told
+	 * nothing.  For finding out who it is by what it says. */
+	bool unverified;
 	const char *ciphers, *ciphersuites, *alpn;
 	enum tls_min min, max; /* 0: no bound of our own */
 	const char *psk_identity, *psk_hex;

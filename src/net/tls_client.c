@@ -115,6 +115,10 @@ client_trust(
 		SSL_CTX_set_verify(c->ctx, SSL_VERIFY_PEER, NULL);
 		return NJ_OK;
 	}
+	if (!o->cafile && !o->capath && !o->os_certs && o->unverified) {
+		SSL_CTX_set_verify(c->ctx, SSL_VERIFY_NONE, NULL);
+		return NJ_OK;
+	}
 	if (!o->cafile && !o->capath && !o->os_certs) {
 		why_set(why,
 		    "nothing says which CA the broker's certificate "
@@ -272,7 +276,7 @@ client_fill(
 		return e;
 	if (o->cafile && !(c->cafile = strdup(o->cafile)))
 		return NJ_NOMEM;
-	c->insecure = o->insecure;
+	c->insecure = o->insecure || o->unverified;
 	(void)SSL_CTX_set_session_cache_mode(
 	    c->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(c->ctx, on_session);

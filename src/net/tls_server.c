@@ -148,6 +148,12 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 		return 0;
 	}
 	s->trusted_until = chain_end(X509_STORE_CTX_get0_chain(ctx));
+	/* Who is let in by grace alone does not come back by a ticket. */
+	if (s->trusted_until && s->trusted_until <= (int64_t)time(NULL)) {
+		SSL_set_options(ssl, SSL_OP_NO_TICKET);
+		if (!SSL_set_num_tickets(ssl, 0))
+			return 0;
+	}
 	/* tls_shed writes the ticket, without the certificate. */
 	if (SSL_version(ssl) >= TLS1_3_VERSION && tls_shed_works() &&
 	    SSL_get_num_tickets(ssl) > 0 && SSL_set_num_tickets(ssl, 0))

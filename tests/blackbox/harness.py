@@ -37,6 +37,13 @@ def find_nightjar():
 
 
 NIGHTJAR = find_nightjar()
+
+
+def built(*path):
+    """What else was compiled beside it."""
+    return os.path.join(os.path.dirname(NIGHTJAR), '..', '..', *path)
+
+
 REFERENCE = NIGHTJAR is not None and os.path.basename(NIGHTJAR) == 'mosquitto'
 
 
