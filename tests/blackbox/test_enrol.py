@@ -548,7 +548,8 @@ def test_signer_dies(brokers, site):
     b = brokers(f'listener {port} {HOST}\nprotocol est\ncertfile {site.ca.path("server", "server.crt")}\n'
                 f'keyfile {site.ca.path("server", "server.key")}\nca_dir {site.ca.dir}\n',
                 extra_ports=[port])
-    signer = int(sh('ps', '-o', 'pid=', '--ppid', str(b.pid)).split()[0])
+    children = sh('ps', '-o', 'pid=,comm=', '--ppid', str(b.pid)).decode()
+    signer = int(re.search(r'(\d+) nightjar-signer', children).group(1))
     os.kill(signer, 9)
     status, _, _ = site.enroll(site.token('late-one'), site.csr('/CN=late-one')[0], port=port)
     assert status == 503
