@@ -15,6 +15,13 @@
 
 #define RING_MIN 64u
 
+static void
+on_idle_over(struct timer *t, uint64_t now)
+{
+	(void)now;
+	LIST_OWNER(t, struct durable, idle)->idle_over = true;
+}
+
 enum nj_err
 durable_init(struct shard *sh, struct store *store)
 {
@@ -28,6 +35,7 @@ durable_init(struct shard *sh, struct store *store)
 	    (e = batch_new(&storing_msgs, &d->spare)))
 		return e;
 	d->store = store;
+	d->idle.fn = on_idle_over;
 	d->keep.ticket = 1;
 	d->keep.into = d->open;
 	sh->home.keep = &d->keep;
@@ -215,8 +223,8 @@ set_busy(struct durable *d)
 {
 	uint64_t bytes = d->keep.bytes + d->under_way;
 
-	d->keep.busy =
-	    d->keep.done < d->submitted || d->open->live > 0 || d->gate_n > 0;
+	d->keep.busy = d->keep.done < d->submitted || batch_urgent(d->open) ||
+	    d->gate_n > 0;
 	d->keep.full = bytes > KEEP_BYTES || d->open->bytes > KEEP_BYTES;
 	atomic_store_explicit(&d->behind, d->keep.full, memory_order_relaxed);
 }
@@ -240,6 +248,8 @@ durable_flush(struct shard *sh)
 
 	if (!d->open || (d->open->live == 0 && !d->open->companions))
 		return;
+	timer_stop(&sh->home.timers, &d->idle);
+	d->idle_over = false;
 	d->submitted = d->open->ticket = d->keep.ticket++;
 	d->open->owner = sh->home.shard;
 	d->open->weight = d->keep.bytes;
@@ -265,6 +275,21 @@ close_gate(struct shard *sh)
 	pledge_close_own(sh);
 }
 
+/* Whether what is recorded goes to the store now: somebody waits for it, or it
+ * has waited long enough. */
+static bool
+is_due(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+
+	if (batch_urgent(d->open) || d->gate_n > 0 || d->open->companions ||
+	    !list_empty(&d->keep.pages) || d->open->live >= IDLE_MAX ||
+	    d->idle_over || sh->stopping)
+		return true;
+	return !d->idle.at &&
+	    timer_set(&sh->home.timers, &d->idle, sh->home.now_ms + IDLE_MS);
+}
+
 void
 durable_turn(struct shard *sh)
 {
@@ -274,10 +299,12 @@ durable_turn(struct shard *sh)
 		return;
 	close_gate(sh);
 	if (d->keep.done == d->submitted) {
-		if (d->open->live > 0)
-			durable_flush(sh);
-		else if (d->open->n > 0 || d->open->companions)
+		if (d->open->live > 0) {
+			if (is_due(sh))
+				durable_flush(sh);
+		} else if (d->open->n > 0 || d->open->companions) {
 			drop_empty(sh);
+		}
 	}
 	open_gates(d);
 	/* a page has what was submitted before it was asked for */

@@ -26,11 +26,17 @@
 #include <stdint.h>
 
 #include "base/mailbox.h"
+#include "base/timer.h"
 #include "core/keep.h"
 #include "core/link.h"
 #include "store/batch.h"
 
 #define KEEP_BYTES (32 * 1024 * 1024)
+
+/* Records that nobody waits for go to the store with others, or after this time,
+ * or when there are so many. */
+#define IDLE_MS	 20
+#define IDLE_MAX 4096u
 
 /* Ends of sessions that are remembered until they are on their way to the disk;
  * above that the oldest is not. */
@@ -81,7 +87,9 @@ struct durable {
 	unsigned ends_at;
 	struct pledge *foreign; /* whose entry is being handled */
 	unsigned pages;		/* under way; paging.c */
-	atomic_bool behind;	/* publishers to this shard wait */
+	struct timer idle;	/* until which records may wait */
+	bool idle_over;
+	atomic_bool behind; /* publishers to this shard wait */
 };
 
 NJ_MUST enum nj_err durable_init(struct shard *sh, struct store *store);

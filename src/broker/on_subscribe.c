@@ -234,10 +234,13 @@ add_reason(const struct conn *c, size_t n, struct props *out)
 	out->reason_string = why;
 }
 
+/* Now, or when it is on disk. */
 static enum nj_err
-say_suback(struct conn *c, uint16_t id, const struct result *r, size_t n)
+say_suback(
+    struct conn *c, uint16_t id, const struct result *r, size_t n, bool later)
 {
 	struct suback a = { .id = id };
+	struct buf own = { 0 };
 	uint8_t *codes = malloc(n);
 	char name[TEXT_ESC];
 	bool denied = false;
@@ -254,9 +257,16 @@ say_suback(struct conn *c, uint16_t id, const struct result *r, size_t n)
 	a.codes = slice_of(codes, n);
 	nj_log(LOG_T_DEBUG, "Sending SUBACK to %s",
 	    conn_name(c, name, sizeof name));
-	link_kick(&c->link);
-	c->link.packets++;
-	e = encode_suback(&c->link.out, c->version, &a);
+	if (!later) {
+		link_kick(&c->link);
+		c->link.packets++;
+		e = encode_suback(&c->link.out, c->version, &a);
+	} else if ((e = encode_suback(&own, c->version, &a))) {
+		buf_fini(&own);
+	} else {
+		/* nothing was drained from it: it begins with the packet */
+		durable_promise_bytes(c, own.p, (uint32_t)buf_len(&own));
+	}
 	free(codes);
 	return e;
 }
@@ -284,6 +294,8 @@ struct subscribing {
 #define ENTRY_WORK 8
 /* A retained message that is sent, against one that is passed by. */
 #define SEND_WORK 4
+/* Nodes a filter that are looked at for whether there is any. */
+#define PEEK_WORK 64
 
 /*
  * MQTT 3.1, 3.8 and 3.9: SUBACK has granted qualities of service and nothing
@@ -358,6 +370,44 @@ say_retained(struct conn *c, struct subscribing *s)
 	return true;
 }
 
+static bool
+stop_there(void *arg, struct msg *m)
+{
+	(void)arg;
+	(void)m;
+	return false;
+}
+
+/* Whether retained messages follow, or may: it takes too long to see. */
+static bool
+may_follow(struct conn *c, struct subscribing *s)
+{
+	struct shard *sh = c->shard;
+	struct retain *all = sh->broker->retain;
+	struct slice rest = s->list;
+	struct subscription one;
+
+	for (size_t i = 0; i < s->n && retain_count(all) > 0; i++) {
+		struct retain_walk w = { .at = NULL };
+		uint32_t budget = PEEK_WORK;
+
+		if (!next_subscription(&rest, c->version, &one))
+			break;
+		if (!s->r[i].send_retained)
+			continue;
+		if (c->link.mount)
+			mounted_filter(c->link.mount, &one.filter, &s->mounted);
+		if (sh->work >= TURN_WORK ||
+		    !retain_step(all, &w, one.filter, sh->home.now_ms, &budget,
+			stop_there, NULL)) {
+			retain_walk_end(all, &w);
+			return true;
+		}
+		sh->work += PEEK_WORK - budget;
+	}
+	return false;
+}
+
 /* Once: until what it subscribed to is on disk. */
 static bool
 must_wait(struct subscribing *s)
@@ -384,10 +434,16 @@ go_on(struct conn *c, struct subscribing *s, bool *done)
 				return e == NJ_AGAIN ? NJ_OK : e;
 		}
 		if (must_wait(s)) {
+			/* then those that come behind it share its way */
+			if (!may_follow(c, s)) {
+				*done = true;
+				return say_suback(
+				    c, s->packet_id, s->r, s->n, true);
+			}
 			durable_promise_to_go_on(c);
 			return NJ_OK;
 		}
-		if ((e = say_suback(c, s->packet_id, s->r, s->n)))
+		if ((e = say_suback(c, s->packet_id, s->r, s->n, false)))
 			return e;
 		s->told = true;
 		s->at = 0;

@@ -36,11 +36,9 @@ storing_mono(const struct broker *b, int64_t wall_ms)
 static void
 describe(void *arg, void *msg, struct store_body *out)
 {
-	struct broker *b = arg;
-	struct msg *m = msg;
+	const struct broker *b = arg;
+	const struct msg *m = msg;
 
-	if (m->keep_id == 0)
-		m->keep_id = b->next_msg++;
 	*out = (struct store_body){
 		.id = m->keep_id,
 		.bytes = slice_of(m->data,
@@ -53,6 +51,17 @@ describe(void *arg, void *msg, struct store_body *out)
 		.source = m->source_len > 0,
 		.expires_ms = to_wall(b, m->expires_at),
 	};
+}
+
+static uint64_t
+name(void *arg, void *msg)
+{
+	struct broker *b = arg;
+	struct msg *m = msg;
+
+	if (m->keep_id == 0)
+		m->keep_id = b->next_msg++;
+	return m->keep_id;
 }
 
 static enum nj_err
@@ -78,7 +87,7 @@ unref(void *msg)
 	msg_unref(msg);
 }
 
-const struct store_msg_ops storing_msgs = { describe, make, unref };
+const struct store_msg_ops storing_msgs = { describe, name, make, unref };
 
 /* What the store reports; its thread. */
 

@@ -540,12 +540,10 @@ pass(struct import *im,
 static void
 describe(void *arg, void *msg, struct store_body *out)
 {
-	struct import *im = arg;
-	struct carried *c = msg;
+	const struct carried *c = msg;
 	const struct msg *m = c->msg;
 
-	if (c->id == 0)
-		c->id = im->next_msg++;
+	(void)arg;
 	*out = (struct store_body){
 		.id = c->id,
 		.bytes = slice_of(m->data,
@@ -558,6 +556,17 @@ describe(void *arg, void *msg, struct store_body *out)
 	};
 }
 
+static uint64_t
+name(void *arg, void *msg)
+{
+	struct import *im = arg;
+	struct carried *c = msg;
+
+	if (c->id == 0)
+		c->id = im->next_msg++;
+	return c->id;
+}
+
 /* They stay in the map as long as the store is open. */
 static void
 unref(void *msg)
@@ -565,8 +574,9 @@ unref(void *msg)
 	(void)msg;
 }
 
-static const struct store_msg_ops ops = { .describe = describe,
-	.unref = unref };
+static const struct store_msg_ops ops = {
+	.describe = describe, .name = name, .unref = unref
+};
 
 static void
 done(void *arg, struct store_batch *b)

@@ -146,14 +146,15 @@ keep_sends(struct session *s, struct delivery *d, uint16_t want)
 {
 	struct keep *keep = s->home->keep;
 	struct kept *k = s->kept;
+	uint32_t ahead = SENT_AHEAD + SENT_WINDOWS * (uint32_t)s->link->window;
 	bool read = d->rec == UINT32_MAX; /* from the disk */
 
 	if (d->pid != want) /* another entry has it still */
 		keep_state(s, d);
 	if (k->sent_ticket <= keep->done)
 		k->sent_before = k->sent;
-	if (d->key + SENT_AHEAD / 2 > k->sent) {
-		k->sent = d->key + SENT_AHEAD;
+	if (d->key + ahead / 2 > k->sent) {
+		k->sent = d->key + ahead;
 		k->sent_ticket = keep->ticket;
 		keep_note(keep, batch_sent(keep->into, k->id, k->sent));
 	}
@@ -168,6 +169,7 @@ void
 keep_end(struct session *s, struct delivery *d)
 {
 	struct keep *k = s->home->keep;
+	enum nj_err e;
 
 	if (!d->key)
 		return;
@@ -175,8 +177,12 @@ keep_end(struct session *s, struct delivery *d)
 	 * goes there before */
 	if (k->part ||
 	    batch_cancel(k->into, d->rec, s->kept->id, d->key) !=
-		BATCH_HAD_ENTRY)
-		keep_note(k, batch_queue_end(k->into, s->kept->id, d->key));
+		BATCH_HAD_ENTRY) {
+		e = batch_queue_end(k->into, s->kept->id, d->key);
+		/* whether it is on disk matters to nobody */
+		k->failed |= e != NJ_OK;
+		k->dirty |= !e;
+	}
 	d->key = 0;
 }
 

@@ -31,8 +31,10 @@
 /* Entries a page; it is asked for when fewer than PAGE_LOW wait in memory. */
 #define PAGE_MAX 512
 #define PAGE_LOW 64
-/* That a client may have been sent entries is recorded so far ahead. */
-#define SENT_AHEAD 512
+/* That a client may have been sent entries is recorded so far ahead, and as many
+ * times its window, so that none of those waits for the disk. */
+#define SENT_AHEAD   512
+#define SENT_WINDOWS 4
 
 struct session;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Records become rows.  A message is one row, however many rows name it: how
- * many do is summed up over the transaction and written at its end.
+ * Records become rows.  A message that several need is one row, however many
+ * rows name it: how many do is summed up over the transaction and written at its
+ * end.  One that only one queue needs is part of that; lane.c.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -142,7 +143,8 @@ apply_session_end(struct store *s, uint64_t session)
 	bind1(s, ST_SUBS_END, session);
 	bind1(s, ST_RECEIVED_END, session);
 	bind1(s, ST_QUEUES_END, session);
-	if ((e = apply_dropping(s, ST_SESSION_END)) ||
+	if ((e = lane_session_end(s, session)) ||
+	    (e = apply_dropping(s, ST_SESSION_END)) ||
 	    (e = sql_run(s, ST_SUBS_END)) || (e = sql_run(s, ST_RECEIVED_END)))
 		return e;
 	return apply_dropping(s, ST_QUEUES_END);
@@ -161,18 +163,28 @@ end_session(struct store *s, const struct store_rec *r)
 	return apply_session_end(s, r->session);
 }
 
+/* How it is stored, as one that has a row. */
+static void
+describe(struct store *s, void *msg, struct store_body *body)
+{
+	*body = (struct store_body){ .id = 0 };
+	s->opts.msgs->describe(s->opts.arg, msg, body);
+	if (body->id == 0)
+		body->id = s->opts.msgs->name(s->opts.arg, msg);
+}
+
 /* A will's message is named by its session. */
 static enum nj_err
 put_will(struct store *s, const struct store_rec *r)
 {
-	struct store_body body = { 0 };
+	struct store_body body;
 	sqlite3_stmt *st;
 	enum nj_err e;
 
 	bind1(s, ST_WILL_GET, r->session);
 	if ((e = apply_dropping(s, ST_WILL_GET)))
 		return e;
-	s->opts.msgs->describe(s->opts.arg, r->msg, &body);
+	describe(s, r->msg, &body);
 	if ((e = refs_add(&s->refs, body.id, 1, r->msg)))
 		return e;
 	st = bind2(s, ST_WILL, r->session, body.id);
@@ -186,9 +198,9 @@ put_will(struct store *s, const struct store_rec *r)
 static enum nj_err
 end_will(struct store *s, const struct store_rec *r)
 {
-	struct store_body body = { 0 };
+	struct store_body body;
 
-	s->opts.msgs->describe(s->opts.arg, r->msg, &body);
+	describe(s, r->msg, &body);
 	bind2(s, ST_WILL_END, r->session, body.id);
 	return apply_dropping(s, ST_WILL_END);
 }
@@ -221,14 +233,32 @@ flags_of(const struct store_rec *r)
 }
 
 static enum nj_err
-put_queue(struct store *s, const struct store_rec *r)
+put_msg(
+    struct store *s, const struct store_body *body, int64_t refs, int64_t now_s)
 {
-	struct store_body body = { 0 };
+	sqlite3_stmt *st = bind2(s, ST_MSG, body->id, (uint64_t)refs);
+
+	sqlite3_bind_int(st, 3, body->topic_len);
+	sqlite3_bind_int64(st, 4, body->payload_len);
+	sqlite3_bind_int(
+	    st, 5, body->qos | body->retain << 2 | body->source << 3);
+	sqlite3_bind_int64(st, 6, body->expires_ms);
+	sql_bind_slice(st, 7, body->bytes);
+	sqlite3_bind_int64(st, 8, now_s);
+	return sql_run(s, ST_MSG);
+}
+
+enum nj_err
+apply_entry(struct store *s, const struct store_rec *r, bool now)
+{
+	struct store_body body;
 	sqlite3_stmt *st;
 	enum nj_err e;
 
-	s->opts.msgs->describe(s->opts.arg, r->msg, &body);
-	if ((e = refs_add(&s->refs, body.id, 1, r->msg)))
+	describe(s, r->msg, &body);
+	e = now ? put_msg(s, &body, 1, time(NULL))
+		: refs_add(&s->refs, body.id, 1, r->msg);
+	if (e)
 		return e;
 	st = bind2(s, ST_QUEUE, r->session, r->seq);
 	sqlite3_bind_int(st, 3, r->pid);
@@ -242,11 +272,45 @@ put_queue(struct store *s, const struct store_rec *r)
 	return sql_run(s, ST_QUEUE);
 }
 
+/* No other record beside it has the same message: those of one that goes to
+ * several are made one after the other. */
+static bool
+is_alone(const struct store_batch *b, const struct store_rec *r)
+{
+	const struct store_rec *at = r;
+
+	while (at-- > b->v)
+		if (at->msg) {
+			if (at->msg == r->msg)
+				return false;
+			break;
+		}
+	for (at = r + 1; at < b->v + b->n; at++)
+		if (at->msg)
+			return at->msg != r->msg;
+	return true;
+}
+
+static enum nj_err
+put_queue(struct store *s, const struct store_rec *r)
+{
+	struct store_body body = { 0 };
+
+	s->opts.msgs->describe(s->opts.arg, r->msg, &body);
+	if (body.id == 0 && segment_fits(r, &body) && is_alone(s->applying, r))
+		return lane_add(s, r);
+	return apply_entry(s, r, false);
+}
+
 static enum nj_err
 put_queue_state(struct store *s, const struct store_rec *r)
 {
-	sqlite3_stmt *st = bind2(s, ST_QUEUE_STATE, r->session, r->seq);
+	sqlite3_stmt *st;
+	enum nj_err e = lane_state(s, r);
 
+	if (e)
+		return e;
+	st = bind2(s, ST_QUEUE_STATE, r->session, r->seq);
 	sqlite3_bind_int(st, 3, r->pid);
 	sqlite3_bind_int(st, 4, r->state << 4);
 	return sql_run(s, ST_QUEUE_STATE);
@@ -255,6 +319,11 @@ put_queue_state(struct store *s, const struct store_rec *r)
 static enum nj_err
 end_queue(struct store *s, const struct store_rec *r)
 {
+	bool was;
+	enum nj_err e = lane_end(s, r->session, r->seq, &was);
+
+	if (e || was)
+		return e;
 	bind2(s, ST_QUEUE_END, r->session, r->seq);
 	return apply_dropping(s, ST_QUEUE_END);
 }
@@ -262,8 +331,13 @@ end_queue(struct store *s, const struct store_rec *r)
 static enum nj_err
 shift_queue(struct store *s, const struct store_rec *r)
 {
-	bind1(s, ST_QUEUE_SHIFT, r->session);
-	return apply_dropping(s, ST_QUEUE_SHIFT);
+	uint64_t row;
+	enum nj_err e = lane_shift(s, r->session, &row);
+
+	if (e || row == UINT64_MAX)
+		return e;
+	bind2(s, ST_QUEUE_END, r->session, row);
+	return apply_dropping(s, ST_QUEUE_END);
 }
 
 static enum nj_err
@@ -304,7 +378,7 @@ put_retain(struct store *s, const struct store_rec *r)
 	bool mine;
 
 	if (r->msg) {
-		s->opts.msgs->describe(s->opts.arg, r->msg, &body);
+		describe(s, r->msg, &body);
 		topic = slice_of(body.bytes.p + 2, body.topic_len);
 	}
 	if ((e = retain_turn(s, topic, r->seq, &mine)) || !mine)
@@ -373,27 +447,11 @@ apply_batch(struct store *s, const struct store_batch *b)
 {
 	enum nj_err e;
 
+	s->applying = b;
 	for (uint32_t i = 0; i < b->n; i++)
 		if ((e = appliers[b->v[i].kind](s, &b->v[i])))
 			return e;
 	return NJ_OK;
-}
-
-static enum nj_err
-put_msg(struct store *s, const struct ref *r, int64_t now_s)
-{
-	struct store_body body;
-	sqlite3_stmt *st;
-
-	s->opts.msgs->describe(s->opts.arg, r->msg, &body);
-	st = bind2(s, ST_MSG, r->id, (uint64_t)r->delta);
-	sqlite3_bind_int(st, 3, body.topic_len);
-	sqlite3_bind_int64(st, 4, body.payload_len);
-	sqlite3_bind_int(st, 5, body.qos | body.retain << 2 | body.source << 3);
-	sqlite3_bind_int64(st, 6, body.expires_ms);
-	sql_bind_slice(st, 7, body.bytes);
-	sqlite3_bind_int64(st, 8, now_s);
-	return sql_run(s, ST_MSG);
 }
 
 static enum nj_err
@@ -420,10 +478,16 @@ apply_refs(struct store *s)
 
 	for (uint32_t i = 0; i < s->refs.n; i++) {
 		const struct ref *r = &s->refs.v[i];
+		struct store_body body;
 
 		if (r->delta == 0)
 			continue;
-		e = r->delta > 0 ? put_msg(s, r, now_s) : drop_refs(s, r);
+		if (r->delta > 0) {
+			describe(s, r->msg, &body);
+			e = put_msg(s, &body, r->delta, now_s);
+		} else {
+			e = drop_refs(s, r);
+		}
 		if (e)
 			return e;
 	}

@@ -35,7 +35,7 @@ batch_clear(struct store_batch *b)
 {
 	for (uint32_t i = 0; i < b->n; i++)
 		rec_fini(b, &b->v[i]);
-	b->n = b->live = 0;
+	b->n = b->live = b->idle = 0;
 	b->bytes = 0;
 	if (b->cap > BATCH_KEEP) {
 		free(b->v);
@@ -96,6 +96,7 @@ add(struct store_batch *b, const struct store_rec *r, struct slice head,
 	to->name_len = (uint16_t)head.n;
 	to->text_len = (uint32_t)n;
 	b->live++;
+	b->idle += r->kind == REC_QUEUE_END;
 	b->bytes += sizeof *to + n;
 	return NJ_OK;
 }
@@ -332,8 +333,9 @@ batch_append(struct store_batch *b, struct store_batch *from)
 		memcpy(b->v + b->n, from->v, from->n * sizeof *from->v);
 	b->n += from->n;
 	b->live += from->live;
+	b->idle += from->idle;
 	b->bytes += from->bytes;
-	from->n = from->live = 0;
+	from->n = from->live = from->idle = 0;
 	from->bytes = 0;
 	return NJ_OK;
 }

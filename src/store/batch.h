@@ -56,6 +56,7 @@ struct store_batch {
 	struct store_rec *v;
 	uint32_t n, cap;
 	uint32_t live; /* without the cancelled */
+	uint32_t idle; /* of those: nobody waits for them; batch_urgent */
 	size_t bytes;
 	uint64_t ticket;  /* the submitter's own */
 	unsigned owner;	  /* the submitter's own */
@@ -63,6 +64,14 @@ struct store_batch {
 	void *companions; /* the submitter's own */
 	void (*unref)(void *msg);
 };
+
+/* Whether it has more than what may come to the disk at any later time, such as
+ * that a client has acknowledged something. */
+static inline bool
+batch_urgent(const struct store_batch *b)
+{
+	return b->live > b->idle;
+}
 
 NJ_MUST enum nj_err
 batch_new(const struct store_msg_ops *ops, struct store_batch **out);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "store/batch.h"
+#include "store/segment.h"
 #include "store/store.h"
 
 /* "NjMq", so that file(1) and we know whose database it is. */
@@ -33,10 +34,21 @@ enum statement {
 	ST_QUEUE,
 	ST_QUEUE_STATE,
 	ST_QUEUE_END,
-	ST_QUEUE_SHIFT,
+	ST_QUEUE_OLDEST,
 	ST_SHARE_END,
 	ST_QUEUES_END,
 	ST_QUEUE_READ,
+	ST_SEG,
+	ST_SEG_AT,
+	ST_SEG_NEXT,
+	ST_SEG_DATA,
+	ST_SEG_END,
+	ST_SEG_FROM,
+	ST_SEG_READ,
+	ST_GONE,
+	ST_GONE_END,
+	ST_SEGS_END,
+	ST_GONES_END,
 	ST_MSG,
 	ST_MSG_REFS,
 	ST_MSG_GC,
@@ -71,6 +83,14 @@ struct refs {
 	uint32_t n, cap;
 };
 
+/* What the transaction does to sessions' segments; lane.c. */
+struct lane;
+struct lanes {
+	struct lane *v;
+	uint32_t *at; /* 2 * cap slots by hash: 1 + place in v; 0: free */
+	uint32_t n, cap, last;
+};
+
 /* A deleted retained message leaves its order behind for as long as an older
  * change of the same topic may still be on its way. */
 #define TOMB_COMMITS 8
@@ -92,6 +112,11 @@ struct store {
 	sqlite3_stmt *st[STATEMENTS];
 	int lock_fd;
 	struct refs refs;
+	struct lanes lanes;
+	struct buf scratch; /* a segment on its way to a row */
+	size_t page_bytes, row_bytes;
+	int64_t now_s;			    /* wall clock */
+	const struct store_batch *applying; /* whose records */
 	uint64_t next_session, next_msg;
 	uint64_t tomb_order[TOMB_COMMITS]; /* highest order, by commit */
 	uint64_t order, tombs;
@@ -131,6 +156,10 @@ struct slice sql_column(sqlite3_stmt *st, int at);
 
 /* apply.c: one batch inside the open transaction. */
 NJ_MUST enum nj_err apply_batch(struct store *s, const struct store_batch *b);
+/* An entry that came as a row of its own.  Its message is written at the end of
+ * the transaction, or now, if it does not live so long. */
+NJ_MUST enum nj_err
+apply_entry(struct store *s, const struct store_rec *r, bool now);
 /* The messages that the transaction's rows name; before COMMIT. */
 NJ_MUST enum nj_err apply_refs(struct store *s);
 void refs_clear(struct refs *r);
@@ -139,6 +168,23 @@ void refs_fini(struct refs *r);
 NJ_MUST enum nj_err apply_dropping(struct store *s, enum statement which);
 /* Deletes a session and everything of it, or what is left of one. */
 NJ_MUST enum nj_err apply_session_end(struct store *s, uint64_t session);
+
+/* lane.c: segments, until the end of the transaction in memory. */
+/* r stays until then. */
+NJ_MUST enum nj_err lane_add(struct store *s, const struct store_rec *r);
+/* *was: it was part of a segment, and is no more. */
+NJ_MUST enum nj_err
+lane_end(struct store *s, uint64_t session, uint64_t seq, bool *was);
+/* If it is part of a segment, it becomes a row of its own, in r's state. */
+NJ_MUST enum nj_err lane_state(struct store *s, const struct store_rec *r);
+/* The oldest that waits: it is taken out of its segment, or *row is its key;
+ * else that is UINT64_MAX. */
+NJ_MUST enum nj_err
+lane_shift(struct store *s, uint64_t session, uint64_t *row);
+NJ_MUST enum nj_err lane_session_end(struct store *s, uint64_t session);
+NJ_MUST enum nj_err lanes_write(struct store *s);
+void lanes_clear(struct lanes *l);
+void lanes_fini(struct lanes *l);
 
 /* clean.c: at the start, in transactions of its own. */
 /* Messages dropped at one start for being out of date; the rest go when their
@@ -160,7 +206,12 @@ bool facts_write(const struct letter *l);
 /* Whoever waits goes on; the letter is its again. */
 void facts_answer(struct store *s, struct letter *l, enum nj_err e);
 
-/* load.c */
+/* load.c: an entry's row from column `at` on, session apart, without its
+ * message; that message. */
+struct store_entry load_entry(sqlite3_stmt *st, int at);
+NJ_MUST enum nj_err load_msg(struct store *s, uint64_t id, void **msg);
+
+/* page.c */
 void read_answer(struct store *s, struct store_read *r);
 
 /* checkpoint.c: all but start and end on the store's thread. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reading: everything at the start, one session's queue in pages afterwards.
+ * Reading everything, at the start.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +15,11 @@ struct numbers {
 	size_t n, cap;
 };
 
+/* What waits of one session. */
+struct wait {
+	uint64_t session, n, first, last, bytes;
+};
+
 struct reading {
 	struct store *s;
 	const struct store_loader *l;
@@ -23,8 +28,9 @@ struct reading {
 	struct numbers sessions; /* all there are */
 	size_t at;		 /* the one that rows are at */
 	struct numbers orphans;	 /* sessions that rows name all the same */
-	/* what waits of one session, so far */
-	uint64_t session, waiting, first, last, bytes;
+	struct wait wait;	 /* in rows, so far */
+	struct wait *segs;	 /* in segments, by session */
+	size_t n_segs, cap_segs, segs_at;
 	struct numbers retained;
 };
 
@@ -137,7 +143,7 @@ make_msg(struct store *s, sqlite3_stmt *st, int at, uint64_t id, void **msg)
 	return s->opts.msgs->make(s->opts.arg, &b, msg);
 }
 
-static enum nj_err
+enum nj_err
 load_msg(struct store *s, uint64_t id, void **msg)
 {
 	sqlite3_stmt *st = sql_get(s, ST_MSG_GET);
@@ -211,9 +217,9 @@ take_received(struct reading *r, sqlite3_stmt *st)
 	    r->l->arg, session, (uint16_t)sqlite3_column_int(st, 1));
 }
 
-/* session, seq, pid, flags, ids, msg from column 0 on; without the message */
-static struct store_entry
-entry_of(sqlite3_stmt *st, int at)
+/* seq, pid, flags, ids from column `at` on */
+struct store_entry
+load_entry(sqlite3_stmt *st, int at)
 {
 	int flags = sqlite3_column_int(st, at + 2);
 
@@ -228,25 +234,87 @@ entry_of(sqlite3_stmt *st, int at)
 	};
 }
 
+/* s->first to s->first + n - 1, of which some are gone: what is left of them
+ * has about its share of the bytes. */
 static enum nj_err
-end_waiting(struct reading *r)
+take_segment(struct reading *r, sqlite3_stmt *st)
 {
-	uint64_t n = r->waiting;
+	uint64_t session = (uint64_t)sqlite3_column_int64(st, 0);
+	uint64_t first = (uint64_t)sqlite3_column_int64(st, 1);
+	uint64_t n = (uint64_t)sqlite3_column_int64(st, 2);
+	uint64_t size = (uint64_t)sqlite3_column_int64(st, 3);
+	uint64_t gone = (uint64_t)sqlite3_column_int64(st, 4);
+	struct wait *w = r->n_segs ? &r->segs[r->n_segs - 1] : NULL;
+	enum nj_err e;
+	bool is;
 
-	r->waiting = 0;
-	if (n == 0)
-		return NJ_OK;
+	if (n == 0 || n > SEGMENT_ENTRIES || gone >= n)
+		return NJ_MALFORMED;
+	if ((e = belongs(r, session, &is)) || !is)
+		return e;
+	if (!w || w->session != session) {
+		if (r->n_segs == r->cap_segs) {
+			size_t cap = r->cap_segs ? r->cap_segs * 2 : 64;
+
+			if (!(w = realloc(r->segs, cap * sizeof *w)))
+				return NJ_NOMEM;
+			r->segs = w;
+			r->cap_segs = cap;
+		}
+		w = &r->segs[r->n_segs++];
+		*w = (struct wait){ .session = session, .first = first };
+	}
+	/* keys up to the last were used, whether or not it is there still */
+	w->last = first + n - 1;
+	w->n += n - gone;
+	w->bytes += size / n * (n - gone);
+	return NJ_OK;
+}
+
+static enum nj_err
+give_waiting(struct reading *r, const struct wait *w)
+{
 	return r->l->waiting(
-	    r->l->arg, r->session, n, r->first, r->last, r->bytes);
+	    r->l->arg, w->session, w->n, w->first, w->last, w->bytes);
+}
+
+/* What waits of the sessions before this one. */
+static enum nj_err
+end_waiting(struct reading *r, uint64_t before)
+{
+	struct wait w = r->wait;
+	enum nj_err e;
+
+	r->wait = (struct wait){ .n = 0 };
+	for (; r->segs_at < r->n_segs; r->segs_at++) {
+		const struct wait *g = &r->segs[r->segs_at];
+
+		if (g->session >= before)
+			break;
+		if (w.n > 0 && w.session < g->session) {
+			if ((e = give_waiting(r, &w)))
+				return e;
+			w.n = 0;
+		}
+		if (w.n == 0) {
+			w = *g;
+		} else {
+			w.n += g->n;
+			w.bytes += g->bytes;
+			w.first = w.first < g->first ? w.first : g->first;
+			w.last = w.last > g->last ? w.last : g->last;
+		}
+	}
+	return w.n > 0 ? give_waiting(r, &w) : NJ_OK;
 }
 
 static enum nj_err
 take_inflight(struct reading *r, sqlite3_stmt *st)
 {
-	struct store_entry en = entry_of(st, 1);
+	struct store_entry en = load_entry(st, 1);
 	enum nj_err e;
 
-	en.session = r->session;
+	en.session = r->wait.session;
 	if ((e = load_msg(
 		 r->s, (uint64_t)sqlite3_column_int64(st, 5), &en.msg)))
 		return e;
@@ -262,31 +330,36 @@ take_queue(struct reading *r, sqlite3_stmt *st)
 	enum nj_err e;
 	bool is;
 
-	if (session != r->session && (e = end_waiting(r)))
+	if (session != r->wait.session && (e = end_waiting(r, session)))
 		return e;
-	r->session = session;
+	r->wait.session = session;
 	if ((e = belongs(r, session, &is)) || !is)
 		return e;
 	if (sqlite3_column_int(st, 2) != 0)
 		return take_inflight(r, st);
-	if (r->waiting++ == 0) {
-		r->first = seq;
-		r->bytes = 0;
-	}
-	r->last = seq;
-	r->bytes += (uint64_t)sqlite3_column_int64(st, 6);
+	if (r->wait.n++ == 0)
+		r->wait.first = seq;
+	r->wait.last = seq;
+	r->wait.bytes += (uint64_t)sqlite3_column_int64(st, 6);
 	return NJ_OK;
 }
 
 static enum nj_err
 load_queues(struct reading *r)
 {
-	enum nj_err e = each(r, "queued messages",
-	    "SELECT session, seq, pid, flags, ids, msg, size FROM queue "
-	    "ORDER BY session, seq",
-	    take_queue);
+	enum nj_err e;
 
-	return e ? e : end_waiting(r);
+	if ((e = each(r, NULL,
+		 "SELECT s.session, s.first, s.n, s.size, ifnull(g.n, 0) "
+		 "FROM seg s LEFT JOIN gone g ON g.session = s.session AND "
+		 "g.first = s.first ORDER BY s.session, s.first",
+		 take_segment)) ||
+	    (e = each(r, "queued messages",
+		 "SELECT session, seq, pid, flags, ids, msg, size FROM queue "
+		 "ORDER BY session, seq",
+		 take_queue)))
+		return e;
+	return end_waiting(r, UINT64_MAX);
 }
 
 static enum nj_err
@@ -394,80 +467,9 @@ store_load(struct store *s, const struct store_loader *l, struct nj_why *why)
 	} else if (e) {
 		sql_why(s, why, "loading it");
 	}
+	free(r.segs);
 	free(r.sessions.v);
 	free(r.orphans.v);
 	free(r.retained.v);
 	return e;
-}
-
-static enum nj_err
-append(struct store *s, struct store_read *r, sqlite3_stmt *st, size_t *bytes)
-{
-	struct store_entry *en = &r->v[r->n];
-	struct slice ids;
-	enum nj_err e;
-
-	*en = entry_of(st, 0);
-	en->session = r->session;
-	ids = en->ids;
-	en->ids = SLICE_NONE;
-	if (ids.n > 0) { /* they go with the answer */
-		uint8_t *copy = malloc(ids.n);
-
-		if (!copy)
-			return NJ_NOMEM;
-		memcpy(copy, ids.p, ids.n);
-		en->ids = slice_of(copy, ids.n);
-	}
-	e = load_msg(s, (uint64_t)sqlite3_column_int64(st, 4), &en->msg);
-	if (e) {
-		free((void *)(uintptr_t)en->ids.p);
-		return e;
-	}
-	r->n++;
-	*bytes += ids.n + sqlite3_column_bytes(s->st[ST_MSG_GET], 4);
-	return NJ_OK;
-}
-
-void
-read_answer(struct store *s, struct store_read *r)
-{
-	sqlite3_stmt *st = sql_get(s, ST_QUEUE_READ);
-	size_t bytes = 0;
-	int rc = SQLITE_DONE;
-
-	r->n = 0;
-	r->more = false;
-	r->result = NJ_NOMEM;
-	if (!(r->v = calloc(r->max, sizeof *r->v)))
-		return;
-	r->result = NJ_OK;
-	sqlite3_bind_int64(st, 1, (sqlite3_int64)r->session);
-	sqlite3_bind_int64(st, 2, (sqlite3_int64)r->from);
-	sqlite3_bind_int64(st, 3, (sqlite3_int64)r->max + 1);
-	sqlite3_bind_int64(
-	    st, 4, r->until > INT64_MAX ? INT64_MAX : (sqlite3_int64)r->until);
-	while (r->result == NJ_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
-		if (r->n == r->max || bytes > STORE_PAGE_BYTES) {
-			r->more = true;
-			break;
-		}
-		r->result = append(s, r, st, &bytes);
-	}
-	sqlite3_reset(st);
-	if (r->result == NJ_OK && rc != SQLITE_ROW)
-		r->result = sql_err(rc);
-}
-
-void
-store_read_fini(struct store_read *r, const struct store_msg_ops *ops)
-{
-	for (uint32_t i = 0; i < r->n; i++) {
-		if (r->v[i].msg)
-			ops->unref(r->v[i].msg);
-		free((void *)(uintptr_t)r->v[i].ids.p);
-	}
-	free(r->v);
-	r->v = NULL;
-	r->n = 0;
 }

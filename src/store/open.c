@@ -25,6 +25,9 @@ static const char settings[] = "PRAGMA auto_vacuum = INCREMENTAL;"
 			       "PRAGMA temp_store = MEMORY;"
 			       "PRAGMA cache_size = -16384";
 
+/* Of a row of seg, at most, without its data. */
+#define ROW_OVERHEAD 40
+
 /* Read ahead of what is looked at; more may be too much for memory. */
 #define AHEAD_BYTES ((off_t)1 << 30)
 
@@ -178,6 +181,20 @@ next_numbers(struct store *s, struct nj_why *why)
 	return e;
 }
 
+/* What SQLite keeps of a row of seg in its page, less key and numbers. */
+static enum nj_err
+page_sizes(struct store *s, struct nj_why *why)
+{
+	uint64_t page = 0;
+	enum nj_err e = number(s, "PRAGMA page_size", &page);
+
+	if (e)
+		sql_why(s, why, "reading it");
+	s->page_bytes = page;
+	s->row_bytes = (page - 12) * 64 / 255 - 23 - ROW_OVERHEAD;
+	return e;
+}
+
 static enum nj_err
 open_db(struct store *s, struct nj_why *why)
 {
@@ -195,7 +212,8 @@ open_db(struct store *s, struct nj_why *why)
 		sql_why(s, why, "opening it");
 		return e;
 	}
-	if ((e = check_owner(s, why)) || (e = next_numbers(s, why)))
+	if ((e = check_owner(s, why)) || (e = next_numbers(s, why)) ||
+	    (e = page_sizes(s, why)))
 		return e;
 	if ((e = sql_prepare_all(s)))
 		sql_why(s, why, "its tables are not as they should be");
@@ -255,6 +273,8 @@ store_close(struct store *s)
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	refs_fini(&s->refs);
+	lanes_fini(&s->lanes);
+	buf_fini(&s->scratch);
 	free(s->path);
 	free(s);
 }

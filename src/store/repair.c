@@ -42,6 +42,38 @@ f_msg_ok(sqlite3_context *c, int n, sqlite3_value **v)
 		topic_name_ok(topic));
 }
 
+/* As many entries as it says, and nothing else. */
+static void
+f_segment_ok(sqlite3_context *c, int n, sqlite3_value **v)
+{
+	struct slice data = argument(v[0]);
+	sqlite3_int64 left = sqlite3_value_int64(v[1]);
+	struct segment_entry en;
+	bool ok = left > 0 && left <= SEGMENT_ENTRIES;
+
+	(void)n;
+	while (ok && left-- > 0)
+		ok = segment_take(&data, &en) == NJ_OK &&
+		    topic_name_ok(
+			slice_of(en.body.bytes.p + 2, en.body.topic_len));
+	sqlite3_result_int(c, ok && data.n == 0);
+}
+
+/* Some, not all, are gone; as many as it says. */
+static void
+f_gone_ok(sqlite3_context *c, int n, sqlite3_value **v)
+{
+	struct slice bits = argument(v[0]);
+	sqlite3_int64 said = sqlite3_value_int64(v[1]);
+	sqlite3_int64 of = sqlite3_value_int64(v[2]), counted = 0;
+
+	(void)n;
+	for (uint32_t i = 0; i < bits.n * 8 && bits.n <= SEGMENT_BITS; i++)
+		counted += segment_gone(bits, i);
+	sqlite3_result_int(c,
+	    bits.n <= SEGMENT_BITS && counted == said && said > 0 && said < of);
+}
+
 enum nj_err
 store_functions(sqlite3 *db)
 {
@@ -50,6 +82,10 @@ store_functions(sqlite3 *db)
 	if (sqlite3_create_function(db, "nj_filter_ok", 1, how, NULL,
 		f_filter_ok, NULL, NULL) != SQLITE_OK ||
 	    sqlite3_create_function(db, "nj_msg_ok", 3, how, NULL, f_msg_ok,
+		NULL, NULL) != SQLITE_OK ||
+	    sqlite3_create_function(db, "nj_segment_ok", 2, how, NULL,
+		f_segment_ok, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_create_function(db, "nj_gone_ok", 3, how, NULL, f_gone_ok,
 		NULL, NULL) != SQLITE_OK)
 		return NJ_NOMEM;
 	return NJ_OK;
@@ -71,6 +107,14 @@ static const char *const steps[] = {
 	"DELETE FROM queue WHERE session NOT IN (SELECT id FROM session) OR "
 	"msg NOT IN (SELECT id FROM msg) OR pid NOT BETWEEN 0 AND 65535 OR "
 	"flags & 3 = 3 OR size < 0 OR ifnull(length(ids), 0) % 4 <> 0",
+	"DELETE FROM seg WHERE session NOT IN (SELECT id FROM session) OR "
+	"size < 0 OR NOT nj_segment_ok(data, n)",
+	"DELETE FROM seg WHERE EXISTS (SELECT 1 FROM seg o WHERE o.session = "
+	"seg.session AND o.first < seg.first AND o.first + o.n > seg.first)",
+	/* what it says is gone may come once more */
+	"DELETE FROM gone WHERE NOT EXISTS (SELECT 1 FROM seg s WHERE "
+	"s.session = gone.session AND s.first = gone.first AND "
+	"nj_gone_ok(gone.bits, gone.n, s.n))",
 	/* the later of two in flight goes back into the queue */
 	"UPDATE queue SET pid = 0, flags = flags & ~240 WHERE pid <> 0 AND "
 	"EXISTS (SELECT 1 FROM queue q WHERE q.session = queue.session AND "

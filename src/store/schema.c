@@ -44,6 +44,17 @@ static const char *const steps[] = {
 	"CREATE TABLE fact(space BLOB NOT NULL, kind INTEGER NOT NULL,"
 	" name BLOB NOT NULL, value BLOB NOT NULL,"
 	" PRIMARY KEY(space, kind, name)) STRICT, WITHOUT ROWID;",
+
+	/* Entries first to first + n - 1 of a queue, with their messages, and
+	 * those of them that are gone; segment.h.  The others, those of older
+	 * schemas too, are rows of queue. */
+	"CREATE TABLE seg(session INTEGER NOT NULL, first INTEGER NOT NULL,"
+	" n INTEGER NOT NULL, size INTEGER NOT NULL, stored INTEGER NOT NULL,"
+	" data BLOB NOT NULL, PRIMARY KEY(session, first)) STRICT, "
+	"WITHOUT ROWID;"
+	"CREATE TABLE gone(session INTEGER NOT NULL, first INTEGER NOT NULL,"
+	" n INTEGER NOT NULL, bits BLOB NOT NULL,"
+	" PRIMARY KEY(session, first)) STRICT, WITHOUT ROWID;",
 };
 
 _Static_assert(sizeof steps / sizeof *steps == STORE_SCHEMA,

@@ -37,15 +37,38 @@ static const char *const text[STATEMENTS] = {
 			   "WHERE session = ?1 AND seq = ?2",
 	[ST_QUEUE_END] = "DELETE FROM queue WHERE session = ?1 AND seq = ?2 "
 			 "RETURNING msg",
-	[ST_QUEUE_SHIFT] = "DELETE FROM queue WHERE session = ?1 AND seq = "
-			   "(SELECT min(seq) FROM queue WHERE session = ?1 "
-			   "AND pid = 0) RETURNING msg",
+	[ST_QUEUE_OLDEST] = "SELECT seq FROM queue WHERE session = ?1 AND "
+			    "pid = 0 ORDER BY seq LIMIT 1",
 	[ST_SHARE_END] = "UPDATE queue SET flags = flags & 255 "
 			 "WHERE session = ?1 AND flags >> 8 & 255 = ?2",
 	[ST_QUEUES_END] = "DELETE FROM queue WHERE session = ?1 RETURNING msg",
 	[ST_QUEUE_READ] = "SELECT seq, pid, flags, ids, msg FROM queue "
 			  "WHERE session = ?1 AND seq >= ?2 AND seq < ?4 "
 			  "AND pid = 0 ORDER BY seq LIMIT ?3",
+	[ST_SEG] = "INSERT INTO seg(session, first, n, size, stored, data) "
+		   "VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+	[ST_SEG_AT] = "SELECT s.first, s.n, g.bits FROM seg s LEFT JOIN gone g "
+		      "ON g.session = s.session AND g.first = s.first "
+		      "WHERE s.session = ?1 AND s.first <= ?2 "
+		      "ORDER BY s.first DESC LIMIT 1",
+	[ST_SEG_NEXT] = "SELECT s.first, s.n, g.bits FROM seg s LEFT JOIN "
+			"gone g ON g.session = s.session AND g.first = s.first "
+			"WHERE s.session = ?1 AND s.first >= ?2 "
+			"ORDER BY s.first LIMIT 1",
+	[ST_SEG_DATA] = "SELECT data FROM seg WHERE session = ?1 AND first = "
+			"?2",
+	[ST_SEG_END] = "DELETE FROM seg WHERE session = ?1 AND first = ?2",
+	[ST_SEG_FROM] = "SELECT first FROM seg WHERE session = ?1 AND "
+			"first <= ?2 ORDER BY first DESC LIMIT 1",
+	[ST_SEG_READ] = "SELECT s.first, s.n, s.data, g.bits FROM seg s "
+			"LEFT JOIN gone g ON g.session = s.session AND "
+			"g.first = s.first WHERE s.session = ?1 AND "
+			"s.first >= ?2 AND s.first < ?3 ORDER BY s.first",
+	[ST_GONE] = "INSERT OR REPLACE INTO gone(session, first, n, bits) "
+		    "VALUES(?1, ?2, ?3, ?4)",
+	[ST_GONE_END] = "DELETE FROM gone WHERE session = ?1 AND first = ?2",
+	[ST_SEGS_END] = "DELETE FROM seg WHERE session = ?1",
+	[ST_GONES_END] = "DELETE FROM gone WHERE session = ?1",
 	[ST_MSG] = "INSERT INTO msg(id, refs, topic_len, payload_len, flags, "
 		   "expires, bytes, stored) "
 		   "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) "

@@ -34,7 +34,7 @@ struct store_batch;
 struct store_read;
 
 #define STORE_NEVER	 INT64_MAX /* a time that does not come */
-#define STORE_SCHEMA	 3
+#define STORE_SCHEMA	 4
 #define STORE_PAGE_BYTES (256 * 1024) /* of one answer to store_read */
 
 enum store_state {
@@ -46,7 +46,7 @@ enum store_state {
 
 /* A message as it is stored.  Slices are borrowed. */
 struct store_body {
-	uint64_t id;	    /* the same for every copy; 0: none yet */
+	uint64_t id;	    /* of its row, the same for every copy; 0: none */
 	struct slice bytes; /* topic, payload, properties; core/msg.h */
 	uint16_t topic_len;
 	uint32_t payload_len;
@@ -96,8 +96,11 @@ struct store_entry {
 
 /* How messages are written and made again; core/ has them. */
 struct store_msg_ops {
-	/* Fills out; gives the message its id when it has none. */
+	/* Fills out. */
 	void (*describe)(void *arg, void *msg, struct store_body *out);
+	/* Its id, which it is given when it has none; not for one that only
+	 * one queue needs. */
+	uint64_t (*name)(void *arg, void *msg);
 	/* A new message, one reference; NJ_NOMEM. */
 	enum nj_err (*make)(
 	    void *arg, const struct store_body *body, void **msg);

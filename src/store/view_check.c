@@ -115,11 +115,40 @@ static const struct rule {
 	    MEND_REPAIR },
 };
 
+/* The same, of what a schema before SEGMENT_SCHEMA has not. */
+static const struct rule segment_rules[] = {
+	{ "orphan-segment",
+	    "SELECT count(*), min(session) FROM seg WHERE session NOT IN "
+	    "(SELECT id FROM session)",
+	    "segments of queues of sessions that are gone, such as of session",
+	    MEND_START },
+	{ "bad-segment",
+	    "SELECT count(*), min(session) FROM seg WHERE size < 0 OR "
+	    "NOT nj_segment_ok(data, n)",
+	    "segments of queues whose messages are not as they should be, "
+	    "such as of session",
+	    MEND_REPAIR },
+	{ "segment-overlap",
+	    "SELECT count(*), min(session) FROM (SELECT session, first + n AS "
+	    "till, lead(first) OVER (PARTITION BY session ORDER BY first) AS "
+	    "next FROM seg) WHERE till > next",
+	    "segments of queues that have the keys of others, such as of "
+	    "session",
+	    MEND_REPAIR },
+	{ "segment-gone",
+	    "SELECT count(*), min(g.session) FROM gone g LEFT JOIN seg s ON "
+	    "s.session = g.session AND s.first = g.first WHERE s.n IS NULL OR "
+	    "NOT nj_gone_ok(g.bits, g.n, s.n)",
+	    "notes of what is gone from a segment that do not go with it, "
+	    "such as of session",
+	    MEND_REPAIR },
+};
+
 static enum nj_err
-check_rules(struct checking *c, struct nj_why *why)
+check_rules(
+    struct checking *c, const struct rule *r, size_t of, struct nj_why *why)
 {
-	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
-		const struct rule *r = &rules[i];
+	for (; of > 0; of--, r++) {
 		uint64_t n[2];
 		enum nj_err e = view_numbers(c->v, r->sql, n, 2, why);
 
@@ -268,10 +297,14 @@ check_tables(struct checking *c, bool *there, struct nj_why *why)
 		"SELECT id, refs, topic_len, payload_len, flags, expires, "
 		"bytes FROM msg",
 		"SELECT topic, ord, msg FROM retained",
+		"SELECT session, first, n, size, stored, data FROM seg",
+		"SELECT session, first, n, bits FROM gone",
 	};
+	size_t n = sizeof columns / sizeof *columns -
+	    (c->v->schema < SEGMENT_SCHEMA ? 2 : 0);
 
 	*there = true;
-	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+	for (size_t i = 0; i < n; i++) {
 		sqlite3_stmt *st = NULL;
 		int rc =
 		    sqlite3_prepare_v2(c->v->db, columns[i], -1, &st, NULL);
@@ -320,7 +353,11 @@ view_check(struct view *v, bool quick,
 	/* rows of a damaged file may say anything */
 	if ((e = check_pages(&c, quick, &whole, why)) || !whole ||
 	    (e = check_tables(&c, &there, why)) || !there ||
-	    (e = check_rules(&c, why)))
+	    (e = check_rules(&c, rules, sizeof rules / sizeof *rules, why)))
+		return e;
+	if (v->schema >= SEGMENT_SCHEMA &&
+	    (e = check_rules(&c, segment_rules,
+		 sizeof segment_rules / sizeof *segment_rules, why)))
 		return e;
 	return check_references(&c, why);
 }

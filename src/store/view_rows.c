@@ -151,25 +151,55 @@ prepare(struct view *v, const struct kind *k, bool of_client, sqlite3_stmt **st)
 	return rc;
 }
 
+typedef enum nj_err row_fn(void *arg, const struct view_row *);
+
+/* Those in segments before a key of a session. */
 static enum nj_err
-rows_of(struct view *v, const struct kind *k, struct slice client,
-    enum nj_err (*row)(void *arg, const struct view_row *), void *arg,
-    struct nj_why *why)
+rows_before(struct segment_walk *w, uint64_t session, uint64_t seq, row_fn *row,
+    void *arg, int *rc)
 {
+	enum nj_err e;
+
+	while (w->there &&
+	    (w->row.session < session ||
+		(w->row.session == session && w->row.seq < seq))) {
+		if ((e = row(arg, &w->row)))
+			return e;
+		if ((*rc = segment_walk_next(w)) != SQLITE_OK)
+			return NJ_OK;
+	}
+	return NJ_OK;
+}
+
+static enum nj_err
+rows_of(struct view *v, const struct kind *k, struct slice client, row_fn *row,
+    void *arg, struct nj_why *why)
+{
+	struct segment_walk w = { .st = NULL };
 	sqlite3_stmt *st = NULL;
-	int rc = prepare(v, k, client.p != NULL, &st);
+	int rc = prepare(v, k, client.p != NULL, &st), walk = SQLITE_OK;
 	enum nj_err e = NJ_OK;
 
 	if (rc == SQLITE_OK && client.p)
 		sql_bind_slice(st, 1, client);
-	while (!e && (rc == SQLITE_OK || rc == SQLITE_ROW)) {
+	if (rc == SQLITE_OK && k->kind == VIEW_QUEUED)
+		rc = segment_walk_begin(&w, v, client);
+	while (
+	    !e && walk == SQLITE_OK && (rc == SQLITE_OK || rc == SQLITE_ROW)) {
 		struct view_row r;
 
 		if ((rc = sqlite3_step(st)) != SQLITE_ROW)
 			break;
 		fill(&r, k, st);
-		e = row(arg, &r);
+		e = rows_before(&w, r.session, r.seq, row, arg, &walk);
+		if (!e && walk == SQLITE_OK)
+			e = row(arg, &r);
 	}
+	if (!e && walk == SQLITE_OK && rc == SQLITE_DONE)
+		e = rows_before(&w, UINT64_MAX, 0, row, arg, &walk);
+	if (walk != SQLITE_OK)
+		rc = walk;
+	segment_walk_end(&w);
 	sqlite3_finalize(st);
 	return e ? e : view_err(v, "reading it", rc, why);
 }

@@ -44,6 +44,41 @@ file_stats(struct view *v, struct view_stats *st, struct nj_why *why)
 	return NJ_OK;
 }
 
+/* What is left of segments, and about how many bytes that is. */
+#define SEGMENTS                                                         \
+	"seg s LEFT JOIN gone g ON g.session = s.session AND g.first = " \
+	"s.first"
+#define LEFT_N	   "s.n - ifnull(g.n, 0)"
+#define LEFT_BYTES "s.size / s.n * (" LEFT_N ")"
+
+static void
+older(int64_t *oldest_s, uint64_t stored)
+{
+	if (stored > 0 && (*oldest_s == 0 || (int64_t)stored < *oldest_s))
+		*oldest_s = (int64_t)stored;
+}
+
+static enum nj_err
+segment_stats(struct view *v, struct view_stats *st, struct nj_why *why)
+{
+	uint64_t n[3];
+	enum nj_err e;
+
+	if (v->schema < SEGMENT_SCHEMA)
+		return NJ_OK;
+	if ((e = view_numbers(v,
+		 "SELECT total(" LEFT_N "), total(" LEFT_BYTES
+		 "), min(s.stored) FROM " SEGMENTS,
+		 n, 3, why)))
+		return e;
+	st->waiting += n[0];
+	st->queued_bytes += n[1];
+	st->messages += n[0];
+	st->message_bytes += n[1];
+	older(&st->oldest_s, n[2]);
+	return NJ_OK;
+}
+
 static enum nj_err
 row_stats(struct view *v, struct view_stats *st, struct nj_why *why)
 {
@@ -95,7 +130,7 @@ row_stats(struct view *v, struct view_stats *st, struct nj_why *why)
 		 n, 1, why)))
 		return e;
 	st->oldest_s = (int64_t)n[0];
-	return NJ_OK;
+	return segment_stats(v, st, why);
 }
 
 /* The name goes to the end of what was kept so far; slices are made when all
@@ -121,18 +156,25 @@ static enum nj_err
 top_stats(
     struct view *v, unsigned top, struct view_stats *st, struct nj_why *why)
 {
-	static const char sql[] =
-	    "SELECT t.session, t.waiting, t.inflight, t.bytes, s.offline, "
-	    "s.client FROM (SELECT session, total(pid = 0) AS waiting, "
-	    "total(pid <> 0) AS inflight, total(size) AS bytes FROM queue "
-	    "GROUP BY session ORDER BY count(*) DESC, session LIMIT ?1) t "
-	    "LEFT JOIN session s ON s.id = t.session "
-	    "ORDER BY t.waiting + t.inflight DESC, t.session";
+	static const char rows[] = "SELECT session, pid = 0 AS w, "
+				   "pid <> 0 AS i, size AS b FROM queue";
+	static const char segments[] = " UNION ALL SELECT s.session, " LEFT_N
+				       ", 0, " LEFT_BYTES " FROM " SEGMENTS;
+	char sql[800];
 	sqlite3_stmt *row = NULL;
 	size_t used = 0;
 	enum nj_err e = NJ_OK;
-	int rc = sqlite3_prepare_v2(v->db, sql, -1, &row, NULL);
+	int rc;
 
+	(void)snprintf(sql, sizeof sql,
+	    "SELECT t.session, t.waiting, t.inflight, t.bytes, s.offline, "
+	    "s.client FROM (SELECT session, total(w) AS waiting, "
+	    "total(i) AS inflight, total(b) AS bytes FROM (%s%s) "
+	    "GROUP BY session ORDER BY waiting + inflight DESC, session "
+	    "LIMIT ?1) t LEFT JOIN session s ON s.id = t.session "
+	    "ORDER BY t.waiting + t.inflight DESC, t.session",
+	    rows, v->schema >= SEGMENT_SCHEMA ? segments : "");
+	rc = sqlite3_prepare_v2(v->db, sql, -1, &row, NULL);
 	sqlite3_bind_int(
 	    row, 1, (int)(top > VIEW_TOP_MAX ? VIEW_TOP_MAX : top));
 	while (rc == SQLITE_OK || rc == SQLITE_ROW) {
@@ -176,6 +218,14 @@ top_ages(struct view *v, struct view_stats *st, struct nj_why *why)
 		if ((e = view_numbers(v, sql, n, 1, why)))
 			return e;
 		st->top[i].oldest_s = (int64_t)n[0];
+		if (v->schema < SEGMENT_SCHEMA)
+			continue;
+		snprintf(sql, sizeof sql,
+		    "SELECT min(stored) FROM seg WHERE session = %lld",
+		    (long long)st->top[i].session);
+		if ((e = view_numbers(v, sql, n, 1, why)))
+			return e;
+		older(&st->top[i].oldest_s, n[0]);
 	}
 	return NJ_OK;
 }

@@ -104,7 +104,7 @@ apply_all(struct store *s, uint64_t *records)
 			return e;
 		*records += b->live;
 	}
-	if ((e = apply_refs(s)))
+	if ((e = lanes_write(s)) || (e = apply_refs(s)))
 		return e;
 	if (s->tombs > 0) {
 		/* what could still come before these has come */
@@ -130,9 +130,11 @@ commit(struct store *s)
 			nj_log(LOG_T_ERROR, "%s: cannot be rolled back: %s",
 			    s->path, sqlite3_errmsg(s->db));
 		refs_clear(&s->refs);
+		lanes_clear(&s->lanes);
 		return e;
 	}
 	refs_clear(&s->refs);
+	lanes_clear(&s->lanes);
 	s->tomb_order[s->commits % TOMB_COMMITS] = s->order;
 	atomic_fetch_add(&s->commits, 1);
 	atomic_fetch_add(&s->records, records);

@@ -73,11 +73,9 @@ note_new(struct slice topic, uint32_t payload)
 static void
 note_describe(void *arg, void *msg, struct store_body *out)
 {
-	struct note *n = msg;
+	const struct note *n = msg;
 
 	(void)arg;
-	if (n->id == 0)
-		n->id = atomic_fetch_add(&next_id, 1);
 	*out = (struct store_body){
 		.id = n->id,
 		.topic_len = (uint16_t)n->topic_len,
@@ -86,6 +84,17 @@ note_describe(void *arg, void *msg, struct store_body *out)
 		.bytes = slice_of(n->bytes, 2 + n->topic_len + n->payload_len),
 		.expires_ms = n->expires_ms,
 	};
+}
+
+static uint64_t
+note_name(void *arg, void *msg)
+{
+	struct note *n = msg;
+
+	(void)arg;
+	if (n->id == 0)
+		n->id = atomic_fetch_add(&next_id, 1);
+	return n->id;
 }
 
 static enum nj_err
@@ -117,7 +126,7 @@ note_unref(void *msg)
 		free(n);
 }
 
-static const struct store_msg_ops ops = { note_describe, note_make,
+static const struct store_msg_ops ops = { note_describe, note_name, note_make,
 	note_unref };
 
 struct bench {

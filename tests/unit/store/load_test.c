@@ -292,7 +292,32 @@ test_message_missing(void **state)
 	}
 }
 
-/* What the first schema lacks is added, and nothing is lost. */
+/* qos 1, its message qos 1; payload "b", topic "a" */
+#define SEGMENT_ENTRY      \
+	"0900000001000000" \
+	"0400016162"
+#define SEGMENT(session, first, n, entries)                            \
+	"INSERT INTO seg VALUES(" session ", " first ", " n ", 4 * " n \
+	", 0, x'" entries "');"
+
+/* Beside rows, before them, behind them, and without any. */
+static void
+test_segments(void **state)
+{
+	(void)state;
+	change(SESSION("1", "NULL") SESSION("2", "NULL") SESSION(
+	    "4", "NULL") MSG("7", "2", FOREVER) ENTRY("2", "5", "0",
+	    "7") ENTRY("2", "6", "3", "7") SEGMENT("1", "1", "1", SEGMENT_ENTRY)
+		SEGMENT("2", "3", "2", SEGMENT_ENTRY SEGMENT_ENTRY) SEGMENT(
+		    "2", "8", "2", SEGMENT_ENTRY SEGMENT_ENTRY) SEGMENT("3",
+		    "1", "1", SEGMENT_ENTRY) SEGMENT("4", "1", "1",
+		    SEGMENT_ENTRY) "INSERT INTO gone VALUES(2, 8, 1, x'02');");
+	loads("session 1;session 2;session 4;waiting 1 1 1-1 4;inflight 2 6;"
+	      "waiting 2 4 3-9 22;waiting 4 1 1-1 4;");
+	assert_int_equal(ask("SELECT count(*) FROM seg"), 4);
+}
+
+/* What older schemas lack is added, and nothing is lost. */
 static void
 test_older_schema(void **state)
 {
@@ -300,7 +325,16 @@ test_older_schema(void **state)
 
 	(void)state;
 	made = ask("SELECT count(*) FROM sqlite_schema");
-	change("DROP TABLE fact; DROP INDEX msg_expires; ALTER TABLE msg DROP COLUMN stored;"
+	change(
+	    "DROP TABLE seg; DROP TABLE gone; PRAGMA user_version = 3;" SESSION(
+		"1", "NULL") MSG("1", "1", "5") MSG("2", "1", FOREVER)
+		ENTRY("1", "1", "0", "1") ENTRY("1", "2", "0", "2"));
+	loads("session 1;waiting 1 1 2-2 10;");
+	assert_int_equal(ask("PRAGMA user_version"), STORE_SCHEMA);
+	assert_int_equal(ask("SELECT count(*) FROM sqlite_schema"), made);
+	fresh(state);
+	change("DROP TABLE seg; DROP TABLE gone; DROP TABLE fact;"
+	       "DROP INDEX msg_expires; ALTER TABLE msg DROP COLUMN stored;"
 	       "PRAGMA user_version = 1;" SESSION("1", "NULL")
 		   OLD_MSG("1", "1", "5") OLD_MSG("2", "1", FOREVER)
 		       ENTRY("1", "1", "0", "1") ENTRY("1", "2", "0", "2"));
@@ -317,6 +351,7 @@ main(void)
 		cmocka_unit_test_setup(test_expired, fresh),
 		cmocka_unit_test_setup(test_orphans, fresh),
 		cmocka_unit_test_setup(test_message_missing, fresh),
+		cmocka_unit_test_setup(test_segments, fresh),
 		cmocka_unit_test_setup(test_older_schema, fresh),
 	};
 

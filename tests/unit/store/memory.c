@@ -57,11 +57,9 @@ note_unref(void *p)
 static void
 describe(void *arg, void *msg, struct store_body *out)
 {
-	struct note *n = msg;
+	const struct note *n = msg;
 
 	(void)arg;
-	if (n->id == 0)
-		n->id = next_id++;
 	*out = (struct store_body){
 		.id = n->id,
 		.topic_len = (uint16_t)n->topic_len,
@@ -69,6 +67,17 @@ describe(void *arg, void *msg, struct store_body *out)
 		.bytes = slice_of(n->bytes, 2 + n->topic_len + n->payload_len),
 		.expires_ms = STORE_NEVER,
 	};
+}
+
+static uint64_t
+name(void *arg, void *msg)
+{
+	struct note *n = msg;
+
+	(void)arg;
+	if (n->id == 0)
+		n->id = next_id++;
+	return n->id;
 }
 
 static enum nj_err
@@ -85,7 +94,7 @@ remake(void *arg, const struct store_body *b, void **msg)
 	return NJ_OK;
 }
 
-const struct store_msg_ops note_ops = { describe, remake, note_unref };
+const struct store_msg_ops note_ops = { describe, name, remake, note_unref };
 
 void
 model_fini(struct model *m)

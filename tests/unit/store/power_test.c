@@ -138,6 +138,7 @@ enqueue(struct session_model *s, struct store_batch *b, unsigned i,
     struct note *note)
 {
 	struct entry_model *e = &s->queue[(s->seq + 1) % MODEL_ENTRIES];
+	bool plain = draw(4) > 0; /* it may be in a segment */
 	uint8_t ids[12] = { 0 };
 	struct store_entry en;
 	uint32_t at = 0;
@@ -149,10 +150,10 @@ enqueue(struct session_model *s, struct store_batch *b, unsigned i,
 	*e = (struct entry_model){
 		.note = note,
 		.seq = ++s->seq,
-		.pid = draw(2) ? (uint16_t)(1 + draw(100)) : 0,
-		.qos = (uint8_t)draw(3),
-		.state = (uint8_t)draw(4),
-		.share = (uint8_t)draw(256),
+		.pid = !plain && draw(2) ? (uint16_t)(1 + draw(100)) : 0,
+		.qos = (uint8_t)draw(plain ? 2 : 3),
+		.state = plain ? 0 : (uint8_t)draw(4),
+		.share = plain ? 0 : (uint8_t)draw(256),
 		.retain = draw(2),
 		.n_ids = (uint32_t)draw(4),
 	};
@@ -171,6 +172,39 @@ enqueue(struct session_model *s, struct store_batch *b, unsigned i,
 	if (draw(8) == 0) { /* acknowledged before it was written */
 		if (batch_cancel(b, at, i + 1, e->seq) != BATCH_HAD_ENTRY)
 			abort();
+		note_unref(e->note);
+		e->note = NULL;
+	}
+}
+
+/* The oldest that waits is dropped. */
+static void
+shift(struct session_model *s, struct store_batch *b, unsigned i)
+{
+	for (uint64_t q = 1; q <= s->seq; q++) {
+		struct entry_model *e = &s->queue[q % MODEL_ENTRIES];
+
+		if (!e->note || e->seq != q || e->pid != 0)
+			continue;
+		note_unref(e->note);
+		e->note = NULL;
+		break;
+	}
+	ok(batch_queue_shift(b, i + 1));
+}
+
+/* Those up to one are acknowledged. */
+static void
+acknowledge(struct session_model *s, struct store_batch *b, unsigned i)
+{
+	uint64_t upto = s->seq - draw(MODEL_ENTRIES);
+
+	for (uint64_t q = 1; q <= upto && upto <= s->seq; q++) {
+		struct entry_model *e = &s->queue[q % MODEL_ENTRIES];
+
+		if (!e->note || e->seq != q)
+			continue;
+		ok(batch_queue_end(b, i + 1, q));
 		note_unref(e->note);
 		e->note = NULL;
 	}
@@ -237,7 +271,7 @@ change(struct model *m, struct store_batch *b)
 		begin_session(m, b, i);
 		return;
 	}
-	switch (draw(16)) {
+	switch (draw(18)) {
 	case 0:
 		end_session(m, b, i);
 		break;
@@ -266,8 +300,16 @@ change(struct model *m, struct store_batch *b)
 	case 11:
 		advance(s, b, i);
 		break;
+	case 12:
+		shift(s, b, i);
+		break;
+	case 13:
+		if (draw(2))
+			acknowledge(s, b, i);
+		break;
 	default:
-		enqueue(s, b, i, any_note());
+		for (uint64_t n = draw(8); n > 0; n--)
+			enqueue(s, b, i, any_note());
 	}
 }
 

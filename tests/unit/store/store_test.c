@@ -470,7 +470,8 @@ test_files_do_not_grow(void **state)
 	assert_true(size_of("") <= 8 * 1024 * 1024);
 	note_many(1, 1, false);
 	bench_close(&b);
-	assert_int_equal(ask("SELECT count(*) FROM msg"), 1);
+	assert_int_equal(ask("SELECT count(*) FROM seg"), 1);
+	assert_int_equal(ask("SELECT count(*) FROM msg"), 0);
 	assert_int_equal(size_of("-wal"), 0);
 	assert_int_equal(notes_alive, 0);
 }
@@ -499,6 +500,83 @@ test_log_while_somebody_looks(void **state)
 	assert_int_equal(notes_alive, 0);
 }
 
+/* Many messages of one queue are a few rows; who ends some of them, or one after
+ * the other, leaves nothing behind. */
+static void
+test_segments(void **state)
+{
+	struct store_batch *x = batch();
+	struct note *n = note_new("a", "two queues need it");
+
+	(void)state;
+	open_it(NULL);
+	put(x, 1, 1000, n);
+	put(x, 2, 1000, n);
+	note_many(1, 999, false);
+	write_now(x);
+	note_unref(n);
+	assert_int_equal(ask("SELECT count(*) FROM msg"), 1);
+	assert_int_equal(ask("SELECT count(*) FROM queue"), 2);
+	assert_in_range(ask("SELECT count(*) FROM seg"), 2, 100);
+	assert_int_equal(ask("SELECT sum(n) FROM seg"), 999);
+	/* in the middle, in another order */
+	x = batch();
+	for (uint64_t seq = 500; seq > 400; seq--)
+		assert_int_equal(batch_queue_end(x, 1, seq), NJ_OK);
+	write_now(x);
+	assert_int_equal(ask("SELECT (SELECT sum(n) FROM seg) - "
+			     "(SELECT sum(n) FROM gone)"),
+	    899);
+	note_many(1, 400, true);
+	/* twice is once */
+	note_many(1, 600, true);
+	x = batch();
+	assert_int_equal(batch_queue_shift(x, 1), NJ_OK);
+	assert_int_equal(
+	    batch_queue_state(x, 1, 700, 9, 2, &(uint32_t){ 0 }), NJ_OK);
+	write_now(x);
+	assert_int_equal(ask("SELECT count(*) FROM msg"), 2);
+	assert_int_equal(ask("SELECT pid FROM queue WHERE seq = 700"), 9);
+	note_many(601, 400, true);
+	assert_int_equal(ask("SELECT (SELECT count(*) FROM seg) + "
+			     "(SELECT count(*) FROM gone)"),
+	    0);
+	assert_int_equal(ask("SELECT count(*) FROM queue"), 1);
+	assert_int_equal(ask("SELECT refs FROM msg"), 1);
+	bench_close(&b);
+	assert_int_equal(notes_alive, 0);
+}
+
+/* What ended in the transaction it came in was never there; so did a session. */
+static void
+test_segments_that_come_and_go(void **state)
+{
+	struct store_batch *x = batch();
+
+	(void)state;
+	open_it(NULL);
+	for (uint64_t seq = 1; seq <= 20; seq++) {
+		struct note *n = note_new("a", "b");
+
+		put(x, 1 + seq % 2, seq, n);
+		note_unref(n);
+	}
+	for (uint64_t seq = 2; seq <= 18; seq += 2)
+		assert_int_equal(batch_queue_end(x, 1, seq), NJ_OK);
+	assert_int_equal(batch_session_end(x, 2), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 2), NJ_OK);
+	write_now(x);
+	assert_int_equal(ask("SELECT count(*) FROM seg"), 1);
+	assert_int_equal(ask("SELECT first FROM seg WHERE n = 1"), 20);
+	x = batch();
+	assert_int_equal(batch_queue_shift(x, 1), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 1), NJ_OK);
+	write_now(x);
+	assert_int_equal(ask("SELECT count(*) FROM seg"), 0);
+	bench_close(&b);
+	assert_int_equal(notes_alive, 0);
+}
+
 int
 main(void)
 {
@@ -510,6 +588,8 @@ main(void)
 		cmocka_unit_test_setup(test_damaged, fresh),
 		cmocka_unit_test_setup(test_symlink, fresh),
 		cmocka_unit_test_setup(test_message_is_stored_once, fresh),
+		cmocka_unit_test_setup(test_segments, fresh),
+		cmocka_unit_test_setup(test_segments_that_come_and_go, fresh),
 		cmocka_unit_test_setup(test_retained_order, fresh),
 		cmocka_unit_test_setup(test_disk_in_trouble, fresh),
 		cmocka_unit_test_setup(test_close_in_trouble, fresh),

@@ -286,6 +286,10 @@ test_damaged_is_not_copied(void **state)
 #define GOOD_MSG(id, refs)                     \
 	"INSERT INTO msg VALUES(" id ", " refs \
 	", 1, 1, 1, 9223372036854775807, x'00016162', 0);"
+#define SEGMENT(session, first, n, data)                                      \
+	"INSERT INTO seg VALUES(" session ", " first ", " n ", 4, 0, x'" data \
+	"');"
+#define GOOD "09000000010000000400016162"
 #define ENTRY(session, seq, pid, msg)                                 \
 	"INSERT INTO queue VALUES(" session ", " seq ", " pid ", 1, " \
 	"NULL, " msg ", 4);"
@@ -333,6 +337,24 @@ test_faults(void **state)
 		    "session-range 1;" },
 		{ "UPDATE session SET will = 3 WHERE id = 1",
 		    "missing-message 1;" },
+		{ SEGMENT("1", "1", "2", GOOD GOOD) "INSERT INTO gone "
+						    "VALUES(1, 1, 1, x'02')",
+		    "" },
+		{ SEGMENT("7", "1", "1", GOOD), "orphan-segment 1;" },
+		{ SEGMENT("1", "1", "2", GOOD), "bad-segment 1;" },
+		{ SEGMENT("1", "1", "1", GOOD "00"), "bad-segment 1;" },
+		{ SEGMENT("1", "1", "1", "09000000020000000400016162"),
+		    "bad-segment 1;" },
+		{ SEGMENT("1", "1", "1", "09000000010000000400012362"),
+		    "bad-segment 1;" },
+		{ SEGMENT("1", "1", "2", GOOD GOOD)
+			SEGMENT("1", "2", "1", GOOD),
+		    "segment-overlap 1;" },
+		{ SEGMENT("1", "1", "1", GOOD) "INSERT INTO gone "
+					       "VALUES(1, 1, 1, x'01')",
+		    "segment-gone 1;" },
+		{ "INSERT INTO gone VALUES(1, 1, 1, x'01')",
+		    "segment-gone 1;" },
 	};
 	uint64_t n;
 
