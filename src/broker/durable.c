@@ -31,9 +31,11 @@ durable_init(struct shard *sh, struct store *store)
 	list_init(&d->keep.pages);
 	if (!store)
 		return NJ_OK;
-	if ((e = batch_new(&storing_msgs, &d->open)) ||
-	    (e = batch_new(&storing_msgs, &d->spare)))
+	if ((e = batch_new(&storing_msgs, &d->open)))
 		return e;
+	for (; d->n_spare < BATCHES_OUT; d->n_spare++)
+		if ((e = batch_new(&storing_msgs, &d->spare[d->n_spare])))
+			return e;
 	d->store = store;
 	d->idle.fn = on_idle_over;
 	d->keep.ticket = 1;
@@ -257,8 +259,8 @@ durable_flush(struct shard *sh)
 	d->keep.bytes = 0;
 	store_submit(d->store, d->open);
 	/* at the very end there is none any more */
-	d->keep.into = d->open = d->spare;
-	d->spare = NULL;
+	d->open = d->n_spare > 0 ? d->spare[--d->n_spare] : NULL;
+	d->keep.into = d->open;
 }
 
 static void
@@ -298,13 +300,12 @@ durable_turn(struct shard *sh)
 	if (!d->open) /* there is no store, or not any more */
 		return;
 	close_gate(sh);
-	if (d->keep.done == d->submitted) {
-		if (d->open->live > 0) {
-			if (is_due(sh))
-				durable_flush(sh);
-		} else if (d->open->n > 0 || d->open->companions) {
-			drop_empty(sh);
-		}
+	if (d->open->live > 0) {
+		if (d->n_spare > 0 && is_due(sh))
+			durable_flush(sh);
+	} else if (d->keep.done == d->submitted &&
+	    (d->open->n > 0 || d->open->companions)) {
+		drop_empty(sh);
 	}
 	open_gates(d);
 	/* a page has what was submitted before it was asked for */
@@ -328,11 +329,11 @@ durable_stored(struct shard *sh, struct letter *l)
 	d->under_way -= b->weight;
 	batch_clear(b);
 	pledge_company(sh, b, true);
-	if (!d->open || d->spare) { /* the broker is going away */
-		batch_free(b);
+	if (!d->open || d->n_spare == BATCHES_OUT) {
+		batch_free(b); /* the broker is going away */
 		return;
 	}
-	d->spare = b;
+	d->spare[d->n_spare++] = b;
 	open_gates(d);
 	set_busy(d);
 }
@@ -369,8 +370,9 @@ durable_fini(struct shard *sh)
 	free(d->v);
 	free(d->gates);
 	batch_free(d->open);
-	batch_free(d->spare);
+	while (d->n_spare > 0)
+		batch_free(d->spare[--d->n_spare]);
 	d->v = NULL;
 	d->gates = NULL;
-	d->open = d->spare = NULL;
+	d->open = NULL;
 }

@@ -3,7 +3,7 @@
  *           whose packet identifier must be.
  *
  * Records of a turn go to the shard's open batch (keep.into), which is given to
- * the store when the one before is on disk.  A promise is something to be sent
+ * the store at its end.  A promise is something to be sent
  * when all that was recorded before it is on disk, here and on the shards that
  * were handed something.  The promises of a turn stand at one gate; gates open
  * in order, so what is sent on a connection keeps its order.
@@ -32,6 +32,10 @@
 #include "store/batch.h"
 
 #define KEEP_BYTES (32 * 1024 * 1024)
+
+/* Batches with the store at once: it takes all that came during one commit into
+ * the next, and does not wait for this shard's turn to end. */
+#define BATCHES_OUT 8u
 
 /* Records that nobody waits for go to the store with others, or after this time,
  * or when there are so many. */
@@ -71,7 +75,8 @@ struct gate {
 struct durable {
 	struct keep keep;
 	struct store *store;
-	struct store_batch *open, *spare;
+	struct store_batch *open, *spare[BATCHES_OUT];
+	unsigned n_spare;
 	uint64_t submitted; /* ticket; open's is keep.ticket */
 	uint64_t under_way; /* bytes of messages submitted, not done */
 	struct promise *v;  /* ring */
