@@ -433,12 +433,10 @@ conn_ready(struct watch *w, unsigned ready)
 		conn_proxy(c);
 		return;
 	case CONN_HANDSHAKE:
-		if (!list_linked(&c->work)) {
-			list_push(&c->shard->handshakes, &c->work);
-			/* its turn comes; until then no events */
-			if (loop_want(c->shard->loop, w, 0))
-				conn_drop(c, "the event loop refused it");
-		}
+		if (!list_linked(&c->work)) /* its turn comes */
+			list_push(
+			    c->begun ? &c->shard->begun : &c->shard->handshakes,
+			    &c->work);
 		return;
 	default:
 		break;

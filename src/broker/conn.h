@@ -113,6 +113,7 @@ struct conn {
 	bool saving;	       /* goes on when something is on disk */
 	bool buried;	       /* freed with its last promise */
 	bool told_continue;    /* HTTP: the body may come */
+	bool begun;	       /* its handshake has had a step */
 	bool looked;	       /* is_plain_http() did */
 	bool gone;	       /* nothing can be written to it any more */
 	char peer[PEER_NAME];

@@ -460,6 +460,7 @@ is_plain_http(struct conn *c)
 void
 conn_handshake(struct conn *c)
 {
+	c->begun = true;
 	if (is_plain_http(c)) {
 		conn_set_state(c, CONN_HTTP);
 		conn_update_wants(c);

@@ -289,7 +289,7 @@ static bool
 must_not_wait(const struct shard *sh)
 {
 	return !list_empty(&sh->again) || !list_empty(&sh->handshakes) ||
-	    !list_empty(&sh->calls);
+	    !list_empty(&sh->begun) || !list_empty(&sh->calls);
 }
 
 static void
@@ -332,18 +332,71 @@ read_again(struct shard *sh)
 	}
 }
 
-/* New clients get a bounded part of each turn, so that a reconnect storm does
- * not keep those waiting who are connected. */
+/*
+ * Handshakes.  New clients get a bounded part of each turn, so that a storm of
+ * reconnects does not keep those waiting who are connected.  But they do get a
+ * part: where messages make the turns long, they have as much as
+ * HANDSHAKE_SHARE says.
+ *
+ * One that was begun and a new one take turns.  Were there one queue, the second
+ * step of each would wait for the first of all, and when there are more than can
+ * be served before their deadline, nobody would get in; were those begun always
+ * first, whoever sends a byte at a time would keep the new ones out.
+ */
+#define HANDSHAKE_SHARE 4
+
+static struct conn *
+next_handshake(struct shard *sh)
+{
+	struct list *at = NULL;
+
+	if (!sh->begun_last)
+		at = list_pop(&sh->begun);
+	sh->begun_last = at != NULL;
+	if (!at && !(at = list_pop(&sh->handshakes))) {
+		at = list_pop(&sh->begun);
+		sh->begun_last = at != NULL;
+	}
+	return at ? LIST_OWNER(at, struct conn, work) : NULL;
+}
+
+/* Until their turn comes there are no events of them. */
+static void
+hush(struct shard *sh, struct list *waiting)
+{
+	struct list *at = waiting->prev, *before;
+
+	for (; at != waiting; at = before) {
+		struct conn *c = LIST_OWNER(at, struct conn, work);
+
+		before = at->prev;
+		if (c->watch.want == 0)
+			return; /* those in front have waited longer */
+		if (loop_want(sh->loop, &c->watch, 0))
+			conn_doom(c, "the event loop refused it");
+	}
+}
+
 static void
 shake_hands(struct shard *sh)
 {
-	struct list *at;
+	uint64_t from, others;
+	struct conn *c;
 
-	for (uint32_t i = 0; i < sh->limits.handshake_budget; i++) {
-		if (!(at = list_pop(&sh->handshakes)))
+	if (list_empty(&sh->begun) && list_empty(&sh->handshakes))
+		return;
+	from = clock_mono(sh->clock);
+	others = from - sh->home.now_ms;
+	for (uint32_t i = 0; i < sh->limits.handshake_budget ||
+	     (others > 0 &&
+		 (clock_mono(sh->clock) - from) * HANDSHAKE_SHARE < others);
+	     i++) {
+		if (!(c = next_handshake(sh)))
 			return;
-		conn_handshake(LIST_OWNER(at, struct conn, work));
+		conn_handshake(c);
 	}
+	hush(sh, &sh->handshakes);
+	hush(sh, &sh->begun);
 }
 
 static void
@@ -513,6 +566,7 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 	list_init(&sh->kicked);
 	list_init(&sh->again);
 	list_init(&sh->handshakes);
+	list_init(&sh->begun);
 	list_init(&sh->paused);
 	list_init(&sh->doomed);
 	list_init(&sh->grave);

@@ -119,6 +119,7 @@ struct shard {
 	struct list kicked;	 /* have output */
 	struct list again;	 /* have input left */
 	struct list handshakes;	 /* wait for their share of a turn */
+	struct list begun;	 /* the same, and have had a step */
 	struct list paused;	 /* wait for another shard */
 	struct list doomed;	 /* failed where they cannot be closed */
 	struct list grave;	 /* freed when the turn ends */
@@ -130,6 +131,7 @@ struct shard {
 	struct port *ports;   /* set->n of them, one for each socket */
 	unsigned n_ports;
 	bool accepts_paused;
+	bool begun_last; /* the last step was of one that had been begun */
 	struct timer accept_timer;
 	struct timer sys_timer;
 	struct timer sweep_timer;

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Who is served when many shake hands at once, with one step of a handshake a
+ * turn: those who are connected in each turn, whoever was begun before the
+ * crowd came soon, and the new ones also while others send byte by byte.
+ *
+ * The handshakes are WebSocket's: TLS waits in the same queues.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "world.h"
+
+#define CROWD 20
+#define TURNS 8 /* more than anything of one client takes */
+
+static const char half[] = "GET /mqtt HTTP/1.1\r\nHost: here\r\n"
+			   "Upgrade: websocket\r\nConnection: Upgrade\r\n";
+static const char rest[] = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+			   "Sec-WebSocket-Version: 13\r\n"
+			   "Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+static const char connect_live[] = "\x10\x10\0\4MQTT\4\2\0\0\0\4live";
+static const char subscribe[] = "\x82\6\0\1\0\1t\0";
+static const char publish[] = "\x30\4\0\1tx";
+
+static struct world world;
+static int failures;
+
+static void
+check(const char *what, bool ok)
+{
+	if (ok)
+		return;
+	(void)fprintf(stderr, "not so: %s\n", what);
+	failures++;
+}
+
+static int
+come(void)
+{
+	int fd = world_connect(&world, 0);
+
+	check("a connection", fd >= 0);
+	return fd;
+}
+
+static void
+say(int fd, const char *bytes, size_t n)
+{
+	check("sent", send(fd, bytes, n, MSG_NOSIGNAL) == (ssize_t)n);
+}
+
+static bool
+is_answered(int fd)
+{
+	char c;
+
+	return recv(fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
+static void
+forget_answers(int fd)
+{
+	char all[256];
+
+	while (recv(fd, all, sizeof all, MSG_DONTWAIT) > 0)
+		;
+}
+
+static int
+count_answered(const int *fds, int n)
+{
+	int answered = 0;
+
+	for (int i = 0; i < n; i++)
+		answered += is_answered(fds[i]);
+	return answered;
+}
+
+static void
+turns(int n)
+{
+	for (int i = 0; i < n; i++)
+		world_turn(&world);
+}
+
+static int
+come_live(void)
+{
+	int fd = come();
+
+	say(fd, connect_live, sizeof connect_live - 1);
+	turns(TURNS);
+	say(fd, subscribe, sizeof subscribe - 1);
+	turns(TURNS);
+	check("CONNACK and SUBACK", is_answered(fd));
+	forget_answers(fd);
+	return fd;
+}
+
+/* One more handshake each turn, and the message in the same. */
+static void
+crowd_comes(int live, int early, const int *crowd)
+{
+	for (int turn = 1; turn <= CROWD + 1; turn++) {
+		say(live, publish, sizeof publish - 1);
+		turns(1);
+		check("a connected client is served in each turn",
+		    is_answered(live));
+		forget_answers(live);
+		check("a turn takes one step of a handshake",
+		    count_answered(crowd, CROWD) + is_answered(early) == turn);
+		check("what was begun does not wait for the crowd",
+		    turn < 2 || is_answered(early));
+	}
+}
+
+static void
+test_order(void)
+{
+	int live = come_live(), early = come(), crowd[CROWD];
+
+	say(early, half, sizeof half - 1);
+	turns(TURNS);
+	for (int i = 0; i < CROWD; i++) {
+		crowd[i] = come();
+		say(crowd[i], half, sizeof half - 1);
+		say(crowd[i], rest, sizeof rest - 1);
+	}
+	say(early, rest, sizeof rest - 1);
+	crowd_comes(live, early, crowd);
+	for (int i = 0; i < CROWD; i++)
+		(void)close(crowd[i]);
+	(void)close(early);
+	(void)close(live);
+	turns(TURNS);
+}
+
+/* Who sends a byte at a time is always begun, and always ready. */
+static void
+test_dribble(void)
+{
+	int slow[CROWD], fresh;
+
+	for (int i = 0; i < CROWD; i++) {
+		slow[i] = come();
+		say(slow[i], half, 1);
+	}
+	turns(CROWD + TURNS);
+	for (int i = 0; i < CROWD; i++)
+		say(slow[i], half + 1, 1);
+	fresh = come();
+	say(fresh, half, sizeof half - 1);
+	say(fresh, rest, sizeof rest - 1);
+	turns(2);
+	check("who comes new is not kept out", is_answered(fresh));
+	for (int i = 0; i < CROWD; i++)
+		(void)close(slow[i]);
+	(void)close(fresh);
+	turns(CROWD + TURNS);
+}
+
+int
+main(void)
+{
+	world_init(&world, 1);
+	world.port.websockets = true;
+	world.port.mqtt_too = true;
+	world.opts.limits.handshake_budget = 1;
+	if (world_start(&world)) {
+		(void)fprintf(stderr, "the broker does not start\n");
+		return 1;
+	}
+	test_order();
+	test_dribble();
+	world_stop(&world);
+	world_fini(&world);
+	return failures > 0;
+}
