@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * tls_lib - a library context for each shard, with few decoders.
+ * tls_lib - a library context for each shard, with little in it.
  *
  * OpenSSL 3.0 finds out how to read a public key by asking every decoder it
- * knows, some fifty of them, each time it parses a certificate: 110 us, more
- * than all the cryptography of a handshake.  A context whose provider is the
- * default one with only the decoders of the public keys that certificates
- * carry takes 45 us, and shards that have one each do not wait for each
- * other's locks.
+ * knows, some fifty of them, each time it parses a certificate, and on the way
+ * copies the list of all algorithms there are, of any kind; and whenever it
+ * makes a key it looks through the names of them all.  That is more than all
+ * the cryptography of a handshake.  So the provider of a shard's context is the
+ * default one with only what TLS 1.2 and 1.3 and certificates need; and shards
+ * that have a context each do not wait for each other's locks.
  *
  * Contexts live as long as the process: the library's own clean-up at a
  * thread's end would touch one that was freed by another thread.
@@ -20,27 +21,61 @@
 
 #include "net/tls_impl.h"
 
-#define LIBS_MAX     64 /* shards beyond share */
-#define DECODERS_MAX 16
+#define LIBS_MAX 64 /* shards beyond share */
+#define KEPT_MAX 24 /* algorithms of an operation */
+
+/* An operation of which only some algorithms are kept, by their first names. */
+struct kept {
+	int operation;
+	const char *names[KEPT_MAX];
+};
+
+/* The ciphers are those of libssl's table that are in the default provider:
+ * also the retired ones, so that an operator who names them is told that they
+ * are not served, and not that there are none of that name. */
+static const struct kept kept[] = {
+	{ OSSL_OP_DIGEST,
+	    { "SHA1", "SHA2-224", "SHA2-256", "SHA2-384", "SHA2-512",
+		"SHA2-512/224", "SHA2-512/256", "SHA3-224", "SHA3-256",
+		"SHA3-384", "SHA3-512", "SHAKE-256", "MD5", "MD5-SHA1" } },
+	{ OSSL_OP_CIPHER,
+	    { "AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305", "AES-128-CCM",
+		"AES-256-CCM", "ARIA-128-GCM", "ARIA-256-GCM", "AES-128-CBC",
+		"AES-256-CBC", "CAMELLIA-128-CBC", "CAMELLIA-256-CBC",
+		"DES-EDE3-CBC", "NULL" } },
+	{ OSSL_OP_MAC, { "HMAC" } },
+	{ OSSL_OP_KDF, { "HKDF", "TLS13-KDF", "TLS1-PRF" } },
+	{ OSSL_OP_KEYMGMT,
+	    { "RSA", "RSA-PSS", "EC", "X25519", "X448", "ED25519", "ED448",
+		"HMAC", "TLS1-PRF", "HKDF" } },
+	{ OSSL_OP_KEYEXCH, { "ECDH", "X25519", "X448", "TLS1-PRF", "HKDF" } },
+	{ OSSL_OP_SIGNATURE, { "RSA", "ED25519", "ED448", "ECDSA", "HMAC" } },
+	/* of public keys in certificates; see is_wanted */
+	{ OSSL_OP_DECODER,
+	    { "EC", "RSA", "RSA-PSS", "ED25519", "ED448", "DER" } },
+};
+#define KINDS (sizeof kept / sizeof *kept)
 
 /* What the wrapping provider needs: made once with the first context, then
  * read only.  The provider's functions get no place of ours to keep it in,
  * since what they are called with is the default provider's own context. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static OSSL_LIB_CTX *libs[LIBS_MAX];
-static OSSL_ALGORITHM decoders[DECODERS_MAX + 1];
+static OSSL_ALGORITHM few[KINDS][KEPT_MAX + 1];
 
 static bool
-wanted(const OSSL_ALGORITHM *a)
+is_wanted(const struct kept *k, const OSSL_ALGORITHM *a)
 {
-	static const char *const names[] = { "EC", "RSA", "RSA-PSS", "ED25519",
-		"ED448", "DER" };
+	size_t n = strcspn(a->algorithm_names, ":");
 
-	if (!strstr(a->property_definition, "input=der") ||
-	    !strstr(a->property_definition, "structure=SubjectPublicKeyInfo"))
+	if (k->operation == OSSL_OP_DECODER &&
+	    (!strstr(a->property_definition, "input=der") ||
+		!strstr(
+		    a->property_definition, "structure=SubjectPublicKeyInfo")))
 		return false;
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (strcmp(a->algorithm_names, names[i]) == 0)
+	for (size_t i = 0; i < KEPT_MAX && k->names[i]; i++)
+		if (strlen(k->names[i]) == n &&
+		    memcmp(a->algorithm_names, k->names[i], n) == 0)
 			return true;
 	return false;
 }
@@ -53,9 +88,10 @@ query_few(void *provctx, int operation, int *no_store)
 {
 	const OSSL_ALGORITHM *all = query_all(provctx, operation, no_store);
 
-	return operation == OSSL_OP_DECODER && decoders[0].algorithm_names
-	    ? decoders
-	    : all;
+	for (size_t i = 0; i < KINDS; i++)
+		if (kept[i].operation == operation && few[i][0].algorithm_names)
+			return few[i];
+	return all;
 }
 
 /* The context that the provider lives in ends with the process. */
@@ -64,13 +100,22 @@ no_teardown(void *provctx)
 {
 }
 
+static void
+choose(const struct kept *k, OSSL_ALGORITHM *to, void *provctx)
+{
+	int no_store = 0;
+	const OSSL_ALGORITHM *a = query_all(provctx, k->operation, &no_store);
+
+	for (size_t n = 0; a && a->algorithm_names && n < KEPT_MAX; a++)
+		if (is_wanted(k, a))
+			to[n++] = *a;
+}
+
 /* The default provider's functions with the two above in their places. */
 static bool
 copy_table(const OSSL_DISPATCH *from, void *provctx)
 {
-	size_t n = 0, k = 0;
-	const OSSL_ALGORITHM *a;
-	int no_store = 0;
+	size_t n = 0;
 
 	for (; from->function_id; from++) {
 		if (n + 1 == sizeof table / sizeof *table)
@@ -88,10 +133,8 @@ copy_table(const OSSL_DISPATCH *from, void *provctx)
 	/* Later versions remember which decoder fits. */
 	if (OpenSSL_version_num() >= 0x30200000UL)
 		return true;
-	a = query_all(provctx, OSSL_OP_DECODER, &no_store);
-	for (; a && a->algorithm_names && k < DECODERS_MAX; a++)
-		if (wanted(a))
-			decoders[k++] = *a;
+	for (size_t i = 0; i < KINDS; i++)
+		choose(&kept[i], few[i], provctx);
 	return true;
 }
 
