@@ -12,6 +12,7 @@ HOST = '127.0.0.1'
 PATIENCE = 15.0
 INFLIGHT = 1000
 KINDS = ('plain', 'tls', 'mtls', 'rsa')
+ALL_KINDS = KINDS + ('ws', 'wss')
 
 
 def free_port():
@@ -56,11 +57,15 @@ class Broker:
     def certificate(self, kind):
         return self.pki.rsa if kind == 'rsa' else self.pki.server
 
-    def start(self, cores, store=None, threads=0):
+    def listeners(self, kind):  # pylint: disable=unused-argument
+        """What it listens for when that kind is measured."""
+        return self.kinds
+
+    def start(self, cores, store=None, threads=0, kind='plain'):
         """cores: a list; store: a folder, to keep what has to be kept; threads:
         how many, where the broker can be told (0: as it likes)."""
         self.store, self.threads = store, threads
-        self.ports = {kind: free_port() for kind in self.kinds}
+        self.ports = {k: free_port() for k in self.listeners(kind)}
         conf = os.path.join(self.folder, self.name + '.conf')
         with open(conf, 'w', encoding='utf-8') as f:
             f.write(self.conf())
@@ -112,11 +117,14 @@ def output_of(*argv):
 
 class Mosquitto(Broker):
     name = 'mosquitto'
+    kinds = ALL_KINDS
     LISTENERS = {
         'plain': '',
         'tls': 'certfile {crt}\nkeyfile {key}\n',
         'mtls': 'certfile {crt}\nkeyfile {key}\ncafile {ca}\nrequire_certificate true\n',
         'rsa': 'certfile {crt}\nkeyfile {key}\n',
+        'ws': 'protocol websockets\n',
+        'wss': 'protocol websockets\ncertfile {crt}\nkeyfile {key}\n',
     }
     kept = 'persistence true\npersistence_location {store}/\nautosave_on_changes true\n' \
            'autosave_interval 1\n'
@@ -208,18 +216,48 @@ class NanoMQ(Broker):
 
 class Nats(Broker):
     name = 'nats-server'
-    kinds = ('plain',)
+
+    def listeners(self, kind):
+        return (kind,)  # it has one for MQTT
 
     def version(self):
         return output_of(self.path(), '--version').split()[-1].lstrip('v')
 
     def conf(self):
+        (kind, port), = self.ports.items()
+        crt, key = self.certificate(kind)
+        tls = '' if kind == 'plain' else f' tls {{\n cert_file: "{crt}"\n key_file: "{key}"\n'
+        if kind == 'mtls':
+            tls += f' ca_file: "{self.pki.ca}"\n verify: true\n'
         return (f'server_name: bench\nlisten: "{HOST}:-1"\n'
                 f'jetstream {{ store_dir: "{self.folder}/jetstream" }}\n'
-                f'mqtt {{ listen: "{HOST}:{self.ports["plain"]}"\n max_ack_pending: {INFLIGHT} }}\n')
+                f'mqtt {{\n listen: "{HOST}:{port}"\n max_ack_pending: {INFLIGHT}\n'
+                + tls + (' }\n' if tls else '') + '}\n')
 
     def argv(self, conf):
         return [self.path(), '-c', conf]
+
+
+class Loop(Broker):
+    """No broker: OpenSSL and epoll, which answer a CONNECT (tls_loop.c)."""
+    name = 'bare OpenSSL loop'
+    binary = None
+
+    @classmethod
+    def path(cls):
+        return cls.binary
+
+    def conf(self):
+        return ''
+
+    def argv(self, conf):
+        argv = [self.binary]
+        for kind, port in self.ports.items():
+            more = [] if kind == 'plain' else list(self.certificate(kind))
+            if kind == 'mtls':
+                more.append(self.pki.ca)
+            argv.append(','.join([str(port), *more]))
+        return argv
 
 
 BROKERS = (Nightjar, Mosquitto, FlashMQ, NanoMQ, Nats)

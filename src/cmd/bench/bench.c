@@ -24,6 +24,7 @@ static const struct choice modes[] = {
 	{ "connect", MODE_CONNECT },
 	{ "idle", MODE_IDLE },
 	{ "subscribe", MODE_SUBSCRIBE },
+	{ "storm", MODE_STORM },
 	{ NULL, 0 },
 };
 static const struct choice patterns[] = {
@@ -134,9 +135,9 @@ check_files(struct bench *b)
 {
 	unsigned long need = SPARE_FILES + others_clients(&b->o) +
 	    (unsigned long)(b->o.mode == MODE_LOAD ? b->o.pubs + b->o.subs
-		    : b->o.mode == MODE_IDLE	   ? b->o.connections
+		    : b->o.mode == MODE_CONNECT	   ? b->o.concurrency
 		    : b->o.mode == MODE_SUBSCRIBE  ? 0
-						   : b->o.concurrency);
+						   : b->o.connections);
 	unsigned long have = meter_files(need);
 
 	if (have >= need)
@@ -168,8 +169,10 @@ run(struct bench *b)
 		e = subscribe_run(b, &subscribed);
 	else if (b->o.mode == MODE_CONNECT)
 		e = connect_run(b, storm);
-	else
+	else if (b->o.mode == MODE_IDLE)
 		e = idle_run(b, storm);
+	else
+		e = storm_run(b, storm);
 	if (!e && b->o.mode == MODE_LOAD)
 		report_load(b, load);
 	else if (!e && b->o.mode == MODE_SUBSCRIBE)
@@ -200,7 +203,7 @@ bench_main(struct bench *b, int argc, char **argv)
 		{ "host", 'H', FLAG_TEXT, &o->host, "HOST", "the broker; 127.0.0.1 when not given", 0, 0 },
 		{ "port", 'p', FLAG_NUMBER, &o->port, "PORT", "1883, or 8883 with TLS", 1, 65535 },
 		{ "unix", 0, FLAG_TEXT, &o->unix_path, "PATH", "connect to a Unix socket", 0, 0 },
-		{ "mode", 0, FLAG_TEXT, &o->mode_name, "MODE", "load, connect (handshakes), idle (memory) or subscribe", 0, 0 },
+		{ "mode", 0, FLAG_TEXT, &o->mode_name, "MODE", "load, connect (handshakes), idle (memory), storm (all are lost and come back at once) or subscribe", 0, 0 },
 		{ "pattern", 0, FLAG_TEXT, &o->pattern_name, "NAME", "pairs, fan-in, fan-out or wildcards", 0, 0 },
 		{ "pubs", 0, FLAG_NUMBER, &o->pubs, "N", "publishers; 10 when not given", 1, 1000000 },
 		{ "subs", 0, FLAG_NUMBER, &o->subs, "N", "subscribers of fan-out and wildcards", 1, 1000000 },
@@ -212,12 +215,13 @@ bench_main(struct bench *b, int argc, char **argv)
 		{ "duration", 'd', FLAG_NUMBER, &o->duration, "SECONDS", "to measure; 5 when not given", 1, DAY },
 		{ "warmup", 0, FLAG_NUMBER, &o->warmup, "SECONDS", "before that; 1 when not given", 0, DAY },
 		{ "count", 'n', FLAG_NUMBER, &o->count, "N", "messages of each publisher, then end (with --warmup 0)", 0, INT64_MAX },
-		{ "connections", 'c', FLAG_NUMBER, &o->connections, "N", "for --mode idle; 1000", 1, 4000000 },
+		{ "connections", 'c', FLAG_NUMBER, &o->connections, "N", "for --mode idle and storm; 1000", 1, 4000000 },
 		{ "concurrency", 0, FLAG_NUMBER, &o->concurrency, "N", "connections being opened at once; 50", 1, 100000 },
 		{ "others", 0, FLAG_NUMBER, &o->others, "N", "subscriptions that nothing is published to; 100000 for --mode subscribe", 0, 100000000 },
 		{ "others-kind", 0, FLAG_TEXT, &o->kind_name, "KIND", "exact, plus, hash or mixed (when not given)", 0, 0 },
 		{ "others-each", 0, FLAG_NUMBER, &o->others_each, "N", "of them a client has; 1000", 1, 100000000 },
-		{ "settle", 0, FLAG_NUMBER, &o->settle, "SECONDS", "between opening and reading the memory; 2", 0, DAY },
+		{ "settle", 0, FLAG_NUMBER, &o->settle, "SECONDS", "between opening and reading the memory, or the storm; 2", 0, DAY },
+		{ "on-input", 0, FLAG_SWITCH, &o->on_input, NULL, "say \"connected\" and wait for a line before the storm", 0, 0 },
 		{ "protocol-version", 'V', FLAG_TEXT, &o->version_name, "VERSION", "mqttv31, mqttv311 (when not given) or mqttv5", 0, 0 },
 		{ "username", 'u', FLAG_TEXT, &o->user, "NAME", "user name", 0, 0 },
 		{ "password-file", 0, FLAG_TEXT, &o->password_file, "FILE", "its first line is the password", 0, 0 },
@@ -230,6 +234,7 @@ bench_main(struct bench *b, int argc, char **argv)
 		{ "tls-version", 0, FLAG_TEXT, &o->tls_min, "VERSION", "1.2 or 1.3, that one only", 0, 0 },
 		{ "tls-use-os-certs", 0, FLAG_SWITCH, &o->os_certs, NULL, "trust the CAs of this system; turns TLS on", 0, 0 },
 		{ "insecure", 0, FLAG_SWITCH, &o->insecure, NULL, "do not check the broker's name", 0, 0 },
+		{ "websockets", 0, FLAG_SWITCH, &o->websockets, NULL, "MQTT over WebSocket, at /mqtt", 0, 0 },
 		{ "resume", 0, FLAG_SWITCH, &o->resume, NULL, "resume TLS sessions", 0, 0 },
 		{ "pid", 0, FLAG_LIST, &o->pids, "PID", "of the broker, to read its CPU time and memory (may be repeated)", 0, 0 },
 		{ "json", 'j', FLAG_SWITCH, &o->json, NULL, "one line of JSON", 0, 0 },

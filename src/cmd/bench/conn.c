@@ -16,6 +16,7 @@
 
 #include "base/rand.h"
 #include "cmd/bench/impl.h"
+#include "net/wsclient.h"
 #include "wire/decode.h"
 #include "wire/encode.h"
 
@@ -274,6 +275,8 @@ on_connected(struct conn *c)
 	e = b->tls ? tls_connect(b->tls, fd, b->o.host, b->o.resume, b->scratch,
 			 &c->stream)
 		   : stream_tcp_new(fd, &c->stream);
+	if (!e && b->o.websockets)
+		e = stream_wsc_new(&c->stream, b->o.host, &c->stream);
 	if (e) {
 		conn_fail(c, e, "stream");
 		return;
@@ -458,7 +461,8 @@ bench_open(struct bench *b)
 	enum nj_err e;
 
 	rand_bytes(&b->run, sizeof b->run);
-	b->dirty_cap = (size_t)(b->o.pubs + b->o.subs + b->o.connections + 1) +
+	b->dirty_cap = (size_t)(b->o.pubs + b->o.subs + b->o.connections +
+			   b->o.concurrency) +
 	    others_clients(&b->o);
 	if (!(b->dirty = calloc(b->dirty_cap, sizeof(struct conn *))))
 		return NJ_NOMEM;

@@ -27,7 +27,7 @@
 #define HEADER_SIZE   24	   /* of a payload: struct stamp */
 #define SEEN_BITS     1024	   /* late messages told from repeated ones */
 
-enum mode { MODE_LOAD, MODE_CONNECT, MODE_IDLE, MODE_SUBSCRIBE };
+enum mode { MODE_LOAD, MODE_CONNECT, MODE_IDLE, MODE_STORM, MODE_SUBSCRIBE };
 enum pattern { PAIRS, FAN_IN, FAN_OUT, WILDCARDS };
 /* Filters of the silent subscriptions. */
 enum others_kind { OTHERS_EXACT, OTHERS_PLUS, OTHERS_HASH, OTHERS_MIXED };
@@ -36,7 +36,7 @@ struct opts {
 	const char *host, *unix_path, *user, *password_file, *id_prefix;
 	const char *mode_name, *pattern_name, *version_name, *topic, *kind_name;
 	const char *cafile, *certfile, *keyfile, *ciphers, *tls_min;
-	bool insecure, os_certs, json, resume, quiet;
+	bool insecure, os_certs, json, resume, websockets, on_input;
 	long port, pubs, subs, qos, sub_qos, size, rate, window, duration,
 	    warmup, count, connections, concurrency, settle, others,
 	    others_each;
@@ -152,13 +152,14 @@ struct storm_result {
 	double seconds;
 	uint64_t done, resumed;
 	double cpu_s, rss_each; /* bytes a connection, idle mode */
-	uint64_t rss_before, rss_after;
+	uint64_t rss_before, rss_after, rss_closed;
 	bool metered;
 	struct hist latency;
 };
 NJ_MUST enum nj_err load_run(struct bench *b, struct load_result *r);
 NJ_MUST enum nj_err connect_run(struct bench *b, struct storm_result *r);
 NJ_MUST enum nj_err idle_run(struct bench *b, struct storm_result *r);
+NJ_MUST enum nj_err storm_run(struct bench *b, struct storm_result *r);
 
 struct subscribe_result {
 	double seconds;

@@ -145,8 +145,9 @@ json_storm(const struct bench *b, const struct storm_result *r)
 		    (unsigned long long)r->rss_before,
 		    (unsigned long long)r->rss_after);
 	if (r->metered && b->o.mode == MODE_IDLE)
-		(void)printf(
-		    ",\"broker_bytes_per_connection\":%.0f", r->rss_each);
+		(void)printf(",\"broker_bytes_per_connection\":%.0f,"
+			     "\"broker_rss_closed\":%llu",
+		    r->rss_each, (unsigned long long)r->rss_closed);
 	(void)printf("}\n");
 }
 
@@ -167,10 +168,11 @@ table_storm(const struct bench *b, const struct storm_result *r)
 	    r->cpu_s, per(r->cpu_s * 1e6, n));
 	if (b->o.mode == MODE_IDLE)
 		(void)printf("%-24s %.2f KiB a connection (%.1f MiB before, "
-			     "%.1f MiB after)\n",
+			     "%.1f MiB with them, %.1f MiB after)\n",
 		    "broker memory", r->rss_each / 1024.0,
 		    (double)r->rss_before / 1048576.0,
-		    (double)r->rss_after / 1048576.0);
+		    (double)r->rss_after / 1048576.0,
+		    (double)r->rss_closed / 1048576.0);
 }
 
 void

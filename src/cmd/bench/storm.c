@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Connections without messages: how many handshakes a second, and what an idle
- * connection costs.
+ * Connections without messages: how many handshakes a second, what an idle
+ * connection costs, and how long it takes until all are back that were lost at
+ * once.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,10 +89,17 @@ storm_new(struct storm *s, struct bench *b, size_t n, struct storm_result *r)
 }
 
 static void
+close_all(struct storm *s, bool goodbye)
+{
+	for (size_t i = 0; i < s->n; i++)
+		conn_stop(&s->conns[i], goodbye);
+}
+
+static void
 storm_free(struct storm *s)
 {
-	for (size_t i = 0; s->conns && i < s->n; i++)
-		conn_stop(&s->conns[i], true);
+	if (s->conns)
+		close_all(s, true);
 	free(s->conns);
 	free(s->ended);
 }
@@ -221,7 +230,62 @@ idle_run(struct bench *b, struct storm_result *r)
 	if (b->failed > 0) {
 		why_prefix(&b->why, "connections were lost while idle");
 		e = NJ_IO;
+		goto out;
 	}
+	close_all(&s, true);
+	if ((e = run_until(&s, bench_now() + (uint64_t)b->o.settle * NS)))
+		goto out;
+	r->rss_closed = meter_read(&b->o.pids).rss;
+out:
+	storm_free(&s);
+	return e;
+}
+
+/* Whoever measures the others says when. */
+static enum nj_err
+await_word(struct bench *b)
+{
+	char line[16];
+
+	if (!b->o.on_input)
+		return NJ_OK;
+	(void)fprintf(stderr, "connected\n");
+	if (fgets(line, sizeof line, stdin))
+		return NJ_OK;
+	why_set(&b->why, "--on-input: standard input ended");
+	return NJ_EOF;
+}
+
+enum nj_err
+storm_run(struct bench *b, struct storm_result *r)
+{
+	struct storm s;
+	struct meter from, to;
+	uint64_t start;
+	enum nj_err e;
+
+	if ((e = storm_new(&s, b, (size_t)b->o.connections, r)))
+		goto out;
+	s.keep = true;
+	if ((e = open_all(&s)) ||
+	    (e = run_until(&s, bench_now() + (uint64_t)b->o.settle * NS)) ||
+	    (e = await_word(b)))
+		goto out;
+	close_all(&s, false);
+	s.opened = 0;
+	s.measuring = true;
+	b->resumed = 0;
+	from = meter_read(&b->o.pids);
+	start = bench_now();
+	if ((e = open_all(&s)))
+		goto out;
+	r->seconds = (double)(bench_now() - start) / 1e9;
+	to = meter_read(&b->o.pids);
+	r->resumed = b->resumed;
+	r->metered = from.ok && to.ok;
+	r->cpu_s = (double)(to.cpu_ns - from.cpu_ns) / 1e9;
+	r->rss_before = from.rss;
+	r->rss_after = to.rss;
 out:
 	storm_free(&s);
 	return e;
