@@ -9,6 +9,7 @@
 #ifndef NJ_NET_TLS_IMPL_H
 #define NJ_NET_TLS_IMPL_H
 
+#include <openssl/core_dispatch.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <pthread.h>
@@ -25,6 +26,7 @@
 #define TLS_CHAIN_MAX	  (32 * 1024) /* certificates either side sends */
 #define TLS_MORE_MAX	  16	      /* certificates beside the first */
 #define TLS_DEPTH_MAX	  6
+#define TLS_LIBS_MAX	  64   /* library contexts; shards beyond share */
 #define TLS_IPS_MAX	  1024 /* bytes of a peer's SAN addresses */
 #define TLS_TICKET_LIFE_S (24 * 3600)
 /* KeyUpdates a peer may be ahead of the reads that brought data. */
@@ -242,6 +244,12 @@ NJ_MUST enum nj_err tls_more_load(const struct tls_server_opts *o,
 NJ_MUST enum nj_err
 tls_more_use(struct tls_shard *sh, const struct tls_material *m);
 void tls_more_free(struct tls_more *more);
+
+/* tls_kdf.c: functions for the provider of a shard's context; provctx is what
+ * they are called with, lib where the digests come from.  One caller at a
+ * time. */
+extern const OSSL_DISPATCH tls_kdf_13[], tls_kdf_12[];
+NJ_MUST enum nj_err tls_kdf_add(OSSL_LIB_CTX *lib, void *provctx);
 
 /* tls_lib.c: the library context of a shard; NULL: the process's own. */
 OSSL_LIB_CTX *tls_lib(unsigned shard);

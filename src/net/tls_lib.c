@@ -21,7 +21,6 @@
 
 #include "net/tls_impl.h"
 
-#define LIBS_MAX 64 /* shards beyond share */
 #define KEPT_MAX 24 /* algorithms of an operation */
 
 /* An operation of which only some algorithms are kept, by their first names. */
@@ -60,7 +59,7 @@ static const struct kept kept[] = {
  * read only.  The provider's functions get no place of ours to keep it in,
  * since what they are called with is the default provider's own context. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static OSSL_LIB_CTX *libs[LIBS_MAX];
+static OSSL_LIB_CTX *libs[TLS_LIBS_MAX];
 static OSSL_ALGORITHM few[KINDS][KEPT_MAX + 1];
 
 static bool
@@ -100,15 +99,29 @@ no_teardown(void *provctx)
 {
 }
 
+/* The algorithms that are our own. */
+static const OSSL_DISPATCH *
+better(const OSSL_ALGORITHM *a)
+{
+	return strcmp(a->algorithm_names, "TLS13-KDF") == 0 ? tls_kdf_13
+	    : strcmp(a->algorithm_names, "TLS1-PRF") == 0   ? tls_kdf_12
+							    : a->implementation;
+}
+
 static void
 choose(const struct kept *k, OSSL_ALGORITHM *to, void *provctx)
 {
 	int no_store = 0;
 	const OSSL_ALGORITHM *a = query_all(provctx, k->operation, &no_store);
 
-	for (size_t n = 0; a && a->algorithm_names && n < KEPT_MAX; a++)
-		if (is_wanted(k, a))
-			to[n++] = *a;
+	for (size_t n = 0; a && a->algorithm_names && n < KEPT_MAX; a++) {
+		if (!is_wanted(k, a))
+			continue;
+		to[n] = *a;
+		if (k->operation == OSSL_OP_KDF)
+			to[n].implementation = better(a);
+		n++;
+	}
 }
 
 /* The default provider's functions with the two above in their places. */
@@ -150,7 +163,9 @@ provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
 		return 0;
 	}
 	*provctx = OSSL_PROVIDER_get0_provider_ctx(p);
-	if (!query_all && !copy_table(OSSL_PROVIDER_get0_dispatch(p), *provctx))
+	if ((!query_all &&
+		!copy_table(OSSL_PROVIDER_get0_dispatch(p), *provctx)) ||
+	    tls_kdf_add(home, *provctx))
 		return 0;
 	*out = table;
 	return 1;
@@ -172,7 +187,7 @@ lib_make(void)
 OSSL_LIB_CTX *
 tls_lib(unsigned shard)
 {
-	OSSL_LIB_CTX **l = &libs[shard % LIBS_MAX], *found;
+	OSSL_LIB_CTX **l = &libs[shard % TLS_LIBS_MAX], *found;
 
 	(void)pthread_mutex_lock(&lock);
 	if (!*l)
