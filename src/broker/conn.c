@@ -377,6 +377,9 @@ on_deadline(struct timer *t, uint64_t now)
 			    "bytes wait for it (slow_reader_timeout)",
 			    c->shard->limits.write_timeout_ms,
 			    buf_len(&c->link.out));
+		} else if (c->paused || c->control) {
+			c->last_rx = now; /* it is we who do not listen */
+			conn_deadline(c);
 		} else {
 			conn_end(c, RC_KEEP_ALIVE_TIMEOUT,
 			    "exceeded its keep alive of %u s", c->keep_alive);

@@ -135,6 +135,9 @@ void conn_proxy(struct conn *c);
 void conn_arrive(struct shard *sh, struct letter *l);
 /* Reads and handles what is there; for shard.c's lists. */
 void conn_read(struct conn *c);
+/* The same for a client that another connection is about to replace: what it
+ * sent before that (its DISCONNECT, too) came first. */
+void conn_hear_out(struct conn *c);
 /* One step of the handshakes of TLS and WebSocket. */
 void conn_handshake(struct conn *c);
 /* They took too long. */

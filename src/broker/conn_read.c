@@ -331,6 +331,37 @@ conn_read(struct conn *c)
 	list_push(&c->shard->again, &c->work);
 }
 
+/* Apart from the turn's buffer: the CONNECT that takes its place is in there. */
+void
+conn_hear_out(struct conn *c)
+{
+	bool more = true;
+
+	for (int i = 0; i < READ_TURNS && more; i++) {
+		struct buf in = c->in;
+		size_t n = 0;
+		uint8_t *at;
+		enum nj_err e;
+
+		if (c->state != CONN_LIVE || c->link.closing || c->saving ||
+		    c->subscribing || list_linked(&c->work) ||
+		    !conn_may_ask(c) || buf_reserve(&in, RX_SIZE, &at))
+			return;
+		if ((e = stream_read(c->stream, at, RX_SIZE, &n))) {
+			c->in = in;
+			if (e != NJ_AGAIN)
+				read_failed(c, e);
+			return;
+		}
+		buf_commit(&in, n);
+		count_add(&c->shard->counts.bytes_in, n);
+		c->in = (struct buf){ 0 };
+		more = handle(c, buf_slice(&in)) &&
+		    (n == RX_SIZE || stream_pending(c->stream));
+		buf_fini(&in);
+	}
+}
+
 void
 conn_resume(struct conn *c)
 {

@@ -686,6 +686,11 @@ sessions_take(struct conn *c, struct slice id, bool clean_start,
 	enum nj_err e;
 
 	if (old) {
+		conn_hear_out(old);
+		s = session_find(&sh->home, id);
+		old = s ? conn_of(s) : NULL;
+	}
+	if (old) {
 		/* [MQTT-3.1.4-3]; a delayed will is kept for the new one */
 		conn_end(old, RC_SESSION_TAKEN_OVER,
 		    "another connection (%s) uses this client identifier",

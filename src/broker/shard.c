@@ -307,11 +307,26 @@ wait(struct shard *sh, int max_wait_ms)
 		ms = 0;
 	if (ms != 0)
 		rcu_thread_offline();
-	loop_wait(sh->loop, ms);
+	if (loop_wait(sh->loop, ms) < LOOP_EVENTS)
+		sh->full_turns = 0;
+	else
+		sh->full_turns++;
 	if (ms != 0) {
 		rcu_thread_online();
 		mailbox_awake(&sh->mail);
 	}
+}
+
+/*
+ * Deadlines.  While there is more to read than a turn has room for they wait,
+ * so that after a stall (a machine that slept, a storm) nobody is thrown out
+ * for silence who has spoken; but not for long.
+ */
+static void
+run_timers(struct shard *sh)
+{
+	if (sh->full_turns % FULL_TURNS_MAX == 0)
+		timers_run(&sh->home.timers, sh->home.now_ms, TIMERS_A_TURN);
 }
 
 /* Connections that had more than their share of an earlier turn. */
@@ -479,7 +494,7 @@ shard_turn(struct shard *sh, int max_wait_ms)
 	read_again(sh);
 	loop_dispatch(sh->loop);
 	shake_hands(sh);
-	timers_run(&sh->home.timers, sh->home.now_ms, TIMERS_A_TURN);
+	run_timers(sh);
 	overdue_retry(&sh->home);
 	route_retry(sh);
 	unpause(sh);

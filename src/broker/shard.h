@@ -33,6 +33,7 @@
 #define SPARE_BYTES    (4 * 1024 * 1024)
 #define LETTERS_A_TURN 4096
 #define TIMERS_A_TURN  1024
+#define FULL_TURNS_MAX 256 /* of LOOP_EVENTS; deadlines wait no longer */
 #define UNSENT_MAX     256
 #define ACCEPTS_A_TURN 64
 /* What a connection may cost before the others have their turn: packets, nodes
@@ -130,6 +131,7 @@ struct shard {
 	struct port_set *set; /* one reference */
 	struct port *ports;   /* set->n of them, one for each socket */
 	unsigned n_ports;
+	unsigned full_turns; /* in a row, with more to come */
 	bool accepts_paused;
 	bool begun_last; /* the last step was of one that had been begun */
 	struct timer accept_timer;

@@ -108,8 +108,12 @@ loop_wait(struct loop *l, int timeout_ms)
 {
 	int n = epoll_wait(l->ep, l->batch, LOOP_EVENTS, timeout_ms);
 
+	/* The process was stopped, say, and goes on: what came meanwhile is
+	 * seen before timers find that time has passed. */
+	if (n < 0 && errno == EINTR)
+		n = epoll_wait(l->ep, l->batch, LOOP_EVENTS, 0);
 	l->at = 0;
-	l->n = n > 0 ? n : 0; /* EINTR: an empty turn */
+	l->n = n > 0 ? n : 0;
 	return l->n;
 }
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions that outlive their connection: resume, queues, takeover, expiry."""
+import contextlib
+import os
+import signal
 import struct
 import time
 
@@ -7,7 +10,8 @@ import pytest
 
 import pahoc
 from harness import wait_until
-from raw import (DISCONNECT, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Closed, Raw, packet)
+from raw import (DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Closed,
+                 Raw, connect_packet, packet)
 
 LONG = {'session_expiry': 600}
 TAKEN_OVER = 0x8e
@@ -313,3 +317,63 @@ def test_many_sessions_over_shards(broker, topic):
     for c in clients:
         assert [struct.unpack('>I', c.message().payload)[0] for _ in range(5)] == list(range(5))
         c.close()
+
+
+@contextlib.contextmanager
+def held(broker):
+    """The broker sleeps meanwhile; the kernel takes what comes."""
+    def asleep():
+        tasks = f'/proc/{broker.pid}/task'
+        return all(open(f'{tasks}/{t}/stat', encoding='ascii').read().rsplit(')', 1)[1].split()[0] == 'T'
+                   for t in os.listdir(tasks))
+
+    os.kill(broker.pid, signal.SIGSTOP)
+    try:
+        wait_until(asleep, 'the broker is stopped')
+        yield
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize('version', [4, 5])
+def test_last_words_come_before_the_next_connection(brokers, version):
+    """Who publishes, says goodbye and comes back at once has published and
+    said goodbye, however busy the broker is."""
+    b = brokers()
+    names = [f'hasty-{i}' for i in range(12)]
+    with Raw(b.port) as watcher, contextlib.ExitStack() as stack:
+        watcher.connect('watcher')
+        watcher.subscribe('said/#', 'will/#')
+        old = [stack.enter_context(Raw(b.port, version=version)) for _ in names]
+        for c, name in zip(old, names):
+            c.connect(name, will=(f'will/{name}', 'gone', 0))
+        new = [stack.enter_context(Raw(b.port, version=version)) for _ in names]
+        time.sleep(0.2)  # the broker knows them
+        with held(b):
+            for c, d, name in zip(old, new, names):
+                d.send(connect_packet(name, version=version))
+                c.publish(f'said/{name}', '1')
+                c.publish(f'said/{name}', '2')
+                c.send(packet(DISCONNECT, 0, b''))
+                c.close()
+        got = sorted((m.topic, m.payload) for m in (watcher.message() for _ in range(2 * len(names))))
+        assert got == sorted((f'said/{n}', p) for n in names for p in (b'1', b'2'))
+        watcher.silent(0.2)
+        for d in new:
+            assert d.recv().code == 0
+
+
+def test_keep_alive_of_a_broker_that_slept(brokers):
+    """Silence is the client's only when the broker could have heard it: after
+    the machine slept what came meanwhile is read before deadlines are."""
+    b = brokers()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Raw(b.port)) for _ in range(8)]
+        for i, c in enumerate(clients):
+            c.connect(f'patient-{i}', keepalive=1)
+        with held(b):
+            for c in clients:
+                c.send(packet(PINGREQ, 0, b''))
+            time.sleep(2)
+        for c in clients:
+            assert c.recv().kind == PINGRESP
