@@ -212,6 +212,20 @@ say_untrusted(struct doctor *d, X509 *leaf)
 	doctor_say(d, DOC_FAIL, SIDE_HERE, "certificate", &why);
 }
 
+/* What its CA says of it now, where the broker shows that. */
+static bool
+judge_word(struct doctor *d, const struct tls_probe *p)
+{
+	struct nj_why why = { 0 };
+	enum tls_probe_word word = tls_probe_word(p, &why);
+
+	if (word == TLS_WORD_GOOD)
+		doctor_fine(d, "certificate", "%s", why.what);
+	else if (word != TLS_WORD_NONE)
+		doctor_say(d, DOC_FAIL, SIDE_BROKER, "certificate", &why);
+	return word == TLS_WORD_NONE || word == TLS_WORD_GOOD;
+}
+
 static bool
 judge_server(struct doctor *d, const struct tls_probe *p)
 {
@@ -232,7 +246,7 @@ judge_server(struct doctor *d, const struct tls_probe *p)
 		say_untrusted(d, sk_X509_value(p->chain, 0));
 		ok = false;
 	}
-	if (!ok)
+	if (!ok || !judge_word(d, p))
 		return false;
 	pki_short_name(sk_X509_value(p->chain, 0), name, sizeof name);
 	pki_names_text(sk_X509_value(p->chain, 0), names, sizeof names);

@@ -23,6 +23,9 @@ struct inspect {
 	struct flag_list files, cafiles;
 	const char *use, *host, *password_file;
 	bool json, pem, pem_key;
+	enum tls_probe_word word; /* of the server's CA */
+	struct nj_why word_why;
+	unsigned word_source;
 	char found_host[TARGET_HOST_MAX]; /* that we connected to */
 };
 
@@ -82,6 +85,8 @@ add_server(struct pki_items *s, struct inspect *c, const struct target *t,
 	if (!e) {
 		(void)snprintf(
 		    c->found_host, sizeof c->found_host, "%s", t->host);
+		c->word = tls_probe_word(&p, &c->word_why);
+		c->word_source = s->nsources;
 		e = pki_items_chain(s, name, p.chain);
 	}
 	tls_probe_fini(&p);
@@ -147,6 +152,19 @@ find_use(
 	return NJ_INVALID;
 }
 
+/* What the server shows of its CA. */
+static void
+add_word_of_ca(const struct inspect *c, struct pki_inspection *in)
+{
+	if (c->word == TLS_WORD_NONE)
+		return;
+	*pki_inspect_add(in, c->word == TLS_WORD_GOOD ? PKI_NOTE : PKI_FAULT,
+	    c->word == TLS_WORD_GOOD	      ? "ocsp-good"
+		: c->word == TLS_WORD_REVOKED ? "revoked"
+					      : "ocsp-bad",
+	    NULL, c->word_source) = c->word_why;
+}
+
 static int
 report(struct inspect *c, struct pki_items *s, struct pki_inspect_opts *o)
 {
@@ -162,6 +180,8 @@ report(struct inspect *c, struct pki_items *s, struct pki_inspect_opts *o)
 		o->has_use = true;
 	}
 	e = pki_inspect(s, o, &in);
+	if (!e)
+		add_word_of_ca(c, &in);
 	if (!e && c->json) {
 		e = inspect_print_json(&in);
 	} else if (!e) {

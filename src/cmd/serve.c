@@ -28,6 +28,7 @@
 #include "cmd/serve_admin.h"
 #include "cmd/sign.h"
 #include "cmd/wiring.h"
+#include "net/tls_staple.h"
 #include "store/store.h"
 
 #define EXIT_CONFIG	   3 /* as Mosquitto */
@@ -300,6 +301,16 @@ start_broker(struct server *s, struct nj_why *why)
 	return broker_start(b, why);
 }
 
+/* What the CAs say of our certificates. */
+static void
+ask_cas(struct server *s)
+{
+	if (tls_staples_start(s->wiring.staples))
+		nj_log(LOG_T_WARNING,
+		    "Warning: no thread for OCSP: certificates are served "
+		    "without what their CA says.");
+}
+
 static enum nj_err
 start(struct server *s, struct nj_why *why)
 {
@@ -374,6 +385,7 @@ start(struct server *s, struct nj_why *why)
 		     s->signer, s->askers, SIG_FILES, &s->renewal))))
 		return e;
 	tell_listeners(&s->conf, &s->wiring);
+	ask_cas(s);
 	nj_log(LOG_T_INFORMATION,
 	    "nightjar version " NJ_VERSION
 	    " running, %u shards, at most %lu open files.",
@@ -386,6 +398,7 @@ finish(struct server *s)
 {
 	struct broker *b = atomic_load(&s->broker);
 
+	tls_staples_stop(s->wiring.staples);
 	serve_admin_stop(&s->admin);
 	if (b)
 		broker_stop(b);
@@ -514,6 +527,7 @@ reload(struct server *s, struct conf *new, struct conf_report *report,
 	}
 	free(s->ports);
 	s->ports = ports;
+	ask_cas(s);
 	wiring_adopt(ports, new->nlisteners);
 	lo = log_options(s, new);
 	if (log_reload(&lo, why))
@@ -584,6 +598,7 @@ renew_certificates(struct server *s)
 		  s->conf.nlisteners))) {
 		free(s->ports);
 		s->ports = ports;
+		ask_cas(s);
 		nj_log(LOG_T_INFORMATION,
 		    "New certificates: the next handshakes have them.");
 		return;

@@ -15,12 +15,14 @@
 #include "auth/enroll_link.h"
 #include "auth/password_file.h"
 #include "auth/roles_link.h"
+#include "base/clock.h"
 #include "base/daemon.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "cmd/lists.h"
 #include "cmd/wiring_files.h"
 #include "net/tls.h"
+#include "net/tls_staple.h"
 #include "pki/key.h"
 #include "pki/signer.h"
 
@@ -87,6 +89,10 @@ wiring_open(const struct conf *c, const char *user, unsigned shards,
 	enum nj_err e = NJ_NOMEM;
 
 	*w = (struct wiring){ .shards = shards };
+	if (tls_staples_new(&clock_system, &w->staples)) {
+		why_set(why, "out of memory");
+		return NJ_NOMEM;
+	}
 	w->listeners = calloc(c->nlisteners, sizeof *w->listeners);
 	w->passphrases = calloc(c->nlisteners, sizeof(*w->passphrases));
 	if (!w->listeners || !w->passphrases) {
@@ -126,6 +132,7 @@ wiring_close(struct wiring *w)
 	free(w->passphrases);
 	free(w->ca_dir);
 	free(w->ca_list);
+	tls_staples_free(w->staples);
 	*w = (struct wiring){ 0 };
 }
 
@@ -191,6 +198,7 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 		.min = l->tls_min == CONF_TLS_13 ? TLS_MIN_13 : TLS_MIN_12,
 		.ciphers = l->ciphers,
 		.ciphersuites = l->ciphersuites,
+		.staples = l->ocsp_stapling ? w->staples : NULL,
 		.tickets = c->tls_tickets,
 		.ticket_rotate_s = 12 * 3600,
 		.previous = old,

@@ -23,6 +23,7 @@ struct wiring {
 	char *ca_dir;		     /* our own CA's; NULL: none */
 	char *ca_list;		     /* its list of revoked ones */
 	struct est_opts est;	     /* for listeners that enrol */
+	struct tls_staples *staples; /* of certificates with a responder */
 };
 
 /* Opens every listener; NJ_IO and the like with *why naming the line.  user is

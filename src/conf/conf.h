@@ -120,6 +120,7 @@ struct conf_listener {
 	int peer_check;		       /* enum conf_peer_check */
 	bool certificate_or_password;
 	bool enroll; /* devices may ask for certificates over MQTT */
+	bool ocsp_stapling;
 	char *psk_hint;
 	/* what it lets in */
 	uint32_t max_connections; /* 0: no limit */

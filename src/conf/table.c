@@ -153,6 +153,11 @@ const struct conf_opt conf_table[] = {
 	    "another kind, RSA beside EC, to those that know only that one.  "
 	    "An encrypted key has the passphrase of keyfile",
 	    .args = "CERTFILE KEYFILE"),
+	OPT(LISTENER, "ocsp_stapling", BOOL, L(ocsp_stapling), WORKS,
+	    TLSF | OURS, "true",
+	    "where the server's certificate names an OCSP responder of its CA "
+	    "(http), ask it, and show its answer to clients that want it; "
+	    "false: it is not asked"),
 	OPT(LISTENER, "certificate_rule", STRING, L(certificate_rule), WORKS,
 	    TLSF | CONF_RESTRICTS | CONF_REPEAT | OURS, NULL,
 	    "where the user name stands in a client's certificate; may be "

@@ -36,6 +36,8 @@ struct tls_psk {
 	const char *hint;		/* told to clients of TLS 1.2 */
 };
 
+struct tls_staples;
+
 struct tls_server_opts {
 	/* PEM, chain in certfile; both required, unless there is psk */
 	const char *certfile, *keyfile;
@@ -60,6 +62,9 @@ struct tls_server_opts {
 	/* A client's certificate is believed for so long after its end, which
 	 * tls_peer.not_after tells; its CA's are not. */
 	uint32_t grace_s;
+	/* Answers of CAs about its certificates (tls_staple.h); NULL: none are
+	 * shown. */
+	struct tls_staples *staples;
 	enum tls_min min;
 	const char *ciphers;	  /* TLS 1.2; NULL: ours */
 	const char *ciphersuites; /* TLS 1.3; NULL: ours */

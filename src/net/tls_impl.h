@@ -42,6 +42,7 @@
 	"PSK-AES256-GCM-SHA384:PSK-CHACHA20-POLY1305"
 
 struct tls_more;
+struct tls_staple;
 struct tls_tickets;
 struct tls_ident;
 
@@ -86,6 +87,8 @@ struct tls_server {
 	struct tls_face face;
 	int64_t expires; /* see tls_server_expires */
 	struct tls_note *notes;
+	struct tls_staple **staples; /* of its certificates that have one */
+	unsigned n_staples;
 	struct tls_shard shard[];
 };
 
@@ -250,6 +253,14 @@ void tls_more_free(struct tls_more *more);
  * time. */
 extern const OSSL_DISPATCH tls_kdf_13[], tls_kdf_12[];
 NJ_MUST enum nj_err tls_kdf_add(OSSL_LIB_CTX *lib, void *provctx);
+
+/* tls_staple.c: those of the certificates, and that they are shown; s may be
+ * NULL. */
+NJ_MUST enum nj_err tls_staple_use(
+    struct tls_server *t, struct tls_staples *s, const struct tls_material *m);
+void tls_staple_drop(struct tls_staple **v, unsigned n);
+/* A reference to who issued it, among those that the system trusts, or NULL. */
+X509 *tls_issuer_of_system(X509 *leaf);
 
 /* tls_lib.c: the library context of a shard; NULL: the process's own. */
 OSSL_LIB_CTX *tls_lib(unsigned shard);

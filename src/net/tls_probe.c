@@ -15,6 +15,7 @@
 #include "net/tls_probe.h"
 #include "pki/explain.h"
 #include "pki/key.h"
+#include "pki/ocsp.h"
 
 /* How long a refusal that TLS 1.3 sends after the handshake may take. */
 #define AFTERTHOUGHT_MS 700
@@ -169,15 +170,19 @@ afterthought(struct probing *p, SSL *ssl)
 }
 
 static void
-take_results(struct probing *p, const SSL *ssl)
+take_results(struct probing *p, SSL *ssl)
 {
 	struct tls_probe *out = p->out;
 	STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
-	const unsigned char *alpn = NULL;
+	const unsigned char *alpn = NULL, *staple = NULL;
 	unsigned n = 0;
+	long len;
 
 	if (chain)
 		out->chain = X509_chain_up_ref(chain);
+	/* without memory there is none */
+	if ((len = SSL_get_tlsext_status_ocsp_resp(ssl, &staple)) > 0)
+		(void)!buf_put(&out->staple, staple, (size_t)len);
 	if (out->end == TLS_PROBE_DONE || chain)
 		out->version = SSL_get_version(ssl);
 	(void)snprintf(
@@ -235,6 +240,7 @@ set_up(struct probing *p, SSL_CTX *ctx, SSL *ssl)
 	    !SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME,
 		TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)o->sni))
 		return false;
+	(void)SSL_set_tlsext_status_type(ssl, TLSEXT_STATUSTYPE_ocsp);
 	return SSL_set_cipher_list(ssl, EVERYTHING) == 1 &&
 	    SSL_set_min_proto_version(ssl, o->min ? o->min : TLS_V12) == 1 &&
 	    SSL_set_max_proto_version(ssl, o->max) == 1 &&
@@ -288,4 +294,80 @@ tls_probe_fini(struct tls_probe *p)
 {
 	sk_X509_pop_free(p->chain, X509_free);
 	p->chain = NULL;
+	buf_fini(&p->staple);
+}
+
+/* The server's issuer: from what it sends, or the system's. */
+static X509 *
+issuer_of(const struct tls_probe *p, X509 *leaf)
+{
+	X509 *x = pki_ocsp_issuer(leaf, p->chain);
+
+	return x && X509_up_ref(x) == 1 ? x : tls_issuer_of_system(leaf);
+}
+
+static enum tls_probe_word
+nothing_shown(X509 *leaf, struct nj_why *why)
+{
+	if (!pki_ocsp_must_staple(leaf))
+		return TLS_WORD_NONE;
+	why_set(why,
+	    "clients refuse this certificate unless the server shows what the "
+	    "CA says of it (must-staple), and it shows nothing");
+	why_mend(why,
+	    "the server's log says why its CA's responder gave no answer; or "
+	    "have a certificate without must-staple");
+	return TLS_WORD_BAD;
+}
+
+static void
+day_of(int64_t t, char dst[16])
+{
+	time_t at = (time_t)t;
+	struct tm tm;
+
+	if (!gmtime_r(&at, &tm) || strftime(dst, 16, "%Y-%m-%d", &tm) == 0)
+		(void)snprintf(dst, 16, "?");
+}
+
+enum tls_probe_word
+tls_probe_word(const struct tls_probe *p, struct nj_why *why)
+{
+	enum tls_probe_word word = TLS_WORD_BAD;
+	X509 *leaf = sk_X509_value(p->chain, 0), *issuer;
+	struct pki_ocsp says;
+	char day[16];
+
+	if (!leaf)
+		return TLS_WORD_NONE;
+	if (buf_len(&p->staple) == 0)
+		return nothing_shown(leaf, why);
+	if (!(issuer = issuer_of(p, leaf)))
+		return TLS_WORD_NONE; /* nobody to judge it by */
+	if (pki_ocsp_check(buf_slice(&p->staple), leaf, issuer,
+		clock_wall(&clock_system) / 1000, &says, why)) {
+		why_prefix(why, "what the server shows of its CA (OCSP)");
+	} else if (says.status == PKI_OCSP_REVOKED) {
+		day_of(says.revoked_at, day);
+		why_set(why,
+		    "its CA has revoked the server's certificate on %s%s%s",
+		    day, says.reason[0] ? ": " : "", says.reason);
+		why_mend(why,
+		    "whoever runs the server needs a new certificate with a "
+		    "new key");
+		word = TLS_WORD_REVOKED;
+	} else if (says.status == PKI_OCSP_GOOD) {
+		day_of(says.until, day);
+		why_set(why,
+		    "the CA says that the server's certificate is good (OCSP, "
+		    "until %s)",
+		    day);
+		word = TLS_WORD_GOOD;
+	} else {
+		why_set(why,
+		    "the CA's responder does not know the server's "
+		    "certificate");
+	}
+	X509_free(issuer);
+	return word;
 }

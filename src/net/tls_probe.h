@@ -3,7 +3,7 @@
  *             Nothing is verified and nothing is sent over it: judging is the
  *             caller's.
  *
- * Owns:    the chain in what it found (tls_probe_fini).
+ * Owns:    chain and staple in what it found (tls_probe_fini).
  * Threads: any; blocks until the deadline.
  * Bounds:  TLS_PROBE_FIRST bytes of a server that speaks something else.
  */
@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/secret.h"
 #include "base/slice.h"
@@ -48,6 +49,7 @@ struct tls_probe {
 	const char *version; /* "TLSv1.3"; NULL: it did not come so far */
 	char cipher[64], alpn[32];
 	STACK_OF(X509) * chain; /* as sent; NULL: none */
+	struct buf staple;	/* what its CA says of it (OCSP, DER) */
 	bool asked;		/* for a certificate of ours */
 	unsigned cas;		/* names of CAs it would accept */
 	char ca_names[256];	/* the first of them; escaped */
@@ -65,5 +67,16 @@ struct tls_probe {
 NJ_MUST enum nj_err
 tls_probe(int fd, const struct tls_probe_opts *o, struct tls_probe *out);
 void tls_probe_fini(struct tls_probe *p);
+
+enum tls_probe_word {
+	TLS_WORD_NONE,	  /* it shows none, and need not */
+	TLS_WORD_GOOD,	  /* *why: until when */
+	TLS_WORD_REVOKED, /* *why: since when */
+	TLS_WORD_BAD	  /* *why: an answer that nobody believes, or none
+			   * although clients insist on one */
+};
+/* What the CA says of the server's certificate, as the server shows it. */
+enum tls_probe_word
+tls_probe_word(const struct tls_probe *p, struct nj_why *why);
 
 #endif

@@ -533,7 +533,8 @@ server_fill(struct tls_server *t, const struct tls_server_opts *o,
 		if (i == 0 || end < t->expires)
 			t->expires = end;
 	}
-	if ((e = lists_init(t, o, m, r)))
+	if ((o->certfile && (e = tls_staple_use(t, o->staples, m))) ||
+	    (e = lists_init(t, o, m, r)))
 		return e;
 	if (o->psk) /* taken over, for nothing can fail any more */
 		t->psk = *o->psk;
@@ -593,6 +594,7 @@ tls_server_unref(struct tls_server *t)
 		EVP_MD_free(t->shard[i].sha256);
 		EVP_CIPHER_free(t->shard[i].aes256);
 	}
+	tls_staple_drop(t->staples, t->n_staples);
 	notes_free(t->notes);
 	sk_X509_pop_free(t->own, X509_free);
 	EVP_PKEY_free(t->key);
