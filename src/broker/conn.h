@@ -109,6 +109,7 @@ struct conn {
 	bool publishes;	       /* has sent a PUBLISH */
 	bool ack_now;	       /* it may wait for TCP's acknowledgement */
 	bool paused;	       /* waits in shard.paused */
+	bool pause_disk;       /* for the disk, too */
 	bool yields;	       /* has had its share of the turn */
 	bool saving;	       /* goes on when something is on disk */
 	bool buried;	       /* freed with its last promise */
@@ -148,6 +149,8 @@ void conn_flush(struct conn *c);
 void conn_flush_now(struct conn *c);
 /* Handles whole packets in c->in again after a login was decided. */
 void conn_resume(struct conn *c);
+/* What it was paused for is not over. */
+bool conn_must_wait(const struct conn *c);
 /* Who does not take his answers may not ask for more. */
 bool conn_may_ask(const struct conn *c);
 /* Out of everything that belongs to its shard. */

@@ -123,12 +123,31 @@ go_on(struct conn *c)
 	return !must_yield(c) && c->state == CONN_LIVE && !c->link.closing;
 }
 
-/* Whether publishers wait: another shard is behind, or the disk is. */
+/* Whether c waits, having sent f: another shard is behind, or the disk is. */
 static bool
-must_pause(const struct shard *sh, unsigned qos)
+must_pause(struct conn *c, const struct frame *f)
 {
+	const struct shard *sh = c->shard;
+
+	if (c->state != CONN_LIVE || c->link.closing)
+		return false;
+	if (durable_crowded(&sh->durable, &c->link))
+		return true;
+	if (f->type != MQTT_PUBLISH)
+		return false;
+	/* QoS 1 and 2, and what is retained */
+	c->pause_disk = (f->flags & 7) != 0;
 	return (sh->broker->n > 1 && route_congested(sh)) ||
-	    (qos > 0 && durable_congested(sh));
+	    (c->pause_disk && durable_congested(sh));
+}
+
+bool
+conn_must_wait(const struct conn *c)
+{
+	const struct shard *sh = c->shard;
+
+	return route_congested(sh) || durable_crowded(&sh->durable, &c->link) ||
+	    (c->pause_disk && durable_congested(sh));
 }
 
 /* Handles whole packets; false when c must not be touched any more.  What is
@@ -170,8 +189,7 @@ handle(struct conn *c, struct slice in)
 		count_add(&sh->counts.packets_in, 1);
 		sh->work++;
 		dispatch(c, &f);
-		if (f.type == MQTT_PUBLISH && c->state == CONN_LIVE &&
-		    !c->link.closing && must_pause(sh, f.flags >> 1 & 3)) {
+		if (must_pause(c, &f)) {
 			list_remove(&c->work);
 			list_push(&sh->paused, &c->work);
 			c->paused = true;

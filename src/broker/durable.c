@@ -220,14 +220,19 @@ open_gates(struct durable *d)
 
 /* Batches. */
 
+static bool
+is_full(const struct durable *d)
+{
+	return d->keep.bytes + d->under_way > KEEP_BYTES ||
+	    d->open->bytes > KEEP_BYTES;
+}
+
 static void
 set_busy(struct durable *d)
 {
-	uint64_t bytes = d->keep.bytes + d->under_way;
-
 	d->keep.busy = d->keep.done < d->submitted || batch_urgent(d->open) ||
 	    d->gate_n > 0;
-	d->keep.full = bytes > KEEP_BYTES || d->open->bytes > KEEP_BYTES;
+	d->keep.full = is_full(d);
 	atomic_store_explicit(&d->behind, d->keep.full, memory_order_relaxed);
 }
 
@@ -346,6 +351,9 @@ durable_congested(const struct shard *sh)
 	/* while nothing can be written at all, what must be is refused */
 	if (!sh->durable.store || store_state(sh->durable.store) != STORE_OK)
 		return false;
+	/* in a turn of many publishers much comes together */
+	if (sh->durable.open && is_full(&sh->durable))
+		return true;
 	for (unsigned i = 0; i < b->n; i++)
 		if (atomic_load_explicit(
 			&b->shards[i].durable.behind, memory_order_relaxed))

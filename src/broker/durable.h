@@ -17,7 +17,7 @@
  *
  * Threads: the shard; a pledge is counted by all that hold it.
  * Bounds:  KEEP_BYTES of messages not on disk yet in a shard, then publishers
- *          wait; promises: as many as packets were taken in that time.
+ *          wait; PROMISES_MAX promises, then all who wait for one are not heard.
  */
 #ifndef NJ_BROKER_DURABLE_H
 #define NJ_BROKER_DURABLE_H
@@ -31,7 +31,8 @@
 #include "core/link.h"
 #include "store/batch.h"
 
-#define KEEP_BYTES (32 * 1024 * 1024)
+#define KEEP_BYTES   (32 * 1024 * 1024)
+#define PROMISES_MAX (256u * 1024)
 
 /* Batches with the store at once: it takes all that came during one commit into
  * the next, and does not wait for this shard's turn to end. */
@@ -108,6 +109,13 @@ void durable_turn(struct shard *sh);
 void durable_stored(struct shard *sh, struct letter *l);
 /* Some shard has more to write than the disk takes. */
 bool durable_congested(const struct shard *sh);
+/* This one has promised so much that who waits for it is not heard meanwhile,
+ * whatever he says: each word of his may need a promise more. */
+static inline bool
+durable_crowded(const struct durable *d, const struct link *l)
+{
+	return d->n >= PROMISES_MAX && l->held > 0;
+}
 
 /* Whether what was handled just now has to be on disk before it is answered. */
 static inline bool

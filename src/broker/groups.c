@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "broker/handover.h"
 #include "broker/internal.h"
 #include "broker/route.h"
 
@@ -25,13 +26,14 @@ struct recall_letter {
 	struct letter letter;
 	uint64_t session;
 	uint8_t share;
+	bool kept; /* somebody who is there is kept */
 };
 
 /* Messages back to the group's home; it holds a reference on each. */
 struct moved_letter {
 	struct letter letter;
 	struct targets *targets;
-	uint64_t from;	       /* session */
+	struct route_move how;
 	struct pledge *pledge; /* NULL, or a reference */
 	struct msg **v;
 	uint32_t n, cap;
@@ -41,20 +43,21 @@ struct moved_letter {
 
 /* Moving messages, the session's side. */
 
-static struct moved_letter *
-moved_new(const struct session *s, const struct shared_sub *x, uint32_t cap)
+struct moved_letter *
+groups_moving(
+    const struct session *s, const struct shared_sub *x, uint32_t most)
 {
 	struct slice name = shared_group(x);
 	struct moved_letter *l = calloc(1, sizeof *l + name.n);
 
-	if (!l || !(l->v = calloc(cap, sizeof(*l->v)))) {
+	if (!l || !(l->v = calloc(most, sizeof(*l->v)))) {
 		free(l);
 		return NULL;
 	}
-	l->cap = cap;
+	l->cap = most;
 	l->letter.kind = LETTER_MOVED;
 	l->targets = x->targets;
-	l->from = s->number;
+	l->how.from = s->number;
 	l->name_len = name.n;
 	memcpy(l->name, name.p, name.n);
 	return l;
@@ -69,14 +72,49 @@ moved_free(struct moved_letter *l)
 	free(l);
 }
 
-static void
-moved_add(void *arg, struct delivery *d)
+void
+groups_move(void *arg, struct delivery *d)
 {
 	struct moved_letter *l = arg;
 
 	assert(l->n < l->cap);
 	l->v[l->n++] = msg_ref(d->msg);
 	delivery_fini(d);
+}
+
+void
+groups_moving_from_disk(struct moved_letter *l, bool back)
+{
+	l->how.disk = true;
+	l->how.back = back;
+}
+
+/* One that must be on disk, if there is any. */
+static const struct msg *
+gravest(const struct moved_letter *l)
+{
+	for (uint32_t i = 0; i < l->n; i++)
+		if (l->v[i]->qos > 0)
+			return l->v[i];
+	return l->v[0];
+}
+
+void
+groups_moving_go(struct shard *sh, struct moved_letter *l)
+{
+	unsigned to = l->targets->shard;
+
+	if (l->n == 0) {
+		moved_free(l);
+		return;
+	}
+	if (to == sh->home.shard) {
+		groups_moved(sh, &l->letter);
+		return;
+	}
+	/* what leaves one queue and enters another does so at once */
+	l->pledge = pledge_for(sh, gravest(l));
+	shard_post(&sh->broker->shards[to], &l->letter);
 }
 
 /* What came by x, back to the group's home. */
@@ -88,20 +126,10 @@ give_back(
 	struct moved_letter *l;
 
 	/* without memory they stay, as long as the session does */
-	if (x->number == 0 || most == 0 || !(l = moved_new(s, x, most)))
+	if (x->number == 0 || most == 0 || !(l = groups_moving(s, x, most)))
 		return;
-	session_take_shared(s, x->number, sent, moved_add, l);
-	if (l->n == 0) {
-		moved_free(l);
-		return;
-	}
-	/* what leaves one queue and enters another does so at once */
-	if (x->targets->shard != sh->home.shard)
-		l->pledge = pledge_for(sh, l->v[0]);
-	if (x->targets->shard == sh->home.shard)
-		groups_moved(sh, &l->letter);
-	else
-		shard_post(&sh->broker->shards[x->targets->shard], &l->letter);
+	session_take_shared(s, x->number, sent, groups_move, l);
+	groups_moving_go(sh, l);
 }
 
 void
@@ -111,17 +139,19 @@ groups_hand_over(struct shard *sh, struct session *s)
 		return;
 	for (struct shared_sub *x = s->shared; x; x = x->next)
 		give_back(sh, s, x, true);
-	/* TAIL */
 }
 
 static void
-recalled(struct shard *sh, uint64_t session, uint8_t share)
+recalled(struct shard *sh, uint64_t session, uint8_t share, bool kept)
 {
 	struct session *s = session_by_number(&sh->home, session);
 	bool begun;
 
-	if (!s || s->link) /* gone, or back in the meantime */
+	/* gone, or back in the meantime */
+	if (!s || s->link || s->coming || s->ended)
 		return;
+	if (kept && s->kept)
+		handover_recall(sh, s, share);
 	begun = s->kept && together_begin(sh);
 	for (struct shared_sub *x = s->shared; x; x = x->next)
 		if (x->number == share)
@@ -135,7 +165,7 @@ groups_recalled(struct shard *sh, struct letter *letter)
 {
 	struct recall_letter *l = (struct recall_letter *)letter;
 
-	recalled(sh, l->session, l->share);
+	recalled(sh, l->session, l->share, l->kept);
 	free(l);
 }
 
@@ -153,14 +183,14 @@ groups_moved(struct shard *sh, struct letter *letter)
 		pledge_begin(sh, l->pledge);
 	for (uint32_t i = 0; g && i < l->n; i++)
 		if (l->v[i]->expires_at > sh->home.now_ms)
-			route_moved(sh, g, l->v[i], l->from);
+			route_moved(sh, g, l->v[i], &l->how);
 	if (l->pledge)
 		pledge_end(sh);
 	moved_free(l);
 }
 
 static void
-recall(struct shard *sh, const struct member *m)
+recall(struct shard *sh, const struct group *g, const struct member *m)
 {
 	unsigned to = (unsigned)(m->session >> 48);
 	struct recall_letter *l;
@@ -168,7 +198,7 @@ recall(struct shard *sh, const struct member *m)
 	if (m->share == 0)
 		return;
 	if (to == sh->home.shard) {
-		recalled(sh, m->session, m->share);
+		recalled(sh, m->session, m->share, g->n_kept > 0);
 		return;
 	}
 	if (!(l = malloc(sizeof *l)))
@@ -176,31 +206,35 @@ recall(struct shard *sh, const struct member *m)
 	l->letter.kind = LETTER_RECALL;
 	l->session = m->session;
 	l->share = m->share;
+	l->kept = g->n_kept > 0;
 	route_post_to(sh, to); /* what it was given so far, first */
 	shard_post(&sh->broker->shards[to], &l->letter);
 }
 
-/* The first connected member is there: it gets what waits with the others. */
+/* The first connected member is there, or the first that is kept: it gets what
+ * waits with the others. */
 static void
 recall_all(struct shard *sh, const struct group *g)
 {
 	for (uint32_t i = g->n_online, n = 0; i < g->n && n < GROUPS_RECALL;
 	     i++, n++)
-		recall(sh, g->v[i]);
+		recall(sh, g, g->v[i]);
 }
 
-/* Its place in the group has changed; `before` members were connected. */
+/* Its place in the group has changed; `before` members were connected, and so
+ * many of them kept. */
 static void
-on_presence(
-    struct shard *sh, struct group *g, uint64_t session, uint32_t before)
+on_presence(struct shard *sh, struct group *g, uint64_t session,
+    uint32_t before, uint32_t kept_before)
 {
-	if (before == 0 && g->n_online > 0) {
+	if ((before == 0 && g->n_online > 0) ||
+	    (kept_before == 0 && g->n_kept > 0)) {
 		recall_all(sh, g);
 	} else if (g->n_online > 0 && g->n_online < before) {
 		const struct member *m = group_find_member(g, session);
 
 		if (m)
-			recall(sh, m);
+			recall(sh, g, m);
 	}
 }
 
@@ -210,6 +244,7 @@ join_or_move(struct shard *sh, const struct group_letter *l)
 	struct slice name = slice_of(l->name, l->name_len);
 	struct group *g = group_find(&sh->groups, l->targets, name);
 	uint32_t before = g ? g->n_online : 0;
+	uint32_t kept_before = g ? g->n_kept : 0;
 	enum nj_err e = NJ_OK;
 
 	if (l->op == GROUP_JOIN)
@@ -222,13 +257,13 @@ join_or_move(struct shard *sh, const struct group_letter *l)
 		    "Out of memory: a client is no member of the group it "
 		    "joined");
 	if ((g = group_find(&sh->groups, l->targets, name)))
-		on_presence(sh, g, l->who.session, before);
+		on_presence(sh, g, l->who.session, before, kept_before);
 }
 
 static void
 apply(struct shard *sh, const struct group_letter *l)
 {
-	if (l->op != GROUP_LEAVE) {
+	if (l->op != GROUP_LEAVE && l->op != GROUP_QUIT) {
 		join_or_move(sh, l);
 		return;
 	}
@@ -237,7 +272,8 @@ apply(struct shard *sh, const struct group_letter *l)
 	if (group_leave(&sh->groups, l->targets, slice_of(l->name, l->name_len),
 		l->who.session))
 		nj_log(LOG_T_DEBUG, "Left a group it was no member of");
-	index_release(sh->broker->index, l->targets);
+	if (l->op == GROUP_LEAVE)
+		index_release(sh->broker->index, l->targets);
 }
 
 void

@@ -8,7 +8,10 @@
  *   goes to other members; a QoS 2 exchange that has begun ends with the
  *   session [MQTT-4.8.2-4], [-5];
  * - it is away while another member is connected: what was not sent goes to
- *   those who are there, when it leaves or when the first of them comes.
+ *   those who are there, when it leaves or when the first of them comes.  What
+ *   is on disk goes to members only that are kept there, too: what was durable
+ *   stays so.
+ * What lies on disk is handed over in pages, while all else goes on (handover.h).
  *
  * Threads: letters; the session's shard and the group's home.
  * Bounds:  GROUPS_RECALL members are asked when the first comes; moved messages
@@ -22,7 +25,13 @@
 
 #define GROUPS_RECALL 64
 
-enum group_op { GROUP_JOIN, GROUP_LEAVE, GROUP_ONLINE, GROUP_OFFLINE };
+enum group_op {
+	GROUP_JOIN,
+	GROUP_QUIT,  /* nothing comes to it any more; its letters may */
+	GROUP_LEAVE, /* the last of its letters, a member or not */
+	GROUP_ONLINE,
+	GROUP_OFFLINE
+};
 
 /* The session's side. */
 NJ_MUST enum nj_err groups_tell(struct shard *sh, struct targets *t,
@@ -33,6 +42,17 @@ struct letter *groups_letter(struct slice name);
 void groups_leave(struct shard *sh, uint64_t session, struct shared_sub *x);
 /* Before the session leaves its groups and is freed. */
 void groups_hand_over(struct shard *sh, struct session *s);
+
+/* What came by x, on its way to other members.  NULL without memory. */
+struct moved_letter;
+struct moved_letter *groups_moving(
+    const struct session *s, const struct shared_sub *x, uint32_t most);
+/* fn of session_take_shared; arg: the letter. */
+void groups_move(void *arg, struct delivery *d);
+/* On its way; from_disk: and whether it stays with s if there is nobody who is
+ * connected and kept. */
+void groups_moving_go(struct shard *sh, struct moved_letter *l);
+void groups_moving_from_disk(struct moved_letter *l, bool back);
 
 void groups_take(struct shard *sh, struct letter *l);	  /* LETTER_GROUP */
 void groups_recalled(struct shard *sh, struct letter *l); /* LETTER_RECALL */

@@ -424,7 +424,7 @@ send_away(struct shard *sh, struct session *s, bool forget)
 		conn_end(c, RC_ADMINISTRATIVE_ACTION,
 		    "it was sent away by the administrator");
 	/* it may have ended with its connection */
-	if (forget && (s = session_by_number(&sh->home, number)))
+	if (forget && (s = session_by_number(&sh->home, number)) && !s->ended)
 		sessions_end(sh, s);
 }
 

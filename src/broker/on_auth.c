@@ -79,6 +79,7 @@ reauth_allowed(struct conn *c, struct login *l)
 	c->session->who = r->principal;
 	r->principal = NULL;
 	sessions_recheck_reads(c->session);
+	sessions_keep_who(c->shard, c->session);
 	if (c->shard->limits.log_connections &&
 	    guard_may_log(c->shard, &c->shard->comings, GUARD_LINES))
 		nj_log(LOG_T_NOTICE, "Client %s re-authenticated by %s.",

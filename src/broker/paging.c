@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "broker/handover.h"
 #include "broker/internal.h"
 #include "broker/shard.h"
 #include "broker/storing.h"
@@ -15,10 +16,12 @@ struct page {
 	struct shard *shard;
 	uint64_t session; /* its number */
 	uint64_t upto;	  /* it has all entries below, unless there are more */
+	bool handover;	  /* for others */
 };
 
 static bool
-ask(struct shard *sh, struct session *s)
+ask(struct shard *sh, struct session *s, bool handover, uint64_t from,
+    uint64_t upto)
 {
 	struct kept *k = s->kept;
 	struct page *p = calloc(1, sizeof *p);
@@ -27,11 +30,10 @@ ask(struct shard *sh, struct session *s)
 		return false;
 	p->shard = sh;
 	p->session = s->number;
-	p->upto = k->next_key;
-	if (kept_sure_below(k) < p->upto)
-		p->upto = kept_sure_below(k);
+	p->upto = upto;
+	p->handover = handover;
 	p->read.session = k->id;
-	p->read.from = k->tail_from;
+	p->read.from = from;
 	p->read.until = p->upto;
 	p->read.max = PAGE_MAX;
 	k->reading = true;
@@ -40,24 +42,55 @@ ask(struct shard *sh, struct session *s)
 	return true;
 }
 
+/* For its client.  False: not now. */
+static bool
+ask_own(struct shard *sh, struct session *s)
+{
+	const struct kept *k = s->kept;
+	uint64_t upto = k->next_key;
+
+	if (!tail_wants(s)) {
+		session_pump(s);
+		return true;
+	}
+	/* what others were handed is there until they have it on disk */
+	if (together_pending(sh, k->handed))
+		return false;
+	if (kept_sure_below(k) < upto)
+		upto = kept_sure_below(k);
+	return ask(sh, s, false, k->tail_from, upto);
+}
+
+/* For other clients; the same. */
+static bool
+ask_handover(struct shard *sh, struct session *s)
+{
+	uint64_t from, upto;
+
+	return handover_wants(sh, s, &from, &upto) &&
+	    ask(sh, s, true, from, upto);
+}
+
 void
 paging_ask(struct shard *sh)
 {
+	struct durable *d = &sh->durable;
 	struct list todo, *at;
 
 	list_init(&todo);
-	list_splice(&todo, &sh->durable.keep.pages);
-	while ((at = list_pop(&todo))) {
+	list_splice(&todo, &d->keep.pages);
+	while (
+	    !d->keep.full && d->pages < PAGES_MAX && (at = list_pop(&todo))) {
 		struct session *s = LIST_OWNER(at, struct kept, page)->session;
 
-		bool wants = tail_wants(s);
-
-		if (sh->durable.keep.full || sh->durable.pages == PAGES_MAX ||
-		    (wants && !ask(sh, s)))
-			list_push(&sh->durable.keep.pages, at);
-		else if (!wants)
-			session_pump(s);
+		if (s->link)
+			handover_stop(s);
+		if (!(s->kept->handover ? ask_handover(sh, s)
+					: ask_own(sh, s)) &&
+		    !list_linked(at))
+			list_push(&d->keep.pages, at);
 	}
+	list_splice(&d->keep.pages, &todo);
 }
 
 void
@@ -88,6 +121,24 @@ delivery_of(struct store_entry *en)
 	return d;
 }
 
+static void
+failed(struct shard *sh, struct session *s, const struct page *p)
+{
+	enum nj_err e = p->read.result;
+
+	if (e != NJ_EOF)
+		nj_log(
+		    LOG_T_ERROR, "A queue cannot be read: %s", nj_strerror(e));
+	if (p->handover) {
+		handover_failed(sh, s, e);
+		return;
+	}
+	s->kept->reading = false;
+	/* it is tried again on the next connection */
+	if (s->link)
+		s->link->ops->fail(s->link);
+}
+
 void
 paging_come(struct shard *sh, struct letter *l)
 {
@@ -101,18 +152,19 @@ paging_come(struct shard *sh, struct letter *l)
 	if (s && !r->result && n > 0 && !(v = calloc(n, sizeof *v)))
 		r->result = NJ_NOMEM;
 	if (s && r->result) {
-		s->kept->reading = false;
-		/* it is tried again on the next connection */
-		if (s->link)
-			s->link->ops->fail(s->link);
-		if (r->result != NJ_EOF)
-			nj_log(LOG_T_ERROR, "A queue cannot be read: %s",
-			    nj_strerror(r->result));
+		failed(sh, s, p);
 	} else if (s) {
+		uint64_t upto =
+		    r->more && n > 0 ? r->v[n - 1].seq + 1 : p->upto;
+
 		for (uint32_t i = 0; i < n; i++)
 			v[i] = delivery_of(&r->v[i]);
-		tail_page(
-		    s, v, n, r->more && n > 0 ? r->v[n - 1].seq + 1 : p->upto);
+		if (s->link)
+			handover_stop(s);
+		if (p->handover)
+			handover_page(sh, s, v, n, r->from, upto);
+		else
+			tail_page(s, v, n, upto);
 	}
 	free(v);
 	store_read_fini(r, &storing_msgs);

@@ -77,6 +77,7 @@ come_home(struct shard *sh, struct pledge *p)
 
 		if (b && b->live > 0 && batch_append(d->open, b))
 			g->failed = true;
+		d->keep.bytes += p->parts[i].part.bytes;
 	}
 	g->ticket = d->keep.ticket;
 	atomic_store_explicit(&p->refs, 1, memory_order_relaxed);

@@ -8,8 +8,11 @@
 #include "auth/principal.h"
 #include "base/log.h"
 #include "broker/guard.h"
+#include "broker/identity.h"
 #include "broker/internal.h"
+#include "broker/regroup.h"
 #include "broker/sessions.h"
+#include "broker/source.h"
 #include "broker/storing.h"
 #include "wire/topic.h"
 
@@ -81,9 +84,13 @@ fill(struct restoring *r, struct session *s, const struct store_session *from)
 	s->offline_since = from->offline_ms == STORE_NEVER
 	    ? clock_mono(clock) /* it was connected until the end */
 	    : storing_mono(r->b, from->offline_ms);
+	/* of an older store no more is known than the name */
+	if (from->who.n > 0 && identity_read(from->who, &who))
+		return NJ_MALFORMED;
 	if ((e = set_mount(s, from->mount)) ||
 	    (e = principal_new(&who, &s->who)))
 		return e;
+	sessions_restore_rules(shard_of(s), s);
 	return map_put(&r->by_id, s);
 }
 
@@ -114,7 +121,12 @@ take_session(void *arg, const struct store_session *from)
 		return e;
 	atomic_fetch_add(&b->sessions, 1);
 	count_add(&sh->counts.sessions, 1);
-	return fill(r, s, from);
+	if ((e = fill(r, s, from)))
+		return e;
+	/* it had ended, and was there for what it hands over */
+	if (from->expiry_s == 0 && from->offline_ms != STORE_NEVER)
+		sessions_leave_name(sh, s);
+	return NJ_OK;
 }
 
 static enum nj_err
@@ -149,6 +161,8 @@ take_sub(void *arg, const struct store_sub *from)
 	if (topic_share(from->filter, &group, &filter) == NJ_OK)
 		return sessions_join(shard_of(s), s, from->filter, group,
 		    filter, from->options, from->share, &existed);
+	if (s->ended)
+		return NJ_OK;
 	return subs_put(&s->subs, r->b->index, s->home->shard, from->filter, s,
 	    from->options, &existed);
 }
@@ -226,8 +240,14 @@ static enum nj_err
 take_retained(void *arg, void *msg)
 {
 	struct restoring *r = arg;
-	enum nj_err e = retain_set(r->b->retain, msg);
+	struct slice owner = SLICE_NONE;
+	enum nj_err e;
+	uint64_t who;
 
+	/* it counts for who published it, as before */
+	if (r->b->opts.max_retained_per_user && source_owner(msg, &who))
+		owner = slice_of(&who, sizeof who);
+	e = retain_set_for(r->b->retain, msg, owner);
 	msg_unref(msg);
 	r->retained += e == NJ_OK;
 	/* a limit that is lower now: it stays on disk, and is not served */
@@ -244,14 +264,15 @@ progress(void *arg, const char *what, uint64_t n)
 	    (unsigned long long)n, what);
 }
 
-/* Their clocks run. */
+/* Their clocks run; those that have ended hand over what they have. */
 static void
 wait_all(struct shard *sh)
 {
-	struct map *all = &sh->home.sessions;
+	struct map *all = &sh->home.numbers;
 	struct session *s;
 	size_t at = 0;
 
+	regroup_all(sh);
 	while ((s = map_next(all, &at)))
 		if (sessions_restored(sh, s))
 			at--; /* another may have moved into its slot */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "broker/handover.h"
 #include "broker/internal.h"
 #include "core/fanout.h"
 
@@ -35,12 +36,14 @@ struct choice {
 	uint8_t tries; /* members that were not there */
 	uint8_t share; /* as the member numbers the subscription */
 	bool moved;    /* was another member's */
+	bool disk;     /* and on disk: in memory it obeys the limits */
 };
 
 static uint32_t
 choice_number(const struct choice *c)
 {
-	return c->tries | (uint32_t)c->share << 8 | (uint32_t)c->moved << 16;
+	return c->tries | (uint32_t)c->share << 8 | (uint32_t)c->moved << 16 |
+	    (uint32_t)c->disk << 17;
 }
 
 static struct choice
@@ -50,6 +53,7 @@ choice_of(uint64_t word)
 		.tries = (uint8_t)word,
 		.share = (uint8_t)(word >> 8),
 		.moved = (word >> 16 & 1) != 0,
+		.disk = (word >> 17 & 1) != 0,
 	};
 }
 
@@ -154,7 +158,7 @@ route_congested(const struct shard *sh)
 static bool
 member_takes(const struct session *s, const struct msg *m, uint32_t id_opts)
 {
-	if (!s || !session_may_read(s, m))
+	if (!s || s->ended || !session_may_read(s, m))
 		return false;
 	return s->link || fanout_qos(s->home, m, id_opts) > 0;
 }
@@ -167,11 +171,14 @@ deliver_member(
 		.msg = m,
 		.qos = fanout_qos(s->home, m, id_opts) & 3,
 		.retain = (id_opts & SUB_RAP) && m->retain,
-		.moved = c->moved,
+		.moved = c->moved && (s->kept || !c->disk),
 		.share = c->share,
 	};
 
 	ids_add(&d.ids, id_opts >> 4);
+	/* nobody else is there any more: the rest need not set out */
+	if (c->disk && s->kept)
+		handover_stop(s);
 	session_deliver(s, &d);
 }
 
@@ -189,16 +196,16 @@ keep_entry(struct shard *sh, const struct route_entry *x, struct msg *m)
 	sh->unsent[sh->n_unsent++].w[2] = word(pledge_for(sh, m));
 }
 
+static void give_to_group(struct shard *sh, struct group *g, struct msg *m,
+    uint64_t not, struct choice c);
+
 static void
-give_to_group(struct shard *sh, struct group *g, struct msg *m, uint64_t not,
-    struct choice c)
+give_to_member(struct shard *sh, struct group *g, struct msg *m, uint64_t not,
+    struct choice c, const struct member *who)
 {
-	struct member *who = group_pick(g, not );
 	unsigned to;
 	uint64_t *w;
 
-	if (!who)
-		return;
 	c.share = who->share;
 	to = (unsigned)(who->session >> 48);
 	if (to == sh->home.shard) {
@@ -228,11 +235,31 @@ give_to_group(struct shard *sh, struct group *g, struct msg *m, uint64_t not,
 	w[6] = sh->home.shard;
 }
 
-void
-route_moved(struct shard *sh, struct group *g, struct msg *m, uint64_t from)
+static void
+give_to_group(struct shard *sh, struct group *g, struct msg *m, uint64_t not,
+    struct choice c)
 {
-	if (g->n > 1 || g->v[0]->session != from)
-		give_to_group(sh, g, m, from, (struct choice){ .moved = true });
+	const struct member *who = group_pick(g, not );
+
+	if (who)
+		give_to_member(sh, g, m, not, c, who);
+}
+
+void
+route_moved(struct shard *sh, struct group *g, struct msg *m,
+    const struct route_move *how)
+{
+	struct choice c = { .moved = true, .disk = how->disk };
+	const struct member *who = NULL;
+
+	if (how->disk)
+		who = group_pick_kept(g, how->from);
+	if (!who && how->back)
+		who = group_find_member(g, how->from);
+	if (who)
+		give_to_member(sh, g, m, how->from, c, who);
+	else if (g->n > 1 || g->v[0]->session != how->from)
+		give_to_group(sh, g, m, how->from, c);
 }
 
 static void
@@ -513,6 +540,7 @@ route_retain(struct shard *sh, struct msg *m, struct slice owner)
 
 	if (e || order == 0 || !sh->durable.store)
 		return e;
+	keep_weigh(k, m);
 	keep_note(k,
 	    m->payload_len > 0
 		? batch_retain(k->into, order, msg_ref(m))

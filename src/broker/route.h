@@ -49,8 +49,17 @@ bool route_congested(const struct shard *sh);
 /* Delivers a parcel from another shard and frees it. */
 void route_parcel(struct shard *sh, struct letter *l);
 
+/* How a message moves between the members of a group. */
+struct route_move {
+	uint64_t from; /* the session it was with */
+	/* it had its place on disk: to a connected member that is kept, if
+	 * there is one, */
+	bool disk;
+	bool back; /* else to from again, as long as that is a member */
+};
+
 /* To another member of a group than the one it was with. */
-void
-route_moved(struct shard *sh, struct group *g, struct msg *m, uint64_t from);
+void route_moved(struct shard *sh, struct group *g, struct msg *m,
+    const struct route_move *how);
 
 #endif

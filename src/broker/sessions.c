@@ -13,6 +13,9 @@
 #include "base/text.h"
 #include "broker/groups.h"
 #include "broker/guard.h"
+#include "broker/handover.h"
+#include "broker/identity.h"
+#include "broker/internal.h"
 #include "broker/quota.h"
 #include "broker/route.h"
 
@@ -29,7 +32,13 @@ static void
 keep_facts(struct shard *sh, const struct session *s, bool here)
 {
 	struct keep *k = &sh->durable.keep;
+	struct buf *who = &sh->source;
 
+	buf_truncate(who, 0);
+	if (s->who && identity_write(who, s->who)) {
+		keep_note(k, NJ_NOMEM);
+		return;
+	}
 	keep_note(k,
 	    batch_session(k->into,
 		&(struct store_session){
@@ -37,6 +46,7 @@ keep_facts(struct shard *sh, const struct session *s, bool here)
 		    .client = session_id(s),
 		    .user = s->who ? s->who->name : SLICE_NONE,
 		    .mount = mount_text(s),
+		    .who = buf_slice(who),
 		    .version = s->version,
 		    .expiry_s = s->expiry_s,
 		    .offline_ms = here ? STORE_NEVER : sh->wall_ms,
@@ -62,10 +72,12 @@ keep_will(struct shard *sh, const struct session *s)
 	struct keep *k = &sh->durable.keep;
 	const struct session_will *w = s->will;
 
-	if (w)
-		keep_note(k,
-		    batch_will(k->into, s->kept ? s->kept->id : s->will_id,
-			w->delay_s, w->expiry_s, msg_ref(w->msg)));
+	if (!w)
+		return;
+	keep_weigh(k, w->msg);
+	keep_note(k,
+	    batch_will(k->into, s->kept ? s->kept->id : s->will_id, w->delay_s,
+		w->expiry_s, msg_ref(w->msg)));
 }
 
 static uint32_t expiry_of(const struct shard *sh, const struct session *s);
@@ -131,6 +143,13 @@ sessions_keep(struct shard *sh, struct session *s)
 	return !d->keep.failed;
 }
 
+void
+sessions_keep_who(struct shard *sh, const struct session *s)
+{
+	if (s->kept)
+		keep_facts(sh, s, true);
+}
+
 /* Wills. */
 
 /* The message waits in the session, so its expiry counts from now
@@ -139,7 +158,6 @@ static void
 will_send(struct shard *sh, struct session *s)
 {
 	struct session_will *w = s->will;
-	struct asker asker = sessions_asker(s);
 	struct decision rule;
 	uint64_t who = guard_identity(s->who, session_id(s));
 	char id[TEXT_ESC];
@@ -156,7 +174,7 @@ will_send(struct shard *sh, struct session *s)
 	if (w->expiry_s != MQTT_EXPIRY_NEVER)
 		w->msg->expires_at = sh->home.now_ms + w->expiry_s * 1000ull;
 	/* rights may have changed since CONNECT */
-	if (!decide(&asker, ACTION_PUBLISH, msg_topic(w->msg), &rule)) {
+	if (!sessions_may(s, ACTION_PUBLISH, msg_topic(w->msg), &rule)) {
 		nj_log(LOG_T_NOTICE, "Will of %s not sent: %s",
 		    text_esc(id, sizeof id, session_id(s)), rule.text);
 	} else {
@@ -187,64 +205,6 @@ will_forget(struct shard *sh, struct session *s)
 	s->will = NULL;
 }
 
-/* Rules. */
-
-static bool
-reads_all(const struct session *s)
-{
-	return !s->roles ||
-	    (s->who &&
-		roles_reads_all(
-		    rolebase_seen(s->roles, s->home->shard), s->who->name));
-}
-
-void
-sessions_set_rules(struct session *s, const struct conn *c)
-{
-	const struct acl *acl = conn_port(c)->acl;
-	struct rolebase *roles = conn_port(c)->roles;
-
-	/* what it subscribed to under other rules is looked at again */
-	if (s->acl != acl || s->roles != roles)
-		s->check_reads = acl != NULL;
-	s->acl = acl;
-	s->roles = roles;
-	s->port = c->port;
-	/* who it is now may read less than who subscribed */
-	if (s->subs.n + s->n_shared > 0 || s->out.n > 0 ||
-	    session_queued(s) > 0)
-		sessions_recheck_reads(s);
-}
-
-void
-sessions_recheck_reads(struct session *s)
-{
-	s->check_reads |= !reads_all(s) || (s->acl && acl_varies(s->acl)) ||
-	    (s->who && s->who->has_topics);
-}
-
-void
-sessions_new_rules(struct shard *sh, const struct port_set *set)
-{
-	struct session *s;
-	size_t at = 0;
-
-	while ((s = map_next(&sh->home.sessions, &at))) {
-		s->acl = set->v[s->port].acl;
-		s->roles = set->v[s->port].roles;
-		s->check_reads = s->acl != NULL || !reads_all(s);
-	}
-}
-
-bool
-sessions_may_read(const struct session *s, const struct msg *m)
-{
-	struct asker a = sessions_asker(s);
-	struct decision rule;
-
-	return decide(&a, ACTION_RECEIVE, msg_topic(m), &rule);
-}
-
 /* Shared subscriptions. */
 
 static enum nj_err
@@ -258,6 +218,7 @@ tell_group(struct shard *sh, const struct session *s,
 		.share = x->number,
 		.online =
 		    op == GROUP_ONLINE || (op == GROUP_JOIN && s->link != NULL),
+		.kept = s->kept != NULL,
 	    });
 }
 
@@ -392,7 +353,7 @@ sessions_join(struct shard *sh, struct session *s, struct slice whole,
 	memcpy(x->filter, whole.p, whole.n);
 	if ((e = shared_add(s, x, number)))
 		goto fail;
-	if ((e = tell_group(sh, s, x, GROUP_JOIN))) {
+	if (!s->ended && (e = tell_group(sh, s, x, GROUP_JOIN))) {
 		shared_remove(s, x);
 		goto fail;
 	}
@@ -442,50 +403,90 @@ sessions_unjoin(struct shard *sh, struct session *s, struct slice whole)
 
 /* Ends. */
 
+/* It is nobody's any more. */
+static void
+forget_who(struct shard *sh, struct session *s)
+{
+	struct principal *who = s->who;
+
+	s->who = NULL;
+	principal_unref(who);
+	if (s->ended)
+		return;
+	quota_back(sh, s);
+	atomic_fetch_sub(&sh->broker->sessions, 1);
+	count_add(&sh->counts.sessions, (uint64_t)-1);
+}
+
 /* Without a word to anybody but the groups. */
 static void
 end_silently(struct shard *sh, struct session *s)
 {
-	struct principal *who = s->who;
-
-	quota_back(sh, s);
+	forget_who(sh, s);
+	sh->n_ended -= s->ended;
 	for (struct shared_sub *x = s->shared, *next; x; x = next) {
 		next = x->next;
 		shared_remove(s, x);
 		leave_group(sh, s, x);
 	}
-	s->who = NULL;
 	session_free(s);
-	principal_unref(who);
-	atomic_fetch_sub(&sh->broker->sessions, 1);
-	count_add(&sh->counts.sessions, (uint64_t)-1);
+}
+
+void
+sessions_leave_name(struct shard *sh, struct session *s)
+{
+	forget_who(sh, s);
+	session_end_name(s);
+	sh->n_ended++;
+}
+
+/* It stays for those who get what it leaves on disk.  Until they have it its
+ * row says that it has ended. */
+static void
+linger(struct shard *sh, struct session *s)
+{
+	s->expiry_s = 0;
+	keep_facts(sh, s, false);
+	tell_groups(sh, s, GROUP_QUIT);
+	sessions_leave_name(sh, s);
+}
+
+/* Its will, and what it hands over, is on disk exactly when its end is; nor does
+ * that come there before what went from it just now. */
+static bool
+begin_end(struct shard *sh, const struct session *s, uint64_t *when)
+{
+	const uint64_t earlier[] = { s->kept->handed, s->kept->will_gate };
+
+	for (unsigned i = 0; i < 2; i++)
+		if (together_pending(sh, earlier[i])) {
+			*when = earlier[i];
+			return together_again(sh, *when);
+		}
+	return (s->will || s->shared) && together_begin(sh);
 }
 
 void
 sessions_end(struct shard *sh, struct session *s)
 {
 	struct keep *k = &sh->durable.keep;
-	/* its will, and what it hands over, exactly when it ends */
-	bool begun = s->kept && (s->will || s->shared) && together_begin(sh);
 	uint64_t when = together_number(sh);
+	bool begun = s->kept && begin_end(sh, s, &when), lingers;
 
-	/* nor before a will that was sent just now */
-	if (s->kept && !s->will && !s->shared &&
-	    together_pending(sh, s->kept->will_gate)) {
-		when = s->kept->will_gate;
-		begun = together_again(sh, when);
-	}
 	/* [MQTT-3.1.2-8]: the will is sent when the session ends, at the
 	 * latest */
 	will_send(sh, s);
 	groups_hand_over(sh, s);
-	if (s->kept)
+	if ((lingers = handover_begin(sh, s)))
+		linger(sh, s);
+	else if (s->kept)
 		keep_note(k, batch_session_end(k->into, s->kept->id));
 	if (begun) {
 		together_ends(sh, hash_of(s), when);
 		together_end(sh);
 	}
-	end_silently(sh, s);
+	if (!lingers)
+		end_silently(sh, s);
 }
 
 void
@@ -510,6 +511,11 @@ sessions_end_all(struct shard *sh)
 				sessions_end(sh, s);
 			at--; /* another may have moved into its slot */
 		}
+	}
+	while (sh->home.numbers.n > 0) {
+		size_t at = 0;
+
+		sessions_drop(sh, map_next(&sh->home.numbers, &at));
 	}
 }
 
@@ -627,6 +633,12 @@ bool
 sessions_restored(struct shard *sh, struct session *s)
 {
 	s->kept->expiry_s = s->expiry_s;
+	if (s->ended) {
+		if (handover_begin(sh, s))
+			return false;
+		sessions_end(sh, s);
+		return true;
+	}
 	if (quota_wait(sh, s) == s) {
 		evict(sh, s, "max_offline_sessions_per_user is reached");
 		return true;
@@ -713,6 +725,8 @@ sessions_take(struct conn *c, struct slice id, bool clean_start,
 			will_send(sh, s);
 		else
 			will_forget(sh, s);
+		if (s->kept)
+			handover_stop(s);
 		quota_back(sh, s);
 		tell_groups(sh, s, GROUP_ONLINE);
 		count_add(&sh->counts.connected, 1);

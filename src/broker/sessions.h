@@ -23,15 +23,21 @@
  */
 NJ_MUST enum nj_err sessions_take(struct conn *c, struct slice id,
     bool clean_start, struct session **out, bool *present);
-/* Whose rules a session has, for decide(). */
+/* Whose rules a session has, for decide(); of one that came by a listener that
+ * is no more, sessions_may knows. */
 static inline struct asker
 sessions_asker(const struct session *s)
 {
 	return (struct asker){ s->who, session_id(s), s->acl,
 		s->roles ? rolebase_seen(s->roles, s->home->shard) : NULL };
 }
+/* decide() for one whose client may be away. */
+bool sessions_may(const struct session *s, enum action what, struct slice topic,
+    struct decision *why);
 /* The rules of the listener that the client came by. */
 void sessions_set_rules(struct session *s, const struct conn *c);
+/* The same of one that was restored: of all listeners if that is gone. */
+void sessions_restore_rules(struct shard *sh, struct session *s);
 /* A reload brings others: from now on each message is asked about. */
 void sessions_new_rules(struct shard *sh, const struct port_set *set);
 /* Its roles have changed, or who it is: where it comes from, its groups, its
@@ -46,9 +52,14 @@ void sessions_leave(struct conn *c);
 void sessions_end(struct shard *sh, struct session *s);
 /* The same of its memory only: what is stored stays so. */
 void sessions_drop(struct shard *sh, struct session *s);
+/* It has ended, and its name is free; it stays for what it leaves behind
+ * (handover.h). */
+void sessions_leave_name(struct shard *sh, struct session *s);
 /* What outlives its connection gets a place in the store, and what is new about
  * it goes there.  False: no memory. */
 bool sessions_keep(struct shard *sh, struct session *s);
+/* The same of who it is, which is not waited for. */
+void sessions_keep_who(struct shard *sh, const struct session *s);
 /* One that was loaded waits for its client from now on; true: it has ended. */
 bool sessions_restored(struct shard *sh, struct session *s);
 /* All of a shard's, when it stops. */

@@ -419,13 +419,18 @@ unpause(struct shard *sh)
 {
 	struct list todo, *at;
 
-	if (list_empty(&sh->paused) || route_congested(sh) ||
-	    durable_congested(sh))
+	if (list_empty(&sh->paused))
 		return;
 	list_init(&todo);
 	list_splice(&todo, &sh->paused);
-	while ((at = list_pop(&todo)))
-		conn_resume(LIST_OWNER(at, struct conn, work));
+	while ((at = list_pop(&todo))) {
+		struct conn *c = LIST_OWNER(at, struct conn, work);
+
+		if (conn_must_wait(c))
+			list_push(&sh->paused, &c->work);
+		else
+			conn_resume(c);
+	}
 }
 
 /* A client that went away may have said more before it did: acknowledgements,

@@ -115,6 +115,7 @@ struct shard {
 	struct groups groups;
 	struct quota quota;
 	struct durable durable;
+	uint32_t n_ended;	 /* sessions that have; handover.h */
 	struct parcel **parcels; /* one a shard, NULL when empty */
 	struct list conns;	 /* all */
 	struct list kicked;	 /* have output */

@@ -9,6 +9,7 @@
 #include "auth/decide.h"
 #include "auth/principal.h"
 #include "auth/rolebase.h"
+#include "broker/guard.h"
 #include "broker/internal.h"
 #include "net/listener.h"
 
@@ -82,6 +83,17 @@ read_source(struct slice s, struct principal *who)
 		.groups = v[5],
 	};
 	who->has_ip = principal_address(who->address, who->ip);
+	return true;
+}
+
+bool
+source_owner(const struct msg *m, uint64_t *id)
+{
+	struct principal who;
+
+	if (m->source_len == 0 || !read_source(msg_source(m), &who))
+		return false;
+	*id = guard_identity(&who, who.client_id);
 	return true;
 }
 

@@ -36,7 +36,11 @@ enum delivery_state {
 	DELIVERY_WAIT_PUBCOMP /* msg was released */
 };
 
-enum { HELD_FIRST = 1, HELD_AGAIN };
+enum {
+	HELD_FIRST = 1, /* not sent yet */
+	HELD_AGAIN,
+	HELD_NEVER /* nor before the connection ended: the client knows nothing */
+};
 
 struct delivery {
 	struct msg *msg;

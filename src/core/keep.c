@@ -18,6 +18,12 @@ keep_note(struct keep *k, enum nj_err e)
 		k->dirty = k->busy = true;
 }
 
+void
+keep_weigh(struct keep *k, const struct msg *m)
+{
+	*(k->part ? &k->part->bytes : &k->bytes) += msg_size(m);
+}
+
 static enum nj_err
 grow(void *at, uint32_t n, uint32_t *cap, size_t each)
 {
@@ -126,7 +132,7 @@ keep_add(struct session *s, struct delivery *d)
 	if (e)
 		return false;
 	d->key = s->kept->next_key++;
-	k->bytes += msg_size(d->msg);
+	keep_weigh(k, d->msg);
 	return true;
 }
 
@@ -193,6 +199,7 @@ kept_free(struct kept *k)
 		return;
 	list_remove(&k->page);
 	free(k->unsure);
+	free(k->handover);
 	free(k);
 }
 

@@ -36,6 +36,7 @@
 #define SENT_AHEAD   512
 #define SENT_WINDOWS 4
 
+struct handover;
 struct session;
 
 struct kept_entry {
@@ -48,6 +49,7 @@ struct keep_part {
 	struct store_batch *batch;
 	struct kept_entry *v; /* what is unsure until then */
 	uint32_t n, cap;
+	uint64_t bytes; /* as keep.bytes; they count where it is written */
 };
 
 /* A shard's. */
@@ -79,7 +81,9 @@ struct kept {
 	uint64_t tail_n, tail_bytes;
 	uint64_t tail_from; /* no key in the tail is below */
 	bool reading;
-	struct list page; /* in keep.pages */
+	struct list page;	   /* in keep.pages */
+	struct handover *handover; /* the broker's; NULL: none is under way */
+	uint64_t handed;	   /* when one took something last; durable.h */
 	/* entries that are not on disk until another shard's are, by key */
 	uint64_t *unsure;
 	uint32_t n_unsure, cap_unsure;
@@ -105,6 +109,8 @@ kept_pid(uint64_t key)
 void keep_end(struct session *s, struct delivery *d);
 /* An error of a batch_ call for this shard. */
 void keep_note(struct keep *k, enum nj_err e);
+/* A record has m, and so keeps it in memory until it is on disk. */
+void keep_weigh(struct keep *k, const struct msg *m);
 
 /* The first key that may not be sent yet. */
 static inline uint64_t

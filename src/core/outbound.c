@@ -63,9 +63,12 @@ send(struct session *s, struct delivery *d, bool dup)
 		if (s->kept)
 			keep_end(s, d);
 		inflight_done(&s->out, d);
-	} else if (e == NJ_NOMEM) {
-		/* it is sent again on the next connection */
-		s->link->ops->fail(s->link);
+	} else {
+		/* on the next connection */
+		if (!dup)
+			d->held = HELD_FIRST;
+		if (e == NJ_NOMEM)
+			s->link->ops->fail(s->link);
 	}
 }
 
@@ -290,21 +293,61 @@ session_deliver(struct session *s, const struct delivery *what)
 	}
 }
 
+static void
+release(struct session *s, const struct delivery *d)
+{
+	struct link *l = s->link;
+
+	if (s->kept && s->home->keep->busy)
+		l->ops->later(l, MQTT_PUBREL, d->pid, RC_SUCCESS);
+	else if (link_ack(l, MQTT_PUBREL, d->pid, RC_SUCCESS) == NJ_NOMEM)
+		l->ops->fail(l);
+}
+
+static void
+await_pubcomp(struct session *s, struct delivery *d)
+{
+	s->inflight_bytes -= d->msg->payload_len;
+	msg_unref(d->msg);
+	d->msg = NULL;
+	d->state = DELIVERY_WAIT_PUBCOMP;
+	if (s->kept)
+		keep_state(s, d);
+}
+
+/* The right to read it was taken away while the client was away.  At QoS 2 the
+ * client may remember the identifier, and is told to forget it. */
+static void
+take_back(struct session *s, struct delivery *d, bool known)
+{
+	count_add(&s->home->counts.dropped, 1);
+	if (d->qos == 2 && known) {
+		await_pubcomp(s, d);
+		release(s, d);
+		return;
+	}
+	s->inflight_bytes -= d->msg->payload_len;
+	if (s->kept)
+		keep_end(s, d);
+	inflight_done(&s->out, d);
+}
+
 /* Sends an interrupted exchange again [MQTT-4.4.0-1]. */
 static void
 resend(struct session *s, struct delivery *d)
 {
-	struct link *l = s->link;
+	bool known = d->held != HELD_NEVER;
 
 	d->unsent = 0;
+	d->held = 0;
 	s->out.waiting++;
-	if (d->state != DELIVERY_WAIT_PUBCOMP) /* [MQTT-3.3.1-1] */
+	if (d->state == DELIVERY_WAIT_PUBCOMP)
+		release(s, d);
+	else if (!session_may_read(s, d->msg))
+		take_back(s, d, known);
+	else /* [MQTT-3.3.1-1] */
 		send_or_hold(
-		    s, d, true, s->kept && d->qos == 2 && s->home->keep->busy);
-	else if (s->kept && s->home->keep->busy)
-		l->ops->later(l, MQTT_PUBREL, d->pid, RC_SUCCESS);
-	else if (link_ack(l, MQTT_PUBREL, d->pid, RC_SUCCESS) == NJ_NOMEM)
-		l->ops->fail(l);
+		    s, d, known, s->kept && d->qos == 2 && s->home->keep->busy);
 }
 
 static bool
@@ -396,14 +439,8 @@ session_pubrec(struct session *s, uint16_t pid, uint8_t code)
 		finish(s, d);
 		return RC_UNSPECIFIED;
 	}
-	if (d->state == DELIVERY_WAIT_PUBREC) {
-		s->inflight_bytes -= d->msg->payload_len;
-		msg_unref(d->msg);
-		d->msg = NULL;
-		d->state = DELIVERY_WAIT_PUBCOMP;
-		if (s->kept)
-			keep_state(s, d);
-	}
+	if (d->state == DELIVERY_WAIT_PUBREC)
+		await_pubcomp(s, d);
 	return RC_SUCCESS;
 }
 

@@ -34,7 +34,7 @@ home_init(struct home *h, unsigned shard, struct index *ix)
 void
 home_fini(struct home *h)
 {
-	assert(h->sessions.n == 0);
+	assert(h->sessions.n == 0 && h->numbers.n == 0);
 	overdue_clear(&h->overdue);
 	map_fini(&h->sessions);
 	map_fini(&h->numbers);
@@ -90,6 +90,18 @@ will_free(struct session_will *w)
 }
 
 void
+session_end_name(struct session *s)
+{
+	struct home *h = s->home;
+
+	timer_stop(&h->timers, &s->timer);
+	map_del(&h->sessions, session_id(s));
+	full_forget(s);
+	subs_clear(&s->subs, h->index);
+	s->ended = true;
+}
+
+void
 session_free(struct session *s)
 {
 	struct home *h;
@@ -98,11 +110,9 @@ session_free(struct session *s)
 		return;
 	h = s->home;
 	assert(!s->link && !s->shared);
-	timer_stop(&h->timers, &s->timer);
-	map_del(&h->sessions, session_id(s));
+	if (!s->ended)
+		session_end_name(s);
 	map_del(&h->numbers, number_of(s));
-	full_forget(s);
-	subs_clear(&s->subs, h->index);
 	count_add(&h->counts.queued, -session_queued(s));
 	count_add(&h->counts.queued_bytes, -session_queued_bytes(s));
 	if (s->kept)
@@ -146,8 +156,13 @@ session_detach(struct session *s)
 	if (s->link)
 		s->link->mount = NULL;
 	s->link = NULL;
-	for (uint32_t i = 0; i < s->out.cap; i++)
-		s->out.v[i].held = 0;
+	for (uint32_t i = 0; i < s->out.cap; i++) {
+		struct delivery *d = &s->out.v[i];
+
+		d->held = d->held == HELD_FIRST || d->held == HELD_NEVER
+		    ? HELD_NEVER
+		    : 0;
+	}
 	if (s->kept)
 		tail_take_queue(s);
 	s->offline_since = s->home->now_ms;
@@ -159,7 +174,14 @@ came_by(const struct delivery *d, uint8_t share)
 	return d->share != 0 && (share == 0 || d->share == share);
 }
 
-/* QoS 1 only: a QoS 2 exchange ends where it began [MQTT-4.8.2-5]. */
+/* A QoS 2 exchange ends where it began [MQTT-4.8.2-5]. */
+static bool
+may_move(const struct delivery *d)
+{
+	return d->state == DELIVERY_WAIT_PUBACK ||
+	    (d->state == DELIVERY_WAIT_PUBREC && d->held == HELD_NEVER);
+}
+
 static void
 take_inflight(struct session *s, uint8_t share,
     void (*fn)(void *arg, struct delivery *d), void *arg)
@@ -173,7 +195,7 @@ take_inflight(struct session *s, uint8_t share,
 	while ((d = inflight_next_unsent(&s->out))) {
 		d->unsent = 0;
 		s->out.waiting++;
-		if (d->state != DELIVERY_WAIT_PUBACK || !came_by(d, share))
+		if (!may_move(d) || !came_by(d, share))
 			continue;
 		out = *d;
 		d->msg = NULL;

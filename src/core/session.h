@@ -119,8 +119,10 @@ struct session {
 	struct rolebase *roles; /* the same; borrowed from its port */
 	uint16_t port;		/* the listener it came by last */
 	bool full;		/* full.h */
+	bool ended;		/* session_end_name */
 	bool check_reads;	/* not all it subscribed to may it read */
-	uint32_t expiry_s;	/* 0: ends with the connection */
+	bool anywhere;	   /* which listener is not known: all rules hold */
+	uint32_t expiry_s; /* 0: ends with the connection */
 	struct session_will *will;
 	uint64_t will_id;    /* of the will alone in the store; 0: not there */
 	struct mount *mount; /* before all its topics; NULL: none */
@@ -155,6 +157,9 @@ session_new(struct home *h, struct slice id, struct session **out);
 /* Drops everything: subscriptions, queues, will unsent.  Shared
  * subscriptions must have been left before. */
 void session_free(struct session *s);
+/* It has ended, and stays for what it leaves behind: its name is free for
+ * another, nothing comes to it any more, and it is found by its number only. */
+void session_end_name(struct session *s);
 
 /* The client is here: what is in flight and queued goes to it as the window
  * allows.  The link is borrowed until session_detach. */
@@ -169,8 +174,8 @@ void session_detach(struct session *s);
 void session_deliver(struct session *s, const struct delivery *d);
 /*
  * Takes what came by a shared subscription (share 0: by any) out of the queue,
- * oldest first, and with `sent` QoS 1 messages in flight before it: those that
- * another member may get [MQTT-4.8.2-4], [-5].  fn owns what it is given.
+ * oldest first, and with `sent` those in flight before it that another member
+ * may get [MQTT-4.8.2-4], [-5].  fn owns what it is given.
  */
 void session_take_shared(struct session *s, uint8_t share, bool sent,
     void (*fn)(void *arg, struct delivery *d), void *arg);

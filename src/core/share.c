@@ -145,14 +145,21 @@ swap(struct group *g, uint32_t i, uint32_t j)
 	place(g, j, a);
 }
 
-/* The array keeps connected members in front of the others. */
+/* The array keeps connected members in front of the others, and in front of
+ * them those that are kept: a member goes through the border between. */
 static void
 set_online(struct group *g, struct member *m, bool online)
 {
+	bool first = online && m->kept;
+
+	if (!first && m->at < g->n_kept)
+		swap(g, m->at, --g->n_kept);
 	if (online && m->at >= g->n_online)
 		swap(g, m->at, g->n_online++);
 	else if (!online && m->at < g->n_online)
 		swap(g, m->at, --g->n_online);
+	if (first && m->at >= g->n_kept)
+		swap(g, m->at, g->n_kept++);
 }
 
 static enum nj_err
@@ -205,6 +212,7 @@ group_join(struct groups *gs, struct targets *t, struct slice name,
 	}
 	m->id_opts = who->id_opts;
 	m->share = who->share;
+	m->kept = who->kept;
 	set_online(g, m, who->online);
 	return e;
 }
@@ -262,4 +270,17 @@ group_pick(struct group *g, uint64_t not )
 		m = g->v[(m->at + 1) % among];
 	}
 	return m;
+}
+
+struct member *
+group_pick_kept(struct group *g, uint64_t not )
+{
+	struct member *m;
+
+	if (g->n_kept == 0)
+		return NULL;
+	m = g->v[g->turn++ % g->n_kept];
+	if (m->session == not )
+		m = g->v[(m->at + 1) % g->n_kept];
+	return m->session == not ? NULL : m;
 }

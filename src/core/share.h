@@ -18,6 +18,7 @@ struct member {
 	uint32_t id_opts;
 	uint32_t at;   /* place in the group's array */
 	uint8_t share; /* as the session numbers it; 0: not at all */
+	bool kept;     /* the session outlives the process */
 };
 
 struct group {
@@ -25,8 +26,9 @@ struct group {
 	struct targets *targets;
 	uint64_t number; /* unique on this shard */
 	struct map by_session;
-	struct member **v; /* the connected ones first */
-	uint32_t n, n_online, cap;
+	/* the connected ones first, and of these the kept ones */
+	struct member **v;
+	uint32_t n, n_online, n_kept, cap;
 	uint32_t turn; /* of the round robin */
 	size_t key_len;
 	uint8_t key[]; /* the targets' address and the name */
@@ -52,7 +54,7 @@ struct membership {
 	uint64_t session;
 	uint32_t id_opts;
 	uint8_t share;
-	bool online;
+	bool online, kept;
 };
 
 /* Adds or replaces (NJ_EXISTS).  A session that may be a member holds t. */
@@ -68,5 +70,7 @@ const struct member *group_find_member(const struct group *g, uint64_t session);
 /* The next member, connected ones first; one that is not `not` if there is a
  * choice.  NULL when the group is empty. */
 struct member *group_pick(struct group *g, uint64_t not );
+/* The next connected one that is kept, and not `not`; NULL: there is none. */
+struct member *group_pick_kept(struct group *g, uint64_t not );
 
 #endif

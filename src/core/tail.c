@@ -108,13 +108,19 @@ tail_drop_oldest(struct session *s)
 	struct kept *k = s->kept;
 	struct keep *keep = s->home->keep;
 
-	if (k->tail_n == 0 || k->reading || keep->part ||
+	if (k->tail_n == 0 || k->reading || k->handover || keep->part ||
 	    k->tail_from >= kept_sure_below(k))
 		return false;
 	keep_note(keep, batch_queue_shift(keep->into, k->id));
 	count_add(&s->home->counts.dropped, 1);
 	count_back(s, 1, k->tail_bytes / k->tail_n);
 	return true;
+}
+
+void
+tail_gives(struct session *s, const struct delivery *d)
+{
+	count_back(s, 1, delivery_size(d));
 }
 
 void

@@ -32,6 +32,8 @@ bool tail_wants(const struct session *s);
 void tail_ask(struct session *s);
 /* The oldest, which is dropped; false: there is none that may. */
 bool tail_drop_oldest(struct session *s);
+/* One that a page brought goes elsewhere. */
+void tail_gives(struct session *s, const struct delivery *d);
 /* A page has come: n entries, moved.  There is no other below upto. */
 void
 tail_page(struct session *s, struct delivery *v, uint32_t n, uint64_t upto);

@@ -122,12 +122,12 @@ static enum nj_err
 put_session(struct store *s, const struct store_rec *r)
 {
 	sqlite3_stmt *st = bind1(s, ST_SESSION, r->session);
+	uint32_t mount = r->name_len + r->user_len, who = mount + r->mount_len;
 
 	sql_bind_slice(st, 2, slice_of(r->text, r->name_len));
 	sql_bind_slice(st, 3, slice_of(r->text + r->name_len, r->user_len));
-	sql_bind_slice(st, 7,
-	    slice_of(r->text + r->name_len + r->user_len,
-		r->text_len - r->name_len - r->user_len));
+	sql_bind_slice(st, 7, slice_of(r->text + mount, r->mount_len));
+	sql_bind_slice(st, 8, slice_of(r->text + who, r->text_len - who));
 	sqlite3_bind_int(st, 4, r->version);
 	sqlite3_bind_int64(st, 5, r->expiry_s);
 	sqlite3_bind_int64(st, 6, r->at_ms);

@@ -115,16 +115,16 @@ add_msg(struct store_batch *b, const struct store_rec *r, struct slice head)
 enum nj_err
 batch_session(struct store_batch *b, const struct store_session *s)
 {
+	const struct slice parts[] = { s->user, s->mount, s->who };
 	uint8_t *rest = NULL;
-	size_t n = s->user.n + s->mount.n;
+	size_t n = s->user.n + s->mount.n + s->who.n, at = 0;
 	enum nj_err e;
 
 	if (n > 0 && !(rest = malloc(n)))
 		return NJ_NOMEM;
-	if (rest && s->user.p)
-		memcpy(rest, s->user.p, s->user.n);
-	if (rest && s->mount.p)
-		memcpy(rest + s->user.n, s->mount.p, s->mount.n);
+	for (unsigned i = 0; i < 3; at += parts[i++].n)
+		if (parts[i].n > 0)
+			memcpy(rest + at, parts[i].p, parts[i].n);
 	e = add(b,
 	    &(struct store_rec){
 		.kind = REC_SESSION,
@@ -133,6 +133,7 @@ batch_session(struct store_batch *b, const struct store_session *s)
 		.expiry_s = s->expiry_s,
 		.at_ms = s->offline_ms,
 		.user_len = (uint16_t)s->user.n,
+		.mount_len = (uint16_t)s->mount.n,
 	    },
 	    s->client, slice_of(rest, n));
 	free(rest);

@@ -42,8 +42,8 @@ struct store_rec {
 	uint16_t pid;
 	uint8_t qos, state, share, version;
 	bool retain;
-	uint16_t name_len; /* of text: client, filter, topic */
-	uint16_t user_len; /* behind it; the rest: mount */
+	uint16_t name_len;	      /* of text: client, filter, topic */
+	uint16_t user_len, mount_len; /* behind it; the rest: who */
 	uint32_t text_len;
 	uint64_t session, seq;
 	int64_t at_ms;

@@ -171,6 +171,7 @@ take_session(struct reading *r, sqlite3_stmt *st)
 		.offline_ms = sqlite3_column_int64(st, 5),
 		.mount = sql_column(st, 9),
 		.sent = (uint64_t)sqlite3_column_int64(st, 10),
+		.who = sql_column(st, 11),
 	};
 	struct store_will w = { .session = ss.id };
 	void *msg = NULL;
@@ -435,7 +436,7 @@ load_all(struct reading *r)
 
 	if ((e = each(r, "sessions",
 		 "SELECT id, client, user, version, expiry, offline, will, "
-		 "will_delay, will_expiry, mount, sent FROM session "
+		 "will_delay, will_expiry, mount, sent, who FROM session "
 		 "ORDER BY id",
 		 take_session)) ||
 	    (e = each(r, "subscriptions",

@@ -55,6 +55,9 @@ static const char *const steps[] = {
 	"CREATE TABLE gone(session INTEGER NOT NULL, first INTEGER NOT NULL,"
 	" n INTEGER NOT NULL, bits BLOB NOT NULL,"
 	" PRIMARY KEY(session, first)) STRICT, WITHOUT ROWID;",
+
+	/* whose rules a session has while its client is away */
+	"ALTER TABLE session ADD COLUMN who BLOB NOT NULL DEFAULT x'';",
 };
 
 _Static_assert(sizeof steps / sizeof *steps == STORE_SCHEMA,

@@ -11,10 +11,12 @@ static const char *const text[STATEMENTS] = {
 	[ST_BEGIN] = "BEGIN IMMEDIATE",
 	[ST_COMMIT] = "COMMIT",
 	[ST_ROLLBACK] = "ROLLBACK",
-	[ST_SESSION] = "INSERT INTO session(id, client, user, version, expiry, "
-		       "offline, mount) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) "
-		       "ON CONFLICT(id) DO UPDATE SET client = ?2, user = ?3, "
-		       "version = ?4, expiry = ?5, offline = ?6, mount = ?7",
+	[ST_SESSION] =
+	    "INSERT INTO session(id, client, user, version, expiry, "
+	    "offline, mount, who) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) "
+	    "ON CONFLICT(id) DO UPDATE SET client = ?2, user = ?3, "
+	    "version = ?4, expiry = ?5, offline = ?6, mount = ?7, "
+	    "who = ?8",
 	[ST_SENT] = "UPDATE session SET sent = ?2 WHERE id = ?1",
 	[ST_SESSION_END] = "DELETE FROM session WHERE id = ?1 RETURNING will",
 	[ST_WILL] = "UPDATE session SET will = ?2, will_delay = ?3, "

@@ -34,7 +34,7 @@ struct store_batch;
 struct store_read;
 
 #define STORE_NEVER	 INT64_MAX /* a time that does not come */
-#define STORE_SCHEMA	 4
+#define STORE_SCHEMA	 5
 #define STORE_PAGE_BYTES (256 * 1024) /* of one answer to store_read */
 
 enum store_state {
@@ -64,7 +64,9 @@ struct store_session {
 	uint64_t id;
 	struct slice client, user;
 	struct slice mount; /* prefix of its topics; empty: none */
+	struct slice who;   /* all that is known of the user; the broker's */
 	uint8_t version;
+	/* 0, and it is offline: it has ended, and has a queue still */
 	uint32_t expiry_s;
 	int64_t offline_ms; /* wall clock; STORE_NEVER: connected */
 	uint64_t sent;	    /* loaded only: batch_sent */

@@ -326,7 +326,8 @@ test_older_schema(void **state)
 	(void)state;
 	made = ask("SELECT count(*) FROM sqlite_schema");
 	change(
-	    "DROP TABLE seg; DROP TABLE gone; PRAGMA user_version = 3;" SESSION(
+	    "DROP TABLE seg; DROP TABLE gone;"
+	    "ALTER TABLE session DROP COLUMN who; PRAGMA user_version = 3;" SESSION(
 		"1", "NULL") MSG("1", "1", "5") MSG("2", "1", FOREVER)
 		ENTRY("1", "1", "0", "1") ENTRY("1", "2", "0", "2"));
 	loads("session 1;waiting 1 1 2-2 10;");
@@ -335,6 +336,7 @@ test_older_schema(void **state)
 	fresh(state);
 	change("DROP TABLE seg; DROP TABLE gone; DROP TABLE fact;"
 	       "DROP INDEX msg_expires; ALTER TABLE msg DROP COLUMN stored;"
+	       "ALTER TABLE session DROP COLUMN who;"
 	       "PRAGMA user_version = 1;" SESSION("1", "NULL")
 		   OLD_MSG("1", "1", "5") OLD_MSG("2", "1", FOREVER)
 		       ENTRY("1", "1", "0", "1") ENTRY("1", "2", "0", "2"));

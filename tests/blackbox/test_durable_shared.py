@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What lies on disk of a shared subscription, when its member is away or gone."""
+import pytest
+
+from harness import wait_until
+from raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Closed, Raw
+from test_durable import CONF, FOREVER, again, client, numbers
+
+pytestmark = pytest.mark.ours
+N = 700  # pages have 512
+SHARE = '$share/g/t'
+
+
+@pytest.fixture(params=[1, 3], ids=lambda n: f'{n}-shards')
+def durable(request, brokers):
+    return brokers(CONF + f'threads {request.param}\n')
+
+
+def fill(broker, n=N, first=0, topic='t', qos=(1, 2)):
+    with client(broker, 'pub') as p:
+        # 20 of QoS 2 may be open
+        for at in range(first, first + n, 40):
+            some = range(at, min(at + 40, first + n))
+            for i in some:
+                p.publish(topic, b'%d' % i, qos=qos[i % len(qos)])
+            done = 0
+            while done < len(some):
+                got = p.recv()
+                assert got.kind in (PUBACK, PUBREC, PUBCOMP) and got.code == 0
+                if got.kind == PUBREC:
+                    p.ack(PUBREL, got.mid)
+                else:
+                    done += 1
+
+
+def away(broker, name='a', filters=(SHARE,), **kw):
+    with client(broker, name, **kw) as s:
+        assert s.subscribe(*filters, qos=2) == [2] * len(filters)
+        s.disconnect()
+
+
+def in_order(got, n=N):
+    """All of them, each once; QoS 1 and QoS 2 each in their order."""
+    assert sorted(got) == list(range(n))
+    for odd in 0, 1:
+        mine = [i for i in got if i % 2 == odd]
+        assert mine == sorted(mine)
+
+
+def nothing_left(broker, name):
+    with client(broker, name) as s:
+        s.silent(0.2)
+        s.disconnect()
+
+
+def test_the_session_ends(durable):
+    """Clean start: what was queued goes to another, of whatever session."""
+    away(durable)
+    fill(durable)
+    with Raw(durable.port) as b:
+        b.connect('b')
+        b.subscribe(SHARE, qos=2)
+        b.silent(0.2)  # a lives, and what is on disk stays there
+        client(durable, 'a', clean=True).close()
+        in_order(numbers(b, N))
+        b.silent(0.1)
+    nothing_left(durable, 'a')
+
+
+def test_all_are_away(durable):
+    """One ends: what it had is on disk with the others."""
+    for name in 'abc':
+        away(durable, name)
+    fill(durable)
+    client(durable, 'a', clean=True).close()
+    nothing_left(durable, 'a')
+    again(durable)
+    b, c = client(durable, 'b'), client(durable, 'c')
+    got = []
+
+    def more():
+        for x in b, c:
+            try:
+                while True:
+                    got.append(int(x.message(0.05).payload))
+            except TimeoutError:
+                pass
+        return len(got) >= N
+    wait_until(more, 'all have come')
+    assert sorted(got) == list(range(N))
+    for x in b, c:
+        x.silent(0.1)
+        x.close()
+
+
+def test_it_expires(brokers):
+    b = brokers(CONF + 'threads 2\npersistent_client_expiration 1s\n')
+    away(b)
+    fill(b)
+    with Raw(b.port) as s:
+        s.connect('b')
+        s.subscribe(SHARE, qos=2)
+        in_order(numbers(s, N))
+        s.silent(0.1)
+
+
+def test_its_own_stays(durable):
+    """A member that is away, and one that comes and is kept: what came by the
+    group is handed over, and what came otherwise waits, in its order."""
+    away(durable, filters=('own', SHARE))
+    for i in range(0, 600, 100):
+        fill(durable, 100, i)
+        fill(durable, 100, i, 'own')
+    with client(durable, 'b') as b:
+        b.subscribe(SHARE, qos=2)
+        in_order(numbers(b, 600), 600)
+        b.disconnect()
+    with client(durable, 'a') as a:
+        assert a.session_present
+        in_order(numbers(a, 600), 600)
+        a.silent(0.1)
+
+
+def test_it_comes_back_meanwhile(durable):
+    away(durable)
+    fill(durable)
+    b = client(durable, 'b')
+    b.subscribe(SHARE, qos=2)
+    a = client(durable, 'a')
+    got = {a: [], b: []}
+
+    def more():
+        for c, v in got.items():
+            try:
+                while True:
+                    v.append(int(c.message(0.05).payload))
+            except TimeoutError:
+                pass
+        return sum(map(len, got.values())) >= N
+    wait_until(more, 'all have come')
+    assert sorted(got[a] + got[b]) == list(range(N))
+    for c in a, b:
+        c.silent(0.1)
+        c.close()
+
+
+def test_members_one_after_the_other(durable):
+    """It goes from one to the next, and none is lost or doubled.  (QoS 2 that
+    was sent ends with its session.)"""
+    away(durable, 'm0')
+    fill(durable, qos=(1,))
+    for i in range(1, 4):
+        with client(durable, f'm{i}') as m:
+            m.subscribe(SHARE, qos=2)
+            m.expect(PUBLISH)  # and leaves without an answer
+    for i in range(3):
+        client(durable, f'm{i}', clean=True).close()
+    with client(durable, 'm3') as m:
+        got = []
+        while len(set(got)) < N:
+            got.append(int(m.message().payload))
+        assert len(got) == N
+
+
+class Taker:
+    """Takes messages and remembers how far each is, over crashes."""
+
+    def __init__(self, name):
+        self.name, self.done, self.begun = name, [], {}
+
+    def take(self, c, most):
+        """Messages until `most` are finished, or none come."""
+        while len(self.done) < most:
+            try:
+                p = c.recv(1)
+            except (TimeoutError, Closed):
+                return
+            if p.kind == PUBLISH and p.qos == 1:
+                if not p.dup or int(p.payload) not in self.done:
+                    self.done.append(int(p.payload))
+                c.ack(PUBACK, p.mid)
+            elif p.kind == PUBLISH:
+                if p.mid in self.begun:
+                    assert p.dup and self.begun[p.mid] == p.payload
+                else:
+                    self.begun[p.mid] = p.payload
+                    self.done.append(int(p.payload))
+                c.ack(PUBREC, p.mid)
+            elif p.kind == PUBREL:
+                self.begun.pop(p.mid, None)
+                c.ack(PUBCOMP, p.mid)
+
+
+@pytest.mark.parametrize('ends', [True, False], ids=['ended', 'away'])
+def test_killed_meanwhile(durable, ends):
+    """Killed at some moment of the walk, again and again: nothing is lost, and
+    QoS 2 comes once."""
+    away(durable)
+    fill(durable)
+    with client(durable, 'b') as b:
+        b.subscribe(SHARE, qos=2)
+    taker = Taker('b')
+    for pause in 0, 0.01, 0.03, 0.1:
+        c = client(durable, 'b')
+        if ends:
+            client(durable, 'a', clean=True).close()
+        taker.take(c, len(taker.done) + 50)
+        again(durable, pause)
+        c.close()
+    with client(durable, 'b') as c:
+        taker.take(c, 10 * N)
+    # QoS 1 may come twice around a crash
+    assert set(taker.done) == set(range(N))
+    twice = [i for i in set(taker.done) if taker.done.count(i) > 1]
+    assert not [i for i in twice if i % 2]
+    nothing_left(durable, 'a')
