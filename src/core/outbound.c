@@ -85,6 +85,14 @@ send_or_hold(struct session *s, struct delivery *d, bool dup, bool hold)
 	s->link->ops->later(s->link, MQTT_PUBLISH, d->pid, RC_SUCCESS);
 }
 
+/* An earlier life of the broker may have sent it. */
+static bool
+is_known(const struct session *s, const struct delivery *d)
+{
+	return s->kept && d->key && d->key <= s->kept->known &&
+	    d->rec == UINT32_MAX;
+}
+
 /* Puts a QoS 1 or 2 delivery in flight and on the wire; d is moved. */
 static enum nj_err
 send_new(struct session *s, struct delivery *d)
@@ -103,7 +111,7 @@ send_new(struct session *s, struct delivery *d)
 	s->out.waiting++;
 	s->inflight_bytes += at->msg->payload_len;
 	if (want) {
-		dup = at->key <= s->kept->known && at->rec == UINT32_MAX;
+		dup = is_known(s, at);
 		hold = keep_sends(s, at, want);
 	}
 	send_or_hold(s, at, dup, hold);
@@ -356,9 +364,23 @@ expired(const struct session *s, const struct msg *m)
 	return m->expires_at <= s->home->now_ms;
 }
 
+/* d of the queue is done with; there is room in flight.  At QoS 2 the client may
+ * know its identifier, and is told to forget it. */
 static void
 finish_queued(struct session *s, struct delivery *d)
 {
+	struct delivery *at;
+
+	if (d->qos == 2 && is_known(s, d)) {
+		d->state = DELIVERY_WAIT_PUBREC;
+		if (inflight_add(&s->out, d, kept_pid(d->key), &at) == NJ_OK) {
+			s->out.waiting++;
+			s->inflight_bytes += at->msg->payload_len;
+			await_pubcomp(s, at);
+			release(s, at);
+			return;
+		}
+	}
 	if (s->kept)
 		keep_end(s, d);
 	delivery_fini(d);

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import wait_until
+from harness import free_port, wait_until
 from raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Raw
 
 CONF = '''
@@ -363,3 +363,129 @@ def test_full_disk(brokers, threads):
 def test_read_only_folder_is_refused(brokers):
     b = brokers(CONF.replace('location store', 'location /proc/nowhere'), start=False)
     b.refuses('/proc/nowhere.*(No such file|not permitted)')
+
+
+def write_rules(path, text):
+    with open(path, 'w', encoding='ascii') as f:
+        f.write(text)
+    os.chmod(path, 0o644)
+
+
+@pytest.mark.parametrize('threads', [1, 4])
+def test_rules_hold_after_a_restart(brokers, tmp_path, threads):
+    """A session that waits for its client has the rules of the listener it came
+    by, and is who it was: its will is asked about, and what is queued for it."""
+    path = tmp_path / 'acl'
+    write_rules(path, 'pattern readwrite #\n')
+    b = brokers(f'{CONF}threads {threads}\nacl_file {path}\n')
+    with client(b, 'watch', username='admin') as s:
+        s.subscribe('#', qos=2)
+        s.disconnect()
+    held = [client(b, n, username=u, will=(f'will/{n}', b'x', 1, False, {'will_delay': 1}))
+            for n, u in (('a', 'alice'), ('b', 'bob'), ('n', None))]
+    held += [client(b, 'r', username='bob', will=('kept/r', b'x', 1, True))]
+    with client(b, 'reader', username='alice') as s:
+        s.subscribe('data/#', qos=2)
+        s.subscribe('$share/g/shared', qos=2)
+        s.disconnect()
+    with client(b, 'other', username='admin') as s:
+        s.subscribe('$share/g/shared', qos=2)
+        s.disconnect()
+    b.kill()
+    write_rules(path, 'topic write none\nuser alice\ntopic write will/#\ntopic read data/open\n'
+                      'user admin\ntopic #\nuser bob\ntopic read #\n')
+    b.start()
+    for name in 'bnr':
+        b.wait_log(f'Will of {name} not sent')
+    with client(b, 'watch', username='admin') as s:
+        assert s.message().topic == 'will/a'
+        s.silent(0.2)
+    with Raw(b.port) as p:
+        p.connect('p', username='admin')
+        for i in range(4):
+            p.publish_acked('data/secret', b'%d' % i, qos=1 + i % 2)
+            p.publish_acked('data/open', b'%d' % i, qos=1 + i % 2)
+            p.publish_acked('shared', b'%d' % i, qos=1 + i % 2)
+    with client(b, 'other', username='admin') as s:
+        assert sorted(numbers(s, 4)) == [0, 1, 2, 3]  # nobody else may read them
+    with client(b, 'reader', username='alice') as s:
+        assert [s.message().topic for _ in range(4)] == ['data/open'] * 4
+        s.silent(0.2)
+    for c in held:
+        c.close()
+
+
+def test_a_listener_that_is_gone(brokers, tmp_path):
+    """What any listener's rules forbid is forbidden to who came by another."""
+    paths = [tmp_path / 'one', tmp_path / 'two']
+    for p in paths:
+        write_rules(p, 'topic #\n')
+    b = brokers(f'{CONF}threads 2\nper_listener_settings true\n', start=False)
+    second = free_port()
+
+    def conf(*ports):
+        b.write_conf(CONF + 'threads 2\nper_listener_settings true\n' + ''.join(
+            f'listener {port} 127.0.0.1\nallow_anonymous true\nacl_file {p}\n'
+            for port, p in zip(ports, paths)))
+    conf(b.port, second)
+    b.start()
+    with client(b, 'watch') as s:
+        s.subscribe('#', qos=1)
+        s.disconnect()
+    held = []
+    for name in 'xy':
+        held.append(Raw(second))
+        held[-1].connect(name, clean=False, props=FOREVER, will=(f'will/{name}', b'x', 1))
+    b.kill()
+    write_rules(paths[0], 'topic deny will/x\ntopic #\n')
+    conf(b.port, free_port())
+    b.start()
+    b.wait_log('Will of x not sent')
+    with client(b, 'watch') as s:
+        assert s.message().topic == 'will/y'
+        s.silent(0.2)
+    for c in held:
+        c.close()
+
+
+@pytest.mark.parametrize('qos', [1, 2])
+def test_in_flight_and_the_right_is_gone(brokers, tmp_path, qos):
+    """What was sent and not acknowledged is not sent again to who may not read
+    it any more; a QoS 2 identifier is released."""
+    path = tmp_path / 'acl'
+    write_rules(path, 'topic #\n')
+    b = brokers(f'{CONF}threads 2\nacl_file {path}\n')
+    s = client(b, 'sub')
+    s.subscribe('#', qos=qos)
+    with client(b, 'pub') as p:
+        p.publish_acked('secret', b'x', qos=qos)
+        p.publish_acked('open', b'1', qos=qos)
+    first = s.expect(PUBLISH)
+    again(b)
+    write_rules(path, 'topic deny secret\ntopic #\n')
+    start = b.log_size()
+    b.hup()
+    b.wait_log(r'Reloaded\.', start)
+    s = client(b, 'sub')
+    if qos == 2:
+        assert s.wait_for(PUBREL).mid == first.mid
+        s.ack(PUBCOMP, first.mid)
+    assert s.message().topic == 'open'
+    s.silent(0.2)
+    s.disconnect()
+    again(b)
+    with client(b, 'sub') as s:
+        s.silent(0.2)
+
+
+def test_much_for_one_shard_at_once(brokers):
+    """QoS 2 that goes to other shards is written with theirs; what it weighs
+    is given back with it."""
+    b = brokers(CONF + 'threads 4\n')
+    for i in range(8):
+        with client(b, f'sub{i}') as s:
+            s.subscribe('big', qos=2)
+            s.disconnect()
+    with client(b, 'pub') as p:
+        for _ in range(26):
+            assert p.publish_acked('big', b'x' * 1_900_000, qos=2) == 0
