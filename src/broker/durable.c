@@ -289,9 +289,9 @@ is_due(struct shard *sh)
 {
 	struct durable *d = &sh->durable;
 
-	if (batch_urgent(d->open) || d->gate_n > 0 || d->open->companions ||
-	    !list_empty(&d->keep.pages) || d->open->live >= IDLE_MAX ||
-	    d->idle_over || sh->stopping)
+	if (is_full(d) || batch_urgent(d->open) || d->gate_n > 0 ||
+	    d->open->companions || !list_empty(&d->keep.pages) ||
+	    d->open->live >= IDLE_MAX || d->idle_over || sh->stopping)
 		return true;
 	return !d->idle.at &&
 	    timer_set(&sh->home.timers, &d->idle, sh->home.now_ms + IDLE_MS);

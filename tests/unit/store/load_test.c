@@ -327,8 +327,8 @@ test_older_schema(void **state)
 	made = ask("SELECT count(*) FROM sqlite_schema");
 	change(
 	    "DROP TABLE seg; DROP TABLE gone;"
-	    "ALTER TABLE session DROP COLUMN who; PRAGMA user_version = 3;" SESSION(
-		"1", "NULL") MSG("1", "1", "5") MSG("2", "1", FOREVER)
+	    "ALTER TABLE session DROP COLUMN who; PRAGMA user_version = "
+	    "3;" SESSION("1", "NULL") MSG("1", "1", "5") MSG("2", "1", FOREVER)
 		ENTRY("1", "1", "0", "1") ENTRY("1", "2", "0", "2"));
 	loads("session 1;waiting 1 1 2-2 10;");
 	assert_int_equal(ask("PRAGMA user_version"), STORE_SCHEMA);
