@@ -174,6 +174,30 @@ say_shared(
 	audit_say(a, AUDIT_FAULT, "shared-key", y, &why);
 }
 
+void
+audit_key(struct audit *a, const char *spki, const char *who, const char *where)
+{
+	struct nj_why why = { 0 };
+
+	for (size_t i = 0; spki[0] && i < a->n; i++) {
+		const struct audit_cert *c = &a->v[i];
+
+		if (strcmp(c->e.spki, spki) != 0 || strcmp(c->e.id, who) == 0 ||
+		    !audit_is(c, "device") || !audit_is_live(a, c))
+			continue;
+		why_set(&why,
+		    "a certificate of '%s' (%s) has the key of '%s': what one "
+		    "of them loses, both have lost",
+		    who, where, c->e.id);
+		why_mend(&why,
+		    "give each its own: nightjar ca device %s --again, on the "
+		    "device",
+		    c->e.id);
+		audit_say(a, AUDIT_FAULT, "shared-key", c, &why);
+		return;
+	}
+}
+
 static void
 say_duplicate(
     struct audit *a, const struct audit_cert *x, const struct audit_cert *y)

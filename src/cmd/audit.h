@@ -44,6 +44,10 @@ void audit_say(struct audit *a, enum audit_level l, const char *code,
 /* Still opens doors: not revoked, not ended. */
 bool audit_is_live(const struct audit *a, const struct audit_cert *c);
 bool audit_is(const struct audit_cert *c, const char *kind);
+/* A certificate in the name of who, seen where, has the key spki (hexadecimal):
+ * whether that is another device's. */
+void audit_key(
+    struct audit *a, const char *spki, const char *who, const char *where);
 
 /* audit_files.c: the configuration's certificates, the devices' folders, and
  * what devices may do. */

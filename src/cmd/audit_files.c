@@ -38,6 +38,20 @@ tell_weak(void *arg, const char *code, const struct nj_why *why)
 }
 
 static void
+judge_key(struct audit *a, X509 *x, const char *path)
+{
+	char name[TEXT_ESC], hex[65];
+	uint8_t spki[32];
+
+	if (pki_spki_sha256(x, spki))
+		return;
+	for (size_t i = 0; i < sizeof spki; i++)
+		(void)snprintf(hex + 2 * i, 3, "%02x", spki[i]);
+	pki_short_name(x, name, sizeof name);
+	audit_key(a, hex, name, path);
+}
+
+static void
 judge_file(struct audit *a, const char *path, enum pki_use use)
 {
 	struct judged j = { a, path };
@@ -45,6 +59,8 @@ judge_file(struct audit *a, const char *path, enum pki_use use)
 
 	if (!path || pki_chain_load(path, &chain, NULL))
 		return;
+	if (use == PKI_USE_CLIENT)
+		judge_key(a, sk_X509_value(chain, 0), path);
 	for (int i = 0; i < sk_X509_num(chain); i++)
 		pki_faults(sk_X509_value(chain, i), i ? PKI_USE_CA : use,
 		    tell_weak, &j);

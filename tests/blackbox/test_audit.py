@@ -4,13 +4,14 @@ among those who are connected."""
 import json
 import os
 import shutil
+import socket
 import subprocess
 
 import pytest
 
 import pahoc
-from harness import NIGHTJAR, wait_until
-from raw import Raw
+from harness import HOST, NIGHTJAR, PATIENCE, wait_until
+from raw import Raw, connect_packet
 
 pytestmark = pytest.mark.ours
 
@@ -103,6 +104,46 @@ def test_one_certificate_for_many(site):
         assert ('shared-use', 'good') in found
         assert any("'one'" in f['what'] and "'two'" in f['what'] for f in whole['findings'])
     wait_until(lambda: ('shared-use', 'good') not in site.audit()[0], 'they are gone')
+
+
+def test_one_certificate_in_several_places(site):
+    """The same certificate from two addresses at once is worse than a program
+    that connects twice."""
+    pair = [f'{site.dir}/devices/good/client.{e}' for e in ('crt', 'key')]
+    other = socket.create_connection((HOST, site.broker.port), PATIENCE,
+                                     source_address=('127.0.0.9', 0))
+    other = pahoc.tls_context(site.cafile, *pair).wrap_socket(other, server_hostname='localhost')
+    other.sendall(connect_packet('thief'))
+    assert other.recv(2)
+    with site.connect('good', 'good'):
+        found, status, whole = site.audit()
+        assert ('shared-use', 'good') in found and status == 1
+        text = ' '.join(f['what'] for f in whole['findings'])
+        assert 'in several places at once' in text and 'from 127.0.0.9' in text, text
+    other.close()
+    wait_until(lambda: ('shared-use', 'good') not in site.audit()[0], 'they are gone')
+
+
+def test_one_key_in_two_certificates(site):
+    """Made with the CA's key by hand: in a device's folder, and connected."""
+    assert 'shared-key' not in {c for c, _ in site.audit()[0]}
+    twin = os.path.join(site.dir, 'devices', 'twin')
+    os.makedirs(twin)
+    for argv in (['req', '-new', '-key', f'{site.dir}/devices/good/client.key', '-subj', '/CN=twin',
+                  '-out', f'{twin}/csr'],
+                 ['x509', '-req', '-in', f'{twin}/csr', '-CA', site.cafile, '-CAkey',
+                  f'{site.dir}/pki/ca.key', '-passin', f'file:{site.dir}/ca.passphrase',
+                  '-set_serial', '77', '-days', '60', '-out', f'{twin}/client.crt']):
+        subprocess.run(['openssl', *argv], check=True, stderr=subprocess.DEVNULL)
+    shutil.copy(f'{site.dir}/devices/good/client.key', twin)
+    found, status, whole = site.audit()
+    assert ('shared-key', 'good') in found and status == 1
+    assert any("'twin'" in f['what'] and 'devices/twin' in f['what'] for f in whole['findings'])
+    with site.connect('twin', 'twin'):
+        text = ' '.join(f['what'] for f in site.audit()[2]['findings'])
+        assert "a certificate of 'twin' (with which 'twin' is connected) has the key of 'good'" in text
+    shutil.rmtree(twin)
+    assert 'shared-key' not in {c for c, _ in site.audit()[0]}
 
 
 def test_revoked_and_yet_connected(site):
