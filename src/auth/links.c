@@ -3,6 +3,7 @@
  */
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "auth/chain.h"
 #include "auth/password_file.h"
@@ -97,6 +98,17 @@ auth_add_certificate(struct auth_chain *c, bool if_any)
 	return add_link(c, &l);
 }
 
+/* What files, shells and forms leave around a word. */
+static bool
+is_wrapped(struct slice s)
+{
+	static const char odd[] = " \t\r\n\"'";
+
+	return s.n > 0 &&
+	    ((s.p[0] && strchr(odd, s.p[0])) ||
+		(s.p[s.n - 1] && strchr(odd, s.p[s.n - 1])));
+}
+
 static enum auth_result
 explain(struct auth_request *r, const struct link *l, enum auth_reason why)
 {
@@ -105,7 +117,21 @@ explain(struct auth_request *r, const struct link *l, enum auth_reason why)
 
 	switch (why) {
 	case AUTH_R_UNKNOWN_USER:
+		if (is_wrapped(r->username))
+			return auth_deny(r, why,
+			    "look where the client has it from: there is a "
+			    "blank, a line end or a quotation mark at an end "
+			    "of it");
+		return auth_deny(r, why, "nightjar passwd %s %s, then reload",
+		    path, text_esc(user, sizeof user, r->username));
 	case AUTH_R_WRONG_PASSWORD:
+		if (r->password && is_wrapped(secret_bytes(r->password)))
+			return auth_deny(r, why,
+			    "look where the client has it from: there is a "
+			    "blank, a line end or a quotation mark at an end "
+			    "of it");
+		return auth_deny(r, why, "nightjar passwd %s %s, then reload",
+		    path, text_esc(user, sizeof user, r->username));
 	case AUTH_R_EMPTY_PASSWORD:
 		return auth_deny(r, why, "nightjar passwd %s %s, then reload",
 		    path, text_esc(user, sizeof user, r->username));

@@ -223,6 +223,23 @@ take_header(struct conn *c, const struct proxy_head *h)
 	conn_begin(c);
 }
 
+/* Why it is none, or what somebody said instead. */
+static const char *
+what_came(struct slice in, const char *why)
+{
+	if (strncmp(why, "no PROXY", 8) != 0)
+		return why; /* one did, and is wrong */
+	if (slice_has_prefix(in, LIT("PROXY ")))
+		return "one of version 1 came";
+	if (slice_has_prefix(in, LIT("\r\n\r\n")))
+		return "one of version 2 came";
+	if (stream_looks_like_tls(in))
+		return "TLS came, as from a client that connects directly";
+	if (in.n > 0 && in.p[0] == 0x10)
+		return "MQTT came, as from a client that connects directly";
+	return why;
+}
+
 void
 conn_proxy(struct conn *c)
 {
@@ -243,7 +260,8 @@ conn_proxy(struct conn *c)
 	case NJ_AGAIN:
 		break;
 	case NJ_PROTOCOL:
-		conn_drop(c, "bad PROXY header: %s", why);
+		conn_drop(c, "bad PROXY header: %s",
+		    what_came(buf_slice(&c->in), why));
 		break;
 	case NJ_EOF:
 		conn_drop(c, "closed before its PROXY header was whole");

@@ -52,9 +52,15 @@ static void
 bad_frame(struct conn *c, enum nj_err e, const struct frame *f, struct slice in)
 {
 	if (c->state == CONN_GREETING && stream_looks_like_tls(in)) {
-		conn_drop(c,
-		    "TLS to a plain port: connect to a port with "
-		    "certfile and keyfile, or give this listener both");
+		if (stream_tls(c->stream))
+			conn_drop(c,
+			    "TLS inside of TLS: a tunnel or proxy in front "
+			    "has added TLS to what had it already; use its TLS "
+			    "or the client's, not both");
+		else
+			conn_drop(c,
+			    "TLS to a plain port: connect to a port with "
+			    "certfile and keyfile, or give this listener both");
 		return;
 	}
 	if (c->state == CONN_GREETING && in.n >= 4 &&

@@ -87,6 +87,12 @@ static const struct mend_row {
 	{ "PROXY header to a listener",
 	    "add 'enable_proxy_protocol 2' below its listener line, or switch "
 	    "it off in the proxy" },
+	{ "one of version 1 came",
+	    "write 'enable_proxy_protocol 1', or have the proxy send version "
+	    "2 (HAProxy: send-proxy-v2)" },
+	{ "one of version 2 came",
+	    "write 'enable_proxy_protocol 2', or have the proxy send version "
+	    "1 (HAProxy: send-proxy)" },
 	{ "bad PROXY header",
 	    "switch the PROXY protocol on in the proxy in front (send-proxy), "
 	    "or remove enable_proxy_protocol" },
@@ -95,6 +101,9 @@ static const struct mend_row {
 	    "or remove enable_proxy_protocol" },
 	{ "may not speak for others",
 	    "if it is your proxy: proxy_protocol_from ADDRESS" },
+	{ "TLS inside of TLS",
+	    "leave the TLS options of the client out, or let the tunnel pass "
+	    "on what it gets" },
 	{ "TLS to a plain port",
 	    "use the port of a TLS listener (8883 as a rule), or leave the "
 	    "TLS options out" },

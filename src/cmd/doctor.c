@@ -20,6 +20,8 @@
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 /* A clock that says less was never set: this program is younger. */
 #define YEAR_MADE 2026
+/* And no program is used for so long without a new one. */
+#define YEARS_USED 15
 
 static const char *const states[] = {
 	[DOC_OK] = "ok",
@@ -140,6 +142,16 @@ check_clock(struct doctor *d)
 	if (!gmtime_r(&now, &tm) ||
 	    strftime(day, sizeof day, "%Y-%m-%d %H:%M", &tm) == 0)
 		return;
+	if (tm.tm_year + 1900 > YEAR_MADE + YEARS_USED) {
+		why_set(&why,
+		    "this machine's clock says %s UTC, more than %d years "
+		    "after this program was made: if that is wrong, "
+		    "certificates look as if they had expired",
+		    day, YEARS_USED);
+		why_mend(&why, "timedatectl set-ntp true");
+		doctor_say(d, DOC_FAIL, SIDE_HERE, "clock", &why);
+		return;
+	}
 	if (tm.tm_year + 1900 >= YEAR_MADE) {
 		doctor_fine(d, "clock", "this machine says %s UTC", day);
 		return;
@@ -232,6 +244,7 @@ take_target(struct doctor *d, const struct flag_list *words, const char *host,
 	}
 	if (words->n == 0 && !host && port == 0)
 		return NJ_OK;
+	d->host_is_url = host && strstr(host, "://");
 	if (!host)
 		host = words->n ? words->v[0] : "localhost";
 	if ((e = target_parse(host, &d->at, why)))

@@ -39,6 +39,7 @@ struct doctor {
 	const char *user, *id, *topic, *servername, *alpn;
 	const char *psk, *psk_identity, *version;
 	bool has_target, websocket, no_tls, insecure, last;
+	bool host_is_url; /* given with -h */
 	struct secret *password, *keypass;
 	struct ask_opts ask;
 	/* found */

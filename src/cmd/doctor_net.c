@@ -50,6 +50,13 @@ is_ours(const struct sockaddr *sa)
 	struct ifaddrs *list = NULL;
 	bool yes = false;
 
+	/* all of 127.0.0.0/8 */
+	if (sa->sa_family == AF_INET &&
+	    ntohl(((const struct sockaddr_in *)(const void *)sa)
+		      ->sin_addr.s_addr) >>
+		    24 ==
+		IN_LOOPBACKNET)
+		return true;
 	if (getifaddrs(&list) != 0)
 		return false;
 	for (struct ifaddrs *i = list; i && !yes; i = i->ifa_next)
@@ -92,6 +99,14 @@ check_name(struct doctor *d)
 	freeaddrinfo(list);
 	doctor_fine(d, "name", "%s is %s%s", host, text,
 	    d->local ? ", this machine" : "");
+	if (d->host_is_url) {
+		why_set(&why,
+		    "the host was given as an address of the web, with ://: "
+		    "mosquitto_pub and many others take that for its name, "
+		    "and do not find it");
+		why_mend(&why, "-h %s -p %u", host, (unsigned)d->at.port);
+		doctor_say(d, DOC_DOUBT, SIDE_HERE, "name", &why);
+	}
 	return true;
 }
 
@@ -118,11 +133,30 @@ near_ports(struct doctor *d, char *dst, size_t size)
 	}
 }
 
+/* Of this machine, where the port does answer; NULL: none. */
+static const char *
+other_address(struct doctor *d)
+{
+	static const char *const loops[] = { "127.0.0.1", "::1" };
+
+	for (size_t i = 0; i < sizeof loops / sizeof *loops; i++) {
+		int fd;
+
+		if (strcmp(d->at.host, loops[i]) == 0 ||
+		    dial_tcp(loops[i], d->at.port, NULL, NEAR_MS, &fd, NULL))
+			continue;
+		(void)close(fd);
+		return loops[i];
+	}
+	return NULL;
+}
+
 static bool
 check_tcp(struct doctor *d)
 {
 	struct nj_why why = { 0 };
 	char ports[64], owner[128];
+	const char *other;
 	int fd;
 
 	if (doctor_dial(d, d->at.port, &fd, &why)) {
@@ -140,6 +174,12 @@ check_tcp(struct doctor *d)
 		    "%s answers on port %s; use the broker's port (-p), or "
 		    "add 'listener %u' to its configuration",
 		    d->at.host, ports, d->at.port);
+	else if (d->local && (other = other_address(d)))
+		why_mend(&why,
+		    "something listens there on %s alone, where others do not "
+		    "reach it: take the address out of its line ('listener "
+		    "%u'), or connect to %s",
+		    other, d->at.port, other);
 	else if (d->local)
 		why_mend(&why,
 		    "start the broker (nightjar up, or: systemctl start "

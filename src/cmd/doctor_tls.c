@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * doctor_tls - TLS versions, both sides' certificates, ALPN.
  */
+#include <dirent.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -76,6 +77,34 @@ inspect_items(struct doctor *d, struct pki_items *s, enum pki_use use,
 	return ok;
 }
 
+/* OpenSSL finds a CA in a folder by a name that is a hash; Nightjar reads all
+ * that is there. */
+static void
+check_capath(struct doctor *d)
+{
+	struct nj_why why = { 0 };
+	DIR *dir = opendir(d->capath);
+	struct dirent *en;
+	char esc[TEXT_ESC];
+	bool hashed = false;
+
+	while (dir && !hashed && (en = readdir(dir)))
+		hashed = strspn(en->d_name, "0123456789abcdef") == 8 &&
+		    en->d_name[8] == '.';
+	if (dir)
+		(void)closedir(dir);
+	if (!dir || hashed)
+		return;
+	(void)text_esc(esc, sizeof esc, slice_str(d->capath));
+	why_set(&why,
+	    "no certificate in the folder '%s' has a hash for its name: "
+	    "Nightjar reads all of them, Mosquitto and other users of OpenSSL "
+	    "none",
+	    esc);
+	why_mend(&why, "openssl rehash '%s'", esc);
+	doctor_say(d, DOC_DOUBT, SIDE_HERE, "own files", &why);
+}
+
 bool
 doctor_own_files(struct doctor *d)
 {
@@ -84,6 +113,8 @@ doctor_own_files(struct doctor *d)
 	struct pki_items *s = NULL;
 	bool ok;
 
+	if (d->capath)
+		check_capath(d);
 	if (!d->cafile && !d->certfile)
 		return true;
 	if (pki_items_new(&s) ||

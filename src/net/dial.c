@@ -40,9 +40,16 @@ resolve(
 	why_set(why, "no address is known for \"%s\": %s",
 	    text_esc(esc, sizeof esc, slice_str(host)),
 	    r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
-	why_mend(why,
-	    "look at the spelling of the host's name, or use its "
-	    "address");
+	if (strstr(host, "://"))
+		why_mend(why,
+		    "write the host alone (-h HOST -p PORT), without what "
+		    "stands before :// and with it");
+	else if (strchr(host, ':'))
+		why_mend(why, "give the port apart: -h HOST -p PORT");
+	else
+		why_mend(why,
+		    "look at the spelling of the host's name, or use its "
+		    "address");
 	return NJ_NOTFOUND;
 }
 

@@ -41,6 +41,26 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 	return ok;
 }
 
+/* There is nothing to check a certificate by, but a key was to prove it. */
+static int
+on_no_psk(X509_STORE_CTX *ctx, void *arg)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(
+	    ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct tls_stream *s = tls_stream_of(ssl);
+	struct nj_why *w = stream_why_new(&s->base);
+
+	why_set(w,
+	    "the broker answered with a certificate instead of the shared "
+	    "key: this port does not take pre-shared keys, or not this one");
+	why_mend(w,
+	    "use the port of a listener with psk_hint, or --cafile in place of "
+	    "--psk");
+	s->explained = true;
+	X509_STORE_CTX_set_error(ctx, X509_V_ERR_APPLICATION_VERIFICATION);
+	return 0;
+}
+
 static int
 on_session(SSL *ssl, SSL_SESSION *sess)
 {
@@ -113,6 +133,7 @@ client_trust(
 		/* The key proves the broker, and nothing else does: no
 		 * certificate is good instead. */
 		SSL_CTX_set_verify(c->ctx, SSL_VERIFY_PEER, NULL);
+		SSL_CTX_set_cert_verify_callback(c->ctx, on_no_psk, NULL);
 		return NJ_OK;
 	}
 	if (!o->cafile && !o->capath && !o->os_certs && o->unverified) {

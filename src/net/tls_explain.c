@@ -53,7 +53,8 @@ static const struct row server_rows[] = {
 	{ SSL_R_NO_SHARED_CIPHER,
 	    "no shared cipher: the client offers none with ECDHE and AES-GCM "
 	    "or ChaCha20 that fits our certificate",
-	    "update the client, or look at \"ciphers\" of the listener" },
+	    "update the client, look at \"ciphers\" of the listener, or add a "
+	    "certificate with a key of another kind (further_certificate)" },
 	{ SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS,
 	    "no shared signature algorithm: the client cannot check a "
 	    "certificate of our kind",
@@ -134,7 +135,8 @@ static const struct row server_rows[] = {
 	{ SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED,
 	    "the client says that our certificate has expired; it ends on "
 	    "{until}",
-	    "if that day is to come, set the client's clock; if not, run "
+	    "if that day is to come, set the client's clock, or renew the CA "
+	    "if that has ended (nightjar inspect ca.crt); if not, run "
 	    "\"nightjar ca server\"" },
 	{ SSL_R_TLSV1_ALERT_DECRYPT_ERROR,
 	    "the client could not check our signature (alert decrypt_error): "
@@ -334,6 +336,16 @@ explain_row(struct tls_stream *s, const struct row *r)
 	}
 }
 
+/* Whether there was nothing but shared keys to go by. */
+static bool
+only_psk(const struct tls_stream *s, int code)
+{
+	return s->server && s->server->psk.key_of && s->server->expires == 0 &&
+	    (code == SSL_R_NO_SHARED_CIPHER ||
+		code == SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS ||
+		code == SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM);
+}
+
 /* What a wrong key looks like. */
 static bool
 is_of_key(int code)
@@ -355,7 +367,17 @@ tls_explain(struct tls_stream *s)
 	int code = ERR_GET_REASON(err);
 	bool ssl = ERR_GET_LIB(err) == ERR_LIB_SSL;
 	const struct row *r = s->server ? server_rows : client_rows;
+	static const struct row no_psk = { 0,
+		"the client offered no shared key (PSK) that this listener "
+		"could use, and the listener has no certificate",
+		"give the client --psk and --psk-identity (with ciphers of "
+		"ECDHE-PSK or TLS 1.3), or use the port of a listener with "
+		"certfile and keyfile" };
 
+	if (ssl && only_psk(s, code)) {
+		explain_row(s, &no_psk);
+		return;
+	}
 	if (ssl && is_of_key(code) && tls_psk_explain(s))
 		return;
 	while (ssl && r->reason && r->reason != code)
@@ -402,7 +424,7 @@ void
 tls_explain_broker_cert(struct tls_stream *s, X509_STORE_CTX *ctx)
 {
 	struct nj_why *w = stream_why_new(&s->base);
-	int err = X509_STORE_CTX_get_error(ctx);
+	int err = pki_verify_cause(ctx);
 	X509 *x = X509_STORE_CTX_get_current_cert(ctx);
 	const char *file = s->client->cafile;
 	char esc[TEXT_ESC];

@@ -104,8 +104,8 @@ no_cert(const char *path, struct buf *text, struct nj_why *why)
 	else
 		why_set(why, "%s holds no certificate", esc);
 	why_mend(why,
-	    "run \"nightjar ca init\" for a CA and \"nightjar ca "
-	    "server\" for this server's certificate");
+	    "have a CA sign it, or make one: \"nightjar ca server\" for a "
+	    "server, \"nightjar ca device ID\" for a client");
 	return NJ_INVALID;
 }
 

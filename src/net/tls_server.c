@@ -128,7 +128,7 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 	X509_STORE_CTX_set0_crls(ctx, NULL);
 	tls_revoked_unref(r);
 	if (ok <= 0) {
-		pki_explain_verify(X509_STORE_CTX_get_error(ctx),
+		pki_explain_verify(pki_verify_cause(ctx),
 		    X509_STORE_CTX_get_current_cert(ctx),
 		    X509_STORE_CTX_get_error_depth(ctx),
 		    stream_why_new(&s->base));

@@ -4,6 +4,7 @@
 #include <openssl/asn1.h>
 #include <openssl/bio.h>
 #include <openssl/bn.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509_vfy.h>
@@ -15,6 +16,7 @@
 
 #include "base/slice.h"
 #include "base/text.h"
+#include "pki/cert.h"
 #include "pki/explain.h"
 
 #define FAULTS	     400 /* leaves room for the name in a struct nj_why */
@@ -250,6 +252,24 @@ seconds_between(const ASN1_TIME *a, const ASN1_TIME *b)
  * Judging.
  */
 
+/* Brainpool, secp256k1 and the like: OpenSSL has them, clients have not. */
+static bool
+is_odd_curve(EVP_PKEY *key)
+{
+	static const char *const good[] = { "prime256v1", "secp384r1",
+		"secp521r1" };
+	char name[64];
+	size_t n = 0;
+
+	if (EVP_PKEY_get_utf8_string_param(
+		key, OSSL_PKEY_PARAM_GROUP_NAME, name, sizeof name, &n) != 1)
+		return true;
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+		if (strcmp(name, good[i]) == 0)
+			return false;
+	return true;
+}
+
 static void
 judge_key(X509 *x, const struct judge *j)
 {
@@ -274,6 +294,10 @@ judge_key(X509 *x, const struct judge *j)
 			    "its elliptic curve has %d bits (at least "
 			    "224)",
 			    bits);
+		else if (j->use == PKI_USE_SERVER && is_odd_curve(key))
+			judge_add(j, "odd-curve",
+			    "its key is on a curve that TLS clients do not "
+			    "know (P-256 and P-384 they do)");
 	} else if (EVP_PKEY_is_a(key, "DSA")) {
 		judge_add(
 		    j, "dsa-key", "its key is DSA, which TLS no longer uses");
@@ -317,14 +341,22 @@ judge_signature(X509 *x, const struct judge *j)
 	    md == OBJ_nid2ln(NID_sha1) ? "SHA-1" : "MD5");
 }
 
+/* Nobody uses one for so long after its end. */
+#define LONG_AGO_S ((int64_t)3 * 365 * 86400)
+
 static void
 judge_dates(X509 *x, const struct judge *j)
 {
 	char day[40];
 
 	if (X509_cmp_current_time(X509_get0_notAfter(x)) <= 0) {
+		int64_t from, to, now = (int64_t)time(NULL);
+
 		day_of(X509_get0_notAfter(x), day, sizeof(day));
-		judge_add(j, "expired", "it expired on %s", day);
+		judge_add(j, "expired", "it expired on %s%s", day,
+		    pki_cert_dates(x, &from, &to) && now - to > LONG_AGO_S
+			? " (is this machine's clock right?)"
+			: "");
 	}
 	if (X509_cmp_current_time(X509_get0_notBefore(x)) > 0) {
 		day_of(X509_get0_notBefore(x), day, sizeof(day));
@@ -627,7 +659,8 @@ verify_issuer(int code, X509 *x, const char *it, struct nj_why *why)
 	else if (code == X509_V_ERR_CERT_SIGNATURE_FAILURE)
 		why_set(why,
 		    "%s was not signed by the trusted CA of the same "
-		    "name '%s', but by another with that name",
+		    "name '%s', but by another with that name: the CA was "
+		    "made anew, and one side has the old one",
 		    it, issuer);
 	else if (code == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN)
 		why_set(why,
@@ -719,6 +752,44 @@ verify_by_table(int code, const char *it, struct nj_why *why)
 	why_set(
 	    why, "%s was refused: %s", it, X509_verify_cert_error_string(code));
 	why_mend(why, "%s", "");
+}
+
+static bool
+has_namesake(X509_STORE *store, X509 *x)
+{
+	STACK_OF(X509_OBJECT) *all =
+	    store ? X509_STORE_get0_objects(store) : NULL;
+	bool found = false;
+
+	for (int i = 0; x && !found && i < sk_X509_OBJECT_num(all); i++) {
+		X509 *ca = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
+
+		found = ca &&
+		    X509_NAME_cmp(X509_get_subject_name(ca),
+			X509_get_issuer_name(x)) == 0 &&
+		    X509_verify(x, X509_get0_pubkey(ca)) != 1;
+	}
+	ERR_clear_error();
+	return found;
+}
+
+int
+pki_verify_cause(X509_STORE_CTX *ctx)
+{
+	int err = X509_STORE_CTX_get_error(ctx);
+
+	switch (err) {
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+		if (has_namesake(X509_STORE_CTX_get0_store(ctx),
+			X509_STORE_CTX_get_current_cert(ctx)))
+			return X509_V_ERR_CERT_SIGNATURE_FAILURE;
+		return err;
+	default:
+		return err;
+	}
 }
 
 void

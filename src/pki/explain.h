@@ -37,6 +37,9 @@ void pki_doubts(X509 *x, enum pki_use use, const char *name,
     void (*fn)(void *arg, const struct nj_why *why), void *arg);
 /* An X509_V_ERR_* of a failed chain check, for the certificate it concerns
  * (may be NULL): "certificate 'dev1' (serial 5A..) expired on ...". */
+/* What failed, for that: where a CA is trusted that has only the name of the one
+ * that issued, it is the signature. */
+int pki_verify_cause(X509_STORE_CTX *ctx);
 void
 pki_explain_verify(int verify_error, X509 *x, int depth, struct nj_why *why);
 /* A server's certificate does not carry the name or address that the client

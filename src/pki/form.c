@@ -462,6 +462,44 @@ spoiled(const struct pki_form *f)
 	return NULL;
 }
 
+/* What is in a SEQUENCE that begins with a number: PKCS#12 with 3, keys with 0
+ * or 1; a certificate begins with another SEQUENCE. */
+static int
+der_number(struct slice s)
+{
+	size_t at = s.n < 2 || s.p[1] <= 0x80 ? 2 : 2u + (s.p[1] & 0x7F);
+
+	return at + 3 <= s.n && s.p[at] == 0x02 && s.p[at + 1] == 1
+	    ? s.p[at + 2]
+	    : -1;
+}
+
+static bool
+explain_der(const char *esc, struct slice bytes, struct nj_why *why)
+{
+	switch (der_number(bytes)) {
+	case 3:
+		why_set(why, "'%s' is a PKCS#12 file; PEM is expected", esc);
+		why_mend(why,
+		    "take it apart: nightjar inspect --password-file WORD "
+		    "--pem '%s' >NEW.crt, and the same with --pem-key for its "
+		    "key",
+		    esc);
+		return true;
+	case 0:
+	case 1:
+		why_set(why,
+		    "'%s' is a private key in DER form (binary); PEM is "
+		    "expected",
+		    esc);
+		why_mend(why,
+		    "write it anew: nightjar inspect --pem-key '%s' >NEW", esc);
+		return true;
+	default:
+		return false;
+	}
+}
+
 bool
 pki_form_explain(const char *path, struct slice bytes, struct nj_why *why)
 {
@@ -470,6 +508,8 @@ pki_form_explain(const char *path, struct slice bytes, struct nj_why *why)
 	char esc[TEXT_ESC];
 
 	(void)text_esc(esc, sizeof esc, slice_str(path));
+	if (f.kind == PKI_FORM_DER && explain_der(esc, bytes, why))
+		return true;
 	for (size_t i = 0; i < sizeof kind_words / sizeof *kind_words; i++)
 		if (kind_words[i].kind == f.kind) {
 			why_set(why, "'%s' %s", esc, kind_words[i].what);

@@ -289,6 +289,22 @@ judge_key(struct pki_inspection *in, const struct pki_item *it)
 /* -- requests and revocation lists --------------------------------------- */
 
 static void
+judge_public(struct pki_inspection *in, const struct pki_item *it)
+{
+	char name[TEXT_ESC + 32];
+	struct nj_why *w;
+
+	pki_item_call(in->items, it, name, sizeof name);
+	w = pki_inspect_add(in, PKI_DOUBT, "public-key", it, 0);
+	why_set(w,
+	    "%s is of no use to a broker or client: with a certificate goes "
+	    "its private key, and the public one is in the certificate",
+	    name);
+	why_mend(w,
+	    "give the .key file that was made together with the certificate");
+}
+
+static void
 judge_csr(struct pki_inspection *in, const struct pki_item *it)
 {
 	EVP_PKEY *key = X509_REQ_get0_pubkey(it->csr);
@@ -357,6 +373,7 @@ pki_inspect_item(struct pki_inspection *in, const struct pki_item *it)
 		judge_crl(in, it);
 		break;
 	case PKI_ITEM_PUBLIC:
+		judge_public(in, it);
 		break;
 	}
 	ERR_clear_error();

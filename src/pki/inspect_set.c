@@ -229,7 +229,7 @@ verify(X509_STORE *roots, STACK_OF(X509) * between, X509 *leaf, X509 **at)
 	if (ctx && X509_STORE_CTX_init(ctx, roots, leaf, between)) {
 		X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_NO_CHECK_TIME);
 		(void)X509_verify_cert(ctx);
-		err = X509_STORE_CTX_get_error(ctx);
+		err = pki_verify_cause(ctx);
 		*at = X509_STORE_CTX_get_current_cert(ctx);
 		if (*at && !X509_up_ref(*at))
 			*at = NULL;

@@ -47,6 +47,13 @@ def built(*path):
 REFERENCE = NIGHTJAR is not None and os.path.basename(NIGHTJAR) == 'mosquitto'
 
 
+def preload(days):
+    """The environment of a program that believes to live so many days later."""
+    return {'LD_PRELOAD': built('tests', 'blackbox', 'libfakeclock.so'),
+            'NJ_CLOCK_OFFSET': str(days * 86400),
+            'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':verify_asan_link_order=0'}
+
+
 # Where no outgoing connection's port is taken from.
 PORTS = range(10000, 32768)
 _random = random.SystemRandom()

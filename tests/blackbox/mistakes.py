@@ -13,6 +13,7 @@ test_mistakes.py plays it.  A row:
     mend    what the text advises, applied
 """
 import os
+import time
 
 from world import KEY
 
@@ -352,17 +353,249 @@ def wrong_password(w):
 
 
 @row('a pre-shared key under an unknown identity', 'everywhere',
-     'mosquitto_pub', {'log': 'identity|nobody|unknown'}, 'add it to psk_file')
+     'mosquitto_pub', {'log': "'nobody'", 'doctor': 'knows no such PSK'}, 'add it to psk_file')
 def psk_identity(w):
     yield w.mosquitto, w.psk('nobody', KEY)
     yield w.mosquitto, w.psk('sensor', KEY)
 
 
 @row('a pre-shared key that differs from the broker\'s', 'everywhere',
-     'mosquitto_pub', {'log': 'key'}, 'compare --psk with psk_file')
+     'mosquitto_pub', {'log': "'sensor'", 'doctor': 'has another key for this identity'},
+     'compare --psk with psk_file')
 def psk_key(w):
     yield w.mosquitto, w.psk('sensor', '00' * 32)
     yield w.mosquitto, w.psk('sensor', KEY)
+
+
+@row('a client with --cafile at a listener for pre-shared keys alone',
+     'eclipse-paho/paho.mqtt.python#451', 'mosquitto_pub',
+     {'log': 'offered no shared key', 'doctor': 'offered no shared key'},
+     '--psk and --psk-identity')
+def certificate_to_psk(w):
+    yield w.mosquitto, w.tls(port=w.port_psk)
+    yield w.mosquitto, w.psk('sensor', KEY)
+
+
+@row('a pre-shared key at a listener that has none', 'eclipse-mosquitto/mosquitto#778',
+     'nightjar pub', {'says': 'instead of the shared key', 'doctor': 'instead of the shared key'},
+     'psk_hint below that listener, or its other port')
+def psk_to_certificate(w):
+    key = ['--psk-identity', 'sensor', '--psk', KEY]
+    w.doctor_args = ['-p', w.port_tls, *key]
+    yield w.nightjar, ['-h', 'localhost', '-p', w.port_tls, *key]
+    yield w.nightjar, w.psk('sensor', KEY)
+
+
+@row('a password with the line end of the file it was read from', 'hivemq/mqtt-cli#136',
+     'mosquitto_pub', {'log': 'the password is wrong; look where .* line end'}, 'printf in place of echo')
+def password_line_end(w):
+    yield w.mosquitto, w.tls(port=w.port_login) + ['-u', 'joe', '-P', 'secret\n']
+    yield w.mosquitto, w.tls(port=w.port_login) + ['-u', 'joe', '-P', 'secret']
+
+
+@row('a user name with the quotation marks of a .env file', 'schollz/find3#70', 'mosquitto_pub',
+     {'log': 'no such user; look where .* quotation mark'}, 'leave them out')
+def user_in_quotes(w):
+    yield w.mosquitto, w.tls(port=w.port_login) + ['-u', '"joe"', '-P', 'secret']
+    yield w.mosquitto, w.tls(port=w.port_login) + ['-u', 'joe', '-P', 'secret']
+
+
+# -- files of another kind ---------------------------------------------------
+
+def wrong_pair(w, cert=None, key=None):
+    pair = cert or w.pki.client[0], key or w.pki.client[1]
+    w.subject = list(pair)
+    return w.mutual(pair)
+
+
+@row('the public key as --key', 'everywhere', 'mosquitto_pub',
+     {'inspect': 'no use to a broker or client', 'doctor': 'holds a public key'},
+     'the .key file of the certificate')
+def public_key(w):
+    w.openssl('pkey', '-in', w.pki.client[1], '-pubout', '-out', w.path('public.key'))
+    yield w.mosquitto, wrong_pair(w, key=w.path('public.key'))
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('a key of ssh-keygen as --key', 'EdJoPaTo/mqttui#140', 'mosquitto_pub',
+     {'inspect': 'key for SSH', 'doctor': 'key for SSH'}, 'nightjar ca device ID')
+def ssh_key(w):
+    key = w.write('ssh.key', '-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n'
+                             '-----END OPENSSH PRIVATE KEY-----\n')
+    yield w.mosquitto, wrong_pair(w, key=key)
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('a key in DER form as --key', 'hivemq/mqtt-cli#281', 'mosquitto_pub',
+     {'inspect': 'is in DER form', 'says_nightjar': 'private key in DER form.*--pem-key'},
+     'nightjar inspect --pem-key FILE >NEW')
+def der_key(w):
+    w.openssl('pkey', '-in', w.pki.client[1], '-outform', 'DER', '-out', w.path('key.der'))
+    yield w.mosquitto, wrong_pair(w, key=w.path('key.der'))
+    key = w.write('key.pem', w.inspect('--pem-key', w.path('key.der')))
+    yield w.mosquitto, w.mutual((w.pki.client[0], key))
+
+
+@row('PKCS#12 as --cert and --key', 'dist-sys/mqttloader#30', 'mosquitto_pub',
+     {'doctor': 'PKCS#12', 'says_nightjar': 'is a PKCS#12 file.*--pem'},
+     'nightjar inspect --pem and --pem-key')
+def p12_as_pem(w):
+    p12, word = w.p12('geheim'), w.write('word', 'geheim\n')
+    yield w.mosquitto, wrong_pair(w, p12, p12)
+    pair = [w.write(n, w.inspect(o, p12, '--password-file', word))
+            for n, o in (('q.crt', '--pem'), ('q.key', '--pem-key'))]
+    yield w.mosquitto, w.mutual(pair)
+
+
+@row('a certificate request as --cert', 'eclipse-mosquitto/mosquitto#1710', 'mosquitto_pub',
+     {'inspect': 'is no certificate yet', 'says_nightjar': 'request that no CA has signed',
+      'doctor': 'request that no CA has signed'}, 'nightjar ca device ID')
+def request_as_certificate(w):
+    w.openssl('req', '-new', '-key', w.pki.client[1], '-subj', '/CN=alice', '-out', w.path('c.csr'))
+    yield w.mosquitto, wrong_pair(w, w.path('c.csr'))
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('a Java keystore as --cafile', 'IBMStreams/streamsx.messaging#215', 'mosquitto_pub',
+     {'inspect': 'Java keystore', 'says_nightjar': 'Java keystore'}, 'the ca.crt')
+def jks(w):
+    bad = w.write('trust.jks', b'\xfe\xed\xfe\xed\0\0\0\2\0\0\0\1' + bytes(60))
+    w.subject = [bad]
+    yield w.mosquitto, w.tls(cafile=bad)
+    yield w.mosquitto, w.tls()
+
+
+@row('--capath is a folder without hashes', 'baresip/baresip#1308', 'mosquitto_pub',
+     {'doctor': 'has a hash for its name.*openssl rehash'}, 'openssl rehash DIR')
+def capath(w):
+    folder = w.path('capath')
+    os.makedirs(folder)
+    w.copy(w.pki.ca, 'capath/ca.crt')
+    args = w.tls(cafile=None) + ['--capath', folder]
+    yield w.mosquitto, args
+    w.openssl('rehash', folder)
+    yield w.mosquitto, args
+
+
+# -- the CA is another, or over ----------------------------------------------
+
+@row('ca.crt of a CA that was made anew under the same name', 'equinor/isar#303', 'mosquitto_pub',
+     {'doctor': 'made anew', 'log': 'does not trust|our certificate\'s CA differs',
+      'says_nightjar': 'made anew'}, 'the new ca.crt')
+def namesake(w):
+    yield w.mosquitto, w.tls(cafile=w.namesake_ca()[0])
+    yield w.mosquitto, w.tls()
+
+
+@row('a client certificate of the CA that had that name before', 'bytebeamio/rumqtt#86',
+     'mosquitto_pub', {'log': 'made anew', 'doctor': 'made anew'}, 'nightjar ca device ID')
+def namesake_client(w):
+    yield w.mosquitto, w.mutual(w.signed('old', '/CN=old', 'extendedKeyUsage=clientAuth\n',
+                                         w.namesake_ca()))
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('the CA is over, and what it issued is not', 'eclipse-mosquitto/mosquitto#2692',
+     'openssl s_client', {'log': 'renew the CA if that has ended', 'doctor': 'expired on'},
+     'nightjar ca roll')
+def ca_is_over(w):
+    ca = w.short_ca()
+    w.serve(w.signed('short', '/CN=localhost', 'extendedKeyUsage=serverAuth\n'
+                     'subjectAltName=DNS:localhost,IP:127.0.0.1\n', ca))
+    w.doctor_args, w.doctor_days = ['--cafile', ca[0]], 5
+    yield w.s_client, ['-CAfile', ca[0], '-attime', str(int(time.time()) + 5 * 86400),
+                       '-verify_return_error']
+    w.serve(w.pki.server)
+    yield w.s_client, ['-verify_return_error']
+
+
+@row('crlfile is the list of another CA', 'everywhere', 'mosquitto_pub',
+     {'log': 'there is no CRL of its issuer', 'doctor': 'there is no CRL of its issuer'},
+     'the CRL of the clients\' CA')
+def crl_of_another(w):
+    w.put(w.pki.server, crl=w.crl_of(w.namesake_ca('/CN=Other CA')))
+    assert w.reload()
+    yield w.mosquitto, w.mutual(w.pki.client)
+    w.accepts(w.pki.server)
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('more CAs in a row than the path length allows', 'everywhere', 'mosquitto_pub',
+     {'log': 'more CAs below it than its path length allows', 'doctor': 'path length'},
+     'issue from the CA above')
+def path_length(w):
+    ca = 'keyUsage=critical,keyCertSign\nbasicConstraints=critical,CA:true'
+    first = w.signed('mid0', '/CN=Mid0', ca + ',pathlen:0\n')
+    second = w.signed('mid1', '/CN=Mid1', ca + '\n', first)
+    leaf = 'extendedKeyUsage=clientAuth\n'
+    w.without_crl()
+    deep, flat = w.signed('deep1', '/CN=deep1', leaf, second), w.signed('flat', '/CN=flat', leaf, first)
+    yield w.mosquitto, w.mutual((w.join('deep.pem', deep[0], second[0], first[0]), deep[1]))
+    yield w.mosquitto, w.mutual((w.join('flat.pem', flat[0], first[0]), flat[1]))
+    w.accepts(w.pki.server)
+
+
+# -- where to, and what is in between ----------------------------------------
+
+@row('the scheme of a URL in the host\'s name', 'mqttjs/MQTT.js#1137', 'mosquitto_pub',
+     {'says_nightjar': 'write the host alone', 'doctor': 'take that for its name'},
+     'the host alone')
+def scheme_in_host(w):
+    args = ['-h', 'mqtts://localhost', '-p', w.port_tls, '--cafile', w.pki.ca]
+    yield w.mosquitto, args
+    yield w.mosquitto, w.tls()
+
+
+@row('the port in the host\'s name', 'dchesterton/texecom2mqtt-hassio#14', 'mosquitto_pub',
+     {'says_nightjar': 'give the port apart'}, '-p PORT')
+def port_in_host(w):
+    yield w.mosquitto, ['-h', f'localhost:{w.port_tls}', '--cafile', w.pki.ca]
+    yield w.mosquitto, w.tls()
+
+
+@row('the listener is bound to another address of the machine',
+     'eclipse-mosquitto/mosquitto#1985', 'mosquitto_pub',
+     {'doctor': r'listens there on 127\.0\.0\.1 alone'}, 'leave the address out of the listener line')
+def other_address(w):
+    w.doctor_target, w.doctor_args = '127.0.0.5', ['--cafile', w.pki.ca]
+    yield w.mosquitto, ['-h', '127.0.0.5', '-p', w.port_plain]
+    yield w.mosquitto, w.plain(w.port_plain)
+
+
+@row('TLS of a tunnel around the TLS of the client', 'emqx/emqx#3659', 'Python ssl in TLS',
+     {'log': 'TLS inside of TLS'}, 'one of the two')
+def tls_in_tls(w):
+    yield w.python_twice, ['localhost']
+    yield w.python, ['localhost']
+
+
+@row('PROXY protocol 1 from the proxy, 2 at the listener', 'thingsboard/tbmq#322',
+     'a proxy\'s header', {'log': 'one of version 1 came'}, 'enable_proxy_protocol 1, or send-proxy-v2')
+def proxy_version(w):
+    yield w.proxied_v1, [w.port_proxy]
+    yield w.proxied, [w.port_proxy]
+
+
+@row('TLS without the proxy to a listener that waits for it', 'emqx/emqx#932', 'mosquitto_pub',
+     {'log': 'TLS came, as from a client that connects directly', 'doctor': 'waits for a PROXY header'},
+     'connect to the proxy')
+def tls_to_proxy(w):
+    yield w.mosquitto, w.tls(port=w.port_proxy)
+    yield w.proxied, [w.port_proxy]
+
+
+@row('WebSocket without the subprotocol mqtt', 'hbmqtt: njouanin/hbmqtt#38', 'curl',
+     {'log': 'does not offer the WebSocket subprotocol mqtt'}, 'Sec-WebSocket-Protocol: mqtt')
+def no_subprotocol(w):
+    yield w.curl_ws, []
+    yield w.curl_ws, ['-H', 'Sec-WebSocket-Protocol: mqtt']
+
+
+@row('wss to a WebSocket listener without TLS', 'mqttjs/MQTT.js#1279', 'curl',
+     {'log': 'TLS to a plain WebSocket port'}, 'ws in place of wss, or certfile and keyfile')
+def wss_to_ws(w):
+    yield w.curl, ['-k', f'https://localhost:{w.port_ws}/']
+    yield w.nightjar, w.plain(w.port_ws) + ['--ws']
 
 
 # -- the broker has the wrong things ----------------------------------------
@@ -415,6 +648,18 @@ server_row('a certificate request as certfile (CSR)', 'eclipse-mosquitto/mosquit
            'request that no CA has signed',
            lambda w: (w.pki.authority.path('server.csr'), w.pki.server[1]), 'nightjar ca server',
            'no certificate yet')
+server_row('keyfile in DER form (DER key)', 'hivemq/mqtt-cli#281',
+           'private key in DER form.*--pem-key',
+           lambda w: (w.pki.server[0], w.converted_der(w.pki.server[1])),
+           'nightjar inspect --pem-key FILE >NEW', 'is in DER form')
+server_row('keyfile holds the public key (public)', 'everywhere', 'holds a public key',
+           lambda w: (w.pki.server[0], w.public(w.pki.server[1])), 'the private one',
+           'no use to a broker')
+server_row('a key on a curve that clients do not know (brainpool)', 'everywhere',
+           'on a curve that TLS clients do not know',
+           lambda w: w.signed('bp', '/CN=localhost', 'subjectAltName=DNS:localhost\n', key_args=[
+               '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:brainpoolP256r1']),
+           'nightjar ca server', 'on a curve that TLS clients do not know')
 server_row('the CA first in certfile, the server\'s certificate behind it (order)',
            'emqx/emqx#890', 'wrong order',
            lambda w: (w.join('wrong-order', w.pki.ca, w.pki.server[0]), w.pki.server[1]),

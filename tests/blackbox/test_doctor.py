@@ -8,10 +8,13 @@ import subprocess
 import pytest
 
 import pahoc
-from harness import HOST, NIGHTJAR, free_port
+import proxyraw
+from harness import HOST, NIGHTJAR, free_port, preload
 from raw import Raw, connect_packet
 
 pytestmark = pytest.mark.ours
+
+KEY = 'a1b2c3d4' * 8
 
 
 class Doctor:
@@ -19,7 +22,13 @@ class Doctor:
 
     def __init__(self, factory, pki, folder):
         self.socket = os.path.join(folder, 'admin.sock')
-        self.plain, self.tls = free_port(), free_port()
+        self.plain, self.tls, self.psk, self.proxy = (free_port() for _ in range(4))
+        keys = os.path.join(folder, 'keys')
+        with open(keys, 'w', encoding='ascii') as f:
+            f.write(f'sensor:{KEY}\n')
+        os.chmod(keys, 0o600)
+        os.chmod(folder, 0o755)
+        root = 'user root\n' if os.geteuid() == 0 else ''
         passwords = os.path.join(folder, 'passwords')
         subprocess.run([NIGHTJAR, 'passwd', '-c', '-b', passwords, 'joe', 'secret'], check=True,
                        stdout=subprocess.DEVNULL)
@@ -28,23 +37,29 @@ class Doctor:
             f.write('user alice\ntopic readwrite #\nuser joe\ntopic readwrite joe/#\n'
                     'topic write only/write\n')
         self.broker = factory(
-            f'admin_socket {self.socket}\npassword_file {passwords}\nacl_file {acl}\n'
+            f'{root}admin_socket {self.socket}\npsk_file {keys}\npassword_file {passwords}\nacl_file {acl}\n'
             f'certfile {pki.server[0]}\nkeyfile {pki.server[1]}\ncafile {pki.ca}\n'
             'require_certificate true\nuse_identity_as_username true\n'
             f'listener {self.tls} {HOST}\ncertfile {pki.server[0]}\nkeyfile {pki.server[1]}\n'
-            f'listener {self.plain} {HOST}\n', extra_ports=[self.plain, self.tls], anonymous=False)
+            f'listener {self.plain} {HOST}\n'
+            f'listener {self.psk} {HOST}\npsk_hint x\nuse_identity_as_username true\n'
+            f'listener {self.proxy} {HOST}\nenable_proxy_protocol 2\ncertfile {pki.server[0]}\n'
+            f'keyfile {pki.server[1]}\n',
+            extra_ports=[self.plain, self.tls, self.psk, self.proxy], anonymous=False)
         self.mutual = self.broker.port
 
-    def run(self, *args, check=None):
+    def run(self, *args, check=None, days=0):
+        """days: how far ahead the doctor's calendar is."""
         done = subprocess.run([NIGHTJAR, 'doctor', *map(str, args), '--socket', self.socket],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, timeout=60, check=False)
+                              stderr=subprocess.PIPE, timeout=60, check=False,
+                              env=dict(os.environ, **preload(days)) if days else None)
         if check is not None:
             assert done.returncode == check, done.stdout.decode() + done.stderr.decode()
         return done.stdout.decode()
 
-    def json(self, *args):
-        return json.loads(self.run(*args, '--json'))
+    def json(self, *args, **kw):
+        return json.loads(self.run(*args, '--json', **kw))
 
     def refused(self):
         return json.loads(self.run('--last', '--json', check=0))['refused']
@@ -106,6 +121,66 @@ def test_plain_listener(doctor, pki, args, who, what, mend):
     r = doctor.json(f'localhost:{doctor.plain}', *[a.format(**vars(pki)) for a in args])
     assert (r['verdict'], r['refused_by']) == ('fails', who), r
     assert what in r['what'] and mend in r['mend'], r
+
+
+@pytest.mark.parametrize('port, identity, key, who, what, mend', [
+    ('psk', 'sensor', None, '', '', ''),
+    ('psk', 'sensor', '00' * 32, 'client', 'another key for this identity', 'psk_file'),
+    ('psk', 'nobody', None, 'client', 'knows no such PSK', 'psk_file'),
+    ('tls', 'sensor', None, 'client', 'a certificate instead of the shared key', 'psk_hint'),
+    ('plain', 'sensor', None, 'network', 'without TLS', 'TLS listener'),
+])
+def test_psk(doctor, port, identity, key, who, what, mend):
+    r = doctor.json('-h', 'localhost', '-p', getattr(doctor, port), '--psk', key or KEY,
+                    '--psk-identity', identity, '-t', 'x')
+    if not what:   # the key is right, the rules allow it nothing
+        steps = {s['step']: s['state'] for s in r['steps']}
+        assert steps['login'] == 'ok', r
+        return
+    assert (r['verdict'], r['refused_by']) == ('fails', who), r
+    assert what in r['what'] and mend in r['mend'], r
+
+
+def test_cafile_at_a_psk_listener(doctor, pki):
+    r = doctor.json(f'localhost:{doctor.psk}', '--cafile', pki.ca)
+    assert (r['verdict'], r['refused_by']) == ('fails', 'broker'), r
+    assert 'offered no shared key' in r['what'] and '--psk' in r['mend']
+
+
+@pytest.mark.parametrize('days, what', [(-7305, 'before this program was made'),
+                                        (11000, 'years after this program was made')])
+def test_own_clock_is_wrong_by_years(doctor, pki, days, what):
+    """Certificates only look wrong then, and no new one would mend it."""
+    r = doctor.json(f'localhost:{doctor.tls}', '--cafile', pki.ca, days=days)
+    assert (r['verdict'], r['refused_by']) == ('fails', 'client'), r
+    assert what in r['what'] and 'set-ntp' in r['mend'], r
+
+
+@pytest.mark.parametrize('days, what', [(-7305, 'valid only from|not valid before'),
+                                        (11000, 'expired on')])
+def test_the_brokers_clock_is_wrong_by_years(brokers, doctor, pki, monkeypatch, tmp_path, days, what):
+    """The broker's certificates are good by our clock, and by its own not: it
+    says so at its start, or of ours; the doctor names the broker's clock."""
+    for name, value in preload(days).items():
+        monkeypatch.setenv(name, value)
+    b = brokers(f'certfile {pki.server[0]}\nkeyfile {pki.server[1]}\ncafile {pki.ca}\n', start=False)
+    b.refuses(what + '.*clock')
+
+
+def test_proxies(doctor, pki):
+    r = doctor.json(f'localhost:{doctor.proxy}', '--cafile', pki.ca)
+    assert (r['verdict'], r['refused_by']) == ('fails', 'network'), r
+    assert 'waits for a PROXY header' in r['what'] and "proxy's port" in r['mend']
+    with Raw(doctor.proxy) as c:
+        c.send(b'PROXY TCP4 192.0.2.1 192.0.2.2 4711 8883\r\n')
+        assert c.closed() is None
+    assert 'one of version 1 came' in doctor.refused()[0]['what']
+    assert 'enable_proxy_protocol 1' in doctor.refused()[0]['mend']
+    with Raw(doctor.tls) as c:
+        c.send(proxyraw.v2() + connect_packet('proxied'))
+        c.closed()
+    assert 'PROXY protocol header came before TLS' in doctor.refused()[0]['what']
+    assert 'enable_proxy_protocol' in doctor.refused()[0]['mend']
 
 
 def test_client_certificate_that_nobody_asked_for(doctor, pki):

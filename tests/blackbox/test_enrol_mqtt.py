@@ -15,7 +15,7 @@ import pytest
 
 import harness
 from conftest import Factory, new_folder
-from harness import HOST, free_port, wait_until
+from harness import HOST, free_port, preload, wait_until
 from raw import PUBLISH, Raw, connect_packet
 from test_enrol import Site, sh
 from test_revoke import Ca
@@ -25,13 +25,6 @@ pytestmark = pytest.mark.ours
 ASK = '$nightjar/enroll/'
 REPLY = '$nightjar/enroll/reply/'
 DENIED = 0x87
-
-
-def preload(days):
-    """The environment of a program that believes to live so many days later."""
-    return {'LD_PRELOAD': os.path.join(harness.built('tests', 'blackbox', 'libfakeclock.so')),
-            'NJ_CLOCK_OFFSET': str(days * 86400),
-            'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':verify_asan_link_order=0'}
 
 
 class MqttSite(Site):

@@ -8,17 +8,17 @@ import ssl
 import subprocess
 
 import proxyraw
-from harness import HOST, NIGHTJAR, PATIENCE, free_port, wait_until
+from harness import HOST, NIGHTJAR, PATIENCE, free_port, preload, wait_until
 from raw import Raw, connect_packet
 
 KEY = 'a1b2c3d4' * 8
 
 
-def run(*argv, stdin=subprocess.DEVNULL, data=None):
+def run(*argv, stdin=subprocess.DEVNULL, data=None, env=None):
     """(worked, all that it said)"""
     done = subprocess.run([str(a) for a in argv], stdin=None if data else stdin, input=data,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE * 2,
-                          check=False)
+                          check=False, env=env and dict(os.environ, **env))
     return done.returncode == 0, done.stdout.decode('utf-8', 'replace')
 
 
@@ -60,7 +60,7 @@ class World:
     def clear(self):
         """Before each row."""
         self.subject, self.doctor_args, self.doctor_target = None, None, 'localhost'
-        self.last_args = []
+        self.last_args, self.doctor_days = [], 0
         self.reloaded = ''
 
     # -- files --------------------------------------------------------------
@@ -159,6 +159,33 @@ class World:
                      'basicConstraints=critical,CA:false', '-out', crt)
         os.chmod(key, 0o600)
         return crt, key
+
+    def namesake_ca(self, subject='/CN=Test CA', *more):
+        """Another CA of that name."""
+        key, crt = self.path('namesake.key'), self.path('namesake.crt')
+        self.openssl('req', '-x509', '-nodes', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256',
+                     '-keyout', key, '-subj', subject, '-addext', 'basicConstraints=critical,CA:true',
+                     '-addext', 'keyUsage=critical,keyCertSign,cRLSign', *(more or ('-days', '60')),
+                     '-out', crt)
+        return crt, key
+
+    def short_ca(self):
+        return self.namesake_ca('/CN=Short CA', '-days', '1')
+
+    def crl_of(self, ca):
+        conf = self.write('crl.cnf', '[ca]\ndefault_ca=d\n[d]\ndatabase=' + self.write('index', '')
+                          + '\ndefault_md=sha256\ndefault_crl_days=30\n')
+        self.openssl('ca', '-gencrl', '-config', conf, '-keyfile', ca[1], '-cert', ca[0], '-out',
+                     self.path('other.crl'))
+        return self.path('other.crl')
+
+    def converted_der(self, key):
+        self.openssl('pkey', '-in', key, '-outform', 'DER', '-out', self.path('server.der'))
+        return self.path('server.der')
+
+    def public(self, key):
+        self.openssl('pkey', '-in', key, '-pubout', '-out', self.path('server.pub'))
+        return self.path('server.pub')
 
     def old_crl(self):
         out = self.path('old.crl')
@@ -270,6 +297,34 @@ class World:
 
     python_ca = python
 
+    def python_twice(self, args):
+        """TLS within TLS, as a tunnel in front of a client that has it makes."""
+        ctx = ssl.create_default_context(cafile=self.pki.ca)
+        inner = ssl.MemoryBIO(), ssl.MemoryBIO()
+        with socket.create_connection((HOST, self.port_tls), PATIENCE) as s, \
+                ctx.wrap_socket(s, server_hostname=args[0]) as t:
+            obj = ctx.wrap_bio(*inner, server_hostname=args[0])
+            try:
+                obj.do_handshake()
+            except ssl.SSLWantReadError:
+                t.sendall(inner[1].read())
+            return bool(t.recv(1)), ''
+
+    def proxied_v1(self, args):
+        try:
+            with Raw(args[0]) as c:
+                c.send(b'PROXY TCP4 192.0.2.1 192.0.2.2 4711 1883\r\n' + connect_packet('proxied'))
+                return c.sock.recv(1) == b'\x20', ''
+        except OSError as e:
+            return False, str(e)
+
+    def curl_ws(self, args):
+        _, text = run('curl', '-si', '--max-time', '1', '-H', 'Upgrade: websocket', '-H',
+                      'Connection: Upgrade', '-H', 'Sec-WebSocket-Version: 13', '-H',
+                      'Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==', *args,
+                      f'http://localhost:{self.port_ws}/mqtt')
+        return ' 101 ' in text, text
+
     def proxied(self, args):
         try:
             with Raw(args[0]) as c:
@@ -294,7 +349,8 @@ class World:
             args = ['-h', self.doctor_target, '-p', self.port_tls, *(args or self.tls()[4:])]
         elif '-h' not in args:
             args = ['-h', 'localhost', *args]
-        return run(NIGHTJAR, 'doctor', *args, '--socket', self.socket)[1]
+        return run(NIGHTJAR, 'doctor', *args, '--socket', self.socket,
+                   env=preload(self.doctor_days) if self.doctor_days else None)[1]
 
     def reloads(self, args):
         return self.reload(), ''
