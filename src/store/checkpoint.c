@@ -16,7 +16,7 @@
 
 /* Pages in the log: a checkpoint begins; less than this is left of it to the
  * writer; the writer waits, as the disk does not keep up. */
-#define BEGIN_PAGES 2000
+#define BEGIN_PAGES 4000
 #define TAIL_PAGES  200
 #define HARD_PAGES  32000
 /* Rounds, each as long as the log grew during the one before. */
@@ -92,7 +92,7 @@ checkpointer_main(void *arg)
 static void
 do_without(struct store *s)
 {
-	sqlite3_wal_autocheckpoint(s->db, BEGIN_PAGES * 2);
+	sqlite3_wal_autocheckpoint(s->db, BEGIN_PAGES);
 }
 
 void

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "store/impl.h"
+#include "store/walfile.h"
 
 static const char settings[] = "PRAGMA auto_vacuum = INCREMENTAL;"
 			       "PRAGMA journal_mode = WAL;"
@@ -198,11 +199,17 @@ page_sizes(struct store *s, struct nj_why *why)
 static enum nj_err
 open_db(struct store *s, struct nj_why *why)
 {
-	int rc = sqlite3_open_v2(s->path, &s->db,
-	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-	    s->opts.vfs);
-	enum nj_err e;
+	const char *vfs;
+	enum nj_err e = walfile_vfs(s->opts.vfs, &vfs);
+	int rc;
 
+	if (e) {
+		sql_why(s, why, "opening it");
+		return e;
+	}
+	rc = sqlite3_open_v2(s->path, &s->db,
+	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+	    vfs);
 	if (rc != SQLITE_OK) {
 		sql_why(s, why, "opening it");
 		return sql_err(rc);
