@@ -8,7 +8,7 @@ import time
 import pytest
 
 from harness import free_port, wait_until
-from raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Raw
+from raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, Raw
 
 CONF = '''
 persistence true
@@ -138,6 +138,43 @@ def test_subscriptions(durable):
         assert got['rap'].retain
         s.publish_acked('nolocal', 'x', qos=1)
         s.silent(0.2)
+
+
+def commits(broker):
+    """Commits so far, as $SYS says at its next interval."""
+    with Raw(broker.port) as c:
+        c.connect('commits')
+        c.subscribe('$SYS/broker/store/commits')
+        c.message()
+        return int(c.message().payload)
+
+
+def test_subscriptions_that_come_together_share_a_commit(brokers):
+    b = brokers(CONF + 'threads 1\nsys_interval 1\n')
+    with client(b, 'r') as p:
+        p.publish_acked('has/one', b'kept', qos=1, retain=True)
+    with client(b, 'sub') as s:
+        before = commits(b)
+        gathered, send = [], s.send
+        s.send = gathered.append
+        mids = [s.send_subscribe(f't/{i}', qos=1) for i in range(100)]
+        mids.append(s.send_subscribe('has/+', qos=1))
+        mids += [s.send_subscribe(f'u/{i}', qos=1) for i in range(20)]
+        s.send = send
+        s.send(b''.join(gathered))
+        got = [s.recv() for _ in range(len(mids) + 1)]
+        assert [a.mid for a in got if a.kind == SUBACK] == mids
+        # a retained message comes behind the SUBACK of its subscription
+        kinds = [a.kind for a in got]
+        assert kinds.index(PUBLISH) == 101
+        s.ack(PUBACK, got[101].mid)
+        assert commits(b) - before < 60
+    again(b)
+    with client(b, 'pub') as p:
+        for t in 't/0', 't/99', 'u/0', 'u/19':
+            p.publish_acked(t, t, qos=1)
+    with client(b, 'sub') as s:
+        assert [s.message().topic for _ in range(4)] == ['t/0', 't/99', 'u/0', 'u/19']
 
 
 def test_retained(durable):
