@@ -108,10 +108,11 @@ verify_group_message(const char *filter, uint32_t uid)
 		struct msession *s = md->sessions[i];
 		struct due d = model_shared(s, m, filter);
 
+		/* one that may go on from another may be a member by that */
+		if (s->vague && s->ended >= m->from)
+			return;
 		if (!d.maybe)
 			continue;
-		if (s->vague)
-			return;
 		takers += model_got(s, uid)->times > 0;
 		times += model_got(s, uid)->times2;
 		all_last &= s->ended == NEVER && !may_vanish(s->client, m);
