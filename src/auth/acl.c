@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "auth/acl_impl.h"
+#include "auth/epoch.h"
 #include "base/file.h"
 
 static struct slice
@@ -40,6 +41,7 @@ acl_new(const char *path, struct acl **out)
 	}
 	a->n_scopes = 1;
 	atomic_init(&a->refs, 1);
+	a->epoch = epoch_new();
 	map_init(&a->users, user_key);
 	map_init(&a->groups, group_key);
 	*out = a;
@@ -68,6 +70,12 @@ acl_scope_fini(struct acl_scope *s)
 	free(s->nets);
 	free(s->listeners);
 	*s = (struct acl_scope){ 0 };
+}
+
+uint64_t
+acl_epoch(const struct acl *a)
+{
+	return a->epoch;
 }
 
 void

@@ -60,7 +60,8 @@ acl_load(const char *path, struct acl **out, struct nj_why *why);
 NJ_MUST enum nj_err acl_parse(
     struct slice text, const char *path, struct acl **out, struct nj_why *why);
 struct acl *acl_ref(struct acl *a);
-void acl_unref(struct acl *a); /* NULL is fine */
+uint64_t acl_epoch(const struct acl *a); /* epoch.h */
+void acl_unref(struct acl *a);		 /* NULL is fine */
 
 struct acl_info {
 	size_t rules, users, groups;

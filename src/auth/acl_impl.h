@@ -78,6 +78,7 @@ struct acl_user {
 
 struct acl {
 	atomic_uint refs;
+	uint64_t epoch;
 	char *path;
 	struct map users, groups;
 	struct acl_rules nobody, patterns;

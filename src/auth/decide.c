@@ -115,12 +115,12 @@ by_roles(const struct asker *a, enum action what, struct slice topic,
 		[ACTION_UNSUBSCRIBE] = ROLES_UNSUBSCRIBE,
 	};
 	/* a name that nobody proved is none */
-	struct roles_asker who = { a->who->name, a->client_id };
+	struct roles_asker who = { a->who->name, a->client_id, a->who->groups };
 	enum roles_answer answer =
 	    roles_decide(a->roles, &who, actions[what], topic, &why->text);
 
 	if (what == ACTION_SUBSCRIBE)
-		why->each |= !roles_reads_all(a->roles, a->who->name);
+		why->each |= !roles_reads_all(a->roles, &who);
 	return answer;
 }
 

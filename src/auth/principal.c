@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "auth/epoch.h"
+
 static struct slice
 copy_bytes(uint8_t **at, struct slice s)
 {
@@ -51,6 +53,7 @@ principal_new(const struct principal *from, struct principal **out)
 	if (!p)
 		return NJ_NOMEM;
 	atomic_init(&p->refs, 1);
+	p->epoch = epoch_new();
 	p->bridge = from->bridge;
 	p->certified = from->certified;
 	p->has_topics = from->has_topics;

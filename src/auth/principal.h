@@ -17,6 +17,7 @@
 
 struct principal {
 	atomic_uint refs;
+	uint64_t epoch;	      /* by principal_new; epoch.h */
 	bool bridge;	      /* said so in CONNECT; nothing proves it */
 	struct slice name;    /* proved user name; empty: anonymous */
 	struct slice claimed; /* the user name of CONNECT, proved or not */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/epoch.h"
 #include "auth/roles_edit.h"
 #include "base/secret.h"
 
@@ -147,6 +148,7 @@ roles_new(struct roles **out)
 	if (!r)
 		return NJ_NOMEM;
 	atomic_init(&r->refs, 1);
+	r->epoch = epoch_new();
 	cowmap_init(&r->users, &of_users);
 	cowmap_init(&r->groups, &of_groups);
 	cowmap_init(&r->roles, &of_roles);
@@ -201,6 +203,12 @@ roles_copy(const struct roles *r, struct roles **out)
 	}
 	*out = x;
 	return NJ_OK;
+}
+
+uint64_t
+roles_epoch(const struct roles *r)
+{
+	return r->epoch;
 }
 
 struct role *

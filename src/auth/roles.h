@@ -7,6 +7,10 @@
  * name); within a role to its rules of that kind in the order of theirs.  The
  * first that matches decides, else defaultACLAccess does.
  *
+ * Groups that a certificate or a token says somebody is in are asked behind his
+ * own, in their order, by the groups of the same names here; so is who has such
+ * groups and is no user here.
+ *
  * Owns:    everything in it; reference counted.  A change makes another state
  *          (roles_edit.h), which shares what is as it was.
  * Threads: any number read at once, without locks.
@@ -49,10 +53,12 @@ enum roles_answer {
 struct roles_asker {
 	struct slice user; /* empty: anonymous */
 	struct slice client_id;
+	struct slice groups; /* from elsewhere; each ended by '\n' */
 };
 
 struct roles *roles_ref(struct roles *r);
-void roles_unref(struct roles *r); /* NULL is fine */
+uint64_t roles_epoch(const struct roles *r); /* epoch.h */
+void roles_unref(struct roles *r);	     /* NULL is fine */
 
 /* topic: a name; of a (un)subscription the whole filter, $share/group/ and
  * all: rules that begin with $share/ are compared with that, others with the
@@ -62,10 +68,10 @@ roles_decide(const struct roles *r, const struct roles_asker *who,
     enum roles_action what, struct slice topic, const char **rule);
 /* No rule can keep anything from who subscribes: he need not be asked about
  * each message. */
-bool roles_reads_all(const struct roles *r, struct slice user);
-/* Whether what decides about this user is the same in both. */
-bool
-roles_same_for(const struct roles *a, const struct roles *b, struct slice user);
+bool roles_reads_all(const struct roles *r, const struct roles_asker *who);
+/* Whether what decides about him is the same in both. */
+bool roles_same_for(const struct roles *a, const struct roles *b,
+    const struct roles_asker *who);
 
 /* Whether who came in by the first may not go on by the second: he is gone,
  * disabled, or has another password or client identifier. */

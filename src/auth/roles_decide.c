@@ -108,6 +108,38 @@ of_user(const struct roles *r, const struct question *q, const struct user *u)
 	return a;
 }
 
+/* The next of the groups from elsewhere that there is here; NULL: no more. */
+static const struct group *
+next_group(const struct roles *r, struct slice *names)
+{
+	const struct group *g = NULL;
+
+	while (!g && names->n > 0) {
+		const uint8_t *end = memchr(names->p, '\n', names->n);
+		size_t n = end ? (size_t)(end - names->p) : names->n;
+
+		g = roles_group(r, slice_of(names->p, n));
+		n += end != NULL;
+		*names = slice_of(names->p + n, names->n - n);
+	}
+	return g;
+}
+
+/* *any: there is one of them here. */
+static enum roles_answer
+of_groups(const struct roles *r, const struct question *q, struct slice names,
+    bool *any)
+{
+	enum roles_answer a = ROLES_DEFER;
+	const struct group *g;
+
+	while (a == ROLES_DEFER && (g = next_group(r, &names))) {
+		*any = true;
+		a = of_roles(r, q, &g->roles);
+	}
+	return a;
+}
+
 static enum roles_answer
 of_default(const struct roles *r, const struct question *q)
 {
@@ -161,21 +193,25 @@ roles_decide(const struct roles *r, const struct roles_asker *who,
 		.rule = rule,
 	};
 	struct slice group;
-	const struct user *u;
+	const struct user *u = NULL;
 	enum roles_answer a = ROLES_DEFER;
+	bool known = true;
 
 	if (filter && topic_share(topic, &group, &q.topic) == NJ_OK)
 		q.shared = topic;
 	else
 		q.topic = topic;
 	if (who->user.n > 0) {
-		if (!(u = roles_user(r, who->user))) {
-			*rule = "dynamic security does not know this user";
-			return ROLES_DEFER;
-		}
-		a = of_user(r, &q, u);
+		known = (u = roles_user(r, who->user)) != NULL;
+		a = u ? of_user(r, &q, u) : ROLES_DEFER;
 	} else if (r->anonymous) {
 		a = of_roles(r, &q, &r->anonymous->roles);
+	}
+	if (a == ROLES_DEFER)
+		a = of_groups(r, &q, who->groups, &known);
+	if (!known) {
+		*rule = "dynamic security does not know this user";
+		return ROLES_DEFER;
 	}
 	return a == ROLES_DEFER ? of_default(r, &q) : a;
 }
@@ -194,22 +230,31 @@ all_silent(const struct roles *r, const struct grants *g)
 }
 
 bool
-roles_reads_all(const struct roles *r, struct slice user)
+roles_reads_all(const struct roles *r, const struct roles_asker *who)
 {
-	const struct user *u;
+	struct slice names = who->groups;
+	const struct user *u = NULL;
+	const struct group *g;
 
 	if (!r->by_default[ROLES_RECEIVE])
 		return false;
-	if (user.n == 0)
-		return !r->anonymous || all_silent(r, &r->anonymous->roles);
-	if (!(u = roles_user(r, user)) || !all_silent(r, &u->roles))
+	if (who->user.n == 0 && r->anonymous &&
+	    !all_silent(r, &r->anonymous->roles))
 		return false;
-	for (uint32_t i = 0; i < u->groups.n; i++) {
-		const struct group *g = roles_group_at(r, u->groups.v[i].id);
-
+	if (who->user.n > 0 && (u = roles_user(r, who->user)) &&
+	    !all_silent(r, &u->roles))
+		return false;
+	for (uint32_t i = 0; u && i < u->groups.n; i++) {
+		g = roles_group_at(r, u->groups.v[i].id);
 		if (g && !all_silent(r, &g->roles))
 			return false;
 	}
+	/* whom nothing here knows the default is not for */
+	if (who->user.n > 0 && !u && !next_group(r, &names))
+		return false;
+	for (names = who->groups; (g = next_group(r, &names));)
+		if (!all_silent(r, &g->roles))
+			return false;
 	return true;
 }
 
@@ -230,17 +275,35 @@ same_group(const struct roles *a, const struct roles *b, const struct group *x,
 	return x == y && (!x || same_roles(a, b, &x->roles));
 }
 
+/* Those from elsewhere, by their names. */
+static bool
+same_groups(const struct roles *a, const struct roles *b, struct slice names)
+{
+	struct slice others = names;
+	const struct group *x, *y;
+
+	do {
+		x = next_group(a, &names);
+		y = next_group(b, &others);
+		if (!same_group(a, b, x, y))
+			return false;
+	} while (x);
+	return true;
+}
+
 bool
-roles_same_for(const struct roles *a, const struct roles *b, struct slice user)
+roles_same_for(
+    const struct roles *a, const struct roles *b, const struct roles_asker *who)
 {
 	const struct user *u;
 
-	if (memcmp(a->by_default, b->by_default, sizeof a->by_default) != 0)
+	if (memcmp(a->by_default, b->by_default, sizeof a->by_default) != 0 ||
+	    !same_groups(a, b, who->groups))
 		return false;
-	if (user.n == 0)
+	if (who->user.n == 0)
 		return same_group(a, b, a->anonymous, b->anonymous);
 	/* what is as it was is the same object */
-	if ((u = roles_user(a, user)) != roles_user(b, user))
+	if ((u = roles_user(a, who->user)) != roles_user(b, who->user))
 		return false;
 	if (!u)
 		return true;

@@ -91,6 +91,7 @@ struct slots {
 
 struct roles {
 	atomic_uint refs;
+	uint64_t epoch;
 	struct cowmap users, groups, roles;
 	struct slots group_slots, role_slots;
 	struct group *anonymous; /* borrowed from its slot; NULL */

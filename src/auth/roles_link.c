@@ -88,7 +88,8 @@ static enum auth_result
 decide_login(const struct roles_link *l, struct auth_request *r)
 {
 	struct roles *now = rolebase_now(l->rb);
-	struct roles_asker who = { r->username, r->client_id };
+	struct roles_asker who = { .user = r->username,
+		.client_id = r->client_id };
 	const char *text = NULL;
 	enum roles_login may = roles_login(now, &who, &text);
 	enum auth_result result = AUTH_NOT_MINE;
@@ -114,7 +115,8 @@ static enum auth_result
 recalled(const struct roles_link *l, struct auth_request *r)
 {
 	struct roles *now = rolebase_now(l->rb);
-	struct roles_asker who = { r->username, r->client_id };
+	struct roles_asker who = { .user = r->username,
+		.client_id = r->client_id };
 	const char *text = NULL;
 	enum roles_login may = roles_login(now, &who, &text);
 	enum auth_result result = AUTH_NOT_MINE;

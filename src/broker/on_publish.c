@@ -207,7 +207,6 @@ take(
     struct conn *c, const struct publish *p, struct slice topic, bool *together)
 {
 	struct shard *sh = c->shard;
-	struct asker asker;
 	struct decision rule;
 	const char *why;
 	struct msg *m;
@@ -218,8 +217,7 @@ take(
 		log_refused(c, topic, "payload above message_size_limit");
 		return RC_QUOTA_EXCEEDED; /* 0x95 is not for PUBACK */
 	}
-	asker = sessions_asker(c->session);
-	if (!decide(&asker, ACTION_PUBLISH, topic, &rule)) {
+	if (!sessions_may(c->session, ACTION_PUBLISH, topic, &rule)) {
 		count_add(&c->shard->counts.publish_refused, 1);
 		denied_log(c, ACTION_PUBLISH, topic, rule.text);
 		return RC_NOT_AUTHORIZED;

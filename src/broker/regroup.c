@@ -5,11 +5,12 @@
 #include "auth/principal.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "broker/rights.h"
 #include "core/session.h"
 
 /* Without memory he stays as he is. */
 static void
-regroup(struct session *s, struct device_groups *groups)
+regroup(struct shard *sh, struct session *s, struct device_groups *groups)
 {
 	struct principal with, *now = NULL;
 	struct buf list = { 0 };
@@ -24,6 +25,7 @@ regroup(struct session *s, struct device_groups *groups)
 			s->who = now;
 			/* what it subscribed to is looked at again */
 			s->check_reads |= s->acl != NULL;
+			rights_changed(sh, s);
 		} else {
 			nj_log(LOG_T_ERROR,
 			    "Out of memory: %s keeps the groups it had.",
@@ -43,6 +45,6 @@ regroup_all(struct shard *sh)
 		struct device_groups *g = sh->set->v[s->port].groups;
 
 		if (g && s->who && s->who->device.n > 0)
-			regroup(s, g);
+			regroup(sh, s, g);
 	}
 }

@@ -93,7 +93,7 @@ const char *
 rights_refusal(const struct conn *c, struct slice user, struct slice client_id)
 {
 	struct rolebase *rb = conn_port(c)->roles;
-	struct roles_asker who = { user, client_id };
+	struct roles_asker who = { .user = user, .client_id = client_id };
 
 	if (!rb || user.n == 0)
 		return NULL;
@@ -181,6 +181,13 @@ end_subscriptions(struct shard *sh, struct session *s)
 	}
 }
 
+void
+rights_changed(struct shard *sh, struct session *s)
+{
+	sessions_recheck_reads(s);
+	end_subscriptions(sh, s);
+}
+
 /* Connections. */
 
 static bool
@@ -225,11 +232,15 @@ rights_take(struct shard *sh, struct letter *l)
 	before = rolebase_take(rb, sh->home.shard, now);
 	end_connections(sh, rb, before, now);
 	while ((s = map_next(&sh->home.sessions, &at))) {
-		if (s->roles != rb || !s->who ||
-		    roles_same_for(before, now, s->who->name))
+		struct roles_asker who;
+
+		if (s->roles != rb || !s->who)
 			continue;
-		sessions_recheck_reads(s);
-		end_subscriptions(sh, s);
+		who = (struct roles_asker){ s->who->name, session_id(s),
+			s->who->groups };
+		if (roles_same_for(before, now, &who))
+			continue;
+		rights_changed(sh, s);
 	}
 	roles_unref(before);
 }

@@ -28,4 +28,8 @@ void rights_take(struct shard *sh, struct letter *l);
 const char *
 rights_refusal(const struct conn *c, struct slice user, struct slice client_id);
 
+/* What a session may is other than it was: it is asked about again, and
+ * subscriptions that it may not have any more end.  In a turn's mail. */
+void rights_changed(struct shard *sh, struct session *s);
+
 #endif

@@ -9,10 +9,13 @@
 static bool
 reads_all(const struct session *s)
 {
-	return !s->roles ||
-	    (s->who &&
-		roles_reads_all(
-		    rolebase_seen(s->roles, s->home->shard), s->who->name));
+	struct roles_asker who;
+
+	if (!s->roles || !s->who)
+		return !s->roles;
+	who =
+	    (struct roles_asker){ s->who->name, session_id(s), s->who->groups };
+	return roles_reads_all(rolebase_seen(s->roles, s->home->shard), &who);
 }
 
 void
@@ -28,6 +31,8 @@ sessions_set_rules(struct session *s, const struct conn *c)
 	s->roles = roles;
 	s->port = c->port;
 	s->anywhere = false;
+	if (!s->decided && (acl || roles))
+		s->decided = decided_new();
 	/* who it is now may read less than who subscribed */
 	if (s->subs.n + s->n_shared > 0 || s->out.n > 0 ||
 	    session_queued(s) > 0)
@@ -81,7 +86,7 @@ sessions_may(const struct session *s, enum action what, struct slice topic,
 	struct asker a = sessions_asker(s);
 
 	return s->anywhere ? may_anywhere(s, what, topic, why)
-			   : decide(&a, what, topic, why);
+			   : decided_ask(s->decided, &a, what, topic, why);
 }
 
 void

@@ -429,6 +429,7 @@ end_silently(struct shard *sh, struct session *s)
 		shared_remove(s, x);
 		leave_group(sh, s, x);
 	}
+	decided_free(s->decided);
 	session_free(s);
 }
 
@@ -619,6 +620,8 @@ sessions_leave(struct conn *c)
 		sessions_end(sh, s);
 		return;
 	}
+	decided_free(s->decided);
+	s->decided = NULL;
 	if (s->kept)
 		keep_facts(sh, s, false);
 	gone = quota_wait(sh, s);

@@ -7,7 +7,7 @@
 #ifndef NJ_BROKER_SESSIONS_H
 #define NJ_BROKER_SESSIONS_H
 
-#include "auth/decide.h"
+#include "auth/decided.h"
 #include "auth/rolebase.h"
 #include "broker/conn.h"
 #include "broker/shard.h"
@@ -31,7 +31,7 @@ sessions_asker(const struct session *s)
 	return (struct asker){ s->who, session_id(s), s->acl,
 		s->roles ? rolebase_seen(s->roles, s->home->shard) : NULL };
 }
-/* decide() for one whose client may be away. */
+/* decide() for one whose client may be away, remembered while it is not. */
 bool sessions_may(const struct session *s, enum action what, struct slice topic,
     struct decision *why);
 /* The rules of the listener that the client came by. */

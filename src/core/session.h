@@ -126,9 +126,10 @@ struct session {
 	struct session_will *will;
 	uint64_t will_id;    /* of the will alone in the store; 0: not there */
 	struct mount *mount; /* before all its topics; NULL: none */
-	struct principal *who;	/* whose session it is; one reference */
-	struct timer timer;	/* will delay and expiry while offline */
-	uint64_t offline_since; /* mono ms */
+	struct principal *who;	 /* whose session it is; one reference */
+	struct decided *decided; /* what it was told; NULL: not remembered */
+	struct timer timer;	 /* will delay and expiry while offline */
+	uint64_t offline_since;	 /* mono ms */
 	struct list waiting, waiting_own; /* the broker's, while offline */
 	void *user;			  /* the broker's, too */
 	void *coming; /* its client's connection, while it is being saved */

@@ -97,9 +97,9 @@ ask_all(const struct roles *r, unsigned users, unsigned of, int what)
 		char user[32], topic[80];
 		const char *rule;
 		struct roles_asker who = {
-			slice_of(user,
+			.user = slice_of(user,
 			    (size_t)snprintf(user, sizeof user, "user%u", u)),
-			LIT("c")
+			.client_id = LIT("c"),
 		};
 		struct slice t = slice_of(topic,
 		    (size_t)snprintf(topic, sizeof topic, "site/%u/3/x/%s/temp",

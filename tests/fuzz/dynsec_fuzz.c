@@ -19,7 +19,7 @@ static const char usual[] =
 static void
 ask(const struct roles *r, struct slice topic)
 {
-	struct roles_asker who = { LIT("u"), LIT("c") };
+	struct roles_asker who = { LIT("u"), LIT("c"), LIT("g\nh\n") };
 	const char *rule = NULL;
 
 	for (int what = 0; what < ROLES_ACTIONS; what++) {
@@ -27,8 +27,8 @@ ask(const struct roles *r, struct slice topic)
 		    r, &who, (enum roles_action)what, topic, &rule);
 		HOLDS(rule != NULL);
 	}
-	(void)roles_reads_all(r, who.user);
-	HOLDS(roles_same_for(r, r, who.user));
+	(void)roles_reads_all(r, &who);
+	HOLDS(roles_same_for(r, r, &who));
 }
 
 static void
