@@ -85,6 +85,8 @@ suppose_decide(
 		.client_id = s->client_id,
 		.listener = s->listener,
 		.groups = s->groups,
+		.topics = s->topics,
+		.has_topics = s->has_topics,
 	};
 	struct asker a = *rules;
 

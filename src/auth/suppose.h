@@ -15,6 +15,8 @@ struct supposed {
 	struct slice address;  /* an IP address; empty: not known */
 	struct slice listener; /* "0.0.0.0:8883", or only "8883" */
 	struct slice groups;   /* each ended by '\n' */
+	struct slice topics;   /* of its token; jwt.h */
+	bool has_topics;
 	enum action what;
 	struct slice topic;
 };

@@ -12,9 +12,11 @@
 #include "broker/internal.h"
 #include "broker/storing.h"
 #include "store/facts.h"
+#include "store/view.h"
 
 /* Beside the rows: what the file was like when it was taken over. */
 #define KIND_FILE 0
+#define SPACE	  "dynsec:"
 #define MARK_MAX  64
 
 struct rolekeep {
@@ -107,6 +109,36 @@ load(void *arg, struct roles **out, struct nj_why *why)
 	return NJ_OK;
 }
 
+static enum nj_err
+take_row(void *arg, unsigned kind, struct slice name, struct slice value)
+{
+	struct loading *l = arg;
+
+	(void)name;
+	return kind == KIND_FILE
+	    ? NJ_OK
+	    : roles_reader_take(l->reader, (enum roles_row)kind, value, l->why);
+}
+
+enum nj_err
+rolekeep_look(
+    struct view *v, const char *path, struct roles **out, struct nj_why *why)
+{
+	struct loading l = { .why = why };
+	char *space = NULL;
+	enum nj_err e;
+
+	if (asprintf(&space, SPACE "%s", path) < 0)
+		return NJ_NOMEM;
+	if (!(e = roles_reader_new(path, &l.reader)) &&
+	    !(e = view_facts(v, slice_str(space), take_row, &l, why)) &&
+	    (e = roles_reader_end(l.reader, out)))
+		why_set(why, "%s: what the store has of it is not whole", path);
+	roles_reader_free(l.reader);
+	free(space);
+	return e;
+}
+
 /* Saving. */
 
 static enum nj_err
@@ -179,7 +211,7 @@ move(struct broker *b, struct rolebase *rb, struct nj_why *why)
 	enum nj_err e;
 
 	if (!k || !(k->path = strdup(rolebase_name(rb))) ||
-	    asprintf(&k->space, "dynsec:%s", k->path) < 0) {
+	    asprintf(&k->space, SPACE "%s", k->path) < 0) {
 		if (k)
 			free(k->path);
 		free(k);

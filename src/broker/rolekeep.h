@@ -14,10 +14,17 @@
 #include "broker/opts.h"
 
 struct broker;
+struct roles;
+struct view;
 
 /* Those of v that are not in the broker's store yet are moved there.  Without a
  * store nothing happens.  NJ_INVALID with *why; NJ_NOMEM. */
 NJ_MUST enum nj_err rolekeep_all(
     struct broker *b, const struct port_opts *v, size_t n, struct nj_why *why);
+
+/* What a store has of a file's users, whether a broker has it open or not.
+ * NJ_NOTFOUND: nothing. */
+NJ_MUST enum nj_err rolekeep_look(
+    struct view *v, const char *path, struct roles **out, struct nj_why *why);
 
 #endif

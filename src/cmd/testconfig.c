@@ -115,7 +115,9 @@ check_passwords(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
 		return;
 	}
 	password_file_info(pf, &info);
-	if (info.exposed) {
+	if (wiring_check_exposed(arg, path, &why)) {
+		tell(tell_arg, true, &why);
+	} else if (info.exposed) {
 		why_set(
 		    &why, "%s can be read by every user of this machine", path);
 		why_mend(&why, "chmod o= %s", path);
@@ -159,6 +161,8 @@ check_rules(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
 		return;
 	}
 	acl_info(a, &info);
+	if (wiring_check_exposed(arg, path, &why))
+		tell(tell_arg, true, &why);
 	if (info.exposed) {
 		why_set(&why, "%s can be written by every user of this machine",
 		    path);

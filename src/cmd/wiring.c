@@ -496,6 +496,9 @@ wiring_ports(const struct conf *c, struct wiring *w, struct workers *workers,
 		if (!e)
 			e = share_acl(c, v, i) ? NJ_OK
 					       : load_acl(l, &v[i].acl, why);
+		/* last: what is malformed is told with its line */
+		if (!e)
+			e = wiring_check_all_exposed(c, l, why);
 		if (e)
 			prefix_place(c, l, why);
 	}

@@ -13,8 +13,23 @@
 enum nj_err
 wiring_check_file(const struct conf *c, const char *path, struct nj_why *why)
 {
-	return file_check_rules(
-	    path, c->allow_linked_files, !c->refuse_exposed_files, why);
+	return file_check_rules(path, c->allow_linked_files, true, why);
+}
+
+enum nj_err
+wiring_check_exposed(const struct conf *c, const char *path, struct nj_why *why)
+{
+	enum nj_err e;
+
+	if (!c->refuse_exposed_files)
+		return NJ_OK;
+	if ((e = file_check_rules(path, c->allow_linked_files, false, why)))
+		why_mend(why,
+		    "chmod 0600 %s and chown it to the user that serves, or "
+		    "chmod 0640 and chgrp; or take it as it is: "
+		    "refuse_exposed_files false",
+		    path);
+	return e;
 }
 
 enum nj_err
@@ -28,6 +43,29 @@ wiring_check_files(
 	if (!e && l->acl_file)
 		e = wiring_check_file(c, l->acl_file, why);
 	return e;
+}
+
+/* Taken as it is, and told of. */
+static enum nj_err
+check_one_exposed(const struct conf *c, const char *path, struct nj_why *why)
+{
+	struct nj_why told = { 0 };
+	enum nj_err e = path ? wiring_check_exposed(c, path, why) : NJ_OK;
+
+	if (!e && path && !c->refuse_exposed_files &&
+	    file_check_rules(path, c->allow_linked_files, false, &told))
+		nj_log(LOG_T_WARNING, "Warning: %s.  To mend it: %s", told.what,
+		    told.mend);
+	return e;
+}
+
+enum nj_err
+wiring_check_all_exposed(
+    const struct conf *c, const struct conf_listener *l, struct nj_why *why)
+{
+	enum nj_err e = check_one_exposed(c, l->password_file, why);
+
+	return e ? e : check_one_exposed(c, l->acl_file, why);
 }
 
 static size_t
@@ -114,33 +152,47 @@ wiring_token_keys(
 }
 
 enum nj_err
+wiring_token_rules(const struct conf *c, const struct conf_listener *l,
+    struct jwt_rules *out, struct jwk_set **keys, struct nj_why *why)
+{
+	const struct conf_security *s = security_of(c, l);
+	enum nj_err e;
+
+	if ((e = jwk_set_new(keys)) ||
+	    (e = load_keys(c, s->jwt_key_file, *keys, why))) {
+		if (e == NJ_NOMEM)
+			why_set(why, "out of memory");
+		jwk_set_unref(*keys);
+		*keys = NULL;
+		return e;
+	}
+	*out = (struct jwt_rules){
+		.keys = *keys,
+		.issuer = s->jwt_issuer,
+		.audience = s->jwt_audience,
+		.skew_s = s->jwt_leeway,
+		.username =
+		    s->jwt_username_claim ? s->jwt_username_claim : "sub",
+		.client_id = s->jwt_clientid_claim,
+		.groups = s->jwt_groups_claim,
+		.topics = s->jwt_topics_claim,
+	};
+	return NJ_OK;
+}
+
+enum nj_err
 wiring_tokens(const struct conf *c, const struct conf_listener *l,
     struct auth_chain *chain, struct workers *w, struct nj_why *why)
 {
-	const struct conf_security *s = security_of(c, l);
 	struct jwk_set *keys = NULL;
+	struct jwt_rules rules;
 	enum nj_err e;
 
-	if (!s->jwt_key_file)
+	if (!security_of(c, l)->jwt_key_file)
 		return NJ_OK;
-	if (!(e = jwk_set_new(&keys)) &&
-	    !(e = load_keys(c, s->jwt_key_file, keys, why))) {
-		const struct jwt_rules rules = {
-			.keys = keys,
-			.issuer = s->jwt_issuer,
-			.audience = s->jwt_audience,
-			.skew_s = s->jwt_leeway,
-			.username = s->jwt_username_claim
-			    ? s->jwt_username_claim
-			    : "sub",
-			.client_id = s->jwt_clientid_claim,
-			.groups = s->jwt_groups_claim,
-			.topics = s->jwt_topics_claim,
-		};
-
-		e = auth_add_jwt(chain, &rules, w);
-	}
-	if (e == NJ_NOMEM)
+	if ((e = wiring_token_rules(c, l, &rules, &keys, why)))
+		return e;
+	if ((e = auth_add_jwt(chain, &rules, w)))
 		why_set(why, "out of memory");
 	jwk_set_unref(keys);
 	return e;

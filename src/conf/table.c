@@ -308,11 +308,12 @@ const struct conf_opt conf_table[] = {
 	    "Kubernetes makes them; otherwise they are refused, for whoever "
 	    "can put a link there could let himself in"),
 	OPT(GLOBAL, "refuse_exposed_files", BOOL, G(refuse_exposed_files),
-	    WORKS, R | OURS, "false",
+	    WORKS, R | OURS, "true",
 	    "refuse a password_file or acl_file that every user of the "
-	    "machine can read; otherwise it is a warning, as with Mosquitto.  "
-	    "A psk_file is refused in any case, and so is what every user "
-	    "can write"),
+	    "machine can read; false takes it with a warning, as Mosquitto "
+	    "does.  Its group may read it.  A psk_file and a "
+	    "dynamic_security_file are refused in any case, and so is what "
+	    "every user can write"),
 	OPT(SECURITY, "dynamic_security_file", PATH, S(dynamic_security_file),
 	    WORKS, R | CONF_FILE | CONF_RESTRICTS | CONF_ONCE | OURS, NULL,
 	    "users, groups and roles that are changed while the broker runs: "

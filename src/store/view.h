@@ -107,6 +107,12 @@ NJ_MUST enum nj_err view_rows(struct view *v, unsigned kinds,
     struct slice client, enum nj_err (*row)(void *arg, const struct view_row *),
     void *arg, struct nj_why *why);
 
+/* A space of facts (facts.h), by kind and name; NJ_NOTFOUND: there is none. */
+NJ_MUST enum nj_err view_facts(struct view *v, struct slice space,
+    enum nj_err (*fact)(
+	void *arg, unsigned kind, struct slice name, struct slice value),
+    void *arg, struct nj_why *why);
+
 /* What view_check finds. */
 struct view_fault {
 	const char *code; /* a word for scripts */

@@ -8,6 +8,7 @@ whether a test asks for MQTT or only for our own ways."""
 import collections
 import errno
 import os
+import pwd
 import random
 import re
 import signal
@@ -103,6 +104,25 @@ def wait_until(condition, what, timeout=PATIENCE):
         time.sleep(0.02)
 
 
+RULES = re.compile(r'^\s*(?:plugin_opt_|auth_opt_)?(?:password_file|acl_file)\s+(/\S+)\s*$', re.M)
+
+
+def keep_private(conf):
+    """Files of users and rules that this configuration names are made as one
+    keeps them: for who serves, who reads them again at a reload, alone."""
+    if os.geteuid() == 0:
+        asked = re.findall(r'^\s*user\s+(\S+)', conf, re.M)
+        users = {u.pw_name: u for u in pwd.getpwall()}
+        serves = next(users[n] for n in (*asked, 'nightjar', 'mosquitto', 'nobody') if n in users)
+    for path in RULES.findall(conf):
+        if os.path.islink(path) or not os.path.isfile(path):
+            continue
+        if os.stat(path).st_mode & 0o004:
+            os.chmod(path, 0o600)
+            if os.geteuid() == 0:
+                os.chown(path, serves.pw_uid, serves.pw_gid)
+
+
 class Broker:
     """One broker process with its configuration, folder and log."""
 
@@ -124,6 +144,10 @@ class Broker:
                 f.write('user root\n')
 
     def start(self):
+        with open(self.conf_path, encoding='utf-8') as f:
+            conf = f.read()
+        if 'refuse_exposed_files' not in conf:
+            keep_private(conf)
         argv = [NIGHTJAR] + ([] if REFERENCE else ['serve']) + \
             ['-c', self.conf_path] + self.args
         with open(self.log_path, 'ab') as log:

@@ -42,7 +42,7 @@ class Rules:
     def write(self, text):
         with open(self.path, 'w', encoding='utf-8') as f:
             f.write(text)
-        os.chmod(self.path, stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH)
+        os.chmod(self.path, 0o600)
 
     def reload(self, text, says='Reload' if REFERENCE else r'Reloaded\.'):
         self.write(text)
@@ -262,7 +262,7 @@ def test_listeners_have_their_own(brokers, tmp_path):
         paths.append(os.path.join(str(tmp_path), f'acl{n}'))
         with open(paths[-1], 'w', encoding='utf-8') as f:
             f.write(text)
-        os.chmod(paths[-1], 0o644)
+        os.chmod(paths[-1], 0o600)
     ports = [free_port(), free_port()]
     brokers('per_listener_settings true\n' + ''.join(
         f'listener {port} {HOST}\nallow_anonymous true\nacl_file {path}\n'
@@ -477,7 +477,7 @@ def test_session_that_comes_back_elsewhere(brokers, tmp_path):
     path = os.path.join(str(tmp_path), 'acl')
     with open(path, 'w', encoding='utf-8') as f:
         f.write(f'user admin\ntopic #\nuser bob\nlistener {ports[0]}\ntopic read a/#\n')
-    os.chmod(path, 0o644)
+    os.chmod(path, 0o600)
     brokers(''.join(f'listener {p} {HOST}\n' for p in ports) + f'allow_anonymous true\nacl_file {path}\n',
             port=ports[0], extra_ports=ports[1:], listener=False, anonymous=False)
     kept = {'clean': False, 'props': {'session_expiry': 60}, 'username': 'bob'}

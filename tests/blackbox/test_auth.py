@@ -19,7 +19,7 @@ def password_file(b_folder, *lines):
     path = os.path.join(b_folder, 'passwords')
     with open(path, 'w', encoding='utf-8') as f:
         f.writelines(lines)
-    os.chmod(path, 0o644)
+    os.chmod(path, 0o600)
     return path
 
 

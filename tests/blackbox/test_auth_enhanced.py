@@ -32,7 +32,7 @@ def users(tmp_path):
     with open(path, 'w', encoding='utf-8') as f:
         f.write(scram.SECRET + scram.verifier('anna', 'pencil') + scram.verifier('bert', 'paper')
                 + scram.verifier('a,b=c', 'odd') + passwords.pbkdf2('old', 'old'))
-    os.chmod(path, 0o644)
+    os.chmod(path, 0o600)
     return path
 
 
@@ -685,7 +685,7 @@ def test_passwd_makes_verifiers(brokers, tmp_path):
     assert text.count('#nightjar-scram-secret: ') == 1
     assert re.search(r'^anna:SCRAM-SHA-256\$32768:', text, re.M)
     assert re.search(r'^bert:SCRAM-SHA-256\$5000:', text, re.M)
-    os.chmod(path, 0o644)
+    os.chmod(path, 0o600)
     b = brokers(f'password_file {path}\n', anonymous=False)
     for user, password in (('anna', 'other'), ('bert', 'paper')):
         with Raw(b.port) as c:

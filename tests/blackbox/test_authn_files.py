@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files on which it depends who comes in fail closed: at the start the broker
 refuses, with the file's name and why; at a reload all stays as it was."""
+import json
 import os
 import re
 
 import pytest
 
 import passwords
+from dynsecs import state, user
 from raw import Raw, connect_packet
 
 pytestmark = pytest.mark.ours
@@ -14,19 +16,19 @@ pytestmark = pytest.mark.ours
 GOOD = {'password_file': passwords.pbkdf2('u', 'p', 5) + '\nsecond:' + passwords.pbkdf2(
             'x', 'p', 5).split(':', 1)[1] + '\n',
         'acl_file': 'user u\ntopic readwrite #\n',
-        'psk_file': 'u:' + 'ab' * 32 + '\n'}
+        'psk_file': 'u:' + 'ab' * 32 + '\n',
+        'dynamic_security_file': json.dumps(state([user('u')]), indent=1) + '\n'}
 BROKEN = {'password_file': 'u\n' + 'u:plaintext\n', 'acl_file': 'user u\ntopic raedwrite #\n',
-          'psk_file': 'u:ab\nv:xyz\n'}
+          'psk_file': 'u:ab\nv:xyz\n', 'dynamic_security_file': '{\n  "clients": [,\n'}
 HOW = {
     'missing': ('cannot open .*No such file', {}),
-    'a folder': ('not a regular file|directory', {}),
-    'a link': ('is a symbolic link.*allow_linked_files', {}),
+    'a folder': ('not a regular file|directory|not a plain file', {}),
+    'a link': ('is a symbolic link.*(allow_linked_files|give the file itself)', {}),
     'malformed': ('line 2|:2:', {}),
     'empty': ('is empty', {}),
     'writable by all': ('can be written by every user', {}),
-    'readable by all': ('can be read by every user', {'password_file': 'refuse_exposed_files true\n',
-                                                       'acl_file': 'refuse_exposed_files true\n'}),
-    'a FIFO': ('not a regular file', {}),
+    'readable by all': ('can be read by every user.*(chmod 0600|chmod o=)', {}),
+    'a FIFO': ('not a regular file|not a plain file', {}),
     'cut in a character': ('line 2|:2:', {}),
 }
 
@@ -52,6 +54,7 @@ def spoil(path, kind, how):
     data = BROKEN[kind].encode() if how == 'malformed' else GOOD[kind].encode()
     if how == 'cut in a character':
         data = (b'topic read x\ntopic \xc3\n' if kind == 'acl_file'
+                else b'{"clients":\n\xc3 []}' if kind == 'dynamic_security_file'
                 else GOOD[kind].split('\n', maxsplit=1)[0].encode() + b'\nv\xc3:\n')
     with open(target, 'wb') as f:
         f.write(data)
@@ -86,7 +89,7 @@ def test_at_a_reload(brokers, tmp_path):
     for kind, path in paths.items():
         spoil(path, kind, 'good')
     os.chmod(tmp_path, 0o777)
-    b = brokers('refuse_exposed_files true\n' + ''.join(conf_of(k, p) for k, p in paths.items()),
+    b = brokers(''.join(conf_of(k, p) for k, p in paths.items()),
                 anonymous=False)
     owner = b.owner()
 
@@ -110,6 +113,19 @@ def test_at_a_reload(brokers, tmp_path):
         b.hup()
         b.wait_log('Reloading', start)
         works()
+
+
+@pytest.mark.parametrize('mode, line', [(0o644, 'refuse_exposed_files false\n'), (0o640, '')])
+def test_exposed_where_it_is_wanted(brokers, tmp_path, mode, line):
+    """As Mosquitto has it, with a warning; and what its group reads is no
+    matter, as in Debian's package."""
+    path = str(tmp_path / 'file')
+    spoil(path, 'password_file', 'good')
+    os.chmod(path, mode)
+    b = brokers(f'password_file {path}\n' + line, anonymous=False)
+    with Raw(b.port) as c:
+        c.connect('', username='u', password='p')
+    assert ('can be read by every user' in b.log()) == bool(line)
 
 
 def test_links_where_they_are_wanted(brokers, tmp_path):

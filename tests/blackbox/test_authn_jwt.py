@@ -10,6 +10,7 @@ import pytest
 
 import conftest
 import passwords
+from dynsecs import acl, state
 from harness import NIGHTJAR, PATIENCE, wait_until
 from jwtokens import Key, b64, hs256, unsigned
 from raw import AUTH, CONNACK, DISCONNECT, Raw, connect_packet, packet, properties
@@ -357,3 +358,30 @@ def test_key_files_that_are_none(brokers, tmp_path, how):
     out = subprocess.run([NIGHTJAR, 'serve', '--test-config', '-c', b.conf_path], check=False,
                          capture_output=True, text=True, timeout=PATIENCE)
     assert out.returncode == 3 and str(path) in out.stderr
+
+
+def test_roles_of_groups_in_tokens(brokers, site):
+    """The groups in a token have the roles of the groups of those names; and
+    acl explain says of a token what the broker does."""
+    path = site.write('users.json', json.dumps(state(roles=[
+        {'rolename': 'r', 'acls': [acl('publishClientSend', 'g/#')]}], groups=[
+            {'groupname': 'team', 'roles': [{'rolename': 'r'}]}])).encode(), 0o600)
+    b = brokers(site.conf + 'jwt_groups_claim groups\njwt_topics_claim mqtt\n'
+                f'dynamic_security_file {path}\n', anonymous=False)
+    tokens = {'in': site.es.token(sub='x', groups=['team', 'other']), 'out': site.es.token(sub='x'),
+              'less': site.es.token(sub='x', groups=['team'], mqtt={'publish': ['g/1'], 'subscribe': []})}
+    want = {'in': (True, True), 'out': (False, False), 'less': (True, False)}
+    for name, token in tokens.items():
+        with Raw(b.port, version=5) as c:
+            c.connect(name, username='', password=token)
+            got = tuple(c.publish_acked(t, 'x') < 0x80 for t in ('g/1', 'g/2'))
+        assert got == want[name], name
+        where = site.write('token-' + name, token.encode(), 0o600)
+        for topic, may in zip(('g/1', 'g/2'), want[name]):
+            p = subprocess.run([NIGHTJAR, 'acl', 'explain', '-c', b.conf_path, '--token', where, topic],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               check=False, timeout=PATIENCE)
+            assert p.returncode == (0 if may else 1), (name, topic, p.stdout)
+    where = site.write('token-bad', (tokens['in'][:-8] + 'AAAAAAAA').encode(), 0o600)
+    assert subprocess.run([NIGHTJAR, 'acl', 'explain', '-c', b.conf_path, '--token', where, 'g/1'],
+                          check=False, capture_output=True, timeout=PATIENCE).returncode == 2

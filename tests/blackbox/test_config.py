@@ -247,7 +247,7 @@ def test_reload_with_a_bad_file_keeps_the_old(brokers, tmp_path):
     """A broken password file changes nothing but the log (Mosquitto exits)."""
     path = tmp_path / 'passwords'
     path.write_text(passwords.sha512('six', 'six'))
-    path.chmod(0o644)
+    path.chmod(0o600)
     tmp_path.chmod(0o755)
     b = brokers(f'password_file {path}\n', anonymous=False)
     path.write_text('six:broken\n')

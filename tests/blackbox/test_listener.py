@@ -290,7 +290,7 @@ def test_per_listener_settings(brokers, tmp_path):
     for name in ('red', 'blue'):
         path = tmp_path / name
         path.write_text(passwords.sha512(name, 'right'))
-        path.chmod(0o644)
+        path.chmod(0o600)
     tmp_path.chmod(0o755)
     first = free_port()
     b = brokers('per_listener_settings true\n'
@@ -349,7 +349,7 @@ def test_limits_of_a_reload(brokers, topic):
 def test_username_as_clientid(brokers, tmp_path, version):
     path = tmp_path / 'passwords'
     path.write_text(passwords.sha512('anna', 'right'))
-    path.chmod(0o644)
+    path.chmod(0o600)
     tmp_path.chmod(0o755)
     b = brokers(f'use_username_as_clientid true\npassword_file {path}\n')
     with Raw(b.port, version=version) as c:

@@ -206,7 +206,7 @@ def test_users_are_the_same(brokers, tmp_path):
     """A mount point changes nothing about who may come in."""
     path = tmp_path / 'passwords'
     path.write_text(passwords.sha512('user', 'right'))
-    path.chmod(0o644)
+    path.chmod(0o600)
     tmp_path.chmod(0o755)
     b = brokers(f'mount_point a/\npassword_file {path}\n', anonymous=False)
     with Raw(b.port) as c:
@@ -221,7 +221,7 @@ def test_rules_see_the_whole_topic(brokers, tmp_path):
     """acl_file is about topics with their prefix, as with Mosquitto."""
     acl = tmp_path / 'acl'
     acl.write_text('topic readwrite a/open/#\ntopic readwrite shut/#\n')
-    acl.chmod(0o644)
+    acl.chmod(0o600)
     tmp_path.chmod(0o755)
     b = brokers(f'mount_point a/\nacl_file {acl}\n')
     with Raw(b.port) as c:

@@ -270,7 +270,7 @@ def test_connections_per_second_is_the_clients(brokers, version):
 def test_failed_logins_are_the_clients(brokers, tmp_path):
     path = tmp_path / 'passwords'
     path.write_text(passwords.sha512('user', 'right'))
-    path.chmod(0o644)
+    path.chmod(0o600)
     tmp_path.chmod(0o755)
     b = brokers(f'failed_logins_per_minute 3\nenable_proxy_protocol 2\npassword_file {path}\n',
                 anonymous=False)

@@ -279,7 +279,7 @@ def test_guesses(brokers, path, tmp_path):
     machine all are one user."""
     pw = tmp_path / 'passwords'
     pw.write_text(passwords.sha512('user', 'right'))
-    pw.chmod(0o644)
+    pw.chmod(0o600)
     start(brokers, path, f'password_file {pw}\nfailed_logins_per_minute 2\n'
           'connections_per_second 1\n', anonymous=False)
     for _ in range(20):

@@ -278,5 +278,5 @@ def password_file(folder):
     with open(path, 'w', encoding='ascii') as f:
         f.write('''somebody:$7$1000$J+eoxSAVxHZalpMN$ZAmcwccmUALMUz1nrCQxP9AhbhDp33YxRS8brq0Q/x18TJmL3y/4GLPlA75kF1qOmsZ2gWis/9EnbtZg4nai/A==
 ''')
-    os.chmod(path, 0o644)
+    os.chmod(path, 0o600)
     return path

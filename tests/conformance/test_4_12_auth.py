@@ -25,7 +25,7 @@ def safe(base_folder):
     path = os.path.join(new_folder(base_folder, 'users-'), 'users')
     with open(path, 'w', encoding='utf-8') as f:
         f.write(scram.SECRET + scram.verifier('anna', 'pencil') + scram.verifier('bert', 'paper'))
-    os.chmod(path, 0o644)
+    os.chmod(path, 0o600)
     factory = Factory(base_folder)
     yield factory(f'password_file {path}\n', anonymous=False)
     factory.finish()

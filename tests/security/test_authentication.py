@@ -37,7 +37,7 @@ class Site:
         self.users = os.path.join(folder, 'users')
         with open(self.users, 'w', encoding='ascii') as f:
             f.write(passwords.pbkdf2('alice', 'right', 20000))
-        os.chmod(self.users, 0o644)
+        os.chmod(self.users, 0o600)
         crt, key = pki.server
         tls = f'certfile {crt}\nkeyfile {key}\n'
         self.ports = {'tls': free_port(), 'ws': free_port(), 'wss': free_port()}
@@ -110,7 +110,7 @@ def test_case_49_brute_force(start, pki, tmp_path, way):
     and nobody else waiting."""
     users = tmp_path / 'users'
     users.write_text(passwords.pbkdf2('alice', 'right', 10_000) + passwords.pbkdf2('u', 'p', 2))
-    users.chmod(0o644)
+    users.chmod(0o600)
     crt, key = pki.server
     extra = (f'certfile {crt}\nkeyfile {key}\n' if way == 'tls' else
              'protocol websockets\n' if way == 'ws' else '')

@@ -36,7 +36,7 @@ class Site:
             f.write(scram.SECRET + ''.join(
                 scram.verifier(u, u, 4096) if u in ('alice', 'bob') else passwords.pbkdf2(u, u)
                 for u in USERS))
-        os.chmod(users, 0o644)
+        os.chmod(users, 0o600)
         pair = []
         for path in pki.server:		# readable at a reload, too
             pair.append(os.path.join(base, 'authorization-' + os.path.basename(path)))
@@ -53,7 +53,7 @@ class Site:
     def write(self, text):
         with open(self.acl, 'w', encoding='utf-8') as f:
             f.write(ADMIN + BYSTANDERS + text)
-        os.chmod(self.acl, 0o644)
+        os.chmod(self.acl, 0o600)
 
     def rules(self, text):
         """Takes effect before it returns."""

@@ -372,7 +372,7 @@ def test_case_24_sessions_of_one_user(start, tmp_path):
     for name in ('greedy', 'modest'):
         subprocess.run([NIGHTJAR, 'passwd', '-b', *([] if users.exists() else ['-c']), '-H', 'sha512-pbkdf2',
                         '-I', '101', str(users), name, 'pw'], check=True, capture_output=True)
-    os.chmod(users, 0o644)
+    os.chmod(users, 0o600)
     b = start(f'password_file {users}\nmax_offline_sessions_per_user 40\n', anonymous=False)
     login = {'password': b'pw', 'props': FOREVER}
     first = Raw(b.port)
