@@ -219,7 +219,9 @@ conn_accept(struct port *p, int fd, const char *peer)
 	    (e = loop_add(sh->loop, &c->watch)))
 		goto fail;
 	list_push(&sh->conns, &c->all);
-	atomic_fetch_add(&sh->broker->conns, 1);
+	if (atomic_fetch_add(&sh->broker->conns, 1) >=
+	    atomic_load(&sh->broker->most_conns))
+		atomic_fetch_add(&sh->broker->most_conns, 1);
 	atomic_fetch_add(&sh->broker->port_conns[c->port], 1);
 	count_add(&sh->counts.sockets, 1);
 	count_add(&sh->counts.opened, 1);

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <malloc.h>
 
+#include "base/giveback.h"
 #include "base/log.h"
 
 uint64_t
@@ -12,7 +13,7 @@ memory_heap(void)
 {
 	struct mallinfo2 mi = mallinfo2();
 
-	return mi.uordblks + mi.hblkhd;
+	return mi.uordblks + mi.hblkhd - giveback_held();
 }
 
 void

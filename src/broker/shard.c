@@ -177,6 +177,7 @@ stop(struct shard *sh)
 	timer_stop(&sh->home.timers, &sh->accept_timer);
 	timer_stop(&sh->home.timers, &sh->sys_timer);
 	timer_stop(&sh->home.timers, &sh->sweep_timer);
+	timer_stop(&sh->home.timers, &sh->giveback_timer);
 	for (at = sh->conns.next; at != &sh->conns; at = next) {
 		struct conn *c = LIST_OWNER(at, struct conn, all);
 
@@ -184,6 +185,32 @@ stop(struct shard *sh)
 		conn_end(
 		    c, RC_SERVER_SHUTTING_DOWN, "the broker is shutting down");
 	}
+}
+
+static void
+give_back(struct timer *t, uint64_t now)
+{
+	struct shard *sh = LIST_OWNER(t, struct shard, giveback_timer);
+
+	/* they come back themselves */
+	if (atomic_load(&sh->broker->conns) >
+		sh->giveback_conns + GIVEBACK_CONNS ||
+	    !giveback_step(&sh->giveback) ||
+	    timer_set(&sh->home.timers, t, now + GIVEBACK_STEP_MS))
+		giveback_end(&sh->giveback);
+}
+
+/* Some time later, since they may come back at once.  Without memory for the
+ * timer the next time serves. */
+static void
+give_back_later(struct shard *sh)
+{
+	atomic_store(&sh->giveback_posted, false);
+	sh->giveback_conns = atomic_load(&sh->broker->conns);
+	sh->giveback_timer.fn = give_back;
+	if (!sh->stopping && !sh->giveback_timer.at)
+		(void)!timer_set(&sh->home.timers, &sh->giveback_timer,
+		    sh->home.now_ms + GIVEBACK_AFTER_MS);
 }
 
 static void
@@ -242,6 +269,9 @@ take_letter(struct shard *sh, struct letter *l)
 		atomic_store(&sh->recheck_posted, false);
 		regroup_all(sh);
 		revoked_sweep(sh);
+		break;
+	case LETTER_GIVEBACK:
+		give_back_later(sh);
 		break;
 	case LETTER_LOG:
 		systree_log(sh, l);
@@ -472,13 +502,35 @@ write_out(struct shard *sh)
 	route_post(sh);
 }
 
+/* When many connections have gone, so does their memory.  It is in the heaps of
+ * those who took them in: each gives back of its own. */
+static void
+ask_for_memory(struct broker *b)
+{
+	unsigned now = atomic_load(&b->conns),
+		 most = atomic_load(&b->most_conns);
+
+	if (most < now + GIVEBACK_CONNS || now > most / 4 * 3 ||
+	    !atomic_compare_exchange_strong(&b->most_conns, &most, now))
+		return;
+	for (unsigned i = 0; i < b->n; i++) {
+		struct shard *to = &b->shards[i];
+
+		if (!atomic_exchange(&to->giveback_posted, true))
+			shard_post(to, &to->giveback_letter);
+	}
+}
+
 static void
 bury(struct shard *sh)
 {
 	struct list *at;
 
+	if (list_empty(&sh->grave))
+		return;
 	while ((at = list_pop(&sh->grave)))
 		conn_bury(LIST_OWNER(at, struct conn, work));
+	ask_for_memory(sh->broker);
 }
 
 static void
@@ -578,6 +630,7 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 	sh->home.limits = b->opts.limits.session;
 	snprintf(sh->tag, sizeof sh->tag, "shard %u", number);
 	sh->recheck_letter.kind = LETTER_RECHECK;
+	sh->giveback_letter.kind = LETTER_GIVEBACK;
 	groups_init(&sh->groups);
 	quota_init(&sh->quota);
 	if ((e = durable_init(sh, b->store)))
@@ -634,6 +687,7 @@ shard_fini(struct shard *sh)
 	groups_fini(&sh->groups);
 	quota_fini(&sh->quota);
 	buf_fini(&sh->source);
+	giveback_end(&sh->giveback);
 	durable_fini(sh);
 	home_fini(&sh->home);
 	for (unsigned i = 0; sh->parcels && i < sh->broker->n; i++)

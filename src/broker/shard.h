@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 
+#include "base/giveback.h"
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -35,7 +36,11 @@
 #define TIMERS_A_TURN  1024
 #define FULL_TURNS_MAX 256 /* of LOOP_EVENTS; deadlines wait no longer */
 #define UNSENT_MAX     256
-#define ACCEPTS_A_TURN 64
+#define ACCEPTS_A_TURN 16
+/* Memory goes back when so many connections are fewer than there were. */
+#define GIVEBACK_CONNS	  256
+#define GIVEBACK_AFTER_MS 2000
+#define GIVEBACK_STEP_MS  10
 /* What a connection may cost before the others have their turn: packets, nodes
  * of trees looked at, deliveries.  Some milliseconds. */
 #define TURN_WORK 100000
@@ -84,6 +89,7 @@ enum letter_kind {
 	LETTER_ROLES,	/* other rights hold; rights.c */
 	LETTER_CONTROL, /* a command to the broker is answered; control.c */
 	LETTER_RECHECK, /* certificates were revoked */
+	LETTER_GIVEBACK, /* many connections have gone */
 	LETTER_LOG,	/* a line for $SYS/broker/log/ */
 	LETTER_CALL,	/* call.h */
 	LETTER_STOP
@@ -138,6 +144,9 @@ struct shard {
 	struct timer accept_timer;
 	struct timer sys_timer;
 	struct timer sweep_timer;
+	struct giveback giveback;
+	struct timer giveback_timer;
+	unsigned giveback_conns; /* when it was asked for */
 	struct shard_counts counts;
 	/* lines in the log about refused packets; strangers who come, who
 	 * are refused, who go */
@@ -150,6 +159,8 @@ struct shard {
 	struct letter stop_letter;    /* stopping needs no memory */
 	struct letter recheck_letter; /* nor does revoking; broker_recheck */
 	atomic_bool recheck_posted;
+	struct letter giveback_letter; /* nor does giving memory back */
+	atomic_bool giveback_posted;
 	pthread_t thread;
 	bool has_thread;
 	char tag[16]; /* for the log */

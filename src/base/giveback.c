@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/giveback.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* What to ask for, one after the other: the large holes first.  malloc maps
+ * 128 KiB and more by itself. */
+static const size_t sizes[] = { (size_t)120 * 1024, (size_t)28 * 1024,
+	(size_t)12 * 1024 };
+#define PASSES	   (sizeof sizes / sizeof *sizes)
+#define ABSENT_MAX 16
+
+struct giveback_piece {
+	struct giveback_piece *next;
+	size_t size;
+};
+
+static atomic_size_t held;
+
+/* Hands its whole pages to the system, but for its head; whether they took any
+ * room, as one in the middle tells. */
+static bool
+release(struct giveback_piece *p)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t at = ((uintptr_t)(p + 1) + page - 1) & ~(page - 1);
+	uintptr_t end = ((uintptr_t)p + p->size) & ~(page - 1);
+	uintptr_t middle = at + (end - at) / page / 2 * page;
+	unsigned char there = 0;
+
+	if (end <= at || mincore((void *)middle, page, &there) != 0 ||
+	    !(there & 1))
+		return false;
+	(void)madvise((void *)at, end - at, MADV_DONTNEED);
+	return true;
+}
+
+/* False: no memory. */
+static bool
+take_one(struct giveback *g, size_t size)
+{
+	struct giveback_piece *p = malloc(size);
+
+	if (!p)
+		return false;
+	*p = (struct giveback_piece){ .next = g->held, .size = size };
+	g->held = p;
+	atomic_fetch_add(&held, size);
+	g->absent = release(p) ? 0 : g->absent + 1;
+	return true;
+}
+
+bool
+giveback_step(struct giveback *g)
+{
+	for (size_t done = 0; done < GIVEBACK_STEP && g->pass < PASSES;
+	     done += sizes[g->pass]) {
+		if (!take_one(g, sizes[g->pass])) {
+			g->pass = PASSES;
+			break;
+		}
+		if (g->absent == ABSENT_MAX) {
+			g->absent = 0;
+			if (++g->pass == PASSES)
+				break;
+		}
+	}
+	if (g->pass < PASSES)
+		return true;
+	giveback_end(g);
+	return false;
+}
+
+void
+giveback_end(struct giveback *g)
+{
+	struct giveback_piece *p;
+
+	while ((p = g->held)) {
+		g->held = p->next;
+		atomic_fetch_sub(&held, p->size);
+		free(p);
+	}
+	g->absent = g->pass = 0;
+}
+
+size_t
+giveback_held(void)
+{
+	return atomic_load(&held);
+}
