@@ -442,6 +442,8 @@ conn_ready(struct watch *w, unsigned ready)
 			list_push(
 			    c->begun ? &c->shard->begun : &c->shard->handshakes,
 			    &c->work);
+		else if (w->want == LOOP_GONE)
+			conn_handshake_gone(c);
 		return;
 	default:
 		break;

@@ -141,6 +141,8 @@ void conn_read(struct conn *c);
 void conn_hear_out(struct conn *c);
 /* One step of the handshakes of TLS and WebSocket. */
 void conn_handshake(struct conn *c);
+/* Its client has gone before they began. */
+void conn_handshake_gone(struct conn *c);
 /* They took too long. */
 void conn_handshake_late(struct conn *c);
 /* Writes what is there. */

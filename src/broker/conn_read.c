@@ -420,6 +420,19 @@ step_name(const struct conn *c)
 }
 
 void
+conn_handshake_gone(struct conn *c)
+{
+	static const char what[] =
+	    "the client closed the connection before its turn came";
+
+	if (!in_upgrade(c))
+		count_add(&c->shard->counts.handshakes_failed, 1);
+	conn_failed(
+	    c, in_upgrade(c) ? FAILURE_WEBSOCKET : FAILURE_TLS, true, what, "");
+	conn_drop(c, "%s failed: %s", step_name(c), what);
+}
+
+void
 conn_handshake_late(struct conn *c)
 {
 	char what[96];

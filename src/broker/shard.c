@@ -405,9 +405,10 @@ next_handshake(struct shard *sh)
 	return at ? LIST_OWNER(at, struct conn, work) : NULL;
 }
 
-/* Until their turn comes there are no events of them. */
+/* Until their turn comes there are no events of them, but that a new one has
+ * gone: it need not be served any more. */
 static void
-hush(struct shard *sh, struct list *waiting)
+hush(struct shard *sh, struct list *waiting, unsigned want)
 {
 	struct list *at = waiting->prev, *before;
 
@@ -415,9 +416,9 @@ hush(struct shard *sh, struct list *waiting)
 		struct conn *c = LIST_OWNER(at, struct conn, work);
 
 		before = at->prev;
-		if (c->watch.want == 0)
+		if (c->watch.want == want)
 			return; /* those in front have waited longer */
-		if (loop_want(sh->loop, &c->watch, 0))
+		if (loop_want(sh->loop, &c->watch, want))
 			conn_doom(c, "the event loop refused it");
 	}
 }
@@ -440,8 +441,8 @@ shake_hands(struct shard *sh)
 			return;
 		conn_handshake(c);
 	}
-	hush(sh, &sh->handshakes);
-	hush(sh, &sh->begun);
+	hush(sh, &sh->handshakes, LOOP_GONE);
+	hush(sh, &sh->begun, 0);
 }
 
 static void

@@ -19,6 +19,7 @@ static uint32_t
 epoll_bits(unsigned want)
 {
 	return (want & LOOP_IN ? EPOLLIN | EPOLLRDHUP : 0u) |
+	    (want & LOOP_GONE ? EPOLLRDHUP : 0u) |
 	    (want & LOOP_OUT ? EPOLLOUT : 0u);
 }
 

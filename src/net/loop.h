@@ -18,13 +18,14 @@
 #define LOOP_IN	    1u
 #define LOOP_OUT    2u
 #define LOOP_HUP    4u /* error or hang-up; always reported */
+#define LOOP_GONE   8u /* only that the other end has closed: as LOOP_IN */
 
 struct watch;
 typedef void watch_fn(struct watch *w, unsigned ready);
 
 struct watch {
 	int fd;	       /* -1: not in a loop */
-	unsigned want; /* LOOP_IN | LOOP_OUT */
+	unsigned want; /* LOOP_IN | LOOP_OUT, or LOOP_GONE */
 	watch_fn *fn;
 };
 

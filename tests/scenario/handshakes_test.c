@@ -161,6 +161,34 @@ test_dribble(void)
 	turns(CROWD + TURNS);
 }
 
+/* Who has gone while waiting is not served, and is in nobody's way. */
+static void
+test_gone(void)
+{
+	int crowd[CROWD], last;
+
+	for (int i = 0; i < CROWD; i++) {
+		crowd[i] = come();
+		say(crowd[i], half, sizeof half - 1);
+		say(crowd[i], rest, sizeof rest - 1);
+	}
+	turns(1);
+	check("one was served", count_answered(crowd, CROWD) == 1);
+	last = come();
+	say(last, half, sizeof half - 1);
+	say(last, rest, sizeof rest - 1);
+	turns(1);
+	check("two were served", count_answered(crowd, CROWD) == 2);
+	for (int i = 2; i < CROWD; i++)
+		(void)shutdown(crowd[i], SHUT_WR);
+	turns(2);
+	check("those who have gone are not", is_answered(last));
+	for (int i = 0; i < CROWD; i++)
+		(void)close(crowd[i]);
+	(void)close(last);
+	turns(TURNS);
+}
+
 int
 main(void)
 {
@@ -174,6 +202,7 @@ main(void)
 	}
 	test_order();
 	test_dribble();
+	test_gone();
 	world_stop(&world);
 	world_fini(&world);
 	return failures > 0;
