@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "wire/httptext.h"
+
 /* What was seen of each field that matters. */
 struct fields {
 	struct slice host, key, version, origin, length, upgrade;
@@ -22,95 +24,6 @@ refuse(struct http_upgrade *u, unsigned status, const char *why)
 	return NJ_PROTOCOL;
 }
 
-/* -- bytes ---------------------------------------------------------------- */
-
-static uint8_t
-lower(uint8_t c)
-{
-	return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
-}
-
-static bool
-is_letter(uint8_t c)
-{
-	return lower(c) >= 'a' && lower(c) <= 'z';
-}
-
-static bool
-is_digit(uint8_t c)
-{
-	return c >= '0' && c <= '9';
-}
-
-/* lit is in small letters. */
-static bool
-is_word(struct slice s, const char *lit)
-{
-	size_t n = strlen(lit);
-
-	if (s.n != n)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (lower(s.p[i]) != (uint8_t)lit[i])
-			return false;
-	return true;
-}
-
-/* RFC 9110 5.6.2 */
-static bool
-is_token(struct slice s)
-{
-	for (size_t i = 0; i < s.n; i++) {
-		uint8_t c = s.p[i];
-
-		if (!is_letter(c) && !is_digit(c) &&
-		    (c == 0 || !strchr("!#$%&'*+-.^_`|~", c)))
-			return false;
-	}
-	return s.n > 0;
-}
-
-static bool
-is_blank(uint8_t c)
-{
-	return c == ' ' || c == '\t';
-}
-
-static struct slice
-trim(struct slice s)
-{
-	while (s.n > 0 && is_blank(s.p[0]))
-		s = slice_of(s.p + 1, s.n - 1);
-	while (s.n > 0 && is_blank(s.p[s.n - 1]))
-		s.n--;
-	return s;
-}
-
-/* No controls; 0x80 and above may stand in a value, nobody looks at them. */
-static bool
-is_text(struct slice s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((s.p[i] < 0x20 && s.p[i] != '\t') || s.p[i] == 0x7f)
-			return false;
-	return true;
-}
-
-/* What stands before the first c, which is consumed too; false without. */
-static bool
-cut(struct slice *s, uint8_t c, struct slice *before)
-{
-	const uint8_t *at = s->n > 0 ? memchr(s->p, c, s->n) : NULL;
-	size_t n;
-
-	if (!at)
-		return false;
-	n = (size_t)(at - s->p);
-	*before = slice_of(s->p, n);
-	*s = slice_of(at + 1, s->n - n - 1);
-	return true;
-}
-
 /* -- the head as a whole -------------------------------------------------- */
 
 /* NJ_OK: *len is where the empty line ends. */
@@ -119,7 +32,7 @@ find_end(struct slice in, size_t max, size_t *len, struct http_upgrade *u)
 {
 	size_t end = in.n < max ? in.n : max, line = 0;
 
-	if (in.n > 0 && !is_letter(in.p[0]))
+	if (in.n > 0 && !http_is_letter(in.p[0]))
 		return refuse(u, 0, "not an HTTP request");
 	for (unsigned lines = 0; line < end; lines++) {
 		const uint8_t *lf = memchr(in.p + line, '\n', end - line);
@@ -151,9 +64,9 @@ request_line(struct slice line, struct http_upgrade *u)
 {
 	struct slice method;
 
-	if (!cut(&line, ' ', &method) || !is_token(method) ||
-	    !cut(&line, ' ', &u->target) || u->target.n == 0 ||
-	    !is_text(u->target) || !slice_has_prefix(line, LIT("HTTP/")))
+	if (!http_cut(&line, ' ', &method) || !http_is_token(method) ||
+	    !http_cut(&line, ' ', &u->target) || u->target.n == 0 ||
+	    !http_is_text(u->target) || !slice_has_prefix(line, LIT("HTTP/")))
 		return refuse(u, 400, "the first line is no HTTP request");
 	if (!slice_is(line, "HTTP/1.1"))
 		return refuse(u, 505, "the request is not HTTP/1.1");
@@ -173,10 +86,10 @@ list_has(struct slice list, const char *word)
 {
 	struct slice one;
 
-	while (cut(&list, ',', &one))
-		if (is_word(trim(one), word))
+	while (http_cut(&list, ',', &one))
+		if (http_is_word(http_trim(one), word))
 			return true;
-	return is_word(trim(list), word);
+	return http_is_word(http_trim(list), word);
 }
 
 /* Subprotocols are told apart by their case. */
@@ -185,10 +98,10 @@ offers(struct slice list, const char *name)
 {
 	struct slice one;
 
-	while (cut(&list, ',', &one))
-		if (slice_is(trim(one), name))
+	while (http_cut(&list, ',', &one))
+		if (slice_is(http_trim(one), name))
 			return true;
-	return slice_is(trim(list), name);
+	return slice_is(http_trim(list), name);
 }
 
 /* A field that may stand once. */
@@ -204,23 +117,23 @@ once(struct slice *at, struct slice value)
 static bool
 keep_field(struct fields *f, struct slice name, struct slice value)
 {
-	if (is_word(name, "host"))
+	if (http_is_word(name, "host"))
 		return once(&f->host, value);
-	if (is_word(name, "origin"))
+	if (http_is_word(name, "origin"))
 		return once(&f->origin, value);
-	if (is_word(name, "content-length"))
+	if (http_is_word(name, "content-length"))
 		return once(&f->length, value);
-	if (is_word(name, "transfer-encoding"))
+	if (http_is_word(name, "transfer-encoding"))
 		return once(&f->coding, value);
-	if (is_word(name, "sec-websocket-key"))
+	if (http_is_word(name, "sec-websocket-key"))
 		return once(&f->key, value);
-	if (is_word(name, "sec-websocket-version"))
+	if (http_is_word(name, "sec-websocket-version"))
 		return once(&f->version, value);
-	if (is_word(name, "upgrade"))
+	if (http_is_word(name, "upgrade"))
 		return once(&f->upgrade, value);
-	if (is_word(name, "connection")) {
+	if (http_is_word(name, "connection")) {
 		f->connection |= list_has(value, "upgrade");
-	} else if (is_word(name, "sec-websocket-protocol")) {
+	} else if (http_is_word(name, "sec-websocket-protocol")) {
 		f->mqtt |= offers(value, "mqtt");
 		f->mqtt31 |= offers(value, "mqttv3.1");
 	}
@@ -233,13 +146,13 @@ take_field(struct slice line, struct fields *f, struct http_upgrade *u)
 {
 	struct slice name;
 
-	if (is_blank(line.p[0]))
+	if (http_is_blank(line.p[0]))
 		return refuse(u, 400, "a header field is folded");
-	if (!cut(&line, ':', &name) || !is_token(name))
+	if (!http_cut(&line, ':', &name) || !http_is_token(name))
 		return refuse(u, 400, "a line is no header field");
-	if (!is_text(line))
+	if (!http_is_text(line))
 		return refuse(u, 400, "a header field has control characters");
-	if (!keep_field(f, name, trim(line)))
+	if (!keep_field(f, name, http_trim(line)))
 		return refuse(
 		    u, 400, "a header field that may stand once stands twice");
 	return NJ_OK;
@@ -252,7 +165,7 @@ is_host(struct slice s)
 	for (size_t i = 0; i < s.n; i++) {
 		uint8_t c = s.p[i];
 
-		if (!is_letter(c) && !is_digit(c) &&
+		if (!http_is_letter(c) && !http_is_digit(c) &&
 		    (c == 0 || !strchr("-._~%!$&'()*+;=:[]", c)))
 			return false;
 	}
@@ -268,8 +181,8 @@ is_key(struct slice s)
 	if (s.n != HTTP_KEY_LEN || s.p[22] != '=' || s.p[23] != '=')
 		return false;
 	for (size_t i = 0; i < 22; i++)
-		if (!is_letter(s.p[i]) && !is_digit(s.p[i]) && s.p[i] != '+' &&
-		    s.p[i] != '/')
+		if (!http_is_letter(s.p[i]) && !http_is_digit(s.p[i]) &&
+		    s.p[i] != '+' && s.p[i] != '/')
 			return false;
 	return true;
 }
@@ -316,7 +229,7 @@ http_take_upgrade(struct slice *in, size_t max, struct http_upgrade *out)
 	if ((e = find_end(*in, max, &len, out)))
 		return e;
 	head = slice_of(in->p, len - 2);
-	for (bool first = true; cut(&head, '\n', &line); first = false) {
+	for (bool first = true; http_cut(&head, '\n', &line); first = false) {
 		line.n--; /* the CR */
 		if (memchr(line.p, '\r', line.n))
 			return refuse(out, 400, "a CR stands alone");
@@ -352,12 +265,12 @@ status_line(struct slice line, struct http_answer *out)
 	struct slice version, code;
 
 	if (!slice_has_prefix(line, LIT("HTTP/1.")) ||
-	    !cut(&line, ' ', &version))
+	    !http_cut(&line, ' ', &version))
 		return bad_answer(out, "the answer is not HTTP/1.1");
-	if (!cut(&line, ' ', &code))
+	if (!http_cut(&line, ' ', &code))
 		code = line;
-	if (code.n != 3 || !is_digit(code.p[0]) || !is_digit(code.p[1]) ||
-	    !is_digit(code.p[2]))
+	if (code.n != 3 || !http_is_digit(code.p[0]) ||
+	    !http_is_digit(code.p[1]) || !http_is_digit(code.p[2]))
 		return bad_answer(out, "the answer has no status");
 	out->status = (code.p[0] - '0') * 100u + (code.p[1] - '0') * 10u +
 	    (code.p[2] - '0');
@@ -375,19 +288,19 @@ take_answer_field(
 	struct slice name;
 	bool good = true;
 
-	if (is_blank(line.p[0]) || !cut(&line, ':', &name) || !is_token(name) ||
-	    !is_text(line))
+	if (http_is_blank(line.p[0]) || !http_cut(&line, ':', &name) ||
+	    !http_is_token(name) || !http_is_text(line))
 		return bad_answer(out, "a line of the answer is no field");
-	line = trim(line);
-	if (is_word(name, "upgrade"))
-		f->upgrade |= is_word(line, "websocket");
-	else if (is_word(name, "connection"))
+	line = http_trim(line);
+	if (http_is_word(name, "upgrade"))
+		f->upgrade |= http_is_word(line, "websocket");
+	else if (http_is_word(name, "connection"))
 		f->connection |= list_has(line, "upgrade");
-	else if (is_word(name, "sec-websocket-accept"))
+	else if (http_is_word(name, "sec-websocket-accept"))
 		good = once(&f->accept, line);
-	else if (is_word(name, "sec-websocket-protocol"))
+	else if (http_is_word(name, "sec-websocket-protocol"))
 		good = once(&f->protocol, line);
-	else if (is_word(name, "sec-websocket-extensions"))
+	else if (http_is_word(name, "sec-websocket-extensions"))
 		f->extension |= line.n > 0;
 	return good ? NJ_OK
 		    : bad_answer(out, "a field that may stand once is twice");
@@ -428,7 +341,7 @@ http_take_answer(struct slice *in, const char *accept, struct http_answer *out)
 	if (e)
 		return bad_answer(out, "the answer is no HTTP");
 	head = slice_of(in->p, len - 2);
-	for (bool first = true; cut(&head, '\n', &line); first = false) {
+	for (bool first = true; http_cut(&head, '\n', &line); first = false) {
 		line.n--; /* the CR */
 		if (memchr(line.p, '\r', line.n) ||
 		    (!first && ++fields > HTTP_FIELDS_MAX))

@@ -3,77 +3,7 @@
 
 #include <string.h>
 
-static uint8_t
-lower(uint8_t c)
-{
-	return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
-}
-
-static bool
-is_word(struct slice s, const char *lit)
-{
-	size_t n = strlen(lit);
-
-	if (s.n != n)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (lower(s.p[i]) != lower((uint8_t)lit[i]))
-			return false;
-	return true;
-}
-
-/* RFC 9110 5.6.2 */
-static bool
-is_token(struct slice s)
-{
-	for (size_t i = 0; i < s.n; i++) {
-		uint8_t c = lower(s.p[i]);
-
-		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
-		    (c == 0 || !strchr("!#$%&'*+-.^_`|~", c)))
-			return false;
-	}
-	return s.n > 0;
-}
-
-static bool
-is_text(struct slice s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((s.p[i] < 0x20 && s.p[i] != '\t') || s.p[i] == 0x7f)
-			return false;
-	return true;
-}
-
-static bool
-is_blank(uint8_t c)
-{
-	return c == ' ' || c == '\t';
-}
-
-static struct slice
-trim(struct slice s)
-{
-	while (s.n > 0 && is_blank(s.p[0]))
-		s = slice_of(s.p + 1, s.n - 1);
-	while (s.n > 0 && is_blank(s.p[s.n - 1]))
-		s.n--;
-	return s;
-}
-
-static bool
-cut(struct slice *s, uint8_t c, struct slice *before)
-{
-	const uint8_t *at = s->n > 0 ? memchr(s->p, c, s->n) : NULL;
-	size_t n;
-
-	if (!at)
-		return false;
-	n = (size_t)(at - s->p);
-	*before = slice_of(s->p, n);
-	*s = slice_of(at + 1, s->n - n - 1);
-	return true;
-}
+#include "wire/httptext.h"
 
 /* -- heads ------------------------------------------------------------------ */
 
@@ -110,10 +40,11 @@ find_end(struct slice in, size_t max, size_t *len)
 static bool
 split(struct slice line, struct slice *name, struct slice *value)
 {
-	if (line.n == 0 || is_blank(line.p[0]) || !cut(&line, ':', name) ||
-	    !is_token(*name) || !is_text(line))
+	if (line.n == 0 || http_is_blank(line.p[0]) ||
+	    !http_cut(&line, ':', name) || !http_is_token(*name) ||
+	    !http_is_text(line))
 		return false;
-	*value = trim(line);
+	*value = http_trim(line);
 	return true;
 }
 
@@ -147,9 +78,9 @@ refuse(struct http_request *r, unsigned status, const char *why)
 static enum nj_err
 request_line(struct slice line, struct http_request *r)
 {
-	if (!cut(&line, ' ', &r->method) || !is_token(r->method) ||
-	    !cut(&line, ' ', &r->target) || r->target.n == 0 ||
-	    !is_text(r->target) || r->target.p[0] != '/' ||
+	if (!http_cut(&line, ' ', &r->method) || !http_is_token(r->method) ||
+	    !http_cut(&line, ' ', &r->target) || r->target.n == 0 ||
+	    !http_is_text(r->target) || r->target.p[0] != '/' ||
 	    !slice_has_prefix(line, LIT("HTTP/")))
 		return refuse(r, 400, "the first line is no HTTP request");
 	if (!slice_is(line, "HTTP/1.1"))
@@ -174,17 +105,17 @@ request_field(struct slice line, struct http_request *r)
 
 	if (!split(line, &name, &value))
 		return refuse(r, 400, "a line is no header field");
-	if (is_word(name, "host")) {
+	if (http_is_word(name, "host")) {
 		good = once(&r->host, value);
-	} else if (is_word(name, "authorization")) {
+	} else if (http_is_word(name, "authorization")) {
 		good = once(&r->authorization, value);
-	} else if (is_word(name, "content-type")) {
+	} else if (http_is_word(name, "content-type")) {
 		good = once(&r->type, value);
-	} else if (is_word(name, "expect")) {
-		r->expects |= is_word(value, "100-continue");
-	} else if (is_word(name, "transfer-encoding")) {
+	} else if (http_is_word(name, "expect")) {
+		r->expects |= http_is_word(value, "100-continue");
+	} else if (http_is_word(name, "transfer-encoding")) {
 		return refuse(r, 411, "a body needs Content-Length");
-	} else if (is_word(name, "content-length")) {
+	} else if (http_is_word(name, "content-length")) {
 		good = !r->has_length && number(value, &r->length);
 		r->has_length = true;
 	}
@@ -202,7 +133,7 @@ http_take_request(struct slice *in, size_t max, struct http_request *out)
 	enum nj_err e = NJ_OK;
 
 	*out = r;
-	if (in->n > 0 && !(lower(in->p[0]) >= 'a' && lower(in->p[0]) <= 'z'))
+	if (in->n > 0 && !http_is_letter(in->p[0]))
 		return refuse(out, 0, "not an HTTP request");
 	switch (find_end(*in, max, &len)) {
 	case HEAD_MORE:
@@ -215,7 +146,8 @@ http_take_request(struct slice *in, size_t max, struct http_request *out)
 		break;
 	}
 	head = slice_of(in->p, len - 2);
-	for (bool first = true; !e && cut(&head, '\n', &line); first = false) {
+	for (bool first = true; !e && http_cut(&head, '\n', &line);
+	     first = false) {
 		line.n--; /* the CR */
 		e = first ? request_line(line, &r) : request_field(line, &r);
 	}
@@ -235,10 +167,10 @@ status_line(struct slice line, struct http_response *r)
 	struct slice version, code;
 	size_t n = 0;
 
-	if (!cut(&line, ' ', &version) ||
+	if (!http_cut(&line, ' ', &version) ||
 	    !slice_has_prefix(version, LIT("HTTP/1.")))
 		return false;
-	if (!cut(&line, ' ', &code))
+	if (!http_cut(&line, ' ', &code))
 		code = line;
 	if (code.n != 3 || !number(code, &n) || n < 100)
 		return false;
@@ -254,13 +186,13 @@ response_field(struct slice line, struct http_response *r)
 
 	if (!split(line, &name, &value))
 		return false;
-	if (is_word(name, "content-length")) {
+	if (http_is_word(name, "content-length")) {
 		if (r->has_length || !number(value, &r->length))
 			return false;
 		r->has_length = true;
-	} else if (is_word(name, "retry-after") && number(value, &n)) {
+	} else if (http_is_word(name, "retry-after") && number(value, &n)) {
 		r->retry_after = (unsigned)n;
-	} else if (is_word(name, "transfer-encoding")) {
+	} else if (http_is_word(name, "transfer-encoding")) {
 		return false; /* our own servers send none */
 	}
 	return true;
@@ -277,7 +209,7 @@ http_take_response(struct slice *in, size_t max, struct http_response *out)
 	if (h != HEAD_WHOLE)
 		return h == HEAD_MORE ? NJ_AGAIN : NJ_PROTOCOL;
 	head = slice_of(in->p, len - 2);
-	for (bool first = true; cut(&head, '\n', &line); first = false) {
+	for (bool first = true; http_cut(&head, '\n', &line); first = false) {
 		line.n--;
 		if (!(first ? status_line(line, &r) : response_field(line, &r)))
 			return NJ_PROTOCOL;
@@ -295,8 +227,9 @@ http_credentials(
 {
 	struct slice word = SLICE_NONE;
 
-	if (!cut(&authorization, ' ', &word) || !is_word(word, scheme))
+	if (!http_cut(&authorization, ' ', &word) ||
+	    !http_is_word(word, scheme))
 		return false;
-	*out = trim(authorization);
+	*out = http_trim(authorization);
 	return out->n > 0;
 }

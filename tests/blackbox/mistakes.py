@@ -246,25 +246,24 @@ def websocket_to_mqtt(w):
     yield w.nightjar, w.plain(w.port_plain)
 
 
-@row('a client that knows only TLS 1.0', 'seed 2 and 3 (tls_version tlsv1)', 'openssl s_client',
-     {'log': 'at most TLS 1.0'}, 'use a client that knows TLS 1.2 or 1.3')
-def tls10(w):
-    yield w.s_client, ['-tls1', '-cipher', 'ALL:@SECLEVEL=0']
-    yield w.s_client, ['-tls1_2']
+def hello_row(name, what, seen, words, mends, bad, good):
+    """What openssl s_client can say of itself."""
+    def play(w):
+        yield w.s_client, bad
+        yield w.s_client, good
+    play.__name__ = name
+    row(what, seen, 'openssl s_client', {'log': words}, mends)(play)
 
 
-@row('a client that knows only TLS 1.1', 'eclipse-mosquitto/mosquitto#1384', 'openssl s_client',
-     {'log': 'at most TLS 1.1'}, 'use a client that knows TLS 1.2 or 1.3')
-def tls11(w):
-    yield w.s_client, ['-tls1_1', '-cipher', 'ALL:@SECLEVEL=0']
-    yield w.s_client, ['-tls1_3']
-
-
-@row('a client that offers only old ciphers', 'eclipse-mosquitto/mosquitto#343', 'openssl s_client',
-     {'log': 'no shared cipher'}, 'update the client')
-def old_ciphers(w):
-    yield w.s_client, ['-tls1_2', '-cipher', 'AES128-SHA:@SECLEVEL=0']
-    yield w.s_client, ['-tls1_2']
+hello_row('tls10', 'a client that knows only TLS 1.0', 'seed 2 and 3 (tls_version tlsv1)',
+          'at most TLS 1.0', 'use a client that knows TLS 1.2 or 1.3',
+          ['-tls1', '-cipher', 'ALL:@SECLEVEL=0'], ['-tls1_2'])
+hello_row('tls11', 'a client that knows only TLS 1.1', 'eclipse-mosquitto/mosquitto#1384',
+          'at most TLS 1.1', 'use a client that knows TLS 1.2 or 1.3',
+          ['-tls1_1', '-cipher', 'ALL:@SECLEVEL=0'], ['-tls1_3'])
+hello_row('old_ciphers', 'a client that offers only old ciphers', 'eclipse-mosquitto/mosquitto#343',
+          'no shared cipher', 'update the client',
+          ['-tls1_2', '-cipher', 'AES128-SHA:@SECLEVEL=0'], ['-tls1_2'])
 
 
 @row('ALPN of a cloud\'s broker', 'AWS IoT on port 443', 'openssl s_client',
@@ -275,18 +274,12 @@ def alpn(w):
     yield w.s_client, ['-alpn', 'mqtt']
 
 
-@row('the client\'s clock is wrong by years', 'esp8266/Arduino#5022', 'openssl s_client',
-     {'log': 'its clock is wrong'}, 'set the client\'s clock')
-def clock_behind(w):
-    yield w.s_client, ['-attime', '946684800', '-verify_return_error']
-    yield w.s_client, ['-verify_return_error']
-
-
-@row('the client\'s clock is years ahead', 'arendst/Tasmota#9757', 'openssl s_client',
-     {'log': "set the client's clock"}, 'set the client\'s clock')
-def clock_ahead(w):
-    yield w.s_client, ['-attime', '2524608000', '-verify_return_error']
-    yield w.s_client, ['-verify_return_error']
+hello_row('clock_behind', 'the client\'s clock is wrong by years', 'esp8266/Arduino#5022',
+          'its clock is wrong', 'set the client\'s clock',
+          ['-attime', '946684800', '-verify_return_error'], ['-verify_return_error'])
+hello_row('clock_ahead', 'the client\'s clock is years ahead', 'arendst/Tasmota#9757',
+          "set the client's clock", 'set the client\'s clock',
+          ['-attime', '2524608000', '-verify_return_error'], ['-verify_return_error'])
 
 
 @row('a proxy in between speaks the PROXY protocol, the listener does not', 'behind HAProxy',
