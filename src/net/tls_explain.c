@@ -30,7 +30,7 @@ struct row {
 #define MEND_NAMES                                                           \
 	"connect by one of these names, or run \"nightjar ca server NAME\" " \
 	"on this machine for a certificate with the other name in it"
-#define MEND_TLS12 "use a client that knows TLS 1.2 or 1.3"
+#define MEND_TLS12 "use a client that knows {need}"
 #define MEND_DEVICE                                                            \
 	"make one with \"nightjar ca device NAME\" and give it to the client " \
 	"(--cert, --key)"
@@ -262,6 +262,17 @@ served(const SSL *ssl)
 	return max == TLS1_2_VERSION ? "TLS 1.2 only" : "TLS 1.2 and 1.3";
 }
 
+/* What a client of this listener has to know. */
+static const char *
+needed(const SSL *ssl)
+{
+	return ssl &&
+		SSL_get_min_proto_version((SSL *)(uintptr_t)ssl) >=
+		    TLS1_3_VERSION
+	    ? "TLS 1.3, or set 'tls_version tlsv1.2' on the listener"
+	    : "TLS 1.2 or 1.3";
+}
+
 static const char *
 value_of(const struct tls_stream *s, const char *key, char *esc, size_t size)
 {
@@ -274,6 +285,8 @@ value_of(const struct tls_stream *s, const char *key, char *esc, size_t size)
 		return version_text(s->hello_version);
 	if (strcmp(key, "serve") == 0)
 		return served(s->ssl);
+	if (strcmp(key, "need") == 0)
+		return needed(s->ssl);
 	if (!f)
 		return "?";
 	return strcmp(key, "names") == 0  ? f->names

@@ -294,10 +294,11 @@ judge_key(X509 *x, const struct judge *j)
 			    "its elliptic curve has %d bits (at least "
 			    "224)",
 			    bits);
-		else if (j->use == PKI_USE_SERVER && is_odd_curve(key))
+		else if (j->use != PKI_USE_CA && is_odd_curve(key))
 			judge_add(j, "odd-curve",
-			    "its key is on a curve that TLS clients do not "
-			    "know (P-256 and P-384 they do)");
+			    "its key is on a curve that is not used in TLS "
+			    "(P-256 and P-384 are): who has it sends no "
+			    "certificate at all");
 	} else if (EVP_PKEY_is_a(key, "DSA")) {
 		judge_add(
 		    j, "dsa-key", "its key is DSA, which TLS no longer uses");

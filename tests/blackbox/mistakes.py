@@ -261,6 +261,16 @@ hello_row('tls10', 'a client that knows only TLS 1.0', 'seed 2 and 3 (tls_versio
 hello_row('tls11', 'a client that knows only TLS 1.1', 'eclipse-mosquitto/mosquitto#1384',
           'at most TLS 1.1', 'use a client that knows TLS 1.2 or 1.3',
           ['-tls1_1', '-cipher', 'ALL:@SECLEVEL=0'], ['-tls1_3'])
+def tls13_only(w):
+    w.add_line('tls_version tlsv1.3')
+    yield w.s_client, ['-tls1_2']
+    w.accepts(w.pki.server)
+    yield w.s_client, ['-tls1_2']
+
+
+row('a client without TLS 1.3 at a listener with nothing else', 'everywhere', 'openssl s_client',
+    {'log': "at most TLS 1.2, this listener serves TLS 1.3 only.*set 'tls_version tlsv1.2'"},
+    'tls_version tlsv1.2')(tls13_only)
 hello_row('old_ciphers', 'a client that offers only old ciphers', 'eclipse-mosquitto/mosquitto#343',
           'no shared cipher', 'update the client',
           ['-tls1_2', '-cipher', 'AES128-SHA:@SECLEVEL=0'], ['-tls1_2'])
@@ -407,6 +417,16 @@ def wrong_pair(w, cert=None, key=None):
 def public_key(w):
     w.openssl('pkey', '-in', w.pki.client[1], '-pubout', '-out', w.path('public.key'))
     yield w.mosquitto, wrong_pair(w, key=w.path('public.key'))
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('a client\'s key on the curve of cryptocurrencies (secp256k1)', 'everywhere', 'mosquitto_pub',
+     {'doctor': 'not used in TLS', 'inspect': 'not used in TLS'}, 'nightjar ca device ID')
+def odd_curve(w):
+    pair = w.signed('k1', '/CN=k1', 'extendedKeyUsage=clientAuth\n', key_args=[
+        '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:secp256k1'])
+    w.subject = list(pair)
+    yield w.mosquitto, w.mutual(pair)
     yield w.mosquitto, w.mutual(w.pki.client)
 
 
@@ -649,10 +669,10 @@ server_row('keyfile holds the public key (public)', 'everywhere', 'holds a publi
            lambda w: (w.pki.server[0], w.public(w.pki.server[1])), 'the private one',
            'no use to a broker')
 server_row('a key on a curve that clients do not know (brainpool)', 'everywhere',
-           'on a curve that TLS clients do not know',
+           'on a curve that is not used in TLS',
            lambda w: w.signed('bp', '/CN=localhost', 'subjectAltName=DNS:localhost\n', key_args=[
                '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:brainpoolP256r1']),
-           'nightjar ca server', 'on a curve that TLS clients do not know')
+           'nightjar ca server', 'on a curve that is not used in TLS')
 server_row('the CA first in certfile, the server\'s certificate behind it (order)',
            'emqx/emqx#890', 'wrong order',
            lambda w: (w.join('wrong-order', w.pki.ca, w.pki.server[0]), w.pki.server[1]),

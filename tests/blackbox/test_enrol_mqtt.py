@@ -445,6 +445,45 @@ def test_grace(brokers, site, tmp_path, monkeypatch):
     later[41].wait_log('expired on')
 
 
+@pytest.mark.parametrize('way', ['est', 'mqtt'])
+def test_renewed_before_and_after_its_end(brokers, site, tmp_path, monkeypatch, way):
+    """nightjar enroll --renew, as cron runs it: not while it is early, by
+    itself when two thirds are over, within the grace after the end, and not
+    when that is over."""
+    port, days = free_port(), 90
+    conf = site.conf() + f'ca_dir {site.ca.dir}\nlistener {port} {HOST}\nprotocol est\n' + '\n'.join(
+        line for line in site.conf().splitlines() if line.startswith(('certfile', 'keyfile'))) + '\n'
+    b = brokers(conf, extra_ports=[port], anonymous=False)
+    at = f'{HOST}:{port if way == "est" else b.port}'
+    out, name = str(tmp_path / 'device'), f'cron-{way}'
+    site.nightjar(*(['--mqtt'] if way == 'mqtt' else []), site.ca(
+        'token', name, '--at', at, '--days', str(days), '-q').strip(), '--out', out)
+    serials = [site.ca.serial(out)]
+
+    def cron(later, broker_too=False, status=0):
+        where = b
+        for key, value in preload(later).items():
+            monkeypatch.setenv(key, value)
+        if broker_too:
+            other = free_port()
+            where = brokers(conf.replace(str(port), str(other)), extra_ports=[other], anonymous=False)
+            path = os.path.join(out, 'enroll')
+            with open(path, encoding='ascii') as f:
+                text = f.read()
+            with open(path, 'w', encoding='ascii') as f:
+                f.write(re.sub(r':\d+\.', f':{other if way == "est" else where.port}.', text))
+        said = site.nightjar('--renew', out, status=status)
+        monkeypatch.undo()
+        serials.append(site.ca.serial(out))
+        return said
+
+    assert 'Not due' in cron(days * 2 // 3 - 2)
+    assert 'Renewed' in cron(days * 2 // 3 + 1)
+    assert 'Renewed' in cron(days + 20, broker_too=True)
+    cron(days + 20 + days + 40, broker_too=True, status=1)
+    assert serials[0] == serials[1] != serials[2] != serials[3] == serials[4]
+
+
 def test_broken_frames(site):
     """What comes instead of a request does no harm."""
     with site.bare() as c:
