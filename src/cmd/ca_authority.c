@@ -241,8 +241,8 @@ ca_import(int argc, char **argv)
  */
 
 struct roll {
-	const char *dir, *file, *name, *offline;
-	bool now, finish, force;
+	const char *dir, *file, *name, *offline, *new_root;
+	bool now, finish, force, root;
 	long days;
 };
 
@@ -297,7 +297,8 @@ switch_over(struct pki_ca *ca, const struct secret *pass, struct nj_why *why)
 }
 
 static enum nj_err
-finish(struct pki_ca *ca, const struct roll *o, struct nj_why *why)
+finish(struct pki_ca *ca, const struct roll *o, const struct secret *pass,
+    struct nj_why *why)
 {
 	size_t n = 0, shown = 0;
 	enum nj_err e;
@@ -314,10 +315,11 @@ finish(struct pki_ca *ca, const struct roll *o, struct nj_why *why)
 		    "nightjar ca server), or end them with --force");
 		return NJ_BUSY;
 	}
-	if (!(e = authority_finish(ca, why)))
-		printf("The old CA is no longer in %s/pki/ca.crt, and its key "
-		       "is destroyed.\nRunning brokers have to read it again: "
-		       "send them a SIGHUP.\n",
+	if (!(e = authority_finish(ca, pass, why)))
+		printf(
+		    "The old CA is no longer in %s/pki/ca.crt, and its key "
+		    "is destroyed.\nA broker that runs with this file reads it "
+		    "by itself; give it to the others.\n",
 		    pki_ca_dir(ca));
 	return e;
 }
@@ -335,6 +337,36 @@ reissue(struct pki_ca *ca, const struct roll *o, const struct secret *pass,
 		       "roll --finish\n",
 		    o->offline);
 	return e;
+}
+
+/* The successor of a root above the CA that issues. */
+static enum nj_err
+announce_root(struct pki_ca *ca, const struct roll *o,
+    const struct secret *pass, struct nj_why *why)
+{
+	const struct authority_root a = { .name = o->name,
+		.days = (unsigned)o->days,
+		.old_dir = o->offline,
+		.old_pass = pass,
+		.new_dir = o->new_root };
+	enum nj_err e = authority_announce_root(ca, &a, pass, why);
+
+	if (e)
+		return e;
+	printf("Made a successor of the root, and a CA below it; %s/pki/ca.crt "
+	       "now has both roots.\n",
+	    pki_ca_dir(ca));
+	if (o->new_root)
+		printf("The new root's key is in %s: take it away and keep it "
+		       "safe.\n",
+		    o->new_root);
+	if (o->offline)
+		printf("Take '%s' away again: it is not needed any more.\n",
+		    o->offline);
+	printf("Give ca.crt to the clients in the time to come (devices that "
+	       "enrol or renew get it by\nthemselves); nothing else has "
+	       "changed.  Then:\n  nightjar ca roll --switch\n");
+	return NJ_OK;
 }
 
 static enum nj_err
@@ -360,7 +392,7 @@ roll(const struct roll *o, struct nj_why *why)
 	stage = authority_stage(ca);
 	if (o->finish)
 		e = stage == ROLL_SWITCHED
-		    ? finish(ca, o, why)
+		    ? finish(ca, o, pass, why)
 		    : out_of_turn("there is no old CA to give up",
 			  "nightjar ca roll begins with another", why);
 	else if (o->now)
@@ -374,6 +406,8 @@ roll(const struct roll *o, struct nj_why *why)
 			? "go on with: nightjar ca roll --switch"
 			: "go on with: nightjar ca roll --finish",
 		    why);
+	else if (o->root)
+		e = announce_root(ca, o, pass, why);
 	else
 		e = o->offline ? reissue(ca, o, pass, why)
 			       : announce(ca, o, pass, why);
@@ -421,7 +455,15 @@ ca_roll(int argc, char **argv)
 		    0 },
 		{ "offline-root", 0, FLAG_TEXT, &o.offline, "DIR",
 		    "where an issuing CA is below a root: another one, by the "
-		    "root's key in DIR",
+		    "root's key in DIR; with --root, where that key is now",
+		    0, 0 },
+		{ "root", 0, FLAG_SWITCH, &o.root, NULL,
+		    "where an issuing CA is below a root: a successor of that "
+		    "root",
+		    0, 0 },
+		{ "new-root", 0, FLAG_TEXT, &o.new_root, "DIR",
+		    "with --root: the new root's key goes to DIR, to be taken "
+		    "away",
 		    0, 0 },
 		FLAG_PASS(&o.file),
 	};

@@ -197,6 +197,57 @@ get_cas(struct enrol_run *r, STACK_OF(X509) * *out, struct nj_why *why)
 	return e;
 }
 
+static bool
+among(const STACK_OF(X509) * v, X509 *x)
+{
+	for (int i = 0; i < sk_X509_num(v); i++)
+		if (X509_cmp(sk_X509_value(v, i), x) == 0)
+			return true;
+	return false;
+}
+
+static bool
+issued_by_one(const STACK_OF(X509) * v, X509 *x)
+{
+	bool yes = false;
+
+	for (int i = 0; i < sk_X509_num(v) && !yes; i++)
+		yes =
+		    X509_verify(x, X509_get0_pubkey(sk_X509_value(v, i))) == 1;
+	ERR_clear_error();
+	return yes;
+}
+
+/* Around a roll-over there are two roots, and each has signed the other
+ * (RFC 7030 4.1.3): one that is believed speaks for the other. */
+static enum nj_err
+believe_other(const STACK_OF(X509) * strangers, STACK_OF(X509) * trust)
+{
+	for (int i = 0; i < sk_X509_num(strangers); i++) {
+		X509 *root = sk_X509_value(strangers, i);
+
+		if (X509_check_issued(root, root) != X509_V_OK ||
+		    among(trust, root))
+			continue;
+		for (int k = 0; k < sk_X509_num(strangers); k++) {
+			X509 *by = sk_X509_value(strangers, k);
+
+			if (k == i ||
+			    X509_NAME_cmp(X509_get_subject_name(by),
+				X509_get_subject_name(root)) != 0 ||
+			    EVP_PKEY_eq(X509_get0_pubkey(by),
+				X509_get0_pubkey(root)) != 1 ||
+			    !issued_by_one(trust, by))
+				continue;
+			if (sk_X509_push(trust, root) <= 0)
+				return NJ_NOMEM;
+			X509_up_ref(root);
+			break;
+		}
+	}
+	return NJ_OK;
+}
+
 /* RFC 7030 4.1.1: the CA is fetched from whoever answers, and believed only if
  * it is the one that the token names; nothing secret has been said yet. */
 static enum nj_err
@@ -213,6 +264,8 @@ fetch_root(struct enrol_run *r, struct nj_why *why)
 		if (sk_X509_push(trust, x) <= 0 || X509_up_ref(x) != 1)
 			e = NJ_NOMEM;
 	}
+	if (!e)
+		e = believe_other(strangers, trust);
 	if (!e && sk_X509_num(trust) == 0) {
 		why_set(why,
 		    "%s:%u has another CA than the token names: somebody "
@@ -430,20 +483,51 @@ out:
 
 /* -- the result ------------------------------------------------------------- */
 
-/* Roots, or what is below them. */
-static STACK_OF(X509) * pick(const struct enrol_run *r, bool roots)
+static bool
+is_root(X509 *x)
+{
+	return X509_NAME_cmp(
+		   X509_get_subject_name(x), X509_get_issuer_name(x)) == 0;
+}
+
+static STACK_OF(X509) * pick_roots(const struct enrol_run *r)
 {
 	STACK_OF(X509) *v = sk_X509_new_null();
 
 	for (int i = 0; v && i < sk_X509_num(r->chain); i++) {
 		X509 *x = sk_X509_value(r->chain, i);
-		bool root = X509_NAME_cmp(X509_get_subject_name(x),
-				X509_get_issuer_name(x)) == 0;
 
-		if (root == roots && sk_X509_push(v, x) <= 0) {
+		if (is_root(x) && sk_X509_push(v, x) <= 0) {
 			sk_X509_free(v);
 			return NULL;
 		}
+	}
+	return v;
+}
+
+/* What is between it and a root: of several ways one. */
+static STACK_OF(X509) *
+    pick_between(const struct enrol_run *r, const STACK_OF(X509) * roots)
+{
+	STACK_OF(X509) *v = sk_X509_new_null();
+	X509 *at = r->cert;
+	bool rooted = false;
+
+	for (int i = 0; v && !rooted && i < sk_X509_num(r->chain); i++) {
+		X509 *x = sk_X509_value(r->chain, i);
+
+		if (is_root(x) || among(v, x) ||
+		    X509_check_issued(x, at) != X509_V_OK)
+			continue;
+		if (sk_X509_push(v, x) <= 0) {
+			sk_X509_free(v);
+			return NULL;
+		}
+		at = x;
+		i = -1; /* from the start, for the one above */
+		for (int k = 0; k < sk_X509_num(roots); k++)
+			rooted |= X509_check_issued(
+				      sk_X509_value(roots, k), at) == X509_V_OK;
 	}
 	return v;
 }
@@ -452,7 +536,8 @@ static STACK_OF(X509) * pick(const struct enrol_run *r, bool roots)
 static enum nj_err
 store(struct enrol_run *r, struct nj_why *why)
 {
-	STACK_OF(X509) *between = pick(r, false), *roots = pick(r, true);
+	STACK_OF(X509) *roots = pick_roots(r);
+	STACK_OF(X509) *between = pick_between(r, roots);
 	X509 *first = sk_X509_shift(roots);
 	enum nj_err e = between && first ? NJ_OK : NJ_INVALID;
 

@@ -289,11 +289,53 @@ out:
 	return e;
 }
 
+/* With another root above it this is a roll-over: both roots are trusted, and
+ * servers show the way to the old one, until nightjar ca roll --finish. */
+static enum nj_err
+keep_forerunner(const char *dir, const struct chain *c,
+    STACK_OF(X509) * *before, struct nj_why *why)
+{
+	STACK_OF(X509) *roots = NULL, *was = NULL;
+	enum nj_err e;
+
+	if (!ca_has(dir, ISSUING_CRT))
+		return NJ_OK;
+	if ((e = ca_load_chain(dir, CA_CRT, &roots, why)) ||
+	    (e = ca_load_chain(dir, ISSUING_CRT, &was, why)))
+		goto out;
+	/* the same, or one that was trusted already: as it is */
+	for (int i = 0; i < sk_X509_num(roots); i++)
+		if (X509_cmp(sk_X509_value(roots, i), c->root) == 0) {
+			X509_free(sk_X509_delete(roots, i));
+			*before = roots;
+			roots = NULL;
+			goto out;
+		}
+	if (sk_X509_num(roots) > 1) {
+		e = NJ_BUSY;
+		why_set(why, "a roll-over to another root is under way");
+		why_mend(why, "go on with: nightjar ca roll --finish");
+		goto out;
+	}
+	if (!(e = ca_store_chain(dir, BRIDGE_CRT, NULL, was, why)) &&
+	    !(e = ca_store_chain(
+		  dir, OLD_CRT, sk_X509_value(was, 0), NULL, why)) &&
+	    !(e = ca_record(dir, false, c->root, "root", why))) {
+		*before = roots;
+		roots = NULL;
+	}
+out:
+	sk_X509_pop_free(roots, X509_free);
+	sk_X509_pop_free(was, X509_free);
+	return e;
+}
+
 enum nj_err
 authority_install(const char *dir, const char *cert, const char *root,
     const struct secret *pass, struct nj_why *why)
 {
 	bool again = pki_ca_exists(dir);
+	STACK_OF(X509) *before = NULL; /* the root that goes */
 	struct chain c = { 0 };
 	EVP_PKEY *key = NULL;
 	enum nj_err e;
@@ -314,14 +356,17 @@ authority_install(const char *dir, const char *cert, const char *root,
 		    why, "give the certificate that the company's CA made");
 		goto out;
 	}
+	if (again && (e = keep_forerunner(dir, &c, &before, why)))
+		goto out;
 	if (!again && !ca_has(dir, CA_REGISTRY) &&
 	    (e = ca_record(dir, true, c.root, "root", why)))
 		goto out;
 	if ((e = ca_record(dir, false, c.ca, "issuing", why)) ||
 	    (e = ca_store_chain(dir, ISSUING_CRT, NULL, c.between, why)))
 		goto out;
-	e = ca_store_chain(dir, CA_CRT, c.root, NULL, why);
+	e = ca_store_chain(dir, CA_CRT, c.root, before, why);
 out:
+	sk_X509_pop_free(before, X509_free);
 	chain_fini(&c);
 	EVP_PKEY_free(key);
 	return e;

@@ -49,6 +49,23 @@ enum authority_stage authority_stage(const struct pki_ca *ca);
 /* The successor. */
 NJ_MUST enum nj_err authority_announce(struct pki_ca *ca, const char *name,
     unsigned days, const struct secret *pass, struct nj_why *why);
+struct authority_root {
+	const char *name; /* of the new root; NULL: from the host name */
+	unsigned days;
+	/* Where the present root's key is (root.key), if it was taken away. */
+	const char *old_dir;
+	const struct secret *old_pass;
+	/* Where the new one's goes, to be taken away; NULL: it stays here. */
+	const char *new_dir;
+};
+/*
+ * The successor of a root above the CA that issues, and another CA below it.
+ * Both roots' keys are needed now and not again: the roots sign each other and
+ * both sign the new CA, so that servers can show a way to either.
+ */
+NJ_MUST enum nj_err
+authority_announce_root(struct pki_ca *ca, const struct authority_root *o,
+    const struct secret *pass, struct nj_why *why);
 /* ca is unlocked, and has to be opened again afterwards. */
 NJ_MUST enum nj_err authority_switch(
     struct pki_ca *ca, const struct secret *pass, struct nj_why *why);
@@ -62,6 +79,8 @@ NJ_MUST enum nj_err authority_reissue(struct pki_ca *ca, const char *root_dir,
 NJ_MUST enum nj_err authority_leftovers(struct pki_ca *ca,
     void (*fn)(void *arg, const char *kind, const char *id, int64_t until),
     void *arg, size_t *n, struct nj_why *why);
-NJ_MUST enum nj_err authority_finish(struct pki_ca *ca, struct nj_why *why);
+/* pass opens the old root's key where that is to be destroyed. */
+NJ_MUST enum nj_err authority_finish(
+    struct pki_ca *ca, const struct secret *pass, struct nj_why *why);
 
 #endif

@@ -79,6 +79,8 @@ pki_ca_free(struct pki_ca *ca)
 	X509_free(ca->issuer);
 	sk_X509_pop_free(ca->chain, X509_free);
 	sk_X509_pop_free(ca->roots, X509_free);
+	sk_X509_pop_free(ca->bridge, X509_free);
+	sk_X509_pop_free(ca->rollover, X509_free);
 	X509_free(ca->root);
 	free(ca->registry);
 	free(ca->dir);
@@ -485,6 +487,43 @@ open_issuing(struct pki_ca *ca, struct nj_why *why)
 	return pki_judge(ca->issuer, PKI_USE_CA, ISSUING_CRT, why);
 }
 
+static enum nj_err
+append(
+    STACK_OF(X509) * to, const char *dir, const char *name, struct nj_why *why)
+{
+	STACK_OF(X509) *certs = NULL;
+	enum nj_err e;
+
+	if (!ca_has(dir, name))
+		return NJ_OK;
+	if ((e = ca_load_chain(dir, name, &certs, why)))
+		return e;
+	while (!e && sk_X509_num(certs) > 0) {
+		X509 *x = sk_X509_shift(certs);
+
+		if (sk_X509_push(to, x) <= 0) {
+			X509_free(x);
+			e = NJ_NOMEM;
+		}
+	}
+	sk_X509_pop_free(certs, X509_free);
+	return e;
+}
+
+static enum nj_err
+open_rollover(struct pki_ca *ca, struct nj_why *why)
+{
+	enum nj_err e;
+
+	if (!ca_has(ca->dir, CROSS_CRT) && !ca_has(ca->dir, BACK_CRT))
+		return NJ_OK;
+	if (!(ca->rollover = sk_X509_new_null()))
+		return NJ_NOMEM;
+	if ((e = append(ca->rollover, ca->dir, CROSS_CRT, why)))
+		return e;
+	return append(ca->rollover, ca->dir, BACK_CRT, why);
+}
+
 /* Who issued before, as long as its certificates are still about; and the
  * certificate with which those who know only the old one believe the new. */
 static enum nj_err
@@ -493,28 +532,23 @@ open_old(struct pki_ca *ca, struct nj_why *why)
 	STACK_OF(X509) *certs = NULL;
 	enum nj_err e;
 
-	if (ca_has(ca->dir, OLD_CRT)) {
-		if ((e = ca_load_chain(ca->dir, OLD_CRT, &certs, why)))
-			return e;
-		ca->old = sk_X509_shift(certs);
-		sk_X509_pop_free(certs, X509_free);
-		certs = NULL;
-		/* A crash came before the successor took its place. */
-		if (X509_cmp(ca->old, ca->issuer) == 0) {
-			X509_free(ca->old);
-			ca->old = NULL;
-			return NJ_OK;
-		}
-	}
-	if (!ca->old || !ca_has(ca->dir, CROSS_CRT))
+	if (!ca_has(ca->dir, OLD_CRT))
 		return NJ_OK;
-	if ((e = ca_load_chain(ca->dir, CROSS_CRT, &certs, why)))
+	if ((e = ca_load_chain(ca->dir, OLD_CRT, &certs, why)))
 		return e;
-	while (sk_X509_num(certs) > 0)
-		if (sk_X509_push(ca->chain, sk_X509_shift(certs)) <= 0)
-			e = NJ_NOMEM;
-	sk_X509_free(certs);
-	return e;
+	ca->old = sk_X509_shift(certs);
+	sk_X509_pop_free(certs, X509_free);
+	/* A crash came before the successor took its place. */
+	if (X509_cmp(ca->old, ca->issuer) == 0) {
+		X509_free(ca->old);
+		ca->old = NULL;
+		return NJ_OK;
+	}
+	if (ca->issuer == ca->root)
+		return append(ca->chain, ca->dir, CROSS_CRT, why);
+	if (!ca_has(ca->dir, BRIDGE_CRT))
+		return NJ_OK;
+	return ca_load_chain(ca->dir, BRIDGE_CRT, &ca->bridge, why);
 }
 
 enum nj_err
@@ -541,7 +575,7 @@ pki_ca_open(const char *dir, struct pki_ca **out, struct nj_why *why)
 	ca->roots = certs;
 	if ((e = pki_judge(ca->root, PKI_USE_CA, CA_CRT, why)) ||
 	    (e = pki_ca_id(ca->root, ca->id)) || (e = open_issuing(ca, why)) ||
-	    (e = open_old(ca, why)))
+	    (e = open_old(ca, why)) || (e = open_rollover(ca, why)))
 		goto out;
 	ca->crl_url = pki_crl_url(dir);
 	*out = ca;
@@ -650,6 +684,16 @@ pki_ca_root(const struct pki_ca *ca)
 const STACK_OF(X509) * pki_ca_chain(const struct pki_ca *ca)
 {
 	return ca->chain;
+}
+
+const STACK_OF(X509) * pki_ca_server_chain(const struct pki_ca *ca)
+{
+	return ca->bridge ? ca->bridge : ca->chain;
+}
+
+const STACK_OF(X509) * pki_ca_rollover(const struct pki_ca *ca)
+{
+	return ca->rollover;
 }
 
 const STACK_OF(X509) * pki_ca_roots(const struct pki_ca *ca)

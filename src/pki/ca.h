@@ -98,6 +98,12 @@ const char *pki_ca_dir(const struct pki_ca *ca);
 X509 *pki_ca_root(const struct pki_ca *ca);
 X509 *pki_ca_issuer(const struct pki_ca *ca);
 const STACK_OF(X509) * pki_ca_chain(const struct pki_ca *ca);
+/* The same for servers: around a roll-over, one that who knows only the old
+ * root believes too. */
+const STACK_OF(X509) * pki_ca_server_chain(const struct pki_ca *ca);
+/* Around a roll-over the roots' certificates by each other, NewWithOld and
+ * OldWithNew of RFC 4210 4.4; may be NULL. */
+const STACK_OF(X509) * pki_ca_rollover(const struct pki_ca *ca);
 /* Whom clients and devices are to trust: all of ca.crt. */
 const STACK_OF(X509) * pki_ca_roots(const struct pki_ca *ca);
 const char *pki_ca_short_id(const struct pki_ca *ca); /* pki_ca_id */

@@ -24,6 +24,11 @@ struct pki_ca {
 	X509 *old;		/* who issued before a roll-over, or NULL */
 	EVP_PKEY *old_key;	/* NULL while locked */
 	char *crl_url;		/* crl.h; NULL: none */
+	/* Around a roll-over: what servers send in place of chain, so that who
+	 * knows the old root only believes them (NULL: chain), and the roots'
+	 * certificates by each other (RFC 4210 4.4). */
+	STACK_OF(X509) * bridge;
+	STACK_OF(X509) * rollover;
 };
 
 /* Names of files below DIR. */
@@ -36,8 +41,14 @@ struct pki_ca {
 #define NEXT_CRT    "pki/next.crt" /* the successor, announced */
 #define NEXT_KEY    "pki/next.key"
 #define CROSS_CRT   "pki/cross.crt" /* the successor, signed by its forerunner */
-#define OLD_CRT	    "pki/old.crt"   /* the forerunner */
-#define OLD_KEY	    "pki/old.key"
+#define BACK_CRT    "pki/back.crt" /* the forerunner, signed by its successor */
+/* Of a root above an issuing CA; next.crt and next.key are of the issuing CA
+ * below it then. */
+#define NEXT_ROOT_CRT "pki/next-root.crt"
+#define NEXT_ROOT_KEY "pki/next-root.key"
+#define BRIDGE_CRT    "pki/bridge.crt" /* who issues, signed by the old root */
+#define OLD_CRT	      "pki/old.crt"    /* the forerunner */
+#define OLD_KEY	      "pki/old.key"
 
 /* Both are told apart from I/O errors by lstat. */
 bool ca_has(const char *dir, const char *name);

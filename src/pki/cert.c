@@ -257,6 +257,16 @@ out:
 	return ok;
 }
 
+/* What a forerunner could not vouch for its successor cannot either. */
+static bool
+copy_constraints(X509 *x, X509 *from)
+{
+	int at =
+	    from ? X509_get_ext_by_NID(from, NID_name_constraints, -1) : -1;
+
+	return at < 0 || X509_add_ext(x, X509_get_ext(from, at), -1) == 1;
+}
+
 static bool
 add_extensions(X509 *x, const struct pki_cert_spec *spec, X509 *issuer)
 {
@@ -270,7 +280,8 @@ add_extensions(X509 *x, const struct pki_cert_spec *spec, X509 *issuer)
 		add_ext(x, &ctx, NID_ext_key_usage, p->extended)) &&
 	    add_ext(x, &ctx, NID_subject_key_identifier, "hash") &&
 	    add_ext(x, &ctx, NID_authority_key_identifier, "keyid:always") &&
-	    add_constraints(x, &ctx, spec->constraints) && add_san(x, spec) &&
+	    add_constraints(x, &ctx, spec->constraints) &&
+	    copy_constraints(x, spec->constraints_of) && add_san(x, spec) &&
 	    (!spec->crl_url || add_crl_url(x, spec->crl_url));
 }
 

@@ -51,8 +51,9 @@ struct pki_cert_spec {
 	/* Of a CA: "permitted;DNS:example.org,permitted;IP:10.0.0.0/255.0.0.0",
 	 * which must come from no peer; NULL: none. */
 	const char *constraints;
-	const char *crl_url; /* where revoked ones are listed, or NULL */
-	const char *groups;  /* for the registry, "a,b"; NULL: as they are */
+	X509 *constraints_of; /* the same as this one's; NULL: constraints */
+	const char *crl_url;  /* where revoked ones are listed, or NULL */
+	const char *groups;   /* for the registry, "a,b"; NULL: as they are */
 };
 
 /* Unsigned, for looking at; false without memory. */

@@ -239,6 +239,28 @@ is_worn(const struct pki_ca *ca, X509 *x, int64_t now)
 	    now >= from && now < ca_to && is_old(x, now) && to < ca_to;
 }
 
+/* Behind it is what is to be sent now; below a root that issues itself what is
+ * there beyond that does no harm. */
+static bool
+is_chained(const struct pki_ca *ca)
+{
+	const STACK_OF(X509) *want = pki_ca_server_chain(ca);
+	char *path = pki_path(pki_ca_dir(ca), SERVER_CRT);
+	STACK_OF(X509) *have = NULL;
+	bool same = true;
+
+	if (pki_ca_issuer(ca) != pki_ca_root(ca) && path &&
+	    pki_chain_load(path, &have, NULL) == NJ_OK) {
+		same = sk_X509_num(have) == sk_X509_num(want) + 1;
+		for (int i = 0; same && i < sk_X509_num(want); i++)
+			same = X509_cmp(sk_X509_value(have, i + 1),
+				   sk_X509_value(want, i)) == 0;
+	}
+	sk_X509_pop_free(have, X509_free);
+	free(path);
+	return same;
+}
+
 bool
 pki_server_needs(const struct pki_ca *ca, const struct pki_names *names,
     int64_t now, char *reason, size_t size)
@@ -257,6 +279,9 @@ pki_server_needs(const struct pki_ca *ca, const struct pki_names *names,
 	if (!pki_ca_issues_now(ca, x)) {
 		needs = true;
 		(void)snprintf(reason, size, "the CA has a successor");
+	} else if (!is_chained(ca)) {
+		needs = true;
+		(void)snprintf(reason, size, "the way to its root is another");
 	} else if (is_worn(ca, x, now)) {
 		needs = true;
 		(void)snprintf(
@@ -309,13 +334,37 @@ issue_pair(struct pki_ca *ca, const struct pki_names *names, unsigned days,
 	spec.cn = id;
 	if ((e = pki_ca_issue(ca, &spec, id, &x, why)))
 		goto out;
-	e = pki_chain_store(crt, x, pki_ca_chain(ca), 0644, why);
+	e = pki_chain_store(crt, x, pki_ca_server_chain(ca), 0644, why);
 out:
 	X509_free(x);
 	EVP_PKEY_free(key);
 	free(crt);
 	free(key_path);
 	return e;
+}
+
+static enum nj_err
+rechain(const struct pki_ca *ca, const char *name, struct nj_why *why)
+{
+	char *path = pki_path(pki_ca_dir(ca), name);
+	STACK_OF(X509) *have = NULL;
+	enum nj_err e = path ? NJ_OK : NJ_NOMEM;
+
+	if (!e && exists(path) && !(e = pki_chain_load(path, &have, why)) &&
+	    pki_ca_issues_now(ca, sk_X509_value(have, 0)))
+		e = pki_chain_store(path, sk_X509_value(have, 0),
+		    pki_ca_server_chain(ca), 0644, why);
+	sk_X509_pop_free(have, X509_free);
+	free(path);
+	return e;
+}
+
+enum nj_err
+pki_server_rechain(const struct pki_ca *ca, struct nj_why *why)
+{
+	enum nj_err e = rechain(ca, RSA_CRT, why);
+
+	return e ? e : rechain(ca, SERVER_CRT, why);
 }
 
 bool

@@ -51,6 +51,10 @@ bool pki_server_needs(const struct pki_ca *ca, const struct pki_names *names,
 /* In its place: for as long as that was, PKI_SERVER_KEPT_DAYS at most. */
 NJ_MUST enum nj_err pki_server_renew(struct pki_ca *ca,
     const struct pki_names *names, int64_t now, struct nj_why *why);
+/* What stands behind the certificates that there are becomes what is to be sent
+ * now (pki_ca_server_chain). */
+NJ_MUST enum nj_err
+pki_server_rechain(const struct pki_ca *ca, struct nj_why *why);
 /* From now on one with an RSA key, for clients that know no other, is made
  * beside every certificate of the server: server-rsa.key and .crt. */
 NJ_MUST enum nj_err pki_server_add_rsa(const char *dir, struct nj_why *why);

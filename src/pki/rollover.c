@@ -3,17 +3,20 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/map.h"
 #include "pki/authority.h"
 #include "pki/ca_impl.h"
 #include "pki/crl.h"
 #include "pki/explain.h"
+#include "pki/issue.h"
 #include "pki/key.h"
 
 static enum nj_err
@@ -57,6 +60,22 @@ drop(const char *dir, const char *name, struct nj_why *why)
 	return e;
 }
 
+static enum nj_err
+rename_key(
+    const char *dir, const char *from, const char *to, struct nj_why *why)
+{
+	char *a = pki_path(dir, from), *b = pki_path(dir, to);
+	enum nj_err e = a && b ? NJ_OK : NJ_NOMEM;
+
+	if (!e && rename(a, b) != 0) {
+		e = NJ_IO;
+		why_set(why, "cannot name '%s': %s", b, strerror(errno));
+	}
+	free(b);
+	free(a);
+	return e;
+}
+
 enum authority_stage
 authority_stage(const struct pki_ca *ca)
 {
@@ -72,6 +91,7 @@ authority_announce(struct pki_ca *ca, const char *name, unsigned days,
 	char made[PKI_ID_MAX + 1];
 	struct pki_cert_spec spec = { .profile = PKI_ROOT,
 		.cn = name ? name : made,
+		.constraints_of = ca->root,
 		.days = days ? days : PKI_ROOT_DAYS };
 	EVP_PKEY *key = NULL;
 	X509 *next = NULL;
@@ -83,7 +103,8 @@ authority_announce(struct pki_ca *ca, const char *name, unsigned days,
 		    "which clients need not be told of");
 		why_mend(why,
 		    "nightjar ca request, have it signed, nightjar ca "
-		    "install; or: nightjar ca roll --offline-root DIR");
+		    "install; or: nightjar ca roll --offline-root DIR; its "
+		    "root is replaced by: nightjar ca roll --root");
 		return NJ_UNSUPPORTED;
 	}
 	if ((name && (e = ca_check_name(name, why))) ||
@@ -102,23 +123,37 @@ out:
 	return e;
 }
 
-/* For those who know the forerunner only. */
+/* Another certificate of x, by another CA, stored under that name. */
 static enum nj_err
-make_cross(struct pki_ca *ca, X509 *next, EVP_PKEY *key, struct nj_why *why)
+cross_sign(const char *dir, const char *name, enum pki_profile profile, X509 *x,
+    X509 *by, EVP_PKEY *by_key, const char *kind, struct nj_why *why)
 {
-	const struct pki_cert_spec spec = { .profile = PKI_ISSUING,
-		.key = key,
-		.subject = X509_get_subject_name(next),
+	const struct pki_cert_spec spec = { .profile = profile,
+		.key = X509_get0_pubkey(x),
+		.subject = X509_get_subject_name(x),
+		.constraints_of = x,
 		.days = PKI_DAYS_MAX }; /* that is, until the issuer ends */
 	X509 *cross = NULL;
 	enum nj_err e;
 
-	if ((e = pki_cert_make(&spec, ca->root, ca->key, &cross, why)))
+	if ((e = pki_cert_make(&spec, by, by_key, &cross, why)))
 		return e;
-	if (!(e = ca_record(ca->dir, false, cross, "issuing", why)))
-		e = ca_store_chain(ca->dir, CROSS_CRT, cross, NULL, why);
+	if (!kind || !(e = ca_record(dir, false, cross, kind, why)))
+		e = ca_store_chain(dir, name, cross, NULL, why);
 	X509_free(cross);
 	return e;
+}
+
+/* For those who know only one of the two. */
+static enum nj_err
+make_cross(struct pki_ca *ca, X509 *next, EVP_PKEY *key, struct nj_why *why)
+{
+	enum nj_err e = cross_sign(ca->dir, BACK_CRT, PKI_ISSUING, ca->root,
+	    next, key, "issuing", why);
+
+	return e ? e
+		 : cross_sign(ca->dir, CROSS_CRT, PKI_ISSUING, next, ca->root,
+		       ca->key, "issuing", why);
 }
 
 static enum nj_err
@@ -136,6 +171,210 @@ take_place(const char *dir, struct nj_why *why)
 	return e ? e : drop(dir, NEXT_CRT, why);
 }
 
+/*
+ * A root above an issuing CA.
+ */
+
+struct two_roots {
+	X509 *old, *new; /* old is borrowed */
+	EVP_PKEY *old_key, *new_key;
+	EVP_PKEY *issuing_key;
+	X509 *issuing; /* by the new one */
+};
+
+static void
+two_roots_fini(struct two_roots *t)
+{
+	X509_free(t->new);
+	X509_free(t->issuing);
+	EVP_PKEY_free(t->old_key);
+	EVP_PKEY_free(t->new_key);
+	EVP_PKEY_free(t->issuing_key);
+}
+
+static enum nj_err
+load_old_root(struct pki_ca *ca, const struct authority_root *o,
+    const struct secret *pass, struct two_roots *t, struct nj_why *why)
+{
+	const char *dir = o->old_dir ? o->old_dir : ca->dir;
+	const char *name = o->old_dir ? "root.key" : CA_KEY;
+	enum nj_err e;
+
+	t->old = ca->root;
+	if (!ca_has(dir, name)) {
+		why_set(why, "the key of the root is not '%s/%s'", dir, name);
+		why_mend(why,
+		    "say where it was taken to: --offline-root DIR; with a "
+		    "company's root: nightjar ca install CERT --root ROOT, "
+		    "when "
+		    "it has signed this CA with the new one");
+		return NJ_NOTFOUND;
+	}
+	if ((e = ca_load_key(
+		 dir, name, o->old_dir ? o->old_pass : pass, &t->old_key, why)))
+		return e;
+	if (X509_check_private_key(ca->root, t->old_key) == 1)
+		return NJ_OK;
+	why_set(why, "'%s/%s' is not the key of this CA's root", dir, name);
+	why_mend(why, "give the folder that was made with it");
+	return NJ_INVALID;
+}
+
+static enum nj_err
+make_new_root(struct pki_ca *ca, const struct authority_root *o,
+    struct two_roots *t, struct nj_why *why)
+{
+	char made[PKI_ID_MAX + 1];
+	struct pki_cert_spec spec = { .profile = PKI_ROOT,
+		.cn = o->name ? o->name : made,
+		.constraints_of = ca->root,
+		.days = o->days ? o->days : PKI_ROOT_DAYS };
+	enum nj_err e;
+
+	if ((o->name && (e = ca_check_name(o->name, why))) ||
+	    (e = pki_key_new_p256(&t->new_key)) ||
+	    (e = ca_default_name(t->new_key, "CA", made)))
+		return e;
+	spec.key = t->new_key;
+	return pki_cert_make(&spec, NULL, t->new_key, &t->new, why);
+}
+
+static enum nj_err
+make_new_issuing(struct two_roots *t, struct nj_why *why)
+{
+	char made[PKI_ID_MAX + 1];
+	struct pki_cert_spec spec = {
+		.profile = PKI_ISSUING, .cn = made, .days = PKI_ISSUING_DAYS
+	};
+	enum nj_err e;
+
+	if ((e = pki_key_new_p256(&t->issuing_key)) ||
+	    (e = ca_default_name(t->issuing_key, "issuing CA", made)))
+		return e;
+	spec.key = t->issuing_key;
+	return pki_cert_make(&spec, t->new, t->new_key, &t->issuing, why);
+}
+
+/* The new root's key: here, or where it is to be kept. */
+static enum nj_err
+store_new_root(const char *dir, const struct authority_root *o,
+    const struct two_roots *t, const struct secret *pass, struct nj_why *why)
+{
+	char *folder;
+	enum nj_err e;
+
+	if (!o->new_dir)
+		return ca_store_key(dir, NEXT_ROOT_KEY, t->new_key, pass, why);
+	if (ca_has(o->new_dir, "root.key") || ca_has(o->new_dir, "root.crt")) {
+		why_set(why, "'%s' holds the key of a CA already", o->new_dir);
+		why_mend(why, "give an empty folder");
+		return NJ_EXISTS;
+	}
+	if (!(folder = strdup(o->new_dir)))
+		return NJ_NOMEM;
+	if (!(e = file_mkdir(folder, 0700, why)) &&
+	    !(e = ca_store_key(folder, "root.key", t->new_key, pass, why)))
+		e = ca_store_chain(folder, "root.crt", t->new, NULL, why);
+	free(folder);
+	return e;
+}
+
+enum nj_err
+authority_announce_root(struct pki_ca *ca, const struct authority_root *o,
+    const struct secret *pass, struct nj_why *why)
+{
+	struct two_roots t = { 0 };
+	enum nj_err e;
+
+	if (ca->issuer == ca->root) {
+		why_set(why, "the root issues by itself");
+		why_mend(why, "nightjar ca roll, without --root");
+		return NJ_INVALID;
+	}
+	if ((e = load_old_root(ca, o, pass, &t, why)) ||
+	    (e = make_new_root(ca, o, &t, why)) ||
+	    (e = make_new_issuing(&t, why)) ||
+	    (e = store_new_root(ca->dir, o, &t, pass, why)) ||
+	    (e = ca_store_key(ca->dir, NEXT_KEY, t.issuing_key, pass, why)))
+		goto out;
+	if ((e = cross_sign(ca->dir, BACK_CRT, PKI_ROOT, t.old, t.new,
+		 t.new_key, "root", why)) ||
+	    (e = cross_sign(ca->dir, CROSS_CRT, PKI_ROOT, t.new, t.old,
+		 t.old_key, "root", why)) ||
+	    (e = cross_sign(ca->dir, BRIDGE_CRT, PKI_ISSUING, t.issuing, t.old,
+		 t.old_key, NULL, why)) ||
+	    (e = ca_store_chain(ca->dir, NEXT_ROOT_CRT, t.new, NULL, why)) ||
+	    (e = store_two(ca->dir, ca->root, t.new, why)))
+		goto out;
+	/* With this it is done. */
+	e = ca_store_chain(ca->dir, NEXT_CRT, t.issuing, NULL, why);
+out:
+	two_roots_fini(&t);
+	return e;
+}
+
+static enum nj_err
+rename_if_there(
+    const char *dir, const char *from, const char *to, struct nj_why *why)
+{
+	return ca_has(dir, from) ? rename_key(dir, from, to, why) : NJ_OK;
+}
+
+static enum nj_err
+take_root_place(const char *dir, struct nj_why *why)
+{
+	enum nj_err e;
+
+	if ((e = rename_if_there(dir, NEXT_KEY, ISSUING_KEY, why)) ||
+	    (e = rename_if_there(dir, NEXT_ROOT_KEY, CA_KEY, why)) ||
+	    (e = drop(dir, NEXT_ROOT_CRT, why)))
+		return e;
+	return drop(dir, NEXT_CRT, why);
+}
+
+static enum nj_err
+record_new(const char *dir, X509 *root, X509 *issuing, struct nj_why *why)
+{
+	X509 *bridge = NULL;
+	enum nj_err e;
+
+	if ((e = load_one(dir, BRIDGE_CRT, &bridge, why)))
+		return e;
+	if (!(e = ca_record(dir, false, root, "root", why)) &&
+	    !(e = ca_record(dir, false, bridge, "issuing", why)))
+		e = ca_record(dir, false, issuing, "issuing", why);
+	X509_free(bridge);
+	return e;
+}
+
+static enum nj_err
+switch_root(struct pki_ca *ca, const struct secret *pass, struct nj_why *why)
+{
+	X509 *root = NULL, *issuing = NULL;
+	enum nj_err e;
+
+	/* A crash came after the last step but one. */
+	if (ca->old)
+		return take_root_place(ca->dir, why);
+	if ((e = load_one(ca->dir, NEXT_ROOT_CRT, &root, why)) ||
+	    (e = load_one(ca->dir, NEXT_CRT, &issuing, why)) ||
+	    (e = ca_store_key(ca->dir, OLD_KEY, ca->key, pass, why)) ||
+	    (e = ca_store_chain(ca->dir, OLD_CRT, ca->issuer, NULL, why)) ||
+	    (e = record_new(ca->dir, root, issuing, why)))
+		goto out;
+	/* A switch that a crash cut short is begun anew. */
+	if (X509_cmp(ca->root, root) != 0 &&
+	    (e = store_two(ca->dir, root, ca->root, why)))
+		goto out;
+	/* With this it is done. */
+	if (!(e = ca_store_chain(ca->dir, ISSUING_CRT, issuing, NULL, why)))
+		e = take_root_place(ca->dir, why);
+out:
+	X509_free(root);
+	X509_free(issuing);
+	return e;
+}
+
 enum nj_err
 authority_switch(
     struct pki_ca *ca, const struct secret *pass, struct nj_why *why)
@@ -144,6 +383,8 @@ authority_switch(
 	X509 *next = NULL;
 	enum nj_err e;
 
+	if (ca->issuer != ca->root)
+		return switch_root(ca, pass, why);
 	/* A crash came after the last step but one. */
 	if (ca->old)
 		return take_place(ca->dir, why);
@@ -194,22 +435,6 @@ sign_issuing(struct pki_ca *ca, const char *root_dir, EVP_PKEY *key,
 	e = pki_cert_make(&spec, ca->root, root_key, out, why);
 out:
 	EVP_PKEY_free(root_key);
-	return e;
-}
-
-static enum nj_err
-rename_key(
-    const char *dir, const char *from, const char *to, struct nj_why *why)
-{
-	char *a = pki_path(dir, from), *b = pki_path(dir, to);
-	enum nj_err e = a && b ? NJ_OK : NJ_NOMEM;
-
-	if (!e && rename(a, b) != 0) {
-		e = NJ_IO;
-		why_set(why, "cannot name '%s': %s", b, strerror(errno));
-	}
-	free(b);
-	free(a);
 	return e;
 }
 
@@ -301,13 +526,26 @@ let_go(struct census *c, const struct registry_entry *e)
 			h->until = 0;
 }
 
+/* What was there before is a forerunner's, though it may have had the same
+ * key. */
+static void
+pass_on(struct census *c, const struct registry_entry *e)
+{
+	struct holder *h;
+	size_t at = 0;
+
+	c->after = strcmp(e->id, c->issuer) == 0;
+	while ((h = map_next(&c->all, &at)))
+		h->old = true;
+}
+
 static bool
 count_entry(void *arg, const struct registry_entry *e)
 {
 	struct census *c = arg;
 
 	if (strcmp(e->kind, "root") == 0 || strcmp(e->kind, "issuing") == 0)
-		c->after = strcmp(e->id, c->issuer) == 0;
+		pass_on(c, e);
 	else if (strcmp(e->kind, "device") == 0 ||
 	    strcmp(e->kind, "server") == 0)
 		c->err = hold(c, e);
@@ -349,14 +587,37 @@ authority_leftovers(struct pki_ca *ca,
 	return e;
 }
 
-enum nj_err
-authority_finish(struct pki_ca *ca, struct nj_why *why)
+static bool
+is_old_root_key(const struct pki_ca *ca, const struct secret *pass)
 {
-	enum nj_err e;
+	EVP_PKEY *key = NULL;
+	bool yes = ca_load_key(ca->dir, CA_KEY, pass, &key, NULL) == NJ_OK &&
+	    X509_check_private_key(ca->root, key) != 1;
 
-	if ((e = ca_store_chain(ca->dir, CA_CRT, ca->root, NULL, why)) ||
-	    (e = drop(ca->dir, CROSS_CRT, why)) ||
-	    (e = drop(ca->dir, OLD_KEY, why)))
-		return e;
-	return drop(ca->dir, OLD_CRT, why);
+	ERR_clear_error();
+	EVP_PKEY_free(key);
+	return yes;
+}
+
+enum nj_err
+authority_finish(
+    struct pki_ca *ca, const struct secret *pass, struct nj_why *why)
+{
+	static const char *const gone[] = { CROSS_CRT, BACK_CRT, BRIDGE_CRT,
+		OLD_KEY, OLD_CRT };
+	enum nj_err e = ca_store_chain(ca->dir, CA_CRT, ca->root, NULL, why);
+
+	/* Before the bridge goes, for after it nothing asks for this again. */
+	if (!e && ca->issuer != ca->root) {
+		sk_X509_pop_free(ca->bridge, X509_free);
+		ca->bridge = NULL;
+		e = pki_server_rechain(ca, why);
+	}
+	/* The key of a root whose successor's was taken away. */
+	if (!e && ca->issuer != ca->root && ca_has(ca->dir, CA_KEY) &&
+	    is_old_root_key(ca, pass))
+		e = drop(ca->dir, CA_KEY, why);
+	for (size_t i = 0; !e && i < sizeof gone / sizeof *gone; i++)
+		e = drop(ca->dir, gone[i], why);
+	return e;
 }

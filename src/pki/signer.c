@@ -20,7 +20,7 @@
 #define OP_LOOK	  4
 
 #define RENEW_LIST_BEFORE_S (6 * 86400) /* of its 7 days: daily */
-#define SIGNER_FILES	    3
+#define SIGNER_FILES	    5
 #define LOOK_AT_LIST_MS	    (3600 * 1000)
 
 /* -- certificates on the way ------------------------------------------------ */
@@ -45,6 +45,26 @@ put_chain(struct buf *b, const STACK_OF(X509) * chain)
 
 	for (int i = 0; !e && i < sk_X509_num(chain); i++)
 		e = put_cert(b, sk_X509_value(chain, i));
+	return e;
+}
+
+/* RFC 7030 4.1.3: a client that knows one root finds the other by these. */
+static enum nj_err
+put_rollover(struct buf *b, const struct pki_ca *ca)
+{
+	const STACK_OF(X509) *more = pki_ca_rollover(ca);
+	const STACK_OF(X509) *chain = pki_ca_chain(ca);
+	enum nj_err e = NJ_OK;
+
+	for (int i = 0; !e && more && i < sk_X509_num(more); i++) {
+		X509 *x = sk_X509_value(more, i);
+		bool there = false;
+
+		for (int k = 0; k < sk_X509_num(chain); k++)
+			there |= X509_cmp(x, sk_X509_value(chain, k)) == 0;
+		if (!there)
+			e = put_cert(b, x);
+	}
 	return e;
 }
 
@@ -142,9 +162,10 @@ answer_cas(struct pki_ca *ca, struct buf *out)
 	enum nj_err e;
 
 	if ((e = put_answer(out, ENROL_OK, "", &none)) ||
-	    (e = put_chain(out, pki_ca_roots(ca))))
+	    (e = put_chain(out, pki_ca_roots(ca))) ||
+	    (e = put_chain(out, pki_ca_chain(ca))))
 		return e;
-	return put_chain(out, pki_ca_chain(ca));
+	return put_rollover(out, ca);
 }
 
 static enum nj_err
@@ -212,7 +233,8 @@ static void
 look(const struct pki_ca *ca, struct stat v[SIGNER_FILES])
 {
 	static const char *const files[SIGNER_FILES] = { "pki/ca.crt",
-		"pki/ca.key", "pki/issuing.crt" };
+		"pki/ca.key", "pki/issuing.crt", "pki/bridge.crt",
+		"pki/cross.crt" };
 
 	for (size_t i = 0; i < SIGNER_FILES; i++) {
 		char *path = pki_path(pki_ca_dir(ca), files[i]);
