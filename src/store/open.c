@@ -104,27 +104,57 @@ number(struct store *s, const char *sql, uint64_t *out)
 	return sql_err(rc);
 }
 
+/* What the check says of a page that could not be read is no damage of it: a
+ * disk that fails for a moment must not cost the store. */
+static enum nj_err
+damage_of(const char *said)
+{
+	static const char mark[] = "error code=";
+	const char *at = strstr(said, mark);
+	enum nj_err e =
+	    at ? sql_err((int)strtol(at + strlen(mark), NULL, 10)) : NJ_OK;
+
+	if (strstr(said, "failed to get page"))
+		e = NJ_IO; /* of those behind a row it says no more */
+	return e ? e : NJ_MALFORMED;
+}
+
 /* "ok" in one row, or what is wrong in several. */
 static enum nj_err
-check_pages(struct store *s, struct nj_why *why)
+look_at_pages(struct store *s, const char *sql, struct nj_why *why)
 {
 	sqlite3_stmt *st = NULL;
-	int rc =
-	    sqlite3_prepare_v2(s->db, "PRAGMA quick_check(1)", -1, &st, NULL);
+	int rc = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
 	enum nj_err e = NJ_OK;
 
-	if (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+	while ((e == NJ_OK || e == NJ_MALFORMED) &&
+	    (rc == SQLITE_OK || rc == SQLITE_ROW) &&
+	    (rc = sqlite3_step(st)) == SQLITE_ROW) {
 		const char *said = (const char *)sqlite3_column_text(st, 0);
 
-		if (said && strcmp(said, "ok") != 0) {
-			why_set(why, "%s is damaged: %s", s->path, said);
-			e = NJ_MALFORMED;
-		}
+		if (!said || strcmp(said, "ok") == 0)
+			continue;
+		e = damage_of(said);
+		why_set(why, "%s %s: %s", s->path,
+		    e == NJ_MALFORMED ? "is damaged" : "cannot be checked",
+		    said);
 	}
 	if (!e && (e = sql_err(rc)))
 		sql_why(s, why, "checking it");
 	sqlite3_finalize(st);
 	return e;
+}
+
+/* Damage is looked at again: where it is the disk that fails, some of what is
+ * said tells. */
+static enum nj_err
+check_pages(struct store *s, struct nj_why *why)
+{
+	enum nj_err e = look_at_pages(s, "PRAGMA quick_check(1)", why);
+
+	return e == NJ_MALFORMED
+	    ? look_at_pages(s, "PRAGMA quick_check(100)", why)
+	    : e;
 }
 
 static enum nj_err

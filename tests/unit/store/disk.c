@@ -40,6 +40,9 @@ static struct data files[FILES];
 static uint64_t state, left, ops;
 static bool off;
 static atomic_int failing;
+static atomic_ullong called[DISK_CALLS];
+static int fault_in = DISK_CALLS;
+static uint64_t fault_at, fault_times;
 static bool registered;
 
 static uint64_t
@@ -101,6 +104,16 @@ powered(void)
 	return !off;
 }
 
+/* This call is to fail. */
+static bool
+faulty(enum disk_call which)
+{
+	uint64_t n = ++called[which];
+
+	return (int)which == fault_in && n >= fault_at &&
+	    n - fault_at < fault_times;
+}
+
 static int
 note(struct data *d, uint64_t at, const void *p, uint64_t n, bool cut)
 {
@@ -136,7 +149,7 @@ f_read(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
 	const struct data *d = data_of(f);
 	uint64_t has = (uint64_t)at < d->now.n ? d->now.n - (uint64_t)at : 0;
 
-	if (off)
+	if (off || faulty(DISK_READ))
 		return SQLITE_IOERR_READ;
 	if (has >= (uint64_t)n) {
 		memcpy(p, d->now.p + at, (size_t)n);
@@ -155,7 +168,7 @@ f_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
 
 	if (failing)
 		return failing;
-	if (off)
+	if (off || faulty(DISK_WRITE))
 		return SQLITE_IOERR_WRITE;
 	/* what is written as the power goes may arrive in part */
 	if (!powered()) {
@@ -170,7 +183,7 @@ f_truncate(sqlite3_file *f, sqlite3_int64 n)
 {
 	if (failing)
 		return failing;
-	if (!powered())
+	if (faulty(DISK_TRUNCATE) || !powered())
 		return SQLITE_IOERR_TRUNCATE;
 	return note(data_of(f), (uint64_t)n, NULL, 0, true);
 }
@@ -183,7 +196,7 @@ f_sync(sqlite3_file *f, int flags)
 	(void)flags;
 	if (failing)
 		return failing == SQLITE_FULL ? SQLITE_OK : failing;
-	if (!powered())
+	if (faulty(DISK_SYNC) || !powered())
 		return SQLITE_IOERR_FSYNC;
 	for (const struct change *c = d->first; c; c = c->next)
 		apply(&d->synced, c, c->n);
@@ -194,12 +207,22 @@ f_sync(sqlite3_file *f, int flags)
 static int
 f_size(sqlite3_file *f, sqlite3_int64 *n)
 {
+	if (faulty(DISK_SIZE))
+		return SQLITE_IOERR_FSTAT;
 	*n = (sqlite3_int64)data_of(f)->now.n;
 	return SQLITE_OK;
 }
 
 static int
 f_lock(sqlite3_file *f, int level)
+{
+	(void)f;
+	(void)level;
+	return faulty(DISK_LOCK) ? SQLITE_IOERR_LOCK : SQLITE_OK;
+}
+
+static int
+f_unlock(sqlite3_file *f, int level)
 {
 	(void)f;
 	(void)level;
@@ -244,7 +267,7 @@ f_shm_map(
 	struct data *d = data_of(f);
 
 	*out = NULL;
-	if (region >= REGIONS)
+	if (region >= REGIONS || faulty(DISK_SHM_MAP))
 		return SQLITE_IOERR_SHMMAP;
 	if (!d->regions[region] && extend)
 		d->regions[region] = calloc(1, (size_t)size);
@@ -258,8 +281,9 @@ f_shm_lock(sqlite3_file *f, int at, int n, int flags)
 	(void)f;
 	(void)at;
 	(void)n;
-	(void)flags;
-	return SQLITE_OK;
+	return (flags & SQLITE_SHM_LOCK) && faulty(DISK_SHM_LOCK)
+	    ? SQLITE_IOERR_SHMLOCK
+	    : SQLITE_OK;
 }
 
 static void
@@ -290,7 +314,7 @@ static const sqlite3_io_methods methods = {
 	.xSync = f_sync,
 	.xFileSize = f_size,
 	.xLock = f_lock,
-	.xUnlock = f_lock,
+	.xUnlock = f_unlock,
 	.xCheckReservedLock = f_reserved,
 	.xFileControl = f_control,
 	.xSectorSize = f_sector,
@@ -318,7 +342,7 @@ v_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *out)
 
 	(void)v;
 	h->base.pMethods = NULL;
-	if (!name || off)
+	if (!name || off || faulty(DISK_OPEN))
 		return SQLITE_CANTOPEN;
 	for (unsigned i = 0; !d && i < FILES; i++)
 		if (!files[i].name[0]) {
@@ -356,7 +380,7 @@ v_delete(sqlite3_vfs *v, const char *name, int sync)
 	(void)sync;
 	if (!d)
 		return SQLITE_IOERR_DELETE_NOENT;
-	if (!powered())
+	if (faulty(DISK_DELETE) || !powered())
 		return SQLITE_IOERR_DELETE;
 	data_fini(d);
 	return SQLITE_OK;
@@ -440,6 +464,7 @@ disk_reset(uint64_t seed)
 	left = ops = 0;
 	off = false;
 	failing = 0;
+	disk_fault(DISK_CALLS, 0, 0);
 }
 
 void
@@ -506,6 +531,22 @@ void
 disk_fail(int rc)
 {
 	failing = rc;
+}
+
+void
+disk_fault(enum disk_call which, uint64_t at, uint64_t times)
+{
+	fault_in = (int)which;
+	fault_at = at;
+	fault_times = times;
+	for (unsigned i = 0; i < DISK_CALLS; i++)
+		called[i] = 0;
+}
+
+uint64_t
+disk_called(enum disk_call which)
+{
+	return called[which];
 }
 
 bool

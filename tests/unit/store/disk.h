@@ -25,6 +25,23 @@ bool disk_is_off(void);
 void disk_power_on(void);
 /* Every write fails with this SQLite result; 0: no more. */
 void disk_fail(int rc);
+/* One kind of call: those from the at-th from now on fail, so many of them. */
+enum disk_call {
+	DISK_OPEN,
+	DISK_READ,
+	DISK_WRITE,
+	DISK_TRUNCATE,
+	DISK_SYNC,
+	DISK_SIZE,
+	DISK_LOCK,
+	DISK_SHM_MAP,
+	DISK_SHM_LOCK,
+	DISK_DELETE,
+	DISK_CALLS
+};
+void disk_fault(enum disk_call which, uint64_t at, uint64_t times);
+/* How often it was called since disk_fault or disk_reset. */
+uint64_t disk_called(enum disk_call which);
 /* Flips a bit of a file's byte; false: it is not that long. */
 bool disk_damage(const char *name, uint64_t at);
 uint64_t disk_size(const char *name);
