@@ -409,7 +409,7 @@ def test_read_only_folder_is_refused(brokers):
 def write_rules(path, text):
     with open(path, 'w', encoding='ascii') as f:
         f.write(text)
-    os.chmod(path, 0o644)
+    os.chmod(path, 0o640)
 
 
 @pytest.mark.parametrize('threads', [1, 4])
