@@ -10,6 +10,9 @@
 #include "base/text.h"
 #include "conf/parse.h"
 
+/* It stands for 'persistence true', and keeps nobody out. */
+#define PERSIST "mosquitto_persist_sqlite.so"
+
 static const struct bundled {
 	const char *base;
 	const char *needs, *option; /* NULL: it is not built in */
@@ -20,7 +23,7 @@ static const struct bundled {
 	{ "mosquitto_acl_file.so", "acl_file", "acl_file", NULL },
 	{ "mosquitto_password_file.so", "password_file", "password_file",
 	    NULL },
-	{ "mosquitto_persist_sqlite.so", NULL, NULL,
+	{ PERSIST, NULL, NULL,
 	    "delete it and its plugin_opt_ lines, and write 'persistence "
 	    "true'" },
 	{ "mosquitto_sparkplug_aware.so", NULL, NULL,
@@ -180,6 +183,43 @@ plugin_end(struct parse *p)
 	p->plugin = (struct parse_plugin){ 0 };
 }
 
+/* The store is in the folder that the plug-in's file would be in. */
+static void
+persist_option(struct parse *p, const struct conf_line *ln, struct slice name)
+{
+	static const char *const tuning[] = { "sync", "flush_period",
+		"page_size" };
+	struct slice dir = ln->value;
+	char esc[TEXT_ESC];
+
+	for (size_t i = 0; i < sizeof tuning / sizeof *tuning; i++)
+		if (slice_is(name, tuning[i])) {
+			parse_warn(p, ln->line, ln->name_col, ln->name,
+			    "delete this line",
+			    "what is acknowledged is on disk in any case");
+			return;
+		}
+	if (!slice_is(name, "db_file") || ln->value.n == 0) {
+		parse_fault(p, ln->line, ln->name_col, ln->name, NULL,
+		    "delete this line", "%s has no option '%s'", PERSIST,
+		    text_esc(esc, sizeof esc, name));
+		return;
+	}
+	parse_warn(p, ln->line, ln->name_col, ln->name,
+	    "write 'persistence true', and 'persistence_location FOLDER'",
+	    "what another broker has in this file is not read; the store is "
+	    "nightjar.db beside it");
+	while (dir.n > 0 && dir.p[dir.n - 1] != '/')
+		dir.n--;
+	if (p->c->persistence_location)
+		return; /* that is where */
+	if (dir.n > 1)
+		dir.n--;
+	if (!value_string(
+		p, &p->c->persistence_location, dir.n ? dir : LIT(".")))
+		return;
+}
+
 void
 plugin_read(
     struct parse *p, const struct conf_opt *o, const struct conf_line *ln)
@@ -201,6 +241,11 @@ plugin_read(
 		return;
 	}
 	b = find(path);
+	if (!named && b && strcmp(b->base, PERSIST) == 0) {
+		p->c->persistence = true;
+		p->plugin.base = b->base;
+		return;
+	}
 	if (named)
 		add_named(p, ln, name, b ? b->option : NULL);
 	if (!b || !b->option) {
@@ -247,6 +292,10 @@ plugin_option(
 	(void)o;
 	if (!x->base) /* told by its plug-in */
 		return;
+	if (strcmp(x->base, PERSIST) == 0) {
+		persist_option(p, ln, name);
+		return;
+	}
 	if (slice_is(name, "password_init_file")) {
 		parse_warn(p, ln->line, ln->name_col, ln->name,
 		    "make the file: mosquitto_ctrl dynsec init FILE ADMIN",

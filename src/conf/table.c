@@ -346,7 +346,8 @@ const struct conf_opt conf_table[] = {
 	OPT(PLUGIN, "plugin", FORM, NO, LATER_STOPS, CONF_RESTRICTS, NULL,
 	    "a plug-in of Mosquitto's that is built in here: "
 	    "mosquitto_dynamic_security.so, mosquitto_acl_file.so or "
-	    "mosquitto_password_file.so, with its file in the line below it",
+	    "mosquitto_password_file.so, with its file in the line below it; "
+	    "mosquitto_persist_sqlite.so is persistence true",
 	    .args = "PATH", .note = "other plug-ins are not loaded yet"),
 	SAME("auth_plugin", "plugin", CONF_OLD),
 	OPT(PLUGIN, "plugin_opt_*", FORM, NO, LATER_STOPS,
@@ -524,8 +525,8 @@ const struct conf_opt conf_table[] = {
 	    "true", "overlapping subscriptions each get a copy",
 	    .note = "every matching subscription is served as MQTT says",
 	    .mend = "delete this line"),
-	OPT(GLOBAL, "retry_interval", U32, NO, IGNORED, CONF_OLD, NULL,
-	    "seconds until a message is sent again", .max = INT32_MAX,
+	OPT(GLOBAL, "retry_interval", STRING, NO, IGNORED, CONF_OLD, NULL,
+	    "seconds until a message is sent again",
 	    .note = "MQTT sends again when a client reconnects, and only "
 		    "then",
 	    .mend = "delete this line"),

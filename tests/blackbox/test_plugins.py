@@ -73,7 +73,8 @@ def test_plugin_use(brokers, files, first):
     ('plugin_use a\n', "no plugin_load has the name 'a'"),
     ('plugin_load a /usr/lib/go-auth.so\nplugin_opt_backends files\nplugin_use a\n',
      "plugin_load: .*Mend: let clients in by 'password_file', 'dynamic_security_file', 'jwt_key_file'"),
-    (f'global_plugin {LIB}persist_sqlite.so\n', "'persistence true'"),
+    (f'plugin_load a {LIB}persist_sqlite.so\nplugin_use a\n', "'persistence true'"),
+    (f'plugin {LIB}persist_sqlite.so\nplugin_opt_bd_file x\n', "no option 'bd_file'"),
     (f'plugin_load a {LIB}sparkplug_aware.so\nplugin_use a\n', 'delete it'),
 ])
 def test_what_is_refused(brokers, lines, why):
@@ -84,3 +85,20 @@ def test_what_is_refused(brokers, lines, why):
 def test_loaded_and_not_used(brokers, files):
     b = brokers(f'plugin_load a {LIB}acl_file.so\nplugin_opt_acl_file {files["acl_file"]}\n')
     assert "the plug-in 'a' is used by no listener" in b.log()
+
+
+@pytest.mark.parametrize('line', ['plugin', 'global_plugin'])
+def test_persist_sqlite(brokers, tmp_path, line):
+    """It stands for 'persistence true' in the folder of its file."""
+    b = brokers(f'{line} {LIB}persist_sqlite.so\nplugin_opt_db_file {tmp_path}/mosquitto.sqlite3\n'
+                'plugin_opt_sync full\nplugin_opt_flush_period 1\n')
+    with Raw(b.port) as c:
+        c.connect('one')
+        c.publish_acked('kept', b'x', retain=True)
+    b.kill()
+    assert (tmp_path / 'nightjar.db').exists()
+    b.start()
+    with Raw(b.port) as c:
+        c.connect('two')
+        c.subscribe('kept')
+        assert c.message().payload == b'x'
