@@ -18,7 +18,8 @@ static void
 pool_gives_room(void **state)
 {
 	static const size_t sizes[] = { 1, 8, 63, 64, 65, 128, 500, 512, 513,
-		4096 };
+		528, 529, 1023, 1024, 1025, 4096, 16384, 16385, 16500, 65536,
+		65537, 131072, 131073, 300000 };
 	uint8_t *p[LEN(sizes)];
 
 	(void)state;
@@ -33,6 +34,26 @@ pool_gives_room(void **state)
 				assert_int_equal(p[i][k], i);
 			pool_put(p[i], sizes[i]);
 		}
+	}
+}
+
+/* More large blocks than are kept, of many sizes. */
+static void
+pool_keeps_few_large(void **state)
+{
+	static void *p[64];
+
+	(void)state;
+	for (unsigned round = 0; round < 40; round++) {
+		size_t size = 513 + round * 3331u;
+
+		for (size_t i = 0; i < LEN(p); i++) {
+			p[i] = pool_get(size);
+			assert_non_null(p[i]);
+			memset(p[i], 1, size);
+		}
+		for (size_t i = 0; i < LEN(p); i++)
+			pool_put(p[i], size);
 	}
 }
 
@@ -76,6 +97,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pool_gives_room),
+		cmocka_unit_test(pool_keeps_few_large),
 		cmocka_unit_test(pool_is_bounded),
 	};
 
