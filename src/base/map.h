@@ -6,6 +6,8 @@
  *          in the table.
  * Threads: one owner.
  * Bounds:  none of its own; 16 bytes a slot, at most 3/4 full.
+ * Cost:    a large table that grows or shrinks moves a little with each change,
+ *          so that none of them takes long.
  */
 #ifndef NJ_BASE_MAP_H
 #define NJ_BASE_MAP_H
@@ -23,11 +25,19 @@ struct map_slot {
 	void *value; /* NULL: empty */
 };
 
+struct map_table {
+	struct map_slot *slots;
+	size_t cap; /* 0, or a power of two */
+};
+
 /* Zeroed but for key_of is a valid empty table. */
 struct map {
 	map_key_fn *key_of;
 	struct map_slot *slots;
 	size_t n, cap;
+	/* what it was before, while it is emptied; cap 0: nothing */
+	struct map_table old;
+	size_t old_at, old_left; /* slots: the next, and how many */
 };
 
 void map_init(struct map *m, map_key_fn *key_of);

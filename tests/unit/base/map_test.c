@@ -57,7 +57,8 @@ map_puts(void **state)
 	map_fini(&m);
 }
 
-#define ITEMS 5000
+/* So many that tables are moved little by little. */
+#define ITEMS 20000
 
 /* Against an array: grows, shrinks, and forgets nothing in between. */
 static void
@@ -74,10 +75,10 @@ map_agrees_with_array(void **state)
 	rng_seed(&r, 5);
 	for (size_t i = 0; i < ITEMS; i++)
 		(void)snprintf(items[i].key, sizeof items[i].key, "k%zu", i);
-	for (unsigned step = 0; step < 200000; step++) {
+	for (unsigned step = 0; step < 800000; step++) {
 		size_t i = rng_next(&r) % ITEMS, at = 0, seen = 0;
 		struct slice key = key_of(&items[i]);
-		bool put = rng_next(&r) % 10 < (step < 100000 ? 8u : 2u);
+		bool put = rng_next(&r) % 10 < (step < 400000 ? 8u : 2u);
 
 		assert_ptr_equal(map_get(&m, key), in[i] ? &items[i] : NULL);
 		if (put) {
@@ -92,7 +93,7 @@ map_agrees_with_array(void **state)
 		in[i] = put;
 		assert_int_equal(m.n, n);
 		assert_true(m.n * 4 <= m.cap * 3);
-		if (step % 10000)
+		if (step % 20000)
 			continue;
 		for (struct item *it; (it = map_next(&m, &at)); seen++)
 			assert_true(in[it - items]);
