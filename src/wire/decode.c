@@ -220,15 +220,19 @@ decode_publish(
     uint8_t flags, struct slice body, enum mqtt_ver v, struct publish *out)
 {
 	uint8_t qos = (flags >> 1) & 0x03;
-	bool dup = flags & 0x08;
+	bool dup = flags & 0x08, plain;
 	struct slice topic;
 	uint16_t id = 0;
 	enum nj_err e;
 
 	if (qos > 2 || (dup && qos == 0))
-		return NJ_MALFORMED;	     /* [MQTT-3.3.1-4], [-2] */
-	if ((e = take_str(&body, &topic)) || /* [MQTT-3.3.2-1] */
-	    (qos > 0 && (e = take_id(&body, &id))) ||
+		return NJ_MALFORMED;	   /* [MQTT-3.3.1-4], [-2] */
+	if ((e = take_bin(&body, &topic))) /* [MQTT-3.3.2-1] */
+		return e;
+	plain = topic_is_plain(topic);
+	if (!plain && !utf8_ok(topic)) /* [MQTT-1.5.4-1] */
+		return NJ_MALFORMED;
+	if ((qos > 0 && (e = take_id(&body, &id))) ||
 	    (e = take_props_of(&body, v, IN_PUBLISH, &out->props)))
 		return e;
 	/* 3.3.2.1: only an alias may stand for the name [MQTT-4.7.3-1]. */
@@ -237,6 +241,7 @@ decode_publish(
 	out->dup = dup;
 	out->qos = qos;
 	out->retain = flags & 0x01;
+	out->plain = plain;
 	out->id = id;
 	out->topic = topic;
 	out->payload = body;

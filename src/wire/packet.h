@@ -39,6 +39,7 @@ struct connack {
 
 struct publish {
 	bool dup, retain;
+	bool plain; /* decoded: topic_is_plain(topic) */
 	uint8_t qos;
 	uint16_t id; /* 0 at QoS 0 */
 	struct slice topic, payload;

@@ -10,11 +10,35 @@ is_wildcard(uint8_t c)
 }
 
 /* One pass: UTF-8, wildcards and the number of levels together. */
+/* What "+" (2b) and "#" (23) differ in. */
+#define WILD_BIT (WORD_ONES * 0x08)
+
+bool
+topic_is_plain(struct slice s)
+{
+	uint64_t other = 0, wild = 0, w;
+
+	if (s.n < 8 || s.n >= TOPIC_LEVELS_MAX)
+		return false;
+	for (size_t at = 0;; at += 8) {
+		/* the last eight, with some of those before again */
+		w = word_load(s.p + (at + 8 < s.n ? at : s.n - 8));
+		other |= (w - WORD_ONES) | w;
+		wild |= word_find(w & ~WILD_BIT, '#');
+		if (at + 8 >= s.n)
+			break;
+	}
+	/* with other bytes among it, wild may say anything */
+	return !(other & WORD_HIGHS) && !wild;
+}
+
 bool
 topic_name_ok(struct slice s)
 {
 	unsigned levels = 1;
 
+	if (topic_is_plain(s))
+		return true;
 	if (s.n == 0 || s.n > UINT16_MAX)
 		return false; /* [MQTT-4.7.3-1], [-3] */
 	while (s.n > 0) {
@@ -24,8 +48,7 @@ topic_name_ok(struct slice s)
 		if (s.n >= 8 && word_is_ascii(w = word_load(s.p))) {
 			if (word_find(w, '+') | word_find(w, '#'))
 				return false; /* [MQTT-4.7.0-1] */
-			levels +=
-			    (unsigned)__builtin_popcountll(word_find(w, '/'));
+			levels += word_count(w, '/');
 		} else {
 			if ((step = utf8_step(s.p, s.n)) == 0)
 				return false; /* [MQTT-4.7.3-2] */

@@ -20,6 +20,9 @@ bool utf8_ok(struct slice s);
 /* A name to publish to: not empty [MQTT-4.7.3-1], no wildcard
  * [MQTT-3.3.2-2], valid UTF-8, not too deep. */
 bool topic_name_ok(struct slice s);
+/* True for nearly every topic name that is one: ASCII, neither very short nor
+ * long; others need topic_name_ok. */
+bool topic_is_plain(struct slice s);
 /* A filter: as above, wildcards only as whole levels, # only last
  * [MQTT-4.7.1-1], [-2]. */
 bool topic_filter_ok(struct slice s);

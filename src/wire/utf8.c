@@ -53,11 +53,15 @@ utf8_long(const uint8_t *p, size_t n)
 bool
 utf8_ok(struct slice s)
 {
+	const uint8_t *last = s.n >= 8 ? s.p + s.n - 8 : NULL;
+
 	while (s.n > 0) {
 		size_t step;
 
 		if (s.n >= 8 && word_is_ascii(word_load(s.p)))
 			step = 8;
+		else if (s.n < 8 && last && word_is_ascii(word_load(last)))
+			return true; /* the end, and some of it again */
 		else if ((step = utf8_step(s.p, s.n)) == 0)
 			return false;
 		s.p += step;
