@@ -26,6 +26,9 @@
 #define CLOSING_MS  2000
 #define STOPPING_MS 500
 
+/* Of one write: payloads that are not copied, and what is between them. */
+#define PIECES 64
+
 static const struct link_ops link_ops;
 
 static struct conn *
@@ -211,6 +214,8 @@ conn_accept(struct port *p, int fd, const char *peer)
 	c->watch =
 	    (struct watch){ .fd = fd, .fn = conn_ready, .want = LOOP_IN };
 	c->link.ops = &link_ops;
+	/* a WebSocket frame ends where a piece does */
+	c->link.gathers = !po->websockets;
 	c->link.soft = sh->limits.out_soft;
 	c->timer.fn = on_deadline;
 	snprintf(c->peer, sizeof c->peer, "%s", peer);
@@ -378,7 +383,7 @@ on_deadline(struct timer *t, uint64_t now)
 			    "it has read nothing for %u ms and %zu "
 			    "bytes wait for it (slow_reader_timeout)",
 			    c->shard->limits.write_timeout_ms,
-			    buf_len(&c->link.out));
+			    link_unsent(&c->link));
 		} else if (c->paused || c->control) {
 			c->last_rx = now; /* it is we who do not listen */
 			conn_deadline(c);
@@ -490,6 +495,34 @@ written_all(struct conn *c)
 		stream_shutdown(c->stream);
 }
 
+/* Buffered bytes and the payloads between them, with one system call. */
+static enum nj_err
+write_pieces(struct conn *c, size_t *n)
+{
+	struct link *l = &c->link;
+	struct iovec v[PIECES];
+	int cnt = loans_pieces(l->loans, &l->out, v, PIECES);
+	enum nj_err e = stream_writev(c->stream, v, cnt, n);
+
+	if (!e)
+		loans_sent(&l->loans, &l->out, *n);
+	return e;
+}
+
+static enum nj_err
+write_some(struct conn *c, size_t *n)
+{
+	struct link *l = &c->link;
+	struct slice s = buf_slice(&l->out);
+	enum nj_err e;
+
+	if (l->loans)
+		return write_pieces(c, n);
+	if (!(e = stream_write(c->stream, s.p, s.n, n)))
+		buf_drain(&l->out, *n);
+	return e;
+}
+
 void
 conn_flush(struct conn *c)
 {
@@ -499,14 +532,8 @@ conn_flush(struct conn *c)
 
 	l->kicked = false;
 	list_remove(&c->kicked);
-	while (buf_len(&l->out) > 0) {
-		struct slice s = buf_slice(&l->out);
-
-		if ((e = stream_write(c->stream, s.p, s.n, &n)))
-			break;
-		buf_drain(&l->out, n);
+	while (link_unsent(l) > 0 && !(e = write_some(c, &n)))
 		done += n;
-	}
 	if (e == NJ_OK)
 		e = stream_flush(c->stream);
 	count_add(&c->shard->counts.bytes_out, done);

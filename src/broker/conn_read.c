@@ -92,8 +92,8 @@ must_move(struct conn *c, const struct frame *f, unsigned *to)
 	struct connect k;
 	struct slice id;
 
-	if (c->state != CONN_GREETING || f->type != MQTT_CONNECT ||
-	    c->shard->broker->n == 1 || decode_connect(f->body, &k))
+	if (f->type != MQTT_CONNECT || c->shard->broker->n == 1 ||
+	    decode_connect(f->body, &k))
 		return false;
 	id = login_client_id(c, &k);
 	*to = shard_of_id(c->shard->broker, id);
@@ -186,7 +186,7 @@ handle(struct conn *c, struct slice in)
 			bad_frame(c, e, &f, in);
 			return c->state != CONN_DEAD;
 		}
-		if (must_move(c, &f, &to)) {
+		if (c->state == CONN_GREETING && must_move(c, &f, &to)) {
 			if (keep(c, packet))
 				conn_move(c, to);
 			return false;
@@ -315,7 +315,7 @@ bool
 conn_may_ask(const struct conn *c)
 {
 	return !c->paused && !c->saving && !c->control &&
-	    (!c->link.blocked || buf_len(&c->link.out) <= c->link.soft);
+	    (!c->link.blocked || link_unsent(&c->link) <= c->link.soft);
 }
 
 /* Discards what a client says that was told to go. */

@@ -15,17 +15,19 @@ void
 link_fini(struct link *l)
 {
 	buf_fini(&l->out);
+	loans_free(l->loans);
+	l->loans = NULL;
 	aliases_fini(&l->aliases);
 }
 
 bool
 link_congested(struct link *l)
 {
-	if (buf_len(&l->out) < FLUSH_EARLY)
+	if (link_unsent(l) < FLUSH_EARLY)
 		return false;
 	if (!l->blocked)
 		l->ops->flush(l);
-	return buf_len(&l->out) > l->soft;
+	return link_unsent(l) > l->soft;
 }
 
 bool
@@ -119,12 +121,31 @@ first_byte(const struct delivery *d, bool dup)
 	    d->retain);
 }
 
+/* Whether m's payload, the last part of a PUBLISH, is lent instead of copied. */
+static bool
+lends(struct link *l, const struct msg *m)
+{
+	return m->payload_len >= LOAN_MIN && l->gathers &&
+	    loans_reserve(&l->loans) == NJ_OK;
+}
+
+/* A PUBLISH is written up to at. */
+static void
+commit(struct link *l, const uint8_t *at, struct msg *lent)
+{
+	buf_commit(&l->out, (size_t)(at - (l->out.p + l->out.len)));
+	if (lent)
+		loans_add(l->loans, &l->out, lent);
+	l->packets++;
+}
+
 static enum nj_err
 publish3(struct link *l, const struct delivery *d, bool dup)
 {
 	const struct msg *m = d->msg;
 	uint32_t body = 2u + m->topic_len + m->payload_len;
 	uint32_t remaining = body + (d->qos ? 2 : 0);
+	bool lent = lends(l, m);
 	uint8_t *at;
 	enum nj_err e;
 
@@ -132,21 +153,23 @@ publish3(struct link *l, const struct delivery *d, bool dup)
 	if (remaining > MQTT_VARINT_MAX)
 		return NJ_TOOBIG;
 	link_kick(l);
-	if ((e = buf_reserve(&l->out, remaining + 5, &at)))
+	if ((e = buf_reserve(
+		 &l->out, remaining + 5 - (lent ? m->payload_len : 0), &at)))
 		return e;
-	l->out.p[l->out.len] = first_byte(d, dup);
+	*at = first_byte(d, dup);
 	at = varint_write(at + 1, remaining);
-	if (d->qos == 0) {
+	if (d->qos == 0 && !lent) {
 		/* topic and payload stand in wire order: one copy */
 		memcpy(at, m->data, body);
 		at += body;
 	} else {
 		at = put_slice(at, slice_of(m->data, 2u + m->topic_len));
-		at = put_u16(at, d->pid);
-		at = put_slice(at, msg_payload(m));
+		if (d->qos)
+			at = put_u16(at, d->pid);
+		if (!lent)
+			at = put_slice(at, msg_payload(m));
 	}
-	buf_commit(&l->out, (size_t)(at - (l->out.p + l->out.len)));
-	l->packets++;
+	commit(l, at, lent ? d->msg : NULL);
 	return NJ_OK;
 }
 
@@ -158,6 +181,7 @@ publish5(struct link *l, const struct delivery *d, struct slice topic,
 	struct plan p = { .alias = 0 };
 	uint64_t hash = 0;
 	const struct msg *m = d->msg;
+	bool lent = lends(l, m);
 	uint8_t *at;
 	enum nj_err e;
 
@@ -168,7 +192,8 @@ publish5(struct link *l, const struct delivery *d, struct slice topic,
 	if (p.remaining > MQTT_VARINT_MAX || !link_fits(l, p.remaining))
 		return NJ_TOOBIG; /* [MQTT-3.1.2-24], [-25] */
 	link_kick(l);
-	if ((e = buf_reserve(&l->out, p.remaining + 5, &at)))
+	if ((e = buf_reserve(
+		 &l->out, p.remaining + 5 - (lent ? m->payload_len : 0), &at)))
 		return e;
 	*at = first_byte(d, dup);
 	at = varint_write(at + 1, p.remaining);
@@ -179,9 +204,9 @@ publish5(struct link *l, const struct delivery *d, struct slice topic,
 	if (d->qos)
 		at = put_u16(at, d->pid);
 	at = put_slice(write_props(at, &p, d), props);
-	at = put_slice(at, msg_payload(m));
-	buf_commit(&l->out, (size_t)(at - (l->out.p + l->out.len)));
-	l->packets++;
+	if (!lent)
+		at = put_slice(at, msg_payload(m));
+	commit(l, at, lent ? d->msg : NULL);
 	if (p.alias && !p.topic_known)
 		aliases_set(&l->aliases, p.alias, d->msg, hash);
 	return NJ_OK;
@@ -208,8 +233,7 @@ publish3_as(
 	if (d->qos)
 		at = put_u16(at, d->pid);
 	at = put_slice(at, msg_payload(d->msg));
-	buf_commit(&l->out, (size_t)(at - (l->out.p + l->out.len)));
-	l->packets++;
+	commit(l, at, NULL);
 	return NJ_OK;
 }
 

@@ -2,7 +2,7 @@
  * link - what a session knows of its connection: bytes to send, and the
  *        limits the client set.
  *
- * Owns:    the output buffer and the outbound topic aliases.
+ * Owns:    the output buffer, what is lent to it, and the outbound topic aliases.
  * Threads: the home shard.
  * Bounds:  soft bytes of unsent output, then QoS 0 is dropped and QoS 1 and 2
  *          wait in the session's queue.
@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "core/alias.h"
 #include "core/delivery.h"
+#include "core/loans.h"
 #include "core/mount.h"
 #include "wire/mqtt.h"
 
@@ -43,6 +44,7 @@ struct link_ops {
 struct link {
 	const struct link_ops *ops;
 	struct buf out;
+	struct loans *loans; /* payloads between its bytes; NULL: none */
 	uint32_t soft;	     /* bytes */
 	uint32_t max_packet; /* the client's; 0: none [MQTT-3.1.2-24] */
 	uint8_t version;     /* enum mqtt_ver */
@@ -52,12 +54,20 @@ struct link {
 	bool blocked;		   /* the socket took less than there was */
 	bool closing;		   /* nothing more is appended */
 	bool explains;		   /* the client takes reason strings */
+	bool gathers;		   /* its stream writes pieces as they are */
 	uint16_t window;	   /* QoS 1 and 2 in flight at most */
 	const struct mount *mount; /* the session's; NULL: none */
 	struct aliases aliases;	   /* outbound; max 0: the client takes none */
 };
 
 void link_fini(struct link *l);
+
+/* Bytes that have not left. */
+static inline size_t
+link_unsent(const struct link *l)
+{
+	return buf_len(&l->out) + (l->loans ? l->loans->bytes : 0);
+}
 
 /* Unsent bytes are above the soft bound and a flush did not help. */
 bool link_congested(struct link *l);
