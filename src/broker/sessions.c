@@ -518,6 +518,7 @@ sessions_end_all(struct shard *sh)
 
 		sessions_drop(sh, map_next(&sh->home.numbers, &at));
 	}
+	home_end_some(&sh->home, true);
 }
 
 /* Seconds until the session ends, counted from when the client left. */

@@ -319,7 +319,8 @@ static bool
 must_not_wait(const struct shard *sh)
 {
 	return !list_empty(&sh->again) || !list_empty(&sh->handshakes) ||
-	    !list_empty(&sh->begun) || !list_empty(&sh->calls);
+	    !list_empty(&sh->begun) || !list_empty(&sh->calls) ||
+	    !list_empty(&sh->home.ending);
 }
 
 static void
@@ -557,6 +558,7 @@ shard_turn(struct shard *sh, int max_wait_ms)
 	route_retry(sh);
 	unpause(sh);
 	calls_step(sh);
+	home_end_some(&sh->home, false);
 	write_out(sh);
 	bury(sh);
 	if (sh->stopping && list_empty(&sh->conns) && !sh->stopped) {

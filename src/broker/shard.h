@@ -33,7 +33,7 @@
 #define SPARE_BUF_MAX  (512 * 1024)
 #define SPARE_BYTES    (4 * 1024 * 1024)
 #define LETTERS_A_TURN 4096
-#define TIMERS_A_TURN  1024
+#define TIMERS_A_TURN  128
 #define FULL_TURNS_MAX 256 /* of LOOP_EVENTS; deadlines wait no longer */
 #define UNSENT_MAX     256
 #define ACCEPTS_A_TURN 16

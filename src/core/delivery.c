@@ -58,10 +58,9 @@ ids_add(ids_t *ids, uint32_t id)
 }
 
 void
-ids_free(ids_t ids)
+ids_free_list(ids_t ids)
 {
-	if (ids != 0 && !is_single(ids))
-		free(as_list(ids));
+	free(as_list(ids));
 }
 
 unsigned

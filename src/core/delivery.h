@@ -62,7 +62,13 @@ struct delivery {
 /* Adds id (0: nothing) to *ids [MQTT-3.3.4-3], [-4]; forgets it without
  * memory. */
 void ids_add(ids_t *ids, uint32_t id);
-void ids_free(ids_t ids);
+void ids_free_list(ids_t ids);
+static inline void
+ids_free(ids_t ids)
+{
+	if (ids != 0 && !(ids & 1))
+		ids_free_list(ids);
+}
 unsigned ids_count(ids_t ids);
 uint32_t ids_at(ids_t ids, unsigned i);
 /* Bytes of message and identifiers, for quotas. */

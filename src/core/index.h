@@ -127,6 +127,11 @@ NJ_MUST enum nj_err subs_del(
     struct subs *ss, struct index *ix, unsigned shard, struct slice filter);
 /* Drops all, and frees the slots. */
 void subs_clear(struct subs *ss, struct index *ix);
+/* Drops at most so many, beginning at *at (0, then what it was left as; nothing
+ * may be put meanwhile); full: the session counted in targets.full.  How many;
+ * ss->n says how many are left. */
+uint32_t subs_clear_some(
+    struct subs *ss, struct index *ix, uint32_t *at, uint32_t most, bool full);
 /* Start with *at = 0; NULL at the end.  Nothing may be put or deleted
  * between. */
 const struct sub *

@@ -84,7 +84,7 @@ slots_reserve(struct subs *ss, struct index *ix)
 }
 
 static void
-slot_del(struct subs *ss, struct index *ix, uint32_t i)
+slot_take(struct subs *ss, uint32_t i)
 {
 	uint32_t mask = ss->cap - 1;
 
@@ -105,6 +105,12 @@ slot_del(struct subs *ss, struct index *ix, uint32_t i)
 		}
 	}
 	ss->slots[i] = (struct subref){ 0 };
+}
+
+static void
+slot_del(struct subs *ss, struct index *ix, uint32_t i)
+{
+	slot_take(ss, i);
 	if (ss->cap > SUBS_ROW && ss->n < ss->cap / 8 &&
 	    slots_resize(ss, ix, ss->cap / 2) != NJ_OK)
 		return; /* failing to shrink does no harm */
@@ -194,21 +200,48 @@ subs_del(struct subs *ss, struct index *ix, unsigned shard, struct slice filter)
 	return NJ_OK;
 }
 
-void
-subs_clear(struct subs *ss, struct index *ix)
+static void
+slots_free(struct subs *ss, struct index *ix)
 {
-	for (uint32_t i = 0; i < ss->cap; i++) {
-		struct targets *t = ss->slots[i].targets;
-
-		if (!t)
-			continue;
-		targets_del(t, ix, ss->slots[i].at);
-		index_count(&ix->subscriptions, -1);
-		index_release(ix, t);
-	}
 	index_count(&ix->bytes, -(int64_t)(ss->cap * sizeof *ss->slots));
 	free(ss->slots);
 	*ss = (struct subs){ 0 };
+}
+
+/* What is left stays findable: another's entry may move. */
+uint32_t
+subs_clear_some(
+    struct subs *ss, struct index *ix, uint32_t *at, uint32_t most, bool full)
+{
+	uint32_t done = 0;
+
+	while (*at < ss->cap && done < most) {
+		struct targets *t = ss->slots[*at].targets;
+
+		if (!t) {
+			++*at;
+			continue;
+		}
+		if (full)
+			atomic_fetch_sub_explicit(
+			    &t->full, 1, memory_order_relaxed);
+		targets_del(t, ix, ss->slots[*at].at);
+		slot_take(ss, *at);
+		index_count(&ix->subscriptions, -1);
+		index_release(ix, t);
+		done++;
+	}
+	if (ss->n == 0)
+		slots_free(ss, ix);
+	return done;
+}
+
+void
+subs_clear(struct subs *ss, struct index *ix)
+{
+	uint32_t at = 0;
+
+	(void)subs_clear_some(ss, ix, &at, UINT32_MAX, false);
 }
 
 const struct sub *

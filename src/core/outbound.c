@@ -235,27 +235,48 @@ enqueue(struct session *s, struct delivery *d)
 	delivery_fini(d);
 }
 
-static void
-deliver_qos0(struct session *s, struct delivery *d)
+/* What describes a delivery, and nothing else. */
+static struct delivery
+copy_of(const struct delivery *what)
 {
-	/* Those that came while the client was away may wait for the window
-	 * behind others still: nothing overtakes them [MQTT-4.6.0-6]. */
-	if (s->queue.n0 > 0 || s->overdue > 0 ||
+	return (struct delivery){
+		.msg = what->msg,
+		.ids = what->ids,
+		.qos = what->qos,
+		.retain = what->retain,
+		.moved = what->moved,
+		.share = what->share,
+	};
+}
+
+/* QoS 0 that came while the client was away may wait for the window behind
+ * others still: nothing overtakes it [MQTT-4.6.0-6]. */
+static bool
+must_queue0(const struct session *s)
+{
+	return s->queue.n0 > 0 || s->overdue > 0 ||
 	    (s->kept && s->kept->tail_n > 0 && s->home->limits.queue_qos0) ||
-	    (!s->link && s->home->limits.queue_qos0 && s->expiry_s)) {
-		msg_ref(d->msg);
-		enqueue(s, d);
+	    (!s->link && s->home->limits.queue_qos0 && s->expiry_s);
+}
+
+static void
+deliver_qos0(struct session *s, const struct delivery *what)
+{
+	if (must_queue0(s)) {
+		struct delivery d = copy_of(what);
+
+		msg_ref(d.msg);
+		enqueue(s, &d);
 		return;
 	}
-	if (!s->link) {
-		ids_free(d->ids);
-		return;
+	if (s->link) {
+		if (link_congested(s->link))
+			count_add(&s->home->counts.dropped, 1);
+		else if (link_publish(s->link, what, false, s->home->now_ms) ==
+		    NJ_OK)
+			count_sent(s, what, false);
 	}
-	if (link_congested(s->link))
-		count_add(&s->home->counts.dropped, 1);
-	else if (link_publish(s->link, d, false, s->home->now_ms) == NJ_OK)
-		count_sent(s, d, false);
-	ids_free(d->ids);
+	ids_free(what->ids);
 }
 
 /* Nothing may be in flight whose end would bring us back. */
@@ -271,23 +292,17 @@ look_again(struct session *s)
 void
 session_deliver(struct session *s, const struct delivery *what)
 {
-	struct delivery d = {
-		.msg = what->msg,
-		.ids = what->ids,
-		.qos = what->qos,
-		.retain = what->retain,
-		.moved = what->moved,
-		.share = what->share,
-	};
+	struct delivery d;
 
-	if (!session_may_read(s, d.msg)) {
-		ids_free(d.ids);
+	if (!session_may_read(s, what->msg) || s->ended) {
+		ids_free(what->ids);
 		return;
 	}
-	if (d.qos == 0) {
-		deliver_qos0(s, &d);
+	if (what->qos == 0) {
+		deliver_qos0(s, what);
 		return;
 	}
+	d = copy_of(what);
 	msg_ref(d.msg);
 	if (!s->link || s->queue.n > 0 || s->out.resend_n > 0 ||
 	    s->overdue > 0 || (s->kept && tail_first(s)) ||

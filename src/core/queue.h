@@ -11,9 +11,10 @@
 #include "core/delivery.h"
 
 struct queue {
-	struct delivery *v; /* ring */
-	uint32_t head, n, cap;
+	uint32_t n;
 	uint32_t n0; /* of them, at QoS 0 */
+	uint32_t head, cap;
+	struct delivery *v; /* ring */
 	uint64_t bytes;
 };
 

@@ -26,7 +26,10 @@ number_of(const void *value)
 void
 home_init(struct home *h, unsigned shard, struct index *ix)
 {
-	*h = (struct home){ .shard = shard, .index = ix };
+	*h = (struct home){
+		.shard = shard, .index = ix, .may_forget = FORGET_TURN
+	};
+	list_init(&h->ending);
 	map_init(&h->sessions, id_of);
 	map_init(&h->numbers, number_of);
 }
@@ -35,6 +38,7 @@ void
 home_fini(struct home *h)
 {
 	assert(h->sessions.n == 0 && h->numbers.n == 0);
+	home_end_some(h, true);
 	overdue_clear(&h->overdue);
 	map_fini(&h->sessions);
 	map_fini(&h->numbers);
@@ -89,6 +93,53 @@ will_free(struct session_will *w)
 	free(w);
 }
 
+/* The last of it: at most *left of its subscriptions; whether it is gone. */
+static bool
+forget(struct session *s, uint32_t *left)
+{
+	*left -= subs_clear_some(
+	    &s->subs, s->home->index, &s->forget_at, *left, s->full);
+	if (s->subs.n > 0)
+		return false;
+	free(s);
+	return true;
+}
+
+/* Nobody has it any more but the lists of its subscriptions. */
+static void
+end_later(struct session *s)
+{
+	struct home *h = s->home;
+
+	s->ended = true;
+	s->check_reads = false;
+	s->expiry_s = 0;
+	s->kept = NULL;
+	s->acl = NULL;
+	s->roles = NULL;
+	s->decided = NULL;
+	s->mount = NULL;
+	s->will = NULL;
+	list_remove(&s->waiting);
+	list_push(&h->ending, &s->waiting);
+}
+
+void
+home_end_some(struct home *h, bool all)
+{
+	uint32_t left = all ? UINT32_MAX : FORGET_TURN;
+
+	while (left > 0 && !list_empty(&h->ending)) {
+		struct session *s =
+		    LIST_OWNER(h->ending.next, struct session, waiting);
+
+		list_remove(&s->waiting);
+		if (!forget(s, &left))
+			list_push(&h->ending, &s->waiting);
+	}
+	h->may_forget = left;
+}
+
 void
 session_end_name(struct session *s)
 {
@@ -110,8 +161,10 @@ session_free(struct session *s)
 		return;
 	h = s->home;
 	assert(!s->link && !s->shared);
-	if (!s->ended)
-		session_end_name(s);
+	if (!s->ended) {
+		timer_stop(&h->timers, &s->timer);
+		map_del(&h->sessions, session_id(s));
+	}
 	map_del(&h->numbers, number_of(s));
 	count_add(&h->counts.queued, -session_queued(s));
 	count_add(&h->counts.queued_bytes, -session_queued_bytes(s));
@@ -123,7 +176,8 @@ session_free(struct session *s)
 	idset_fini(&s->in);
 	will_free(s->will);
 	free(s->mount);
-	free(s);
+	if (!forget(s, &h->may_forget))
+		end_later(s);
 }
 
 struct subs *

@@ -69,6 +69,8 @@ struct home {
 	uint64_t next_number;
 	struct session_limits limits;
 	struct session_counts counts;
+	struct list ending;  /* sessions that ended; home_end_some() */
+	uint32_t may_forget; /* subscriptions of ended sessions, this turn */
 	struct overdue overdue;
 	struct keep *keep; /* NULL: nothing is kept */
 	/* Whether the session may still be given this message; asked for
@@ -101,26 +103,30 @@ struct shared_set {
 };
 
 struct session {
-	/* what a fan-out reads */
+	/* what a fan-out reads: in as few cache lines as they fit */
 	struct link *link; /* NULL: not connected */
 	struct home *home;
-	uint32_t mark;	 /* epoch of the last fan-out that met it */
-	uint32_t hit;	 /* its place in that fan-out */
-	uint64_t number; /* unique; shard in the top 16 bits */
+	uint32_t mark;	   /* epoch of the last fan-out that met it */
+	uint32_t hit;	   /* its place in that fan-out */
+	uint64_t number;   /* unique; shard in the top 16 bits */
+	struct kept *kept; /* NULL: it does not outlive the process */
+	uint32_t overdue;  /* deliveries in home->overdue */
+	bool check_reads;  /* not all it subscribed to may it read */
+	bool ended;	   /* nothing comes to it any more */
+	bool full;	   /* full.h */
+	uint8_t version;
 	struct queue queue;
 	struct inflight out;
+	uint64_t inflight_bytes;
 	struct idset in; /* QoS 2 received and not released */
 	struct subs subs;
-	struct kept *kept; /* NULL: it does not outlive the process */
 	struct shared_sub *shared;
 	struct shared_set *shared_set; /* to find one; NULL: there is none */
 	uint32_t n_shared;
+	uint32_t forget_at;	/* of subs; home_end_some() */
 	const struct acl *acl;	/* rules of its listener; NULL: none */
 	struct rolebase *roles; /* the same; borrowed from its port */
 	uint16_t port;		/* the listener it came by last */
-	bool full;		/* full.h */
-	bool ended;		/* session_end_name */
-	bool check_reads;	/* not all it subscribed to may it read */
 	bool anywhere;	   /* which listener is not known: all rules hold */
 	uint32_t expiry_s; /* 0: ends with the connection */
 	struct session_will *will;
@@ -133,9 +139,6 @@ struct session {
 	struct list waiting, waiting_own; /* the broker's, while offline */
 	void *user;			  /* the broker's, too */
 	void *coming; /* its client's connection, while it is being saved */
-	uint64_t inflight_bytes;
-	uint32_t overdue; /* deliveries in home->overdue */
-	uint8_t version;
 	uint16_t id_len;
 	uint8_t id[];
 };
@@ -147,7 +150,7 @@ session_id(const struct session *s)
 }
 
 void home_init(struct home *h, unsigned shard, struct index *ix);
-/* Every session must be gone. */
+/* Every session must be gone; what some have left goes now. */
 void home_fini(struct home *h);
 
 struct session *session_find(const struct home *h, struct slice id);
@@ -156,11 +159,19 @@ struct session *session_by_number(const struct home *h, uint64_t number);
 NJ_MUST enum nj_err
 session_new(struct home *h, struct slice id, struct session **out);
 /* Drops everything: subscriptions, queues, will unsent.  Shared
- * subscriptions must have been left before. */
+ * subscriptions must have been left before.  Of many subscriptions some stay for
+ * home_end_some(), and nothing is delivered by them. */
 void session_free(struct session *s);
 /* It has ended, and stays for what it leaves behind: its name is free for
  * another, nothing comes to it any more, and it is found by its number only. */
 void session_end_name(struct session *s);
+
+/* Subscriptions of ended sessions that are forgotten in a turn, a millisecond
+ * of work. */
+#define FORGET_TURN 500
+
+/* Once a turn, and with all set at the end. */
+void home_end_some(struct home *h, bool all);
 
 /* The client is here: what is in flight and queued goes to it as the window
  * allows.  The link is borrowed until session_detach. */
