@@ -37,20 +37,26 @@ refuse(struct conn *c, const struct frame *f, enum nj_err e)
 	    table[f->type].name);
 }
 
-void
-dispatch(struct conn *c, const struct frame *f)
+static void
+trace(const struct conn *c, const struct frame *f)
 {
-	handler *fn = table[f->type].fn;
 	char name[TEXT_ESC];
-	enum nj_err e;
 
+	nj_log_write(LOG_T_DEBUG, "Received %s from %s (%u bytes)",
+	    table[f->type].name, conn_name(c, name, sizeof name), f->size);
+}
+
+/* Whether the client may send it now; else the connection was ended. */
+static bool
+is_due(struct conn *c, const struct frame *f)
+{
 	/* [MQTT-3.1.0-1]: CONNECT first; [MQTT-3.1.0-2]: and only once */
 	if ((f->type == MQTT_CONNECT) != (c->state == CONN_GREETING)) {
 		conn_end(c, RC_PROTOCOL_ERROR,
 		    c->state == CONN_GREETING ? "%s before CONNECT"
 					      : "a second %s",
 		    table[f->type].name);
-		return;
+		return false;
 	}
 	/* [MQTT-3.1.2-30] */
 	if (c->state == CONN_AUTH && f->type != MQTT_AUTH &&
@@ -58,21 +64,32 @@ dispatch(struct conn *c, const struct frame *f)
 		conn_end(c, RC_PROTOCOL_ERROR,
 		    "%s before its authentication was finished",
 		    table[f->type].name);
-		return;
+		return false;
 	}
-	if (!fn || (f->type == MQTT_AUTH && c->version != MQTT5)) {
+	if (!table[f->type].fn ||
+	    (f->type == MQTT_AUTH && c->version != MQTT5)) {
 		conn_end(c, RC_PROTOCOL_ERROR, "%s is not a client's to send",
 		    table[f->type].name);
-		return;
+		return false;
 	}
-	if (c->state == CONN_LIVE && f->type != MQTT_PUBLISH)
-		nj_log(LOG_T_DEBUG, "Received %s from %s (%u bytes)",
-		    table[f->type].name, conn_name(c, name, sizeof name),
-		    f->size);
-	c->shard->durable.keep.dirty = c->shard->durable.keep.failed = false;
-	if ((e = fn(c, f)))
+	return true;
+}
+
+void
+dispatch(struct conn *c, const struct frame *f)
+{
+	struct keep *keep = &c->shard->durable.keep;
+	bool publish = c->state == CONN_LIVE && f->type == MQTT_PUBLISH;
+	enum nj_err e;
+
+	if (!publish && !is_due(c, f))
+		return;
+	if (!publish && c->state == CONN_LIVE && log_on(LOG_T_DEBUG))
+		trace(c, f);
+	keep->dirty = keep->failed = false;
+	if ((e = publish ? on_publish(c, f) : table[f->type].fn(c, f)))
 		refuse(c, f, e);
 	/* what it promised could not be recorded */
-	if (c->shard->durable.keep.failed)
+	if (keep->failed)
 		conn_doom(c, "out of memory");
 }

@@ -47,7 +47,7 @@ resolve_topic(struct conn *c, const struct publish *p, struct slice *topic)
 	uint16_t alias = p->props.topic_alias;
 
 	*topic = p->topic;
-	if (p->topic.n && !topic_name_ok(p->topic)) {
+	if (!p->plain && p->topic.n && !topic_name_ok(p->topic)) {
 		conn_end(c, RC_TOPIC_NAME_INVALID,
 		    "published to a topic name that is not valid "
 		    "(wildcards, or too many levels)");
@@ -373,11 +373,13 @@ publish(struct conn *c, const struct publish *p, struct slice topic)
 		trace_received(c, p, topic);
 	if (p->qos == 2 && !first_time(c, p, &e))
 		return e;
-	if (control_is_topic(topic))
+	if (topic.p[0] == '$' && control_is_topic(topic))
 		return to_broker(c, p, topic);
 	if (enrolling_is_topic(topic))
 		return finish(c, p, enroll_publish(c, p, topic), false);
 	rc = take(c, p, topic, &together);
+	if (p->qos == 0 && rc < RC_UNSPECIFIED)
+		return NJ_OK; /* nobody waits to hear of it */
 	return finish(c, p, rc, together);
 }
 
