@@ -223,6 +223,7 @@ bench_main(struct bench *b, int argc, char **argv)
 		{ "settle", 0, FLAG_NUMBER, &o->settle, "SECONDS", "between opening and reading the memory, or the storm; 2", 0, DAY },
 		{ "on-input", 0, FLAG_SWITCH, &o->on_input, NULL, "say \"connected\" and wait for a line before the storm", 0, 0 },
 		{ "protocol-version", 'V', FLAG_TEXT, &o->version_name, "VERSION", "mqttv31, mqttv311 (when not given) or mqttv5", 0, 0 },
+		{ "session-expiry", 0, FLAG_NUMBER, &o->session_expiry, "SECONDS", "sessions stay so long after their clients; MQTT 5", 0, UINT32_MAX },
 		{ "username", 'u', FLAG_TEXT, &o->user, "NAME", "user name", 0, 0 },
 		{ "password-file", 0, FLAG_TEXT, &o->password_file, "FILE", "its first line is the password", 0, 0 },
 		{ "id-prefix", 0, FLAG_TEXT, &o->id_prefix, "TEXT", "of the client ids", 0, 0 },

@@ -223,6 +223,10 @@ send_connect(struct conn *c)
 	(void)snprintf(
 	    id, sizeof id, "%s%x-%u", o->id_prefix, c->b->run, c->index);
 	k.client_id = slice_str(id);
+	if (o->session_expiry > 0) {
+		k.props.seen = PROP_BIT(PROP_SESSION_EXPIRY);
+		k.props.session_expiry = (uint32_t)o->session_expiry;
+	}
 	if (o->user)
 		k.username = slice_str(o->user);
 	if (c->b->password)

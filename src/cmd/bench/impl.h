@@ -39,7 +39,7 @@ struct opts {
 	bool insecure, os_certs, json, resume, websockets, on_input;
 	long port, pubs, subs, qos, sub_qos, size, rate, window, duration,
 	    warmup, count, connections, concurrency, settle, others,
-	    others_each;
+	    others_each, session_expiry;
 	struct flag_list pids;
 	enum mode mode;
 	enum pattern pattern;
