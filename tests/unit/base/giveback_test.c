@@ -34,12 +34,15 @@ static size_t
 resident(void)
 {
 	FILE *f = fopen("/proc/self/statm", "r");
-	unsigned long all = 0, here = 0;
+	char line[256] = "", *second;
 
 	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%lu %lu", &all, &here), 2);
+	assert_non_null(fgets(line, sizeof line, f));
 	assert_int_equal(fclose(f), 0);
-	return here * (size_t)sysconf(_SC_PAGESIZE);
+	second = strchr(line, ' ');
+	return second
+	    ? strtoul(second, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE)
+	    : 0;
 }
 
 static void
