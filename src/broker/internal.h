@@ -30,7 +30,7 @@ struct broker {
 	struct port_set *set;	 /* as broker_new was given it */
 	atomic_uint *port_conns; /* connections now, one a port */
 	atomic_uint conns;	 /* connections now */
-	atomic_uint most_conns; /* since memory last went back; about */
+	atomic_uint most_conns;	 /* since memory last went back; about */
 	atomic_uint pending;	 /* of them, before CONNECT is done */
 	atomic_uint sessions;	 /* sessions now */
 	atomic_bool memory_full; /* memory.h */

@@ -12,8 +12,8 @@
 
 #include <pthread.h>
 
-#include "base/giveback.h"
 #include "base/clock.h"
+#include "base/giveback.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mailbox.h"
@@ -84,14 +84,14 @@ enum letter_kind {
 	LETTER_PAGE,
 	LETTER_FENCE, /* broker.c: memory may be freed */
 	LETTER_RELOAD,
-	LETTER_EST,	/* the signer has answered; est.h */
-	LETTER_ENROLL,	/* the same; enroll.h */
-	LETTER_ROLES,	/* other rights hold; rights.c */
-	LETTER_CONTROL, /* a command to the broker is answered; control.c */
-	LETTER_RECHECK, /* certificates were revoked */
+	LETTER_EST,	 /* the signer has answered; est.h */
+	LETTER_ENROLL,	 /* the same; enroll.h */
+	LETTER_ROLES,	 /* other rights hold; rights.c */
+	LETTER_CONTROL,	 /* a command to the broker is answered; control.c */
+	LETTER_RECHECK,	 /* certificates were revoked */
 	LETTER_GIVEBACK, /* many connections have gone */
-	LETTER_LOG,	/* a line for $SYS/broker/log/ */
-	LETTER_CALL,	/* call.h */
+	LETTER_LOG,	 /* a line for $SYS/broker/log/ */
+	LETTER_CALL,	 /* call.h */
 	LETTER_STOP
 };
 
