@@ -123,7 +123,7 @@ batch_session(struct store_batch *b, const struct store_session *s)
 	if (n > 0 && !(rest = malloc(n)))
 		return NJ_NOMEM;
 	for (unsigned i = 0; i < 3; at += parts[i++].n)
-		if (parts[i].n > 0)
+		if (rest && parts[i].n > 0)
 			memcpy(rest + at, parts[i].p, parts[i].n);
 	e = add(b,
 	    &(struct store_rec){

@@ -303,7 +303,8 @@ insert(struct lane *l, const struct touched *t, struct touched **out)
 
 	if (e)
 		return e;
-	memmove(&l->t[at + 1], &l->t[at], (l->n_t - at) * sizeof *l->t);
+	if (at < l->n_t)
+		memmove(&l->t[at + 1], &l->t[at], (l->n_t - at) * sizeof *l->t);
 	l->t[at] = *t;
 	l->n_t++;
 	*out = &l->t[at];
