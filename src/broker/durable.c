@@ -313,6 +313,8 @@ durable_turn(struct shard *sh)
 		drop_empty(sh);
 	}
 	open_gates(d);
+	if (!d->open)
+		return;
 	/* a page has what was submitted before it was asked for */
 	if (!list_empty(&d->keep.pages) && d->open->live == 0)
 		paging_ask(sh);

@@ -4,6 +4,7 @@
  * until its end and written many a row; of those that ended, a bit is set in
  * memory, and what is left of each segment written once.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,6 +15,7 @@
 #define LANES_MIN  64u
 #define LANES_KEEP 8192u
 #define LANES_FEW  16u
+#define LANE_MIN   8u
 #define LANE_KEEP  256u /* where there are more than a few */
 
 /* A larger row than store.row_bytes takes pages of its own besides the one with
@@ -155,32 +157,29 @@ lanes_clear(struct lanes *l)
 	l->n = l->last = 0;
 }
 
-static enum nj_err
-reserve(void *at, uint32_t n, uint32_t *cap, size_t each)
-{
-	void **v = at, *bigger;
-	uint32_t more = *cap ? *cap * 2 : 8;
-
-	if (n < *cap)
-		return NJ_OK;
-	if (!(bigger = realloc(*v, more * each)))
-		return NJ_NOMEM;
-	*v = bigger;
-	*cap = more;
-	return NJ_OK;
-}
-
 /* What is to be written. */
+
+static uint32_t
+larger(uint32_t cap)
+{
+	return cap ? cap * 2 : LANE_MIN;
+}
 
 enum nj_err
 lane_add(struct store *s, const struct store_rec *r)
 {
+	struct waiting *v;
 	struct lane *l;
 	enum nj_err e;
 
-	if ((e = lane_of(s, r->session, &l)) ||
-	    (e = reserve(&l->v, l->n, &l->cap, sizeof *l->v)))
+	if ((e = lane_of(s, r->session, &l)))
 		return e;
+	if (l->n == l->cap) {
+		if (!(v = realloc(l->v, larger(l->cap) * sizeof *v)))
+			return NJ_NOMEM;
+		l->v = v;
+		l->cap = larger(l->cap);
+	}
 	if (l->n > 0 && l->v[l->n - 1].seq >= r->seq)
 		l->unsorted = true;
 	l->v[l->n++] = (struct waiting){ r->seq, r };
@@ -299,15 +298,19 @@ static enum nj_err
 insert(struct lane *l, const struct touched *t, struct touched **out)
 {
 	uint32_t at = behind(l, t->first);
-	enum nj_err e = reserve(&l->t, l->n_t, &l->cap_t, sizeof *l->t);
+	struct touched *v = l->t;
 
-	if (e)
-		return e;
-	if (at < l->n_t)
-		memmove(&l->t[at + 1], &l->t[at], (l->n_t - at) * sizeof *l->t);
-	l->t[at] = *t;
+	if (l->n_t == l->cap_t) {
+		if (!(v = realloc(v, larger(l->cap_t) * sizeof *v)))
+			return NJ_NOMEM;
+		l->t = v;
+		l->cap_t = larger(l->cap_t);
+	}
+	assert(v);
+	memmove(&v[at + 1], &v[at], (l->n_t - at) * sizeof *v);
+	v[at] = *t;
 	l->n_t++;
-	*out = &l->t[at];
+	*out = &v[at];
 	return NJ_OK;
 }
 
