@@ -235,7 +235,7 @@ what_came(struct slice in, const char *why)
 		return "one of version 2 came";
 	if (stream_looks_like_tls(in))
 		return "TLS came, as from a client that connects directly";
-	if (in.n > 0 && in.p[0] == 0x10)
+	if (in.p && in.n > 0 && in.p[0] == 0x10)
 		return "MQTT came, as from a client that connects directly";
 	return why;
 }

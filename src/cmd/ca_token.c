@@ -140,7 +140,7 @@ find_place(const char *dir, const char *at, bool mqtt, struct pki_token_text *t,
 		fprintf(stderr,
 		    "Note: no listener of %s/nightjar.conf has 'enroll "
 		    "true'; the token says port %u.\n",
-		    dir, MQTT_PORT);
+		    dir, (unsigned)MQTT_PORT);
 	if (t->port == 0)
 		t->port = mqtt ? MQTT_PORT : EST_PORT;
 	choose_host(dir, t->host, sizeof t->host);

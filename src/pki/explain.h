@@ -58,6 +58,10 @@ void pki_short_name(X509 *x, char *dst, size_t size);
 void pki_subject(X509 *x, char *dst, size_t size);
 /* Serial number in capital hexadecimal, as openssl prints it. */
 void pki_serial(X509 *x, char *dst, size_t size);
+/* The common name of who issued it.  Escaped; x may be NULL. */
+void pki_issuer_name(X509 *x, char *dst, size_t size);
+/* "2026-01-31 12:00 UTC" */
+void pki_day_text(const ASN1_TIME *t, char *dst, size_t size);
 /* SHA-256 of the certificate, "AB:CD:...". */
 void pki_fingerprint(X509 *x, char dst[96]);
 
