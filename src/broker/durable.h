@@ -40,7 +40,7 @@
 
 /* Records that nobody waits for go to the store with others, or after this time,
  * or when there are so many. */
-#define IDLE_MS	 20
+#define IDLE_MS	 5
 #define IDLE_MAX 4096u
 
 /* Ends of sessions that are remembered until they are on their way to the disk;
