@@ -3,7 +3,7 @@
  *               load, to hold, to change, to ask; beside finding the
  *               subscribers of a topic.
  *
- * usage: roles_bench [USERS]
+ * usage: roles_bench [USERS [QUESTIONS]]
  */
 #include <malloc.h>
 #include <stdio.h>
@@ -11,13 +11,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "auth/decided.h"
 #include "auth/rolebase.h"
 #include "base/hash.h"
 #include "core/index.h"
 
 #define GROUPS 1000
 #define ROLES  10000
-#define ASKED  500000
+
+static unsigned asked = 500000;
 
 static double
 now(void)
@@ -92,7 +94,7 @@ ask_all(const struct roles *r, unsigned users, unsigned of, int what)
 	double start = now();
 	unsigned yes = 0;
 
-	for (unsigned i = 0; i < ASKED; i++) {
+	for (unsigned i = 0; i < asked; i++) {
 		unsigned u = i * 7919 % users % of, k = u % GROUPS * 5;
 		char user[32], topic[80];
 		const char *rule;
@@ -109,9 +111,41 @@ ask_all(const struct roles *r, unsigned users, unsigned of, int what)
 			   what == 2 ? ROLES_SUBSCRIBE : ROLES_PUBLISH, t,
 			   &rule) == ROLES_ALLOW;
 	}
-	if (yes != (what == 1 ? 0u : ASKED))
-		printf("unexpected: %u of %u are allowed\n", yes, ASKED);
-	return (now() - start) / ASKED * 1e9;
+	if (yes != (what == 1 ? 0u : asked))
+		printf("unexpected: %u of %u are allowed\n", yes, asked);
+	return (now() - start) / asked * 1e9;
+}
+
+/* ns of a question that a session asked before: one topic, then eight in turn;
+ * of nine in turn none is remembered. */
+static double
+ask_again(const struct roles *r, unsigned topics)
+{
+	const struct principal from = { .name = LIT("user5") };
+	struct decided *d = decided_new();
+	struct principal *who = NULL;
+	struct asker a = { .client_id = LIT("c"), .roles = r };
+	char names[DECIDED_WAYS + 1][32];
+	struct decision why;
+	unsigned yes = 0;
+	double start;
+
+	if (principal_new(&from, &who) || topics > DECIDED_WAYS + 1)
+		return 0;
+	a.who = who;
+	for (unsigned i = 0; i < topics; i++)
+		(void)snprintf(
+		    names[i], sizeof names[i], "site/25/3/x%u/user5/temp", i);
+	start = now();
+	for (unsigned i = 0; i < asked; i++)
+		yes += decided_ask(d, &a, ACTION_PUBLISH,
+		    slice_str(names[i % topics]), &why);
+	start = now() - start;
+	if (yes != asked)
+		printf("unexpected: %u of %u are allowed\n", yes, asked);
+	decided_free(d);
+	principal_unref(who);
+	return start / asked * 1e9;
 }
 
 /* What making up the names costs. */
@@ -121,7 +155,7 @@ ask_nobody(unsigned users)
 	double start = now();
 	size_t n = 0;
 
-	for (unsigned i = 0; i < ASKED; i++) {
+	for (unsigned i = 0; i < asked; i++) {
 		unsigned u = i * 7919 % users, k = u % GROUPS * 5;
 		char user[32], topic[80];
 
@@ -129,7 +163,7 @@ ask_nobody(unsigned users)
 		n += (size_t)snprintf(
 		    topic, sizeof topic, "site/%u/3/x/%s/temp", k, user);
 	}
-	return n ? (now() - start) / ASKED * 1e9 : 0;
+	return n ? (now() - start) / asked * 1e9 : 0;
 }
 
 /* ns of finding the subscribers among as many filters as there are users. */
@@ -153,7 +187,7 @@ match_all(unsigned users)
 			&t))
 			return 0;
 	start = now();
-	for (unsigned i = 0; i < ASKED; i++) {
+	for (unsigned i = 0; i < asked; i++) {
 		unsigned u = i * 7919 % users;
 		struct slice s = slice_of(topic,
 		    (size_t)snprintf(topic, sizeof topic,
@@ -162,7 +196,7 @@ match_all(unsigned users)
 		if (index_match(ix, s, &m) || m.n != 1)
 			return 0;
 	}
-	return (now() - start) / ASKED * 1e9;
+	return (now() - start) / asked * 1e9;
 }
 
 int
@@ -170,6 +204,8 @@ main(int argc, char **argv)
 {
 	unsigned users =
 	    argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 100000;
+	if (argc > 2)
+		asked = (unsigned)strtoul(argv[2], NULL, 10);
 	char path[] = "/tmp/roles_bench.XXXXXX";
 	int fd = mkstemp(path);
 	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
@@ -214,6 +250,12 @@ main(int argc, char **argv)
 	    ask_all(r, users, users, 1) - names);
 	printf("subscribe, allowed by the last           %6.0f ns\n",
 	    ask_all(r, users, users, 2) - names);
+	printf("publish, asked before                    %6.0f ns\n",
+	    ask_again(r, 1));
+	printf("the same, eight topics in turn           %6.0f ns\n",
+	    ask_again(r, DECIDED_WAYS));
+	printf("nine in turn, never remembered           %6.0f ns\n",
+	    ask_again(r, DECIDED_WAYS + 1));
 	printf("subscribers of the topic found           %6.0f ns\n",
 	    match_all(users) - names);
 	roles_unref(r);
