@@ -115,7 +115,7 @@ check_passwords(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
 		return;
 	}
 	password_file_info(pf, &info);
-	if (wiring_check_exposed(arg, path, &why)) {
+	if (wiring_check_exposed(arg, path, true, &why)) {
 		tell(tell_arg, true, &why);
 	} else if (info.exposed) {
 		why_set(
@@ -161,7 +161,7 @@ check_rules(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
 		return;
 	}
 	acl_info(a, &info);
-	if (wiring_check_exposed(arg, path, &why))
+	if (wiring_check_exposed(arg, path, false, &why))
 		tell(tell_arg, true, &why);
 	if (info.exposed) {
 		why_set(&why, "%s can be written by every user of this machine",

@@ -17,11 +17,13 @@ wiring_check_file(const struct conf *c, const char *path, struct nj_why *why)
 }
 
 enum nj_err
-wiring_check_exposed(const struct conf *c, const char *path, struct nj_why *why)
+wiring_check_exposed(
+    const struct conf *c, const char *path, bool secret, struct nj_why *why)
 {
 	enum nj_err e;
 
-	if (!c->refuse_exposed_files)
+	if (c->refuse_exposed_files == CONF_EXPOSED_TAKEN ||
+	    (c->refuse_exposed_files == CONF_EXPOSED_SECRETS && !secret))
 		return NJ_OK;
 	if ((e = file_check_rules(path, c->allow_linked_files, false, why)))
 		why_mend(why,
@@ -45,14 +47,16 @@ wiring_check_files(
 	return e;
 }
 
-/* Taken as it is, and told of. */
+/* Refused, or taken as it is and told of. */
 static enum nj_err
-check_one_exposed(const struct conf *c, const char *path, struct nj_why *why)
+check_one_exposed(
+    const struct conf *c, const char *path, bool secret, struct nj_why *why)
 {
 	struct nj_why told = { 0 };
-	enum nj_err e = path ? wiring_check_exposed(c, path, why) : NJ_OK;
+	enum nj_err e =
+	    path ? wiring_check_exposed(c, path, secret, why) : NJ_OK;
 
-	if (!e && path && !c->refuse_exposed_files &&
+	if (!e && path &&
 	    file_check_rules(path, c->allow_linked_files, false, &told))
 		nj_log(LOG_T_WARNING, "Warning: %s.  To mend it: %s", told.what,
 		    told.mend);
@@ -63,9 +67,9 @@ enum nj_err
 wiring_check_all_exposed(
     const struct conf *c, const struct conf_listener *l, struct nj_why *why)
 {
-	enum nj_err e = check_one_exposed(c, l->password_file, why);
+	enum nj_err e = check_one_exposed(c, l->password_file, true, why);
 
-	return e ? e : check_one_exposed(c, l->acl_file, why);
+	return e ? e : check_one_exposed(c, l->acl_file, false, why);
 }
 
 static size_t

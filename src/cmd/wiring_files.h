@@ -26,7 +26,7 @@ NJ_MUST enum nj_err wiring_check_all_exposed(
     const struct conf *c, const struct conf_listener *l, struct nj_why *why);
 /* One of them; tells nothing. */
 NJ_MUST enum nj_err wiring_check_exposed(
-    const struct conf *c, const char *path, struct nj_why *why);
+    const struct conf *c, const char *path, bool secret, struct nj_why *why);
 /* Its psk_file: out->arg is a reference, dropped by out->unref. */
 NJ_MUST enum nj_err wiring_psk(const struct conf *c,
     const struct conf_listener *l, struct tls_psk *out, struct nj_why *why);

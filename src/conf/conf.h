@@ -60,6 +60,13 @@ enum conf_versions {
 	CONF_V_ALL = CONF_V31 | CONF_V311 | CONF_V5
 };
 
+/* refuse_exposed_files: what every user of the machine may not read. */
+enum conf_exposed {
+	CONF_EXPOSED_TAKEN,
+	CONF_EXPOSED_SECRETS, /* hashes of passwords */
+	CONF_EXPOSED_REFUSED  /* and rules */
+};
+
 /* certificate_clientid */
 enum conf_cert_id {
 	CONF_CERT_ID_AUTO,
@@ -175,7 +182,8 @@ struct conf {
 	bool per_listener_settings;
 	char *clientid_prefixes; /* NULL: any client id */
 	bool check_retain_source;
-	bool allow_linked_files, refuse_exposed_files;
+	bool allow_linked_files;
+	int refuse_exposed_files; /* enum conf_exposed */
 
 	/* limits: of one client.  Numbers of 0 mean no limit unless told. */
 	uint32_t max_inflight_messages; /* never 0: 65535 at most */

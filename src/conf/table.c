@@ -307,13 +307,15 @@ const struct conf_opt conf_table[] = {
 	    "password_file, acl_file and psk_file may be symbolic links, as "
 	    "Kubernetes makes them; otherwise they are refused, for whoever "
 	    "can put a link there could let himself in"),
-	OPT(GLOBAL, "refuse_exposed_files", BOOL, G(refuse_exposed_files),
-	    WORKS, R | OURS, "true",
-	    "refuse a password_file or acl_file that every user of the "
-	    "machine can read; false takes it with a warning, as Mosquitto "
-	    "does.  Its group may read it.  A psk_file and a "
+	OPT(GLOBAL, "refuse_exposed_files", ENUM, G(refuse_exposed_files),
+	    WORKS, R | OURS, "secrets",
+	    "which files are refused that every user of the machine can "
+	    "read: secrets: a password_file; true: an acl_file, too; false: "
+	    "neither, as with Mosquitto.  What is taken so is warned about, "
+	    "and what its group can read is no matter.  A psk_file and a "
 	    "dynamic_security_file are refused in any case, and so is what "
-	    "every user can write"),
+	    "every user can write",
+	    .words = exposed),
 	OPT(SECURITY, "dynamic_security_file", PATH, S(dynamic_security_file),
 	    WORKS, R | CONF_FILE | CONF_RESTRICTS | CONF_ONCE | OURS, NULL,
 	    "users, groups and roles that are changed while the broker runs: "

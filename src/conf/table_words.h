@@ -49,6 +49,13 @@ static const struct conf_word versions[] = {
 	{ NULL, 0, CONF_WORKS, NULL, NULL },
 };
 
+static const struct conf_word exposed[] = {
+	{ "secrets", CONF_EXPOSED_SECRETS, CONF_WORKS, NULL, NULL },
+	{ "true", CONF_EXPOSED_REFUSED, CONF_WORKS, NULL, NULL },
+	{ "false", CONF_EXPOSED_TAKEN, CONF_WORKS, NULL, NULL },
+	{ NULL, 0, CONF_WORKS, NULL, NULL },
+};
+
 static const struct conf_word cert_ids[] = {
 	{ "auto", CONF_CERT_ID_AUTO, CONF_WORKS, NULL, NULL },
 	{ "own", CONF_CERT_ID_OWN, CONF_WORKS, NULL, NULL },

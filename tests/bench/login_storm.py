@@ -147,6 +147,7 @@ def main():
         with socket.socket() as s:
             s.bind((HOST, 0))
             port = s.getsockname()[1]
+        os.chmod(d + '/users', 0o600)
         with open(d + '/conf', 'w', encoding='ascii') as f:
             f.write(f'listener {port} {HOST}\npassword_file {d}/users\nallow_anonymous false\n'
                     f'threads {a.threads}\nlog_type error\nconnect_timeout 60\n')

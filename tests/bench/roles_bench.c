@@ -138,8 +138,8 @@ ask_again(const struct roles *r, unsigned topics)
 		    names[i], sizeof names[i], "site/25/3/x%u/user5/temp", i);
 	start = now();
 	for (unsigned i = 0; i < asked; i++)
-		yes += decided_ask(d, &a, ACTION_PUBLISH,
-		    slice_str(names[i % topics]), &why);
+		yes += decided_ask(
+		    d, &a, ACTION_PUBLISH, slice_str(names[i % topics]), &why);
 	start = now() - start;
 	if (yes != asked)
 		printf("unexpected: %u of %u are allowed\n", yes, asked);
@@ -204,8 +204,6 @@ main(int argc, char **argv)
 {
 	unsigned users =
 	    argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 100000;
-	if (argc > 2)
-		asked = (unsigned)strtoul(argv[2], NULL, 10);
 	char path[] = "/tmp/roles_bench.XXXXXX";
 	int fd = mkstemp(path);
 	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
@@ -216,6 +214,8 @@ main(int argc, char **argv)
 	struct roles *r;
 	double start, base = resident_mib(), names;
 
+	if (argc > 2)
+		asked = (unsigned)strtoul(argv[2], NULL, 10);
 	if (!f)
 		return 1;
 	hash_seed_random();

@@ -27,7 +27,8 @@ HOW = {
     'malformed': ('line 2|:2:', {}),
     'empty': ('is empty', {}),
     'writable by all': ('can be written by every user', {}),
-    'readable by all': ('can be read by every user.*(chmod 0600|chmod o=)', {}),
+    'readable by all': ('can be read by every user.*(chmod 0600|chmod o=)',
+                        {'acl_file': 'refuse_exposed_files true\n'}),
     'a FIFO': ('not a regular file|not a plain file', {}),
     'cut in a character': ('line 2|:2:', {}),
 }
@@ -89,7 +90,7 @@ def test_at_a_reload(brokers, tmp_path):
     for kind, path in paths.items():
         spoil(path, kind, 'good')
     os.chmod(tmp_path, 0o777)
-    b = brokers(''.join(conf_of(k, p) for k, p in paths.items()),
+    b = brokers('refuse_exposed_files true\n' + ''.join(conf_of(k, p) for k, p in paths.items()),
                 anonymous=False)
     owner = b.owner()
 
@@ -115,7 +116,8 @@ def test_at_a_reload(brokers, tmp_path):
         works()
 
 
-@pytest.mark.parametrize('mode, line', [(0o644, 'refuse_exposed_files false\n'), (0o640, '')])
+@pytest.mark.parametrize('mode, line', [(0o644, 'refuse_exposed_files false\n'), (0o640, '')],
+                         ids=['all', 'group'])
 def test_exposed_where_it_is_wanted(brokers, tmp_path, mode, line):
     """As Mosquitto has it, with a warning; and what its group reads is no
     matter, as in Debian's package."""
