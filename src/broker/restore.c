@@ -124,7 +124,7 @@ take_session(void *arg, const struct store_session *from)
 	if ((e = fill(r, s, from)))
 		return e;
 	/* it had ended, and was there for what it hands over */
-	if (from->expiry_s == 0 && from->offline_ms != STORE_NEVER)
+	if (from->expiry_s == 0 && from->offline_ms == STORE_ENDED)
 		sessions_leave_name(sh, s);
 	return NJ_OK;
 }

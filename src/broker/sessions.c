@@ -29,7 +29,7 @@ mount_text(const struct session *s)
 
 /* What is known of it but its messages. */
 static void
-keep_facts(struct shard *sh, const struct session *s, bool here)
+keep_facts(struct shard *sh, const struct session *s, int64_t offline_ms)
 {
 	struct keep *k = &sh->durable.keep;
 	struct buf *who = &sh->source;
@@ -49,7 +49,7 @@ keep_facts(struct shard *sh, const struct session *s, bool here)
 		    .who = buf_slice(who),
 		    .version = s->version,
 		    .expiry_s = s->expiry_s,
-		    .offline_ms = here ? STORE_NEVER : sh->wall_ms,
+		    .offline_ms = offline_ms,
 		}));
 }
 
@@ -95,7 +95,7 @@ keep_new(struct shard *sh, struct session *s)
 {
 	bool begun = together_after_end(sh, hash_of(s));
 
-	keep_facts(sh, s, true);
+	keep_facts(sh, s, STORE_NEVER);
 	keep_will(sh, s);
 	if (begun)
 		together_end(sh);
@@ -128,7 +128,7 @@ sessions_keep(struct shard *sh, struct session *s)
 		keep_new(sh, s);
 		return !d->keep.failed;
 	}
-	keep_facts(sh, s, true);
+	keep_facts(sh, s, STORE_NEVER);
 	/* that it is connected again need not be known before it is told, if
 	 * its time does not run out meanwhile */
 	if (s->kept->expiry_s == s->expiry_s &&
@@ -147,7 +147,7 @@ void
 sessions_keep_who(struct shard *sh, const struct session *s)
 {
 	if (s->kept)
-		keep_facts(sh, s, true);
+		keep_facts(sh, s, STORE_NEVER);
 }
 
 /* Wills. */
@@ -447,7 +447,7 @@ static void
 linger(struct shard *sh, struct session *s)
 {
 	s->expiry_s = 0;
-	keep_facts(sh, s, false);
+	keep_facts(sh, s, STORE_ENDED);
 	tell_groups(sh, s, GROUP_QUIT);
 	sessions_leave_name(sh, s);
 }
@@ -624,7 +624,7 @@ sessions_leave(struct conn *c)
 	decided_free(s->decided);
 	s->decided = NULL;
 	if (s->kept)
-		keep_facts(sh, s, false);
+		keep_facts(sh, s, sh->wall_ms);
 	gone = quota_wait(sh, s);
 	arm(sh, s);
 	if (gone)

@@ -20,7 +20,7 @@
 
 /* A session that has not ended: one that has may be there for what it hands
  * over, beside another of its client. */
-#define STORE_LIVE "(expiry <> 0 OR offline = 9223372036854775807)"
+#define STORE_LIVE "(expiry <> 0 OR offline <> 0)"
 
 /* nj_filter_ok(filter), nj_msg_ok(bytes, topic_len, payload_len): for SQL. */
 NJ_MUST enum nj_err store_functions(sqlite3 *db);

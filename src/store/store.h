@@ -60,13 +60,15 @@ struct store_body {
  * Nor does it say who proved to be `user`, which may be empty. */
 #define STORE_IMPORTED 0
 
+/* offline_ms of one that has ended, and has a queue still; its expiry is 0. */
+#define STORE_ENDED 0
+
 struct store_session {
 	uint64_t id;
 	struct slice client, user;
 	struct slice mount; /* prefix of its topics; empty: none */
 	struct slice who;   /* all that is known of the user; the broker's */
 	uint8_t version;
-	/* 0, and it is offline: it has ended, and has a queue still */
 	uint32_t expiry_s;
 	int64_t offline_ms; /* wall clock; STORE_NEVER: connected */
 	uint64_t sent;	    /* loaded only: batch_sent */
