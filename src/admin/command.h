@@ -22,10 +22,12 @@
 #include "base/slice.h"
 
 struct broker;
+struct tls_staples;
 
 /* What commands work on; whatever is NULL is not there to be asked. */
 struct admin_env {
 	struct broker *broker;
+	struct tls_staples *staples; /* what CAs say of our certificates */
 	/* What SIGHUP does; done when it returns. */
 	enum nj_err (*reload)(
 	    void *arg, unsigned timeout_ms, struct nj_why *why);

@@ -2,10 +2,13 @@
  *
  * version, status, help, reload.
  */
+#include <time.h>
 #include <unistd.h>
 
 #include "admin/handlers.h"
+#include "broker/broker.h"
 #include "broker/inspect.h"
+#include "net/tls_staple.h"
 
 enum nj_err
 admin_version(struct admin_call *c, struct nj_why *why)
@@ -15,6 +18,65 @@ admin_version(struct admin_call *c, struct nj_why *why)
 
 	(void)why;
 	return e ? e : admin_set(c->result, "process", json_integer(getpid()));
+}
+
+/* -- certificates ------------------------------------------------------------ */
+
+static enum nj_err
+set_end(json_t *to, const char *name, int64_t end)
+{
+	int64_t now = (int64_t)time(NULL);
+
+	if (!end)
+		return NJ_OK;
+	return admin_set(to, name,
+	    json_pack("{s:I,s:I}", "expires", (json_int_t)end, "days",
+		(json_int_t)((end - now) / 86400)));
+}
+
+static void
+add_answer(void *arg, const struct tls_staple_info *i)
+{
+	static const char *const states[] = { [TLS_STAPLE_NONE] = "none",
+		[TLS_STAPLE_GOOD] = "good",
+		[TLS_STAPLE_REVOKED] = "revoked" };
+	json_t *one = json_pack("{s:s,s:s,s:s,s:s,s:b}", "name", i->name,
+	    "serial", i->serial, "responder", i->url, "answer",
+	    states[i->state], "must_staple", i->must);
+
+	if (one && i->until)
+		(void)json_object_set_new(
+		    one, "until", json_integer((json_int_t)i->until));
+	if (one && i->revoked_at)
+		(void)json_object_set_new(
+		    one, "revoked_at", json_integer((json_int_t)i->revoked_at));
+	if (one && i->why.what[0])
+		(void)json_object_set_new(
+		    one, "error", json_string(i->why.what));
+	(void)json_array_append_new(arg, one);
+}
+
+/* When the first of what we serve with ends, and what its CAs say of it. */
+static enum nj_err
+set_certificates(struct admin_call *c)
+{
+	json_t *all = json_object(), *answers = json_array();
+	struct broker_dates d;
+	enum nj_err e;
+
+	if ((e = admin_set(c->result, "certificates", all))) {
+		json_decref(answers);
+		return e;
+	}
+	broker_dates(c->env->broker, &d);
+	if (!answers)
+		return NJ_NOMEM;
+	tls_staples_each(c->env->staples, add_answer, answers);
+	if ((e = admin_set(all, "ocsp", answers)) ||
+	    (e = set_end(all, "server", d.server)) ||
+	    (e = set_end(all, "ca", d.cas)))
+		return e;
+	return set_end(all, "crl", d.lists);
 }
 
 enum nj_err
@@ -52,7 +114,7 @@ admin_status(struct admin_call *c, struct nj_why *why)
 	for (size_t i = 0; !e && i < sizeof rows / sizeof *rows; i++)
 		e = admin_set(c->result, rows[i].name,
 		    json_integer((json_int_t)rows[i].v));
-	return e;
+	return e ? e : set_certificates(c);
 }
 
 enum nj_err

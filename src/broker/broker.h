@@ -43,6 +43,14 @@ void broker_recheck(struct broker *b);
 /* Who did not get in; failures.h.  Lives as long as the broker. */
 struct failures *broker_failures(const struct broker *b);
 
+/* When the first of what we serve with ends, Unix seconds, 0: there is none; for
+ * $SYS and who asks.  The main thread tells, any thread asks. */
+struct broker_dates {
+	int64_t server, cas, lists;
+};
+void broker_tell_dates(struct broker *b, const struct broker_dates *d);
+void broker_dates(const struct broker *b, struct broker_dates *out);
+
 /* A line for log_dest topic, below $SYS/broker/log/; any thread. */
 void broker_log_line(struct broker *b, enum log_type type, const char *line);
 

@@ -32,6 +32,7 @@ struct broker {
 	atomic_uint conns;	 /* connections now */
 	atomic_uint most_conns;	 /* since memory last went back; about */
 	atomic_uint pending;	 /* of them, before CONNECT is done */
+	_Atomic int64_t ends[3]; /* broker_dates */
 	atomic_uint sessions;	 /* sessions now */
 	atomic_bool memory_full; /* memory.h */
 	uint64_t started_ms;

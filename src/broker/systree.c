@@ -139,6 +139,9 @@ struct systree {
 	uint64_t load_at_ms;
 	uint64_t heap_max, clients_max;
 	int64_t cert_end, cert_days; /* as published */
+	struct {
+		int64_t end, days;
+	} ends[3]; /* of broker_dates, the same */
 };
 
 static void
@@ -243,6 +246,48 @@ publish_expiry(struct shard *sh, struct systree *t)
 	publish(sh, "tls/certificate/days", text);
 }
 
+void
+broker_tell_dates(struct broker *b, const struct broker_dates *d)
+{
+	atomic_store(&b->ends[0], d->server);
+	atomic_store(&b->ends[1], d->cas);
+	atomic_store(&b->ends[2], d->lists);
+}
+
+void
+broker_dates(const struct broker *b, struct broker_dates *out)
+{
+	out->server = atomic_load(&b->ends[0]);
+	out->cas = atomic_load(&b->ends[1]);
+	out->lists = atomic_load(&b->ends[2]);
+}
+
+/* What we serve with, the CAs that we believe, their lists of revoked ones. */
+static void
+publish_ends(struct shard *sh, struct systree *t)
+{
+	static const char *const names[] = { "server", "ca", "crl" };
+	int64_t now = clock_wall(sh->broker->clock) / 1000;
+	char topic[64], text[32];
+
+	for (size_t i = 0; i < 3; i++) {
+		int64_t end = atomic_load(&sh->broker->ends[i]);
+		int64_t days = (end - now) / (24 * 3600);
+
+		if (!end || (t->ends[i].end == end && t->ends[i].days == days))
+			continue;
+		t->ends[i].end = end;
+		t->ends[i].days = days;
+		snprintf(
+		    topic, sizeof topic, "certificates/%s/expires", names[i]);
+		snprintf(text, sizeof text, "%" PRId64, end);
+		publish(sh, topic, text);
+		snprintf(topic, sizeof topic, "certificates/%s/days", names[i]);
+		snprintf(text, sizeof text, "%" PRId64, days);
+		publish(sh, topic, text);
+	}
+}
+
 static void
 publish_loads(struct shard *sh, struct systree *t, const struct figures *f)
 {
@@ -283,6 +328,7 @@ on_sys_timer(struct timer *timer, uint64_t now)
 	read_figures(sh->broker, &f);
 	publish_rows(sh, t, &f);
 	publish_expiry(sh, t);
+	publish_ends(sh, t);
 	publish_loads(sh, t, &f);
 	if (timer_set(&sh->home.timers, timer,
 		now + sh->limits.sys_interval_s * 1000ull))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * expiry - a line in the log each day about a listener's certificate that ends
- *          within EXPIRY_WARN_DAYS, while the broker runs.
+ * expiry - what a listener serves with and believes, and when it ends: a line in
+ *          the log each day where that is soon, and the dates for $SYS and who
+ *          asks.
  *
  * Owns:    nothing.
  * Threads: the main thread.
@@ -11,17 +12,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "broker/opts.h"
+#include "broker/broker.h"
 
-#define EXPIRY_WARN_DAYS 30
+#define EXPIRY_WARN_DAYS      30
+#define EXPIRY_WARN_CA_DAYS   90
+#define EXPIRY_WARN_LIST_DAYS 2
 
-/* Zeroed: the first look is a day after the first call, since the start has
+/* Zeroed: the first lines come a day after the first call, since the start has
  * told already. */
 struct expiry {
 	int64_t next; /* Unix seconds */
 };
 
-void expiry_tick(
-    struct expiry *x, const struct port_opts *ports, size_t n, int64_t now);
+void expiry_tick(struct expiry *x, const struct port_opts *ports, size_t n,
+    int64_t now, struct broker_dates *out);
 
 #endif

@@ -35,6 +35,26 @@ parse(const struct flag *flags, size_t n, int argc, char **argv,
  */
 
 static void
+show_ends(const json_t *all)
+{
+	static const struct {
+		const char *name, *label;
+	} rows[] = {
+		{ "server", "our certificate ends in days" },
+		{ "ca", "a CA that we believe" },
+		{ "crl", "a list of revoked ones" },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		const json_t *one = json_object_get(all, rows[i].name);
+
+		if (one)
+			printf("  %-18s %lld\n", rows[i].label,
+			    ask_number(one, "days"));
+	}
+}
+
+static void
 show_status(const json_t *r)
 {
 	static const struct {
@@ -62,6 +82,7 @@ show_status(const json_t *r)
 	for (size_t i = 0; i < COUNT(rows); i++)
 		printf("  %-18s %lld\n", rows[i].label,
 		    ask_number(r, rows[i].name));
+	show_ends(json_object_get(r, "certificates"));
 }
 
 int

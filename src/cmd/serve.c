@@ -379,7 +379,8 @@ start(struct server *s, struct nj_why *why)
 	if (s->conf.pid_file && (e = daemon_pid_file(s->conf.pid_file, why)))
 		return e;
 	if ((e = start_broker(s, why)) ||
-	    (e = serve_admin_start(&s->admin, atomic_load(&s->broker), why)) ||
+	    (e = serve_admin_start(
+		 &s->admin, atomic_load(&s->broker), s->wiring.staples, why)) ||
 	    (s->signs_server &&
 		(e = renewal_new(
 		     s->signer, s->askers, SIG_FILES, &s->renewal))))
@@ -624,17 +625,27 @@ on_files(struct server *s)
 }
 
 static void
+look_at_dates(struct server *s, struct expiry *expiry)
+{
+	struct broker_dates d;
+
+	expiry_tick(
+	    expiry, s->ports, s->conf.nlisteners, (int64_t)time(NULL), &d);
+	broker_tell_dates(atomic_load(&s->broker), &d);
+}
+
+static void
 serve_until_told(struct server *s, const sigset_t *set)
 {
 	const struct timespec tick = { .tv_sec = TICK_S };
 	struct expiry expiry = { 0 };
 
 	on_files(s); /* what changed while it started */
+	look_at_dates(s, &expiry);
 	for (;;) {
 		int sig = sigtimedwait(set, NULL, &tick);
 
-		expiry_tick(
-		    &expiry, s->ports, s->conf.nlisteners, (int64_t)time(NULL));
+		look_at_dates(s, &expiry);
 		if (sig == SIGINT || sig == SIGTERM)
 			break;
 		if (sig == SIGHUP)

@@ -113,10 +113,12 @@ reload(void *arg, unsigned timeout_ms, struct nj_why *why)
 }
 
 enum nj_err
-serve_admin_start(struct serve_admin *s, struct broker *b, struct nj_why *why)
+serve_admin_start(struct serve_admin *s, struct broker *b,
+    struct tls_staples *staples, struct nj_why *why)
 {
 	struct admin_env env = {
 		.broker = b,
+		.staples = staples,
 		.reload = reload,
 		.reload_arg = s,
 	};

@@ -31,8 +31,9 @@ struct serve_admin {
  * asked for a socket and the usual place will not do, it goes on without. */
 NJ_MUST enum nj_err serve_admin_open(const struct conf *c, const char *user,
     struct serve_admin *s, struct nj_why *why);
-NJ_MUST enum nj_err
-serve_admin_start(struct serve_admin *s, struct broker *b, struct nj_why *why);
+struct tls_staples;
+NJ_MUST enum nj_err serve_admin_start(struct serve_admin *s, struct broker *b,
+    struct tls_staples *staples, struct nj_why *why);
 /* The main thread reloads: what was asked for until now is answered. */
 uint64_t serve_admin_reloading(struct serve_admin *s);
 void serve_admin_reloaded(struct serve_admin *s, uint64_t asked, enum nj_err e,

@@ -95,6 +95,17 @@ void tls_server_warnings(struct tls_server *t,
  * none. */
 int64_t tls_server_expires(const struct tls_server *t);
 
+/* Unix seconds; 0: there is none. */
+struct tls_dates {
+	int64_t server; /* as tls_server_expires */
+	int64_t cas;	/* the first of the clients' CAs to end, unless they are
+			 * a whole bundle; one that has ended beside others is
+			 * passed over */
+	int64_t lists;	/* of revoked certificates, likewise */
+};
+void tls_server_dates(
+    const struct tls_server *t, int64_t now, struct tls_dates *out);
+
 /* A new ticket key now; the third oldest is forgotten. */
 void tls_server_rotate(struct tls_server *t);
 

@@ -69,6 +69,15 @@ is_removed(const X509_REVOKED *r)
 	return removed;
 }
 
+static void
+note_end(struct tls_revoked *r, const ASN1_TIME *next)
+{
+	int64_t end = next ? tls_time(next) : 0;
+
+	if (end && (!r->until || end < r->until))
+		r->until = end;
+}
+
 static enum nj_err
 add_list(struct tls_revoked *r, X509_CRL *crl)
 {
@@ -77,6 +86,7 @@ add_list(struct tls_revoked *r, X509_CRL *crl)
 	size_t more = all ? (size_t)sk_X509_REVOKED_num(all) : 0;
 	struct revoked_one *v;
 
+	note_end(r, X509_CRL_get0_nextUpdate(crl));
 	if (more == 0)
 		return NJ_OK;
 	if (!(v = reallocarray(r->v, r->n + more, sizeof *v)))

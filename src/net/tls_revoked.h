@@ -39,6 +39,7 @@ struct tls_revoked {
 	struct revoked_one *v;	   /* sorted */
 	size_t n;
 	bool own_stale;
+	int64_t until; /* when the first of the lists ends; 0: there is none */
 };
 
 /* Of the name as the library compares names; 0 when it cannot be. */

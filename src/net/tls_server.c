@@ -646,6 +646,27 @@ tls_server_expires(const struct tls_server *t)
 	return t->expires;
 }
 
+#define CAS_FEW 8 /* more are a bundle: some always end */
+
+void
+tls_server_dates(const struct tls_server *t, int64_t now, struct tls_dates *out)
+{
+	int n = sk_X509_num(t->cas);
+	struct tls_revoked *r = tls_server_revoked(t);
+
+	*out = (struct tls_dates){ .server = t->expires,
+		.lists = r ? r->until : 0 };
+	tls_revoked_unref(r);
+	for (int i = 0; n <= CAS_FEW && i < n; i++) {
+		int64_t end =
+		    tls_time(X509_get0_notAfter(sk_X509_value(t->cas, i)));
+		bool over = out->cas && out->cas <= now;
+
+		if (!out->cas || over || (end > now && end < out->cas))
+			out->cas = end;
+	}
+}
+
 void
 tls_server_warnings(struct tls_server *t,
     void (*fn)(void *arg, const struct nj_why *why), void *arg)

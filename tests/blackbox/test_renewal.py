@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a running broker does about its own certificate, and about files that it
 may not read any more: made anew, read again, nobody thrown out."""
+import json
 import os
 import pwd
 import re
@@ -232,3 +233,28 @@ def test_after_root(ca, tmp_path, brokers):
     connects(ca.context(later), 'later')
     connects(ctx, 'phone')
     assert not re.search('cannot be read|Reload failed', broker.log())
+
+
+def test_dates(ca, tmp_path, brokers):
+    """When what the broker serves with and believes ends: for subscribers of
+    $SYS and for programs."""
+    ca.device('gone')
+    ca('revoke', 'gone')
+    port, plain = free_port(), free_port()
+    conf = conf_of(ca, port, f'require_certificate true\nlistener {plain} {HOST}\n')
+    broker = brokers(tmp_path, f'sys_interval 1\nadmin_socket {tmp_path}/admin.sock\n' + conf, port,
+                     extra_ports=[plain])
+    want = {'server': (395, 397), 'ca': (7300, 7305), 'crl': (6, 7)}
+    with raw.Raw(plain) as c:
+        c.connect('watches')
+        c.subscribe('$SYS/broker/certificates/#')
+        seen = {}
+        while len(seen) < 6:
+            m = c.message(10)
+            seen[m.topic.split('certificates/')[1]] = int(m.payload)
+    status = json.loads(run(harness.NIGHTJAR, 'status', '--json', '-c', broker.conf_path))
+    for name, (low, high) in want.items():
+        assert low <= seen[name + '/days'] <= high, seen
+        assert status['certificates'][name]['expires'] == seen[name + '/expires']
+        assert low <= status['certificates'][name]['days'] <= high
+    assert status['certificates']['ocsp'] == []
