@@ -213,7 +213,10 @@ file_keeper(const char *path, struct rolebase_keeper *out, struct nj_why *why)
 		return NJ_NOMEM;
 	}
 	k->fd = -1;
-	*out = (struct rolebase_keeper){ file_load, file_save, file_free, k };
+	out->load = file_load;
+	out->save = file_save;
+	out->free = file_free;
+	out->arg = k;
 	return NJ_OK;
 }
 

@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+import passwords
 from dynsecs import RESPONSE, TOPIC, Dynsec, acl, commands, one, state, user
 from harness import HOST, PATIENCE, ROOT, free_port, wait_until
 from raw import CONNACK, DISCONNECT, PUBACK, Raw, connect_packet
@@ -109,6 +110,32 @@ def test_whole_command_set_of_mosquitto_ctrl(dynsec, tmp_path):
     ctrl(d, 'deleteClient', 'bob')
     assert ctrl(d, 'listClients').split() == ['admin']
     ctrl(d, 'getClient', 'bob', error='Client not found')
+
+
+@ours
+def test_files_of_mosquitto_2_1(dynsec):
+    """Passwords of any kind in one member, groups and roles with new members;
+    what is not known is kept."""
+    hashes = {'p': passwords.pbkdf2('p', 'pw'), 's': passwords.sha512('s', 'pw')}
+    d = dynsec(state([{'username': n, 'encoded_password': h.strip().split(':', 1)[1],
+                       'roles': [{'rolename': 'narrow', 'priority': 3}], 'new21': [n]}
+                      for n, h in hashes.items()],
+                     [{'rolename': 'narrow', 'allowwildcardsubs': False, 'textname': 't',
+                       'acls': [acl('subscribePattern', 'a/#')]}],
+                     [{'groupname': 'g', 'textname': 'G', 'roles': [],
+                       'clients': [{'username': 'p', 'priority': 2}]}], anonymousGroup='g'))
+    for name in hashes:
+        with d.client(name, password='pw') as c:
+            assert c.subscribe('a/b') == [0] and c.subscribe('a/#') == [NOT_AUTHORIZED]
+    with d.admin() as c:
+        one(c, 'addClientRole', username='s', rolename='admin')
+        assert one(c, 'getDetails')['data'] == {'clientCount': 3, 'groupCount': 1, 'roleCount': 2,
+                                                'changeIndex': 1}
+    kept = {u['username']: u for u in d.read()['clients']}
+    assert kept['p']['new21'] == ['p'] and kept['s']['encoded_password'].startswith('$6$')
+    d.broker.stop()
+    d.broker.start()
+    d.client('p', password='pw').close()
 
 
 # What clients send and are answered.

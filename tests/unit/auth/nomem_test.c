@@ -316,7 +316,7 @@ says_error(const struct buf *answer)
 {
 	struct slice s = buf_slice(answer);
 
-	return s.n > 0 && memmem(s.p, s.n, "\"error\"", 7) != NULL;
+	return s.p && s.n > 0 && memmem(s.p, s.n, "\"error\"", 7) != NULL;
 }
 
 static struct buf usual; /* the answer of who has memory */
