@@ -91,8 +91,8 @@ roles_of_file(const char *path, struct roles **out, struct nj_why *why)
 }
 
 /* With persistence what the store has holds, if it has it yet. */
-static enum nj_err
-roles_of_conf(const struct conf *c, const char *path, struct roles **out,
+enum nj_err
+acl_roles_of_conf(const struct conf *c, const char *path, struct roles **out,
     struct nj_why *why)
 {
 	char *store = c->persistence ? place_of_store(c) : NULL;
@@ -183,7 +183,8 @@ take_listener(struct asking *a, const struct conf *c,
 	if (l->acl_file && !a->x->acl_file)
 		e = acl_load(l->acl_file, &a->acl, why);
 	if (!e && l->dynamic_security_file && !a->x->roles_file)
-		e = roles_of_conf(c, l->dynamic_security_file, &a->roles, why);
+		e = acl_roles_of_conf(
+		    c, l->dynamic_security_file, &a->roles, why);
 	if (!e && a->x->token)
 		e = take_token(a, c, l, why);
 	if (!e && a->x->device)

@@ -7,7 +7,9 @@
 #ifndef NJ_CMD_ACL_FILES_H
 #define NJ_CMD_ACL_FILES_H
 
+#include "auth/roles.h"
 #include "cmd/ask.h"
+#include "conf/conf.h"
 
 /* As grep's: what was asked is no. */
 enum { EXIT_MAY = 0, EXIT_MAY_NOT = 1, EXIT_CANNOT_SAY = 2 };
@@ -23,5 +25,9 @@ struct explaining {
 /* What is known of the answer, whoever gave it; the exit status. */
 int acl_print_answer(bool json, const json_t *r);
 int acl_explain_files(const struct explaining *x);
+/* The users, groups and roles that a broker would have which serves this
+ * configuration. */
+NJ_MUST enum nj_err acl_roles_of_conf(const struct conf *c, const char *path,
+    struct roles **out, struct nj_why *why);
 
 #endif

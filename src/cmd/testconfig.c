@@ -10,8 +10,8 @@
 #include "auth/acl.h"
 #include "auth/cert_rules.h"
 #include "auth/password_file.h"
-#include "auth/rolebase.h"
 #include "base/secret.h"
+#include "cmd/acl_files.h"
 #include "cmd/cmd.h"
 #include "cmd/testconfig.h"
 #include "cmd/wiring_files.h"
@@ -225,17 +225,14 @@ check_cert_rules(
 static void
 check_roles(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
 {
-	struct rolebase *rb = NULL;
-	struct roles *r;
+	struct roles *r = NULL;
 	struct roles_info info;
 	struct nj_why why = { 0 };
 
-	(void)arg;
-	if (rolebase_open(path, &rb, &why)) {
+	if (acl_roles_of_conf(arg, path, &r, &why)) {
 		tell(tell_arg, true, &why);
 		return;
 	}
-	r = rolebase_now(rb);
 	roles_info(r, &info);
 	if (info.users == 0) {
 		why_set(&why, "%s has no clients, so nobody can log in by it",
@@ -245,7 +242,6 @@ check_roles(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
 		tell(tell_arg, false, &why);
 	}
 	roles_unref(r);
-	rolebase_unref(rb);
 }
 
 static void

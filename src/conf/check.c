@@ -251,6 +251,15 @@ check_cert_rules(struct check *k, const struct conf_listener *l)
 	k->with->cert_rules(k->with->arg, l->certificate_rule, tell, k);
 }
 
+/* With persistence the file may be gone: the store may have what it said. */
+static void
+check_roles_at(struct check *k, const char *path)
+{
+	if ((k->c->persistence || readable(k, path)) && k->with &&
+	    k->with->dynamic_security_file)
+		k->with->dynamic_security_file(k->with->arg, path, tell, k);
+}
+
 static void
 check_dynamic_security(struct check *k, const struct conf_security *s)
 {
@@ -259,8 +268,34 @@ check_dynamic_security(struct check *k, const struct conf_security *s)
 	if (!path)
 		return;
 	look_at(k, s->at, "dynamic_security_file", path);
-	if (readable(k, path) && k->with && k->with->dynamic_security_file)
-		k->with->dynamic_security_file(k->with->arg, path, tell, k);
+	check_roles_at(k, path);
+}
+
+/* Files of plugin_load, each once. */
+static void
+check_plugins(struct check *k)
+{
+	for (uint32_t i = 0; i < k->c->nplugins; i++) {
+		const struct conf_plugin *x = &k->c->plugins[i];
+		bool passwords, rules;
+
+		if (!x->option || !x->file)
+			continue;
+		passwords = strcmp(x->option, "password_file") == 0;
+		rules = strcmp(x->option, "acl_file") == 0;
+		k->at = x->at;
+		k->word = slice_str(x->file);
+		if (!passwords && !rules) {
+			check_roles_at(k, x->file);
+			continue;
+		}
+		if (!readable(k, x->file) || !k->with)
+			continue;
+		if (passwords && k->with->password_file)
+			k->with->password_file(k->with->arg, x->file, tell, k);
+		else if (rules && k->with->acl_file)
+			k->with->acl_file(k->with->arg, x->file, tell, k);
+	}
 }
 
 static void
@@ -315,6 +350,7 @@ conf_check(const struct conf *c, const struct conf_checkers *with,
 		check_acl_file(&k, &c->security);
 	}
 	check_dynamic_security(&k, &c->security);
+	check_plugins(&k);
 	for (uint32_t i = 0; i < c->nlisteners; i++) {
 		const struct conf_listener *l = &c->listeners[i];
 

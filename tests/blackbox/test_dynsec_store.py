@@ -84,6 +84,9 @@ def test_what_was_answered_is_kept(stored, killed):
         d.broker.stop()
     assert d.read() == before, 'the file is not written'
     os.unlink(d.path)           # nor needed
+    checked = subprocess.run([NIGHTJAR, 'serve', '--test-config', '-c', d.broker.conf_path],
+                             capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert checked.returncode == 0, checked.stderr
     d.broker.start()
     with d.admin() as c:
         assert [one(c, 'listClients', verbose=True), one(c, 'listGroups', verbose=True),

@@ -2,11 +2,12 @@
 """The lines that load Mosquitto's own plug-ins mean what is built in: plugin,
 auth_plugin, global_plugin, and plugin_load with plugin_use of Mosquitto 2.1."""
 import os
+import subprocess
 
 import pytest
 
 import passwords
-from harness import HOST, free_port
+from harness import HOST, NIGHTJAR, PATIENCE, free_port
 from raw import CONNACK, Raw, connect_packet
 
 pytestmark = pytest.mark.ours
@@ -80,6 +81,15 @@ def test_plugin_use(brokers, files, first):
 def test_what_is_refused(brokers, lines, why):
     b = brokers(lines, anonymous=False, start=False)
     b.refuses(why)
+
+
+def test_files_are_checked(brokers, tmp_path):
+    b = brokers(f'plugin_load a {LIB}acl_file.so\nplugin_opt_acl_file {tmp_path}/none\n'
+                'plugin_use a\n', start=False)
+    p = subprocess.run([NIGHTJAR, 'serve', '--test-config', '-c', b.conf_path],
+                       capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert p.returncode != 0 and 'none' in p.stderr + p.stdout
+    b.refuses('none')
 
 
 def test_loaded_and_not_used(brokers, files):
