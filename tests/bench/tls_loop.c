@@ -153,9 +153,13 @@ accept_all(int ep, const struct place *l)
 	}
 }
 
+/* TLS wants a word before the end (RFC 8446 6.1, RFC 5246 7.2.1). */
 static void
 end(struct place *p)
 {
+	ERR_clear_error();
+	if (p->ssl && p->is_up)
+		(void)SSL_shutdown(p->ssl);
 	SSL_free(p->ssl);
 	(void)close(p->fd); /* which takes it out of the set */
 	free(p);
