@@ -133,6 +133,22 @@ write_ticket(struct tls_stream *s)
 	return NJ_OK;
 }
 
+/* Without a certificate it is the session alone that an idle connection would
+ * keep. */
+static enum nj_err
+shed_session(struct tls_stream *s)
+{
+	struct tls_shard *sh = &s->server->shard[s->shard];
+	SSL_CTX *park;
+
+	if (SSL_SESSION_get_max_fragment_length(SSL_get_session(s->ssl)) !=
+		TLSEXT_max_fragment_length_DISABLED ||
+	    !(park = park_of(sh, s->ssl)) ||
+	    SSL_set_SSL_CTX(s->ssl, park) != park)
+		return NJ_OK;
+	return SSL_set_session(s->ssl, sh->blank) ? NJ_OK : NJ_TLS;
+}
+
 enum nj_err
 tls_shed(struct tls_stream *s, X509 *leaf)
 {
@@ -144,6 +160,8 @@ tls_shed(struct tls_stream *s, X509 *leaf)
 	SSL_CTX *park;
 	enum nj_err e = NJ_OK;
 
+	if (!leaf)
+		return tls_shed_works() ? shed_session(s) : NJ_OK;
 	s->ticket_due = false;
 	/* The limit on our records is kept in the session. */
 	if (!tls_shed_works() ||

@@ -175,8 +175,8 @@ tls_ident_put(X509 *leaf, const struct tls_peer *p, struct buf *out);
 /* Borrows from s. */
 NJ_MUST enum nj_err tls_ident_take(struct slice s, struct tls_ident *out);
 bool tls_shed_works(void);
-/* Drops the client's certificate from an established connection, writing the
- * ticket that is due. */
+/* Drops the session, and with it the client's certificate, from an established
+ * connection, writing the ticket that is due.  leaf NULL: there is none. */
 NJ_MUST enum nj_err tls_shed(struct tls_stream *s, X509 *leaf);
 
 /* tls_peer.c */

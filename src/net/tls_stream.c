@@ -314,7 +314,7 @@ established(struct tls_stream *s)
 		/* what the CA says of ours was shown, and a copy of it stays */
 		if (s->server->n_staples > 0)
 			(void)SSL_set_tlsext_status_ocsp_resp(s->ssl, NULL, 0);
-		if (leaf && (e = tls_shed(s, leaf)))
+		if ((e = tls_shed(s, leaf)))
 			return e;
 	}
 	s->phase = TLS_OPEN;
