@@ -98,7 +98,7 @@ question(struct slice in)
 		HOLDS(buf_len(&out) > 0);
 		HOLDS(signer_read(buf_slice(&out), &a) == NJ_OK);
 		/* nothing is issued, and so nobody is told it was */
-		HOLDS(a.result != ENROL_OK || s.p[0] != 1);
+		HOLDS(a.result != ENROL_OK || !s.p || s.p[0] != 1);
 		HOLDS(a.result == ENROL_OK || a.result == ENROL_WAIT ||
 		    a.why.what[0]);
 	}
