@@ -17,10 +17,14 @@ struct clock {
 
 extern const struct clock clock_system;
 
+/* The clock of a machine that has just started is near 0.  What a store knows of
+ * happened before, and has its time too: that is why clock_mono begins later. */
+#define CLOCK_START (UINT64_C(1) << 40)
+
 static inline uint64_t
 clock_mono(const struct clock *c)
 {
-	return c->mono_ms(c->arg);
+	return CLOCK_START + c->mono_ms(c->arg);
 }
 
 static inline int64_t

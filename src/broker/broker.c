@@ -207,6 +207,8 @@ broker_free(struct broker *b)
 			durable_flush(&b->shards[i]);
 	}
 	storing_close(b);
+	for (unsigned i = 0; i < b->inited; i++)
+		durable_closed(&b->shards[i]);
 	if (b->inited == b->n)
 		drain(b);
 	for (unsigned i = 0; i < b->inited; i++)

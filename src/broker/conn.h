@@ -153,6 +153,9 @@ void conn_flush_now(struct conn *c);
 void conn_resume(struct conn *c);
 /* What it was paused for is not over. */
 bool conn_must_wait(const struct conn *c);
+/* It goes, and said more before, which waits for the disk or for another shard:
+ * acknowledgements, a DISCONNECT that forgets its will. */
+void conn_hear_rest(struct conn *c);
 /* Who does not take his answers may not ask for more. */
 bool conn_may_ask(const struct conn *c);
 /* Out of everything that belongs to its shard. */

@@ -212,10 +212,22 @@ handle(struct conn *c, struct slice in)
 	return keep(c, in);
 }
 
+void
+conn_hear_rest(struct conn *c)
+{
+	while (c->state == CONN_LIVE && !c->link.closing &&
+	    (c->saving || c->paused)) {
+		c->saving = false;
+		list_remove(&c->work);
+		conn_resume(c);
+	}
+}
+
 /* The stream's failure in words. */
 static void
 read_failed(struct conn *c, enum nj_err e)
 {
+	conn_hear_rest(c);
 	if (e == NJ_EOF)
 		conn_drop(c, "closed its connection");
 	else if (e == NJ_NOMEM)

@@ -253,7 +253,8 @@ durable_flush(struct shard *sh)
 {
 	struct durable *d = &sh->durable;
 
-	if (!d->open || (d->open->live == 0 && !d->open->companions))
+	if (!d->store || !d->open ||
+	    (d->open->live == 0 && !d->open->companions))
 		return;
 	timer_stop(&sh->home.timers, &d->idle);
 	d->idle_over = false;
@@ -305,6 +306,12 @@ durable_turn(struct shard *sh)
 	if (!d->open) /* there is no store, or not any more */
 		return;
 	close_gate(sh);
+	if (!d->store) {
+		/* it is closed: what comes now would have come too late */
+		batch_clear(d->open);
+		pledge_company(sh, d->open, false);
+		return;
+	}
 	if (d->open->live > 0) {
 		if (d->n_spare > 0 && is_due(sh))
 			durable_flush(sh);
@@ -343,6 +350,12 @@ durable_stored(struct shard *sh, struct letter *l)
 	d->spare[d->n_spare++] = b;
 	open_gates(d);
 	set_busy(d);
+}
+
+void
+durable_closed(struct shard *sh)
+{
+	sh->durable.store = NULL;
 }
 
 bool

@@ -11,8 +11,8 @@
  * A pledge is what a shard owes another: it travels with messages that need
  * a place on disk, and its last holder sends it home.  Plain: every holder's
  * records are on disk.  Together: every holder has put its records in its part,
- * and home writes all parts in one transaction; until then nothing of it is
- * sent.  QoS 2 needs that: its identifier is written when every receiver's entry
+ * and home writes all parts in one transaction, those of earlier turns first;
+ * until then nothing of it is sent.  QoS 2 needs that: its identifier is written when every receiver's entry
  * is, neither before nor after [MQTT-4.3.3-2].
  *
  * Threads: the shard; a pledge is counted by all that hold it.
@@ -69,7 +69,7 @@ struct gate {
 	uint32_t n;	 /* promises */
 	uint32_t pledges;
 	bool failed;		 /* for want of memory */
-	struct pledge *together; /* one of its pledges; NULL: none or home */
+	struct pledge *together; /* one of its pledges; NULL: none or written */
 };
 
 /* A shard's.  Without a store all of it is zero. */
@@ -84,7 +84,9 @@ struct durable {
 	uint32_t head, n, cap;
 	struct gate *gates; /* ring of those that are closed */
 	uint32_t gate_head, gate_n, gate_cap;
-	uint64_t gate_first;   /* number of gates[gate_head] */
+	uint64_t gate_first; /* number of gates[gate_head] */
+	uint64_t
+	    together_from;     /* no earlier gate has one that is not written */
 	struct gate gate;      /* this turn's */
 	struct pledge *own[2]; /* this turn's: plain, together */
 	struct {
@@ -103,6 +105,8 @@ NJ_MUST enum nj_err durable_init(struct shard *sh, struct store *store);
 void durable_fini(struct shard *sh);
 /* What is recorded and not submitted yet goes to the store; at the end. */
 void durable_flush(struct shard *sh);
+/* The store is closed: nothing goes there any more. */
+void durable_closed(struct shard *sh);
 /* A turn's end: submits, and sends what need not wait (any more). */
 void durable_turn(struct shard *sh);
 /* A batch is on disk (LETTER_STORED). */
@@ -164,7 +168,7 @@ bool together_pending(struct shard *sh, uint64_t number);
 /* The session of a client (its hash) ended in that turn's; and what of a new
  * one may not go to disk before: false if nothing is to be waited for. */
 void together_ends(struct shard *sh, uint64_t who, uint64_t number);
-bool together_after_end(struct shard *sh, uint64_t who);
+bool together_after_end(struct shard *sh, uint64_t who, uint64_t *number);
 /* It is home (LETTER_PLEDGE), or a part of it is on disk (LETTER_PART). */
 void pledge_home(struct shard *sh, struct letter *l);
 void pledge_part(struct shard *sh, struct letter *l);

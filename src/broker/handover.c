@@ -120,7 +120,10 @@ move(struct shard *sh, struct session *s, const struct shared_sub *x,
 	bool ok = true;
 
 	for (uint32_t i = 0; i < n && ok; i++) {
-		if (!v[i].msg || v[i].share != x->number)
+		/* what its client may have got is for no other
+		 * [MQTT-4.8.2-4], [MQTT-4.8.2-5] */
+		if (!v[i].msg || v[i].share != x->number ||
+		    (v[i].qos == 2 && kept_is_known(s->kept, &v[i])))
 			continue;
 		if ((!l && !(l = groups_moving(s, x, n))) ||
 		    !leave(sh, s, &v[i]))

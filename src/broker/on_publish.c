@@ -298,7 +298,6 @@ trace_received(
 static enum nj_err
 finish(struct conn *c, const struct publish *p, enum mqtt_rc rc, bool together)
 {
-	struct keep *k = &c->shard->durable.keep;
 	enum nj_err e;
 
 	if (p->qos == 2 && rc >= RC_UNSPECIFIED &&
@@ -307,8 +306,7 @@ finish(struct conn *c, const struct publish *p, enum mqtt_rc rc, bool together)
 		idset_del(&c->session->in, p->id);
 		c->open_qos2--;
 	} else if (p->qos == 2 && c->session->kept) {
-		keep_note(
-		    k, batch_received(k->into, c->session->kept->id, p->id));
+		keep_received(c->session, p->id);
 	}
 	if (together)
 		together_end(c->shard);

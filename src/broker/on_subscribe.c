@@ -441,6 +441,8 @@ go_on(struct conn *c, struct subscribing *s, bool *done)
 				    c, s->packet_id, s->r, s->n, true);
 			}
 			durable_promise_to_go_on(c);
+			/* nor is more of it read meanwhile */
+			conn_update_wants(c);
 			return NJ_OK;
 		}
 		if ((e = say_suback(c, s->packet_id, s->r, s->n, false)))

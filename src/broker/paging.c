@@ -164,7 +164,7 @@ paging_come(struct shard *sh, struct letter *l)
 		if (p->handover)
 			handover_page(sh, s, v, n, r->from, upto);
 		else
-			tail_page(s, v, n, upto);
+			tail_page(s, v, n, r->from, upto);
 	}
 	free(v);
 	store_read_fini(r, &storing_msgs);

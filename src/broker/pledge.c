@@ -23,6 +23,7 @@ struct pledge {
 	uint64_t gate;
 	atomic_bool failed; /* a record found no memory */
 	bool together;
+	bool arrived; /* home, and waits for those of earlier turns */
 	unsigned n_parts;
 	struct part parts[]; /* one a shard, when together */
 };
@@ -55,23 +56,17 @@ pledge_free(struct pledge *p)
 	free(p);
 }
 
-/* Everyone has put its records where they go. */
+/* Its records go to disk with the open batch. */
 static void
-come_home(struct shard *sh, struct pledge *p)
+write_parts(struct shard *sh, struct gate *g)
 {
 	struct durable *d = &sh->durable;
-	struct gate *g = durable_gate(d, p->gate);
+	struct pledge *p = g->together;
 
-	assert(g->pledges > 0);
 	g->pledges--;
-	if (g->together == p)
-		g->together = NULL;
+	g->together = NULL;
 	if (atomic_load(&p->failed))
 		g->failed = true;
-	if (!p->together) {
-		pledge_free(p);
-		return;
-	}
 	for (unsigned i = 0; i < p->n_parts; i++) {
 		struct store_batch *b = p->parts[i].part.batch;
 
@@ -82,6 +77,39 @@ come_home(struct shard *sh, struct pledge *p)
 	g->ticket = d->keep.ticket;
 	atomic_store_explicit(&p->refs, 1, memory_order_relaxed);
 	pledge_join(sh, p);
+}
+
+/* Everyone has put its records where they go.  What goes together does so in
+ * the order of the turns that began it: a session's end may be in one, and its
+ * beginning in one before. */
+static void
+come_home(struct shard *sh, struct pledge *p)
+{
+	struct durable *d = &sh->durable;
+	struct gate *g = durable_gate(d, p->gate);
+
+	assert(g->pledges > 0);
+	if (!p->together) {
+		g->pledges--;
+		if (atomic_load(&p->failed))
+			g->failed = true;
+		pledge_free(p);
+		return;
+	}
+	p->arrived = true;
+	if (d->together_from < d->gate_first)
+		d->together_from = d->gate_first;
+	for (; d->together_from <= d->gate_first + d->gate_n;
+	     d->together_from++) {
+		g = durable_gate(d, d->together_from);
+		if (g->together && !g->together->arrived)
+			break;
+		if (g->together)
+			write_parts(sh, g);
+		/* this turn's may begin one yet */
+		if (d->together_from == d->gate_first + d->gate_n)
+			break;
+	}
 }
 
 void
@@ -164,6 +192,15 @@ distribute(struct shard *sh, struct pledge *p)
 	}
 }
 
+/* The end of its session came to the disk before it. */
+static void
+too_late(struct keep *k, const struct kept_entry *x)
+{
+	keep_note(k,
+	    x->key ? batch_queue_end(k->into, x->id, x->key)
+		   : batch_released(k->into, x->id, x->pid));
+}
+
 void
 pledge_part(struct shard *sh, struct letter *l)
 {
@@ -176,6 +213,8 @@ pledge_part(struct shard *sh, struct letter *l)
 
 		if (s && s->kept)
 			kept_is_sure(s->kept, x->part.v[i].key);
+		else if (!sh->stopping)
+			too_late(&sh->durable.keep, &x->part.v[i]);
 		/* one look when all of its are sure */
 		if (s &&
 		    (i + 1 == x->part.n ||
@@ -381,16 +420,18 @@ together_ends(struct shard *sh, uint64_t who, uint64_t number)
 }
 
 bool
-together_after_end(struct shard *sh, uint64_t who)
+together_after_end(struct shard *sh, uint64_t who, uint64_t *number)
 {
 	struct durable *d = &sh->durable;
 
 	for (unsigned i = 1; i <= ENDS_MAX && i <= d->ends_at; i++) {
 		unsigned at = (d->ends_at - i) % ENDS_MAX;
 
-		if (d->ends[at].who == who)
-			return together_pending(sh, d->ends[at].number) &&
-			    together_again(sh, d->ends[at].number);
+		if (d->ends[at].who != who)
+			continue;
+		*number = d->ends[at].number;
+		return together_pending(sh, *number) &&
+		    together_again(sh, *number);
 	}
 	return false;
 }

@@ -78,7 +78,7 @@ fill(struct restoring *r, struct session *s, const struct store_session *from)
 	/* a client may know by its identifier what was lost */
 	s->kept->next_key = from->sent + 1;
 	s->kept->sent = s->kept->sent_before = from->sent;
-	s->kept->known = from->sent;
+	s->kept->known = s->kept->last = from->sent;
 	s->version = from->version == STORE_IMPORTED ? MQTT311 : from->version;
 	s->expiry_s = from->expiry_s;
 	s->offline_since = from->offline_ms == STORE_NEVER

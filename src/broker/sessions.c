@@ -88,12 +88,20 @@ hash_of(const struct session *s)
 	return hash_bytes(session_id(s));
 }
 
+/* Nothing of it overtakes what is on its way to the disk.  False: nothing is,
+ * and it need not be ended. */
+static bool
+together_if_pending(struct shard *sh, const struct session *s)
+{
+	return together_pending(sh, s->gate) && together_again(sh, s->gate);
+}
+
 /* A new one; the end of the session in whose place it comes goes to disk no
  * later: else a crash between would lose its will, and what it hands over. */
 static void
 keep_new(struct shard *sh, struct session *s)
 {
-	bool begun = together_after_end(sh, hash_of(s));
+	bool begun = together_after_end(sh, hash_of(s), &s->gate);
 
 	keep_facts(sh, s, STORE_NEVER);
 	keep_will(sh, s);
@@ -128,6 +136,9 @@ sessions_keep(struct shard *sh, struct session *s)
 		keep_new(sh, s);
 		return !d->keep.failed;
 	}
+	/* not before the will of its last connection is with those it is for,
+	 * nor before the end of that connection */
+	begun = together_if_pending(sh, s);
 	keep_facts(sh, s, STORE_NEVER);
 	/* that it is connected again need not be known before it is told, if
 	 * its time does not run out meanwhile */
@@ -135,8 +146,6 @@ sessions_keep(struct shard *sh, struct session *s)
 	    expiry_of(sh, s) == MQTT_EXPIRY_NEVER)
 		d->keep.dirty = dirty;
 	s->kept->expiry_s = s->expiry_s;
-	/* not before the will of its last connection is with those it is for */
-	begun = s->will && together_again(sh, s->kept->will_gate);
 	keep_will(sh, s);
 	if (begun)
 		together_end(sh);
@@ -167,9 +176,8 @@ will_send(struct shard *sh, struct session *s)
 		return;
 	s->will = NULL;
 	begun = (s->kept || s->will_id) && together_begin(sh);
-	if (s->kept)
-		s->kept->will_gate = together_number(sh);
-	else if (begun)
+	s->gate = together_number(sh);
+	if (!s->kept && begun)
 		together_ends(sh, hash_of(s), together_number(sh));
 	if (w->expiry_s != MQTT_EXPIRY_NEVER)
 		w->msg->expires_at = sh->home.now_ms + w->expiry_s * 1000ull;
@@ -198,7 +206,11 @@ static void
 will_forget(struct shard *sh, struct session *s)
 {
 	if (s->will) {
+		bool begun = together_if_pending(sh, s);
+
 		keep_no_will(sh, s, s->will);
+		if (begun)
+			together_end(sh);
 		msg_unref(s->will->msg);
 	}
 	free(s->will);
@@ -457,14 +469,17 @@ linger(struct shard *sh, struct session *s)
 static bool
 begin_end(struct shard *sh, const struct session *s, uint64_t *when)
 {
-	const uint64_t earlier[] = { s->kept->handed, s->kept->will_gate };
+	const uint64_t earlier[] = { s->kept->handed, s->gate };
 
+	/* which goes to the disk after all that was begun before */
+	if ((s->will || s->shared) && together_begin(sh))
+		return true;
 	for (unsigned i = 0; i < 2; i++)
 		if (together_pending(sh, earlier[i])) {
 			*when = earlier[i];
 			return together_again(sh, *when);
 		}
-	return (s->will || s->shared) && together_begin(sh);
+	return false;
 }
 
 void
@@ -623,8 +638,14 @@ sessions_leave(struct conn *c)
 	}
 	decided_free(s->decided);
 	s->decided = NULL;
-	if (s->kept)
+	if (s->kept) {
+		bool begun = together_if_pending(sh, s);
+
 		keep_facts(sh, s, sh->wall_ms);
+		keep_left(s);
+		if (begun)
+			together_end(sh);
+	}
 	gone = quota_wait(sh, s);
 	arm(sh, s);
 	if (gone)

@@ -474,9 +474,8 @@ drop_doomed(struct conn *c)
 
 	if (c->state == CONN_LIVE && c->gone) {
 		c->link.closing = false;
-		if (c->paused)
-			conn_resume(c);
-		if (c->state == CONN_LIVE && !c->paused)
+		conn_hear_rest(c);
+		if (c->state == CONN_LIVE)
 			conn_read(c);
 	}
 	conn_drop(c, "%s%s%s", c->doomed, *what ? ": " : "", what);
@@ -669,6 +668,7 @@ shard_drain(struct shard *sh)
 	struct letter *l;
 	size_t n = 0;
 
+	sh->stopping = true;
 	for (; (l = mailbox_take(&sh->mail)); n++)
 		take_letter(sh, l);
 	calls_fini(sh);

@@ -51,7 +51,7 @@ make_unsure(struct session *s, uint64_t key)
 	    (e = grow(
 		 &k->unsure, k->n_unsure, &k->cap_unsure, sizeof *k->unsure)))
 		return e;
-	p->v[p->n++] = (struct kept_entry){ s->number, key };
+	p->v[p->n++] = (struct kept_entry){ s->number, k->id, key, 0 };
 	k->unsure[k->n_unsure++] = key;
 	return NJ_OK;
 }
@@ -157,6 +157,8 @@ keep_sends(struct session *s, struct delivery *d, uint16_t want)
 
 	if (d->pid != want) /* another entry has it still */
 		keep_state(s, d);
+	if (d->key > k->last)
+		k->last = d->key;
 	if (k->sent_ticket <= keep->done)
 		k->sent_before = k->sent;
 	if (d->key + ahead / 2 > k->sent) {
@@ -169,6 +171,21 @@ keep_sends(struct session *s, struct delivery *d, uint16_t want)
 	 * two messages [MQTT-4.3.3-2]. */
 	return d->key > k->sent_before || d->pid != want ||
 	    (d->qos == 2 && !read && keep->busy);
+}
+
+void
+keep_left(struct session *s)
+{
+	struct keep *keep = s->home->keep;
+	struct kept *k = s->kept;
+
+	if (k->sent <= k->last)
+		return;
+	k->sent = k->last;
+	if (k->sent_before > k->sent)
+		k->sent_before = k->sent;
+	k->sent_ticket = keep->ticket;
+	keep_note(keep, batch_sent(keep->into, k->id, k->sent));
 }
 
 void
@@ -201,6 +218,22 @@ kept_free(struct kept *k)
 	free(k->unsure);
 	free(k->handover);
 	free(k);
+}
+
+void
+keep_received(struct session *s, uint16_t pid)
+{
+	struct keep *k = s->home->keep;
+	struct keep_part *p = k->part;
+	enum nj_err e = NJ_OK;
+
+	/* the session may end before its part is on disk */
+	if (p && !(e = grow(&p->v, p->n, &p->cap, sizeof *p->v)))
+		p->v[p->n++] =
+		    (struct kept_entry){ s->number, s->kept->id, 0, pid };
+	if (!e)
+		e = batch_received(k->into, s->kept->id, pid);
+	keep_note(k, e);
 }
 
 void

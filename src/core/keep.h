@@ -41,7 +41,9 @@ struct session;
 
 struct kept_entry {
 	uint64_t session; /* its number */
-	uint64_t key;
+	uint64_t id;	  /* in the store */
+	uint64_t key;	  /* 0: a QoS 2 identifier received */
+	uint16_t pid;
 };
 
 /* Records that go to disk together with another shard's. */
@@ -75,9 +77,9 @@ struct kept {
 	/* Recorded: up to here the client may know them.  Its latest value is
 	 * on disk when its ticket is, the one before already. */
 	uint64_t sent, sent_before, sent_ticket;
-	uint64_t known;	    /* the same when the broker was started */
-	uint32_t expiry_s;  /* as it is in the store */
-	uint64_t will_gate; /* when a will of it was sent last; durable.h */
+	uint64_t last;	   /* it was sent up to here */
+	uint64_t known;	   /* the same when the broker was started */
+	uint32_t expiry_s; /* as it is in the store */
 	uint64_t tail_n, tail_bytes;
 	uint64_t tail_from; /* no key in the tail is below */
 	bool reading;
@@ -105,6 +107,14 @@ kept_pid(uint64_t key)
 {
 	return (uint16_t)((key - 1) % 65535 + 1);
 }
+/* Its client has gone: how far it knows its entries is exact now. */
+void keep_left(struct session *s);
+/* Its client may have been sent it by an earlier life. */
+static inline bool
+kept_is_known(const struct kept *k, const struct delivery *d)
+{
+	return d->key > 0 && d->key <= k->known;
+}
 /* It is done with, or another session's from now on. */
 void keep_end(struct session *s, struct delivery *d);
 /* An error of a batch_ call for this shard. */
@@ -123,5 +133,7 @@ void kept_free(struct kept *k);
 /* Subscription identifiers as the store has them; forgets without memory. */
 ids_t keep_ids(struct slice stored);
 void keep_part_fini(struct keep_part *p);
+/* The client's QoS 2 identifier, until it is released. */
+void keep_received(struct session *s, uint16_t pid);
 
 #endif

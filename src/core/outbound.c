@@ -122,6 +122,7 @@ void
 session_send_held(struct session *s, uint16_t pid)
 {
 	struct delivery *d = inflight_find(&s->out, pid);
+	uint32_t n = s->out.n;
 	bool dup;
 
 	if (!s->link || !d || !d->held)
@@ -129,6 +130,9 @@ session_send_held(struct session *s, uint16_t pid)
 	dup = d->held == HELD_AGAIN;
 	d->held = 0;
 	send(s, d, dup);
+	/* it was too large for its client: its place is free */
+	if (s->out.n < n)
+		session_pump(s);
 }
 
 static bool
@@ -426,7 +430,9 @@ session_pump(struct session *s)
 			return;
 		/* the right may have been taken away while it waited */
 		may = session_may_read(s, d.msg);
-		if (expired(s, d.msg)) { /* [MQTT-3.3.2-5] */
+		/* [MQTT-3.3.2-5]; what was begun is finished */
+		if (expired(s, d.msg) &&
+		    !(d.qos == 2 && s->kept && kept_is_known(s->kept, &d))) {
 			count_add(&c->expired, 1);
 			finish_queued(s, &d);
 		} else if (may && d.qos == 0) {

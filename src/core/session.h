@@ -131,6 +131,7 @@ struct session {
 	uint32_t expiry_s; /* 0: ends with the connection */
 	struct session_will *will;
 	uint64_t will_id;    /* of the will alone in the store; 0: not there */
+	uint64_t gate;	     /* nothing of it is on disk before; durable.h */
 	struct mount *mount; /* before all its topics; NULL: none */
 	struct principal *who;	 /* whose session it is; one reference */
 	struct decided *decided; /* what it was told; NULL: not remembered */

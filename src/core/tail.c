@@ -124,15 +124,18 @@ tail_gives(struct session *s, const struct delivery *d)
 }
 
 void
-tail_page(struct session *s, struct delivery *v, uint32_t n, uint64_t upto)
+tail_page(struct session *s, struct delivery *v, uint32_t n, uint64_t from,
+    uint64_t upto)
 {
 	struct kept *k = s->kept;
 
 	k->reading = false;
-	/* it went away meanwhile, or came back since */
-	if (!s->link) {
+	/* it went away meanwhile, or is back, and what stood in its queue before
+	 * this page is in the tail again */
+	if (!s->link || k->tail_from < from) {
 		for (uint32_t i = 0; i < n; i++)
 			delivery_fini(&v[i]);
+		session_pump(s);
 		return;
 	}
 	for (uint32_t i = 0; i < n; i++) {

@@ -34,8 +34,9 @@ void tail_ask(struct session *s);
 bool tail_drop_oldest(struct session *s);
 /* One that a page brought goes elsewhere. */
 void tail_gives(struct session *s, const struct delivery *d);
-/* A page has come: n entries, moved.  There is no other below upto. */
-void
-tail_page(struct session *s, struct delivery *v, uint32_t n, uint64_t upto);
+/* A page has come: n entries, moved.  There is no other from from to below
+ * upto. */
+void tail_page(struct session *s, struct delivery *v, uint32_t n, uint64_t from,
+    uint64_t upto);
 
 #endif

@@ -35,6 +35,15 @@ drop_expired(struct store *s, int64_t now_ms)
 	return apply_refs(s);
 }
 
+/* Who was connected when the last life ended has been away since now: else its
+ * clock would begin again with each start. */
+static enum nj_err
+note_away(struct store *s, int64_t now_ms)
+{
+	sqlite3_bind_int64(sql_get(s, ST_AWAY), 1, now_ms);
+	return sql_run(s, ST_AWAY);
+}
+
 /* One transaction, whole or not at all. */
 static enum nj_err
 end_transaction(struct store *s, enum nj_err e)
@@ -57,7 +66,7 @@ clean_expired(struct store *s, int64_t now_ms)
 	if (e)
 		return e;
 	if (!(e = sql_exec(s, "DELETE FROM retained WHERE msg IS NULL")) &&
-	    now_ms > 0)
+	    now_ms > 0 && !(e = note_away(s, now_ms)))
 		e = drop_expired(s, now_ms);
 	return end_transaction(s, e);
 }

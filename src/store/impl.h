@@ -21,6 +21,7 @@ enum statement {
 	ST_ROLLBACK,
 	ST_SESSION,
 	ST_SENT,
+	ST_AWAY,
 	ST_SESSION_END,
 	ST_WILL,
 	ST_WILL_GET,

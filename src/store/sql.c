@@ -18,6 +18,8 @@ static const char *const text[STATEMENTS] = {
 	    "version = ?4, expiry = ?5, offline = ?6, mount = ?7, "
 	    "who = ?8",
 	[ST_SENT] = "UPDATE session SET sent = ?2 WHERE id = ?1",
+	[ST_AWAY] = "UPDATE session SET offline = ?1 "
+		    "WHERE offline = 9223372036854775807",
 	[ST_SESSION_END] = "DELETE FROM session WHERE id = ?1 RETURNING will",
 	[ST_WILL] = "UPDATE session SET will = ?2, will_delay = ?3, "
 		    "will_expiry = ?4 WHERE id = ?1",
@@ -94,9 +96,13 @@ static const char *const text[STATEMENTS] = {
 	[ST_PAGES] = "PRAGMA page_count",
 	[ST_FREE_PAGES] = "PRAGMA freelist_count",
 	[ST_EXPIRED] = "SELECT 1 FROM msg WHERE " EXPIRED " LIMIT 1",
+	/* not what its client may have been sent at QoS 2, and would wait for
+	 * the end of */
 	[ST_QUEUE_EXPIRED] = "DELETE FROM queue WHERE pid = 0 AND msg IN "
 			     "(SELECT id FROM msg WHERE " EXPIRED
-			     " ORDER BY expires LIMIT ?2) RETURNING msg",
+			     " ORDER BY expires LIMIT ?2) AND (flags & 3 < 2 "
+			     "OR seq > (SELECT sent FROM session "
+			     "WHERE id = queue.session)) RETURNING msg",
 	[ST_RETAINED_EXPIRED] = "DELETE FROM retained WHERE msg IN "
 				"(SELECT id FROM msg WHERE " EXPIRED
 				" ORDER BY expires LIMIT ?2) RETURNING msg",

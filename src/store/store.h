@@ -156,7 +156,8 @@ struct store_loader {
 	/* every 100,000 rows, and at the end of each kind */
 	void (*progress)(void *arg, const char *what, uint64_t n);
 	void *arg;
-	/* Wall clock: what waited past its expiry is dropped.  0: nothing. */
+	/* Wall clock: what waited past its expiry is dropped, and who was
+	 * connected is away from now on.  0: neither. */
 	int64_t now_ms;
 };
 NJ_MUST enum nj_err

@@ -2,11 +2,13 @@
  */
 #include "disk.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FILES	8
 #define SECTOR	512
@@ -28,12 +30,16 @@ struct data {
 	char name[256]; /* empty: free */
 	struct image now, synced;
 	struct change *first, **last; /* since the last sync */
-	void *regions[REGIONS];	      /* shared memory of the WAL */
+	bool known;		      /* the folder on disk has it */
+	bool gone;     /* deleted, and the folder on disk does not know */
+	unsigned maps; /* connections that use these */
+	void *regions[REGIONS]; /* shared memory of the WAL */
 };
 
 struct handle {
 	sqlite3_file base;
 	struct data *data;
+	bool mapped;
 };
 
 static struct data files[FILES];
@@ -188,6 +194,19 @@ f_truncate(sqlite3_file *f, sqlite3_int64 n)
 	return note(data_of(f), (uint64_t)n, NULL, 0, true);
 }
 
+static void data_fini(struct data *d);
+
+/* All names are on disk as they are now. */
+static void
+sync_folder(void)
+{
+	for (unsigned i = 0; i < FILES; i++) {
+		files[i].known = true;
+		if (files[i].gone)
+			data_fini(&files[i]);
+	}
+}
+
 static int
 f_sync(sqlite3_file *f, int flags)
 {
@@ -201,6 +220,8 @@ f_sync(sqlite3_file *f, int flags)
 	for (const struct change *c = d->first; c; c = c->next)
 		apply(&d->synced, c, c->n);
 	forget(d);
+	if (!d->known)
+		sync_folder();
 	return SQLITE_OK;
 }
 
@@ -264,11 +285,14 @@ static int
 f_shm_map(
     sqlite3_file *f, int region, int size, int extend, void volatile **out)
 {
-	struct data *d = data_of(f);
+	struct handle *h = (struct handle *)f;
+	struct data *d = h->data;
 
 	*out = NULL;
 	if (region >= REGIONS || faulty(DISK_SHM_MAP))
 		return SQLITE_IOERR_SHMMAP;
+	d->maps += !h->mapped;
+	h->mapped = true;
 	if (!d->regions[region] && extend)
 		d->regions[region] = calloc(1, (size_t)size);
 	*out = d->regions[region];
@@ -292,16 +316,25 @@ f_shm_barrier(sqlite3_file *f)
 	(void)f;
 }
 
-static int
-f_shm_unmap(sqlite3_file *f, int del)
+static void
+drop_regions(struct data *d)
 {
-	struct data *d = data_of(f);
-
-	(void)del;
 	for (unsigned i = 0; i < REGIONS; i++) {
 		free(d->regions[i]);
 		d->regions[i] = NULL;
 	}
+}
+
+static int
+f_shm_unmap(sqlite3_file *f, int del)
+{
+	struct handle *h = (struct handle *)f;
+	struct data *d = h->data;
+
+	(void)del;
+	if (h->mapped && --d->maps == 0)
+		drop_regions(d);
+	h->mapped = false;
 	return SQLITE_OK;
 }
 
@@ -329,7 +362,8 @@ static struct data *
 find(const char *name)
 {
 	for (unsigned i = 0; i < FILES; i++)
-		if (files[i].name[0] && strcmp(files[i].name, name) == 0)
+		if (files[i].name[0] && !files[i].gone &&
+		    strcmp(files[i].name, name) == 0)
 			return &files[i];
 	return NULL;
 }
@@ -341,7 +375,7 @@ v_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *out)
 	struct data *d = name ? find(name) : NULL;
 
 	(void)v;
-	h->base.pMethods = NULL;
+	*h = (struct handle){ .data = NULL };
 	if (!name || off || faulty(DISK_OPEN))
 		return SQLITE_CANTOPEN;
 	for (unsigned i = 0; !d && i < FILES; i++)
@@ -349,6 +383,8 @@ v_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *out)
 			d = &files[i];
 			snprintf(d->name, sizeof d->name, "%s", name);
 			d->last = &d->first;
+			d->known = !(flags &
+			    (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_WAL));
 		}
 	if (!d)
 		return SQLITE_CANTOPEN;
@@ -366,8 +402,7 @@ data_fini(struct data *d)
 		forget(d);
 	free(d->now.p);
 	free(d->synced.p);
-	for (unsigned i = 0; i < REGIONS; i++)
-		free(d->regions[i]);
+	drop_regions(d);
 	*d = (struct data){ .name = "" };
 }
 
@@ -377,12 +412,13 @@ v_delete(sqlite3_vfs *v, const char *name, int sync)
 	struct data *d = find(name);
 
 	(void)v;
-	(void)sync;
 	if (!d)
 		return SQLITE_IOERR_DELETE_NOENT;
 	if (faulty(DISK_DELETE) || !powered())
 		return SQLITE_IOERR_DELETE;
-	data_fini(d);
+	d->gone = true;
+	if (sync || !d->known)
+		data_fini(d);
 	return SQLITE_OK;
 }
 
@@ -486,6 +522,28 @@ disk_is_off(void)
 	return off;
 }
 
+void
+disk_cut_now(void)
+{
+	off = true;
+}
+
+/* Its sectors by themselves, the last perhaps in part. */
+static void
+tear(struct data *d, const struct change *c)
+{
+	uint64_t n;
+
+	for (uint64_t at = 0; at < c->n; at += n) {
+		n = SECTOR - (c->at + at) % SECTOR;
+		if (n > c->n - at)
+			n = c->n - at;
+		if (draw(2))
+			image_write(&d->synced, c->at + at, c->bytes + at,
+			    draw(8) ? n : draw(n));
+	}
+}
+
 /* One unsynced write, as it may be found afterwards. */
 static void
 survive(struct data *d, const struct change *c)
@@ -494,14 +552,26 @@ survive(struct data *d, const struct change *c)
 	case 0:
 		break;
 	case 1:
-		if (c->n > SECTOR) {
-			apply(&d->synced, c, draw(c->n / SECTOR) * SECTOR);
-			break;
-		}
+		if (!c->cut)
+			tear(d, c);
 		break;
 	default:
 		apply(&d->synced, c, c->n);
 	}
+}
+
+static void
+restart(struct data *d)
+{
+	for (const struct change *c = d->first; c; c = c->next)
+		survive(d, c);
+	forget(d);
+	d->now.n = 0;
+	if (d->synced.n)
+		image_write(&d->now, 0, d->synced.p, d->synced.n);
+	d->known = true;
+	d->maps = 0;
+	drop_regions(d);
 }
 
 void
@@ -512,16 +582,24 @@ disk_power_on(void)
 
 		if (!d->name[0])
 			continue;
-		for (const struct change *c = d->first; c; c = c->next)
-			survive(d, c);
-		forget(d);
-		d->now.n = 0;
-		if (d->synced.n)
-			image_write(&d->now, 0, d->synced.p, d->synced.n);
-		for (unsigned k = 0; k < REGIONS; k++) {
-			free(d->regions[k]);
-			d->regions[k] = NULL;
+		/* one of that name may have been made since */
+		if (d->gone && (find(d->name) || draw(2))) {
+			data_fini(d);
+			continue;
 		}
+		d->gone = false;
+		restart(d);
+	}
+	off = false;
+	left = 0;
+}
+
+void
+disk_killed(void)
+{
+	for (unsigned i = 0; i < FILES; i++) {
+		files[i].maps = 0;
+		drop_regions(&files[i]);
 	}
 	off = false;
 	left = 0;
@@ -572,4 +650,22 @@ uint64_t
 disk_ops(void)
 {
 	return ops;
+}
+
+bool
+disk_export(const char *name, const char *path)
+{
+	const struct data *d = find(name);
+	bool good;
+	int fd;
+
+	if (!d)
+		return false;
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return false;
+	good =
+	    d->now.n == 0 || write(fd, d->now.p, d->now.n) == (ssize_t)d->now.n;
+	close(fd);
+	return good;
 }

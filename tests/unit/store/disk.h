@@ -3,7 +3,8 @@
  *        can fill up, fail, and lose its power.
  *
  * What was written and not synced may be there after a power cut, or not, or
- * half of it, each write by itself.
+ * half of it, each write by itself.  So may a file that was deleted, until the
+ * folder is synced, which SQLite does with the first sync of a new file.
  *
  * Threads: one at a time (SQLite's, or the test's while SQLite is at rest).
  */
@@ -20,9 +21,13 @@ void disk_reset(uint64_t seed);
 void disk_fini(void);
 /* Power goes at the n-th write, sync or truncation from now; 0: it stays. */
 void disk_cut_at(uint64_t n);
+void disk_cut_now(void);
 bool disk_is_off(void);
 /* Loses what was not synced, in part, and switches on again. */
 void disk_power_on(void);
+/* The process was killed, the machine goes on: nothing is lost, and what was not
+ * synced still is not. */
+void disk_killed(void);
 /* Every write fails with this SQLite result; 0: no more. */
 void disk_fail(int rc);
 /* One kind of call: those from the at-th from now on fail, so many of them. */
@@ -45,6 +50,9 @@ uint64_t disk_called(enum disk_call which);
 /* Flips a bit of a file's byte; false: it is not that long. */
 bool disk_damage(const char *name, uint64_t at);
 uint64_t disk_size(const char *name);
+/* What is there, without what was lost, as a file that others can read; false:
+ * there is nothing, or it cannot be written. */
+bool disk_export(const char *name, const char *path);
 uint64_t disk_ops(void);
 
 #endif
