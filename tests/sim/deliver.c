@@ -65,7 +65,10 @@ edge_pubrel(struct edge *e, uint16_t pid)
 	struct flight *f = s ? flight_find(s, pid) : NULL;
 
 	trace("  PUBREL %u", pid);
-	if (!f || e->over || s->blurred || s->vague)
+	if (!f)
+		return;
+	f->pubrel = true;
+	if (e->over || s->blurred || s->vague)
 		return;
 	f->conn = e->conn->id;
 	if (f->qos != 2)
@@ -74,6 +77,19 @@ edge_pubrel(struct edge *e, uint16_t pid)
 	else if (f->state != F_RELEASED && !f->maybe_on)
 		sim_fail("%s gets PUBREL for packet %u before its PUBREC",
 		    e->client->id, pid);
+}
+
+/* What is sent again keeps its identifier [MQTT-4.3.2-1], [MQTT-4.3.3-1]. */
+static void
+check_other(struct edge *e, uint32_t uid, uint16_t pid)
+{
+	const struct msession *s = e->session;
+
+	for (unsigned i = 0; i < s->n_flight; i++)
+		if (s->flight[i].uid == uid && !s->flight[i].maybe_on)
+			sim_fail("%s: m%u was packet %u, and is sent again "
+				 "as %u",
+			    e->client->id, uid, s->flight[i].pid, pid);
 }
 
 /* Packet identifiers, DUP and the window (2.2.1, 3.3.1.1, 4.4, 4.9). */
@@ -101,10 +117,14 @@ check_flight(struct edge *e, const struct publish *p, uint32_t uid)
 	if (f && f->conn == e->conn->id && !s->blurred && !f->maybe_on)
 		sim_fail("%s: m%u is sent twice on a connection", e->client->id,
 		    uid);
+	if (!f && p->dup && !m->retain && m->times == 1 && !s->blurred)
+		check_other(e, uid, p->id);
 	if (!f && p->dup && s->conns < 2)
 		sim_fail("%s: m%u has DUP the first time", e->client->id, uid);
+	/* a group's may have come from another member, and does again */
 	if (!p->dup && !m->retain && !s->blurred &&
-	    ++g->fresh > (m->will ? 1 : m->times))
+	    (sim->cuts == 0 || s->client->role != ROLE_WORKER) &&
+	    ++g->fresh > (m->times ? m->times : 1))
 		sim_fail("%s: m%u is sent %u times as a new one", e->client->id,
 		    uid, g->fresh);
 	if (!f) {
@@ -116,6 +136,7 @@ check_flight(struct edge *e, const struct publish *p, uint32_t uid)
 	f->uid = uid;
 	f->qos = p->qos;
 	f->state = F_SENT;
+	f->pubrel = false;
 	f->conn = e->conn->id;
 	f->maybe_on = false;
 	if (++e->window > e->receive_max) /* [MQTT-3.3.4-9] */
@@ -156,7 +177,8 @@ check_ids(
 		bool named = u->id == 0;
 
 		if (u->shared || p->retain || m->times > 1 ||
-		    !model_sure(u, m) || model_is_own(s, u, m))
+		    !model_sure(u, m) || model_is_own(s, u, m) ||
+		    (m->will && u->no_local && m->client == s->client->n))
 			continue;
 		for (unsigned i = 0; i < n; i++)
 			named |= ids[i] == u->id;

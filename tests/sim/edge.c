@@ -56,7 +56,16 @@ edge_surely(const struct edge *e)
 {
 	struct conn *c = edge_peek(e);
 
-	return c && c->state == CONN_LIVE && !c->link.closing && !c->doomed;
+	return c && c->state == CONN_LIVE && !c->link.closing && !c->doomed &&
+	    !c->saving;
+}
+
+bool
+edge_waits(const struct edge *e)
+{
+	const struct conn *c = edge_peek(e);
+
+	return c && (c->paused || c->saving || c->yields);
 }
 
 /* From the client. */
@@ -604,7 +613,10 @@ settle(struct edge *e)
 {
 	struct conn *c = edge_peek(e);
 
-	e->paused = c && c->paused;
+	/* what it has not heard when it ends, it never will */
+	if (!c || c->state == CONN_LIVE)
+		e->paused = false;
+	e->paused |= edge_waits(e);
 	/* what came behind the packet that found no memory was not heard */
 	if (c && c->state != CONN_LIVE && e->session &&
 	    e->refusals != seam_refused()) {

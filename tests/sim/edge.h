@@ -74,5 +74,7 @@ struct conn;
 struct conn *edge_peek(const struct edge *e);
 /* What it reads now it handles now. */
 bool edge_surely(const struct edge *e);
+/* What it has read waits: for another shard, or for the disk. */
+bool edge_waits(const struct edge *e);
 
 #endif

@@ -51,6 +51,7 @@ struct mmsg {
 	bool held;	     /* came before CONNACK */
 	bool clear;	     /* an empty retained message */
 	uint64_t at_ms;
+	uint64_t sent_ms;    /* a will: when it was sent, or forgotten */
 	uint64_t not_before; /* ms; a will's delay */
 };
 
@@ -77,6 +78,7 @@ struct flight {
 	unsigned conn; /* the last it was sent on */
 	enum flight_state state;
 	bool maybe_on; /* an answer may have been heard */
+	bool pubrel;   /* was sent */
 };
 
 struct got {
@@ -93,6 +95,10 @@ struct msession {
 	uint64_t born, ended;
 	uint32_t expiry_lo, expiry_hi; /* s */
 	uint64_t off_lo, off_hi;       /* ms; when it was left */
+	bool lost, sure; /* its clock runs from when the power is back */
+	bool kept;	 /* may be on disk */
+	bool told;	 /* that it has ended: by a CONNACK */
+	uint64_t ended_ms;
 	bool vague;	/* a CONNECT without an answer may have replaced it */
 	bool blurred;	/* what was in flight is not known */
 	unsigned conns; /* it has had */
@@ -110,6 +116,10 @@ struct mwill {
 	uint32_t uid;	 /* 0: none */
 	uint64_t lo, hi; /* ms */
 	bool early;	 /* seen before that */
+	uint32_t delay;	 /* s */
+	uint64_t left_ms;
+	bool lost;  /* with the power: it is sent when that is back */
+	bool again; /* it may have been sent already */
 };
 
 struct model {
@@ -123,6 +133,8 @@ struct model {
 	    unsure_clean[SIM_CLIENTS]; /* a CONNECT was not answered */
 	uint32_t routed[MODEL_ROUTED]; /* wills, in this turn */
 	unsigned n_routed;
+	/* sessions whose end may have been forgotten with the power */
+	struct msession *ghosts[SIM_CLIENTS];
 	uint64_t n_must, n_got, n_lost;
 };
 
@@ -158,6 +170,10 @@ void model_left(struct edge *e);
 void model_tick(void);
 /* A turn has ended: what was seen early has its reason by now. */
 void model_turn(void);
+/* All that was not acknowledged may be forgotten; connections are lost. */
+void model_power_lost(void);
+/* Clocks run from now for who was here. */
+void model_power_back(void);
 void model_fini(void);
 struct got *model_got(struct msession *s, uint32_t uid);
 

@@ -371,6 +371,27 @@ net_busy(void)
 }
 
 void
+net_unplug(void)
+{
+	struct net *net = &sim->net;
+
+	for (unsigned i = net->n; i > 0; i--) {
+		struct nconn *c = net->v[i - 1];
+
+		if (c->broker_gone)
+			continue;
+		net_cut(c);
+		c->hole = false;
+		pipe_truncate(&c->up, 0);
+		buf_truncate(&c->up.data, 0);
+		c->up.arrived = 0;
+		c->up.rst_at = sim->now;
+		if (!c->accepted)
+			net_close(c);
+	}
+}
+
+void
 net_fini(void)
 {
 	struct net *net = &sim->net;

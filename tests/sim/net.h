@@ -89,6 +89,9 @@ struct nconn *net_waiting(unsigned shard);
 
 /* Bytes or ends are under way. */
 bool net_busy(void);
+/* The broker's machine is off: its end of all connections is lost, and what was
+ * under way to it. */
+void net_unplug(void);
 void net_fini(void);
 
 #endif

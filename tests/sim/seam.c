@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <urcu-qsbr.h>
 
 #include "base/pool.h"
@@ -118,6 +119,25 @@ uint64_t
 __wrap_memory_heap(void)
 {
 	return 1000000 + sim->seq % 1000;
+}
+
+/* What does not ask a struct clock: statistics, the age of stored messages. */
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *ts);
+time_t __wrap_time(time_t *out);
+
+int
+__wrap_clock_gettime(clockid_t id, struct timespec *ts)
+{
+	*ts = (struct timespec){ (time_t)(sim->now / 1000),
+		(long)(sim->now % 1000) * 1000000 };
+	return 0;
+}
+
+time_t
+__wrap_time(time_t *out)
+{
+	return (time_t)(INT64_C(1700000000) + (int64_t)(sim->now / 1000));
 }
 
 /* Randomness. */

@@ -33,7 +33,8 @@ will_routed(uint32_t uid, uint64_t from)
 	trace("  will m%u must have been sent", uid);
 	if (m->from == NEVER)
 		m->from = from;
-	m->times = 1;
+	m->times += m->times == 0;
+	m->sent_ms = sim->now;
 	m->state = seam_refused() ? M_MAYBE : M_TAKEN;
 	/* to other shards it goes when the turn ends */
 	if (sim->model.n_routed == MODEL_ROUTED)
@@ -50,7 +51,8 @@ will_maybe(uint32_t uid, uint64_t from)
 		return;
 	if (m->from == NEVER)
 		m->from = from;
-	m->times = 1;
+	m->times += m->times == 0;
+	m->sent_ms = sim->now;
 	m->state = M_MAYBE;
 }
 
@@ -59,6 +61,7 @@ will_never(uint32_t uid)
 {
 	trace("  will m%u is forgotten", uid);
 	sim->model.msgs[uid].state = M_NEVER;
+	sim->model.msgs[uid].sent_ms = sim->now;
 }
 
 /* Its connection has ended. */
@@ -89,8 +92,24 @@ will_left(struct edge *e)
 	sim->model.msgs[uid].from = e->live_seq;
 	sim->model.msgs[uid].not_before = after(s->off_lo, lo);
 	trace("  will m%u is due in %u to %u s", uid, lo, hi);
-	*w = (struct mwill){ uid, after(s->off_lo, lo), after(s->off_hi, hi),
-		false };
+	*w = (struct mwill){ .uid = uid,
+		.lo = after(s->off_lo, lo),
+		.hi = after(s->off_hi, hi),
+		.delay = hi,
+		.left_ms = sim->now };
+}
+
+/* A CONNECT that may have ended its session, and is not answered yet. */
+static bool
+calling(unsigned client)
+{
+	for (unsigned i = 0; i < sim->net.n; i++) {
+		const struct edge *e = sim->net.v[i]->edge;
+
+		if (e->client->n == client && e->called && !e->live && !e->over)
+			return true;
+	}
+	return false;
 }
 
 void
@@ -99,7 +118,7 @@ model_turn(void)
 	for (unsigned i = 0; i < SIM_CLIENTS; i++) {
 		struct mwill *w = &sim->model.wills[i];
 
-		if (w->uid && w->early && !sim->model.unsure[i])
+		if (w->uid && w->early && !sim->model.unsure[i] && !calling(i))
 			sim_fail("will m%u was sent before its delay was over",
 			    w->uid);
 		w->early = false;
@@ -120,7 +139,9 @@ model_tick(void)
 	for (unsigned i = 0; i < SIM_CLIENTS; i++) {
 		struct mwill *w = &md->wills[i];
 
-		if (w->uid && w->hi != NEVER && sim->now > w->hi + slack()) {
+		/* one whose client is calling may have been forgotten */
+		if (w->uid && w->hi != NEVER && !calling(i) &&
+		    sim->now > w->hi + slack()) {
 			will_routed(w->uid, md->msgs[w->uid].from);
 			w->uid = 0;
 		}
@@ -135,11 +156,15 @@ will_back(struct edge *e, bool resumed, bool unsure)
 
 	if (!w->uid)
 		return;
-	if (unsure || (resumed && sim->now >= w->lo)) {
+	if (unsure ||
+	    (resumed && (w->again || sim->now >= w->lo) &&
+		!(w->lost && w->delay == 0))) {
 		sim->model.msgs[w->uid].not_before = 0;
 		will_maybe(w->uid, 0);
-	} else if (resumed) {
+	} else if (resumed && !(w->lost && w->delay == 0)) {
 		will_never(w->uid);
+		/* not to be sent, power cuts or not: CONNACK was */
+		sim->model.msgs[w->uid].sent_ms = 0;
 	} else {
 		/* [MQTT-3.1.2-8]: its session has ended */
 		sim->model.msgs[w->uid].not_before = 0;
@@ -151,7 +176,19 @@ will_back(struct edge *e, bool resumed, bool unsure)
 /* Sessions. */
 
 static void
-end(unsigned n)
+subs_gone(struct msession *s)
+{
+	for (unsigned i = 0; i < s->n_subs; i++)
+		if (s->subs[i].gone == NEVER) {
+			if (s->subs[i].undone == NEVER)
+				s->subs[i].undone = sim->seq;
+			s->subs[i].gone = sim->seq;
+		}
+}
+
+/* told: by a CONNACK, or it need not be. */
+static void
+end(unsigned n, bool told)
 {
 	struct msession *s = sim->model.now[n];
 
@@ -159,12 +196,9 @@ end(unsigned n)
 		return;
 	trace("  session of %s has ended", s->client->id);
 	s->ended = sim->seq;
-	for (unsigned i = 0; i < s->n_subs; i++)
-		if (s->subs[i].gone == NEVER) {
-			if (s->subs[i].undone == NEVER)
-				s->subs[i].undone = sim->seq;
-			s->subs[i].gone = sim->seq;
-		}
+	s->ended_ms = sim->now;
+	s->told = told;
+	subs_gone(s);
 	sim->model.now[n] = NULL;
 }
 
@@ -180,6 +214,9 @@ begin(struct edge *e, bool vague)
 	s->born = sim->seq;
 	s->ended = NEVER;
 	s->vague = vague;
+	/* by now its client knows that what was before has ended */
+	for (unsigned i = 0; i < md->n_sessions; i++)
+		md->sessions[i]->told |= md->sessions[i]->client == e->client;
 	md->sessions[md->n_sessions++] = s;
 	md->now[e->client->n] = s;
 	trace("  %s session of %s", vague ? "vague" : "new", e->client->id);
@@ -245,7 +282,7 @@ unanswered(const struct edge *e, bool *clean)
 		struct conn *c;
 
 		if (o == e || o->client != e->client || !o->called || o->live ||
-		    o->over || ((c = edge_peek(o)) && c->state < CONN_LIVE))
+		    o->over || ((c = edge_peek(o)) && c->state < CONN_SAVING))
 			continue;
 		any = true;
 		*clean |= o->clean || buf_len(&o->in) > 0;
@@ -279,11 +316,16 @@ model_begin(struct edge *e, bool present)
 		vague = true;
 	will_back(e, present && !vague, unsure);
 	md->unsure[n] = md->unsure_clean[n] = false;
+	if (md->ghosts[n]) {
+		subs_gone(md->ghosts[n]);
+		md->ghosts[n] = NULL;
+	}
 	if (!present || vague || !s) {
-		end(n);
+		end(n, true);
 		s = begin(e, vague);
 	}
 	s->edge = e;
+	s->kept |= e->expiry_s > 0;
 	s->conns++;
 	s->expiry_lo = s->expiry_hi = e->expiry_s;
 	e->session = s;
@@ -297,7 +339,6 @@ model_left(struct edge *e)
 	struct model *md = &sim->model;
 	struct msession *s = e->session;
 	unsigned n = e->client->n;
-	struct conn *c;
 
 	if (!e->live) {
 		/* the session may have been taken up, and left again */
@@ -321,13 +362,195 @@ model_left(struct edge *e)
 	s->edge = NULL;
 	s->off_lo = e->live_ms;
 	s->off_hi = sim->now;
-	if (((c = edge_peek(e)) && c->paused) ||
+	if (edge_waits(e) ||
 	    (sim->is.shards > 1 && e->publish_turn == sim->turns))
 		e->paused = true;
+	/* and so may have its last wish */
+	if (e->paused)
+		s->expiry_hi = e->expiry_s;
 	/* its last answers may have come too late */
 	if (e->paused || e->refusals != seam_refused())
 		s->blurred = true;
 	will_left(e);
 	if (s->expiry_hi == 0)
-		end(n);
+		end(n, !s->kept);
+}
+
+/* Power cuts. */
+
+/* Old enough to be on disk. */
+static bool
+is_old(uint64_t ms)
+{
+	return ms + IDLE_MS < power_sure();
+}
+
+/* It comes when the power is back, if it was to be sent. */
+static void
+will_lost(struct edge *e)
+{
+	struct msession *s = e->session;
+	uint32_t uid = e->will_uid, delay = e->will_delay;
+	uint32_t lo = s->expiry_lo < delay ? s->expiry_lo : delay;
+	uint32_t hi = s->expiry_hi < delay ? s->expiry_hi : delay;
+
+	if (!uid)
+		return;
+	if (e->goodbye != STAYS || !edge_surely(e)) {
+		will_maybe(uid, e->live_seq);
+		sim->model.msgs[uid].times = 2;
+		return;
+	}
+	trace("  will m%u is due when the power is back", uid);
+	sim->model.msgs[uid].from = e->live_seq;
+	sim->model.msgs[uid].not_before = after(e->live_ms, lo);
+	sim->model.wills[e->client->n] = (struct mwill){ .uid = uid,
+		.lo = after(e->live_ms, lo),
+		.hi = NEVER,
+		.delay = hi,
+		.left_ms = sim->now,
+		.lost = true };
+}
+
+/* A connection that was there to the end. */
+static void
+conn_lost(struct edge *e)
+{
+	struct model *md = &sim->model;
+	unsigned n = e->client->n;
+	struct msession *s = e->live ? e->session : md->now[n];
+	bool surely = edge_surely(e);
+
+	if (e->over)
+		return;
+	if (e->called && !e->live) {
+		md->unsure[n] = true;
+		md->unsure_clean[n] |= e->clean || buf_len(&e->in) > 0;
+		will_maybe(e->will_uid, sim->seq);
+		if (s && e->expiry_s < s->expiry_lo)
+			s->expiry_lo = e->expiry_s;
+		if (s && e->expiry_s > s->expiry_hi)
+			s->expiry_hi = e->expiry_s;
+		if (s && !s->edge)
+			s->lost = true;
+	} else if (e->live && s->edge == e) {
+		trace("  %s has lost its connection", e->client->id);
+		will_lost(e);
+		s->edge = NULL;
+		s->off_lo = e->live_ms;
+		s->lost = true;
+		s->sure = surely;
+		if (edge_waits(e))
+			s->expiry_hi = e->expiry_s;
+		if (s->expiry_hi == 0)
+			end(n, true);
+	}
+	e->over = true;
+}
+
+/* Where it stands, as far as it must be on disk. */
+static void
+flights_lost(struct msession *s)
+{
+	for (unsigned i = 0; i < s->n_flight; i++) {
+		struct flight *f = &s->flight[i];
+		const struct mmsg *m = &sim->model.msgs[f->uid];
+
+		if (f->state == F_RELEASED ? !f->pubrel
+					   : f->qos == 1 &&
+			    (m->state != M_TAKEN || m->retain || m->will ||
+				s->client->role == ROLE_WORKER))
+			f->maybe_on = true;
+	}
+}
+
+/* Its end was told to nobody: it may be back. */
+static void
+session_lost(struct msession *s)
+{
+	struct model *md = &sim->model;
+	unsigned n = s->client->n;
+
+	if (md->now[n] == s) {
+		flights_lost(s);
+		s->lost |= !s->edge && !is_old(s->off_hi);
+		return;
+	}
+	if (md->now[n] || s->told || is_old(s->ended_ms))
+		return;
+	trace("  the session of %s may be back", s->client->id);
+	md->unsure[n] = md->unsure_clean[n] = true;
+	md->ghosts[n] = s;
+	for (unsigned i = 0; i < s->n_subs; i++)
+		if (s->subs[i].gone == s->ended)
+			s->subs[i].gone = NEVER;
+}
+
+static void
+message_lost(struct mmsg *m, uint32_t uid)
+{
+	struct mwill *w = &sim->model.wills[m->client];
+
+	if (m->retain && m->qos == 0 && m->state == M_TAKEN &&
+	    (sim->is.memory || !is_old(m->at_ms)))
+		m->state = M_MAYBE;
+	if (!m->will || m->sent_ms == 0 || is_old(m->sent_ms) || w->uid == uid)
+		return;
+	if (m->state == M_NEVER) {
+		will_maybe(uid, sim->seq);
+		m->times = 2;
+	} else if (m->state == M_TAKEN) {
+		/* it is sent again, or need not be */
+		m->times = 2;
+		m->upto = m->late = NEVER;
+		m->not_before = 0;
+		m->state = M_MAYBE;
+		if (!w->uid)
+			*w = (struct mwill){ .uid = uid,
+				.hi = NEVER,
+				.left_ms = sim->now,
+				.again = true };
+	} else if (m->state == M_MAYBE) {
+		m->times = 2;
+	}
+}
+
+void
+model_power_lost(void)
+{
+	struct model *md = &sim->model;
+
+	sim->seq++;
+	model_turn();
+	for (unsigned i = 0; i < sim->net.n; i++)
+		conn_lost(sim->net.v[i]->edge);
+	for (unsigned i = 0; i < md->n_sessions; i++)
+		session_lost(md->sessions[i]);
+	for (uint32_t uid = 1; uid < md->n_msgs; uid++)
+		message_lost(&md->msgs[uid], uid);
+	for (unsigned i = 0; i < SIM_CLIENTS; i++)
+		if (md->wills[i].uid && !is_old(md->wills[i].left_ms))
+			md->wills[i].hi = NEVER;
+}
+
+void
+model_power_back(void)
+{
+	struct model *md = &sim->model;
+
+	for (unsigned i = 0; i < SIM_CLIENTS; i++) {
+		struct msession *s = md->now[i];
+		struct mwill *w = &md->wills[i];
+
+		if (s && s->lost)
+			s->off_hi = sim->now;
+		if (s && s->lost && s->sure)
+			s->off_lo = sim->now;
+		if (s)
+			s->lost = s->sure = false;
+		if (w->uid && w->hi == NEVER)
+			w->hi = after(sim->now, w->delay);
+		else if (w->uid && w->hi < sim->now)
+			w->hi = sim->now;
+	}
 }

@@ -36,6 +36,19 @@ draw_profile(struct profile *is)
 	is->stops = chance(r, 150);
 }
 
+static void
+draw_power(struct profile *is)
+{
+	struct rng *r = &sim->power;
+
+	is->store = true;
+	is->memory = false;
+	is->cuts = 1 + (unsigned)pick(r, 8);
+	is->slow_disk = chance(r, 400) ? (unsigned)pick(r, 30) : 0;
+	is->store_turns = 50 + (unsigned)pick(r, 800);
+	is->ticks = 400 + (unsigned)pick(r, 600);
+}
+
 static struct client *
 auditor(void)
 {
@@ -43,7 +56,7 @@ auditor(void)
 }
 
 static void
-begin(uint64_t seed, bool tracing)
+begin(uint64_t seed, bool store, bool tracing)
 {
 	memset(sim, 0, sizeof *sim);
 	sim->seed = seed;
@@ -55,6 +68,10 @@ begin(uint64_t seed, bool tracing)
 	rng_seed(&sim->sched, seed * 4 + 2);
 	rng_seed(&sim->fault, seed * 4 + 3);
 	draw_profile(&sim->is);
+	if (store) {
+		rng_seed(&sim->power, ~seed);
+		draw_power(&sim->is);
+	}
 	world_start();
 	for (unsigned i = 0; i <= sim->is.clients; i++)
 		client_init(&sim->clients[i], i);
@@ -84,6 +101,7 @@ calm(void)
 {
 	trace("calm");
 	sim->calm = sim->draining = true;
+	power_calm();
 	sim->is.tick_ms = 20;
 	sim->is.lat_lo = sim->is.lat_hi = 2;
 	memset(sim->starved, 0, sizeof sim->starved);
@@ -163,6 +181,8 @@ letters_left(void)
 	for (unsigned i = 0; i < sim->broker->n; i++)
 		if (mailbox_depth(&sim->broker->shards[i].mail) > 0)
 			return "letters";
+	if (power_unsettled())
+		return power_unsettled();
 	return atomic_load(&sim->broker->retiring) ? "fences" : NULL;
 }
 
@@ -189,22 +209,25 @@ part(void)
 		seam_grace(true);
 		world_tick();
 	}
-	if (settle(letters_left, "the mail"))
-		verify_empty();
+	if (!settle(letters_left, "the mail"))
+		return;
+	verify_empty();
+	verify_store(true);
 }
 
 bool
-sim_run(struct sim *s, uint64_t seed, bool tracing)
+sim_run(struct sim *s, uint64_t seed, bool store, bool tracing)
 {
 	sim = s;
-	begin(seed, tracing);
-	trace("seed %llu: %u shards, %u clients%s%s%s%s%s",
+	begin(seed, store, tracing);
+	trace("seed %llu: %u shards, %u clients%s%s%s%s%s%s",
 	    (unsigned long long)seed, s->is.shards, s->is.clients,
 	    s->is.lossy ? ", small limits" : "",
 	    s->is.memory ? ", memory runs out" : "",
 	    s->is.files ? ", descriptors run out" : "",
 	    s->is.later ? ", slow logins" : "",
-	    s->is.stops ? ", stopped at the end" : "");
+	    s->is.stops ? ", stopped at the end" : "",
+	    s->is.store ? ", power cuts" : "");
 	for (unsigned i = 0; i < s->is.ticks && !s->failed; i++)
 		world_tick();
 	if (s->is.stops) {
@@ -221,6 +244,7 @@ sim_run(struct sim *s, uint64_t seed, bool tracing)
 	if (!s->is.stops)
 		world_stop();
 	world_fini();
+	power_fini();
 	net_fini();
 	for (unsigned i = 0; i <= s->is.clients; i++)
 		client_fini(&s->clients[i]);

@@ -7,6 +7,9 @@
  * the linker puts in place of the broker's own calls (seam.c) has no argument
  * to find it by, hence the global.
  *
+ * With a store, the power fails now and then (power.c): the broker is gone as it
+ * stood, and another begins with what is left on the disk.
+ *
  * Threads: one.
  */
 #ifndef NJ_TESTS_SIM_SIM_H
@@ -25,6 +28,7 @@
 
 #define SIM_SHARDS 4
 #define SIM_LOGINS 64
+#define SIM_ROUNDS 5
 #define NEVER	   UINT64_MAX
 
 /* What kind of run the seed has drawn. */
@@ -44,14 +48,18 @@ struct profile {
 	bool sys;   /* $SYS is published */
 	bool queue_qos0;
 	bool stops; /* the broker is stopped with everything alive */
+	bool store; /* there is one, and the power fails */
+	unsigned cuts, slow_disk; /* of 1000, a tick */
+	unsigned store_turns;	  /* of 1000, a turn of a shard */
 };
 
 struct sim {
 	uint64_t seed;
-	struct rng plan, wire, sched, fault;
+	struct rng plan, wire, sched, fault, power;
 	struct profile is;
-	uint64_t now; /* ms */
-	uint64_t seq; /* counts events: the order of things */
+	uint64_t now;	 /* ms */
+	uint64_t booted; /* when the clock of the broker's machine was 0 */
+	uint64_t seq;	 /* counts events: the order of things */
 	uint64_t digest;
 	uint64_t turns;
 	bool tracing, failed, runs, draining, calm;
@@ -61,7 +69,14 @@ struct sim {
 	struct port_opts port;
 	struct listener listener;
 	int fds[SIM_SHARDS];
-	struct broker *broker;
+	struct broker *broker;		 /* NULL: the power is off */
+	unsigned cuts;			 /* there were so many */
+	uint64_t up_at;			 /* it comes back */
+	uint64_t disk_at;		 /* the disk stands still until then */
+	uint64_t rounds[SIM_ROUNDS + 1]; /* when the last ones began; power.c */
+	unsigned turned;  /* shards that had a turn in this one */
+	uint64_t dropped; /* messages, by earlier lives */
+	char file[64];
 	uint64_t starved[SIM_SHARDS]; /* until then no turn */
 	uint64_t starve_max;
 	struct auth_request *logins[SIM_LOGINS];
@@ -73,8 +88,9 @@ struct sim {
 
 extern struct sim *sim;
 
-/* Runs a seed from birth to death; true: all held. */
-bool sim_run(struct sim *s, uint64_t seed, bool tracing);
+/* Runs a seed from birth to death; true: all held.  store: with one, and power
+ * cuts. */
+bool sim_run(struct sim *s, uint64_t seed, bool store, bool tracing);
 
 /* trace.c */
 void trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -91,12 +107,33 @@ void world_reload(void);
 /* Everything that waits for a grace period. */
 void world_stop(void);
 void world_fini(void);
+/* A broker begins. */
+NJ_MUST enum nj_err world_boot(struct nj_why *why);
+
+/* power.c: the store, and the power. */
+void power_start(void);
+/* What happens to it in a tick. */
+void power_tick(void);
+/* The store's turn, if it is. */
+void power_turn(void);
+/* It stays on. */
+void power_calm(void);
+void power_fini(void);
+const char *power_unsettled(void);
+/* A shard had its turn. */
+void power_turned(unsigned shard);
+/* What was done before that is on disk, ms. */
+uint64_t power_sure(void);
 
 /* verify.c: what must be true when all is over. */
 const char *verify_unsettled(void);
 void verify_deliveries(void);
 void verify_retained(struct client *auditor);
 void verify_empty(void);
+/* What tools say of the store; empty: nothing may be left in it. */
+void verify_store(bool empty);
+/* Messages that this life of the broker has dropped. */
+uint64_t verify_dropped(void);
 
 /* seam.c: what stands in for the machine. */
 void seam_start(void);

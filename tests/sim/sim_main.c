@@ -2,8 +2,9 @@
  * Runs seeds; a seed that fails is run again with a trace by the command that
  * is printed.
  *
- *   sim [--seeds A-B] [--twice N] [--stop] [--trace] [--log]
+ *   sim [--power] [--seeds A-B] [--twice N] [--stop] [--trace] [--log]
  *
+ * --power: the broker has a store, and loses its power now and then.
  * --twice N: every Nth seed is run a second time, and must be the same.
  * --stop: at the first seed that fails.  --log: with the broker's log.
  */
@@ -20,7 +21,7 @@
 
 static struct sim *world;
 static uint64_t first = 1, last = 100, twice = 0;
-static bool tracing, stops;
+static bool tracing, stops, power;
 static const char *program;
 
 static double
@@ -28,16 +29,16 @@ seconds(void)
 {
 	struct timespec ts;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	(void)timespec_get(&ts, TIME_UTC); /* the other clock is the run's */
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
 static void
 tell(uint64_t seed, const char *why)
 {
-	printf("\nseed %" PRIu64 ": %s\nto see it: %s --seeds %" PRIu64
+	printf("\nseed %" PRIu64 ": %s\nto see it: %s%s --seeds %" PRIu64
 	       "-%" PRIu64 " --trace\n",
-	    seed, why, program, seed, seed);
+	    seed, why, program, power ? " --power" : "", seed, seed);
 	fflush(stdout);
 }
 
@@ -46,14 +47,14 @@ run(uint64_t seed)
 {
 	uint64_t digest;
 
-	if (!sim_run(world, seed, tracing)) {
+	if (!sim_run(world, seed, power, tracing)) {
 		tell(seed, world->why);
 		return false;
 	}
 	if (!twice || seed % twice != 0)
 		return true;
 	digest = world->digest;
-	if (!sim_run(world, seed, false) || world->digest != digest) {
+	if (!sim_run(world, seed, power, false) || world->digest != digest) {
 		tell(seed, "it is not the same the second time");
 		return false;
 	}
@@ -80,6 +81,7 @@ options(int argc, char **argv)
 		{ "trace", no_argument, NULL, 't' },
 		{ "stop", no_argument, NULL, 'x' },
 		{ "log", no_argument, NULL, 'l' },
+		{ "power", no_argument, NULL, 'p' },
 		{ 0 },
 	};
 	int opt;
@@ -93,6 +95,8 @@ options(int argc, char **argv)
 			tracing = true;
 		else if (opt == 'x')
 			stops = true;
+		else if (opt == 'p')
+			power = true;
 		else if (opt == 'l')
 			log_types_on = LOG_T_ALL;
 		else
@@ -104,15 +108,15 @@ options(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	uint64_t failed = 0, must = 0;
+	uint64_t failed = 0, must = 0, cuts = 0;
 	double began = seconds(), told = began;
 
 	program = argv[0];
 	log_types_on = 0;
 	if (!options(argc, argv)) {
 		fprintf(stderr,
-		    "usage: sim [--seeds A-B] [--twice N] [--stop] [--trace] "
-		    "[--log]\n");
+		    "usage: sim [--power] [--seeds A-B] [--twice N] [--stop] "
+		    "[--trace] [--log]\n");
 		return 2;
 	}
 	if (!(world = calloc(1, sizeof *world)))
@@ -121,6 +125,7 @@ main(int argc, char **argv)
 	     seed++) {
 		failed += !run(seed);
 		must += world->model.n_must;
+		cuts += world->cuts;
 		if (seconds() - told < 5)
 			continue;
 		told = seconds();
@@ -130,8 +135,8 @@ main(int argc, char **argv)
 		fflush(stdout);
 	}
 	printf("%" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64
-	       " deliveries checked, %.1f s\n",
-	    last - first + 1, failed, must, seconds() - began);
+	       " deliveries checked, %" PRIu64 " power cuts, %.1f s\n",
+	    last - first + 1, failed, must, cuts, seconds() - began);
 	free(world);
 	return failed != 0;
 }

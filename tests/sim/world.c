@@ -18,7 +18,7 @@ mono(void *arg)
 
 	if (s->runs)
 		s->now += 100;
-	return s->now;
+	return s->now - s->booted;
 }
 
 static int64_t
@@ -126,18 +126,36 @@ draw_opts(void)
 	draw_limits(&sim->opts.limits);
 }
 
+enum nj_err
+world_boot(struct nj_why *why)
+{
+	struct auth_chain *chain = make_chain();
+	enum nj_err e;
+
+	sim->opts.shards = sim->listener.shards = sim->is.shards;
+	sim->port.chain = chain;
+	if ((e = broker_new(&sim->opts, &sim->broker, why))) {
+		sim->broker = NULL;
+		auth_chain_unref(chain);
+	}
+	sim->port.chain = NULL;
+	return e;
+}
+
 void
 world_start(void)
 {
-	struct nj_why why;
+	struct nj_why why = { .what = "" };
 
 	seam_start();
 	hash_seed(rng_next(&sim->sched), rng_next(&sim->sched));
 	draw_opts();
-	sim->port.chain = make_chain();
-	if (broker_new(&sim->opts, &sim->broker, &why))
+	if (sim->is.store)
+		power_start();
+	else if (world_boot(&why))
 		abort();
-	broker_turn(sim->broker, 0);
+	else
+		broker_turn(sim->broker, 0);
 }
 
 void
@@ -166,6 +184,7 @@ turn(unsigned shard)
 	shard_turn(&sim->broker->shards[shard], 0);
 	seam_inside(false);
 	edge_turn();
+	power_turned(shard);
 }
 
 static void
@@ -181,6 +200,9 @@ turns(void)
 		turn(k);
 		if (chance(&sim->sched, 200))
 			turn(k);
+		power_turn();
+		if (!sim->broker)
+			return;
 	}
 }
 
@@ -207,7 +229,7 @@ faults(void)
 		seam_memory(chance(r, 40) ? rates[pick(r, 3)] : 0);
 	if (sim->is.files)
 		seam_files(chance(r, 100));
-	if (sim->is.reloads && chance(r, 5))
+	if (sim->is.reloads && chance(r, 5) && sim->broker)
 		world_reload();
 }
 
@@ -230,8 +252,11 @@ world_tick(void)
 		answer_one();
 	for (unsigned i = 0; i <= sim->is.clients; i++)
 		client_step(&sim->clients[(first + i) % (sim->is.clients + 1)]);
-	turns();
-	model_tick();
+	power_tick();
+	if (sim->broker) {
+		turns();
+		model_tick();
+	}
 	if (chance(&sim->sched, 300))
 		seam_grace(false);
 }
@@ -243,7 +268,8 @@ world_stop(void)
 	while (sim->n_logins > 0)
 		answer_one();
 	sim->runs = true;
-	broker_stop(sim->broker);
+	if (sim->broker)
+		broker_stop(sim->broker);
 }
 
 void

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * power - the broker's store on a disk in memory, and what becomes of both when
+ *         the power fails, or the process is killed.
+ *
+ * The disk (tests/unit/store/disk.c) is off from some write on; then the broker
+ * is taken apart.  That it is taken apart at all is for the leak checker's sake:
+ * nothing that it does then reaches the disk or the network.
+ */
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "broker/broker.h"
+#include "disk.h"
+#include "edge.h"
+#include "sim.h"
+#include "store/impl.h"
+
+/* A test's disk writes little: the log goes to the database so often that it
+ * happens. */
+#define LOG_PAGES 300
+
+static bool
+P(unsigned of_1000)
+{
+	return chance(&sim->power, of_1000);
+}
+
+static uint64_t
+draw(uint64_t n)
+{
+	return pick(&sim->power, n);
+}
+
+static void
+disk_back(bool killed)
+{
+	if (killed)
+		disk_killed();
+	else
+		disk_power_on();
+}
+
+/* False: the power failed again meanwhile. */
+static bool
+boot(void)
+{
+	struct nj_why why = { .what = "" };
+	enum nj_err e;
+
+	sim->booted = sim->now - draw(20000);
+	hash_seed(draw(UINT64_MAX), draw(UINT64_MAX));
+	trace("the broker starts, %u shards", sim->is.shards);
+	if ((e = world_boot(&why))) {
+		trace("it does not: %s", why.what);
+		if (!disk_is_off())
+			sim_fail("the broker cannot start: %s", why.what);
+		return false;
+	}
+	sqlite3_wal_autocheckpoint(
+	    sim->broker->store->db, 1 + (int)draw(LOG_PAGES));
+	return true;
+}
+
+/*
+ * What must be on disk although nobody was told.  In a round each shard has a
+ * turn, and after them the store.  What a shard does may have to go to another
+ * and come back, and then wait for the batch before its own: some rounds later it
+ * is on disk.
+ */
+
+void
+power_turned(unsigned shard)
+{
+	sim->turned |= 1u << shard;
+}
+
+static void
+next_round(void)
+{
+	if (sim->turned != (1u << sim->is.shards) - 1)
+		return;
+	sim->turned = 0;
+	memmove(
+	    sim->rounds + 1, sim->rounds, SIM_ROUNDS * sizeof sim->rounds[0]);
+	sim->rounds[0] = sim->now;
+}
+
+uint64_t
+power_sure(void)
+{
+	return sim->rounds[SIM_ROUNDS];
+}
+
+static void
+first_round(void)
+{
+	sim->turned = 0;
+	for (unsigned i = 0; i <= SIM_ROUNDS; i++)
+		sim->rounds[i] = sim->now;
+}
+
+static void
+up(void)
+{
+	bool killed = P(200);
+
+	if (!sim->calm && P(250))
+		disk_cut_at(1 + draw(P(500) ? 30 : 200));
+	if (!boot()) {
+		disk_back(killed);
+		return;
+	}
+	first_round();
+	model_power_back();
+	verify_store(false);
+	broker_turn(sim->broker, 0);
+	edge_turn();
+}
+
+static void
+cut(void)
+{
+	uint64_t now = sim->now;
+	bool killed = P(250);
+
+	trace("%s", killed ? "the broker is killed" : "the power fails");
+	sim->cuts++;
+	disk_cut_now();
+	model_power_lost();
+	net_unplug();
+	sim->dropped += verify_dropped();
+	world_stop();
+	world_fini();
+	sim->runs = false;
+	sim->now = now;
+	memset(sim->starved, 0, sizeof sim->starved);
+	disk_back(killed);
+	sim->up_at = now + (P(700) ? draw(300) : draw(8000));
+	if (P(300))
+		sim->is.shards = 1 + (unsigned)draw(SIM_SHARDS);
+}
+
+void
+power_start(void)
+{
+	(void)snprintf(
+	    sim->file, sizeof sim->file, "/tmp/nightjar-sim-%d", (int)getpid());
+	disk_reset(sim->seed);
+	/* what SQLite draws by itself */
+	(void)sqlite3_test_control(
+	    SQLITE_TESTCTRL_PRNG_SEED, (int)sim->seed + 1, NULL);
+	sim->opts.store_path = sim->file;
+	sim->opts.store_vfs = DISK_VFS;
+	sim->opts.store_no_thread = true;
+	if (P(300))
+		disk_cut_at(1 + draw(60));
+	while (!boot() && !sim->failed)
+		disk_back(P(200));
+	if (sim->broker)
+		broker_turn(sim->broker, 0);
+	first_round();
+}
+
+void
+power_tick(void)
+{
+	if (!sim->is.store || sim->failed)
+		return;
+	if (!sim->broker) {
+		if (sim->calm || sim->now >= sim->up_at)
+			up();
+		return;
+	}
+	if (disk_is_off()) { /* while it started */
+		cut();
+		return;
+	}
+	if (sim->calm)
+		return;
+	if (P(sim->is.slow_disk))
+		sim->disk_at = sim->now + draw(2000);
+	if (!P(sim->is.cuts))
+		return;
+	if (P(400))
+		cut();
+	else
+		disk_cut_at(1 + draw(P(500) ? 12 : 80));
+}
+
+void
+power_turn(void)
+{
+	if (!sim->is.store || !sim->broker)
+		return;
+	if (!sim->calm && (sim->now < sim->disk_at || !P(sim->is.store_turns)))
+		return;
+	trace("turn of the store");
+	store_turn(sim->broker->store);
+	if (disk_is_off()) {
+		cut();
+		return;
+	}
+	next_round();
+}
+
+void
+power_calm(void)
+{
+	if (sim->is.store)
+		disk_cut_at(0);
+}
+
+const char *
+power_unsettled(void)
+{
+	if (!sim->is.store)
+		return NULL;
+	if (!sim->broker)
+		return "the power";
+	for (unsigned i = 0; i < sim->broker->n; i++)
+		if (sim->broker->shards[i].durable.keep.busy)
+			return "the store";
+	return NULL;
+}
+
+void
+power_fini(void)
+{
+	char lock[80];
+
+	if (!sim->is.store)
+		return;
+	disk_fini();
+	(void)unlink(sim->file);
+	(void)snprintf(lock, sizeof lock, "%s.lock", sim->file);
+	(void)unlink(lock);
+}
