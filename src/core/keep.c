@@ -148,6 +148,16 @@ keep_state(struct session *s, struct delivery *d)
 }
 
 bool
+keep_is_early(struct session *s, const struct delivery *d)
+{
+	struct kept *k = s->kept;
+
+	if (k->sent_ticket <= s->home->keep->done)
+		k->sent_before = k->sent;
+	return d->key > k->sent_before;
+}
+
+bool
 keep_sends(struct session *s, struct delivery *d, uint16_t want)
 {
 	struct keep *keep = s->home->keep;
@@ -169,7 +179,7 @@ keep_sends(struct session *s, struct delivery *d, uint16_t want)
 	/* An entry of QoS 1 that is not on disk yet may be sent: nobody was
 	 * told that it would arrive.  At QoS 2 its identifier would be that of
 	 * two messages [MQTT-4.3.3-2]. */
-	return d->key > k->sent_before || d->pid != want ||
+	return keep_is_early(s, d) || d->pid != want ||
 	    (d->qos == 2 && !read && keep->busy);
 }
 

@@ -107,6 +107,8 @@ kept_pid(uint64_t key)
 {
 	return (uint16_t)((key - 1) % 65535 + 1);
 }
+/* That the client may know d is not on disk yet. */
+bool keep_is_early(struct session *s, const struct delivery *d);
 /* Its client has gone: how far it knows its entries is exact now. */
 void keep_left(struct session *s);
 /* Its client may have been sent it by an earlier life. */

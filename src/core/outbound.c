@@ -373,8 +373,10 @@ resend(struct session *s, struct delivery *d)
 	else if (!session_may_read(s, d->msg))
 		take_back(s, d, known);
 	else /* [MQTT-3.3.1-1] */
-		send_or_hold(
-		    s, d, known, s->kept && d->qos == 2 && s->home->keep->busy);
+		send_or_hold(s, d, known,
+		    s->kept &&
+			((d->qos == 2 && s->home->keep->busy) ||
+			    (!known && keep_is_early(s, d))));
 }
 
 static bool
