@@ -333,6 +333,20 @@ model_begin(struct edge *e, bool present)
 		md->msgs[e->will_uid].by = s;
 }
 
+/* Its CONNECT was not answered, and may have been heard. */
+static void
+will_unsure(struct edge *e)
+{
+	struct mwill *w = &sim->model.wills[e->client->n];
+
+	will_maybe(e->will_uid, sim->seq);
+	if (w->uid) {
+		sim->model.msgs[w->uid].not_before = 0;
+		will_maybe(w->uid, sim->seq);
+	}
+	w->uid = 0;
+}
+
 void
 model_left(struct edge *e)
 {
@@ -345,7 +359,7 @@ model_left(struct edge *e)
 		md->unsure[n] = true;
 		/* what it said after CONNECT may have been heard, too */
 		md->unsure_clean[n] |= e->clean || buf_len(&e->in) > 0;
-		will_maybe(e->will_uid, sim->seq);
+		will_unsure(e);
 		if ((s = md->now[n])) {
 			s->blurred = true;
 			if (e->expiry_s < s->expiry_lo)
@@ -426,7 +440,7 @@ conn_lost(struct edge *e)
 	if (e->called && !e->live) {
 		md->unsure[n] = true;
 		md->unsure_clean[n] |= e->clean || buf_len(&e->in) > 0;
-		will_maybe(e->will_uid, sim->seq);
+		will_unsure(e);
 		if (s && e->expiry_s < s->expiry_lo)
 			s->expiry_lo = e->expiry_s;
 		if (s && e->expiry_s > s->expiry_hi)
