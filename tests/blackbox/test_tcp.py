@@ -84,6 +84,23 @@ def test_payload_sizes(broker, topic, size):
         assert message.payload == payload
 
 
+@pytest.mark.parametrize('version', [4, 5])
+def test_large_and_small_to_who_reads_late(broker, topic, version):
+    """More than sockets hold, so that writes stop in the middle of payloads, with small
+    packets between the large: all comes whole and in order."""
+    sizes = [300_000, 10, 4096, 4095, 0, 200_000, 1, 5000] * 4
+    with Raw(broker.port, version=version) as s, Raw(broker.port, version=version) as p:
+        s.connect('late')
+        s.subscribe(topic, qos=1)
+        p.connect('early')
+        for i, size in enumerate(sizes):
+            p.publish_acked(topic, bytes([i]) * size, 1)
+        for i, size in enumerate(sizes):
+            m = s.recv()
+            assert m.kind == PUBLISH and m.payload == bytes([i]) * size
+            s.send(b'\x40\x02' + m.mid.to_bytes(2, 'big'))
+
+
 @pytest.mark.parametrize('filter_, heard, unheard', [
     ('/+/x', ['/a/x', '//x', '/é/x'], ['/x', '/a/b/x', '/a/x/']),
     ('/#', ['', '/a', '/a/b/c', '//'], ['x', 'x/a']),
