@@ -320,7 +320,7 @@ must_not_wait(const struct shard *sh)
 {
 	return !list_empty(&sh->again) || !list_empty(&sh->handshakes) ||
 	    !list_empty(&sh->begun) || !list_empty(&sh->calls) ||
-	    !list_empty(&sh->home.ending);
+	    sh->home.ending;
 }
 
 static void

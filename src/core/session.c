@@ -29,7 +29,6 @@ home_init(struct home *h, unsigned shard, struct index *ix)
 	*h = (struct home){
 		.shard = shard, .index = ix, .may_forget = FORGET_TURN
 	};
-	list_init(&h->ending);
 	map_init(&h->sessions, id_of);
 	map_init(&h->numbers, number_of);
 }
@@ -120,8 +119,8 @@ end_later(struct session *s)
 	s->decided = NULL;
 	s->mount = NULL;
 	s->will = NULL;
-	list_remove(&s->waiting);
-	list_push(&h->ending, &s->waiting);
+	s->after = h->ending;
+	h->ending = s;
 }
 
 void
@@ -129,13 +128,11 @@ home_end_some(struct home *h, bool all)
 {
 	uint32_t left = all ? UINT32_MAX : FORGET_TURN;
 
-	while (left > 0 && !list_empty(&h->ending)) {
-		struct session *s =
-		    LIST_OWNER(h->ending.next, struct session, waiting);
+	while (left > 0 && h->ending) {
+		struct session *s = h->ending, *after = s->after;
 
-		list_remove(&s->waiting);
-		if (!forget(s, &left))
-			list_push(&h->ending, &s->waiting);
+		if (forget(s, &left))
+			h->ending = after;
 	}
 	h->may_forget = left;
 }

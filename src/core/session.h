@@ -69,8 +69,8 @@ struct home {
 	uint64_t next_number;
 	struct session_limits limits;
 	struct session_counts counts;
-	struct list ending;  /* sessions that ended; home_end_some() */
-	uint32_t may_forget; /* subscriptions of ended sessions, this turn */
+	struct session *ending; /* the first; home_end_some() */
+	uint32_t may_forget;	/* subscriptions of ended sessions, this turn */
 	struct overdue overdue;
 	struct keep *keep; /* NULL: nothing is kept */
 	/* Whether the session may still be given this message; asked for
@@ -124,6 +124,7 @@ struct session {
 	struct shared_set *shared_set; /* to find one; NULL: there is none */
 	uint32_t n_shared;
 	uint32_t forget_at;	/* of subs; home_end_some() */
+	struct session *after;	/* in home->ending */
 	const struct acl *acl;	/* rules of its listener; NULL: none */
 	struct rolebase *roles; /* the same; borrowed from its port */
 	uint16_t port;		/* the listener it came by last */
