@@ -11,6 +11,7 @@
 
 #define NS	   UINT64_C(1000000000)
 #define MAX_FAILED 100 /* then there is no point in going on */
+#define CALM	   50  /* connections being opened at once before a storm */
 
 struct storm {
 	struct bench *b;
@@ -173,17 +174,16 @@ out:
 	return e;
 }
 
-/* Opens all of them, at most concurrency at once. */
+/* Opens all of them. */
 static enum nj_err
-open_all(struct storm *s)
+open_all(struct storm *s, size_t at_once)
 {
 	struct bench *b = s->b;
 	uint64_t since = bench_now(), last = 0;
 	size_t started = 0;
 
 	while (s->opened < s->n) {
-		while (started < s->n &&
-		    started - s->opened < (size_t)b->o.concurrency)
+		while (started < s->n && started - s->opened < at_once)
 			conn_start(&s->conns[started++]);
 		turn(s, since + 60 * NS);
 		if (b->failed > 0)
@@ -214,7 +214,7 @@ idle_run(struct bench *b, struct storm_result *r)
 	s.keep = s.measuring = true;
 	from = meter_read(&b->o.pids);
 	start = bench_now();
-	if ((e = open_all(&s)))
+	if ((e = open_all(&s, (size_t)b->o.concurrency)))
 		goto out;
 	r->seconds = (double)(bench_now() - start) / 1e9;
 	r->resumed = b->resumed;
@@ -267,7 +267,7 @@ storm_run(struct bench *b, struct storm_result *r)
 	if ((e = storm_new(&s, b, (size_t)b->o.connections, r)))
 		goto out;
 	s.keep = true;
-	if ((e = open_all(&s)) ||
+	if ((e = open_all(&s, CALM)) ||
 	    (e = run_until(&s, bench_now() + (uint64_t)b->o.settle * NS)) ||
 	    (e = await_word(b)))
 		goto out;
@@ -277,7 +277,7 @@ storm_run(struct bench *b, struct storm_result *r)
 	b->resumed = 0;
 	from = meter_read(&b->o.pids);
 	start = bench_now();
-	if ((e = open_all(&s)))
+	if ((e = open_all(&s, (size_t)b->o.concurrency)))
 		goto out;
 	r->seconds = (double)(bench_now() - start) / 1e9;
 	to = meter_read(&b->o.pids);
