@@ -96,7 +96,8 @@ broker_new(
 	if ((e = make_shared(b)) ||
 	    (e = guard_new(&opts->guard, &b->throttle)) ||
 	    (e = guard_names_new(&opts->guard, &b->names)) ||
-	    (b->names && (e = homes_new(&b->homes))) || (e = failures_new(&b->failures)) ||
+	    (b->names && (e = homes_new(&b->homes))) ||
+	    (e = failures_new(&b->failures)) ||
 	    (e = port_set_new(opts->ports, opts->n_ports, &b->set)) ||
 	    (e = storing_open(b, why)) ||
 	    (e = rolekeep_all(b, b->set->v, b->set->n, why)) ||
