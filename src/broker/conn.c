@@ -674,9 +674,10 @@ conn_arrive(struct shard *sh, struct letter *l)
 		conn_drop(c, "the broker is stopping");
 	else if (sh->stopping)
 		conn_end(c, RC_SERVER_SHUTTING_DOWN, "the broker is stopping");
-	else if (!revoked_end(c)) { /* it may have been on its way meanwhile */
-		/* after the mail that came with it: it may take a connection
-		 * over, which is then heard out */
+	else if (!revoked_end(c) && !c->doomed) {
+		/* (It may have been revoked on its way.)  It goes on after the
+		 * mail that came with it: it may take a connection over, which
+		 * is then heard out. */
 		c->yields = true;
 		list_push(&sh->again, &c->work);
 	}
