@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "cmd/ask.h"
 #include "cmd/cmd.h"
+#include "cmd/metrics.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
@@ -89,13 +90,17 @@ int
 cmd_status(int argc, char **argv)
 {
 	struct ask_opts o = { 0 };
-	const struct flag flags[] = { ASK_FLAGS(&o) };
+	bool metrics = false;
+	const struct flag flags[] = { ASK_FLAGS(&o),
+		{ "metrics", 0, FLAG_SWITCH, &metrics, NULL,
+		    "the answer in the text format of Prometheus", 0, 0 } };
 	int status = parse(flags, COUNT(flags), argc, argv, NULL,
 	    "nightjar status [options]: how a running broker is");
 
 	if (status >= 0)
 		return status;
-	return ask_and_print(&o, "status", NULL, show_status);
+	return ask_and_print(
+	    &o, "status", NULL, metrics ? metrics_print : show_status);
 }
 
 /*

@@ -3,6 +3,7 @@
 clients and reload, which ask it."""
 import json
 import os
+import re
 import socket
 import ssl
 import stat
@@ -175,6 +176,11 @@ def test_status(brokers, path):
         r = json.loads(nightjar('status', '--json', '--socket', path))
         assert (r['process'], r['connected'], r['subscriptions']) == (b.pid, 1, 2)
         assert r['messages_received'] >= 1
+        metrics = nightjar('status', '--metrics', '--socket', path)
+        assert 'nightjar_clients_connected 1\n' in metrics
+        assert re.search(r'^# TYPE nightjar_messages_received_total counter$', metrics, re.M)
+        for line in metrics.splitlines():
+            assert re.fullmatch(r'# (HELP|TYPE) nightjar_\S+ .+|nightjar_[a-z_]+(\{[a-z="]+\})? \d+', line)
     env = dict(os.environ, NIGHTJAR_ADMIN_SOCKET=path)
     assert 'clients connected' in nightjar('status', env=env)
 
