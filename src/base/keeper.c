@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -16,6 +18,8 @@
 #include <unistd.h>
 
 #include "base/daemon.h"
+
+#define LINKS_MAX 16
 
 /* The broker's end. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* one question */
@@ -49,6 +53,98 @@ keeper_paths_fini(struct keeper_paths *p)
 	for (size_t i = 0; i < p->n; i++)
 		free(p->v[i]);
 	p->n = 0;
+}
+
+/* -- whose paths they are --------------------------------------------------- */
+
+/* Nobody but root can put something else there. */
+static bool
+is_roots(const struct stat *st)
+{
+	return st->st_uid == 0 && !(st->st_mode & S_IWOTH) &&
+	    (!(st->st_mode & S_IWGRP) || st->st_gid == 0);
+}
+
+/* The path with its first n bytes, a symbolic link, replaced by where that
+ * leads.  False: it cannot be said. */
+static bool
+follow(const char *path, size_t n, char dst[PATH_MAX])
+{
+	char to[PATH_MAX];
+	ssize_t k;
+	size_t dir = n;
+	int len;
+
+	(void)snprintf(dst, PATH_MAX, "%.*s", (int)n, path);
+	if ((k = readlink(dst, to, sizeof to)) <= 0 || k == sizeof to)
+		return false;
+	while (dir > 0 && path[dir - 1] != '/')
+		dir--;
+	len = snprintf(dst, PATH_MAX, "%.*s%.*s%s", to[0] == '/' ? 0 : (int)dir,
+	    path, (int)k, to, path + n);
+	return len > 0 && len < PATH_MAX;
+}
+
+/*
+ * Whether only root decides what a path names: else who takes the broker over
+ * could lead it to any file, by a symbolic link in a folder of its own.
+ * links: so many more may be followed.
+ */
+static bool
+is_sound(const char *path, unsigned links)
+{
+	bool sticky = false; /* others can add to the folder before */
+	char part[PATH_MAX];
+	struct stat st;
+
+	for (size_t n = 1;; n++) {
+		if (n > 1 && path[n] != '/' && path[n] != '\0')
+			continue;
+		if (snprintf(part, sizeof part, "%.*s", (int)n, path) >=
+		    (int)sizeof part)
+			return false;
+		if (lstat(part, &st) != 0)
+			return errno == ENOENT && !sticky;
+		if (sticky && st.st_uid != 0)
+			return false;
+		if (S_ISLNK(st.st_mode))
+			return links > 0 && follow(path, n, part) &&
+			    is_sound(part, links - 1);
+		if (path[n] == '\0')
+			return true;
+		sticky = S_ISDIR(st.st_mode) && st.st_uid == 0 &&
+		    (st.st_mode & S_ISVTX);
+		if (!S_ISDIR(st.st_mode) || (!is_roots(&st) && !sticky))
+			return false;
+	}
+}
+
+/* Leaves those out that are not. */
+static void
+keep_sound(struct keeper_paths *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n; i++) {
+		char *real = NULL;
+
+		/* from where it is now; the process stays there */
+		if (p->v[i][0] != '/' && (real = getcwd(NULL, 0)) != NULL) {
+			char whole[PATH_MAX];
+			int len = snprintf(
+			    whole, sizeof whole, "%s/%s", real, p->v[i]);
+
+			free(real);
+			real = len < (int)sizeof whole ? strdup(whole) : NULL;
+		}
+		if (is_sound(real ? real : p->v[i], LINKS_MAX) &&
+		    (real || p->v[i][0] == '/'))
+			p->v[n++] = p->v[i];
+		else
+			free(p->v[i]);
+		free(real);
+	}
+	p->n = n;
 }
 
 /* -- the process ------------------------------------------------------------ */
@@ -183,6 +279,7 @@ keeper_start(struct keeper_paths *p, const char *user, struct nj_why *why)
 		why_set(why, "no socket for the keeper: %s", strerror(errno));
 		return NJ_IO;
 	}
+	keep_sound(p);
 	kept = *p; /* moved */
 	p->n = 0;
 	if ((pid = fork()) == 0) {

@@ -6,8 +6,9 @@
  * They are read before root is dropped, and again on a reload: then this
  * process opens them.  It knows the paths from the start and is asked for them
  * by number, so that who takes the broker over can read these files, which it
- * had read anyhow, and no other.  It has one capability, reads nothing but
- * numbers, and writes nothing.
+ * had read anyhow, and no other: a path that others than root could lead
+ * elsewhere, by a folder that they may write to, is not kept.  It has one
+ * capability, reads nothing but numbers, and writes nothing.
  *
  * Owns:    one end of a socket pair, for the process's life, as the logger its
  *          file: file.h asks it where a path is closed.

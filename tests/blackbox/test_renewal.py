@@ -185,6 +185,8 @@ def test_somebody_elses(ca, tmp_path, brokers):
 def test_after_root(ca, tmp_path, brokers):
     """Started by root, which it gives up: keys, certificates, CAs and lists in
     folders that are closed to it are read again all the same."""
+    os.chmod(tmp_path, 0o755)
+    os.chmod(os.path.dirname(ca.dir), 0o755)
     os.chmod(ca.dir, 0o700)
     phone = ca.device('phone')
     lost = ca.device('lost')
@@ -233,6 +235,35 @@ def test_after_root(ca, tmp_path, brokers):
     connects(ca.context(later), 'later')
     connects(ctx, 'phone')
     assert not re.search('cannot be read|Reload failed', broker.log())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='takes root')
+@pytest.mark.parametrize('whose', ['folder', 'link'])
+def test_paths_of_others_after_root(tmp_path, brokers, whose):
+    """Who has taken the broker over, and may write where a configured file
+    lies, cannot lead the right to read to another file."""
+    os.chmod(tmp_path, 0o755)
+    mine, sub = tmp_path / 'mine', tmp_path / 'mine' / 'sub'
+    sub.mkdir(parents=True)
+    closed = tmp_path / 'closed'
+    closed.mkdir(mode=0o700)
+    for folder, name in ((closed, 'root'), (sub, 'anna')):
+        run(harness.NIGHTJAR, 'passwd', '-c', '-b', str(folder / 'passwords'), name, 'geheim')
+    nobody = pwd.getpwnam('nobody')
+    for path in (mine, sub, sub / 'passwords'):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    named = sub
+    if whose == 'link':
+        named = tmp_path / 'way'
+        named.symlink_to(sub)
+    port = free_port()
+    broker = brokers(tmp_path, f'listener {port} {HOST}\npassword_file {named}/passwords\nuser nobody\n', port)
+    broker.wait_log(' running')
+    sub.rename(mine / 'gone')
+    sub.symlink_to(closed)
+    mark = broker.log_size()
+    broker.hup()
+    broker.wait_log('Reload failed', mark)
 
 
 def test_dates(ca, tmp_path, brokers):
