@@ -61,10 +61,8 @@ queue_pop(struct queue *q, struct delivery *out)
 void
 queue_clear(struct queue *q)
 {
-	struct delivery d;
-
-	while (queue_pop(q, &d))
-		delivery_fini(&d);
+	for (uint32_t i = 0; i < q->n; i++)
+		delivery_fini(&q->v[(q->head + i) & (q->cap - 1)]);
 	free(q->v);
 	*q = (struct queue){ 0 };
 }

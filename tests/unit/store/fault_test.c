@@ -77,7 +77,7 @@ batch_of(uint64_t i)
 			.offline_ms = STORE_NEVER }));
 	ok(batch_sub(b,
 	    &(struct store_sub){ .session = 1 + i % 2,
-		.filter = slice_of("abcd" + i % MODEL_SUBS, 1),
+		.filter = slice_of(&"abcd"[i % MODEL_SUBS], 1),
 		.options = (uint32_t)i }));
 	ok(batch_received(b, 2, (uint16_t)(i % MODEL_PIDS)));
 	for (uint64_t s = 1; s <= MODEL_SESSIONS; s++)
