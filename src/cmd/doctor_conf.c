@@ -150,7 +150,8 @@ check_names(struct doctor *d, const struct conf_listener *l)
 	unsigned fit = 0;
 	size_t n = 0;
 
-	if (!names || pki_chain_load(l->certfile, &chain, NULL)) {
+	if (!names || !l->certfile ||
+	    pki_chain_load(l->certfile, &chain, NULL)) {
 		free(names);
 		return;
 	}
