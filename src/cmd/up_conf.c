@@ -3,11 +3,13 @@
  * what the command line asks for is changed in it.
  */
 #include <errno.h>
+#include <limits.h>
 #include <pwd.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -401,6 +403,53 @@ look_for_passwords(struct up *u, struct nj_why *why)
  * Writing it anew.
  */
 
+/* Whether a user without rights can get into dir, which is absolute. */
+static bool
+others_reach(const char *dir)
+{
+	char part[PATH_MAX];
+	struct stat st;
+
+	for (size_t n = 1; dir[n - 1] != '\0'; n++) {
+		if (dir[n] != '/' && dir[n] != '\0')
+			continue;
+		if (n >= sizeof part)
+			return false;
+		memcpy(part, dir, n);
+		part[n] = '\0';
+		if (stat(part, &st) != 0 || !(st.st_mode & S_IXOTH))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * What is acknowledged: beside the rest; or, where the user who serves cannot
+ * get there (root's home is closed), in HOME_ROOT, under the folder's name.
+ */
+static enum nj_err
+put_data(
+    const struct up *u, const char *user, struct buf *b, struct nj_why *why)
+{
+	static const char head[] =
+	    "# What is acknowledged is on disk: sessions, queued and retained "
+	    "messages, wills.\n"
+	    "persistence true\n"
+	    "persistence_location ";
+	enum nj_err e = buf_printf(b, "%s", head);
+
+	if (e)
+		return e;
+	if (!user || others_reach(u->dir))
+		return buf_printf(b, "%s/data\n\n", u->dir);
+	if ((e = file_mkdir(HOME_ROOT, 0755, why)) ||
+	    (e = buf_printf(b, HOME_ROOT "/data")))
+		return e;
+	for (const char *p = u->dir; *p && !e; p++)
+		e = buf_put_u8(b, *p == '/' ? '-' : (uint8_t)*p);
+	return e ? e : buf_printf(b, "\n\n");
+}
+
 static enum nj_err
 write_conf(const struct up *u, const char *user, struct nj_why *why)
 {
@@ -424,12 +473,7 @@ write_conf(const struct up *u, const char *user, struct nj_why *why)
 		    "admin_socket %s/admin.sock\n\n",
 		    u->dir);
 	if (!e)
-		e = buf_printf(&b,
-		    "# What is acknowledged is on disk: sessions, queued and "
-		    "retained messages, wills.\n"
-		    "persistence true\n"
-		    "persistence_location %s/data\n\n",
-		    u->dir);
+		e = put_data(u, user, &b, why);
 	if (!e)
 		e = buf_printf(&b,
 		    "# MQTT over TLS. Every client needs a certificate, from: "

@@ -138,6 +138,25 @@ def test_first_start(up, port):
     assert u.lines[-1] == 'Nightjar has ended.'
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason='takes root')
+def test_folder_that_only_root_may_enter(up, port, tmp_path):
+    """As in root's home: the broker gives up being root, and keeps what it
+    acknowledges where it can."""
+    closed = tmp_path / 'closed'
+    closed.mkdir(mode=0o700)
+    u = up('--port', port, folder=str(closed / 'here'))
+    conf = u.read('nightjar.conf').decode()
+    data = re.search(r'^persistence_location (.*)$', conf, re.M).group(1)
+    try:
+        assert data == '/var/lib/nightjar/data' + str(closed / 'here').replace('/', '-')
+        assert os.path.exists(os.path.join(data, 'nightjar.db'))
+    finally:
+        u.stop()
+        shutil.rmtree(data)
+        with contextlib.suppress(OSError):
+            os.rmdir('/var/lib/nightjar')
+
+
 def test_every_address_is_in_the_certificate(up, port):
     u = up('--port', port)
     text = subprocess.run(['openssl', 'x509', '-in', u.path('server', 'server.crt'), '-noout',
