@@ -68,7 +68,7 @@ def tmp_path(base_folder):
 
 def new_folder(base, prefix):
     folder = tempfile.mkdtemp(prefix=prefix, dir=base)
-    os.chmod(folder, 0o777)
+    os.chmod(folder, 0o1777)  # as /tmp: the broker may write, not replace what is root's
     return folder
 
 

@@ -89,7 +89,6 @@ def test_at_a_reload(brokers, tmp_path):
     paths = {kind: str(tmp_path / kind) for kind in ('password_file', 'acl_file')}
     for kind, path in paths.items():
         spoil(path, kind, 'good')
-    os.chmod(tmp_path, 0o777)
     b = brokers('refuse_exposed_files true\n' + ''.join(conf_of(k, p) for k, p in paths.items()),
                 anonymous=False)
     owner = b.owner()
