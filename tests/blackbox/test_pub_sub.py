@@ -89,7 +89,8 @@ PROPERTIES = ['-V', '5', '-D', 'publish', 'content-type', 'text/plain', '-D', 'p
     ['-F', '@Y|%q', '-q', '1'], ['-F', '%m|%q', '-q', '1'],
 ], ids=str)
 def test_output(broker, topic, args):
-    messages = [['-t', topic, '-m', 'Hello'], ['-t', topic, '-n', '-q', '2'],
+    # Acknowledged, so that one is there before the next publisher comes.
+    messages = [['-t', topic, '-m', 'Hello', '-q', '1'], ['-t', topic, '-n', '-q', '2'],
                 ['-t', topic + '/below', '-m', 'h\u00e9 "quoted"', '-q', '1']]
     got = print_both(broker, ['-t', topic + '/#', '-C', '3'] + args, messages)
     assert got['nightjar'][:2] == got['mosquitto'][:2]
