@@ -81,8 +81,8 @@ class Pages:
 
             def do_POST(self):  # pylint: disable=invalid-name
                 words = self.rfile.read(int(self.headers['Content-Length']))
-                self._answer('text/plain', b'')
                 pages.told.put(json.loads(words))
+                self._answer('text/plain', b'')		# what is told next is behind it
 
             def log_message(self, *_args):  # pylint: disable=arguments-differ
                 pass
