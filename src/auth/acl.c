@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "auth/acl_impl.h"
 #include "auth/epoch.h"
@@ -113,14 +112,11 @@ enum nj_err
 acl_load(const char *path, struct acl **out, struct nj_why *why)
 {
 	struct buf text = { 0 };
-	struct stat st;
 	enum nj_err e = file_read(path, ACL_FILE_MAX, &text, why);
 
 	if (e)
 		return e;
-	if (!(e = acl_parse(buf_slice(&text), path, out, why)) &&
-	    stat(path, &st) == 0)
-		(*out)->exposed = (st.st_mode & S_IWOTH) != 0;
+	e = acl_parse(buf_slice(&text), path, out, why);
 	buf_fini(&text);
 	return e;
 }
@@ -133,7 +129,6 @@ acl_info(const struct acl *a, struct acl_info *out)
 		.users = a->users.n,
 		.groups = a->groups.n,
 		.plain_patterns = a->plain_patterns,
-		.exposed = a->exposed,
 	};
 }
 

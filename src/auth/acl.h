@@ -66,7 +66,6 @@ void acl_unref(struct acl *a);		 /* NULL is fine */
 struct acl_info {
 	size_t rules, users, groups;
 	size_t plain_patterns; /* patterns without %c and %u */
-	bool exposed;	       /* who is not owner or group may write it */
 };
 void acl_info(const struct acl *a, struct acl_info *out);
 /* Whether somebody's rules can be others without the file being: by his groups,

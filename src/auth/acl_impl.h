@@ -85,7 +85,6 @@ struct acl {
 	struct acl_scope *scopes; /* the first is everywhere */
 	uint32_t n_scopes;
 	size_t n_rules, plain_patterns;
-	bool exposed;
 };
 
 NJ_MUST enum nj_err acl_new(const char *path, struct acl **out);

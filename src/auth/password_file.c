@@ -366,7 +366,6 @@ password_file_load(
 {
 	struct password_file *pf = file_new(path);
 	enum nj_err e = NJ_NOMEM;
-	struct stat st;
 
 	if (!pf) {
 		why_set(why, "%s: out of memory", path);
@@ -375,7 +374,6 @@ password_file_load(
 	if ((e = file_read(path, PASSWORD_FILE_MAX, &pf->text, why)) ||
 	    (e = parse_text(pf, path, why)))
 		goto out;
-	pf->info.exposed = stat(path, &st) == 0 && (st.st_mode & S_IROTH) != 0;
 	*out = pf;
 	pf = NULL; /* moved */
 out:

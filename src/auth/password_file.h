@@ -34,7 +34,6 @@ struct password_file_info {
 	size_t skipped; /* lines without a colon that are no comments */
 	size_t weak;	/* users whose hash is $6$, or $7$ below 10,000 */
 	size_t scram;	/* users with a verifier for SCRAM */
-	bool exposed;	/* others than owner and group may read it */
 };
 
 /*

@@ -75,6 +75,7 @@ check_tls(void *arg, const struct conf_listener *l, conf_tell_fn *tell,
     void *tell_arg)
 {
 	struct without_key shut = { l->keyfile, tell, tell_arg };
+	const struct conf *conf = arg;
 	struct secret *pass = NULL;
 	struct tls_server_opts o = {
 		.certfile = l->certfile,
@@ -83,13 +84,14 @@ check_tls(void *arg, const struct conf_listener *l, conf_tell_fn *tell,
 		.cafile = l->cafile,
 		.capath = l->capath,
 		.crlfile = l->crlfile,
+		.refuse_exposed_key =
+		    conf->refuse_exposed_files == CONF_EXPOSED_KEYS,
 		.require_certificate = l->require_certificate,
 		.min = l->tls_min == CONF_TLS_13 ? TLS_MIN_13 : TLS_MIN_12,
 		.ciphers = l->ciphers,
 		.ciphersuites = l->ciphersuites,
 	};
 
-	(void)arg;
 	if (passphrase(l, &pass, tell, tell_arg)) {
 		o.passphrase = pass;
 		tls_server_check(&o, tell, tell_arg);
@@ -97,6 +99,19 @@ check_tls(void *arg, const struct conf_listener *l, conf_tell_fn *tell,
 		tls_server_check(&o, tell_without_key, &shut);
 	}
 	secret_free(pass);
+}
+
+/* Refused, or taken as it is and told of. */
+static void
+tell_exposed(const struct conf *c, const char *path, enum conf_exposed what,
+    conf_tell_fn *tell, void *tell_arg)
+{
+	struct nj_why why = { 0 };
+
+	if (wiring_check_exposed(c, path, what, &why))
+		tell(tell_arg, true, &why);
+	else if (wiring_is_exposed(c, path, &why))
+		tell(tell_arg, false, &why);
 }
 
 static void
@@ -115,14 +130,7 @@ check_passwords(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
 		return;
 	}
 	password_file_info(pf, &info);
-	if (wiring_check_exposed(arg, path, true, &why)) {
-		tell(tell_arg, true, &why);
-	} else if (info.exposed) {
-		why_set(
-		    &why, "%s can be read by every user of this machine", path);
-		why_mend(&why, "chmod o= %s", path);
-		tell(tell_arg, false, &why);
-	}
+	tell_exposed(arg, path, CONF_EXPOSED_SECRETS, tell, tell_arg);
 	if (info.users == 0) {
 		why_set(&why, "%s has no users", path);
 		why_mend(&why, "nightjar passwd %s USER", path);
@@ -161,14 +169,7 @@ check_rules(void *arg, const char *path, conf_tell_fn *tell, void *tell_arg)
 		return;
 	}
 	acl_info(a, &info);
-	if (wiring_check_exposed(arg, path, false, &why))
-		tell(tell_arg, true, &why);
-	if (info.exposed) {
-		why_set(&why, "%s can be written by every user of this machine",
-		    path);
-		why_mend(&why, "chmod o-w %s", path);
-		tell(tell_arg, false, &why);
-	}
+	tell_exposed(arg, path, CONF_EXPOSED_RULES, tell, tell_arg);
 	if (info.rules == 0) {
 		why_set(
 		    &why, "%s has no rules, so nobody may do anything", path);

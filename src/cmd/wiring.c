@@ -186,6 +186,8 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 	struct tls_server_opts o = {
 		.certfile = l->certfile,
 		.further = l->further_certificate,
+		.refuse_exposed_key =
+		    c->refuse_exposed_files == CONF_EXPOSED_KEYS,
 		.keyfile = l->keyfile,
 		.cafile = l->cafile,
 		.capath = l->capath,

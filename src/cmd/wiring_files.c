@@ -16,21 +16,27 @@ wiring_check_file(const struct conf *c, const char *path, struct nj_why *why)
 	return file_check_rules(path, c->allow_linked_files, true, why);
 }
 
+bool
+wiring_is_exposed(const struct conf *c, const char *path, struct nj_why *why)
+{
+	return file_check_rules(path, c->allow_linked_files, false, why) !=
+	    NJ_OK;
+}
+
 enum nj_err
-wiring_check_exposed(
-    const struct conf *c, const char *path, bool secret, struct nj_why *why)
+wiring_check_exposed(const struct conf *c, const char *path,
+    enum conf_exposed what, struct nj_why *why)
 {
 	enum nj_err e;
 
-	if (c->refuse_exposed_files == CONF_EXPOSED_TAKEN ||
-	    (c->refuse_exposed_files == CONF_EXPOSED_SECRETS && !secret))
+	if (c->refuse_exposed_files < (int)what)
 		return NJ_OK;
 	if ((e = file_check_rules(path, c->allow_linked_files, false, why)))
 		why_mend(why,
 		    "chmod 0600 %s and chown it to the user that serves, or "
 		    "chmod 0640 and chgrp; or take it as it is: "
-		    "refuse_exposed_files false",
-		    path);
+		    "refuse_exposed_files %s",
+		    path, what == CONF_EXPOSED_SECRETS ? "false" : "secrets");
 	return e;
 }
 
@@ -49,15 +55,13 @@ wiring_check_files(
 
 /* Refused, or taken as it is and told of. */
 static enum nj_err
-check_one_exposed(
-    const struct conf *c, const char *path, bool secret, struct nj_why *why)
+check_one_exposed(const struct conf *c, const char *path,
+    enum conf_exposed what, struct nj_why *why)
 {
 	struct nj_why told = { 0 };
-	enum nj_err e =
-	    path ? wiring_check_exposed(c, path, secret, why) : NJ_OK;
+	enum nj_err e = path ? wiring_check_exposed(c, path, what, why) : NJ_OK;
 
-	if (!e && path &&
-	    file_check_rules(path, c->allow_linked_files, false, &told))
+	if (!e && path && wiring_is_exposed(c, path, &told))
 		nj_log(LOG_T_WARNING, "Warning: %s.  To mend it: %s", told.what,
 		    told.mend);
 	return e;
@@ -67,9 +71,11 @@ enum nj_err
 wiring_check_all_exposed(
     const struct conf *c, const struct conf_listener *l, struct nj_why *why)
 {
-	enum nj_err e = check_one_exposed(c, l->password_file, true, why);
+	enum nj_err e =
+	    check_one_exposed(c, l->password_file, CONF_EXPOSED_SECRETS, why);
 
-	return e ? e : check_one_exposed(c, l->acl_file, false, why);
+	return e ? e
+		 : check_one_exposed(c, l->acl_file, CONF_EXPOSED_RULES, why);
 }
 
 static size_t

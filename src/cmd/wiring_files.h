@@ -25,8 +25,11 @@ wiring_check_file(const struct conf *c, const char *path, struct nj_why *why);
 NJ_MUST enum nj_err wiring_check_all_exposed(
     const struct conf *c, const struct conf_listener *l, struct nj_why *why);
 /* One of them; tells nothing. */
-NJ_MUST enum nj_err wiring_check_exposed(
-    const struct conf *c, const char *path, bool secret, struct nj_why *why);
+NJ_MUST enum nj_err wiring_check_exposed(const struct conf *c, const char *path,
+    enum conf_exposed what, struct nj_why *why);
+/* Whether every user can read it, whatever is configured. */
+bool
+wiring_is_exposed(const struct conf *c, const char *path, struct nj_why *why);
 /* Its psk_file: out->arg is a reference, dropped by out->unref. */
 NJ_MUST enum nj_err wiring_psk(const struct conf *c,
     const struct conf_listener *l, struct tls_psk *out, struct nj_why *why);

@@ -60,11 +60,13 @@ enum conf_versions {
 	CONF_V_ALL = CONF_V31 | CONF_V311 | CONF_V5
 };
 
-/* refuse_exposed_files: what every user of the machine may not read. */
+/* refuse_exposed_files: what every user of the machine may not read; each with
+ * those above it. */
 enum conf_exposed {
 	CONF_EXPOSED_TAKEN,
 	CONF_EXPOSED_SECRETS, /* hashes of passwords */
-	CONF_EXPOSED_REFUSED  /* and rules */
+	CONF_EXPOSED_RULES,   /* what is allowed to whom */
+	CONF_EXPOSED_KEYS     /* private keys of TLS */
 };
 
 /* certificate_clientid */

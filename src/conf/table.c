@@ -123,7 +123,12 @@ const struct conf_opt conf_table[] = {
 	    "the server's certificate and its chain, PEM; with keyfile this "
 	    "turns TLS on"),
 	OPT(LISTENER, "keyfile", PATH, L(keyfile), WORKS, TLSF | CONF_FILE,
-	    NULL, "private key of certfile, PEM; may be encrypted"),
+	    NULL,
+	    "private key of certfile, PEM; may be encrypted.  One that others "
+	    "can read is only warned about, unless refuse_exposed_files is "
+	    "all: Mosquitto never looked, and whoever could read it has had "
+	    "it, so that refusing would cut off a fleet and mend nothing; a "
+	    "new key does"),
 	OPT(LISTENER, "keyfile_password_file", PATH, L(keyfile_password_file),
 	    WORKS, TLSF | CONF_FILE | OURS, NULL,
 	    "file whose first line is the passphrase of keyfile; a name "
@@ -308,13 +313,14 @@ const struct conf_opt conf_table[] = {
 	    "Kubernetes makes them; otherwise they are refused, for whoever "
 	    "can put a link there could let himself in"),
 	OPT(GLOBAL, "refuse_exposed_files", ENUM, G(refuse_exposed_files),
-	    WORKS, R | OURS, "secrets",
-	    "which files are refused that every user of the machine can "
-	    "read: secrets: a password_file; true: an acl_file, too; false: "
-	    "neither, as with Mosquitto.  What is taken so is warned about, "
-	    "and what its group can read is no matter.  A psk_file and a "
-	    "dynamic_security_file are refused in any case, and so is what "
-	    "every user can write",
+	    WORKS, R | OURS, "true",
+	    "which files are refused, at the start and at a reload, that "
+	    "every user of the machine can read: true: a password_file and "
+	    "an acl_file; secrets: a password_file; false: neither, as with "
+	    "Mosquitto; all: a keyfile, too.  What is taken so is warned "
+	    "about, and what its group can read is no matter.  A psk_file "
+	    "and a dynamic_security_file are refused in any case, and so is "
+	    "what every user can write",
 	    .words = exposed),
 	OPT(SECURITY, "dynamic_security_file", PATH, S(dynamic_security_file),
 	    WORKS, R | CONF_FILE | CONF_RESTRICTS | CONF_ONCE | OURS, NULL,

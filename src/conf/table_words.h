@@ -50,9 +50,10 @@ static const struct conf_word versions[] = {
 };
 
 static const struct conf_word exposed[] = {
-	{ "secrets", CONF_EXPOSED_SECRETS, CONF_WORKS, NULL, NULL },
-	{ "true", CONF_EXPOSED_REFUSED, CONF_WORKS, NULL, NULL },
+	{ "true", CONF_EXPOSED_RULES, CONF_WORKS, NULL, NULL },
 	{ "false", CONF_EXPOSED_TAKEN, CONF_WORKS, NULL, NULL },
+	{ "secrets", CONF_EXPOSED_SECRETS, CONF_WORKS, NULL, NULL },
+	{ "all", CONF_EXPOSED_KEYS, CONF_WORKS, NULL, NULL },
 	{ NULL, 0, CONF_WORKS, NULL, NULL },
 };
 

@@ -45,7 +45,9 @@ struct tls_server_opts {
 	 * or with another kind of key.  NULL: none. */
 	const char *further;
 	const struct secret *passphrase; /* of keyfile; NULL: none */
-	const char *cafile, *capath;	 /* client CAs */
+	/* a key that every user can read is refused, not only told of */
+	bool refuse_exposed_key;
+	const char *cafile, *capath; /* client CAs */
 	const char *crlfile;
 	const char *own_list; /* our CA's revoked ones; tls_revoked.h; NULL */
 	bool require_certificate; /* else asked for only if there are CAs

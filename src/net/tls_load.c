@@ -347,7 +347,10 @@ load_key(struct loader *l)
 		return;
 	}
 	if (file_check_private(l->o->keyfile, &why))
-		fault(l, false, &why);
+		fault(l,
+		    l->o->refuse_exposed_key &&
+			file_check_rules(l->o->keyfile, true, false, &why),
+		    &why);
 	ERR_clear_error();
 	if (leaf && l->o->certfile &&
 	    X509_check_private_key(leaf, l->m->key) != 1) {

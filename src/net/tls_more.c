@@ -85,6 +85,7 @@ tls_more_load(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
 		struct tls_server_opts one = { .certfile = cert,
 			.keyfile = key,
 			.passphrase = o->passphrase,
+			.refuse_exposed_key = o->refuse_exposed_key,
 			.cafile = o->cafile };
 		const char *line = at;
 

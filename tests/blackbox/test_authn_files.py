@@ -4,11 +4,14 @@ refuses, with the file's name and why; at a reload all stays as it was."""
 import json
 import os
 import re
+import shutil
+import subprocess
 
 import pytest
 
 import passwords
 from dynsecs import state, user
+from harness import HOST, NIGHTJAR, PATIENCE, free_port
 from raw import Raw, connect_packet
 
 pytestmark = pytest.mark.ours
@@ -21,16 +24,15 @@ GOOD = {'password_file': passwords.pbkdf2('u', 'p', 5) + '\nsecond:' + passwords
 BROKEN = {'password_file': 'u\n' + 'u:plaintext\n', 'acl_file': 'user u\ntopic raedwrite #\n',
           'psk_file': 'u:ab\nv:xyz\n', 'dynamic_security_file': '{\n  "clients": [,\n'}
 HOW = {
-    'missing': ('cannot open .*No such file', {}),
-    'a folder': ('not a regular file|directory|not a plain file', {}),
-    'a link': ('is a symbolic link.*(allow_linked_files|give the file itself)', {}),
-    'malformed': ('line 2|:2:', {}),
-    'empty': ('is empty', {}),
-    'writable by all': ('can be written by every user', {}),
-    'readable by all': ('can be read by every user.*(chmod 0600|chmod o=)',
-                        {'acl_file': 'refuse_exposed_files true\n'}),
-    'a FIFO': ('not a regular file|not a plain file', {}),
-    'cut in a character': ('line 2|:2:', {}),
+    'missing': 'cannot open .*No such file',
+    'a folder': 'not a regular file|directory|not a plain file',
+    'a link': 'is a symbolic link.*(allow_linked_files|give the file itself)',
+    'malformed': 'line 2|:2:',
+    'empty': 'is empty',
+    'writable by all': 'can be written by every user',
+    'readable by all': 'can be read by every user.*(chmod 0600|chmod o=)',
+    'a FIFO': 'not a regular file|not a plain file',
+    'cut in a character': 'line 2|:2:',
 }
 
 
@@ -77,9 +79,8 @@ def conf_of(kind, path):
 def test_at_the_start(brokers, tmp_path, kind, how):
     path = str(tmp_path / 'file')
     spoil(path, kind, how)
-    pattern, extra = HOW[how]
-    b = brokers(conf_of(kind, path) + extra.get(kind, ''), anonymous=False, start=False)
-    b.refuses(pattern)
+    b = brokers(conf_of(kind, path), anonymous=False, start=False)
+    b.refuses(HOW[how])
     assert re.search(r'broker\.conf:\d+|' + re.escape(path), b.log())
 
 
@@ -89,8 +90,7 @@ def test_at_a_reload(brokers, tmp_path):
     paths = {kind: str(tmp_path / kind) for kind in ('password_file', 'acl_file')}
     for kind, path in paths.items():
         spoil(path, kind, 'good')
-    b = brokers('refuse_exposed_files true\n' + ''.join(conf_of(k, p) for k, p in paths.items()),
-                anonymous=False)
+    b = brokers(''.join(conf_of(k, p) for k, p in paths.items()), anonymous=False)
     owner = b.owner()
 
     def works():
@@ -99,7 +99,7 @@ def test_at_a_reload(brokers, tmp_path):
                 c.send(connect_packet('', username='u', password=password))
                 assert c.expect(2).code in (code, 0x86 if code else 0)
     for kind, path in paths.items():
-        for how, (pattern, _) in HOW.items():
+        for how, pattern in HOW.items():
             spoil(path, kind, how)
             if os.path.lexists(path):
                 os.chown(path, owner, -1, follow_symlinks=how == 'a link')
@@ -115,18 +115,72 @@ def test_at_a_reload(brokers, tmp_path):
         works()
 
 
-@pytest.mark.parametrize('mode, line', [(0o644, 'refuse_exposed_files false\n'), (0o640, '')],
-                         ids=['all', 'group'])
-def test_exposed_where_it_is_wanted(brokers, tmp_path, mode, line):
-    """As Mosquitto has it, with a warning; and what its group reads is no
-    matter, as in Debian's package."""
+def test_config(b):
+    p = subprocess.run([NIGHTJAR, 'serve', '--test-config', '-c', b.conf_path],
+                       capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return p.returncode, p.stderr
+
+
+test_config.__test__ = False
+
+
+@pytest.mark.parametrize('kind, word, mode, taken', [
+    ('password_file', None, 0o644, False), ('acl_file', None, 0o644, False),
+    ('password_file', 'true', 0o644, False), ('acl_file', 'true', 0o604, False),
+    ('password_file', 'secrets', 0o644, False), ('acl_file', 'secrets', 0o644, True),
+    ('password_file', 'false', 0o644, True), ('acl_file', 'false', 0o644, True),
+    ('password_file', None, 0o640, True), ('acl_file', None, 0o640, True)])
+def test_exposed(brokers, tmp_path, kind, word, mode, taken):
+    """Refused with how to have it taken, or taken with a warning, as Mosquitto
+    does without; what a group reads is no matter, as in Debian's package.
+    --test-config says what the start does."""
     path = str(tmp_path / 'file')
-    spoil(path, 'password_file', 'good')
+    spoil(path, kind, 'good')
     os.chmod(path, mode)
-    b = brokers(f'password_file {path}\n' + line, anonymous=False)
+    b = brokers(conf_of(kind, path) + (f'refuse_exposed_files {word}\n' if word else ''),
+                anonymous=kind == 'acl_file', start=False)
+    says = f'{path} can be read by every user'
+    status, said = test_config(b)
+    assert (status == 0) == taken and (says in said) == bool(mode & 0o4)
+    if not taken:
+        take = 'false' if kind == 'password_file' else 'secrets'
+        b.refuses(says + f'.*refuse_exposed_files {take}')
+        return
+    if not mode & 0o4 and os.geteuid() == 0:
+        os.chmod(tmp_path, 0o755)
+    b.start()
     with Raw(b.port) as c:
         c.connect('', username='u', password='p')
-    assert ('can be read by every user' in b.log()) == bool(line)
+    assert (says in b.log()) == bool(mode & 0o4)
+
+
+@pytest.mark.parametrize('where', ['keyfile', 'further_certificate'])
+@pytest.mark.parametrize('word, mode, taken', [(None, 0o644, True), ('all', 0o644, False),
+                                               ('all', 0o640, True), ('all', 0o600, True)])
+def test_exposed_keys(brokers, tmp_path, pki, where, word, mode, taken):
+    """Of a key that everybody can read there is a warning; who wants has it
+    refused, also one of a further certificate."""
+    cert, key = pki.server
+    shutil.copy(key, tmp_path / 'key')
+    os.chmod(tmp_path / 'key', mode)
+    shutil.copy(key, tmp_path / 'private')
+    os.chmod(tmp_path / 'private', 0o600)
+    tls = f'certfile {cert}\n' + (f'keyfile {tmp_path}/key\n' if where == 'keyfile' else
+                                  f'keyfile {tmp_path}/private\n'
+                                  f'further_certificate {cert} {tmp_path}/key\n')
+    port = free_port()
+    b = brokers((f'refuse_exposed_files {word}\n' if word else '')
+                + f'listener {port} {HOST}\n' + tls, start=False)
+    says = f'{tmp_path}/key (is open to other users|can be read by every user)'
+    status, said = test_config(b)
+    assert (status == 0) == taken, said
+    assert bool(re.search(says, said)) == bool(mode & 0o44), said
+    if not taken:
+        b.refuses(says)
+        return
+    b.start()
+    b.wait_log(' running')
+    assert bool(re.search(says, b.log())) == bool(mode & 0o44)
 
 
 def test_links_where_they_are_wanted(brokers, tmp_path):
