@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "auth/dynsec.h"
+#include "auth/roles_first.h"
 #include "auth/roles_json.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -283,8 +284,8 @@ rolebase_open(const char *path, struct rolebase **out, struct nj_why *why)
 }
 
 enum nj_err
-rolebase_open_to_move(
-    const char *path, struct rolebase **out, struct nj_why *why)
+rolebase_open_to_move(const char *path, const char *password_file,
+    struct rolebase **out, struct nj_why *why)
 {
 	struct rolebase_keeper k;
 	struct rolebase *rb = NULL;
@@ -296,6 +297,9 @@ rolebase_open_to_move(
 	/* who serves later may not be able to open it */
 	file = k.arg;
 	rb->first = open_kept(path, &file->fd, &file->st, &rb->first_why);
+	if (rb->first == NJ_NOTFOUND && password_file)
+		rb->first =
+		    roles_first(password_file, &rb->now, &rb->first_why);
 	*out = rb;
 	return NJ_OK;
 }

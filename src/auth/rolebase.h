@@ -55,9 +55,10 @@ NJ_MUST enum nj_err
 rolebase_open(const char *path, struct rolebase **out, struct nj_why *why);
 /* The same, but it will be moved: what is wrong with the file matters only if
  * there is nothing in the other place.  Nothing else may be asked of it until
- * then. */
-NJ_MUST enum nj_err rolebase_open_to_move(
-    const char *path, struct rolebase **out, struct nj_why *why);
+ * then.  Where there is no file the state is that of roles_first.h, by
+ * password_file; NULL: there is none. */
+NJ_MUST enum nj_err rolebase_open_to_move(const char *path,
+    const char *password_file, struct rolebase **out, struct nj_why *why);
 /* States are kept there from now on.  What is there already holds; else the
  * state that holds is put there, the file's at first.  Takes to->arg, also when
  * it fails. */

@@ -11,6 +11,7 @@
 #include "auth/device_groups.h"
 #include "auth/jwt.h"
 #include "auth/rolebase.h"
+#include "auth/roles_first.h"
 #include "auth/suppose.h"
 #include "base/buf.h"
 #include "base/file.h"
@@ -78,12 +79,17 @@ same_rules(const struct conf *c)
 	return true;
 }
 
+/* What the broker would have; nothing is made. */
 static enum nj_err
-roles_of_file(const char *path, struct roles **out, struct nj_why *why)
+roles_of_file(const struct conf *c, const char *path, struct roles **out,
+    struct nj_why *why)
 {
+	const char *first = c ? conf_first_password(c, path) : NULL;
 	struct rolebase *rb = NULL;
 	enum nj_err e = rolebase_open(path, &rb, why);
 
+	if (e == NJ_NOTFOUND && first)
+		return roles_first(first, out, why);
 	if (!e)
 		*out = rolebase_now(rb);
 	rolebase_unref(rb);
@@ -104,7 +110,7 @@ acl_roles_of_conf(const struct conf *c, const char *path, struct roles **out,
 		e = rolekeep_look(v, path, out, why);
 	view_close(v);
 	free(store);
-	return e == NJ_NOTFOUND ? roles_of_file(path, out, why) : e;
+	return e == NJ_NOTFOUND ? roles_of_file(c, path, out, why) : e;
 }
 
 /* The token says who it is, in which groups, and what it may at most. */
@@ -230,7 +236,7 @@ take_files(struct asking *a, struct nj_why *why)
 	if (x->acl_file)
 		e = acl_load(x->acl_file, &a->acl, why);
 	if (!e && x->roles_file)
-		e = roles_of_file(x->roles_file, &a->roles, why);
+		e = roles_of_file(NULL, x->roles_file, &a->roles, why);
 	if (!e && x->ask.conf)
 		e = take_conf(a, why);
 	if (!e && !x->ask.conf && (x->token || x->device)) {

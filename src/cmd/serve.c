@@ -28,6 +28,7 @@
 #include "cmd/serve_admin.h"
 #include "cmd/sign.h"
 #include "cmd/wiring.h"
+#include "cmd/wiring_files.h"
 #include "net/tls_staple.h"
 #include "store/store.h"
 
@@ -111,27 +112,10 @@ log_options(struct server *s, const struct conf *c)
 
 /* Start. */
 
-/* Whom to serve as when root; NULL: nobody of the usual ones is there. */
-static const char *
-service_user(const struct conf *c)
-{
-	static const char *const usual[] = { "nightjar", "mosquitto",
-		"nobody" };
-	uid_t uid;
-	gid_t gid;
-
-	if (c->user)
-		return c->user;
-	for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
-		if (daemon_find_user(usual[i], &uid, &gid, NULL) == NJ_OK)
-			return usual[i];
-	return NULL;
-}
-
 static enum nj_err
 drop_rights(const struct conf *c, struct nj_why *why)
 {
-	const char *user = service_user(c);
+	const char *user = wiring_user(c);
 	uid_t uid;
 	gid_t gid;
 
@@ -197,7 +181,7 @@ tell_listeners(const struct conf *c, const struct wiring *w)
 static void
 make_folder(const struct conf *c, const char *dir)
 {
-	const char *user = geteuid() == 0 ? service_user(c) : NULL;
+	const char *user = geteuid() == 0 ? wiring_user(c) : NULL;
 	uid_t uid;
 	gid_t gid;
 
@@ -323,8 +307,8 @@ start(struct server *s, struct nj_why *why)
 	enum nj_err e;
 
 	/* processes of their own, so before there are threads */
-	if (geteuid() == 0 && service_user(&s->conf) &&
-	    kept_start(&s->conf, service_user(&s->conf), &closed) == NJ_OK)
+	if (geteuid() == 0 && wiring_user(&s->conf) &&
+	    kept_start(&s->conf, wiring_user(&s->conf), &closed) == NJ_OK)
 		closed.what[0] = '\0';
 	if ((e = sign_start(&s->conf, s->opts->ca_passphrase_file, &s->signer,
 		 &s->signs_server, &note, why))) {
@@ -367,11 +351,11 @@ start(struct server *s, struct nj_why *why)
 		make_folder(&s->conf, place_folder(&s->conf));
 	/* before the ports: who sees them open finds it, too */
 	if ((e = serve_admin_open(&s->conf,
-		 geteuid() == 0 ? service_user(&s->conf) : NULL, &s->admin,
+		 geteuid() == 0 ? wiring_user(&s->conf) : NULL, &s->admin,
 		 why)))
 		return e;
 	if ((e = wiring_open(&s->conf,
-		 geteuid() == 0 ? service_user(&s->conf) : NULL, shards,
+		 geteuid() == 0 ? wiring_user(&s->conf) : NULL, shards,
 		 &s->wiring, why)))
 		return e;
 	if ((e = sign_wire(&s->conf, s->signer, s->askers, &s->wiring)))

@@ -333,6 +333,19 @@ find_rolebase(const struct port_opts *v, size_t n, const char *path)
 	return NULL;
 }
 
+/* A file that is not there yet is made first, where it is said how. */
+static enum nj_err
+open_roles(const struct conf *c, const char *path, struct rolebase **out,
+    struct nj_why *why)
+{
+	enum nj_err e = rolebase_open(path, out, why);
+
+	if (e != NJ_NOTFOUND || !conf_first_password(c, path))
+		return e;
+	e = wiring_first_roles(c, path, why);
+	return e ? e : rolebase_open(path, out, why);
+}
+
 /* Listeners that name the same file have the same users; a reload goes on with
  * those there are, and reads the file if somebody else wrote it.  With
  * persistence the store has them: rolekeep.h. */
@@ -348,8 +361,10 @@ find_roles(const struct conf *c, const char *path, struct port_opts *v,
 	if (!(rb = find_rolebase(v, i, path))) {
 		if (!(rb = find_rolebase(old, n_old, path)))
 			return c->persistence
-			    ? rolebase_open_to_move(path, &v[i].roles, why)
-			    : rolebase_open(path, &v[i].roles, why);
+			    ? rolebase_open_to_move(path,
+				  conf_first_password(c, path), &v[i].roles,
+				  why)
+			    : open_roles(c, path, &v[i].roles, why);
 		if ((e = rolebase_reread(rb, why)))
 			return e;
 	}

@@ -2,11 +2,16 @@
  */
 #include "cmd/wiring_files.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "auth/jwt_link.h"
 #include "auth/psk_file.h"
+#include "auth/roles_first.h"
+#include "base/daemon.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -76,6 +81,69 @@ wiring_check_all_exposed(
 
 	return e ? e
 		 : check_one_exposed(c, l->acl_file, CONF_EXPOSED_RULES, why);
+}
+
+const char *
+wiring_user(const struct conf *c)
+{
+	static const char *const usual[] = { "nightjar", "mosquitto",
+		"nobody" };
+	uid_t uid;
+	gid_t gid;
+
+	if (c->user)
+		return c->user;
+	for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
+		if (daemon_find_user(usual[i], &uid, &gid, NULL) == NJ_OK)
+			return usual[i];
+	return NULL;
+}
+
+/* What was just made as root, for who serves and will write it anew. */
+static enum nj_err
+give_away(const struct conf *c, const char *path, struct nj_why *why)
+{
+	const char *user = geteuid() == 0 ? wiring_user(c) : NULL;
+	struct stat st;
+	enum nj_err e;
+	uid_t uid;
+	gid_t gid;
+	int fd;
+
+	if (!user)
+		return NJ_OK;
+	if ((e = daemon_find_user(user, &uid, &gid, why)))
+		return e;
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	/* nobody who may write its folder has put something else there */
+	if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
+	    st.st_nlink != 1 || fchown(fd, uid, gid) != 0) {
+		why_set(why, "%s cannot be given to %s", path, user);
+		why_mend(why, "chown %s %s", user, path);
+		e = NJ_DENIED;
+	}
+	if (fd >= 0)
+		(void)close(fd);
+	return e;
+}
+
+enum nj_err
+wiring_first_roles(const struct conf *c, const char *path, struct nj_why *why)
+{
+	const char *password = conf_first_password(c, path);
+	struct buf text = { 0 };
+	enum nj_err e;
+
+	if (!(e = roles_first_text(password, &text, why)) &&
+	    !(e = file_create(path, buf_slice(&text), 0600, why)))
+		e = give_away(c, path, why);
+	buf_wipe(&text);
+	if (!e)
+		nj_log(LOG_T_NOTICE,
+		    "%s is made: its administrator is 'admin', with the "
+		    "password in %s, which may be deleted",
+		    path, password);
+	return e;
 }
 
 static size_t

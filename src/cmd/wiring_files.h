@@ -30,6 +30,12 @@ NJ_MUST enum nj_err wiring_check_exposed(const struct conf *c, const char *path,
 /* Whether every user can read it, whatever is configured. */
 bool
 wiring_is_exposed(const struct conf *c, const char *path, struct nj_why *why);
+/* Whom to serve as when root; NULL: nobody of the usual ones is there. */
+const char *wiring_user(const struct conf *c);
+/* A dynamic_security_file where none is, by its dynamic_security_password_file,
+ * for who serves. */
+NJ_MUST enum nj_err
+wiring_first_roles(const struct conf *c, const char *path, struct nj_why *why);
 /* Its psk_file: out->arg is a reference, dropped by out->unref. */
 NJ_MUST enum nj_err wiring_psk(const struct conf *c,
     const struct conf_listener *l, struct tls_psk *out, struct nj_why *why);

@@ -251,12 +251,14 @@ check_cert_rules(struct check *k, const struct conf_listener *l)
 	k->with->cert_rules(k->with->arg, l->certificate_rule, tell, k);
 }
 
-/* With persistence the file may be gone: the store may have what it said. */
+/* With persistence the file may be gone: the store may have what it said; and
+ * with an administrator's first password it need not be there yet. */
 static void
 check_roles_at(struct check *k, const char *path)
 {
-	if ((k->c->persistence || readable(k, path)) && k->with &&
-	    k->with->dynamic_security_file)
+	if ((k->c->persistence || conf_first_password(k->c, path) ||
+		readable(k, path)) &&
+	    k->with && k->with->dynamic_security_file)
 		k->with->dynamic_security_file(k->with->arg, path, tell, k);
 }
 

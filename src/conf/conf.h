@@ -89,6 +89,7 @@ struct conf_security {
 	char *password_file;
 	char *acl_file;
 	char *dynamic_security_file;
+	char *dynamic_security_password_file;
 	char *psk_file;
 	char *jwt_key_file; /* paths, one a line; NULL: no tokens */
 	char *jwt_issuer, *jwt_audience;
@@ -147,6 +148,7 @@ struct conf_listener {
 	/* What its plug-ins bring; borrowed, as what follows. */
 	const char *plugin_password_file, *plugin_acl_file;
 	const char *plugin_dynamic_security_file;
+	const char *plugin_dynamic_security_password_file;
 	/* What holds for this listener, after all of the rules; use these.
 	 * The strings are borrowed from this struct conf. */
 	bool tls;
@@ -154,13 +156,14 @@ struct conf_listener {
 	bool cert_names;      /* certificates say who clients are */
 	bool allow_anonymous;
 	bool allow_zero_length_clientid;
-	const char *auto_id_prefix;	   /* "" when there is none */
-	const char *password_file;	   /* NULL: none */
-	const char *acl_file;		   /* NULL: none */
-	const char *psk_file;		   /* NULL: none */
-	const char *dynamic_security_file; /* NULL: none */
-	bool tokens;			   /* jwt_key_file is given */
-	struct conf_at where;		   /* its listener or port line */
+	const char *auto_id_prefix;		    /* "" when there is none */
+	const char *password_file;		    /* NULL: none */
+	const char *acl_file;			    /* NULL: none */
+	const char *psk_file;			    /* NULL: none */
+	const char *dynamic_security_file;	    /* NULL: none */
+	const char *dynamic_security_password_file; /* NULL: none */
+	bool tokens;				    /* jwt_key_file is given */
+	struct conf_at where; /* its listener or port line */
 	struct conf_at at[CONF_OPTS_MAX];
 };
 
@@ -168,6 +171,7 @@ struct conf_listener {
 struct conf_plugin {
 	char *name;
 	char *file;	    /* its option's; NULL: none, which is told */
+	char *password;	    /* password_init_file; NULL: none */
 	const char *option; /* what it is here; NULL: refused, which is told */
 	struct conf_at at;
 	bool used;
@@ -271,6 +275,9 @@ struct conf {
 	uint32_t nplugins;
 	struct conf_at at[CONF_OPTS_MAX];
 };
+
+/* The dynamic_security_password_file of that dynamic_security_file; NULL. */
+const char *conf_first_password(const struct conf *c, const char *path);
 
 /* What the command line says. */
 struct conf_args {

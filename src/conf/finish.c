@@ -167,6 +167,23 @@ mode_of(const char *text)
 								  : (unsigned)n;
 }
 
+/* A file of users and roles, and what stands beside that. */
+static void
+resolve_roles(const struct conf *c, const struct conf_security *s,
+    struct conf_listener *l)
+{
+	if (l->plugin_dynamic_security_file) {
+		l->dynamic_security_file = l->plugin_dynamic_security_file;
+		l->dynamic_security_password_file =
+		    l->plugin_dynamic_security_password_file;
+		return;
+	}
+	if (!s->dynamic_security_file)
+		s = &c->security; /* global_plugin */
+	l->dynamic_security_file = s->dynamic_security_file;
+	l->dynamic_security_password_file = s->dynamic_security_password_file;
+}
+
 /* What holds on this listener, whichever of the lines says so. */
 static void
 resolve(struct conf *c, struct conf_listener *l)
@@ -184,20 +201,16 @@ resolve(struct conf *c, struct conf_listener *l)
 	l->acl_file = s->acl_file;
 	l->psk_file = s->psk_file;
 	l->tokens = s->jwt_key_file != NULL;
-	l->dynamic_security_file = s->dynamic_security_file;
 	if (l->plugin_password_file)
 		l->password_file = l->plugin_password_file;
 	if (l->plugin_acl_file)
 		l->acl_file = l->plugin_acl_file;
-	if (l->plugin_dynamic_security_file)
-		l->dynamic_security_file = l->plugin_dynamic_security_file;
 	/* global_plugin */
 	if (!l->password_file)
 		l->password_file = c->security.password_file;
 	if (!l->acl_file)
 		l->acl_file = c->security.acl_file;
-	if (!l->dynamic_security_file)
-		l->dynamic_security_file = c->security.dynamic_security_file;
+	resolve_roles(c, s, l);
 	l->allow_zero_length_clientid = s->allow_zero_length_clientid;
 	l->auto_id_prefix = l->own_auto_id_prefix ? l->own_auto_id_prefix
 	    : s->auto_id_prefix			  ? s->auto_id_prefix
@@ -736,6 +749,32 @@ finish_globals(struct parse *p, const struct conf_args *args)
 		    "risk");
 }
 
+/* Of a file that is never made. */
+static void
+check_first_password(struct parse *p, const struct conf_security *s)
+{
+	if (s->dynamic_security_password_file && !s->dynamic_security_file)
+		parse_fault_at(p,
+		    at_of(s->at, "dynamic_security_password_file"),
+		    "add 'dynamic_security_file PATH', or delete this line",
+		    "dynamic_security_password_file without "
+		    "dynamic_security_file: it would make nobody");
+}
+
+const char *
+conf_first_password(const struct conf *c, const char *path)
+{
+	for (uint32_t i = 0; i < c->nlisteners; i++) {
+		const struct conf_listener *l = &c->listeners[i];
+
+		if (l->dynamic_security_file &&
+		    l->dynamic_security_password_file &&
+		    strcmp(l->dynamic_security_file, path) == 0)
+			return l->dynamic_security_password_file;
+	}
+	return NULL;
+}
+
 /* Keys that nobody is asked for. */
 static void
 check_idle_psk(struct parse *p)
@@ -759,7 +798,9 @@ conf_finish(struct parse *p, const struct conf_args *args)
 	if (p->failed)
 		return;
 	open_ports(p, args);
+	check_first_password(p, &p->c->security);
 	for (uint32_t i = 0; i < p->c->nlisteners && !p->failed; i++) {
+		check_first_password(p, &p->c->listeners[i].own);
 		plugin_resolve(p, &p->c->listeners[i]);
 		resolve(p->c, &p->c->listeners[i]);
 		find_credential(p, &p->c->listeners[i]);

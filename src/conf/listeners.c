@@ -123,7 +123,7 @@ listener_copy(const struct conf_listener *from, struct conf_listener *to)
 	*to = *from;
 	to->host = to->unix_path = NULL;
 	to->auto_id_prefix = to->password_file = to->acl_file = NULL;
-	to->dynamic_security_file = NULL;
+	to->dynamic_security_file = to->dynamic_security_password_file = NULL;
 	e = own_strings(CONF_LISTENER, to);
 	e2 = own_strings(CONF_SECURITY, &to->own);
 	if (!e && !e2 && from->host && !(to->host = strdup(from->host)))

@@ -96,6 +96,7 @@ plugin_free_all(struct conf *c)
 	for (uint32_t i = 0; i < c->nplugins; i++) {
 		free(c->plugins[i].name);
 		free(c->plugins[i].file);
+		free(c->plugins[i].password);
 	}
 	free(c->plugins);
 	c->plugins = NULL;
@@ -139,6 +140,8 @@ use_one(struct parse *p, struct conf_listener *l, struct slice name)
 		    "plug-in",
 		    x->option);
 	*field = x->file;
+	if (field == &l->plugin_dynamic_security_file)
+		l->plugin_dynamic_security_password_file = x->password;
 }
 
 void
@@ -286,7 +289,9 @@ plugin_option(
 {
 	struct parse_plugin *x = &p->plugin;
 	struct slice name = option_name(ln->name);
-	bool per_listener = p->c->per_listener_settings;
+	bool per_listener = p->c->per_listener_settings, first;
+	struct conf_plugin *load;
+	const char *option;
 	char esc[TEXT_ESC];
 
 	(void)o;
@@ -296,31 +301,30 @@ plugin_option(
 		persist_option(p, ln, name);
 		return;
 	}
-	if (slice_is(name, "password_init_file")) {
-		parse_warn(p, ln->line, ln->name_col, ln->name,
-		    "make the file: mosquitto_ctrl dynsec init FILE ADMIN",
-		    "no administrator is made here from a password in a file");
-		return;
-	}
-	if (!slice_is(name, x->needs)) {
+	first = slice_is(name, "password_init_file") &&
+	    strcmp(x->option, "dynamic_security_file") == 0;
+	if (!first && !slice_is(name, x->needs)) {
 		parse_fault(p, ln->line, ln->name_col, ln->name, NULL,
 		    "delete this line", "%s has no option '%s'", x->base,
 		    text_esc(esc, sizeof esc, name));
 		return;
 	}
-	x->given = true;
+	if (!first)
+		x->given = true;
+	option = first ? "dynamic_security_password_file" : x->option;
 	if (x->loaded) {
+		load = &p->c->plugins[x->loaded - 1];
 		(void)value_read(p,
 		    &(const struct conf_opt){
-			.name = x->option, .type = CONF_T_PATH },
+			.name = option, .type = CONF_T_PATH },
 		    (struct value){ ln->value, ln->line,
 			ln->value.n ? ln->value_col : ln->name_col },
-		    &p->c->plugins[x->loaded - 1].file, false);
+		    first ? &load->password : &load->file, false);
 		return;
 	}
 	/* for all listeners, whatever stands above it */
 	if (x->global)
 		p->c->per_listener_settings = false;
-	(void)parse_plain(p, conf_opt_find(slice_str(x->option)), ln);
+	(void)parse_plain(p, conf_opt_find(slice_str(option)), ln);
 	p->c->per_listener_settings = per_listener;
 }

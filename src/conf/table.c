@@ -326,6 +326,13 @@ const struct conf_opt conf_table[] = {
 	    WORKS, R | CONF_FILE | CONF_RESTRICTS | CONF_ONCE | OURS, NULL,
 	    "users, groups and roles that are changed while the broker runs: "
 	    "Mosquitto's dynamic-security.json (nightjar-dynsec(7))"),
+	OPT(SECURITY, "dynamic_security_password_file", PATH,
+	    S(dynamic_security_password_file), WORKS, R | CONF_ONCE | OURS,
+	    NULL,
+	    "where there is no dynamic_security_file yet it is made, with the "
+	    "user 'admin', whose password is the first line of this one, and "
+	    "the roles of Mosquitto 2.1; afterwards it is not read any more "
+	    "and may be deleted.  It is refused when others can read it"),
 	OPT(GLOBAL, "acl_deny_subscribe", BOOL, G(acl_deny_subscribe), WORKS,
 	    R | OURS, "true",
 	    "refuse a subscription of which the acl_file lets nothing "
@@ -361,7 +368,8 @@ const struct conf_opt conf_table[] = {
 	OPT(PLUGIN, "plugin_opt_*", FORM, NO, LATER_STOPS,
 	    CONF_PREFIX | CONF_QUIET, NULL,
 	    "option of the plug-in above: plugin_opt_config_file is "
-	    "dynamic_security_file, plugin_opt_acl_file and "
+	    "dynamic_security_file, plugin_opt_password_init_file for its "
+	    "dynamic_security_password_file, plugin_opt_acl_file and "
 	    "plugin_opt_password_file are the options of these names",
 	    .args = "VALUE"),
 	SAME("auth_opt_*", "plugin_opt_*", CONF_OLD | CONF_PREFIX),
