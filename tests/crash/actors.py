@@ -385,6 +385,7 @@ class Willing(Link):
         self.number = 0
         # number: [answered, end, how, back, the next CONNECT], until it is settled
         self.past = {}
+        self.settled = {}		# number: how often it may come at most
         self.seen = {}
         self.current = None
         world.wills[name] = self
@@ -446,7 +447,12 @@ class Willing(Link):
 
     def comes(self, number):
         self.seen[number] = self.seen.get(number, 0) + 1
-        if number not in self.past:
+        if number in self.settled:
+            # One that nobody had to wait for may come late.
+            if self.seen[number] > self.settled[number]:
+                self.ledger.fault(f'will {number} of {self.name} came {self.seen[number]} times '
+                                  f'instead of {self.settled[number]}')
+        elif number not in self.past:
             self.ledger.fault(f'a will of {self.name} came that it does not have: {number}')
         elif self.seen[number] > 1 and self.qos == 2:
             self.ledger.fault(f'will {number} of {self.name}, QoS 2, came {self.seen[number]} times',
@@ -472,6 +478,7 @@ class Willing(Link):
                                   self.tells(number))
             if final:
                 self.ledger.counts['wills'] += 1
+                self.settled[number] = most
                 del self.past[number]
         return True
 

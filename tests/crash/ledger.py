@@ -132,7 +132,7 @@ class Inbox:
     def __init__(self, ledger, name):
         self.ledger, self.name = ledger, name
         self.filters = {}		# filter: [Interval]
-        self.got = {}			# key: times
+        self.got = {}			# key: [(QoS, time)]
         self.owed = {}			# key: Message
         self.first = {}			# (publisher, topic, QoS): last number that came for the first time
         self.ordered = True
@@ -144,6 +144,13 @@ class Inbox:
 
     def story(self):
         return [f'{self.name}:'] + [f'    {e}' for e in self.events]
+
+    def stood(self, m):
+        """What it was subscribed to, as far as its requests and their answers tell."""
+        when = self.ledger.when
+        return [f'found: {i.filter}, QoS {i.qos}, asked for at {when(i.asked)}, granted at '
+                f'{when(i.granted)}, to end from {when(i.ending)}, ended at {when(i.ended)}'
+                for i in self.intervals(m.topic)]
 
     def intervals(self, topic):
         for name, intervals in self.filters.items():
@@ -163,16 +170,15 @@ class Inbox:
     def takes(self, m, qos, idents, live=True):
         """A message came, for the first time as far as its identifier tells."""
         ledger = self.ledger
-        times = self.got.get(m.key, 0) + 1
-        self.got[m.key] = times
+        before = self.got.setdefault(m.key, [])
+        before.append((qos, ledger.now()))
+        times = len(before)
         self.owed.pop(m.key, None)
         ledger.counts['delivered'] += 1
         allowed = [i for i in self.intervals(m.topic) if i.allows(m)]
         if not allowed:
             ledger.fault(f'{self.name} got a message it was not subscribed to', ledger.story(m),
-                         *(f'found: subscribed to {i.filter} from {ledger.when(i.granted)}, UNSUBACK '
-                           f'read at {ledger.when(i.ended)}' for i in self.intervals(m.topic)),
-                         *self.story())
+                         *self.stood(m), *self.story())
             return
         most = min(m.qos, max(i.qos for i in allowed))
         least = min(m.qos, min(i.qos for i in allowed))
@@ -182,15 +188,19 @@ class Inbox:
         if idents is not None and not any(i.ident in idents for i in allowed):
             ledger.fault(f'{self.name} got subscription identifiers {idents} instead of '
                          f'{[i.ident for i in allowed]}', ledger.story(m), *self.story())
-        if times > 1 and qos == 2:
+        # What came with QoS 1 may come again, also with QoS 2: by a later subscription.
+        if times > 1 and before[0][0] == 2:
             ledger.fault(f'{self.name} got a QoS 2 message {times} times', ledger.story(m),
-                         *self.story())
+                         *(f'found: it came with QoS {q} at {ledger.when(at)}' for q, at in before),
+                         *self.stood(m), *self.story())
         if times == 1 and self.ordered and live:
             line = m.pub, m.topic, m.qos
-            # One that it was subscribed after may come again after later ones.
-            if self.first.get(line, 0) > m.seq and any(i.granted < m.sent for i in allowed):
+            # What a crash forgot is sent again; who subscribed meanwhile, or may have
+            # gone and come, gets it after later ones.
+            if self.first.get(line, 0) > m.seq and any(i.granted < m.sent and i.ending == OPEN
+                                                       for i in allowed):
                 ledger.fault(f'{self.name} got number {m.seq} after number {self.first[line]}',
-                             ledger.story(m), *self.story())
+                             ledger.story(m), *self.stood(m), *self.story())
             self.first[line] = max(m.seq, self.first.get(line, 0))
 
     def missing(self):
