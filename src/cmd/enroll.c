@@ -9,6 +9,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,16 +207,35 @@ among(const STACK_OF(X509) * v, X509 *x)
 	return false;
 }
 
+/* Of a CA, in date, and by one who is believed. */
 static bool
-issued_by_one(const STACK_OF(X509) * v, X509 *x)
+is_believed_ca(X509 *x, const STACK_OF(X509) * trust)
 {
-	bool yes = false;
+	X509_STORE *store = X509_STORE_new();
+	X509_STORE_CTX *c = X509_STORE_CTX_new();
+	bool ok = store && c;
 
-	for (int i = 0; i < sk_X509_num(v) && !yes; i++)
-		yes =
-		    X509_verify(x, X509_get0_pubkey(sk_X509_value(v, i))) == 1;
+	for (int i = 0; ok && i < sk_X509_num(trust); i++)
+		ok = X509_STORE_add_cert(store, sk_X509_value(trust, i)) == 1;
+	/* keyUsage is looked at by X509_check_ca, too */
+	ok = ok && X509_check_ca(x) == 1 &&
+	    X509_STORE_CTX_init(c, store, x, NULL) == 1 &&
+	    X509_verify_cert(c) == 1;
+	X509_STORE_CTX_free(c);
+	X509_STORE_free(store);
 	ERR_clear_error();
-	return yes;
+	return ok;
+}
+
+/* A device has a certificate by the root, too, and could make a root of its
+ * own name and key: only a CA's certificate speaks for a root. */
+static bool
+speaks_for(X509 *by, X509 *root, const STACK_OF(X509) * trust)
+{
+	return X509_NAME_cmp(X509_get_subject_name(by),
+		   X509_get_subject_name(root)) == 0 &&
+	    EVP_PKEY_eq(X509_get0_pubkey(by), X509_get0_pubkey(root)) == 1 &&
+	    is_believed_ca(by, trust);
 }
 
 /* Around a roll-over there are two roots, and each has signed the other
@@ -225,25 +245,19 @@ believe_other(const STACK_OF(X509) * strangers, STACK_OF(X509) * trust)
 {
 	for (int i = 0; i < sk_X509_num(strangers); i++) {
 		X509 *root = sk_X509_value(strangers, i);
+		bool spoken_for = false;
 
-		if (X509_check_issued(root, root) != X509_V_OK ||
-		    among(trust, root))
+		if (X509_self_signed(root, 1) != 1 || among(trust, root))
 			continue;
-		for (int k = 0; k < sk_X509_num(strangers); k++) {
-			X509 *by = sk_X509_value(strangers, k);
-
-			if (k == i ||
-			    X509_NAME_cmp(X509_get_subject_name(by),
-				X509_get_subject_name(root)) != 0 ||
-			    EVP_PKEY_eq(X509_get0_pubkey(by),
-				X509_get0_pubkey(root)) != 1 ||
-			    !issued_by_one(trust, by))
-				continue;
-			if (sk_X509_push(trust, root) <= 0)
-				return NJ_NOMEM;
-			X509_up_ref(root);
-			break;
-		}
+		for (int k = 0; k < sk_X509_num(strangers) && !spoken_for; k++)
+			spoken_for = k != i &&
+			    speaks_for(
+				sk_X509_value(strangers, k), root, trust);
+		if (!spoken_for)
+			continue;
+		if (sk_X509_push(trust, root) <= 0)
+			return NJ_NOMEM;
+		X509_up_ref(root);
 	}
 	return NJ_OK;
 }
@@ -757,6 +771,7 @@ cmd_enroll(int argc, char **argv)
 		say_why(&why, e);
 		return EXIT_USAGE;
 	}
+	(void)signal(SIGPIPE, SIG_IGN); /* TLS writes without asking */
 	if (!(e = make_paths(&r, &why)))
 		e = r.renew ? enrol_again(&r, &due, &why) : enrol_new(&r, &why);
 	if (e)

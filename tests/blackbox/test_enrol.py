@@ -3,12 +3,14 @@
 not be had with any of them."""
 import base64
 import contextlib
+import http.server
 import os
 import re
 import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -225,6 +227,71 @@ def test_pin(site, tmp_path):
     out = site.nightjar(f'{place}.{wrong}.{secret}', '--out', str(tmp_path / 'x'), status=1)
     assert 'has another CA than the token names' in out
     site.nightjar(f'{place}.{pin}.{secret}', '--out', str(tmp_path / 'x'))
+
+
+@contextlib.contextmanager
+def poses(site, tmp_path, name):
+    """A device that poses as the broker: it shows the true root, its own
+    certificate, and a root that it made of its own name and key; the list of
+    what it was asked."""
+    kept, asked = site.ca.device(name), []
+    path = {n: str(tmp_path / n) for n in ('root.crt', 'root.ext', 'leaf.ext', 'leaf.csr', 'leaf.crt', 'leaf.key')}
+    crt, key = os.path.join(kept, 'client.crt'), os.path.join(kept, 'client.key')
+    for n, text in (('root.ext', 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n'),
+                    ('leaf.ext', f'subjectAltName=IP:{HOST}\nextendedKeyUsage=serverAuth\n')):
+        with open(path[n], 'w', encoding='ascii') as f:
+            f.write(text)
+    sh('openssl', 'x509', '-in', crt, '-signkey', key, '-clrext', '-extfile', path['root.ext'], '-days', '30',
+       '-out', path['root.crt'])
+    sh('openssl', 'req', '-new', '-nodes', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-keyout',
+       path['leaf.key'], '-subj', '/CN=broker', '-out', path['leaf.csr'])
+    sh('openssl', 'x509', '-req', '-in', path['leaf.csr'], '-CA', path['root.crt'], '-CAkey', key, '-days', '30',
+       '-extfile', path['leaf.ext'], '-out', path['leaf.crt'])
+    p7 = sh('openssl', 'crl2pkcs7', '-nocrl', '-outform', 'DER', '-certfile', site.ca.path('pki', 'ca.crt'),
+            '-certfile', crt, '-certfile', path['root.crt'])
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.path, self.headers['Authorization']))
+            body = base64.b64encode(p7)
+            self.send_response(200)
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        do_POST = do_GET
+
+        def log_message(self, *args):
+            pass
+    ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ctx.load_cert_chain(path['leaf.crt'], path['leaf.key'])
+
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+
+        def get_request(self):
+            sock, peer = super().get_request()
+            return ctx.wrap_socket(sock, server_side=True, do_handshake_on_connect=False), peer
+
+        def handle_error(self, *args):
+            pass
+    server = Server((HOST, 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1], asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_device_poses_as_the_broker(site, tmp_path):
+    """It has a certificate by the root; that does not speak for a root of its
+    own making, and no token is told."""
+    with poses(site, tmp_path, 'mallory') as (port, asked):
+        out = site.nightjar(site.text('victim'), '--host', f'{HOST}:{port}', '--out', str(tmp_path / 'x'), status=1)
+    assert 'certificate' in out
+    # what is public, once; and the second connection ended before a word
+    assert asked == [(EST + 'cacerts', None)]
+    assert not os.path.exists(tmp_path / 'x' / 'ca.crt')
 
 
 def test_one_token_one_certificate(site):
