@@ -10,8 +10,8 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "net/httphear.h"
 #include "net/listener.h"
-#include "wire/httpreq.h"
 
 #define HTTP_PORT 80
 
@@ -133,18 +133,16 @@ say(const struct call *c, struct slice s)
 	return NJ_OK;
 }
 
-/* Some bytes to the end of in; NJ_EOF: the other side has ended. */
 static enum nj_err
-hear_some(const struct call *c, struct buf *in)
+hear_some(void *arg, uint8_t *at, size_t room, size_t *got)
 {
-	uint8_t *at;
-	enum nj_err e = buf_reserve(in, 4096, &at);
+	const struct call *c = arg;
 
-	while (!e) {
-		ssize_t n = recv(c->fd, at, 4096, 0);
+	for (;;) {
+		ssize_t n = recv(c->fd, at, room, 0);
 
 		if (n > 0) {
-			buf_commit(in, (size_t)n);
+			*got = (size_t)n;
 			return NJ_OK;
 		}
 		if (n == 0)
@@ -156,45 +154,27 @@ hear_some(const struct call *c, struct buf *in)
 		if (!wait_for(c, POLLIN))
 			return late(c);
 	}
-	return e;
 }
 
-/* The body to its length, or to the end of the connection. */
 static enum nj_err
-hear(const struct call *c, size_t max, struct buf *out)
+hear(struct call *c, size_t max, struct buf *out)
 {
 	struct http_response r = { 0 };
-	struct buf in = { 0 };
-	struct slice body = SLICE_NONE;
-	enum nj_err got = NJ_OK, e = NJ_AGAIN;
+	struct buf body = { 0 };
+	enum nj_err e = http_hear(hear_some, c, max, &r, &body);
 
-	while (!got && (e == NJ_AGAIN || !r.has_length || body.n < r.length)) {
-		if (buf_len(&in) > HTTP_POST_HEAD_MAX + max)
-			got = NJ_TOOBIG;
-		else if (!(got = hear_some(c, &in))) {
-			body = buf_slice(&in);
-			e = http_take_response(&body, HTTP_POST_HEAD_MAX, &r);
-			if (e && e != NJ_AGAIN)
-				got = e;
-		}
-	}
-	if (got == NJ_EOF && !e && (!r.has_length || body.n >= r.length))
-		got = NJ_OK;
-	if (!got && (body.n > max || (r.has_length && r.length > max)))
-		got = NJ_TOOBIG;
-	if (!got && r.status != 200) {
-		why_set(c->why, "it answers with HTTP status %u", r.status);
-		got = NJ_DENIED;
-	} else if (!got && body.n > 0) {
-		got = buf_put_slice(
-		    out, r.has_length ? slice_of(body.p, r.length) : body);
-	} else if (got == NJ_TOOBIG) {
+	if (e == NJ_TOOBIG) {
 		why_set(c->why, "its answer is longer than %zu bytes", max);
-	} else if (got && !c->why->what[0]) {
+	} else if (e && !c->why->what[0]) {
 		why_set(c->why, "its answer is not HTTP, or cut off");
+	} else if (!e && r.status != 200) {
+		why_set(c->why, "it answers with HTTP status %u", r.status);
+		e = NJ_DENIED;
+	} else if (!e && buf_len(&body) > 0) {
+		e = buf_put_slice(out, buf_slice(&body));
 	}
-	buf_fini(&in);
-	return got;
+	buf_fini(&body);
+	return e;
 }
 
 enum nj_err
@@ -210,8 +190,9 @@ http_post(const struct http_url *u, const char *type, struct slice body,
 
 	if ((e = dial_tcp(u->host, u->port, NULL, timeout_ms, &c.fd, why)))
 		return e;
+	/* to 1.0 nobody answers in chunks (RFC 9112 6.1) */
 	e = buf_printf(&head,
-	    "POST %s HTTP/1.1\r\nHost: %s%s%s:%u\r\nUser-Agent: nightjar/%s\r\n"
+	    "POST %s HTTP/1.0\r\nHost: %s%s%s:%u\r\nUser-Agent: nightjar/%s\r\n"
 	    "Content-Type: %s\r\nContent-Length: %zu\r\n"
 	    "Connection: close\r\n\r\n",
 	    u->path, brackets ? "[" : "", u->host, brackets ? "]" : "",

@@ -4,8 +4,8 @@
  *
  * Owns:    nothing that stays.
  * Threads: any; blocks.
- * Bounds:  HTTP_POST_HEAD_MAX bytes of head, max of body, timeout_ms in all
- *          (but for the resolver's own patience).
+ * Bounds:  HTTP_HEAD_MAX bytes of head (httphear.h), max of body, timeout_ms
+ *          in all (but for the resolver's own patience).
  * Spec:    RFC 9112, RFC 6960 A.1.
  */
 #ifndef NJ_NET_HTTPPOST_H
@@ -15,9 +15,8 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-#define HTTP_POST_HEAD_MAX (16 * 1024)
-#define HTTP_URL_HOST	   256
-#define HTTP_URL_PATH	   1024
+#define HTTP_URL_HOST 256
+#define HTTP_URL_PATH 1024
 
 struct http_url {
 	char host[HTTP_URL_HOST]; /* without brackets */

@@ -3,27 +3,25 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <stdio.h>
+#include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
-#include "base/text.h"
+#include "base/clock.h"
+#include "net/httphear.h"
 #include "net/listener.h"
 #include "net/tls_impl.h"
 #include "pki/explain.h"
-#include "wire/httpreq.h"
 
 struct call {
 	const struct https_opts *o;
 	SSL_CTX *ctx;
 	SSL *ssl;
 	int fd;
+	uint64_t deadline;
 };
 
 static bool
@@ -75,17 +73,51 @@ set_trust(struct call *c)
 				: SSL_set1_host(c->ssl, host) == 1;
 }
 
-/* Sockets of dial_tcp do not block; here everything is waited for. */
-static bool
-make_blocking(int fd, int timeout_ms)
+/* After a call of the library that did not succeed.  NJ_AGAIN: it may now;
+ * NJ_EOF: the other side said that it has ended. */
+static enum nj_err
+wait_for(struct call *c, int ret, struct nj_why *why)
 {
-	const struct timeval tv = { .tv_sec = timeout_ms / 1000,
-		.tv_usec = timeout_ms % 1000 * 1000 };
-	int flags = fcntl(fd, F_GETFL);
+	int want = SSL_get_error(c->ssl, ret);
+	struct pollfd p = { .fd = c->fd,
+		.events = want == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN };
 
-	return flags >= 0 && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0 &&
-	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv) == 0 &&
-	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv) == 0;
+	if (want == SSL_ERROR_ZERO_RETURN)
+		return NJ_EOF;
+	if (want != SSL_ERROR_WANT_READ && want != SSL_ERROR_WANT_WRITE)
+		return NJ_TLS;
+	for (;;) {
+		uint64_t now = clock_mono(&clock_system);
+		int r = now < c->deadline
+		    ? poll(&p, 1, (int)(c->deadline - now))
+		    : 0;
+
+		if (r > 0)
+			return NJ_AGAIN;
+		if (r == 0) {
+			why_set(why, "the server does not answer in time");
+			return NJ_TIMEOUT;
+		}
+		if (errno != EINTR) {
+			why_set(why, "waiting: %s", strerror(errno));
+			return NJ_IO;
+		}
+	}
+}
+
+static enum nj_err
+shake_hands(struct call *c, struct nj_why *why)
+{
+	enum nj_err e = NJ_AGAIN;
+	int r;
+
+	while (e == NJ_AGAIN) {
+		ERR_clear_error();
+		if ((r = SSL_connect(c->ssl)) == 1)
+			return NJ_OK;
+		e = wait_for(c, r, why);
+	}
+	return e == NJ_TLS || e == NJ_EOF ? explain(c, why) : e;
 }
 
 static enum nj_err
@@ -96,11 +128,6 @@ connect_to(struct call *c, struct nj_why *why)
 
 	if ((e = dial_tcp(o->host, o->port, NULL, o->timeout_ms, &c->fd, why)))
 		return e;
-	if (!make_blocking(c->fd, o->timeout_ms)) {
-		why_set(
-		    why, "the connection cannot be used: %s", strerror(errno));
-		return NJ_IO;
-	}
 	c->ctx = SSL_CTX_new(TLS_client_method());
 	if (!c->ctx ||
 	    (e = tls_context_set(c->ctx, 0, 0, NULL, NULL, why, NULL)))
@@ -121,7 +148,7 @@ connect_to(struct call *c, struct nj_why *why)
 		tls_library_why(why, "setting up TLS");
 		return NJ_CRYPTO;
 	}
-	return SSL_connect(c->ssl) == 1 ? NJ_OK : explain(c, why);
+	return shake_hands(c, why);
 }
 
 static enum nj_err
@@ -138,58 +165,60 @@ say(struct call *c, const char *method, const char *path, const char *more,
 	    "Connection: close\r\nContent-Length: %zu\r\n%s\r\n",
 	    method, path, brackets ? "[" : "", c->o->host, brackets ? "]" : "",
 	    (unsigned)c->o->port, NJ_VERSION, body.n, more);
-	if (!e)
-		e = buf_put_slice(&b, body);
-	if (!e &&
-	    SSL_write_ex(c->ssl, buf_slice(&b).p, buf_len(&b), &sent) != 1) {
-		tls_library_why(why, "sending the request");
-		e = NJ_IO;
+	if (!e && !(e = buf_put_slice(&b, body)))
+		e = NJ_AGAIN;
+	while (e == NJ_AGAIN) {
+		ERR_clear_error();
+		/* all of it, or not yet */
+		e = SSL_write_ex(c->ssl, buf_slice(&b).p, buf_len(&b), &sent) ==
+			1
+		    ? NJ_OK
+		    : wait_for(c, 0, why);
 	}
+	if (e == NJ_TLS || e == NJ_EOF)
+		tls_library_why(why, "sending the request");
 	buf_wipe(&b);
 	return e;
 }
 
-/* All of the answer, to the end of the connection or of its length. */
+struct ear {
+	struct call *c;
+	struct nj_why *why;
+};
+
+static enum nj_err
+hear_some(void *arg, uint8_t *at, size_t room, size_t *n)
+{
+	const struct ear *ear = arg;
+	enum nj_err e = NJ_AGAIN;
+
+	while (e == NJ_AGAIN) {
+		ERR_clear_error();
+		e = SSL_read_ex(ear->c->ssl, at, room, n) == 1
+		    ? NJ_OK
+		    : wait_for(ear->c, 0, ear->why);
+	}
+	return e;
+}
+
 static enum nj_err
 hear(struct call *c, struct https_result *out, struct nj_why *why)
 {
+	struct ear ear = { c, why };
 	struct http_response r = { 0 };
-	struct buf in = { 0 };
-	struct slice body = SLICE_NONE;
-	enum nj_err e = NJ_AGAIN;
+	enum nj_err e =
+	    http_hear(hear_some, &ear, HTTPS_BODY_MAX, &r, &out->body);
 
-	while (e == NJ_AGAIN || (r.has_length && body.n < r.length)) {
-		uint8_t *at;
-		size_t n = 0;
-
-		if (buf_len(&in) > HTTPS_HEAD_MAX + HTTPS_BODY_MAX ||
-		    buf_reserve(&in, 4096, &at)) {
-			e = NJ_TOOBIG;
-			break;
-		}
-		if (SSL_read_ex(c->ssl, at, 4096, &n) != 1)
-			break;
-		buf_commit(&in, n);
-		body = buf_slice(&in);
-		if ((e = http_take_response(&body, HTTPS_HEAD_MAX, &r)) &&
-		    e != NJ_AGAIN)
-			break;
-		/* with no length it ends with the connection */
-		if (!e && !r.has_length)
-			r.length = HTTPS_BODY_MAX, r.has_length = true;
-	}
-	if (!e && body.n > 0)
-		e = buf_put_slice(&out->body, body);
-	if (e)
-		explain(c, why);
-	if (e && (!why->what[0] || SSL_get_verify_result(c->ssl) == X509_V_OK))
+	/* with TLS 1.3 it is here that a server refuses our certificate */
+	if (e == NJ_TLS && ERR_peek_error())
+		tls_library_why(why, "receiving the answer");
+	else if (e && !why->what[0])
 		why_set(why,
 		    "the server's answer is not HTTP, or it ended the "
 		    "connection");
-	buf_fini(&in);
 	out->status = r.status;
 	out->retry_after = r.retry_after;
-	return e == NJ_AGAIN ? NJ_EOF : e;
+	return e;
 }
 
 enum nj_err
@@ -197,7 +226,10 @@ https_do(const struct https_opts *o, const char *method, const char *path,
     const char *more, struct slice body, struct https_result *out,
     struct nj_why *why)
 {
-	struct call c = { .o = o, .fd = -1 };
+	struct call c = { .o = o,
+		.fd = -1,
+		.deadline =
+		    clock_mono(&clock_system) + (uint64_t)o->timeout_ms };
 	enum nj_err e;
 
 	*out = (struct https_result){ 0 };

@@ -3,8 +3,8 @@
  *
  * Owns:    nothing that stays.
  * Threads: any; blocks.
- * Bounds:  HTTPS_HEAD_MAX and HTTPS_BODY_MAX bytes of answer, timeout_ms for
- *          each step.
+ * Bounds:  HTTP_HEAD_MAX (httphear.h) and HTTPS_BODY_MAX bytes of answer,
+ *          timeout_ms in all (but for the resolver's own patience).
  * Spec:    RFC 9112; RFC 7030 3.2, 3.3.
  */
 #ifndef NJ_NET_HTTPS_H
@@ -16,7 +16,6 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-#define HTTPS_HEAD_MAX (16 * 1024)
 #define HTTPS_BODY_MAX (512 * 1024)
 
 struct https_opts {

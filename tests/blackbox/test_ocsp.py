@@ -91,7 +91,8 @@ class Company:
             p.wait()
 
     @contextlib.contextmanager
-    def fake(self, signer='ca', *more, status=200, silent=False, body=None, twist=None):
+    def fake(self, signer='ca', *more, status=200, silent=False, body=None, twist=None,
+             sized=True, claim=0):
         """One of ours, that answers with what openssl makes of the question, or
         with something else; the list of what it was asked."""
         company, asked = self, []
@@ -99,7 +100,7 @@ class Company:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 q = self.rfile.read(int(self.headers['Content-Length']))
-                asked.append((self.path, self.headers['Content-Type']))
+                asked.append((self.path, self.headers['Content-Type'], self.request_version))
                 if silent:
                     time.sleep(30)
                     return
@@ -114,7 +115,8 @@ class Company:
                 if twist:
                     out = twist(out)
                 self.send_response(status)
-                self.send_header('Content-Length', str(len(out)))
+                if sized:
+                    self.send_header('Content-Length', str(claim or len(out)))
                 self.end_headers()
                 with contextlib.suppress(OSError):
                     self.wfile.write(out)
@@ -195,6 +197,16 @@ def test_good(company, broker_of, signer):
     assert "the CA says that the server's certificate is good" in out, out
 
 
+def test_no_length(company, broker_of):
+    """An answer that ends with the connection, as those to HTTP/1.0 may."""
+    pair = company.issue('own')
+    with company.fake(sized=False) as asked:
+        broker = broker_of(pair)
+        broker.wait_log("the CA says that the certificate 'own' is good, until")
+    assert asked == [('/ocsp', 'application/ocsp-request', 'HTTP/1.0')]
+    assert shown(broker) == 'good'
+
+
 def test_revoked(company, broker_of):
     """It is said in the log, to clients, and by inspect and doctor."""
     pair = company.issue('own')
@@ -222,6 +234,9 @@ WRONG = {
     'tail': (dict(twist=lambda b: b + b'x'), 'is no OCSP answer'),
     'bit': (dict(twist=lambda b: b[:100] + bytes([b[100] ^ 1]) + b[101:]), 'is no OCSP answer|not signed by the CA'),
     'flood': (dict(body=b'x' * 300000), 'longer than'),
+    'flood without end': (dict(body=b'x' * 300000, sized=False), 'longer than'),
+    'noise without length': (dict(body=b'<html>' * 1000, sized=False), 'is no OCSP answer'),
+    'cut off': (dict(claim=5000), 'cut off'),
     'refusal': (dict(body=bytes.fromhex('30030a0106')), 'the CA\'s responder says: unauthorized'),
 }
 
@@ -238,11 +253,12 @@ def test_wrong_answers(company, broker_of, what):
         del company.lines['own']
         company.mark('else')
     with company.fake(how.get('signer', 'ca'), *how.get('more', ()), status=how.get('status', 200),
-                      body=how.get('body'), twist=how.get('twist')) as asked:
+                      body=how.get('body'), twist=how.get('twist'), sized=how.get('sized', True),
+                      claim=how.get('claim', 0)) as asked:
         broker = broker_of(pair)
         broker.wait_log(f"Warning: OCSP: no answer about the certificate 'own' from http://{HOST}:{company.port}/ocsp: "
                         f'.*({want}).*served without')
-        assert asked == [('/ocsp', 'application/ocsp-request')]
+        assert asked == [('/ocsp', 'application/ocsp-request', 'HTTP/1.0')]
     assert shown(broker) is None
 
 
