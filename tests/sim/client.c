@@ -448,7 +448,9 @@ on_publish(struct client *c, const struct frame *f)
 	again = p.qos == 2 && seen2(c, p.id);
 	if (!again)
 		model_received(c, topic, &p);
-	if (p.qos == 2 && !again) {
+	/* what comes late of a session that has ended will not be released */
+	if (p.qos == 2 && !again &&
+	    c->conn->edge->session == sim->model.now[c->n]) {
 		if (c->n_in2 == CLIENT_IN2)
 			abort();
 		c->in2[c->n_in2++] = p.id;

@@ -621,6 +621,7 @@ settle(struct edge *e)
 	if (c && c->state != CONN_LIVE && e->session &&
 	    e->refusals != seam_refused()) {
 		e->session->blurred = true;
+		e->session->expiry_hi = e->expiry_s;
 		if (e->goodbye == GOES)
 			e->goodbye = MAYBE_GOES;
 	}

@@ -344,7 +344,8 @@ will_unsure(struct edge *e)
 {
 	struct mwill *w = &sim->model.wills[e->client->n];
 
-	will_maybe(e->will_uid, sim->seq);
+	/* let in, and gone, within one turn: anywhere in it */
+	will_maybe(e->will_uid, e->called_seq);
 	if (w->uid) {
 		sim->model.msgs[w->uid].not_before = 0;
 		will_maybe(w->uid, sim->seq);
@@ -384,12 +385,11 @@ model_left(struct edge *e)
 	if (edge_waits(e) ||
 	    (sim->is.shards > 1 && e->publish_turn == sim->turns))
 		e->paused = true;
-	/* and so may have its last wish */
-	if (e->paused)
-		s->expiry_hi = e->expiry_s;
-	/* its last answers may have come too late */
-	if (e->paused || e->refusals != seam_refused())
+	/* its last answers may have come too late, and so may its last wish */
+	if (e->paused || e->refusals != seam_refused()) {
 		s->blurred = true;
+		s->expiry_hi = e->expiry_s;
+	}
 	will_left(e);
 	if (s->expiry_hi == 0)
 		end(n, !s->kept);
