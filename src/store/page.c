@@ -100,6 +100,7 @@ static enum nj_err
 add_row(struct store *s, struct store_read *r, sqlite3_stmt *st, size_t *bytes)
 {
 	struct store_entry *en = &r->v[r->n];
+	struct store_body body;
 	enum nj_err e;
 
 	*en = load_entry(st, 0);
@@ -112,7 +113,8 @@ add_row(struct store *s, struct store_read *r, sqlite3_stmt *st, size_t *bytes)
 		return e;
 	}
 	r->n++;
-	*bytes += en->ids.n + sqlite3_column_bytes(s->st[ST_MSG_GET], 4);
+	s->opts.msgs->describe(s->opts.arg, en->msg, &body);
+	*bytes += en->ids.n + body.bytes.n;
 	return NJ_OK;
 }
 

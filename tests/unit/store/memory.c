@@ -332,6 +332,17 @@ l_retained(void *arg, void *msg)
 	return NJ_OK;
 }
 
+void
+bench_read(struct bench *b, struct store_read *r)
+{
+	b->page = NULL;
+	store_read(b->store, r);
+	pthread_mutex_lock(&b->lock);
+	while (!b->page)
+		pthread_cond_wait(&b->change, &b->lock);
+	pthread_mutex_unlock(&b->lock);
+}
+
 static enum nj_err
 read_queue(struct bench *b, struct loading *l, unsigned i)
 {
@@ -344,12 +355,7 @@ read_queue(struct bench *b, struct loading *l, unsigned i)
 			.until = UINT64_MAX,
 			.max = 3 };
 
-		b->page = NULL;
-		store_read(b->store, &r);
-		pthread_mutex_lock(&b->lock);
-		while (!b->page)
-			pthread_cond_wait(&b->change, &b->lock);
-		pthread_mutex_unlock(&b->lock);
+		bench_read(b, &r);
 		if (r.result) {
 			store_read_fini(&r, &note_ops);
 			return r.result;

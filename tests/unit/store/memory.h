@@ -76,6 +76,8 @@ NJ_MUST enum nj_err bench_open(
     struct bench *b, const char *path, const char *vfs, struct nj_why *why);
 /* Starts it; waits until a ticket is there, or the store is in trouble. */
 bool bench_wait(struct bench *b, uint64_t ticket);
+/* Asks for a page, and waits for it. */
+void bench_read(struct bench *b, struct store_read *r);
 /* What is stored, in model_text's form; the store is started by it. */
 NJ_MUST enum nj_err
 bench_text(struct bench *b, struct buf *out, struct nj_why *why);

@@ -500,6 +500,40 @@ test_log_while_somebody_looks(void **state)
 	assert_int_equal(notes_alive, 0);
 }
 
+/* A page is bounded in bytes, whether its entries are rows or in segments. */
+static void
+test_pages_of_large_messages(void **state)
+{
+	static const unsigned sizes[] = { 10000, 60000 };
+
+	(void)state;
+	open_it(NULL);
+	for (unsigned k = 0; k < 2; k++) {
+		struct store_read r = {
+			.session = k + 1, .until = UINT64_MAX, .max = 512
+		};
+		struct store_batch *x = batch();
+		char text[60001];
+
+		memset(text, 'x', sizes[k]);
+		text[sizes[k]] = '\0';
+		for (uint64_t i = 1; i <= 100; i++) {
+			struct note *n = note_new("a", text);
+
+			put(x, k + 1, i, n);
+			note_unref(n);
+		}
+		write_now(x);
+		bench_read(&b, &r);
+		assert_int_equal(r.result, NJ_OK);
+		assert_int_equal(r.n, STORE_PAGE_BYTES / sizes[k] + 1);
+		assert_true(r.more);
+		store_read_fini(&r, &note_ops);
+	}
+	bench_close(&b);
+	assert_int_equal(notes_alive, 0);
+}
+
 /* Many messages of one queue are a few rows; who ends some of them, or one after
  * the other, leaves nothing behind. */
 static void
@@ -594,6 +628,7 @@ main(void)
 		cmocka_unit_test_setup(test_disk_in_trouble, fresh),
 		cmocka_unit_test_setup(test_close_in_trouble, fresh),
 		cmocka_unit_test_setup(test_cancelled, fresh),
+		cmocka_unit_test_setup(test_pages_of_large_messages, fresh),
 		cmocka_unit_test_setup(test_files_do_not_grow, fresh),
 		cmocka_unit_test_setup(test_log_while_somebody_looks, fresh),
 	};
