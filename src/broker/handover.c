@@ -123,7 +123,7 @@ move(struct shard *sh, struct session *s, const struct shared_sub *x,
 		/* what its client may have got is for no other
 		 * [MQTT-4.8.2-4], [MQTT-4.8.2-5] */
 		if (!v[i].msg || v[i].share != x->number ||
-		    (v[i].qos == 2 && kept_is_known(s->kept, &v[i])))
+		    (v[i].qos != 1 && kept_is_known(s->kept, &v[i])))
 			continue;
 		if ((!l && !(l = groups_moving(s, x, n))) ||
 		    !leave(sh, s, &v[i]))

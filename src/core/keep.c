@@ -157,30 +157,53 @@ keep_is_early(struct session *s, const struct delivery *d)
 	return d->key > k->sent_before;
 }
 
+/* That the client may know this entry, and some behind it. */
+static void
+record_ahead(struct session *s, uint64_t key)
+{
+	struct keep *keep = s->home->keep;
+	struct kept *k = s->kept;
+	uint32_t ahead = SENT_AHEAD + SENT_WINDOWS * (uint32_t)s->link->window;
+
+	if (k->sent_ticket <= keep->done)
+		k->sent_before = k->sent;
+	if (key + ahead / 2 <= k->sent)
+		return;
+	k->sent = key + ahead;
+	k->sent_ticket = keep->ticket;
+	keep_note(keep, batch_sent(keep->into, k->id, k->sent));
+}
+
 bool
 keep_sends(struct session *s, struct delivery *d, uint16_t want)
 {
 	struct keep *keep = s->home->keep;
 	struct kept *k = s->kept;
-	uint32_t ahead = SENT_AHEAD + SENT_WINDOWS * (uint32_t)s->link->window;
 	bool read = d->rec == UINT32_MAX; /* from the disk */
 
 	if (d->pid != want) /* another entry has it still */
 		keep_state(s, d);
 	if (d->key > k->last)
 		k->last = d->key;
-	if (k->sent_ticket <= keep->done)
-		k->sent_before = k->sent;
-	if (d->key + ahead / 2 > k->sent) {
-		k->sent = d->key + ahead;
-		k->sent_ticket = keep->ticket;
-		keep_note(keep, batch_sent(keep->into, k->id, k->sent));
-	}
+	record_ahead(s, d->key);
 	/* An entry of QoS 1 that is not on disk yet may be sent: nobody was
 	 * told that it would arrive.  At QoS 2 its identifier would be that of
 	 * two messages [MQTT-4.3.3-2]. */
 	return keep_is_early(s, d) || d->pid != want ||
 	    (d->qos == 2 && !read && keep->busy);
+}
+
+bool
+keep_may_send0(struct session *s, const struct delivery *d)
+{
+	struct kept *k = s->kept;
+
+	record_ahead(s, d->key);
+	if (keep_is_early(s, d))
+		return false;
+	if (d->key > k->last)
+		k->last = d->key;
+	return true;
 }
 
 void

@@ -83,6 +83,7 @@ struct kept {
 	uint64_t tail_n, tail_bytes;
 	uint64_t tail_from; /* no key in the tail is below */
 	bool reading;
+	bool waits0;		   /* the queue, for keep_may_send0() */
 	struct list page;	   /* in keep.pages */
 	struct handover *handover; /* the broker's; NULL: none is under way */
 	uint64_t handed;	   /* when one took something last; durable.h */
@@ -107,6 +108,9 @@ kept_pid(uint64_t key)
 {
 	return (uint16_t)((key - 1) % 65535 + 1);
 }
+/* d, of QoS 0, is about to be sent, and after a crash would not be once more
+ * (4.3.1).  False: not before what was recorded is on disk. */
+NJ_MUST bool keep_may_send0(struct session *s, const struct delivery *d);
 /* That the client may know d is not on disk yet. */
 bool keep_is_early(struct session *s, const struct delivery *d);
 /* Its client has gone: how far it knows its entries is exact now. */

@@ -125,6 +125,10 @@ session_send_held(struct session *s, uint16_t pid)
 	uint32_t n = s->out.n;
 	bool dup;
 
+	if (!pid && s->kept) {
+		s->kept->waits0 = false;
+		session_pump(s);
+	}
 	if (!s->link || !d || !d->held)
 		return;
 	dup = d->held == HELD_AGAIN;
@@ -407,6 +411,20 @@ finish_queued(struct session *s, struct delivery *d)
 	delivery_fini(d);
 }
 
+/* Whether the first of the queue, of QoS 0, waits for the disk. */
+static bool
+must_wait0(struct session *s)
+{
+	const struct delivery *d = &s->queue.v[s->queue.head];
+
+	if (d->qos > 0 || !s->kept || is_known(s, d) || keep_may_send0(s, d))
+		return false;
+	if (!s->kept->waits0)
+		s->link->ops->later(s->link, MQTT_PUBLISH, 0, RC_SUCCESS);
+	s->kept->waits0 = true;
+	return true;
+}
+
 void
 session_pump(struct session *s)
 {
@@ -428,7 +446,7 @@ session_pump(struct session *s)
 			look_again(s);
 			return;
 		}
-		if (!session_dequeue(s, &d))
+		if (must_wait0(s) || !session_dequeue(s, &d))
 			return;
 		/* the right may have been taken away while it waited */
 		may = session_may_read(s, d.msg);
@@ -437,12 +455,12 @@ session_pump(struct session *s)
 		    !(d.qos == 2 && s->kept && kept_is_known(s->kept, &d))) {
 			count_add(&c->expired, 1);
 			finish_queued(s, &d);
-		} else if (may && d.qos == 0) {
+		} else if (may && d.qos == 0 && !is_known(s, &d)) {
 			if (link_publish(s->link, &d, false, s->home->now_ms) ==
 			    NJ_OK)
 				count_sent(s, &d, false);
 			finish_queued(s, &d);
-		} else if (!may || send_new(s, &d)) {
+		} else if (!may || d.qos == 0 || send_new(s, &d)) {
 			count_add(&c->dropped, 1);
 			finish_queued(s, &d);
 		}

@@ -214,8 +214,10 @@ session_detach(struct session *s)
 		    ? HELD_NEVER
 		    : 0;
 	}
-	if (s->kept)
+	if (s->kept) {
+		s->kept->waits0 = false;
 		tail_take_queue(s);
+	}
 	s->offline_since = s->home->now_ms;
 }
 
