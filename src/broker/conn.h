@@ -117,6 +117,7 @@ struct conn {
 	bool begun;	       /* its handshake has had a step */
 	bool looked;	       /* is_plain_http() did */
 	bool gone;	       /* nothing can be written to it any more */
+	bool leaves; /* conn_hear_rest(): nothing is promised any more */
 	char peer[PEER_NAME];
 };
 
@@ -154,7 +155,8 @@ void conn_resume(struct conn *c);
 /* What it was paused for is not over. */
 bool conn_must_wait(const struct conn *c);
 /* It goes, and said more before, which waits for the disk or for another shard:
- * acknowledgements, a DISCONNECT that forgets its will. */
+ * acknowledgements, a DISCONNECT that forgets its will.  What would be answered
+ * to that when it is on disk is not answered. */
 void conn_hear_rest(struct conn *c);
 /* Who does not take his answers may not ask for more. */
 bool conn_may_ask(const struct conn *c);
@@ -225,6 +227,8 @@ NJ_MUST enum nj_err on_auth(struct conn *c, const struct frame *f);
  * done (c->subscribing is NULL), or must wait again. */
 NJ_MUST enum nj_err subscribe_go_on(struct conn *c);
 void subscribe_abandon(struct conn *c);
+/* It holds; what follows is what is retained. */
+bool subscribe_is_done(const struct conn *c);
 /* One of a session's, and what there is of it on disk. */
 NJ_MUST enum nj_err subscription_end(
     struct shard *sh, struct session *s, struct slice whole, bool shared);

@@ -212,15 +212,33 @@ handle(struct conn *c, struct slice in)
 	return keep(c, in);
 }
 
+/* What it said last has been read, and not been handled. */
+static bool
+is_unheard(const struct conn *c)
+{
+	return c->state == CONN_LIVE && !c->link.closing &&
+	    (c->saving || c->paused || c->yields);
+}
+
 void
 conn_hear_rest(struct conn *c)
 {
-	while (c->state == CONN_LIVE && !c->link.closing &&
-	    (c->saving || c->paused)) {
+	if (!is_unheard(c))
+		return;
+	/* nothing is promised to who goes: while the disk hangs, promises to
+	 * those who come and go would be without number */
+	c->leaves = true;
+	c->link.held++;
+	while (is_unheard(c)) {
+		if (c->subscribing && !subscribe_is_done(c))
+			break; /* a large one, half done */
+		if (c->yields)
+			subscribe_abandon(c);
 		c->saving = false;
 		list_remove(&c->work);
 		conn_resume(c);
 	}
+	c->link.held--;
 }
 
 /* The stream's failure in words. */
@@ -373,14 +391,15 @@ conn_hear_out(struct conn *c)
 {
 	bool more = true;
 
+	conn_hear_rest(c);
 	for (int i = 0; i < READ_TURNS && more; i++) {
 		struct buf in = c->in;
+		bool quiet = c->leaves; /* nor is anything answered */
 		size_t n = 0;
 		uint8_t *at;
 		enum nj_err e;
 
-		if (c->state != CONN_LIVE || c->link.closing || c->saving ||
-		    c->subscribing || list_linked(&c->work) ||
+		if (c->state != CONN_LIVE || c->link.closing || is_unheard(c) ||
 		    !conn_may_ask(c) || buf_reserve(&in, RX_SIZE, &at))
 			return;
 		if ((e = stream_read(c->stream, at, RX_SIZE, &n))) {
@@ -392,9 +411,12 @@ conn_hear_out(struct conn *c)
 		buf_commit(&in, n);
 		count_add(&c->shard->counts.bytes_in, n);
 		c->in = (struct buf){ 0 };
+		c->link.held += quiet;
 		more = handle(c, buf_slice(&in)) &&
 		    (n == RX_SIZE || stream_pending(c->stream));
+		c->link.held -= quiet;
 		buf_fini(&in);
+		conn_hear_rest(c);
 	}
 }
 

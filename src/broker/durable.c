@@ -103,8 +103,10 @@ push(struct conn *c, const struct promise *p)
 {
 	struct durable *d = &c->shard->durable;
 
-	if (c->link.closing || (d->n == d->cap && grow(d))) {
-		if (!c->link.closing)
+	bool unheard = c->link.closing || c->leaves;
+
+	if (unheard || (d->n == d->cap && grow(d))) {
+		if (!unheard)
 			conn_doom(c, "out of memory");
 		free(p->bytes);
 		return;

@@ -31,7 +31,7 @@ on_pingreq(struct conn *c, const struct frame *f)
 	/* Many take it for the sign that what they said before was done.  While
 	 * the store cannot be written it says no more than that we are here. */
 	if (c->link.held > 0 &&
-	    store_state(c->shard->durable.store) == STORE_OK)
+	    (c->leaves || store_state(c->shard->durable.store) == STORE_OK))
 		return pong_later(c);
 	link_kick(&c->link); /* [MQTT-3.12.4-1] */
 	c->link.packets++;

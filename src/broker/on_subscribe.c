@@ -445,7 +445,7 @@ go_on(struct conn *c, struct subscribing *s, bool *done)
 			conn_update_wants(c);
 			return NJ_OK;
 		}
-		if ((e = say_suback(c, s->packet_id, s->r, s->n, false)))
+		if ((e = say_suback(c, s->packet_id, s->r, s->n, c->leaves)))
 			return e;
 		s->told = true;
 		s->at = 0;
@@ -470,6 +470,12 @@ subscribe_abandon(struct conn *c)
 	if (c->subscribing)
 		subscribing_free(c, c->subscribing);
 	c->subscribing = NULL;
+}
+
+bool
+subscribe_is_done(const struct conn *c)
+{
+	return c->subscribing->kept || c->subscribing->told;
 }
 
 enum nj_err

@@ -11,8 +11,8 @@ import time
 import pytest
 
 from harness import free_port, wait_until
-from raw import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, UNSUBSCRIBE, Raw, packet,
-                 string)
+from raw import (CONNACK, DISCONNECT, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, SUBSCRIBE,
+                 UNSUBSCRIBE, Closed, Raw, connect_packet, packet, string)
 
 CONF = '''
 persistence true
@@ -532,6 +532,44 @@ def test_much_for_one_shard_at_once(brokers):
             assert p.publish_acked('big', b'x' * 1_900_000, qos=2) == 0
 
 
+def numbers_of(c, until=None):
+    """Of messages, to the one of that number, or to the end of the connection."""
+    got = []
+    try:
+        while until is None or not got or got[-1] < until:
+            got.append(int(c.recv().payload[:5]))
+    except Closed:
+        assert until is None
+    return got
+
+
+def test_queued_qos0_comes_at_most_once(brokers):
+    """A crash in the midst of a queue: what may have been sent is not sent once
+    more, and little else is lost."""
+    b = brokers(CONF + 'queue_qos0_messages true\nthreads 1\n')
+    total = 3000
+    with client(b, 'sub') as s:
+        s.subscribe('q')
+        s.disconnect()
+    with Raw(b.port) as p:
+        p.connect('pub')
+        for i in range(total):
+            p.publish('q', b'%5d' % i + b'x' * 4000)
+        p.publish_acked('other', qos=1)
+    time.sleep(0.1)
+    with Raw(b.port, rcvbuf=4096) as s:
+        s.connect('sub', clean=False, props=FOREVER)
+        first = numbers_of(s, until=0)
+        b.kill()
+        first += numbers_of(s)
+    b.start()
+    with Raw(b.port) as s:
+        s.connect('sub', clean=False, props=FOREVER)
+        then = numbers_of(s, until=total - 1)
+    assert first + then == sorted(set(first + then))
+    assert then and len(first) + len(then) > total - 1000
+
+
 def flood(socks, data, seconds):
     """As much as the broker takes of data from each."""
     sent = [0] * len(socks)
@@ -595,3 +633,38 @@ def test_slow_disk(brokers, what):
     # SQLite gives up after 5 s; what is heard then is refused
     if quick and not b.sanitized():
         assert grown < 150_000, f'{grown} KiB more'
+
+
+@pytest.mark.parametrize('said', ['together', 'apart', 'nothing'])
+def test_takeover_while_the_disk_is_slow(brokers, said):
+    """What a client said before another connection took its place holds, behind
+    a SUBSCRIBE that waits for the disk, too: DISCONNECT forgets its will.  And
+    its SUBACK does not come before the commit."""
+    b = brokers(CONF + 'threads 2\n')
+    watch = Raw(b.port)
+    watch.connect('watch')
+    watch.subscribe('will')
+    watch.publish_acked('r', b'kept', qos=1, retain=True)
+    a = client(b, 'a', will=('will', b'gone'))
+    other = sqlite3.connect(os.path.join(b.folder, 'store', 'nightjar.db'), isolation_level=None)
+    other.execute('BEGIN IMMEDIATE')
+    goodbye = packet(DISCONNECT, 0, b'')
+    subscribe = packet(SUBSCRIBE, 2, b'\0\1\0' + string('r') + b'\1')
+    a.send(subscribe + (goodbye if said == 'together' else b''))
+    if said == 'apart':
+        time.sleep(0.1)
+        a.send(goodbye)
+    then = Raw(b.port)
+    then.send(connect_packet('a', clean=False, props=FOREVER))
+    if said == 'nothing':
+        assert a.expect(DISCONNECT).code == 0x8e
+        assert watch.message().payload == b'gone'
+    assert a.closed() is None
+    other.execute('ROLLBACK')
+    other.close()
+    assert then.wait_for(CONNACK).session_present
+    watch.publish('r', b'new', qos=1)
+    watch.expect(PUBACK)
+    while then.message().payload != b'new':
+        pass
+    watch.silent(0.2)

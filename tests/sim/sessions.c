@@ -301,13 +301,8 @@ model_begin(struct edge *e, bool present)
 	e->live = true;
 	unsure |= unanswered(e, &md->unsure_clean[n]);
 	/* [MQTT-3.1.4-3]: whoever had it is taken over from */
-	if (s && s->edge && s->edge != e) {
-		/* what it said behind a SUBSCRIBE that waits for the disk is
-		 * not heard */
-		if (s->edge->goodbye == GOES && sim->is.store)
-			s->edge->goodbye = MAYBE_GOES;
+	if (s && s->edge && s->edge != e)
 		edge_over(s->edge);
-	}
 	s = md->now[n];
 	if (e->version == MQTT31) { /* has no session present flag */
 		present = !e->clean && s;
