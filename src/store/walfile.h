@@ -6,7 +6,8 @@
  * what comes one behind the other is gathered, written WALFILE_BYTES at once, and
  * sent off; what is left is written before a sync, a read, and everything else.
  * Nobody may read what is not synced: the log's index says how far it goes, and is
- * changed after the sync (synchronous=FULL).
+ * changed after the sync (synchronous=FULL).  What is deleted does not come back
+ * when the power fails.
  *
  * Owns:    what it registers with SQLite, to the end of the process.
  * Threads: store_open: one at a time; then as the VFS it stands on.

@@ -16,9 +16,13 @@
 #include "base/hash.h"
 #include "disk.h"
 #include "memory.h"
+#include "store/impl.h"
 
 #define BATCHES 60
-#define ROUNDS	3
+/* A history is a little longer, as writes go. */
+#define OPS 200
+/* The log goes to the database after so many pages. */
+#define LOG_PAGES 60
 
 static uint64_t state;
 static char path[64];
@@ -395,6 +399,20 @@ check(uint64_t seed, struct bench *b, const struct history *h, uint64_t acked)
 	return good;
 }
 
+/* The power fails while the tables are made; what that leaves behind must not
+ * come back later. */
+static void
+fail_first(struct bench *b, uint64_t seed)
+{
+	struct nj_why why;
+
+	disk_cut_at(1 + seed / 2 % 30);
+	if (bench_open(b, path, DISK_VFS, &why))
+		b->store = NULL;
+	bench_close(b);
+	disk_power_on();
+}
+
 static bool
 run(uint64_t seed)
 {
@@ -408,11 +426,14 @@ run(uint64_t seed)
 
 	state = seed * 0xd1342543de82ef95ull | 1;
 	disk_reset(seed);
+	if (seed % 2 == 0)
+		fail_first(&b, seed);
 	ok(bench_open(&b, path, DISK_VFS, &why));
 	ok(bench_text(&b, &none, &why));
 	buf_fini(&none);
 	h.hash[0] = hash_model(&m);
-	disk_cut_at(1 + draw(1500));
+	sqlite3_wal_autocheckpoint(b.store->db, 1 + (int)draw(LOG_PAGES));
+	disk_cut_at(1 + draw(OPS));
 	acked = play(&b, &m, &h);
 	bench_close(&b);
 	disk_power_on();
