@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/daemon.h"
+#include "base/keeper.h"
 #include "cmd/home.h"
 #include "cmd/lists.h"
 #include "pki/addresses.h"
@@ -71,7 +72,8 @@ is_wanted(const struct conf *c)
 	return false;
 }
 
-/* Its first word to the broker: empty when all is well, or what is wrong. */
+/* Its first word to the broker: what is wrong, or why it does not look after
+ * the server's certificate, though it does all else; empty when all is well. */
 static void
 report(int fd, enum nj_err e, const struct nj_why *why)
 {
@@ -147,7 +149,7 @@ be_the_signer(const struct plan *p, int fd)
 		.server = p->server,
 		.list = p->enrol };
 	struct secret *pass = NULL;
-	struct nj_why why = { 0 };
+	struct nj_why why = { 0 }, note = { 0 };
 	struct pki_ca *ca = NULL;
 	enum nj_err e;
 
@@ -157,12 +159,21 @@ be_the_signer(const struct plan *p, int fd)
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGUSR1, SIG_IGN);
 	(void)signal(SIGUSR2, SIG_IGN);
+	keeper_stop(); /* whose line is the broker's alone */
 	daemon_close_all_but(fd);
 	(void)prctl(PR_SET_NAME, "nightjar-signer");
-	if (p->server)
-		side.addresses = addresses_open(false);
+	if (p->server && (side.addresses = addresses_open(false)) < 0) {
+		/* later it could not open one, and none are not no addresses */
+		why_set(&note,
+		    "there is no socket to ask for this machine's addresses: "
+		    "%s",
+		    strerror(errno));
+		side.server = false;
+	}
 	if (!(e = open_all(p, &ca, &pass, &why)))
 		e = daemon_confine(pki_ca_dir(ca), &why);
+	if (!e)
+		why = note;
 	side.arg = pass;
 	report(fd, e, &why);
 	if (!e)
@@ -176,7 +187,7 @@ be_the_signer(const struct plan *p, int fd)
 /* -- the broker's ------------------------------------------------------------ */
 
 static enum nj_err
-await_report(int fd, struct nj_why *why)
+await_report(int fd, struct nj_why *note, struct nj_why *why)
 {
 	char text[sizeof(struct nj_why) + 8] = "";
 	ssize_t n;
@@ -189,18 +200,19 @@ await_report(int fd, struct nj_why *why)
 		why_set(why, "the signer of the CA did not start");
 		return NJ_IO;
 	}
-	if (text[0] == '0')
-		return NJ_OK;
 	text[n] = '\0';
+	if (text[0] == '0')
+		why = note;
 	at = text + strlen(text) + 1;
 	why_set(why, "%s", at < text + n ? at : "");
 	at += at < text + n ? strlen(at) + 1 : 0;
 	why_mend(why, "%s", at < text + n ? at : "");
-	return NJ_INVALID;
+	return text[0] == '0' ? NJ_OK : NJ_INVALID;
 }
 
 static enum nj_err
-fork_signer(const struct plan *p, struct signer **out, struct nj_why *why)
+fork_signer(const struct plan *p, struct signer **out, struct nj_why *note,
+    struct nj_why *why)
 {
 	enum nj_err e;
 	int fds[2];
@@ -220,7 +232,7 @@ fork_signer(const struct plan *p, struct signer **out, struct nj_why *why)
 		why_set(
 		    why, "the signer cannot be started: %s", strerror(errno));
 		e = NJ_IO;
-	} else if (!(e = await_report(fds[0], why))) {
+	} else if (!(e = await_report(fds[0], note, why))) {
 		e = signer_new(fds[0], out);
 	}
 	if (e)
@@ -253,8 +265,8 @@ sign_start(const struct conf *c, const char *passphrase_file,
 	free(own);
 	if (!p.dir)
 		return p.enrol ? no_ca(why) : NJ_OK;
-	e = fork_signer(&p, out, why);
-	*server = !e && p.server;
+	e = fork_signer(&p, out, note, why);
+	*server = !e && p.server && !note->what[0];
 	if (e && !p.enrol) {
 		*note = *why;
 		*why = (struct nj_why){ 0 };

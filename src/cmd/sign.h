@@ -17,7 +17,7 @@
  * command line said, or NULL.  Returns when the signer has opened the CA, or
  * with what kept it from that: unless devices enrol here, that is told in *note
  * and no error.  *server: it looks after the certificate that listeners serve
- * with.
+ * with; if it cannot, *note says why.
  */
 NJ_MUST enum nj_err
 sign_start(const struct conf *c, const char *passphrase_file,

@@ -25,6 +25,7 @@ struct ask {
 	uint32_t seq;
 	struct one_link *links;
 	size_t n;
+	bool torn; /* something changed while it was told */
 	void (*fn)(void *arg, const char *text, const char *interface);
 	void *arg;
 };
@@ -192,6 +193,7 @@ take_part(struct ask *a, const uint8_t *p, size_t left,
 		if (h->nlmsg_seq == a->seq) { /* not left from another */
 			if (h->nlmsg_type == NLMSG_ERROR)
 				return NJ_IO;
+			a->torn |= (h->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
 			*done = h->nlmsg_type == NLMSG_DONE;
 			if (!*done)
 				e = each(a, h);
@@ -240,6 +242,8 @@ addresses_each(int fd,
 
 	if (!e)
 		e = dump(&a, RTM_GETADDR, on_address);
+	if (!e && a.torn)
+		e = NJ_AGAIN;
 	last = a.seq;
 	free(a.links);
 	return e;

@@ -27,7 +27,8 @@ bool addresses_changed(int fd);
 /*
  * Calls fn with every address of an interface that is up, and with that
  * interface's name; link-local ones and those that IPv6 makes for a day
- * (RFC 8981) apart, which nobody connects to.
+ * (RFC 8981) apart, which nobody connects to.  NJ_AGAIN: they changed
+ * meanwhile, and some may not have been told.
  */
 NJ_MUST enum nj_err addresses_each(int fd,
     void (*fn)(void *arg, const char *text, const char *interface), void *arg);

@@ -20,6 +20,7 @@
 #define HOSTS_FILE     "/etc/hosts"
 #define HOSTS_FILE_MAX (1024 * 1024)
 #define LABEL_MAX      63
+#define TELLINGS_MAX   4
 
 /* Writes the usual form of an address; false when it is none. */
 static bool
@@ -228,16 +229,23 @@ offer_address(void *arg, const char *text, const char *interface)
 }
 
 /* fd -1: a socket of its own. */
-static void
+static enum nj_err
 offer_interfaces(struct pki_names *s, int fd)
 {
 	int own = fd < 0 ? addresses_open(false) : -1;
+	unsigned before = s->n;
+	enum nj_err e = NJ_AGAIN;
 
-	/* without an answer there are those of /etc/hosts, and the loopback */
-	if (fd >= 0 || own >= 0)
-		(void)!addresses_each(fd >= 0 ? fd : own, offer_address, s);
+	if (fd < 0 && own < 0)
+		return NJ_IO;
+	/* they may change while they are told */
+	for (unsigned i = 0; e == NJ_AGAIN && i < TELLINGS_MAX; i++) {
+		s->n = before;
+		e = addresses_each(fd >= 0 ? fd : own, offer_address, s);
+	}
 	if (own >= 0)
 		(void)close(own);
+	return e;
 }
 
 /* The host name; empty when it cannot be one in a certificate. */
@@ -251,7 +259,7 @@ own_host_name(char dst[PKI_NAME_MAX + 1])
 		dst[0] = '\0';
 }
 
-void
+enum nj_err
 pki_names_collect_by(struct pki_names *s, int fd)
 {
 	char host[PKI_NAME_MAX + 1], local[LABEL_MAX + sizeof(".local")];
@@ -270,13 +278,14 @@ pki_names_collect_by(struct pki_names *s, int fd)
 	offer(s, "localhost");
 	offer(s, "127.0.0.1");
 	offer(s, "::1");
-	offer_interfaces(s, fd);
+	return offer_interfaces(s, fd);
 }
 
 void
 pki_names_collect(struct pki_names *s)
 {
-	pki_names_collect_by(s, -1);
+	/* without an answer there are those of /etc/hosts, and the loopback */
+	(void)!pki_names_collect_by(s, -1);
 }
 
 void

@@ -45,8 +45,9 @@ void pki_names_of(X509 *x, struct pki_names *out);
  * it could put any name into the certificate.
  */
 void pki_names_collect(struct pki_names *s);
-/* The same, with a socket of addresses_open. */
-void pki_names_collect_by(struct pki_names *s, int fd);
+/* The same, with a socket of addresses_open.  An error: the kernel does not
+ * tell the addresses, which is not to say that there are none. */
+NJ_MUST enum nj_err pki_names_collect_by(struct pki_names *s, int fd);
 /* Adds the full name that forward DNS has for the host name, if it begins
  * with it.  Takes a second or a few where DNS does not answer. */
 void pki_names_collect_dns(struct pki_names *s);

@@ -13,8 +13,16 @@ static enum nj_err
 names_now(const struct upkeep *u, const struct pki_ca *ca,
     struct pki_names *names, struct nj_why *why)
 {
+	enum nj_err e;
+
 	names->n = 0;
-	pki_names_collect_by(names, u->addresses);
+	if ((e = pki_names_collect_by(names, u->addresses))) {
+		why_set(why,
+		    "the kernel does not tell which addresses this machine "
+		    "has: %s",
+		    nj_strerror(e));
+		return e;
+	}
 	pki_ca_filter(ca, names);
 	return pki_server_extra(pki_ca_dir(ca), names, why);
 }

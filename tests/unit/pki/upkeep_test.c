@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rough.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pki/cert.h"
 #include "pki/explain.h"
@@ -184,6 +186,27 @@ names_change(void **state)
 	X509_free(x);
 }
 
+/* That they cannot be asked for is not that there are none. */
+static void
+addresses_unknown(void **state)
+{
+	struct upkeep u = new_upkeep();
+	struct nj_why why = { 0 };
+	X509 *before = served(), *after;
+
+	(void)state;
+	u.addresses = open("/dev/null", O_RDWR);
+	assert_true(u.addresses >= 0);
+	assert_int_equal(upkeep_server(&u, ca, &why), UPKEEP_FAILED);
+	assert_non_null(strstr(why.what, "addresses"));
+	after = served();
+	assert_int_equal(X509_cmp(before, after), 0);
+	assert_int_equal(unlocks, 0);
+	(void)close(u.addresses);
+	X509_free(after);
+	X509_free(before);
+}
+
 /* Who can make addresses come and go does not fill the registry. */
 static void
 bounded(void **state)
@@ -249,6 +272,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(at_two_thirds, setup, teardown),
 		cmocka_unit_test_setup_teardown(both_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_change, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    addresses_unknown, setup, teardown),
 		cmocka_unit_test_setup_teardown(bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(left_alone, setup, teardown),
 	};
