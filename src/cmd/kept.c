@@ -107,7 +107,10 @@ kept_start(const struct conf *c, const char *user, struct nj_why *why)
 
 	if (daemon_find_user(user, &uid, &gid, why) != NJ_OK || uid == 0)
 		return NJ_OK; /* who drops root says what is wrong */
-	if ((e = add_all(&p, c)))
+	if ((e = add_all(&p, c)) == NJ_FULL)
+		why_set(why, "the configuration names more than %d files",
+		    KEEPER_MAX);
+	else if (e)
 		why_set(why, "%s", nj_strerror(e));
 	else
 		e = keeper_start(&p, user, why);
