@@ -9,9 +9,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "pki/crl.h"
 
 #define OP_ENROL  1
@@ -22,6 +24,7 @@
 #define RENEW_LIST_BEFORE_S (6 * 86400) /* of its 7 days: daily */
 #define SIGNER_FILES	    5
 #define LOOK_AT_LIST_MS	    (3600 * 1000)
+#define SIGNER_ROOM	    (sizeof(uint32_t) + SIGNER_MESSAGE_MAX)
 
 /* -- certificates on the way ------------------------------------------------ */
 
@@ -288,15 +291,24 @@ answer_one(struct pki_ca *ca, struct upkeep *up, const struct signer_side *side,
 	if (ready &&
 	    signer_answer(ca, side->server ? up : NULL, q, out) == NJ_OK)
 		return;
-	buf_fini(out);
-	/* an empty one would look like the end */
-	(void)!buf_put_u8(out, ENROL_FAILED);
+	buf_fini(out); /* which no answer is: it failed */
+}
+
+/* The number of a question is that of its answer. */
+static ssize_t
+reply(int fd, uint32_t number, struct slice answer)
+{
+	struct iovec v[2] = { { &number, sizeof number },
+		{ (void *)(uintptr_t)answer.p, answer.n } };
+	const struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
+
+	return sendmsg(fd, &m, MSG_NOSIGNAL);
 }
 
 void
 signer_serve(struct pki_ca **ca, int fd, const struct signer_side *side)
 {
-	uint8_t *q = malloc(SIGNER_MESSAGE_MAX);
+	uint8_t *q = malloc(SIGNER_ROOM);
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	struct upkeep up = { .clock = side->clock,
 		.addresses = side->addresses,
@@ -308,6 +320,7 @@ signer_serve(struct pki_ca **ca, int fd, const struct signer_side *side)
 	look(*ca, was);
 	while (q) {
 		struct buf out = { 0 };
+		uint32_t number;
 		ssize_t n;
 		int ready;
 
@@ -318,11 +331,14 @@ signer_serve(struct pki_ca **ca, int fd, const struct signer_side *side)
 		follow(ca, was, side);
 		if (ready == 0)
 			continue;
-		n = recv(fd, q, SIGNER_MESSAGE_MAX, 0);
-		if (n <= 0)
+		n = recv(fd, q, SIGNER_ROOM, 0);
+		if (n < (ssize_t)sizeof number)
 			break; /* the broker has ended */
-		answer_one(*ca, &up, side, slice_of(q, (size_t)n), &out);
-		n = send(fd, buf_slice(&out).p, buf_len(&out), MSG_NOSIGNAL);
+		memcpy(&number, q, sizeof number);
+		answer_one(*ca, &up, side,
+		    slice_of(q + sizeof number, (size_t)n - sizeof number),
+		    &out);
+		n = reply(fd, number, buf_slice(&out));
 		buf_fini(&out);
 		if (n < 0)
 			break;
@@ -335,7 +351,7 @@ signer_serve(struct pki_ca **ca, int fd, const struct signer_side *side)
 struct signer {
 	int fd;
 	pthread_mutex_t lock; /* one question at a time */
-	bool lost; /* an answer did not come: a later one may be its */
+	uint32_t number;      /* of the last one */
 };
 
 enum nj_err
@@ -378,38 +394,63 @@ signer_read(struct slice a, struct signer_answer *out)
 	return NJ_OK;
 }
 
+/* A signer that answers nothing for long does not hold up who asks. */
 static bool
-exchange(struct signer *s, struct slice question, uint8_t *room, size_t *n)
+say(struct signer *s, struct slice question)
 {
-	struct pollfd p = { .fd = s->fd, .events = POLLIN };
-	ssize_t got;
-	int ready;
+	struct iovec v[2] = { { &s->number, sizeof s->number },
+		{ (void *)(uintptr_t)question.p, question.n } };
+	const struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
 
-	if (s->lost || send(s->fd, question.p, question.n, MSG_NOSIGNAL) < 0)
+	s->number++;
+	return sendmsg(s->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+}
+
+/* The answer to the last question, wherever in room.  One that comes too late
+ * is passed over by who asks next. */
+static bool
+exchange(
+    struct signer *s, struct slice question, uint8_t *room, struct slice *out)
+{
+	uint64_t end = clock_mono(&clock_system) + SIGNER_PATIENCE_MS, now;
+	struct pollfd p = { .fd = s->fd, .events = POLLIN };
+	uint32_t number;
+
+	if (!say(s, question))
 		return false;
-	while ((ready = poll(&p, 1, SIGNER_PATIENCE_MS)) < 0 && errno == EINTR)
-		continue;
-	if (ready <= 0) {
-		s->lost = true;
-		return false;
+	while ((now = clock_mono(&clock_system)) < end) {
+		int ready = poll(&p, 1, (int)(end - now));
+		ssize_t n;
+
+		if (ready < 0 && errno == EINTR)
+			continue;
+		if (ready <= 0)
+			return false;
+		n = recv(s->fd, room, SIGNER_ROOM, 0);
+		if (n < (ssize_t)sizeof number)
+			return false; /* it has ended */
+		memcpy(&number, room, sizeof number);
+		if (number == s->number) {
+			*out = slice_of(
+			    room + sizeof number, (size_t)n - sizeof number);
+			return true;
+		}
 	}
-	got = recv(s->fd, room, SIGNER_MESSAGE_MAX, 0);
-	*n = got > 0 ? (size_t)got : 0;
-	return got > 0;
+	return false;
 }
 
 static void
 ask(struct signer *s, struct slice question, struct signer_answer *out)
 {
-	uint8_t *room = malloc(SIGNER_MESSAGE_MAX);
+	uint8_t *room = malloc(SIGNER_ROOM);
+	struct slice answer = SLICE_NONE;
 	bool ok = false;
-	size_t n = 0;
 
 	(void)pthread_mutex_lock(&s->lock);
 	if (room)
-		ok = exchange(s, question, room, &n);
+		ok = exchange(s, question, room, &answer);
 	(void)pthread_mutex_unlock(&s->lock);
-	if (ok && signer_read(slice_of(room, n), out) == NJ_OK) {
+	if (ok && signer_read(answer, out) == NJ_OK) {
 		free(room);
 		return;
 	}
@@ -417,7 +458,9 @@ ask(struct signer *s, struct slice question, struct signer_answer *out)
 	buf_fini(&out->certs);
 	*out = (struct signer_answer){ .result = ENROL_FAILED };
 	why_set(&out->why, "the signer does not answer");
-	why_mend(&out->why, "see the broker's log, and restart it");
+	why_mend(&out->why,
+	    "see the broker's log; while it says nothing, another program "
+	    "may hold the CA's files. If it has ended, restart the broker");
 }
 
 void

@@ -9,7 +9,9 @@
  * Owns:    struct signer the broker's end.
  * Threads: signer_serve is a process; signer_ask from any thread, one question
  *          at a time.
- * Bounds:  SIGNER_MESSAGE_MAX bytes a message, SIGNER_PATIENCE_MS an answer.
+ * Bounds:  SIGNER_MESSAGE_MAX bytes a message, SIGNER_PATIENCE_MS an answer;
+ *          one that comes later is not taken for that to another question: a
+ *          number goes before each, and before its answer.
  */
 #ifndef NJ_PKI_SIGNER_H
 #define NJ_PKI_SIGNER_H

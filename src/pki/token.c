@@ -303,14 +303,43 @@ is_past(const struct pki_token *t)
 	return t->expires <= (int64_t)time(NULL) - PKI_TOKEN_FETCH_S;
 }
 
+struct tokens {
+	struct pki_token *v;
+	size_t n, room;
+};
+
+static enum nj_err
+add_token(struct tokens *all, const char *folder, const char *name)
+{
+	char hash[PKI_TOKEN_HASH + 1], *path = pki_path(folder, name);
+	struct pki_token t = { 0 }, *v;
+	enum nj_err e;
+
+	if (!path)
+		return NJ_NOMEM;
+	memcpy(t.name, name, PKI_TOKEN_NAME);
+	e = load(path, &t, hash, NULL);
+	free(path);
+	if (e || why_over(&t))
+		return NJ_OK;
+	if (all->n == all->room) {
+		all->room = all->room ? 2 * all->room : 16;
+		if (!(v = reallocarray(all->v, all->room, sizeof *v)))
+			return NJ_NOMEM;
+		all->v = v;
+	}
+	all->v[all->n++] = t;
+	return NJ_OK;
+}
+
 enum nj_err
 pki_token_each(const char *dir,
     bool (*fn)(void *arg, const struct pki_token *t), void *arg,
     struct nj_why *why)
 {
+	struct tokens all = { NULL, 0, 0 };
 	char *folder = NULL;
 	struct dirent *en;
-	bool go_on = true;
 	int lock = -1;
 	DIR *d;
 	enum nj_err e = open_folder(dir, &folder, &lock, why);
@@ -318,23 +347,33 @@ pki_token_each(const char *dir,
 	if (e)
 		return e;
 	d = opendir(folder);
-	while (d && go_on && (en = readdir(d))) {
-		struct pki_token t = { 0 };
-		char hash[65], *path;
-
-		if (!is_name(en->d_name) ||
-		    !(path = pki_path(folder, en->d_name)))
-			continue;
-		memcpy(t.name, en->d_name, PKI_TOKEN_NAME);
-		if (load(path, &t, hash, NULL) == NJ_OK && !why_over(&t))
-			go_on = fn(arg, &t);
-		free(path);
-	}
+	while (d && !e && (en = readdir(d)))
+		if (is_name(en->d_name))
+			e = add_token(&all, folder, en->d_name);
 	if (d)
 		(void)closedir(d);
 	free(folder);
 	(void)close(lock);
-	return NJ_OK;
+	/* without the lock: fn may print, to who does not read on */
+	for (size_t i = 0; !e && i < all.n && fn(arg, &all.v[i]); i++)
+		continue;
+	free(all.v);
+	return e;
+}
+
+bool
+pki_token_is_there(const char *dir, const char *name)
+{
+	char *path = NULL;
+	bool there = true;
+
+	if (!is_name(name))
+		return false;
+	if (asprintf(&path, "%s/pki/tokens/%s", dir, name) >= 0) {
+		there = access(path, F_OK) == 0 || errno != ENOENT;
+		free(path);
+	}
+	return there;
 }
 
 void

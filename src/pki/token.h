@@ -61,7 +61,8 @@ struct pki_token {
 /* name, tries are filled in. */
 NJ_MUST enum nj_err pki_token_make(const char *dir, struct pki_token *t,
     char secret[PKI_TOKEN_SECRET + 1], struct nj_why *why);
-/* Those that are good for something. */
+/* Those that are good for something, as they were when it was called: fn may
+ * take its time. */
 NJ_MUST enum nj_err pki_token_each(const char *dir,
     bool (*fn)(void *arg, const struct pki_token *t), void *arg,
     struct nj_why *why);
@@ -94,6 +95,8 @@ pki_token_spend(struct pki_token_use *u, const char *spki, struct nj_why *why);
 /* One try less. */
 void pki_token_fail(struct pki_token_use *u);
 void pki_token_close(struct pki_token_use *u);
+/* Whether there may be one of that name still, good or not. */
+bool pki_token_is_there(const char *dir, const char *name);
 /* Forgets those that nothing can be fetched with any more. */
 void pki_token_sweep(const char *dir);
 
