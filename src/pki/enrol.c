@@ -235,7 +235,8 @@ approval(const struct request *r, const struct pki_token *t, struct nj_why *why)
 			why_set(why, "the request was turned down");
 			return ENROL_DENIED;
 		}
-	} else if (e == NJ_OK && p.state == PENDING_WAITS) {
+	} else if (e == NJ_OK && p.state == PENDING_WAITS &&
+	    pki_token_is_there(dir, p.token)) {
 		why_set(why, "another request of that name waits");
 		why_mend(why, "nightjar ca deny %s clears it away", r->id);
 		return ENROL_REFUSED;
@@ -245,8 +246,9 @@ approval(const struct request *r, const struct pki_token *t, struct nj_why *why)
 		(void)snprintf(p.spki, sizeof p.spki, "%s", r->csr.spki);
 		(void)snprintf(p.token, sizeof p.token, "%s", t->name);
 		(void)text_esc(p.from, sizeof p.from, r->ask->from);
-		if (pending_store(dir, &p, why))
-			return ENROL_FAILED;
+		e = pending_add(dir, &p, t->uses, why);
+		if (e)
+			return e == NJ_FULL ? ENROL_REFUSED : ENROL_FAILED;
 	}
 	why_set(why, "the request waits for approval");
 	why_mend(why, "nightjar ca approve %s", r->id);
@@ -366,6 +368,7 @@ enrol_sweep(const struct pki_ca *ca)
 {
 	pki_token_sweep(pki_ca_dir(ca));
 	receipt_sweep(pki_ca_dir(ca));
+	pending_sweep(pki_ca_dir(ca), (int64_t)time(NULL));
 }
 
 /* -- with the certificate it has -------------------------------------------- */

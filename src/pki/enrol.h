@@ -11,8 +11,9 @@
  * Owns:    nothing.
  * Threads: one at a time for a CA; other processes by the locks of tokens and
  *          registry.
- * Bounds:  PENDING_MAX requests wait; LIVE_MAX valid certificates a device;
- *          no certificate is for longer than ENROL_DAYS_MAX.
+ * Bounds:  ENROL_PENDING_MAX requests wait, and of one token as many as it has
+ *          uses; ENROL_LIVE_MAX valid certificates a device; no certificate is
+ *          for longer than ENROL_DAYS_MAX.
  */
 #ifndef NJ_PKI_ENROL_H
 #define NJ_PKI_ENROL_H
@@ -66,7 +67,7 @@ struct pending {
 	char spki[65];
 	char token[40]; /* its name */
 	char from[64];
-	int64_t since;
+	int64_t since; /* it has been in that state */
 	enum pending_state state;
 };
 

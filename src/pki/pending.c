@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "pki/token.h"
 
 #define FILE_MAX 1024
 #define HEADER	 "nightjar-pending 1 "
@@ -91,35 +93,64 @@ pending_load(const char *dir, const char *id, struct pending *out)
 	return NJ_OK;
 }
 
+struct count {
+	const char *id, *token;
+	unsigned all, same; /* others that wait, and of this token */
+};
+
 static bool
 count_one(void *arg, const struct pending *p)
 {
-	(void)p;
-	return ++*(unsigned *)arg < ENROL_PENDING_MAX;
+	struct count *c = arg;
+
+	if (p->state == PENDING_DENIED || strcmp(p->id, c->id) == 0)
+		return true;
+	c->all++;
+	c->same += strcmp(p->token, c->token) == 0;
+	return true;
 }
 
-enum nj_err
-pending_store(const char *dir, const struct pending *p, struct nj_why *why)
+/* Whether one more may wait. */
+static enum nj_err
+find_room(
+    const char *dir, const struct pending *p, unsigned uses, struct nj_why *why)
+{
+	struct count c = { .id = p->id, .token = p->token };
+	enum nj_err e;
+
+	if ((e = pending_each(dir, count_one, &c, why)))
+		return e;
+	if (c.same >= uses) {
+		why_set(why, "as many requests wait as the token has uses (%u)",
+		    uses);
+		why_mend(why,
+		    "nightjar ca pending shows them; approve or deny "
+		    "them, or make a token for more devices");
+		return NJ_FULL;
+	}
+	if (c.all >= ENROL_PENDING_MAX) {
+		why_set(why, "%d requests wait for approval already",
+		    ENROL_PENDING_MAX);
+		why_mend(why,
+		    "nightjar ca pending shows them; approve or deny "
+		    "them");
+		return NJ_FULL;
+	}
+	return NJ_OK;
+}
+
+static enum nj_err
+store(const char *dir, const struct pending *p, struct nj_why *why)
 {
 	char *folder = pki_path(dir, "pki/pending"),
 	     *path = path_of(dir, p->id);
 	struct buf b = { 0 };
-	unsigned n = 0;
 	enum nj_err e = NJ_NOMEM;
 
 	if (!folder || !path)
 		goto out;
 	if ((e = file_mkdir(folder, 0700, why)))
 		goto out;
-	if (access(path, F_OK) != 0) {
-		if ((e = pending_each(dir, count_one, &n, why)))
-			goto out;
-		if (n >= ENROL_PENDING_MAX) {
-			why_set(why, "too many requests wait for approval");
-			e = NJ_FULL;
-			goto out;
-		}
-	}
 	if (!(e = buf_printf(&b, HEADER "%d %" PRId64 " %s %s %s\n",
 		  (int)p->state, p->since, p->spki, p->token, p->from)))
 		e = file_write(path, buf_slice(&b), 0600, why);
@@ -128,6 +159,19 @@ out:
 	free(path);
 	free(folder);
 	return e;
+}
+
+enum nj_err
+pending_add(
+    const char *dir, const struct pending *p, unsigned uses, struct nj_why *why)
+{
+	enum nj_err e;
+
+	/* what nobody can fetch takes no place */
+	pending_sweep(dir, p->since);
+	if ((e = find_room(dir, p, uses, why)))
+		return e;
+	return store(dir, p, why);
 }
 
 void
@@ -167,6 +211,31 @@ pending_each(const char *dir, bool (*fn)(void *arg, const struct pending *p),
 	return NJ_OK;
 }
 
+struct sweep {
+	const char *dir;
+	int64_t now;
+};
+
+static bool
+sweep_one(void *arg, const struct pending *p)
+{
+	const struct sweep *s = arg;
+
+	if (!pki_token_is_there(s->dir, p->token) ||
+	    (p->state == PENDING_DENIED &&
+		p->since + PENDING_DENIED_S <= s->now))
+		pending_remove(s->dir, p->id);
+	return true;
+}
+
+void
+pending_sweep(const char *dir, int64_t now)
+{
+	struct sweep s = { dir, now };
+
+	(void)!pending_each(dir, sweep_one, &s, NULL);
+}
+
 enum nj_err
 pending_decide(
     const char *dir, const char *id, bool approve, struct nj_why *why)
@@ -181,5 +250,6 @@ pending_decide(
 	if (e)
 		return e;
 	p.state = approve ? PENDING_APPROVED : PENDING_DENIED;
-	return pending_store(dir, &p, why);
+	p.since = (int64_t)time(NULL);
+	return store(dir, &p, why);
 }

@@ -6,11 +6,16 @@
 
 #include "pki/enrol.h"
 
+#define PENDING_DENIED_S 86400
+
 NJ_MUST enum nj_err
 pending_load(const char *dir, const char *id, struct pending *out);
-/* NJ_FULL: too many wait. */
-NJ_MUST enum nj_err
-pending_store(const char *dir, const struct pending *p, struct nj_why *why);
+/* One that waits, since now; of a token with so many uses left.  NJ_FULL: too
+ * many do. */
+NJ_MUST enum nj_err pending_add(const char *dir, const struct pending *p,
+    unsigned uses, struct nj_why *why);
+/* Forgets those whose token has gone, and those denied PENDING_DENIED_S ago. */
+void pending_sweep(const char *dir, int64_t now);
 void pending_remove(const char *dir, const char *id);
 
 #endif

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rough.h"
 
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "pki/csr.h"
 #include "pki/enrol.h"
 #include "pki/key.h"
+#include "pki/pending.h"
 #include "pki/registry.h"
 #include "pki/token.h"
 
@@ -62,15 +68,23 @@ request(const char *id, struct buf *der, char spki[65])
 }
 
 static void
-token_for(const char *what, unsigned uses, char hash[PKI_TOKEN_HASH + 1])
+token_with(const char *what, unsigned uses, bool approve,
+    char hash[PKI_TOKEN_HASH + 1])
 {
 	struct pki_token t = { .uses = uses,
+		.approve = approve,
 		.expires = (int64_t)time(NULL) + 60 };
 	char secret[PKI_TOKEN_SECRET + 1];
 
 	memcpy(t.what, what, strlen(what) + 1);
 	assert_int_equal(pki_token_make(dir, &t, secret, NULL), NJ_OK);
 	assert_true(pki_token_hash(slice_str(secret), hash));
+}
+
+static void
+token_for(const char *what, unsigned uses, char hash[PKI_TOKEN_HASH + 1])
+{
+	token_with(what, uses, false, hash);
 }
 
 static enum enrol_result
@@ -170,6 +184,86 @@ a_serial_alone_renews_nothing(void **state)
 	buf_fini(&next);
 }
 
+static void
+forget(const char *hash)
+{
+	char name[PKI_TOKEN_NAME + 1];
+
+	(void)snprintf(name, sizeof name, "%.32s", hash);
+	assert_int_equal(pki_token_remove(dir, name, NULL), NJ_OK);
+}
+
+/* No more wait than the token has uses; nor does what nobody can fetch, or what
+ * was denied a day ago, stay in the queue. */
+static void
+the_queue_is_emptied(void **state)
+{
+	char first[PKI_TOKEN_HASH + 1], second[PKI_TOKEN_HASH + 1], spki[65];
+	struct buf der[4] = { { 0 }, { 0 }, { 0 }, { 0 } };
+	static const char *const ids[] = { "q-1", "q-2", "q-3", "q-2" };
+	struct pending p;
+	X509 *x;
+
+	(void)state;
+	token_with("q-*", 2, true, first);
+	token_with("q-*", 2, true, second);
+	for (size_t i = 0; i < 4; i++)
+		request(ids[i], &der[i], spki);
+	assert_int_equal(ask(first, &der[0], &x), ENROL_WAIT);
+	assert_int_equal(ask(first, &der[1], &x), ENROL_WAIT);
+	assert_int_equal(ask(first, &der[2], &x), ENROL_REFUSED);
+	assert_int_equal(ask(second, &der[2], &x), ENROL_WAIT);
+	/* another key of the same name waits while the first one does */
+	assert_int_equal(ask(second, &der[3], &x), ENROL_REFUSED);
+	assert_int_equal(ask(first, &der[1], &x), ENROL_WAIT);
+	/* one that was denied makes room */
+	assert_int_equal(pending_decide(dir, "q-1", false, NULL), NJ_OK);
+	assert_int_equal(ask(first, &der[0], &x), ENROL_DENIED);
+	pending_sweep(dir, (int64_t)time(NULL));
+	assert_int_equal(pending_load(dir, "q-1", &p), NJ_OK);
+	pending_sweep(dir, (int64_t)time(NULL) + PENDING_DENIED_S + 1);
+	assert_int_equal(pending_load(dir, "q-1", &p), NJ_NOTFOUND);
+	assert_int_equal(pending_load(dir, "q-2", &p), NJ_OK);
+	/* with its token it goes, at once where another wants the place */
+	forget(first);
+	assert_int_equal(ask(second, &der[3], &x), ENROL_WAIT);
+	forget(second);
+	enrol_sweep(ca);
+	assert_int_equal(pending_load(dir, "q-2", &p), NJ_NOTFOUND);
+	assert_int_equal(pending_load(dir, "q-3", &p), NJ_NOTFOUND);
+	for (size_t i = 0; i < 4; i++)
+		buf_fini(&der[i]);
+}
+
+static bool
+is_free(void *arg, const struct pki_token *t)
+{
+	char *folder = pki_path(dir, "pki/tokens");
+	int fd = open(folder, O_RDONLY | O_DIRECTORY);
+
+	(void)t;
+	++*(unsigned *)arg;
+	assert_true(fd >= 0);
+	assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+	(void)close(fd);
+	free(folder);
+	return true;
+}
+
+/* Who lists tokens to a pager that waits holds up nobody. */
+static void
+a_list_holds_no_lock(void **state)
+{
+	char hash[PKI_TOKEN_HASH + 1];
+	unsigned n = 0;
+
+	(void)state;
+	for (int i = 0; i < 20; i++)
+		token_for("listed", 1, hash);
+	assert_int_equal(pki_token_each(dir, is_free, &n, NULL), NJ_OK);
+	assert_true(n >= 20);
+}
+
 int
 main(void)
 {
@@ -177,6 +271,8 @@ main(void)
 		cmocka_unit_test(a_promise_is_kept),
 		cmocka_unit_test(uses_are_counted_by_key),
 		cmocka_unit_test(a_serial_alone_renews_nothing),
+		cmocka_unit_test(the_queue_is_emptied),
+		cmocka_unit_test(a_list_holds_no_lock),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
