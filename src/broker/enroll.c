@@ -123,7 +123,7 @@ send(struct shard *sh, struct conn *c, const struct reply *to, struct msg *m)
 
 	/* to others that are the same device; what everybody may know, and
 	 * where a client alone listens, is for who asked */
-	if (to->id[0] &&
+	if (strcmp(to->id, ENROLLING_NO_ID) != 0 &&
 	    enrolling_may_read(
 		ENROLLING_BESIDES, slice_str(to->id), topic, &rule)) {
 		heard = c && route_reaches(sh, c->session, topic);

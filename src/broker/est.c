@@ -42,7 +42,16 @@ est_answered(struct shard *sh, struct letter *l)
 	struct est *q = LIST_OWNER(l, struct est, q.letter);
 	struct conn *c = q->conn;
 
-	(void)sh;
+	/* what came of it counts, though its client may have gone */
+	if (q->q.op == QUESTION_ENROLL || q->q.op == QUESTION_REENROLL)
+		question_log(&q->q, q->q.from, "");
+	if (!c &&
+	    (q->q.answer.result == ENROL_DENIED ||
+		q->q.answer.result == ENROL_REFUSED) &&
+	    guard_may_log(sh, &sh->rejections, GUARD_LINES))
+		nj_log(LOG_T_NOTICE,
+		    "Enrolment for %s, which has gone, refused (%u): %s",
+		    q->q.from, question_status(&q->q), q->q.answer.why.what);
 	if (c) {
 		c->est = NULL;
 		est_say_answer(c, &q->q);

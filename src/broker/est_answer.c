@@ -73,7 +73,6 @@ say_new(struct conn *c, const struct question *q)
 {
 	char more[64];
 
-	question_log(q, c->peer, "");
 	switch (q->answer.result) {
 	case ENROL_OK:
 		say_certs(c, q, true);

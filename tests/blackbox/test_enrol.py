@@ -3,12 +3,14 @@
 not be had with any of them."""
 import base64
 import contextlib
+import fcntl
 import http.server
 import os
 import re
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -307,6 +309,36 @@ def test_one_token_one_certificate(site):
         assert again[0] == status
         assert status != 200 or site.certs(again[2]) == site.certs(body)
     assert site.ca('list').count('racer') == 1
+
+
+def test_told_though_the_client_has_gone(site):
+    """What was issued is in the log, whoever waited for it."""
+    body = base64.b64encode(site.csr('/CN=hurried')[0])
+    basic = base64.b64encode(f':{site.token("hurried")}'.encode()).decode()
+    ctx = ssl.create_default_context(cafile=site.ca.path('pki', 'ca.crt'))
+    start = site.broker.log_size()
+
+    def ask_and_go(patience):
+        """The signer waits for a lock meanwhile."""
+        folder = os.open(site.ca.path('pki', 'tokens'), os.O_RDONLY)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        sock = ctx.wrap_socket(socket.create_connection((HOST, site.est), 10), server_hostname='localhost')
+        mark = site.broker.log_size()
+        sock.sendall(f'POST {EST}simpleenroll HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {basic}\r\n'
+                     f'Content-Length: {len(body)}\r\n\r\n'.encode() + body)
+        time.sleep(patience)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        sock.close()
+        site.broker.wait_log('Connection from .* closed', mark)
+        os.close(folder)
+        assert site.curl(EST + 'cacerts')[0] == 200   # after it
+    # A request that a slow broker has not read is lost with its connection.
+    for patience in 0.2, 2, 5:
+        ask_and_go(patience)
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: "Issued a certificate for 'hurried'" in site.broker.log(start), 'it is told', 3)
+            return
+    raise AssertionError('it is not told')
 
 
 def test_expired_and_removed(site):

@@ -265,6 +265,20 @@ def test_who_may_not_come(site):
         assert ask(c, 'simpleenroll', site.pem('/CN=comes')[0])[1] == 200
 
 
+def test_who_is_nobody_reads_no_other(site):
+    """What everybody may ask is answered to who asked, and to no other that
+    has no name either."""
+    with site.bare() as asks, site.bare() as listens:
+        for c in asks, listens:
+            c.connect(username='$enroll')
+        assert listens.subscribe(REPLY + '-/#') == [0]
+        topic, status, _ = ask(asks, 'cacerts')
+        assert topic == REPLY + '-/cacerts/ok' and status == 200
+        # what would have come is there before its own answer
+        topic, status, _ = ask(listens, 'csrattrs')
+        assert topic == REPLY + '-/csrattrs/ok' and status == 200
+
+
 @pytest.mark.parametrize('subject, body, status, says', [
     ('/CN=another', None, 400, b'may only be for'),
     ('/CN=clumsy', b'nonsense!', 400, b'no certificate request'),
