@@ -233,20 +233,35 @@ next_due(struct tls_staples *s)
 	return NULL;
 }
 
+/* With an issuer that it did not have. */
+static void
+ask_anew(struct tls_staple *x)
+{
+	x->due = 0;
+	x->failures = 0;
+}
+
 static void
 ask_one(struct tls_staples *s, struct tls_staple *x)
 {
 	struct pki_ocsp says = { 0 };
 	struct buf answer = { 0 };
 	struct nj_why why = { 0 };
-	X509 *issuer = x->issuer;
+	X509 *issuer = x->issuer, *had = issuer;
 	enum nj_err e;
 
 	(void)pthread_mutex_unlock(&s->lock);
 	e = fetch(x, &issuer, &answer, &says, &why);
 	(void)pthread_mutex_lock(&s->lock);
-	x->issuer = issuer;
 	settle(x, e, &answer, &says, &why);
+	if (x->issuer == had) {
+		x->issuer = issuer;
+	} else {
+		/* a reload has brought it meanwhile */
+		X509_free(issuer);
+		if (e)
+			ask_anew(x);
+	}
 	buf_fini(&answer);
 	drop(x);
 }
@@ -417,8 +432,10 @@ staple_of(struct tls_staples *s, const struct tls_material *m,
 	if (x && !x->issuer &&
 	    ((issuer = pki_ocsp_issuer(leaf, m->chain)) ||
 		(issuer = pki_ocsp_issuer(leaf, cas))) &&
-	    X509_up_ref(issuer) == 1)
+	    X509_up_ref(issuer) == 1) {
 		x->issuer = issuer;
+		ask_anew(x);
+	}
 	(void)pthread_cond_broadcast(&s->wake);
 	(void)pthread_mutex_unlock(&s->lock);
 	return x;

@@ -207,6 +207,23 @@ def test_no_length(company, broker_of):
     assert shown(broker) == 'good'
 
 
+def test_issuer_comes_with_a_reload(company, broker_of):
+    """Asked at once then, not when the last failure says."""
+    pair = company.issue('own')
+    with open(pair[0], encoding='ascii') as f:
+        whole = f.read()
+    with open(pair[0], 'w', encoding='ascii') as f:
+        f.write(whole[:whole.index('-----END') + len('-----END CERTIFICATE-----\n')])
+    with company.fake():
+        broker = broker_of(pair)
+        broker.wait_log('who issued it is not in its file')
+        with open(pair[0], 'w', encoding='ascii') as f:
+            f.write(whole)
+        broker.hup()
+        broker.wait_log("the CA says that the certificate 'own' is good, until")
+    assert shown(broker) == 'good'
+
+
 def test_revoked(company, broker_of):
     """It is said in the log, to clients, and by inspect and doctor."""
     pair = company.issue('own')
