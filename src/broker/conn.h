@@ -88,7 +88,7 @@ struct conn {
 	uint64_t expires_at;	 /* mono ms its token ends at; 0 */
 	uint64_t reauth_at;	 /* on_auth.c's pace, mono ms */
 	struct proxied *via;	 /* NULL: it came by itself */
-	struct subscribing *subscribing; /* a SUBSCRIBE under way */
+	struct subscribing *subscribing; /* or unsubscribing: under way */
 	struct est *est;		 /* an enrolment under way */
 	struct enroll *enroll;		 /* the same over MQTT */
 	struct control *control;	 /* a command to the broker */
@@ -223,8 +223,8 @@ NJ_MUST enum nj_err on_unsubscribe(struct conn *c, const struct frame *f);
 NJ_MUST enum nj_err on_pingreq(struct conn *c, const struct frame *f);
 NJ_MUST enum nj_err on_disconnect(struct conn *c, const struct frame *f);
 NJ_MUST enum nj_err on_auth(struct conn *c, const struct frame *f);
-/* Goes on with a SUBSCRIBE that costs more than a turn's share, until it is
- * done (c->subscribing is NULL), or must wait again. */
+/* Goes on with a SUBSCRIBE or UNSUBSCRIBE that costs more than a turn's share,
+ * until it is done (c->subscribing is NULL), or must wait again. */
 NJ_MUST enum nj_err subscribe_go_on(struct conn *c);
 void subscribe_abandon(struct conn *c);
 /* It holds; what follows is what is retained. */

@@ -100,8 +100,19 @@ must_move(struct conn *c, const struct frame *f, unsigned *to)
 	return id.n > 0 && *to != c->shard->home.shard;
 }
 
+/* unpause() looks when it may go on. */
+static void
+pause_it(struct conn *c)
+{
+	list_remove(&c->work);
+	list_push(&c->shard->paused, &c->work);
+	c->paused = true;
+	conn_update_wants(c);
+}
+
 /* Whether c has had its share of the turn.  It then goes on when the others had
- * theirs, or when it has taken what was written to it. */
+ * theirs, or when it has taken what was written to it.  A SUBSCRIBE half done
+ * waits for whom it gives work, too. */
 static bool
 must_yield(struct conn *c)
 {
@@ -110,6 +121,10 @@ must_yield(struct conn *c)
 	if (c->state != CONN_LIVE || c->link.closing || c->saving ||
 	    (sh->work < TURN_WORK && !c->subscribing))
 		return false;
+	if (c->subscribing && conn_must_wait(c)) {
+		pause_it(c);
+		return true;
+	}
 	c->yields = true;
 	list_remove(&c->work);
 	if (conn_may_ask(c))
@@ -117,15 +132,15 @@ must_yield(struct conn *c)
 	return true;
 }
 
-/* The SUBSCRIBE that was interrupted; whether it is done. */
+/* The SUBSCRIBE or UNSUBSCRIBE that was interrupted; whether it is done. */
 static bool
 go_on(struct conn *c)
 {
 	enum nj_err e = subscribe_go_on(c);
 
 	if (e)
-		conn_end(
-		    c, rc_of(e), "%s in its SUBSCRIBE packet", nj_strerror(e));
+		conn_end(c, rc_of(e), "%s in a SUBSCRIBE or UNSUBSCRIBE packet",
+		    nj_strerror(e));
 	return !must_yield(c) && c->state == CONN_LIVE && !c->link.closing;
 }
 
@@ -139,10 +154,13 @@ must_pause(struct conn *c, const struct frame *f)
 		return false;
 	if (durable_crowded(&sh->durable, &c->link))
 		return true;
-	if (f->type != MQTT_PUBLISH)
+	if (f->type == MQTT_PUBLISH)
+		/* QoS 1 and 2, and what is retained */
+		c->pause_disk = (f->flags & 7) != 0;
+	else if (f->type == MQTT_SUBSCRIBE || f->type == MQTT_UNSUBSCRIBE)
+		c->pause_disk = c->session->kept != NULL;
+	else
 		return false;
-	/* QoS 1 and 2, and what is retained */
-	c->pause_disk = (f->flags & 7) != 0;
 	return (sh->broker->n > 1 && route_congested(sh)) ||
 	    (c->pause_disk && durable_congested(sh));
 }
@@ -196,10 +214,7 @@ handle(struct conn *c, struct slice in)
 		sh->work++;
 		dispatch(c, &f);
 		if (must_pause(c, &f)) {
-			list_remove(&c->work);
-			list_push(&sh->paused, &c->work);
-			c->paused = true;
-			conn_update_wants(c);
+			pause_it(c);
 			break;
 		}
 		if (must_yield(c))

@@ -225,8 +225,7 @@ open_gates(struct durable *d)
 static bool
 is_full(const struct durable *d)
 {
-	return d->keep.bytes + d->under_way > KEEP_BYTES ||
-	    d->open->bytes > KEEP_BYTES;
+	return d->keep.bytes + d->open->bytes + d->under_way > KEEP_BYTES;
 }
 
 static void
@@ -262,8 +261,8 @@ durable_flush(struct shard *sh)
 	d->idle_over = false;
 	d->submitted = d->open->ticket = d->keep.ticket++;
 	d->open->owner = sh->home.shard;
-	d->open->weight = d->keep.bytes;
-	d->under_way += d->keep.bytes;
+	d->open->weight = d->keep.bytes + d->open->bytes;
+	d->under_way += d->open->weight;
 	d->keep.bytes = 0;
 	store_submit(d->store, d->open);
 	/* at the very end there is none any more */

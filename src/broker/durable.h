@@ -16,8 +16,8 @@
  * is, neither before nor after [MQTT-4.3.3-2].
  *
  * Threads: the shard; a pledge is counted by all that hold it.
- * Bounds:  KEEP_BYTES of messages not on disk yet in a shard, then publishers
- *          wait; PROMISES_MAX promises, then all who wait for one are not heard.
+ * Bounds:  KEEP_BYTES of records and their messages not on disk yet in a shard,
+ *          then who publishes or subscribes waits; PROMISES_MAX promises, then all who wait for one are not heard.
  */
 #ifndef NJ_BROKER_DURABLE_H
 #define NJ_BROKER_DURABLE_H
@@ -79,7 +79,7 @@ struct durable {
 	struct store_batch *open, *spare[BATCHES_OUT];
 	unsigned n_spare;
 	uint64_t submitted; /* ticket; open's is keep.ticket */
-	uint64_t under_way; /* bytes of messages submitted, not done */
+	uint64_t under_way; /* bytes submitted, not done */
 	struct promise *v;  /* ring */
 	uint32_t head, n, cap;
 	struct gate *gates; /* ring of those that are closed */

@@ -15,7 +15,6 @@
 #include "broker/route.h"
 #include "broker/sessions.h"
 #include "broker/source.h"
-#include "core/full.h"
 #include "core/rc.h"
 #include "wire/decode.h"
 #include "wire/encode.h"
@@ -79,11 +78,9 @@ subscription_end(
 	struct keep *k = &sh->durable.keep;
 	enum nj_err e;
 
-	full_forget(s);
-	e = shared
-	    ? sessions_unjoin(sh, s, whole)
-	    : subs_del(&s->subs, sh->broker->index, sh->home.shard, whole);
-	full_check(s);
+	e = shared ? sessions_unjoin(sh, s, whole)
+		   : subs_del(&s->subs, sh->broker->index, sh->home.shard,
+			 whole, s->full);
 	if (!e && s->kept)
 		keep_note(k, batch_sub_end(k->into, s->kept->id, whole));
 	return e;
@@ -148,13 +145,10 @@ subscribe_one(struct conn *c, const struct subscription *s, uint32_t id)
 	if (group.n)
 		e = sessions_join(sh, c->session, s->filter, group, filter,
 		    id_opts(s, id, qos), 0, &existed);
-	else {
-		full_forget(c->session);
+	else
 		e = subs_put(&c->session->subs, sh->broker->index,
 		    sh->home.shard, filter, c->session, id_opts(s, id, qos),
-		    &existed);
-		full_check(c->session);
-	}
+		    c->session->full, &existed);
 	if (e)
 		return (struct result){ (uint8_t)rc_of(e), false };
 	keep_sub(c, s->filter, group.n > 0, id_opts(s, id, qos));
@@ -201,13 +195,14 @@ log_subscribe(struct conn *c, const struct subscription *s, uint8_t code)
 }
 
 static size_t
-count_entries(const struct subscribe *s, enum mqtt_ver v)
+count_entries(const struct subscribe *s, enum mqtt_ver v, bool ends)
 {
 	struct slice list = s->list;
 	struct subscription one;
 	size_t n = 0;
 
-	while (next_subscription(&list, v, &one))
+	while (ends ? next_unsubscription(&list, &one.filter)
+		    : next_subscription(&list, v, &one))
 		n++;
 	return n;
 }
@@ -234,49 +229,13 @@ add_reason(const struct conn *c, size_t n, struct props *out)
 	out->reason_string = why;
 }
 
-/* Now, or when it is on disk. */
-static enum nj_err
-say_suback(
-    struct conn *c, uint16_t id, const struct result *r, size_t n, bool later)
-{
-	struct suback a = { .id = id };
-	struct buf own = { 0 };
-	uint8_t *codes = malloc(n);
-	char name[TEXT_ESC];
-	bool denied = false;
-	enum nj_err e;
-
-	if (!codes)
-		return NJ_NOMEM;
-	for (size_t i = 0; i < n; i++) {
-		codes[i] = code_for(c, r[i].code);
-		denied |= codes[i] == RC_NOT_AUTHORIZED;
-	}
-	if (denied)
-		add_reason(c, n, &a.props);
-	a.codes = slice_of(codes, n);
-	nj_log(LOG_T_DEBUG, "Sending SUBACK to %s",
-	    conn_name(c, name, sizeof name));
-	if (!later) {
-		link_kick(&c->link);
-		c->link.packets++;
-		e = encode_suback(&c->link.out, c->version, &a);
-	} else if ((e = encode_suback(&own, c->version, &a))) {
-		buf_fini(&own);
-	} else {
-		/* nothing was drained from it: it begins with the packet */
-		durable_promise_bytes(c, own.p, (uint32_t)buf_len(&own));
-	}
-	free(codes);
-	return e;
-}
-
 /*
  * A SUBSCRIBE is worked on in portions: it can name as many filters as fit in
  * it, and each can look at all retained messages.  Until it is done no other
- * packet of the connection is.
+ * packet of the connection is.  An UNSUBSCRIBE is so, too.
  */
 struct subscribing {
+	bool ends; /* it is an UNSUBSCRIBE */
 	uint16_t packet_id;
 	uint32_t id; /* subscription identifier; 0: none */
 	struct slice list, rest;
@@ -289,6 +248,45 @@ struct subscribing {
 	struct retain_walk walk;
 	struct result r[];
 };
+
+/* SUBACK or UNSUBACK: now, or when it is on disk. */
+static enum nj_err
+answer(struct conn *c, const struct subscribing *s, bool later)
+{
+	enum nj_err (*encode)(struct buf *, enum mqtt_ver,
+	    const struct suback *) = s->ends ? encode_unsuback : encode_suback;
+	struct suback a = { .id = s->packet_id };
+	struct buf own = { 0 };
+	uint8_t *codes = malloc(s->n);
+	char name[TEXT_ESC];
+	bool denied = false;
+	enum nj_err e;
+
+	if (!codes)
+		return NJ_NOMEM;
+	for (size_t i = 0; i < s->n; i++) {
+		codes[i] = code_for(c, s->r[i].code);
+		denied |= codes[i] == RC_NOT_AUTHORIZED;
+	}
+	if (denied && !s->ends)
+		add_reason(c, s->n, &a.props);
+	a.codes = slice_of(codes, s->n);
+	if (!s->ends)
+		nj_log(LOG_T_DEBUG, "Sending SUBACK to %s",
+		    conn_name(c, name, sizeof name));
+	if (!later) {
+		link_kick(&c->link);
+		c->link.packets++;
+		e = encode(&c->link.out, c->version, &a);
+	} else if ((e = encode(&own, c->version, &a))) {
+		buf_fini(&own);
+	} else {
+		/* nothing was drained from it: it begins with the packet */
+		durable_promise_bytes(c, own.p, (uint32_t)buf_len(&own));
+	}
+	free(codes);
+	return e;
+}
 
 /* One entry costs about as much as this many nodes. */
 #define ENTRY_WORK 8
@@ -331,6 +329,47 @@ add_entries(struct conn *c, struct subscribing *s)
 		log_subscribe(c, &one, s->r[s->at].code);
 		if (c->version == MQTT31 && !grant_31(c, &one, &s->r[s->at]))
 			return NJ_FULL;
+		c->shard->work += ENTRY_WORK;
+	}
+	return NJ_OK;
+}
+
+static uint8_t
+unsubscribe_one(struct conn *c, struct slice filter)
+{
+	struct slice group, inner;
+	struct asker asker;
+	struct decision rule;
+	char name[TEXT_ESC], t[TEXT_ESC];
+	enum nj_err e = topic_share(filter, &group, &inner);
+
+	nj_log(LOG_T_UNSUBSCRIBE, "%s %s", conn_name(c, name, sizeof name),
+	    text_esc(t, sizeof t, filter));
+	if (e && (e != NJ_NOTFOUND || !topic_filter_ok(filter)))
+		return RC_TOPIC_FILTER_INVALID;
+	asker = sessions_asker(c->session);
+	if (!decide(&asker, ACTION_UNSUBSCRIBE, filter, &rule)) {
+		denied_log(c, ACTION_UNSUBSCRIBE, filter, rule.text);
+		return RC_NOT_AUTHORIZED;
+	}
+	e = subscription_end(c->shard, c->session, filter, e == NJ_OK);
+	return e == NJ_OK ? RC_SUCCESS : RC_NO_SUBSCRIPTION_EXISTED;
+}
+
+/* Unsubscribes.  NJ_AGAIN: more another time. */
+static enum nj_err
+end_entries(struct conn *c, struct subscribing *s)
+{
+	struct slice filter;
+
+	for (; s->at < s->n; s->at++) {
+		if (c->shard->work >= TURN_WORK)
+			return NJ_AGAIN;
+		if (!next_unsubscription(&s->rest, &filter))
+			break;
+		if (c->link.mount)
+			mounted_filter(c->link.mount, &filter, &s->mounted);
+		s->r[s->at].code = unsubscribe_one(c, filter);
 		c->shard->work += ENTRY_WORK;
 	}
 	return NJ_OK;
@@ -418,6 +457,20 @@ must_wait(struct subscribing *s)
 	return wait;
 }
 
+/* A portion.  NJ_AGAIN: it was not the last. */
+static enum nj_err
+work_on(struct conn *c, struct subscribing *s)
+{
+	struct keep *k = &c->shard->durable.keep;
+	enum nj_err e;
+
+	k->dirty = k->failed = false;
+	e = s->ends ? end_entries(c, s) : add_entries(c, s);
+	s->recorded |= k->dirty;
+	/* what could not be recorded is not acknowledged */
+	return k->failed ? NJ_NOMEM : e;
+}
+
 /* *done: nothing is left to do. */
 static enum nj_err
 go_on(struct conn *c, struct subscribing *s, bool *done)
@@ -426,26 +479,24 @@ go_on(struct conn *c, struct subscribing *s, bool *done)
 
 	*done = false;
 	if (!s->told) {
-		if (!s->kept) {
-			c->shard->durable.keep.dirty = false;
-			e = add_entries(c, s);
-			s->recorded |= c->shard->durable.keep.dirty;
-			if (e)
-				return e == NJ_AGAIN ? NJ_OK : e;
+		if (!s->kept && (e = work_on(c, s)))
+			return e == NJ_AGAIN ? NJ_OK : e;
+		if (s->ends) {
+			*done = true;
+			return answer(c, s, s->recorded || c->link.held > 0);
 		}
 		if (must_wait(s)) {
 			/* then those that come behind it share its way */
 			if (!may_follow(c, s)) {
 				*done = true;
-				return say_suback(
-				    c, s->packet_id, s->r, s->n, true);
+				return answer(c, s, true);
 			}
 			durable_promise_to_go_on(c);
 			/* nor is more of it read meanwhile */
 			conn_update_wants(c);
 			return NJ_OK;
 		}
-		if ((e = say_suback(c, s->packet_id, s->r, s->n, c->leaves)))
+		if ((e = answer(c, s, c->leaves)))
 			return e;
 		s->told = true;
 		s->at = 0;
@@ -517,28 +568,26 @@ answer_fits(struct conn *c, size_t n_codes)
 	return false;
 }
 
-enum nj_err
-on_subscribe(struct conn *c, const struct frame *f)
+static enum nj_err
+begin(struct conn *c, const struct subscribe *p, bool ends)
 {
 	struct subscribing *s;
-	struct subscribe p;
 	bool done = false;
-	size_t n;
+	size_t n = count_entries(p, c->version, ends);
 	enum nj_err e;
 
-	if ((e = decode_subscribe(f->body, c->version, &p)))
-		return e;
-	n = count_entries(&p, c->version);
-	assert(n > 0); /* decode saw to it [MQTT-3.8.3-2] */
+	/* decode saw to it [MQTT-3.8.3-2], [MQTT-3.10.3-2] */
+	assert(n > 0);
 	if (!answer_fits(c, n))
 		return NJ_OK;
 	if (!(s = calloc(1, sizeof *s + n * sizeof s->r[0])))
 		return NJ_NOMEM;
-	s->packet_id = p.id;
+	s->ends = ends;
+	s->packet_id = p->id;
 	s->n = n;
-	s->list = s->rest = p.list;
-	if (c->version == MQTT5 && props_has(&p.props, PROP_SUBSCRIPTION_ID))
-		s->id = p.props.subscription_id;
+	s->list = s->rest = p->list;
+	if (c->version == MQTT5 && props_has(&p->props, PROP_SUBSCRIPTION_ID))
+		s->id = p->props.subscription_id;
 	if ((e = go_on(c, s, &done)) || done || (e = keep_list(s)))
 		subscribing_free(c, s);
 	else
@@ -546,71 +595,20 @@ on_subscribe(struct conn *c, const struct frame *f)
 	return e;
 }
 
-static uint8_t
-unsubscribe_one(struct conn *c, struct slice filter)
+enum nj_err
+on_subscribe(struct conn *c, const struct frame *f)
 {
-	struct slice group, inner;
-	struct asker asker;
-	struct decision rule;
-	char name[TEXT_ESC], t[TEXT_ESC];
-	enum nj_err e = topic_share(filter, &group, &inner);
+	struct subscribe p;
+	enum nj_err e = decode_subscribe(f->body, c->version, &p);
 
-	nj_log(LOG_T_UNSUBSCRIBE, "%s %s", conn_name(c, name, sizeof name),
-	    text_esc(t, sizeof t, filter));
-	if (e && (e != NJ_NOTFOUND || !topic_filter_ok(filter)))
-		return RC_TOPIC_FILTER_INVALID;
-	asker = sessions_asker(c->session);
-	if (!decide(&asker, ACTION_UNSUBSCRIBE, filter, &rule)) {
-		denied_log(c, ACTION_UNSUBSCRIBE, filter, rule.text);
-		return RC_NOT_AUTHORIZED;
-	}
-	e = subscription_end(c->shard, c->session, filter, e == NJ_OK);
-	return e == NJ_OK ? RC_SUCCESS : RC_NO_SUBSCRIPTION_EXISTED;
-}
-
-static enum nj_err
-say_unsuback(struct conn *c, const struct suback *a)
-{
-	struct buf own = { 0 };
-	enum nj_err e;
-
-	if (!durable_must_wait(&c->shard->durable, &c->link)) {
-		link_kick(&c->link);
-		c->link.packets++;
-		return encode_unsuback(&c->link.out, c->version, a);
-	}
-	if ((e = encode_unsuback(&own, c->version, a)))
-		buf_fini(&own);
-	else
-		/* nothing was drained from it: it begins with the packet */
-		durable_promise_bytes(c, own.p, (uint32_t)buf_len(&own));
-	return e;
+	return e ? e : begin(c, &p, false);
 }
 
 enum nj_err
 on_unsubscribe(struct conn *c, const struct frame *f)
 {
-	struct subscribe s;
-	struct suback a;
-	struct slice filter, list;
-	struct buf codes = { 0 }, mounted = { 0 };
-	enum nj_err e;
+	struct subscribe p;
+	enum nj_err e = decode_unsubscribe(f->body, c->version, &p);
 
-	if ((e = decode_unsubscribe(f->body, c->version, &s)))
-		return e;
-	list = s.list;
-	while (next_unsubscription(&list, &filter)) {
-		if (c->link.mount)
-			mounted_filter(c->link.mount, &filter, &mounted);
-		if ((e = buf_put_u8(&codes, unsubscribe_one(c, filter))))
-			goto out;
-	}
-	if (!answer_fits(c, buf_len(&codes)))
-		goto out;
-	a = (struct suback){ .id = s.id, .codes = buf_slice(&codes) };
-	e = say_unsuback(c, &a);
-out:
-	buf_fini(&codes);
-	buf_fini(&mounted);
-	return e;
+	return e ? e : begin(c, &p, true);
 }

@@ -164,7 +164,7 @@ take_sub(void *arg, const struct store_sub *from)
 	if (s->ended)
 		return NJ_OK;
 	return subs_put(&s->subs, r->b->index, s->home->shard, from->filter, s,
-	    from->options, &existed);
+	    from->options, s->full, &existed);
 }
 
 static enum nj_err

@@ -11,9 +11,11 @@
 
 #include "core/session.h"
 
-/* The session's queue, or its subscriptions, have changed. */
+/* The session's queue has changed.  It marks all its subscriptions when it is
+ * full from now on, or not any more; subs_put and subs_del see to what comes and
+ * goes meanwhile. */
 void full_check(struct session *s);
-/* Its subscriptions are about to change; full_check follows. */
+/* Its queue counts no more. */
 void full_forget(struct session *s);
 /* A racy reading: one more may slip in. */
 bool filter_full(const struct filter *f);

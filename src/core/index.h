@@ -116,20 +116,20 @@ struct subs {
 };
 
 /* Adds or replaces (id and options); *existed says which.  The filter must be
- * valid and not shared. */
+ * valid and not shared.  full, here and below: the session counts in
+ * targets.full of those it has. */
 NJ_MUST enum nj_err
 subs_put(struct subs *ss, struct index *ix, unsigned shard, struct slice filter,
-    struct session *session, uint32_t id_opts, bool *existed);
+    struct session *session, uint32_t id_opts, bool full, bool *existed);
 bool subs_has(const struct subs *ss, struct index *ix, unsigned shard,
     struct slice filter);
 /* NJ_NOTFOUND when there is none. */
-NJ_MUST enum nj_err subs_del(
-    struct subs *ss, struct index *ix, unsigned shard, struct slice filter);
+NJ_MUST enum nj_err subs_del(struct subs *ss, struct index *ix, unsigned shard,
+    struct slice filter, bool full);
 /* Drops all, and frees the slots. */
 void subs_clear(struct subs *ss, struct index *ix);
 /* Drops at most so many, beginning at *at (0, then what it was left as; nothing
- * may be put meanwhile); full: the session counted in targets.full.  How many;
- * ss->n says how many are left. */
+ * may be put meanwhile).  How many; ss->n says how many are left. */
 uint32_t subs_clear_some(
     struct subs *ss, struct index *ix, uint32_t *at, uint32_t most, bool full);
 /* Start with *at = 0; NULL at the end.  Nothing may be put or deleted

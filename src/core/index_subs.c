@@ -147,7 +147,7 @@ targets_del(struct targets *t, struct index *ix, uint32_t at)
 
 enum nj_err
 subs_put(struct subs *ss, struct index *ix, unsigned shard, struct slice filter,
-    struct session *session, uint32_t id_opts, bool *existed)
+    struct session *session, uint32_t id_opts, bool full, bool *existed)
 {
 	struct targets *t;
 	enum nj_err e;
@@ -167,6 +167,8 @@ subs_put(struct subs *ss, struct index *ix, unsigned shard, struct slice filter,
 	}
 	slot_add(ss, t, t->n);
 	t->subs[t->n++] = (struct sub){ session, id_opts, 0 };
+	if (full)
+		atomic_fetch_add_explicit(&t->full, 1, memory_order_relaxed);
 	index_count(&ix->subscriptions, 1);
 	*existed = false;
 	return NJ_OK;
@@ -183,7 +185,8 @@ subs_has(const struct subs *ss, struct index *ix, unsigned shard,
 }
 
 enum nj_err
-subs_del(struct subs *ss, struct index *ix, unsigned shard, struct slice filter)
+subs_del(struct subs *ss, struct index *ix, unsigned shard, struct slice filter,
+    bool full)
 {
 	struct targets *t;
 	enum nj_err e;
@@ -193,6 +196,8 @@ subs_del(struct subs *ss, struct index *ix, unsigned shard, struct slice filter)
 		return e;
 	if ((i = slot_find(ss, t)) == NOT_HERE)
 		return NJ_NOTFOUND;
+	if (full)
+		atomic_fetch_sub_explicit(&t->full, 1, memory_order_relaxed);
 	targets_del(t, ix, ss->slots[i].at);
 	slot_del(ss, ix, i);
 	index_count(&ix->subscriptions, -1);

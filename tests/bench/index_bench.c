@@ -91,8 +91,8 @@ fill(const struct load *l, unsigned n, struct index *ix, struct session *s,
 		unsigned client = l->same > 1 ? i % clients : i / PER_CLIENT;
 		struct slice f = text_of(buf, l->filters[filter % k], filter);
 
-		if (subs_put(
-			&s[client].subs, ix, 0, f, &s[client], 0, &existed))
+		if (subs_put(&s[client].subs, ix, 0, f, &s[client], 0, false,
+			&existed))
 			die("subs_put");
 	}
 }

@@ -6,6 +6,7 @@ import resource
 import socket
 import sqlite3
 import struct
+import threading
 import time
 
 import pytest
@@ -633,6 +634,41 @@ def test_slow_disk(brokers, what):
     # SQLite gives up after 5 s; what is heard then is refused
     if quick and not b.sanitized():
         assert grown < 150_000, f'{grown} KiB more'
+
+
+def test_slow_disk_and_subscriptions(brokers):
+    """More records of subscriptions than may wait for the disk: who makes them is
+    heard no further, and his QoS 0 behind them neither."""
+    b = brokers(CONF + 'threads 2\nlog_type none\n')
+    zero = Raw(b.port)
+    zero.connect('zero')
+    zero.subscribe('zero')
+    many = client(b, 'many')
+    behind = client(b, 'behind')
+    other = sqlite3.connect(os.path.join(b.folder, 'store', 'nightjar.db'), isolation_level=None)
+    other.execute('BEGIN IMMEDIATE')
+    began = time.monotonic()
+    # 32 MiB are 123,000 records of such
+    body = (string('a' * 200) + b'\1') * 1000
+    data = b''.join(packet(SUBSCRIBE, 2, struct.pack('>H', i + 1) + b'\0' + body) for i in range(150))
+    data += packet(PUBLISH, 0, string('zero') + b'\0too early')
+    sends = threading.Thread(target=many.send, args=(data,))
+    sends.start()
+    behind.publish('zero', b'served')
+    assert zero.message().payload == b'served'
+    try:
+        early = zero.recv(1.5)
+    except (TimeoutError, socket.timeout):
+        early = None
+    quick = time.monotonic() - began < 4.5
+    other.execute('ROLLBACK')
+    other.close()
+    assert early is None or not quick
+    sends.join()
+    for i in range(150):
+        ack = many.expect(SUBACK)
+        assert ack.mid == i + 1 and len(ack.codes) == 1000
+    assert early or zero.message().payload == b'too early'
 
 
 @pytest.mark.parametrize('said', ['together', 'apart', 'nothing'])

@@ -167,6 +167,21 @@ def shared_subscribed(b, n):
     return run, 1
 
 
+def unsubscribed(b, n):
+    """One UNSUBSCRIBE of n filters that the client has."""
+    c = Client(b)
+    filters = overlapping(n)
+    for at in range(0, n, 10_000):
+        c.send(subscribe_in_one(filters[at:at + 10_000]))
+        sync(c)
+    data = packet(10, 2, b'\0\1\0' + b''.join(string(f) for f in filters))
+
+    def run():
+        c.send(data)
+        sync(c)
+    return run, 1
+
+
 def properties(b, n):
     """A PUBLISH of n user properties (five bytes each) by a new client: it is disconnected (0x95)."""
     body = string('t') + varint(5 * n) + b'\x26\0\0\0\0' * n
@@ -310,6 +325,8 @@ ROWS = [
      'a message'),
     (shared_subscribed, 'Shared subscriptions of one client', [1250, 2500, 5000, 10000], '', 'filter',
      'the SUBSCRIBE'),
+    (unsubscribed, 'Filters of an UNSUBSCRIBE', [1250, 2500, 5000, 10000, 20000], LOOSE, 'filter',
+     'the UNSUBSCRIBE'),
     (retained_looked_at, 'Filters against retained messages', [250, 500, 1000, 2000], '', 'filter',
      'the SUBSCRIBE'),
     (properties, 'User properties that are refused', [12500, 25000, 50000, 100000], '', 'property',

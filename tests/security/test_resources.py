@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import os
 import random
+import select
 import socket
 import ssl
 import struct
@@ -21,8 +22,8 @@ import wsraw
 from attack import (MIB, QUOTA, descriptors, fate, find_release, publish_packet, reset,
                     subscribe_packet, sys_value, told, tool, unharmed)
 from harness import HOST, NIGHTJAR, wait_until
-from raw import (CONNACK, CONNECT, DISCONNECT, PINGREQ, PUBACK, PUBLISH, PUBREC, SUBACK, Closed, Raw,
-                 connect_packet, packet, properties, string)
+from raw import (CONNACK, CONNECT, DISCONNECT, PINGREQ, PUBACK, PUBLISH, PUBREC, SUBACK, UNSUBACK,
+                 UNSUBSCRIBE, Closed, Raw, connect_packet, packet, properties, string)
 
 RATE, TAKEN_OVER, RECEIVE_MAX, KEEP_ALIVE = 0x9f, 0x8e, 0x93, 0x8d
 FOREVER = {'session_expiry': 0xffffffff}
@@ -311,6 +312,52 @@ def test_case_22_subscribe_flood(start_both):
             codes = c.expect(SUBACK).codes
             assert codes.count(0) == 100 and codes.count(QUOTA) == 99_900
         c.ping()
+
+
+def test_case_22_unsubscribe_flood(start_both):
+    """One packet of 600,000 filters: others are served in between."""
+    b = start_both('threads 1\n')
+    many = 600_000
+    data = packet(UNSUBSCRIBE, 2, b'\0\1\0' + string('none') + string('a') * many + string('none'))
+    with unharmed(b, grows=16 * MIB), Raw(b.port) as c, Raw(b.port) as other:
+        c.connect('forgets')
+        c.subscribe('a')
+        other.connect('other')
+        c.send(data[:-1])
+        for _ in range(30):     # a turn each: what has come so far has been read
+            other.ping()
+        c.send(data[-1:])
+        turns = 0
+        while not select.select([c.sock], [], [], 0)[0]:
+            other.ping()
+            turns += 1
+        codes = c.expect(UNSUBACK).codes
+        assert turns > 3, 'the whole packet was one turn of work'
+        assert len(codes) == many + 2 and codes[:3] == [0x11, 0, 0x11]
+        c.ping()
+
+
+def test_case_22_subscriptions_of_a_full_queue(start_both):
+    """What a filter more costs a session does not depend on how many it has,
+    with queue_full_policy refuse and a queue that is full, too."""
+    b = start_both('threads 1\nqueue_full_policy refuse\nmax_queued_messages 2\n')
+    with unharmed(b, grows=24 * MIB), Raw(b.port) as c, Raw(b.port) as p:
+        c.connect('full', props={'receive_maximum': 1})
+        p.connect('pub')
+        subscribe_all(c, [(f'full/{i}', 1) for i in range(9990)])
+        assert [p.publish_acked('full/0', qos=1) for _ in range(4)] == [0, 0, 0, QUOTA]
+        c.expect(PUBLISH)
+        # who comes is refused for, too, and no more who goes
+        c.subscribe('full/new', qos=1)
+        assert p.publish_acked('full/new', qos=1) == QUOTA
+        c.unsubscribe('full/new')
+        assert p.publish_acked('full/new', qos=1) == 0x10
+        c.send(subscribe_packet(*[('full/1', 1)] * 100_000))
+        assert set(c.expect(SUBACK).codes) == {1}
+        c.send(packet(UNSUBSCRIBE, 2, b'\0\1\0' + string('full/2') + string('none') * 100_000))
+        assert len(c.expect(UNSUBACK).codes) == 100_001
+        assert p.publish_acked('full/1', qos=1) == QUOTA
+        assert p.publish_acked('full/2', qos=1) == 0x10
 
 
 @pytest.mark.parametrize('asked', [0, 65535])

@@ -168,11 +168,11 @@ turn(struct shard *s, struct rng *r, struct match *m)
 
 	assert_int_equal(subs_put(&session->subs, s->w->ix, s->number,
 			     name(buf, sizeof buf, r, true), session,
-			     (uint32_t)s->number, &existed),
+			     (uint32_t)s->number, false, &existed),
 	    NJ_OK);
 	check_match(s, name(buf, sizeof buf, r, false), m);
 	if (subs_del(&session->subs, s->w->ix, s->number,
-		name(buf, sizeof buf, r, true)) == NJ_OK)
+		name(buf, sizeof buf, r, true), false) == NJ_OK)
 		s->matched++;
 	/* a hold on somebody else's shard, as the store thread takes them */
 	assert_int_equal(index_hold(s->w->ix, (s->number + 1) % SHARDS,

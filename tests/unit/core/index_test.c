@@ -42,8 +42,8 @@ subscribe(
 {
 	bool existed;
 
-	assert_int_equal(
-	    subs_put(&s->subs, ix, s->shard, filter, s, id_opts, &existed),
+	assert_int_equal(subs_put(&s->subs, ix, s->shard, filter, s, id_opts,
+			     false, &existed),
 	    NJ_OK);
 }
 
@@ -175,10 +175,10 @@ index_bounds_levels(void **state)
 			plus[k] = k % 2 ? '/' : '+';
 		}
 		assert_int_equal(subs_put(&s.subs, ix, 0, slice_of(text, n), &s,
-				     0, &existed),
+				     0, false, &existed),
 		    rows[i].want);
 		assert_int_equal(subs_put(&s.subs, ix, 0, slice_of(plus, n), &s,
-				     0, &existed),
+				     0, false, &existed),
 		    rows[i].want);
 		assert_int_equal(
 		    index_match(ix, slice_of(text, n), &m), rows[i].want);
@@ -249,7 +249,8 @@ index_agrees_with_oracle(void **state)
 		unsigned want = 0;
 
 		if (on[i])
-			assert_int_equal(subs_del(&s.subs, ix, 0, f[i]), NJ_OK);
+			assert_int_equal(
+			    subs_del(&s.subs, ix, 0, f[i], false), NJ_OK);
 		else
 			subscribe(ix, &s, f[i], (uint32_t)i << 4);
 		on[i] = !on[i];
@@ -279,13 +280,13 @@ index_puts_and_replaces(void **state)
 
 	(void)state;
 	assert_int_equal(subs_put(&a.subs, ix, 2, LIT("x/+"), &a,
-			     9u << 4 | SUB_RAP | 1, &existed),
+			     9u << 4 | SUB_RAP | 1, false, &existed),
 	    NJ_OK);
 	assert_false(existed);
 	subscribe(ix, &b, LIT("x/+"), 2);
 	subscribe(ix, &c, LIT("x/+"), 0);
 	assert_int_equal(subs_put(&a.subs, ix, 2, LIT("x/+"), &a,
-			     5u << 4 | SUB_NO_LOCAL | 2, &existed),
+			     5u << 4 | SUB_NO_LOCAL | 2, false, &existed),
 	    NJ_OK);
 	assert_true(existed); /* [MQTT-3.8.4-3] */
 	assert_int_equal(index_match(ix, LIT("x/y"), &m), NJ_OK);
@@ -304,17 +305,53 @@ index_puts_and_replaces(void **state)
 	assert_ptr_equal(f, m.v[0]);
 	assert_null(subs_next(&a.subs, &at, &f));
 	/* the last one moves into the gap, and is still found */
-	assert_int_equal(subs_del(&a.subs, ix, 2, LIT("x/+")), NJ_OK);
-	assert_int_equal(subs_del(&a.subs, ix, 2, LIT("x/+")), NJ_NOTFOUND);
-	assert_int_equal(subs_del(&a.subs, ix, 2, LIT("x/y")), NJ_NOTFOUND);
+	assert_int_equal(subs_del(&a.subs, ix, 2, LIT("x/+"), false), NJ_OK);
+	assert_int_equal(
+	    subs_del(&a.subs, ix, 2, LIT("x/+"), false), NJ_NOTFOUND);
+	assert_int_equal(
+	    subs_del(&a.subs, ix, 2, LIT("x/y"), false), NJ_NOTFOUND);
 	assert_ptr_equal(t->subs[0].session, &b);
-	assert_int_equal(subs_del(&b.subs, ix, 2, LIT("x/+")), NJ_OK);
+	assert_int_equal(subs_del(&b.subs, ix, 2, LIT("x/+"), false), NJ_OK);
 	index_stats(ix, &st);
 	assert_int_equal(st.filters, 1);
 	assert_int_equal(st.subscriptions, 1);
 	subs_clear(&c.subs, ix);
 	assert_int_equal(matches(ix, LIT("x/y")), 0);
 	subs_clear(&a.subs, ix);
+	subs_clear(&b.subs, ix);
+	match_fini(&m);
+	index_free(ix);
+}
+
+/* A session whose queue is full counts where it is, once; full.h. */
+static void
+index_counts_the_full(void **state)
+{
+	struct index *ix = make(1);
+	struct session a = { 0 }, b = { 0 };
+	struct match m = { 0 };
+	struct targets *t;
+	bool existed;
+	uint32_t at = 0;
+
+	(void)state;
+	subscribe(ix, &b, LIT("x"), 0);
+	assert_int_equal(index_match(ix, LIT("x"), &m), NJ_OK);
+	t = filter_targets_of(m.v[0], 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(
+		    subs_put(&a.subs, ix, 0, LIT("x"), &a, 1, true, &existed),
+		    NJ_OK);
+		assert_int_equal(atomic_load(&t->full), 1);
+	}
+	assert_int_equal(subs_del(&a.subs, ix, 0, LIT("y"), true), NJ_NOTFOUND);
+	assert_int_equal(atomic_load(&t->full), 1);
+	assert_int_equal(subs_del(&a.subs, ix, 0, LIT("x"), true), NJ_OK);
+	assert_int_equal(atomic_load(&t->full), 0);
+	assert_int_equal(
+	    subs_put(&a.subs, ix, 0, LIT("x"), &a, 1, true, &existed), NJ_OK);
+	assert_int_equal(subs_clear_some(&a.subs, ix, &at, 9, true), 1);
+	assert_int_equal(atomic_load(&t->full), 0);
 	subs_clear(&b.subs, ix);
 	match_fini(&m);
 	index_free(ix);
@@ -396,7 +433,8 @@ index_crowd(void **state)
 			subscribe(ix, &s[i], LIT("all"), 0);
 		else
 			assert_int_equal(
-			    subs_del(&s[i].subs, ix, 0, LIT("all")), NJ_OK);
+			    subs_del(&s[i].subs, ix, 0, LIT("all"), false),
+			    NJ_OK);
 		on[i] = want;
 		n += want ? 1 : UINT32_MAX;
 		assert_int_equal(t->n, n);
@@ -444,7 +482,8 @@ index_churn(void **state)
 			(void)snprintf(text, sizeof text, "r%u/%u/+/x%u/#",
 			    round, i % 7, i);
 			assert_int_equal(
-			    subs_del(&s.subs, ix, 0, slice_str(text)), NJ_OK);
+			    subs_del(&s.subs, ix, 0, slice_str(text), false),
+			    NJ_OK);
 		}
 		if (round % 2)
 			subs_clear(&s.subs, ix);
@@ -467,6 +506,7 @@ main(void)
 		cmocka_unit_test(index_bounds_levels),
 		cmocka_unit_test(index_agrees_with_oracle),
 		cmocka_unit_test(index_puts_and_replaces),
+		cmocka_unit_test(index_counts_the_full),
 		cmocka_unit_test(index_holds),
 		cmocka_unit_test(filter_text_cuts),
 		cmocka_unit_test(index_crowd),

@@ -133,13 +133,14 @@ index_remembers_rightly(void **state)
 
 		if (step % 50 == 0) {
 			if (on[k])
-				assert_int_equal(subs_del(&s.subs, ix, 0,
-						     slice_str(filters[k])),
+				assert_int_equal(
+				    subs_del(&s.subs, ix, 0,
+					slice_str(filters[k]), false),
 				    NJ_OK);
 			else
-				assert_int_equal(
-				    subs_put(&s.subs, ix, 0,
-					slice_str(filters[k]), &s, 0, &existed),
+				assert_int_equal(subs_put(&s.subs, ix, 0,
+						     slice_str(filters[k]), &s,
+						     0, false, &existed),
 				    NJ_OK);
 			on[k] = !on[k];
 		}

@@ -106,8 +106,8 @@ subs_put_fails(void **state)
 			bool existed = false;
 
 			left = n;
-			e = subs_put(
-			    &to->subs, ix, 0, slice_str(text), to, 0, &existed);
+			e = subs_put(&to->subs, ix, 0, slice_str(text), to, 0,
+			    false, &existed);
 			left = -1;
 			failures += e == NJ_NOMEM;
 			assert_true(e == NJ_OK || e == NJ_NOMEM);
@@ -141,7 +141,7 @@ match_fails(void **state)
 	(void)state;
 	assert_int_equal(index_new(&o, &ix), NJ_OK);
 	assert_int_equal(
-	    subs_put(&s.subs, ix, 0, LIT("#"), &s, 0, &existed), NJ_OK);
+	    subs_put(&s.subs, ix, 0, LIT("#"), &s, 0, false, &existed), NJ_OK);
 	left = 0;
 	assert_int_equal(index_match(ix, LIT("a"), &m), NJ_NOMEM);
 	left = -1;
