@@ -102,7 +102,7 @@ make_set(struct plan *p, struct acl_set *s)
 		p->filters[n] = slice_of(r->filter, r->len);
 		s->at[n++] = i;
 	}
-	return ranked_new(p->filters, n, &s->ranked);
+	return ranked_new(p->filters, NULL, n, &s->ranked);
 }
 
 /* What denies comes to the front; else the order stays. */

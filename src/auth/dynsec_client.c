@@ -242,12 +242,10 @@ modify(const struct roles *r, const json_t *cmd, struct user *x)
 	if ((error = dynsec_roles_list(r, cmd,
 		 "'roles' not an array or missing/invalid rolename", &grants,
 		 &given)) ||
-	    !given) {
+	    !given)
 		grants_clear(&grants);
-	} else {
-		grants_clear(&x->roles);
-		x->roles = grants;
-	}
+	else
+		grants_move(&x->roles, &grants);
 	if (error || (error = replace_groups(r, cmd, x)))
 		return error;
 	return password ? hash_password(x, password) : NULL;

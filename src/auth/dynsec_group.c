@@ -150,12 +150,10 @@ dynsec_modify_group(struct roles *r, const json_t *cmd)
 	    (error = dynsec_roles_list(r, cmd,
 		 "'roles' not an array or missing/invalid rolename", &grants,
 		 &given)) ||
-	    !given) {
+	    !given)
 		grants_clear(&grants);
-	} else {
-		grants_clear(&x->roles);
-		x->roles = grants;
-	}
+	else
+		grants_move(&x->roles, &grants);
 	error = put(r, x, error);
 	return error ? error : replace_members(r, cmd, id);
 }

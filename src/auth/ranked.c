@@ -2,6 +2,7 @@
 #include "auth/ranked.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/hash.h"
 #include "wire/topic.h"
@@ -21,15 +22,27 @@ struct node {
 	uint32_t best;		     /* lowest rank in here */
 };
 
-struct ranked {
-	uint32_t n;
-	struct slice *v;
-	/* with more than FEW */
+/* With more than FEW. */
+struct tree {
 	struct node *nodes;
 	uint32_t n_nodes, cap_nodes;
 	uint32_t *table; /* children by parent and level; 0: empty */
 	uint32_t cap_table;
 };
+
+/* What most questions need of one that does not match stands in front, in one
+ * line of the processor's cache: memory that is not in there is what asking
+ * costs. */
+struct ranked {
+	uint32_t n;
+	uint32_t common; /* bytes that all begin with, and what they match */
+	struct slice *v;
+	struct tree *tree; /* NULL: they are compared one by one */
+	/* what the filters borrow, one behind the other, if there are few */
+	uint8_t text[];
+};
+
+#define CACHE_LINE 64
 
 /* How a walk compares. */
 struct walk {
@@ -63,14 +76,58 @@ level_matches(
 	return slice_eq(rule, level);
 }
 
+/* Bytes in front of a filter that are in front of all that it matches, or
+ * covers: up to its first level that is a wildcard or a name; without the / in
+ * front of #, which matches the level above, too [MQTT-4.7.1-2]. */
+static uint32_t
+literal_part(struct slice rule)
+{
+	struct slice rest = rule, level;
+	uint32_t at = 0;
+	bool more = true;
+
+	while (topic_next(&rest, &more, &level)) {
+		if (slice_is(level, "#"))
+			return at > 0 ? at - 1 : 0;
+		if (slice_is(level, "+") || slice_is(level, "%c") ||
+		    slice_is(level, "%u"))
+			return at;
+		at += (uint32_t)level.n + 1;
+	}
+	return (uint32_t)rule.n;
+}
+
 static bool
-matches(const struct walk *w, struct slice rule, struct slice s)
+begins(struct slice s, const uint8_t *with, uint32_t n)
+{
+	return s.n >= n && (n == 0 || memcmp(s.p, with, n) == 0);
+}
+
+static struct slice
+behind(struct slice s, uint32_t n)
+{
+	return slice_of(s.p + n, s.n - n);
+}
+
+/* need: its literal_part. */
+static bool
+matches(const struct walk *w, struct slice rule, uint32_t need, struct slice s)
 {
 	bool more_rule = true, more = true;
 	struct slice x, y;
 
-	if ((rule.n > 0 && rule.p[0] == '$') != w->dollar)
+	if (!begins(s, rule.p, need))
 		return false;
+	if (need == rule.n)
+		return s.n == need;
+	if (need == 0 && w->dollar)
+		return false; /* [MQTT-4.7.2-1] */
+	if (need > 0) {
+		rule = behind(rule, need);
+		s = behind(s, need);
+	}
+	if (slice_is(rule, "/#"))
+		return s.n == 0 || s.p[0] == '/';
 	for (;;) {
 		bool has_x = topic_next(&rule, &more_rule, &x);
 		bool has_y = topic_next(&s, &more, &y);
@@ -112,13 +169,35 @@ overlap(const struct walk *w, struct slice rule, struct slice s)
 	}
 }
 
+/* Behind the filters. */
+static struct ranked_note *
+notes_of(const struct ranked *r)
+{
+	return (struct ranked_note *)(void *)(r->v + r->n);
+}
+
+const struct ranked_note *
+ranked_note(const struct ranked *r, uint32_t rank)
+{
+	return &notes_of(r)[rank];
+}
+
+/* Behind the notes. */
+static uint32_t *
+needs_of(const struct ranked *r)
+{
+	return (uint32_t *)(void *)(notes_of(r) + r->n);
+}
+
 static uint32_t
 look_through(const struct walk *w, struct slice s)
 {
 	const struct ranked *r = w->r;
+	const uint32_t *need = needs_of(r);
 
 	for (uint32_t i = 0; i < r->n; i++)
-		if (w->exact ? slice_eq(r->v[i], s) : matches(w, r->v[i], s))
+		if (w->exact ? slice_eq(r->v[i], s)
+			     : matches(w, r->v[i], need[i], s))
 			return i;
 	return RANKED_NONE;
 }
@@ -126,7 +205,7 @@ look_through(const struct walk *w, struct slice s)
 /* The tree. */
 
 static uint32_t *
-table_slot(const struct ranked *r, uint32_t parent, struct slice level)
+table_slot(const struct tree *r, uint32_t parent, struct slice level)
 {
 	uint64_t h = hash_bytes(level) + parent * 0x9e3779b97f4a7c15ull;
 	uint32_t mask = r->cap_table - 1;
@@ -141,7 +220,7 @@ table_slot(const struct ranked *r, uint32_t parent, struct slice level)
 }
 
 static enum nj_err
-node_new(struct ranked *r, uint32_t parent, struct slice level, uint32_t *out)
+node_new(struct tree *r, uint32_t parent, struct slice level, uint32_t *out)
 {
 	if (r->n_nodes == r->cap_nodes) {
 		uint32_t cap = r->cap_nodes ? r->cap_nodes * 2 : 64;
@@ -164,7 +243,7 @@ node_new(struct ranked *r, uint32_t parent, struct slice level, uint32_t *out)
 }
 
 static enum nj_err
-table_grow(struct ranked *r)
+table_grow(struct tree *r)
 {
 	if (r->n_nodes * 2 < r->cap_table)
 		return NJ_OK;
@@ -179,7 +258,7 @@ table_grow(struct ranked *r)
 }
 
 static enum nj_err
-child(struct ranked *r, uint32_t parent, struct slice level, uint32_t *out)
+child(struct tree *r, uint32_t parent, struct slice level, uint32_t *out)
 {
 	uint32_t *slot;
 	enum nj_err e;
@@ -212,31 +291,31 @@ lower(uint32_t *rank, uint32_t to)
 }
 
 static enum nj_err
-plant(struct ranked *r, uint32_t rank)
+plant(struct tree *t, struct slice filter, uint32_t rank)
 {
-	struct slice rest = r->v[rank], level;
+	struct slice rest = filter, level;
 	uint32_t at = 0;
 	bool more = true;
 	enum nj_err e;
 
-	lower(&r->nodes[0].best, rank);
+	lower(&t->nodes[0].best, rank);
 	while (topic_next(&rest, &more, &level)) {
 		uint32_t parent = at;
 
-		if ((e = child(r, parent, level, &at)))
+		if ((e = child(t, parent, level, &at)))
 			return e;
-		lower(&r->nodes[at].best, rank);
+		lower(&t->nodes[at].best, rank);
 		if (slice_is(level, "#"))
-			lower(&r->nodes[parent].hash, rank);
+			lower(&t->nodes[parent].hash, rank);
 	}
-	lower(&r->nodes[at].ends, rank);
+	lower(&t->nodes[at].ends, rank);
 	return NJ_OK;
 }
 
 static void
 walk(struct walk *w, uint32_t at, struct slice rest, bool more)
 {
-	const struct node *x = &w->r->nodes[at];
+	const struct node *x = &w->r->tree->nodes[at];
 	bool top = at == 0 && w->dollar;
 	struct slice level;
 	uint32_t next;
@@ -251,7 +330,7 @@ walk(struct walk *w, uint32_t at, struct slice rest, bool more)
 	}
 	if (w->filter && slice_is(level, "#"))
 		return;
-	next = *table_slot(w->r, at, level);
+	next = *table_slot(w->r->tree, at, level);
 	/* of the names the texts themselves are nothing */
 	if (next && (w->exact || (next != x->client && next != x->user)))
 		walk(w, next, rest, more);
@@ -268,11 +347,11 @@ walk(struct walk *w, uint32_t at, struct slice rest, bool more)
 static uint32_t
 ask(struct walk *w, struct slice s)
 {
-	if (!w->r)
+	if (!w->r || !begins(s, w->r->v[0].p, w->r->common))
 		return RANKED_NONE;
 	w->best = RANKED_NONE;
 	w->dollar = s.n > 0 && s.p[0] == '$';
-	if (!w->r->nodes)
+	if (!w->r->tree)
 		return look_through(w, s);
 	walk(w, 0, s, true);
 	return w->best;
@@ -316,9 +395,9 @@ some_child(
 	const struct node *y;
 	uint32_t found = RANKED_NONE;
 
-	for (uint32_t c = w->r->nodes[at].first; c && found == RANKED_NONE;
-	     c = y->next) {
-		y = &w->r->nodes[c];
+	for (uint32_t c = w->r->tree->nodes[at].first;
+	     c && found == RANKED_NONE; c = y->next) {
+		y = &w->r->tree->nodes[c];
 		if (is_dollar(at, y->level))
 			continue;
 		found = all || slice_is(y->level, "#")
@@ -333,8 +412,8 @@ static uint32_t
 this_child(const struct walk *w, uint32_t at, struct slice level,
     struct slice rest, bool more)
 {
-	const struct node *x = &w->r->nodes[at];
-	uint32_t next = *table_slot(w->r, at, level);
+	const struct node *x = &w->r->tree->nodes[at];
+	uint32_t next = *table_slot(w->r->tree, at, level);
 	uint32_t found = RANKED_NONE;
 
 	if (next && next != x->client && next != x->user)
@@ -355,7 +434,7 @@ this_child(const struct walk *w, uint32_t at, struct slice level,
 static uint32_t
 some_below(const struct walk *w, uint32_t at, struct slice rest, bool more)
 {
-	const struct node *x = &w->r->nodes[at];
+	const struct node *x = &w->r->tree->nodes[at];
 	struct slice level;
 	bool all;
 
@@ -386,7 +465,7 @@ ranked_overlaps(
 
 	if (!r)
 		return RANKED_NONE;
-	if (!r->nodes)
+	if (!r->tree)
 		return overlap_one_by_one(&w, filter);
 	return some_below(&w, 0, filter, true);
 }
@@ -399,23 +478,46 @@ ranked_exact(const struct ranked *r, struct slice text)
 	return ask(&w, text);
 }
 
-/* With what it borrows beside it where it is compared one by one: memory that
- * is not in the processor's cache is what asking costs. */
-static struct ranked *
-block_new(const struct slice *v, uint32_t n)
+/* What all have in front. */
+static uint32_t
+common_part(const struct slice *v, uint32_t n)
 {
+	uint32_t common = n ? literal_part(v[0]) : 0;
+
+	for (uint32_t i = 1; i < n; i++) {
+		uint32_t most = literal_part(v[i]);
+
+		if (most < common)
+			common = most;
+		while (common > 0 && memcmp(v[0].p, v[i].p, common) != 0)
+			common--;
+	}
+	return common;
+}
+
+/* With what it borrows in it where it is compared one by one. */
+static struct ranked *
+block_new(const struct slice *v, const struct ranked_note *notes, uint32_t n)
+{
+	const size_t fit = _Alignof(struct slice) - 1;
+	const size_t each = sizeof *v + sizeof *notes + sizeof *needs_of(NULL);
 	size_t bytes = 0;
 	struct ranked *r;
 	uint8_t *at;
 
 	for (uint32_t i = 0; n <= FEW && i < n; i++)
 		bytes += v[i].n;
-	if (!(r = calloc(1, sizeof *r + n * sizeof *v + bytes)))
+	bytes = (sizeof *r + bytes + fit) & ~fit; /* where r->v begins */
+	r = aligned_alloc(CACHE_LINE,
+	    (bytes + n * each + CACHE_LINE) & ~(size_t)(CACHE_LINE - 1));
+	if (!r)
 		return NULL;
-	r->n = n;
-	r->v = (struct slice *)(void *)(r + 1);
-	at = (uint8_t *)(r->v + n);
+	*r = (struct ranked){ .n = n, .common = common_part(v, n) };
+	r->v = (struct slice *)(void *)((uint8_t *)r + bytes);
+	at = r->text;
 	for (uint32_t i = 0; i < n; i++) {
+		needs_of(r)[i] = literal_part(v[i]);
+		notes_of(r)[i] = notes ? notes[i] : (struct ranked_note){ 0 };
 		r->v[i] = v[i];
 		if (n > FEW || v[i].n == 0)
 			continue;
@@ -426,25 +528,36 @@ block_new(const struct slice *v, uint32_t n)
 	return r;
 }
 
-enum nj_err
-ranked_new(const struct slice *v, uint32_t n, struct ranked **out)
+static enum nj_err
+tree_new(struct ranked *r)
 {
-	struct ranked *r = block_new(v, n);
 	uint32_t root;
-	enum nj_err e = NJ_OK;
+	enum nj_err e;
 
-	if (!r)
+	if (!(r->tree = calloc(1, sizeof *r->tree)))
 		return NJ_NOMEM;
-	if (n > FEW)
-		e = node_new(r, 0, SLICE_NONE, &root);
-	for (uint32_t i = 0; !e && n > FEW && i < n; i++)
-		e = plant(r, i);
-	if (e) {
+	if ((e = node_new(r->tree, 0, SLICE_NONE, &root)))
+		return e;
+	for (uint32_t i = 0; i < r->n; i++)
+		if ((e = plant(r->tree, r->v[i], i)))
+			return e;
+	return NJ_OK;
+}
+
+enum nj_err
+ranked_new(const struct slice *v, const struct ranked_note *notes, uint32_t n,
+    struct ranked **out)
+{
+	struct ranked *r = n ? block_new(v, notes, n) : NULL;
+	enum nj_err e = r || !n ? NJ_OK : NJ_NOMEM;
+
+	if (!e && n > FEW && (e = tree_new(r))) {
 		ranked_free(r);
 		return e;
 	}
-	*out = r;
-	return NJ_OK;
+	if (!e)
+		*out = r;
+	return e;
 }
 
 void
@@ -452,7 +565,10 @@ ranked_free(struct ranked *r)
 {
 	if (!r)
 		return;
-	free(r->nodes);
-	free(r->table);
+	if (r->tree) {
+		free(r->tree->nodes);
+		free(r->tree->table);
+	}
+	free(r->tree);
 	free(r);
 }

@@ -30,9 +30,18 @@ struct ranked_who {
 	struct slice user, client_id; /* empty: none */
 };
 
-/* Of valid filters; the place in v is the rank, the lowest is asked first. */
-NJ_MUST enum nj_err
-ranked_new(const struct slice *v, uint32_t n, struct ranked **out);
+/* What the caller has to say about a filter, kept beside it. */
+struct ranked_note {
+	const char *text;
+	bool allow;
+};
+
+/* Of valid filters; the place in v is the rank, the lowest is asked first.
+ * notes, one a filter, may be NULL. */
+NJ_MUST enum nj_err ranked_new(const struct slice *v,
+    const struct ranked_note *notes, uint32_t n, struct ranked **out);
+/* Of a rank that was found; where there are notes. */
+const struct ranked_note *ranked_note(const struct ranked *r, uint32_t rank);
 void ranked_free(struct ranked *r); /* NULL is fine */
 
 /* The first filter that matches a topic name; RANKED_NONE.  r may be NULL. */

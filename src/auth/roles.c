@@ -138,6 +138,33 @@ slots_set(struct slots *s, uint32_t id, void *value, const struct cow_ops *ops)
 		ops->unref(old);
 }
 
+/* As many as there are places. */
+static enum nj_err
+asked_room(struct roles *r)
+{
+	struct asked *v;
+
+	if (r->role_slots.n <= r->cap_asked)
+		return NJ_OK;
+	if (!(v = realloc(r->asked, r->role_slots.cap * sizeof *v)))
+		return NJ_NOMEM;
+	memset(v + r->cap_asked, 0,
+	    (r->role_slots.cap - r->cap_asked) * sizeof *v);
+	r->asked = v;
+	r->cap_asked = r->role_slots.cap;
+	return NJ_OK;
+}
+
+/* x NULL: the place is empty. */
+static void
+asked_set(struct roles *r, uint32_t id, const struct role *x)
+{
+	r->asked[id] = (struct asked){ 0 };
+	if (x)
+		r->asked[id] = (struct asked){ x->rules[RULE_SEND].index,
+			x->rules[RULE_RECEIVE].index };
+}
+
 /* States. */
 
 enum nj_err
@@ -175,6 +202,7 @@ roles_unref(struct roles *r)
 	cowmap_fini(&r->roles);
 	slots_fini(&r->group_slots, &of_groups);
 	slots_fini(&r->role_slots, &of_roles);
+	free(r->asked);
 	free(r->extra);
 	free(r);
 }
@@ -197,10 +225,12 @@ roles_copy(const struct roles *r, struct roles **out)
 	    (e = cowmap_copy(&x->roles, &r->roles)) ||
 	    (e = slots_copy(&x->group_slots, &r->group_slots, &of_groups)) ||
 	    (e = slots_copy(&x->role_slots, &r->role_slots, &of_roles)) ||
-	    (e = roles_set_text(&x->extra, r->extra))) {
+	    (e = asked_room(x)) || (e = roles_set_text(&x->extra, r->extra))) {
 		roles_unref(x);
 		return e;
 	}
+	for (uint32_t i = 0; i < x->cap_asked && i < r->cap_asked; i++)
+		x->asked[i] = r->asked[i];
 	*out = x;
 	return NJ_OK;
 }
@@ -353,18 +383,6 @@ group_unref(struct group *x)
 	free(x);
 }
 
-static enum nj_err
-grants_copy(struct grants *dst, const struct grants *src)
-{
-	if (src->n == 0)
-		return NJ_OK;
-	if (!(dst->v = malloc(src->n * sizeof *dst->v)))
-		return NJ_NOMEM;
-	memcpy(dst->v, src->v, src->n * sizeof *dst->v);
-	dst->n = src->n;
-	return NJ_OK;
-}
-
 enum nj_err
 group_clone(const struct group *from, struct group **out)
 {
@@ -387,12 +405,12 @@ group_clone(const struct group *from, struct group **out)
 enum nj_err
 user_new(const char *name, struct user **out)
 {
-	struct user *x = calloc(1, sizeof *x);
+	size_t n = strlen(name) + 1;
+	struct user *x = calloc(1, sizeof *x + n);
 
-	if (!x || !(x->name = strdup(name))) {
-		free(x);
+	if (!x)
 		return NJ_NOMEM;
-	}
+	x->name = memcpy(x + 1, name, n);
 	atomic_init(&x->refs, 1);
 	*out = x;
 	return NJ_OK;
@@ -409,7 +427,6 @@ user_unref(struct user *x)
 	if (x->password)
 		secret_wipe(x->password, strlen(x->password));
 	free(x->password);
-	free(x->name);
 	free(x->client_id);
 	free(x->textname);
 	free(x->textdescription);
@@ -460,18 +477,24 @@ compile(struct role *x)
 
 	for (unsigned k = 0; k < RULE_KINDS && !e; k++) {
 		struct rules *rules = &x->rules[k];
+		struct ranked_note *notes;
 		struct slice *v;
 
 		ranked_free(rules->index);
 		rules->index = NULL;
 		if (rules->n == 0)
 			continue;
-		if (!(v = malloc(rules->n * sizeof *v)))
-			return NJ_NOMEM;
-		for (uint32_t i = 0; i < rules->n; i++)
+		v = malloc(rules->n * sizeof *v);
+		notes = malloc(rules->n * sizeof *notes);
+		for (uint32_t i = 0; v && notes && i < rules->n; i++) {
 			v[i] = slice_str(rules->v[i].topic);
-		e = ranked_new(v, rules->n, &rules->index);
+			notes[i] = (struct ranked_note){ rules->v[i].text,
+				rules->v[i].allow };
+		}
+		e = v && notes ? ranked_new(v, notes, rules->n, &rules->index)
+			       : NJ_NOMEM;
 		free(v);
+		free(notes);
 	}
 	return e;
 }
@@ -491,10 +514,12 @@ roles_put_role(struct roles *r, struct role **taken)
 		e = compile(x);
 	if (!e && old)
 		x->id = old->id;
-	else if (!e)
-		e = slots_place(&r->role_slots, &x->id);
+	else if (!e && !(e = slots_place(&r->role_slots, &x->id)) &&
+	    !(e = asked_room(r)))
+		asked_set(r, x->id, NULL);
 	if (!e && !(e = cowmap_put(&r->roles, x))) {
 		slots_set(&r->role_slots, x->id, x, &of_roles);
+		asked_set(r, x->id, x);
 		r->n_rules += count_rules(x) - before;
 	}
 	role_unref(x);
@@ -606,6 +631,7 @@ roles_del_role(struct roles *r, struct slice name)
 	    (e = take_from_groups(r, id)) || (e = cowmap_del(&r->roles, name)))
 		return e;
 	slots_set(&r->role_slots, id, NULL, &of_roles);
+	asked_set(r, id, NULL);
 	r->n_rules -= n;
 	return NJ_OK;
 }

@@ -62,10 +62,13 @@ struct grant {
 	int32_t priority;
 };
 
-/* In the order of asking. */
+#define GRANTS_FEW 2
+
+/* In the order of asking.  Not to be copied as a whole: v may be in it. */
 struct grants {
 	struct grant *v;
-	uint32_t n;
+	uint32_t n, cap; /* cap 0: v is few, or NULL */
+	struct grant few[GRANTS_FEW];
 };
 
 struct group {
@@ -77,10 +80,17 @@ struct group {
 
 struct user {
 	atomic_uint refs;
-	char *name, *client_id, *textname, *textdescription, *extra;
-	char *password; /* a hash that password_parse takes; NULL: none */
 	bool disabled;
+	char *name; /* behind it, in the same memory */
 	struct grants roles, groups;
+	char *client_id, *textname, *textdescription, *extra;
+	char *password; /* a hash that password_parse takes; NULL: none */
+};
+
+/* What a role says about publishing and receiving, without a look at the role:
+ * borrowed from it; NULL: nothing. */
+struct asked {
+	const struct ranked *send, *receive;
 };
 
 /* By number; empty places are NULL. */
@@ -94,6 +104,8 @@ struct roles {
 	uint64_t epoch;
 	struct cowmap users, groups, roles;
 	struct slots group_slots, role_slots;
+	struct asked *asked; /* beside role_slots, as many as cap_asked */
+	uint32_t cap_asked;
 	struct group *anonymous; /* borrowed from its slot; NULL */
 	bool by_default[ROLES_ACTIONS];
 	char *extra;
@@ -143,6 +155,9 @@ NJ_MUST enum nj_err roles_del_user(struct roles *r, struct slice name);
 /* NJ_EXISTS.  groups: of g's, not roles. */
 NJ_MUST enum nj_err grants_add(const struct roles *r, struct grants *g,
     bool groups, uint32_t id, int32_t priority);
+/* Takes what is in *src, and frees what was in *dst. */
+void grants_move(struct grants *dst, struct grants *src);
+NJ_MUST enum nj_err grants_copy(struct grants *dst, const struct grants *src);
 bool grants_has(const struct grants *g, uint32_t id);
 bool grants_del(struct grants *g, uint32_t id);
 void grants_clear(struct grants *g);

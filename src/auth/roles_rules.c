@@ -146,6 +146,43 @@ granted_name(const struct roles *r, bool groups, uint32_t id)
 	return g ? g->name : x ? x->name : "";
 }
 
+/* Of an empty one or one that grows. */
+static enum nj_err
+make_room(struct grants *g, uint32_t n)
+{
+	struct grant *v;
+
+	if (n <= GRANTS_FEW && g->cap == 0) {
+		g->v = g->few;
+		return NJ_OK;
+	}
+	if (n <= g->cap)
+		return NJ_OK;
+	if (!(v = malloc(n * sizeof *v)))
+		return NJ_NOMEM;
+	if (g->n > 0)
+		memcpy(v, g->v, g->n * sizeof *v);
+	if (g->cap > 0)
+		free(g->v);
+	g->v = v;
+	g->cap = n;
+	return NJ_OK;
+}
+
+enum nj_err
+grants_copy(struct grants *dst, const struct grants *src)
+{
+	enum nj_err e;
+
+	if (src->n == 0)
+		return NJ_OK;
+	if ((e = make_room(dst, src->n)))
+		return e;
+	memcpy(dst->v, src->v, src->n * sizeof *dst->v);
+	dst->n = src->n;
+	return NJ_OK;
+}
+
 enum nj_err
 grants_add(const struct roles *r, struct grants *g, bool groups, uint32_t id,
     int32_t priority)
@@ -153,12 +190,13 @@ grants_add(const struct roles *r, struct grants *g, bool groups, uint32_t id,
 	const char *name = granted_name(r, groups, id);
 	struct grant *v;
 	uint32_t at;
+	enum nj_err e;
 
 	if (grants_has(g, id))
 		return NJ_EXISTS;
-	if (!(v = realloc(g->v, (g->n + 1) * sizeof *v)))
-		return NJ_NOMEM;
-	g->v = v;
+	if ((e = make_room(g, g->n + 1)))
+		return e;
+	v = g->v;
 	/* higher ones first, equal ones by name */
 	for (at = g->n; at > 0; at--) {
 		const struct grant *before = &v[at - 1];
@@ -190,6 +228,17 @@ grants_del(struct grants *g, uint32_t id)
 void
 grants_clear(struct grants *g)
 {
-	free(g->v);
+	if (g->cap > 0)
+		free(g->v);
 	*g = (struct grants){ 0 };
+}
+
+void
+grants_move(struct grants *dst, struct grants *src)
+{
+	grants_clear(dst);
+	*dst = *src;
+	if (src->v == src->few)
+		dst->v = dst->few;
+	*src = (struct grants){ 0 };
 }

@@ -6,7 +6,7 @@ Each logs in once, which costs a derivation; then every connection is cut and
 all connect and log in again at the same moment, while a pair of clients that
 stayed exchanges messages and times each.  Writes a table.
 
-usage: login_storm.py [--clients N] [--iterations N] [--threads N] BINARY
+usage: login_storm.py [--clients N] [--iterations N] [--limit SECONDS] [--threads N] BINARY
 """
 import argparse
 import base64
@@ -39,12 +39,16 @@ def connect(client_id, user, password):
             return b'\x10' + head + body
 
 
-def hashed(args):
-    name, iterations = args
+PASSWORD = b'the same for all'
+
+
+def users(names, iterations):
+    """One hash for all, which the broker derives for each of them all the same:
+    making the file would cost as much as the first logins."""
     salt = os.urandom(12)
-    digest = hashlib.pbkdf2_hmac('sha512', b'pw-' + name, salt, iterations)
+    digest = hashlib.pbkdf2_hmac('sha512', PASSWORD, salt, iterations)
     b64 = base64.b64encode
-    return b'%s:$7$%d$%s$%s\n' % (name, iterations, b64(salt), b64(digest))
+    return b''.join(b'%s:$7$%d$%s$%s\n' % (n, iterations, b64(salt), b64(digest)) for n in names)
 
 
 class Storm:
@@ -74,7 +78,7 @@ class Storm:
             for fd, what in poll.poll(0.05):
                 s, name, since = waiting[fd]
                 if what & select.EPOLLOUT:
-                    s.send(connect(name, name, b'pw-' + name))
+                    s.send(connect(name, name, PASSWORD))
                     poll.modify(fd, select.EPOLLIN)
                     continue
                 try:
@@ -99,7 +103,7 @@ def talk(port, pipe):
     what comes by the pipe asks for the times since."""
     s = socket.create_connection((HOST, port))
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    s.sendall(connect(b'pair', b'u000000', b'pw-u000000'))
+    s.sendall(connect(b'pair', b'u000000', PASSWORD))
     assert s.recv(4) == b'\x20\x02\0\0'
     s.sendall(b'\x82\x08\0\x01' + string(b't/x') + b'\0')
     assert s.recv(5)[:1] == b'\x90'
@@ -135,15 +139,15 @@ def at(v, q):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument('--clients', type=int, default=10_000)
-    p.add_argument('--iterations', type=int, default=10_000)
+    p.add_argument('--iterations', type=int, default=210_000, help='as nightjar passwd has it')
+    p.add_argument('--limit', type=int, default=900, help='seconds for the first logins')
     p.add_argument('--threads', type=int, default=2)
     p.add_argument('binary')
     a = p.parse_args()
     with tempfile.TemporaryDirectory() as d:
         os.chmod(d, 0o755)
-        with open(d + '/users', 'wb') as f, multiprocessing.Pool(2) as pool:
-            f.writelines(pool.imap(hashed, [(b'u%06d' % i, a.iterations) for i in range(a.clients)],
-                                   200))
+        with open(d + '/users', 'wb') as f:
+            f.write(users([b'u%06d' % i for i in range(a.clients)], a.iterations))
         with socket.socket() as s:
             s.bind((HOST, 0))
             port = s.getsockname()[1]
@@ -171,7 +175,7 @@ def run(port, a, pid):
     time.sleep(2)
     rows = [('nobody else', '-', '-', '-', pair.take())]
     used = cpu(pid)
-    took = storm.all(64, 600)
+    took = storm.all(64, a.limit)
     rows.append((f'first logins, {len(storm.times)}, 64 at once', f'{took:.1f}', storm.refused,
                  f'{cpu(pid) - used:.2f}', pair.take()))
     storm.cut()

@@ -24,6 +24,8 @@ void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t n);
 char *__real_strdup(const char *s);
+void *__real_aligned_alloc(size_t to, size_t n);
+void *__wrap_aligned_alloc(size_t to, size_t n);
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t n);
@@ -59,6 +61,12 @@ void *
 __wrap_realloc(void *p, size_t n)
 {
 	return fails_now() ? NULL : __real_realloc(p, n);
+}
+
+void *
+__wrap_aligned_alloc(size_t to, size_t n)
+{
+	return fails_now() ? NULL : __real_aligned_alloc(to, n);
 }
 
 char *
