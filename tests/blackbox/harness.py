@@ -7,6 +7,8 @@ NIGHTJAR=/usr/sbin/mosquitto the tests run against Mosquitto, which shows
 whether a test asks for MQTT or only for our own ways."""
 import collections
 import errno
+import functools
+import inspect
 import os
 import pwd
 import random
@@ -15,11 +17,12 @@ import signal
 import socket
 import subprocess
 import time
+import warnings
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HOST = '127.0.0.1'
 # Sanitizers slow everything down; nothing here waits this long when all is well.
-PATIENCE = 20.0
+PATIENCE = 60.0
 SANITIZER = re.compile(r'^.*(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|'
                        r'runtime error:|Assertion .* failed).*$', re.M)
 
@@ -93,6 +96,12 @@ def free_port():
         claim.close()
 
 
+def answers(path):
+    """Whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(str(path)) == 0
+
+
 def wait_until(condition, what, timeout=PATIENCE):
     """Polls; the value of the condition, or AssertionError naming `what`."""
     end = time.monotonic() + timeout
@@ -102,6 +111,39 @@ def wait_until(condition, what, timeout=PATIENCE):
             return value
         assert time.monotonic() < end, f'{what}: not within {timeout:g} s'
         time.sleep(0.02)
+
+
+# What a client is given to do, which a busy machine may not let it do.
+UNHURRIED = {'handshake_timeout': 120, 'connect_timeout': 120}
+
+
+def unhurried(conf):
+    """The configuration, with time for those that it does not say."""
+    if REFERENCE:
+        return conf
+    return conf + ''.join(f'{k} {v}\n' for k, v in UNHURRIED.items() if k not in conf)
+
+
+# How much slower a test of times is made when the machine was too busy for it.
+PACES = (1, 3, 10)
+
+
+def paced(test):
+    """For a test that has to do something within so many seconds, which a busy
+    machine may not let it: it is given pace, by which it multiplies them all,
+    and is run again at a slower one when it fails.  A fault fails at each."""
+    parameters = inspect.signature(test).parameters.values()
+
+    @functools.wraps(test)
+    def at_some_pace(**kw):
+        for pace in PACES[:-1]:
+            try:
+                return test(pace=pace, **kw)
+            except Exception as e:  # pylint: disable=broad-except
+                warnings.warn(f'not at pace {pace}: {e!r}')
+        return test(pace=PACES[-1], **kw)
+    at_some_pace.__signature__ = inspect.Signature([p for p in parameters if p.name != 'pace'])
+    return at_some_pace
 
 
 RULES = re.compile(r'^\s*(?:plugin_opt_|auth_opt_)?(?:password_file|acl_file)\s+(/\S+)\s*$', re.M)
@@ -204,8 +246,21 @@ class Broker:
         return wait_until(lambda: re.search(pattern, self.log(start)),
                           f'/{pattern}/ in the log')
 
+    def settled(self, start=0):
+        """The knocks that found it ready are gone, and in the log."""
+        def gone():
+            log = self.log(start)
+            return len(self.ports) <= log.count('New connection from') == log.count(' closed: ')
+        wait_until(gone, 'the knocks are gone')
+
     def hup(self):
         self.process.send_signal(signal.SIGHUP)
+
+    def reload(self):
+        """Reads its configuration again, and all that it names."""
+        start = self.log_size()
+        self.hup()
+        self.wait_log('Reload' if REFERENCE else r'Reloaded\.', start)
 
     def kill(self):
         self.process.kill()

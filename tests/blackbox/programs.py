@@ -39,7 +39,7 @@ def mosquitto_round_trip(port, version, qos, topic, count, tls_args=()):
     """mosquitto_sub waits for what mosquitto_pub sends."""
     common = ['-h', 'localhost', '-p', str(port), '-V', MOSQUITTO_NAMES[version],
               '-t', topic, '-q', str(qos), *tls_args]
-    with subprocess.Popen(['stdbuf', '-oL', 'mosquitto_sub', *common, '-C', str(count), '-W', '20', '-d',
+    with subprocess.Popen(['stdbuf', '-oL', 'mosquitto_sub', *common, '-C', str(count), '-W', '60', '-d',
                            '-F', '%q %p'], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True) as sub:
         shown, received = [], []

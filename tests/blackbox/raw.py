@@ -211,7 +211,7 @@ class Raw:
         noticed."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
-            self.sock.settimeout(2)
+            self.sock.settimeout(self.timeout)
             while self.sock.recv(65536):
                 pass
         self.close()
@@ -356,6 +356,15 @@ class Raw:
             self.ack(PUBCOMP, p.mid)
         return p
 
+    def gather(self, least=1, quiet=0.4):
+        """At least so many messages, however long they take, and those that
+        come until nothing does for a while."""
+        got = [self.message() for _ in range(least)]
+        with contextlib.suppress(TimeoutError):
+            while True:
+                got.append(self.message(quiet))
+        return got
+
     def ping(self):
         self.send(packet(PINGREQ, 0, b''))
         self.wait_for(PINGRESP)
@@ -368,7 +377,7 @@ class Raw:
             body = bytes([code]) + (properties(props) if props else b'')
         self.send(packet(DISCONNECT, 0, body))
         with contextlib.suppress(OSError):
-            self.sock.settimeout(2)
+            self.sock.settimeout(self.timeout)
             while self.sock.recv(65536):
                 pass
         self.close()

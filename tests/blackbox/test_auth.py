@@ -9,7 +9,7 @@ import pytest
 import pahoc
 import passwords
 import programs
-from harness import REFERENCE, free_port
+from harness import REFERENCE, free_port, wait_until
 from raw import Raw, connect_packet
 
 BAD_LOGIN, NOT_AUTHORIZED = 0x86, 0x87
@@ -98,7 +98,7 @@ def test_no_listener_is_local_and_anonymous(brokers):
         local = [line.split()[1] for line in f if line.split()[3] == '0A']
     assert f'0100007F:{port:04X}' in local and f'00000000:{port:04X}' not in local
     if not REFERENCE:
-        assert 'listener' in b.log()		# it says how to open it
+        b.wait_log('listener')		# it says how to open it
 
 
 def test_real_clients(guarded):
@@ -131,7 +131,7 @@ def test_names_in_the_log_are_escaped(guarded):
         c.send(connect_packet('id\n1795243695: forged\x1b[31m', username='u\r\nforged too',
                               password='x'))
         c.closed()
-    time.sleep(0.3)
+    guarded.wait_log('forged too', start)
     text = guarded.log(start)
     assert '\x1b' not in text and '\nforged' not in text and '\n1795243695: forged' not in text
 
@@ -158,17 +158,21 @@ def test_slow_hash_delays_nobody(brokers, tmp_path):
     """Password hashes are for the workers: a ping beside them is quick."""
     path = password_file(str(tmp_path), passwords.pbkdf2('slow', 'slow', 2_000_000))
     b = brokers(f'password_file {path}\n')
-    with Raw(b.port) as bystander, Raw(b.port) as slow:
+    took = []
+    with Raw(b.port) as bystander:
         bystander.connect('bystander')
-        began = time.monotonic()
-        slow.send(connect_packet('slow', username='slow', password='no'))
-        time.sleep(0.05)
-        asked = time.monotonic()
-        bystander.ping()
-        ping = time.monotonic() - asked
-        slow.closed()
-        login = time.monotonic() - began
-    assert ping < login / 3, f'a ping took {ping:.2f} s beside a login of {login:.2f} s'
+        # Again while the machine is too busy to tell: what delays does so each time.
+        while len(took) < 5 and not any(ping < login / 3 for ping, login in took):
+            with Raw(b.port) as slow:
+                began = time.monotonic()
+                slow.send(connect_packet('slow', username='slow', password='no'))
+                time.sleep(0.05)
+                asked = time.monotonic()
+                bystander.ping()
+                ping = time.monotonic() - asked
+                slow.closed()
+                took.append((ping, time.monotonic() - began))
+    assert any(ping < login / 3 for ping, login in took), f'(ping, login) in seconds: {took}'
 
 
 def own_address():
@@ -196,9 +200,12 @@ def test_guessing_has_to_wait(brokers, tmp_path):
         with Raw(b.port, host=host) as c:
             c.send(connect_packet('guess', username='a', password=password))
             return c.recv().code
-    assert [login(address, 'wrong') for _ in range(7)][-1] == 0x9f
+    # One of the five comes back every 12 seconds, which a busy machine may take.
+    wait_until(lambda: login(address, 'wrong') == 0x9f, 'it has to wait')
     assert login('127.0.0.1', 'a') == 0
-    end = time.monotonic() + 30
-    while (code := login(address, 'a')) != 0:
-        assert code == 0x9f and time.monotonic() < end
-        time.sleep(0.5)
+
+    def let_in():
+        code = login(address, 'a')
+        assert code in (0, 0x9f)
+        return code == 0
+    wait_until(let_in, 'it may again')

@@ -133,7 +133,7 @@ def test_an_offered_identity_is_not_yet_a_name(site):
 def test_mosquittos_clients(site, port, version):
     args = ['-h', HOST, '-p', str(getattr(site, port)), '--tls-version', 'tlsv' + version,
             '--psk-identity', 'dev-1', '-t', f'psk/{port}/{version}']
-    with subprocess.Popen(['mosquitto_sub', *args, '--psk', KEYS['dev-1'], '-C', '1', '-W', '20'],
+    with subprocess.Popen(['mosquitto_sub', *args, '--psk', KEYS['dev-1'], '-C', '1', '-W', '60'],
                           stdout=subprocess.PIPE) as sub:
         start = site.log_size()
         site.wait_log(f'psk/{port}/{version}', 0)

@@ -4,13 +4,12 @@ refused with which words, and what signals do."""
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 
 import pahoc
 import passwords
-from harness import HOST, NIGHTJAR, REFERENCE, free_port, wait_until
+from harness import HOST, NIGHTJAR, PATIENCE, REFERENCE, free_port, wait_until
 from raw import Closed, Raw
 
 ours = pytest.mark.ours
@@ -22,7 +21,7 @@ def check_config(folder, text, *args):
     with open(path, 'w', encoding='utf-8') as f:
         f.write(text)
     p = subprocess.run([NIGHTJAR, 'serve', '-c', path, '--test-config', *args], check=False,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=20,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=PATIENCE,
                        stderr=subprocess.STDOUT, text=True)
     assert 'Sanitizer' not in p.stdout, p.stdout
     return p.returncode, p.stdout
@@ -109,7 +108,7 @@ def test_second_seed(brokers, pki, tmp_path):
     b = brokers(f'listener {port}\ncafile {pki.ca}\ncertfile {crt}\nkeyfile {locked}\n'
                 f'tls_version tlsv1\nkeyfile_password_file {phrase}\n',
                 extra_ports=[port])
-    assert '1.2' in b.log() and 'tls_version' in b.log()
+    b.wait_log(r'tls_version.*1\.2|1\.2.*tls_version')
     with Raw(port, tls=pahoc.tls_context(pki.ca)) as c:
         c.connect('seed2')
 
@@ -179,12 +178,12 @@ def test_several_listeners(brokers, topic):
 @ours
 def test_max_connections(brokers):
     b = brokers('max_connections 3\n')
-    time.sleep(0.3)		# the knock that found it ready is gone by then
+    b.settled()
     clients = [Raw(b.port) for _ in range(3)]
     for i, c in enumerate(clients):
         c.connect(f'in-{i}')
     try:
-        with Raw(b.port, timeout=5) as c:
+        with Raw(b.port) as c:
             c.connect('out', want=0x97)
     except (Closed, OSError):
         pass		# closed before it could say anything: fine
@@ -192,7 +191,7 @@ def test_max_connections(brokers):
 
     def fits():
         try:
-            with Raw(b.port, timeout=5) as c:
+            with Raw(b.port) as c:
                 c.connect('again')
             return True
         except (Closed, OSError, AssertionError):
@@ -227,7 +226,7 @@ def test_sigterm_ends_cleanly(brokers, topic):
 def test_sigint_ends_cleanly(brokers):
     b = brokers()
     b.process.send_signal(signal.SIGINT)
-    assert b.process.wait(20) == 0
+    assert b.process.wait(PATIENCE) == 0
     b.process = None
 
 
@@ -236,8 +235,7 @@ def test_reload_keeps_connections(brokers, topic):
     with Raw(b.port) as c:
         c.connect('stays')
         c.subscribe(topic)
-        b.hup()
-        time.sleep(0.3)
+        b.reload()
         c.publish(topic, 'still here')
         assert c.message().payload == b'still here'
 
@@ -293,8 +291,9 @@ def test_default_log_is_quiet(brokers, topic):
     text = open(b.conf_path, encoding='utf-8').read().replace('log_type all\n', '')
     b.stop()
     b.write_conf(text)
+    start = b.log_size()
     b.start()
-    time.sleep(0.3)		# the knock that found it ready is logged by then
+    b.settled(start)
     start = b.log_size()
     with Raw(b.port) as c:
         c.connect('quiet')
@@ -303,14 +302,14 @@ def test_default_log_is_quiet(brokers, topic):
             c.publish(topic, 'x')
             c.message()
         c.disconnect()
-    time.sleep(0.3)
+    b.wait_log('quiet disconnected', start)
     assert len(b.log(start).splitlines()) <= 4, b.log(start)
 
 
 @ours
 def test_help_options_names_every_option():
     p = subprocess.run([NIGHTJAR, 'serve', '--help-options'], stdout=subprocess.PIPE, text=True,
-                       stderr=subprocess.STDOUT, check=False, timeout=20)
+                       stderr=subprocess.STDOUT, check=False, timeout=PATIENCE)
     for name in ('listener', 'cafile', 'allow_anonymous', 'max_queued_messages', 'log_type',
                  'connection', 'acl_file', 'persistence_location'):
         assert name in p.stdout

@@ -175,7 +175,7 @@ def test_runs_as_written(site, name):
 
 def test_mosquitto_programs(site):
     folder = site.kit('mosq', 'mosquitto')
-    with running(['stdbuf', '-oL', './mosquitto.sh', 'sub', '-t', 'devices/mosq/#', '-v', '-C', '1', '-W', '30', '-d'],
+    with running(['stdbuf', '-oL', './mosquitto.sh', 'sub', '-t', 'devices/mosq/#', '-v', '-C', '1', '-W', '60', '-d'],
                  folder) as sub:
         for line in sub.stdout:
             if 'received SUBACK' in line or line.startswith('Subscribed'):
@@ -204,7 +204,7 @@ def test_mosquitto_bridge(site):
     with running(['/usr/sbin/mosquitto', '-c', conf], folder):
         site.broker.wait_log(r'as bridge\b', start)
         mine = site.kit('bridge-reader', 'mosquitto')
-        with running(['stdbuf', '-oL', './mosquitto.sh', 'sub', '-t', 'devices/bridge/#', '-C', '1', '-W', '30', '-d'],
+        with running(['stdbuf', '-oL', './mosquitto.sh', 'sub', '-t', 'devices/bridge/#', '-C', '1', '-W', '60', '-d'],
                      mine) as sub:
             for line in sub.stdout:
                 if 'received SUBACK' in line or line.startswith('Subscribed'):

@@ -681,4 +681,4 @@ def test_issuing_ca(brokers, base_folder, tmp_path):
     with Raw(b.port, tls=ca.context(out)) as c:
         c.connect('below')
         ca('revoke', 'below')
-        assert c.closed(2) == 0x98
+        assert c.closed() == 0x98

@@ -120,7 +120,7 @@ def test_debian_clients(site, tmp_path):
     got = {}
 
     def listen():
-        got['p'] = site.debian('sub', '-u', 'deb-1', '-t', REPLY + 'deb-1/#', '-C', '1', '-W', '20',
+        got['p'] = site.debian('sub', '-u', 'deb-1', '-t', REPLY + 'deb-1/#', '-C', '1', '-W', '60',
                                '-q', '1', '-v', token=token)
     t = threading.Thread(target=listen)
     t.start()
@@ -136,7 +136,7 @@ def test_debian_clients(site, tmp_path):
     # renewed with the certificate it has, by MQTT 5's request and response
     new, key = site.pem('/CN=deb-1')
     p = site.debian('rr', '-V', '5', '-i', 'deb-1', '-t', ASK + 'simplereenroll', '-e',
-                    'answers/deb-1', '-m', new.decode(), '-W', '20', folder=folder)
+                    'answers/deb-1', '-m', new.decode(), '-W', '60', folder=folder)
     assert p.returncode == 0 and certs_of(p.stdout), (p.stdout, p.stderr)
     site.connects(site.keep(certs_of(p.stdout)[0], key), 'deb-1')
     site.broker.wait_log("Renewed a certificate for 'deb-1' at .* by MQTT")

@@ -10,7 +10,7 @@ import pytest
 
 import passwords
 import wsraw
-from harness import HOST, free_port, wait_until
+from harness import HOST, answers, free_port, wait_until
 from proxyraw import (CERT_CONN, CERT_SESS, LOCAL, PROXY, SIGNATURE, SSL, STREAM, TCP4, TCP6, UDP4,
                       UNSPEC, Proxied, ip4, ip6, tls, tlv, v1, v2, v2_checked, with_cert)
 from raw import Raw, connect_packet, CONNACK
@@ -143,7 +143,7 @@ def test_bad_header(two, version, name):
     with Raw(two.by_name['plain']) as other:
         other.connect('other')
         start = two.log_size()
-        with Proxied(two.by_name[version], b'', timeout=4) as c:
+        with Proxied(two.by_name[version], b'') as c:
             try:
                 c.send(header)
             except OSError:
@@ -170,23 +170,19 @@ def test_broken_off(two, version):
 def test_late_header(brokers):
     """The deadline is absolute, however busy the sender is."""
     b = brokers('connect_timeout 2\nenable_proxy_protocol 1\n')
-    start, began = b.log_size(), time.monotonic()
+    start = b.log_size()
     with Proxied(b.port, b'PROXY UNKNOWN ') as c:
-        try:
-            for _ in range(40):
+        with pytest.raises(OSError):
+            for _ in range(80):		# more would be too long a line
                 c.send(b'x')
                 time.sleep(0.1)
-        except OSError:
-            pass
-        assert c.closed() is None
-    assert time.monotonic() - began < 10
     b.wait_log('no PROXY header within 2000 ms', start)
 
 
 def test_no_header_on_a_plain_port(two):
     """Who speaks PROXY where nobody asked is refused as any noise."""
     for header in (v1(), v2()):
-        with Proxied(two.by_name['plain'], header, timeout=4) as c:
+        with Proxied(two.by_name['plain'], header) as c:
             assert c.closed() is None
     two.wait_log('a PROXY header to a listener without enable_proxy_protocol')
 
@@ -209,7 +205,7 @@ def test_only_these_proxies(brokers):
     with Proxied(b.port, v2(), source='127.0.0.2') as c:
         c.connect('believed')
     start = b.log_size()
-    with Proxied(b.port, v2(), source='127.0.0.1', timeout=4) as c:
+    with Proxied(b.port, v2(), source='127.0.0.1') as c:
         assert c.closed() is None
     b.wait_log('127.0.0.1:[0-9]+ refused: it may not speak for others.*proxy_protocol_from', start)
 
@@ -227,12 +223,12 @@ def test_only_this_machine_by_default(brokers):
             if not s.recv(1):
                 raise ConnectionError
     b.wait_log(f'{re.escape(mine)}:[0-9]+ refused: it may not speak for others', start)
-    assert 'believed from this machine only' in b.log()
+    b.wait_log('believed from this machine only')
 
 
 def test_reload_of_the_list(brokers):
     b = brokers('enable_proxy_protocol 2\nproxy_protocol_from 10.9.8.7\n')
-    with Proxied(b.port, v2(), timeout=4) as c:
+    with Proxied(b.port, v2()) as c:
         assert c.closed() is None
     with open(b.conf_path, encoding='utf-8') as f:
         text = f.read()
@@ -246,15 +242,18 @@ def test_reload_of_the_list(brokers):
 
 # -- addresses in what they are for --
 
-def refused_connections(port, header, n=30):
-    """How many of n connections with this header were cut."""
+def refused_connections(port, header, n, until=None):
+    """How many of n connections with this header were cut, or of fewer when so
+    many were."""
     cut = 0
     for i in range(n):
-        with Proxied(port, header, timeout=5) as c:
+        with Proxied(port, header) as c:
             try:
                 c.connect(f'burst-{i}')
             except (AssertionError, OSError, Exception):  # pylint: disable=broad-except
                 cut += 1
+        if cut == until:
+            break
     return cut
 
 
@@ -263,7 +262,7 @@ def test_connections_per_second_is_the_clients(brokers, version):
     b = brokers(f'connections_per_second 1\nenable_proxy_protocol {version}\n')
     mine, other = (v1('198.51.100.1'), v1('198.51.100.2')) if version == 1 else \
         (v2(ip4('198.51.100.1')), v2(ip4('198.51.100.2')))
-    assert refused_connections(b.port, mine) > 0
+    assert refused_connections(b.port, mine, 300, until=1) == 1
     assert refused_connections(b.port, other, 5) == 0
 
 
@@ -301,7 +300,7 @@ def test_require_tls(brokers):
         c.connect('safe')
     start = b.log_size()
     for header in (v2(), v2(fields=tls(client=0)), v2(b'', command=LOCAL, family=UNSPEC)):
-        with Proxied(b.port, header, timeout=4) as c:
+        with Proxied(b.port, header) as c:
             assert c.closed() is None
     b.wait_log('192.0.2.5:6275 closed: it came to its proxy without TLS', start)
 
@@ -319,7 +318,7 @@ NO_CERT = {
 def test_require_certificate(brokers, case):
     b = brokers('enable_proxy_protocol 2\nrequire_certificate true\n')
     start = b.log_size()
-    with Proxied(b.port, v2(fields=NO_CERT[case]), timeout=4) as c:
+    with Proxied(b.port, v2(fields=NO_CERT[case])) as c:
         assert c.closed() is None
     b.wait_log('192.0.2.5:6275 closed: its proxy had no certificate', start)
     with Proxied(b.port, v2(fields=with_cert(b'alice'))) as c:
@@ -428,7 +427,7 @@ def test_over_a_unix_socket(brokers, tmp_path):
     path = tmp_path / 'mqtt.sock'
     tmp_path.chmod(0o777)
     b = brokers(f'listener 0 {path}\nenable_proxy_protocol 2\n')
-    wait_until(path.exists, 'the socket')
+    wait_until(lambda: answers(path), 'the socket')
     with Proxied(None, v2(), path=str(path)) as c:
         c.connect('local')
     b.wait_log('New client connected from 192.0.2.5:6275 as local')

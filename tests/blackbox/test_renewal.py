@@ -153,7 +153,7 @@ def test_addresses(ca, tmp_path):
         assert 'The server\'s certificate was made anew: the address' in log.read_text(encoding='utf-8')
     finally:
         p.terminate()
-        assert p.wait(20) == 0
+        assert p.wait(harness.PATIENCE) == 0
 
 
 def test_without_passphrase(ca, tmp_path, brokers):
@@ -281,7 +281,7 @@ def test_dates(ca, tmp_path, brokers):
         c.subscribe('$SYS/broker/certificates/#')
         seen = {}
         while len(seen) < 6:
-            m = c.message(10)
+            m = c.message()
             seen[m.topic.split('certificates/')[1]] = int(m.payload)
     status = json.loads(run(harness.NIGHTJAR, 'status', '--json', '-c', broker.conf_path))
     for name, (low, high) in want.items():

@@ -66,7 +66,7 @@ def at(broker):
 @versions
 @pytest.mark.parametrize('args', [
     [], ['-v'], ['-N'], ['-q', '1'], ['-q', '2', '-v'], ['-F', '%t|%p|%q|%r|%l|%x'],
-    ['-F', '%C|%D|%R|%P'], ['-W', '15'],
+    ['-F', '%C|%D|%R|%P'], ['-W', '60'],
 ], ids=str)
 def test_same_output(broker, topic, version, args):
     got = {}

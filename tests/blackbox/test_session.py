@@ -9,7 +9,7 @@ import time
 import pytest
 
 import pahoc
-from harness import wait_until
+from harness import paced, wait_until
 from raw import (DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Closed,
                  Raw, connect_packet, packet)
 
@@ -88,15 +88,16 @@ def test_no_session_without_expiry(broker, topic):
         assert not c.connect('short', clean=False).session_present
 
 
-def test_session_expires(broker, topic):
+@paced
+def test_session_expires(broker, topic, pace):
     with Raw(broker.port) as c:
-        c.connect('expires', props={'session_expiry': 1})
+        c.connect('expires', props={'session_expiry': pace})
         c.subscribe(topic)
         c.disconnect()
     with Raw(broker.port) as c:
-        assert c.connect('expires', clean=False, props={'session_expiry': 1}).session_present
+        assert c.connect('expires', clean=False, props={'session_expiry': pace}).session_present
         c.disconnect()
-    time.sleep(2.5)
+    time.sleep(pace + 1.5)
     with Raw(broker.port) as c:
         assert not c.connect('expires', clean=False).session_present
 
@@ -163,7 +164,7 @@ def test_unacknowledged_is_sent_again(broker, topic, qos):
             p.publish_acked(topic, 'x', qos)
         first = c.expect(PUBLISH)
         assert not first.dup
-    wait_until(lambda: 'again' in broker.log(), 'the log names the client')
+    broker.wait_log('again')
     with Raw(broker.port) as c:
         assert c.connect(name, clean=False, props=LONG).session_present
         second = c.message()
@@ -251,12 +252,7 @@ def test_queue_bound(brokers, topic):
             p.publish_acked(topic, str(i), 1)
     with Raw(b.port) as c:
         c.connect('bounded', clean=False)
-        got = []
-        try:
-            while True:
-                got.append(int(c.message(0.6).payload))
-        except TimeoutError:
-            pass
+        got = [int(m.payload) for m in c.gather(5, 0.6)]
         assert 5 <= len(got) <= 20 and got == sorted(got)
 
 
@@ -277,13 +273,14 @@ def test_empty_id_with_kept_session_is_refused_in_311(broker):
 
 
 @pytest.mark.parametrize('seconds, want_drop', [(1, True), (0, False)])
-def test_keep_alive(broker, seconds, want_drop):
+@paced
+def test_keep_alive(broker, seconds, want_drop, pace):
     """Silence for 1.5 keep alive periods ends it [MQTT-3.1.2-22]."""
     with Raw(broker.port) as c:
-        c.connect('keepalive', keepalive=seconds)
+        c.connect('keepalive', keepalive=seconds * pace)
         began = time.monotonic()
         try:
-            c.recv(7)
+            c.recv(7 * pace)
         except Closed:
             took = time.monotonic() - began
         except TimeoutError:
@@ -291,14 +288,15 @@ def test_keep_alive(broker, seconds, want_drop):
             return
         else:
             took = time.monotonic() - began	# DISCONNECT 0x8d came first
-        assert want_drop and 1.3 <= took <= 6.5
+        assert want_drop and 1.3 * pace <= took <= 6.5 * pace
 
 
-def test_ping_keeps_alive(broker):
+@paced
+def test_ping_keeps_alive(broker, pace):
     with Raw(broker.port) as c:
-        c.connect('pinger', keepalive=1)
+        c.connect('pinger', keepalive=pace)
         for _ in range(5):
-            time.sleep(0.6)
+            time.sleep(0.6 * pace)
             c.ping()
 
 
@@ -348,7 +346,7 @@ def test_last_words_come_before_the_next_connection(brokers, version):
         for c, name in zip(old, names):
             c.connect(name, will=(f'will/{name}', 'gone', 0))
         new = [stack.enter_context(Raw(b.port, version=version)) for _ in names]
-        time.sleep(0.2)  # the broker knows them
+        b.wait_log(f'(?s)(New connection.*){{{2 * len(names) + 1}}}')  # the broker knows them
         with held(b):
             for c, d, name in zip(old, new, names):
                 d.send(connect_packet(name, version=version))
@@ -363,17 +361,18 @@ def test_last_words_come_before_the_next_connection(brokers, version):
             assert d.recv().code == 0
 
 
-def test_keep_alive_of_a_broker_that_slept(brokers):
+@paced
+def test_keep_alive_of_a_broker_that_slept(brokers, pace):
     """Silence is the client's only when the broker could have heard it: after
     the machine slept what came meanwhile is read before deadlines are."""
     b = brokers()
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Raw(b.port)) for _ in range(8)]
         for i, c in enumerate(clients):
-            c.connect(f'patient-{i}', keepalive=1)
+            c.connect(f'patient-{i}', keepalive=pace)
         with held(b):
             for c in clients:
                 c.send(packet(PINGREQ, 0, b''))
-            time.sleep(2)
+            time.sleep(1.5 * pace + 0.5)
         for c in clients:
             assert c.recv().kind == PINGRESP

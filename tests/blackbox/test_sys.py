@@ -22,7 +22,7 @@ def value(port, name):
     with Raw(port) as c:
         c.connect('sys-value')
         c.subscribe(PREFIX + name)
-        m = c.message(5)
+        m = c.message()
         try:
             while m.retain:
                 m = c.message(2.5)
@@ -37,7 +37,7 @@ def test_tree(sysbroker):
         c.subscribe('$SYS/#')
         seen = {}
         while not set(NUMBERS) <= set(seen) or 'version' not in seen or 'uptime' not in seen:
-            m = c.message(6)
+            m = c.message()
             seen[m.topic[len(PREFIX):]] = m.payload.decode()
     for name in NUMBERS:
         assert float(seen[name]) >= 0, name

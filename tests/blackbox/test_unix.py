@@ -15,7 +15,7 @@ import pytest
 
 import passwords
 import wsraw
-from harness import NIGHTJAR, PATIENCE, REFERENCE, wait_until
+from harness import NIGHTJAR, PATIENCE, REFERENCE, answers, wait_until
 from raw import CONNACK, Closed, Raw, connect_packet
 
 ours = pytest.mark.ours
@@ -47,11 +47,6 @@ def start(brokers, path, conf='', **kw):
     return b
 
 
-def answers(path):
-    with socket.socket(socket.AF_UNIX) as s:
-        return s.connect_ex(str(path)) == 0
-
-
 @pytest.mark.parametrize('version', [3, 4, 5])
 @pytest.mark.parametrize('qos', [0, 1, 2])
 def test_round_trip(brokers, path, topic, version, qos):
@@ -70,7 +65,7 @@ def test_clients(brokers, path, topic):
     """nightjar pub and sub, and mosquitto_pub and mosquitto_sub."""
     start(brokers, path)
     for pub, sub in (([NIGHTJAR, 'pub'], [NIGHTJAR, 'sub']), (['mosquitto_pub'], ['mosquitto_sub'])):
-        with subprocess.Popen([*sub, '--unix', str(path), '-t', topic, '-C', '1', '-W', '20'],
+        with subprocess.Popen([*sub, '--unix', str(path), '-t', topic, '-C', '1', '-W', '60'],
                               stdout=subprocess.PIPE) as s:
             end = threading.Event()
             while s.poll() is None and not end.wait(0.2):
@@ -236,7 +231,7 @@ def test_tls(brokers, path, pki):
         c.connect('safe')
         c.ping()
     b.wait_log("as safe .*u'alice'")
-    with UnixRaw(path, timeout=4) as c:
+    with UnixRaw(path) as c:
         c.send(connect_packet('plain'))
         with pytest.raises((Closed, AssertionError)):
             c.expect(CONNACK)
@@ -267,7 +262,7 @@ def test_max_connections(brokers, path):
         held = []
         wait_until(comes_in, 'the knock at the start is gone')
         with pytest.raises((Closed, OSError)):
-            with UnixRaw(path, timeout=4) as c:
+            with UnixRaw(path) as c:
                 c.connect('one-more')
         for c in held:
             c.ping()

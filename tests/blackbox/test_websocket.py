@@ -11,7 +11,7 @@ import pytest
 
 import pahoc
 import programs
-from harness import HOST, free_port, wait_until
+from harness import HOST, PATIENCE, answers, free_port, wait_until
 from proxyraw import Proxied, v1, v2
 from raw import PUBLISH, Closed, Raw, connect_packet
 from wsraw import (BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, RawWs, WsSocket, frame, http,
@@ -625,9 +625,9 @@ def test_over_a_unix_socket(brokers, tmp_path, protocol):
     tmp_path.chmod(0o777)
     path = tmp_path / 'mqtt.sock'
     b = brokers(f'listener 0 {path}\nprotocol {protocol}\n')
-    wait_until(path.exists, 'the socket')
+    wait_until(lambda: answers(path), 'the socket')
     sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(20)
+    sock.settimeout(PATIENCE)
     sock.connect(str(path))
     with Raw(b.port) as c:
         c.sock.close()

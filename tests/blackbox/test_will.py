@@ -5,6 +5,7 @@ import time
 import pytest
 
 import pahoc
+from harness import paced
 from raw import DISCONNECT, Raw, connect_packet, packet
 
 
@@ -60,7 +61,7 @@ def test_after_protocol_error(broker, topic, watcher):
 def test_after_keep_alive(broker, topic, watcher):
     with Raw(broker.port) as c:
         c.connect('silent', keepalive=1, will=(topic, 'asleep', 1))
-        assert watcher.message(8).payload == b'asleep'
+        assert watcher.message().payload == b'asleep'
 
 
 def test_retained(broker, topic, watcher):
@@ -87,14 +88,15 @@ def test_properties(broker, topic, watcher):
     assert got == props
 
 
-def test_delayed(broker, topic, watcher):
+@paced
+def test_delayed(broker, topic, watcher, pace):
     with Raw(broker.port) as c:
         c.connect('delayed', props={'session_expiry': 60},
-                  will=(topic, 'later', 1, False, {'will_delay': 2}))
-    began = time.monotonic()
-    watcher.silent(1)
+                  will=(topic, 'later', 1, False, {'will_delay': 2 * pace}))
+        began = time.monotonic()
+    watcher.silent(pace)
     assert watcher.message().payload == b'later'
-    assert time.monotonic() - began >= 1.5
+    assert time.monotonic() - began >= 1.5 * pace
 
 
 def test_delay_ends_with_the_session(broker, topic, watcher):
@@ -102,7 +104,7 @@ def test_delay_ends_with_the_session(broker, topic, watcher):
     with Raw(broker.port) as c:
         c.connect('ends', props={'session_expiry': 1},
                   will=(topic, 'session over', 1, False, {'will_delay': 600}))
-    assert watcher.message(8).payload == b'session over'
+    assert watcher.message().payload == b'session over'
 
 
 def test_reconnecting_cancels_the_delay(broker, topic, watcher):

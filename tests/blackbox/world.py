@@ -361,4 +361,4 @@ class World:
 
     def log_says(self, pattern, start):
         import re
-        wait_until(lambda: re.search(pattern, self.broker.log(start)), f'/{pattern}/ in the log', 5)
+        wait_until(lambda: re.search(pattern, self.broker.log(start)), f'/{pattern}/ in the log')
