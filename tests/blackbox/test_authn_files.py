@@ -111,7 +111,7 @@ def test_at_a_reload(brokers, tmp_path):
         os.chown(path, owner, -1)
         start = b.log_size()
         b.hup()
-        b.wait_log('Reloading', start)
+        b.wait_log(r'Reloaded\.', start)
         works()
 
 
@@ -151,6 +151,7 @@ def test_exposed(brokers, tmp_path, kind, word, mode, taken):
     b.start()
     with Raw(b.port) as c:
         c.connect('', username='u', password='p')
+    b.wait_log(' running')
     assert (says in b.log()) == bool(mode & 0o4)
 
 

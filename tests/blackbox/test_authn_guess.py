@@ -94,6 +94,16 @@ def test_a_name_is_at_home_where_it_came_from(brokers, tmp_path, how):
     wait_until(lambda: login('192.0.2.2', 'a', 'right') == 0, 'the wait is over')
 
 
+def least(measure, enough):
+    """The best of some, on a machine that others use as well."""
+    took = measure()
+    for _ in range(15):
+        if took < enough:
+            break
+        took = min(took, measure())
+    return took
+
+
 def test_users_of_dynamic_security(brokers, tmp_path):
     """They are guarded as those of a file are, and recalled as they are."""
     d = Dynsec(brokers, str(tmp_path), state([user('slow'), user('b')]),
@@ -106,11 +116,14 @@ def test_users_of_dynamic_security(brokers, tmp_path):
             began = time.monotonic()
             assert answer(d.broker.port, 'slow', password) == want
             return time.monotonic() - began
-        first, second = seconds('right', 0), min(seconds('right', 0) for _ in range(3))
+        first = seconds('right', 0)
+        second = least(lambda: seconds('right', 0), first / 4)
         assert second < first / 4, (first, second)
         assert answer(d.broker.port, 'slow', 'adminpw') == NOT_AUTHORIZED
         for name in ('slow', 'b', 'nobody'):
-            codes = [answer(d.broker.port, name, f'x{i}') for i in range(5)]
+            codes = []
+            while len(codes) < 12 and RATE not in codes:	# one of three is back after 20 s
+                codes.append(answer(d.broker.port, name, f'x{len(codes)}'))
             assert codes[-1] == RATE and codes[0] == NOT_AUTHORIZED, (name, codes)
         assert answer(d.broker.port, 'slow', 'right') == 0, 'who knows it comes in'
         assert answer(d.broker.port, 'b', 'adminpw') == RATE
@@ -166,8 +179,8 @@ def test_the_last_good_password_is_known(brokers, tmp_path):
         began = time.monotonic()
         assert answer(b.port, 'slow', password) == want
         return time.monotonic() - began
-    first, second = seconds('right', 0), min(seconds('right', 0) for _ in range(3))
-    wrong = seconds('wrong', NOT_AUTHORIZED)
+    first, wrong = seconds('right', 0), seconds('wrong', NOT_AUTHORIZED)
+    second = least(lambda: seconds('right', 0), min(first, wrong) / 4)
     assert second < first / 4 and second < wrong / 4, (first, second, wrong)
     users(str(tmp_path), passwords.pbkdf2('slow', 'new', 200_000))
     os.chown(path, b.owner(), -1)
@@ -210,6 +223,7 @@ def attacks(b, es):
         assert c.expect(CONNACK).code >= 0x80
     assert answer(b.port, '', es.token(exp=1)) == NOT_AUTHORIZED  # nor this
     assert answer(b.port, 'a', 'right') == 0
+    b.wait_log("New client connected .*u'a'")
 
 
 @pytest.fixture(scope='module')

@@ -46,7 +46,7 @@ def test_page_sends_and_receives(chromium, secure, pki, topic, version):
     with chromium.open(script(b, topic, version)) as page:
         seen = page.wait('closed')
     assert ['subscribed', 1] in seen and ['message', topic, 'from a page'] in seen, seen
-    assert f'(p{5 if version == 5 else 2}, c1, k60)' in b.log()
+    b.wait_log(rf'\(p{5 if version == 5 else 2}, c1, k60\)')
 
 
 def test_ca_is_not_trusted(chromium, secure, topic):

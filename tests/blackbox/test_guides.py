@@ -26,7 +26,7 @@ SERVER = '''
 ( {block}
 ) >>server.log 2>&1 &
 SERVER=$!
-for i in $(seq 200); do
+for i in $(seq 1200); do
   (exec 3<>/dev/tcp/127.0.0.1/8883) 2>/dev/null && break
   kill -0 $SERVER || {{ cat server.log; exit 1; }}
   sleep 0.1
@@ -72,7 +72,7 @@ def test_guide(guide, tmp_path):
         os.chmod(home, 0o755)
     env = {'HOME': str(home), 'PATH': f"{home}/bin:{os.environ['PATH']}", 'LC_ALL': 'C.UTF-8',
            **{k: v for k, v in os.environ.items() if k.endswith('SAN_OPTIONS')}}
-    done = subprocess.run([*how, str(home / 'guide.sh')], cwd=home, env=env, timeout=240,
+    done = subprocess.run([*how, str(home / 'guide.sh')], cwd=home, env=env, timeout=600,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, check=False)
     said = done.stdout.decode('utf-8', 'replace')

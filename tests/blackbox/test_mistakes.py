@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 import mistakes
-from harness import ROOT
+from harness import ROOT, wait_until
 from world import World
 
 pytestmark = [pytest.mark.ours,
@@ -28,10 +28,13 @@ def check(who, pattern, w, said, start):
     if who == 'log':
         w.log_says(pattern, start)
         return
+    if who == 'reload_says':
+        wait_until(lambda: re.search(pattern, w.broker.log(start) + w.reloaded, re.S),
+                   f'/{pattern}/ from the reload')
+        return
     text = {'says': lambda: said,
             'says_nightjar': lambda: w.nightjar(w.last_args)[1],
             'reload': lambda: w.reloaded + said,
-            'reload_says': lambda: w.broker.log(start) + w.reloaded,
             'config': w.config,
             'doctor': w.doctor,
             'inspect': lambda: w.inspect(*(w.subject or own_files(w.last_args)))}[who]()

@@ -94,7 +94,7 @@ def test_files_are_checked(brokers, tmp_path):
 
 def test_loaded_and_not_used(brokers, files):
     b = brokers(f'plugin_load a {LIB}acl_file.so\nplugin_opt_acl_file {files["acl_file"]}\n')
-    assert "the plug-in 'a' is used by no listener" in b.log()
+    b.wait_log("the plug-in 'a' is used by no listener")
 
 
 @pytest.mark.parametrize('line', ['plugin', 'global_plugin'])

@@ -270,14 +270,19 @@ class World:
                    '-CAfile', self.pki.ca, *args)
 
     def curl(self, args):
-        worked, text = run('curl', '-sS', '--max-time', '5', *args)
+        worked, text = run('curl', '-sS', '--max-time', str(int(PATIENCE)), *args)
         return worked and 'HTTP' in text, text
 
     def curl_p12(self, args):
         """curl gets as far as the handshake: MQTT has no HTTP."""
-        worked, text = run('curl', '-sSv', '--max-time', '2', '--cacert', self.pki.ca, '--cert-type',
-                           'P12', '-E', ':'.join(args), f'https://localhost:{self.port_mutual}/')
-        return worked or 'SSL connection using' in text, text
+        for seconds in 2, 10, 40:	# as long as the machine needs
+            worked, text = run('curl', '-sSv', '--max-time', str(seconds), '--cacert', self.pki.ca,
+                               '--cert-type', 'P12', '-E', ':'.join(args),
+                               f'https://localhost:{self.port_mutual}/')
+            worked = worked or 'SSL connection using' in text
+            if worked or 'timed out' not in text:
+                break
+        return worked, text
 
     def python_strict(self, args):
         return self.python(args, strict=True)
@@ -319,10 +324,13 @@ class World:
             return False, str(e)
 
     def curl_ws(self, args):
-        _, text = run('curl', '-si', '--max-time', '1', '-H', 'Upgrade: websocket', '-H',
-                      'Connection: Upgrade', '-H', 'Sec-WebSocket-Version: 13', '-H',
-                      'Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==', *args,
-                      f'http://localhost:{self.port_ws}/mqtt')
+        for seconds in 1, 5, 30:	# one that is let in stays until then
+            _, text = run('curl', '-si', '--max-time', str(seconds), '-H', 'Upgrade: websocket',
+                          '-H', 'Connection: Upgrade', '-H', 'Sec-WebSocket-Version: 13', '-H',
+                          'Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==', *args,
+                          f'http://localhost:{self.port_ws}/mqtt')
+            if 'HTTP/1.1 ' in text:
+                break
         return ' 101 ' in text, text
 
     def proxied(self, args):

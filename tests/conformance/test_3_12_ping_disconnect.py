@@ -3,6 +3,7 @@
 import pytest
 
 from clauses import clause
+from harness import PATIENCE
 from kit import (MALFORMED, PROTOCOL_ERROR, Peer, connected, ended, gone, props_of, publish, refused,
                  subscribe)
 from raw import CONNACK, DISCONNECT, PINGREQ, PINGRESP, PUBLISH, Closed, connect_packet, packet
@@ -139,7 +140,7 @@ def test_the_broker_closes_even_if_the_client_does_not(broker):
         c.send(b'\xc1\x00')
         refused(c, MALFORMED)
         with pytest.raises((OSError, Closed)):
-            for _ in range(100):
+            for _ in range(1000):
                 c.send(packet(PINGREQ, 0, b'') * 1000)
                 c.recv(0.05)
 
@@ -171,4 +172,4 @@ def test_shutdown(brokers):
                 refused(c, 0x8b)
             except Closed:
                 pass
-    b.process.wait(10)
+    b.process.wait(PATIENCE)

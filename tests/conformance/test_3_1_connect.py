@@ -6,7 +6,7 @@ import time
 import pytest
 
 from clauses import clause
-from harness import REFERENCE
+from harness import REFERENCE, paced
 from kit import (MALFORMED, NO_PROPS, PROTOCOL_ERROR, Peer, ack, connect_bytes, connect_refused,
                  connected, ended, gone, mid_bytes, password_file, props_of, publish, refused,
                  subscribe, unsubscribe)
@@ -302,18 +302,20 @@ def test_will_properties(broker, topic, heir):
 
 
 @clause('MQTT-3.1.3-9')
-def test_will_delay(broker, topic, heir):
+@paced
+def test_will_delay(broker, topic, heir, pace):
     """Not before the delay; not at all when the client is back in time."""
-    with connected(broker, 'delays', will=(topic, b'late', 1, False, {'will_delay': 2}),
-                   props={'session_expiry': 60}):
+    will = (topic, b'late', 1, False, {'will_delay': 2 * pace})
+    gone(broker, 'delays')
+    heir.gather(0, 0.1 * pace)
+    with connected(broker, 'delays', will=will, props={'session_expiry': 60}):
         pass
     with connected(broker, 'delays', clean=False, props={'session_expiry': 60}):
-        heir.silent(2.3)		# it came back, and has no will now
-    with connected(broker, 'delays', clean=False, will=(topic, b'late', 1, False, {'will_delay': 2}),
-                   props={'session_expiry': 60}):
+        heir.silent(2.3 * pace)		# it came back, and has no will now
+    with connected(broker, 'delays', clean=False, will=will, props={'session_expiry': 60}):
         pass
-    heir.silent(0.6)
-    assert heir.message(10).payload == b'late'
+    heir.silent(0.6 * pace)
+    assert heir.message().payload == b'late'
     gone(broker, 'delays')
     heir.silent(0.1)
 
@@ -329,7 +331,7 @@ def test_will_delay_ends_with_the_session(broker, topic, heir, how):
     heir.silent(0.2)
     if how == 'clean start':
         gone(broker, 'ends')
-    assert heir.message(10).payload == b'now'
+    assert heir.message().payload == b'now'
 
 
 # User name and password.
@@ -390,31 +392,32 @@ def test_order_of_the_payload(broker, topic, heir):
 # Keep alive.
 
 @clause('MQTT-3.1.2-11', 'MQTT-3.1.2-22', 'MQTT-3.2.2-22')
-def test_keep_alive(broker, topic, heir):
+@paced
+def test_keep_alive(broker, topic, heir, pace):
     """One second: closed between 1.5 s and a little more, with 0x8D, and the
     will is sent; who sends anything at all stays, and so does who has none.
     The client's value counts, as the broker said none of its own."""
-    with connected(broker, 'quiet', keepalive=1, will=(topic, b'gone', 1)) as quiet, \
-            connected(broker, 'pings', keepalive=1) as pings, \
-            connected(broker, 'talks', keepalive=1) as talks, \
+    with connected(broker, 'quiet', keepalive=pace, will=(topic, b'gone', 1)) as quiet, \
+            connected(broker, 'pings', keepalive=pace) as pings, \
+            connected(broker, 'talks', keepalive=pace) as talks, \
             connected(broker, 'none', keepalive=0) as none:
         assert 'server_keep_alive' not in quiet.all[0].props
         began = time.monotonic()
         end = None
         quiet.sock.setblocking(False)
-        while time.monotonic() - began < 4:
+        while time.monotonic() - began < 4 * pace:
             pings.ping()
             talks.publish(topic + '/other', 'x')
-            time.sleep(0.3)
+            time.sleep(0.3 * pace)
             try:
                 if end is None and quiet.sock.recv(1, 2):
                     end = time.monotonic() - began
             except BlockingIOError:
                 pass
-            if end and time.monotonic() - began > 2.6:
+            if end and time.monotonic() - began > 2.6 * pace:
                 break
         quiet.sock.setblocking(True)
-        assert end is not None and 1.2 <= end <= 4
+        assert end is not None and 1.2 * pace <= end <= 4 * pace
         refused(quiet, 0x8d)
         assert heir.message().payload == b'gone'
         for c in (pings, talks, none):
@@ -422,17 +425,18 @@ def test_keep_alive(broker, topic, heir):
 
 
 @clause('MQTT-3.1.2-21', 'MQTT-3.2.2-22')
-def test_server_keep_alive(brokers):
+@paced
+def test_server_keep_alive(brokers, pace):
     """A value of the broker is said, and used, whatever was asked for."""
-    b = brokers('max_keepalive 1\n')
+    b = brokers(f'max_keepalive {pace}\n')
     with Peer(b.port) as zero, Peer(b.port) as two, Peer(b.port) as minute, Peer(b.port) as same:
-        for c, asked in ((zero, 0), (two, 2), (minute, 60)):
-            assert c.connect(f'keeps-{asked}', keepalive=asked).props['server_keep_alive'] == 1
-        assert 'server_keep_alive' not in same.connect('keeps-1', keepalive=1).props
+        for c, asked in ((zero, 0), (two, 2 * pace), (minute, 60)):
+            assert c.connect(f'keeps-{asked}', keepalive=asked).props['server_keep_alive'] == pace
+        assert 'server_keep_alive' not in same.connect('keeps-1', keepalive=pace).props
         began = time.monotonic()
         for c in (zero, two, minute, same):
             refused(c, 0x8d)
-            assert 1.2 <= time.monotonic() - began <= 4
+            assert 1.2 * pace <= time.monotonic() - began <= 4 * pace
 
 
 # Maximum Packet Size.

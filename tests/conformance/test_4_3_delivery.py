@@ -6,6 +6,7 @@ import time
 import pytest
 
 from clauses import clause
+from harness import paced
 from kit import NO_PROPS, Peer, ack, connected, ended, gone, mid_bytes, props_of, publish, subscribe
 from raw import (PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Closed, packet, string)
 
@@ -47,15 +48,16 @@ def test_state_is_kept_while_connected(broker, topic, expiry):
 
 
 @clause('MQTT-4.1.0-2', 'MQTT-3.1.2-23')
-def test_state_is_discarded_after_its_interval(broker, topic):
+@paced
+def test_state_is_discarded_after_its_interval(broker, topic, pace):
     """One second: subscriptions, messages and exchanges are gone, and a message
     to it goes to nobody; an interval of a minute keeps them."""
-    for name, expiry in (('short', 1), ('long', 60)):
+    for name, expiry in (('short', pace), ('long', 60)):
         with connected(broker, name, props={'session_expiry': expiry}) as c:
             c.subscribe((f'{topic}/{name}', 1))
     with connected(broker, 'pub') as p:
         assert p.publish_acked(topic + '/short', 'in time', 1) == 0
-        time.sleep(1.4)
+        time.sleep(pace + 0.4)
         assert p.publish_acked(topic + '/short', 'too late', 1) == 0x10
         assert p.publish_acked(topic + '/long', 'in time', 1) == 0
     with connected(broker, 'short', clean=False) as c:
@@ -181,18 +183,19 @@ def test_qos_2_broken_at_each_step(broker, topic):
 
 
 @clause('MQTT-4.3.3-7', 'MQTT-4.3.3-13')
-def test_qos_2_and_expiry(broker, topic):
+@paced
+def test_qos_2_and_expiry(broker, topic, pace):
     """What was sent does not expire: it is sent again, and its exchange
     goes on; what was not sent does."""
     with connected(broker, 'late', props={**KEEP, 'receive_maximum': 1}) as c, connected(broker, 'pub') as p:
         c.subscribe((topic, 2))
-        p.publish_acked(topic, 'sent', 2, props={'message_expiry': 1})
-        p.publish_acked(topic, 'waits', 2, props={'message_expiry': 1})
+        p.publish_acked(topic, 'sent', 2, props={'message_expiry': pace})
+        p.publish_acked(topic, 'waits', 2, props={'message_expiry': pace})
         first = c.expect(PUBLISH)
-        p.send(publish(topic + '/p', b'', 2, mid=500, props=props_of(message_expiry=1)))
+        p.send(publish(topic + '/p', b'', 2, mid=500, props=props_of(message_expiry=pace)))
         assert p.expect(PUBREC).mid == 500
         c.close()
-        time.sleep(1.3)
+        time.sleep(pace + 0.3)
         p.ack(PUBREL, 500)		# the broker as a receiver goes on as well
         pc = p.expect(PUBCOMP)
         assert (pc.mid, pc.code) == (500, 0)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """MQTT 5.0, 4.7 and 4.8: topic names and filters, shared subscriptions."""
 import collections
-import time
+import contextlib
 
 import pytest
 
 from clauses import clause
-from harness import REFERENCE
+from harness import REFERENCE, wait_until
 from kit import (MALFORMED, PROTOCOL_ERROR, Peer, ack, connected, gone, mid_bytes, props_of, publish,
                  refused, subscribe)
 from raw import (PINGREQ, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, Closed, packet, string)
@@ -156,10 +156,12 @@ def members(broker, topic, n, qos=1, group='g', **kw):
     return out
 
 
-def everything(clients, seconds=0.1):
-    """{index: [payload]}: what comes until nobody gets anything any more."""
+def everything(clients, least, seconds=0.1):
+    """{index: [payload]}: so many messages, and what comes until nobody gets
+    anything any more."""
     got = collections.defaultdict(list)
-    while True:
+
+    def done():
         quiet = True
         for i, c in enumerate(clients):
             try:
@@ -168,8 +170,9 @@ def everything(clients, seconds=0.1):
                     quiet = False
             except TimeoutError:
                 pass
-        if quiet:
-            return got
+        return quiet and sum(map(len, got.values())) >= least
+    wait_until(done, f'{least} messages')
+    return got
 
 
 @clause('MQTT-4.8.2-1', 'MQTT-4.8.2-2')
@@ -184,7 +187,7 @@ def test_share_names(broker, topic, group):
         for i in range(6):
             other.publish(f'{topic}/x', str(i))
         other.publish('/' + topic, 'slash')
-        got = everything([a, b, other])
+        got = everything([a, b, other], 13)
         assert sorted(got[0] + got[1]) == [str(i).encode() for i in range(6)]
         assert sorted(got[2]) == sorted([str(i).encode() for i in range(6)] + [b'slash'])
 
@@ -211,16 +214,16 @@ def test_share_respects_qos(broker, topic, sent, granted):
         b.subscribe((f'$share/g/{topic}', 2 - granted))
         for i in range(8):
             p.publish_acked(topic, str(i), sent)
-        seen = 0
-        for c, q in ((a, granted), (b, 2 - granted)):
-            try:
-                while True:
-                    m = c.message(0.1)
+        seen = []
+
+        def came():
+            for c, q in ((a, granted), (b, 2 - granted)):
+                for m in c.gather(0, 0.1):
                     assert m.qos == min(sent, q) and not m.dup and not m.retain
-                    seen += 1
-            except TimeoutError:
-                pass
-        assert seen == 8
+                    seen.append(m)
+            return len(seen) >= 8
+        wait_until(came, 'all eight')
+        assert len(seen) == 8
 
 
 @clause('MQTT-4.8.2-3', 'MQTT-3.3.4-3')
@@ -309,14 +312,16 @@ def test_share_refused_is_discarded(broker, topic, qos, kind, code):
         for i in range(n):
             p.publish_acked(topic, str(i), qos)
         seen = []
-        for c in (a, b):
-            try:
-                while True:
-                    m = c.expect(PUBLISH, 0.15)
-                    seen.append(m.payload)
-                    c.ack(kind, m.mid, code)
-            except TimeoutError:
-                pass
+
+        def came():
+            for c in (a, b):
+                with contextlib.suppress(TimeoutError):
+                    while True:
+                        m = c.expect(PUBLISH, 0.15)
+                        seen.append(m.payload)
+                        c.ack(kind, m.mid, code)
+            return len(seen) >= n
+        wait_until(came, 'all of them')
         for c in (a, b):
             c.silent(0.05)
         assert sorted(seen) == [str(i).encode() for i in range(n)]
@@ -332,6 +337,6 @@ def test_share_once(broker, topic):
         want = sorted(str(i).encode() for i in range(20))
         for i in range(20):
             plain.publish_acked(topic, str(i), 1)
-        got = everything([a, b, plain, both])
+        got = everything([a, b, plain, both], 80)
         assert sorted(got[0] + got[1]) == want and got[0] and got[1]
         assert sorted(got[2]) == want and sorted(got[3]) == sorted(want * 2)

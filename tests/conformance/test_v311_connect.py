@@ -10,6 +10,7 @@ import pytest
 from clauses import clause
 from exact import (BOTH, PINGREQ, PINGRESP, WELCOME, WELCOME_BACK, Exact, connack, publish, suback,
                    subscribe, unsubscribe)
+from harness import paced
 from raw import packet, string
 
 ALPHANUMERIC = letters.digits + letters.ascii_lowercase + letters.ascii_uppercase
@@ -315,32 +316,33 @@ def test_session_present(peers, version, topic):
 
 @BOTH
 @clause('MQTT311-3.1.2-24', 'MQTT31-3.1-9', 'MQTT31-3.1-5', 'MQTT311-3.12.4-1', 'MQTT31-3.12-1')
-def test_keep_alive(peers, version, topic):
+@paced
+def test_keep_alive(peers, version, topic, pace):
     """At 1 s: silent for 1.5 s it is closed and its will sent; one that pings
     stays, one that sends anything stays, and so does one with none."""
     watcher = peers('watcher')
     watcher.talk(subscribe(1, (topic, 0)), suback(1, 0))
-    pings, speaks, never = peers('pings', keepalive=1), peers('speaks', keepalive=1), \
+    pings, speaks, never = peers('pings', keepalive=pace), peers('speaks', keepalive=pace), \
         peers('never', keepalive=0)
     began = time.monotonic()
-    silent = peers('silent', keepalive=1, will=(topic, b'silent'))
-    while time.monotonic() - began < 1.3:
+    silent = peers('silent', keepalive=pace, will=(topic, b'silent'))
+    while time.monotonic() - began < 1.3 * pace:
         pings.talk(b'')
         speaks.send(publish(topic + '/unheard', b'x'))
-        time.sleep(0.2)
+        time.sleep(0.2 * pace)
     silent.sock.settimeout(0.01)
     with contextlib.suppress(TimeoutError):
         silent.sock.recv(1)
-        assert time.monotonic() - began >= 1.5, 'closed too early'
+        assert time.monotonic() - began >= 1.5 * pace, 'closed too early'
     for _ in range(4):
         pings.talk(b'')
         speaks.send(publish(topic + '/unheard', b'x'))
-        time.sleep(0.4)
+        time.sleep(0.4 * pace)
     silent.want_end()
     watcher.want(publish(topic, b'silent'))
     for c in (pings, speaks, never):
         c.talk(b'')
-    assert time.monotonic() - began >= 1.5
+    assert time.monotonic() - began >= 1.5 * pace
 
 
 @BOTH

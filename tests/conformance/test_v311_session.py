@@ -51,7 +51,7 @@ def test_kept_while_away(peers, version, topic, how):
         (one if first == b'\x32' else two).append(rest[-1:])
         away.send((puback if first == b'\x32' else pubrec)(mid))
     assert one == two == [b'%d' % i for i in range(10)]
-    away.sock.settimeout(1)
+    away.sock.settimeout(away.timeout)
     while not away.pending.endswith(b'\xd0\x00'):	# what PUBRELs are left
         if not away.pending:
             away.send(PINGREQ)

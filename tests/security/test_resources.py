@@ -19,9 +19,9 @@ import pytest
 
 import pahoc
 import wsraw
-from attack import (MIB, QUOTA, descriptors, fate, find_release, publish_packet, reset,
+from attack import (A_SECOND, MIB, QUOTA, descriptors, fate, find_release, publish_packet, reset,
                     subscribe_packet, sys_value, told, tool, unharmed)
-from harness import HOST, NIGHTJAR, wait_until
+from harness import HOST, NIGHTJAR, PATIENCE, free_port, paced, wait_until
 from raw import (CONNACK, CONNECT, DISCONNECT, PINGREQ, PUBACK, PUBLISH, PUBREC, SUBACK, UNSUBACK,
                  UNSUBSCRIBE, Closed, Raw, connect_packet, packet, properties, string)
 
@@ -55,7 +55,7 @@ def send_all(c, packets, most=64 * 1024):
         tail = (tail + got)[-2:]
 
 
-def drain(c, kind=PUBACK, code=None, timeout=10):
+def drain(c, kind=PUBACK, code=None, timeout=None):
     """Reads acknowledgements up to the answer of a PINGREQ; how often each
     code came."""
     c.send(b'\xc0\x00')
@@ -87,7 +87,7 @@ def test_case_16_retained_topics_of_one_user(start_both):
         codes = drain(c)
         assert codes == {0x10: 500, QUOTA: 4500} or codes == {0: 500, QUOTA: 4500}
         # a line for each would be 4,500
-        told(b, start, 'hoards.*max_retained_messages_per_user', most=20 * 4)
+        told(b, start, 'hoards.*max_retained_messages_per_user', most=4 * A_SECOND, a_second=4 * A_SECOND)
         # its own can be replaced and deleted, and others have their share
         assert c.publish_acked('hoard/7', 'new', retain=True) < 0x80
         assert c.publish_acked('hoard/8', '', retain=True) < 0x80
@@ -145,9 +145,8 @@ def test_case_17_match_work_of_one_message(start_both):
         assert p.publish_acked('/'.join('a' * 10) + tail) == QUOTA
         assert p.publish_acked('/'.join('a' * 10) + '/c' * 180) == 0x10
         told(b, start, 'Publish of pub .*max_match_work', most=1)
-        began = time.monotonic()
         send_all(p, [publish_packet('/'.join('a' * 10) + tail + str(i)) for i in range(100)])
-        told(b, start, 'Publish of pub .*max_match_work', most=20 * (time.monotonic() - began + 2))
+        told(b, start, 'Publish of pub .*max_match_work', most=2 * A_SECOND, a_second=A_SECOND)
 
 
 def test_case_17_retained_messages_for_every_filter(start_both):
@@ -199,7 +198,7 @@ def test_case_18_retained_quota(start_both):
         for i in range(3000):
             c.publish(f'k/{i}', 'x', 1, retain=True)
         assert drain(c)[QUOTA] >= 2000
-        told(b, start, 'Publish of keeps .*max_retained_messages', most=20 * 4)
+        told(b, start, 'Publish of keeps .*max_retained_messages', most=4 * A_SECOND, a_second=4 * A_SECOND)
         for i in range(1000):
             c.publish(f'k/{i}', '', 1, retain=True)
         drain(c)
@@ -321,19 +320,21 @@ def test_case_22_unsubscribe_flood(start_both):
     data = packet(UNSUBSCRIBE, 2, b'\0\1\0' + string('none') + string('a') * many + string('none'))
     with unharmed(b, grows=16 * MIB), Raw(b.port) as c, Raw(b.port) as other:
         c.connect('forgets')
-        c.subscribe('a')
         other.connect('other')
-        c.send(data[:-1])
-        for _ in range(30):     # a turn each: what has come so far has been read
-            other.ping()
-        c.send(data[-1:])
-        turns = 0
-        while not select.select([c.sock], [], [], 0)[0]:
-            other.ping()
-            turns += 1
-        codes = c.expect(UNSUBACK).codes
+        turns = tries = 0
+        while turns <= 3 and tries < 5:		# we may have missed turns on a busy machine
+            c.subscribe('a')
+            c.send(data[:-1])
+            for _ in range(30):     # a turn each: what has come so far has been read
+                other.ping()
+            c.send(data[-1:])
+            turns, tries = 0, tries + 1
+            while not select.select([c.sock], [], [], 0)[0]:
+                other.ping()
+                turns += 1
+            codes = c.expect(UNSUBACK).codes
+            assert len(codes) == many + 2 and codes[:3] == [0x11, 0, 0x11]
         assert turns > 3, 'the whole packet was one turn of work'
-        assert len(codes) == many + 2 and codes[:3] == [0x11, 0, 0x11]
         c.ping()
 
 
@@ -361,18 +362,19 @@ def test_case_22_subscriptions_of_a_full_queue(start_both):
 
 
 @pytest.mark.parametrize('asked', [0, 65535])
-def test_case_23_keep_alive(start, asked):
+@paced
+def test_case_23_keep_alive(start, asked, pace):
     """CVE-2020-13849: who wants none gets the server's maximum."""
-    b = start('max_keepalive 1\n')
+    b = start(f'max_keepalive {pace}\n')
     with unharmed(b):
         with Raw(b.port, version=4) as c:
             c.connect('old', keepalive=asked, want=2)
         begin = b.log_size()
         with Raw(b.port) as c:
-            assert c.connect('quiet', keepalive=asked).props['server_keep_alive'] == 1
+            assert c.connect('quiet', keepalive=asked).props['server_keep_alive'] == pace
             began = time.monotonic()
             assert fate(c) == KEEP_ALIVE
-            assert 1.2 < time.monotonic() - began < 6
+            assert 1.2 * pace < time.monotonic() - began < 6 * pace
         told(b, begin, 'Client quiet disconnected: exceeded its keep alive', most=1)
 
 
@@ -400,7 +402,7 @@ def test_case_24_session_churn(start_both):
             for i in range(2000):
                 with Raw(b.port) as x:
                     x.connect(f'churn-{i}', props=FOREVER)
-        told(b, start, r'Session of client churn-\d+, away for \d+ s, was dropped: global_max_clients', most=80)
+        told(b, start, r'Session of client churn-\d+, away for \d+ s, was dropped: global_max_clients', most=4 * A_SECOND, a_second=4 * A_SECOND)
         wait_until(lambda: sys_value(b.port, 'clients/evicted') >= 1500, 'the figure in $SYS')
         assert sys_value(b.port, 'clients/total') <= 300
         with Raw(b.port) as x:		# the last are there, the first are not
@@ -429,7 +431,7 @@ def test_case_24_sessions_of_one_user(start, tmp_path):
     for i in range(200):
         with Raw(b.port) as c:
             c.connect(f'greedy-{i}', username='greedy', **login)
-    told(b, begin, 'was dropped: max_offline_sessions_per_user', most=80)
+    told(b, begin, 'was dropped: max_offline_sessions_per_user', most=4 * A_SECOND, a_second=4 * A_SECOND)
     there = 0
     for i in range(200):
         with Raw(b.port) as c:
@@ -454,7 +456,8 @@ def test_case_24_refusing_instead(start):
         assert c.connect('churn-7', clean=False, props=FOREVER).session_present
 
 
-def test_case_25_will_delay_beyond_the_session(start_both):
+@paced
+def test_case_25_will_delay_beyond_the_session(start_both, pace):
     """CVE-2019-11778: the will is sent when the session ends, once."""
     b = start_both()
     with unharmed(b, grows=3 * MIB), Raw(b.port) as s:
@@ -467,11 +470,11 @@ def test_case_25_will_delay_beyond_the_session(start_both):
         for i in range(20):		# and never for who comes back in time
             with Raw(b.port) as c:
                 c.connect(f'back-{i}', props={'session_expiry': 3600},
-                          will=(f'will/no/{i}', b'gone', 0, False, {'will_delay': 1}))
+                          will=(f'will/no/{i}', b'gone', 0, False, {'will_delay': pace}))
             with Raw(b.port) as c:
                 c.connect(f'back-{i}', clean=False, props={'session_expiry': 3600})
         assert {s.message().topic for _ in range(50)} == {f'will/{i}' for i in range(50)}
-        s.silent(1.5)
+        s.silent(1.5 * pace)
 
 
 def test_case_26_gone_during_the_fan_out(start_both):
@@ -569,22 +572,16 @@ def test_case_29_bucket_of_an_address(start):
     if not address:
         pytest.skip('this machine has loopback addresses only')
     b = start(f'listener 0 {address}\nconnections_per_second 5\n'.replace(
-        'listener 0', f'listener {(port := free(address))}'))
-    begin = b.log_size()
+        'listener 0', f'listener {(port := free_port())}'))
+    begin, began = b.log_size(), time.monotonic()
     served = 0
     with unharmed(b):
         for i in range(200):
             with contextlib.suppress(OSError, Closed), Raw(port, host=address) as c:
                 c.connect(f'one-of-many-{i}')
                 served += 1
-    assert 50 <= served <= 120
+    assert 50 <= served <= 110 + 5 * (time.monotonic() - began)
     told(b, begin, 'refused: connections_per_second', most=400)
-
-
-def free(address):
-    with socket.socket() as s:
-        s.bind((address, 0))
-        return s.getsockname()[1]
 
 
 def test_case_29_waiting_room(start):
@@ -595,7 +592,7 @@ def test_case_29_waiting_room(start):
         socks = [socket.create_connection((HOST, b.port), 10) for _ in range(300)]
         told(b, begin, 'refused: max_pending_connections is reached', most=200)
         for s in socks:
-            s.settimeout(10)
+            s.settimeout(PATIENCE)
             with contextlib.suppress(ConnectionError):
                 assert s.recv(1) == b''		# at once, or at the deadline
             s.close()
@@ -611,21 +608,21 @@ def test_case_30_descriptors(start):
     begin = b.log_size()
     with unharmed(b):
         socks = [socket.create_connection((HOST, b.port), 10) for _ in range(80)]
-        told(b, begin, 'No more file descriptors: new connections wait', most=80)
+        told(b, begin, 'No more file descriptors: new connections wait', most=4 * A_SECOND, a_second=4 * A_SECOND)
         with open(b.conf_path, encoding='utf-8') as f:
             text = f.read()
         b.write_conf(text.replace('allow_anonymous true', 'allow_anonymous false'))
         b.hup()
         told(b, begin, 'Reload failed|(?i:too many open files)', most=20)
         b.write_conf(text)
-        assert b.log(begin).count('No more file descriptors') < 80
+        told(b, begin, 'No more file descriptors', most=4 * A_SECOND, a_second=4 * A_SECOND)
         for s in socks:
             s.close()
 
         # the old policy: who is anonymous comes in
         def served():
             try:
-                with Raw(b.port, timeout=2) as c:
+                with Raw(b.port) as c:
                     c.connect('after')
                     return True
             except (OSError, Closed, AssertionError):
@@ -651,7 +648,7 @@ def test_case_31_memory_limit(start_release):
                 break
             time.sleep(0.01 if len(taken) < 60 else 0.1)
         assert p.publish_acked('fill/x', b'x') == QUOTA
-        told(b, begin, 'memory_limit', most=100)
+        told(b, begin, 'memory_limit', most=4 * A_SECOND, a_second=4 * A_SECOND)
         with contextlib.suppress(OSError), Raw(b.port) as c:
             assert fate_of_connect(c) != 0
         assert b.rss_kib() < 200 * MIB
@@ -698,14 +695,15 @@ def test_case_31_malloc_fails(start_release, every, monkeypatch):
         os.unlink(os.path.join(b.folder, 'nomalloc'))
         time.sleep(0.1)
         assert b.alive()
-        assert 'out of memory' in b.log().lower() or every > 100
+        if every <= 100:
+            b.wait_log('(?i)out of memory')
         with Raw(b.port) as c:
             c.connect('after')
             c.ping()
         got, alive = set(), True
         try:
             while not acked <= got:
-                got.add(s.message(3).payload)
+                got.add(s.message().payload)
         except Closed:
             alive = False	# for want of memory: it knows that it missed some
         assert acked <= got or not alive
@@ -715,7 +713,7 @@ def hammer(b):
     """Traffic of every kind; the payloads that were acknowledged."""
     acked = set()
     for n in range(60):
-        with contextlib.suppress(OSError, Closed, AssertionError), Raw(b.port, timeout=2) as c:
+        with contextlib.suppress(OSError, Closed, AssertionError), Raw(b.port, timeout=5) as c:
             c.connect(f'hammer-{n % 7}', clean=n % 3 == 0, props={'session_expiry': n % 4},
                       will=('will', b'x'))
             c.send(subscribe_packet((f'a/{n}/#', 1), (f'$share/g/{n}', 1)))
@@ -758,11 +756,11 @@ def client_hello():
 class Slow:
     """One broker with every kind of port and short deadlines."""
 
-    def __init__(self, start, pki):
+    def __init__(self, start, pki, seconds):
         crt, key = pki.server
-        self.tls, self.ws, self.wss = free(HOST), free(HOST), free(HOST)
+        self.tls, self.ws, self.wss = free_port(), free_port(), free_port()
         keys = f'certfile {crt}\nkeyfile {key}\n'
-        self.b = start('handshake_timeout 2\nconnect_timeout 2\nallow_anonymous true\n'
+        self.b = start(f'handshake_timeout {seconds}\nconnect_timeout {seconds}\nallow_anonymous true\n'
                        f'listener {self.tls} {HOST}\n{keys}'
                        f'listener {self.ws} {HOST}\nprotocol websockets\n'
                        f'listener {self.wss} {HOST}\nprotocol websockets\n{keys}',
@@ -788,9 +786,10 @@ class Slow:
 SLOW = ['tcp', 'connect', 'silent tls', 'tls', 'connect in tls', 'http', 'connect in ws', 'http in tls']
 
 
-def test_case_32_slowloris(start, pki):
+@paced
+def test_case_32_slowloris(start, pki, pace):
     """A byte now and then never puts the deadline off, at no stage."""
-    site = Slow(start, pki)
+    site = Slow(start, pki, 2 * pace)
     begin = site.b.log_size()
     took = {}
 
@@ -798,10 +797,10 @@ def test_case_32_slowloris(start, pki):
         sock, data = site.socket(how)
         with sock:
             if data:
-                took[how] = trickle(sock, data)
+                took[how] = trickle(sock, data, most=12.0 * pace)
             else:
                 began = time.monotonic()
-                sock.settimeout(12)
+                sock.settimeout(12 * pace)
                 with contextlib.suppress(OSError):
                     sock.recv(1)
                 took[how] = time.monotonic() - began
@@ -812,8 +811,8 @@ def test_case_32_slowloris(start, pki):
         for t in threads:
             t.join()
     assert set(took) == set(SLOW)
-    assert all(1.2 < t < 7 for t in took.values()), took
-    told(site.b, begin, r'no (CONNECT|TLS handshake|WebSocket upgrade) within 2000 ms', most=len(SLOW))
+    assert all(1.2 * pace < t < 7 * pace for t in took.values()), took
+    told(site.b, begin, rf'no (CONNECT|TLS handshake|WebSocket upgrade) within {2000 * pace} ms', most=len(SLOW))
 
 
 @pytest.mark.parametrize('stage', ['connected', 'half a ClientHello', 'whole ClientHello'])
@@ -835,23 +834,30 @@ def test_case_32_thousand_vanish_in_the_handshake(start_both, pki, stage):
                 socks.append(s)
             for i, s in enumerate(socks):
                 reset(s) if i % 2 else s.close()
-    storm()		# what is allocated once is allocated now
-    time.sleep(0.3)
+    b.settled()
     fds = descriptors(b.pid)
-    with unharmed(b, grows=6 * MIB, tls=pahoc.tls_context(pki.ca)):
-        storm()
+    storm()		# what is allocated once is allocated now
+    wait_until(lambda: descriptors(b.pid) <= fds + 2, 'the first are closed')
+    for last in False, False, True:		# how many are there at once differs; what is lost adds up
+        try:
+            with unharmed(b, grows=6 * MIB, tls=pahoc.tls_context(pki.ca)):
+                storm()
+            break
+        except AssertionError as e:
+            if last or 'memory grew' not in str(e):
+                raise
     wait_until(lambda: descriptors(b.pid) <= fds + 2, 'their descriptors are closed')
 
 
 def test_case_32_silent_connections(start_both):
     """500 that say nothing are gone after the deadline."""
-    b = start_both('connect_timeout 1\n')
+    b = start_both('connect_timeout 3\n')
     begin = b.log_size()
     with unharmed(b, grows=4 * MIB):
         socks = [socket.create_connection((HOST, b.port), 10) for _ in range(500)]
         for s in socks:
-            s.settimeout(15)
+            s.settimeout(PATIENCE)
             with contextlib.suppress(ConnectionError):
                 assert s.recv(1) == b''
             s.close()
-    told(b, begin, 'no CONNECT within 1000 ms', most=500)
+    told(b, begin, 'no CONNECT within 3000 ms', most=500)

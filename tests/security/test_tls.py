@@ -11,8 +11,8 @@ import time
 import pytest
 
 import pahoc
-from attack import MIB, told, tool, unharmed
-from harness import HOST, PATIENCE
+from attack import MIB, descriptors, told, tool, unharmed
+from harness import HOST, PATIENCE, wait_until
 from raw import Raw
 
 
@@ -78,11 +78,13 @@ def test_case_33_few_key_updates_are_fine(site, pki):
 
 def test_garbage_on_the_tls_port(site, pki):
     rng = random.Random(7)
+    before = descriptors(site.pid)
     with unharmed(site, grows=3 * MIB, tls=pahoc.tls_context(pki.ca)):
         for i in range(300):
             with socket.create_connection((HOST, site.port), 10) as s, contextlib.suppress(OSError):
                 head = b'\x16\x03\x01' if i % 2 else b''
                 s.sendall(head + rng.randbytes(rng.randrange(1, 600)))
+        wait_until(lambda: descriptors(site.pid) <= before + 2, 'only the bystanders are left')
         with Raw(site.port) as c, contextlib.suppress(OSError):
             time.sleep(1.1)	# the noise has used up its lines of the log
             begin = site.log_size()

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from attack import MIB, told, unharmed
-from harness import HOST
+from attack import MIB, descriptors, told, unharmed
+from harness import HOST, wait_until
 from raw import connect_packet
 from wsraw import BINARY, CLOSE, CONT, PING, TEXT, RawWs, frame, http, request
 
@@ -138,6 +138,7 @@ def test_case_60_no_compression(site):
 
 def test_case_60_before_anybody_is_known(site):
     """300 requests that never end cost little."""
+    before = descriptors(site.pid)
     with safe(site, grows=8 * MIB), contextlib.ExitStack() as open_:
         for _ in range(300):
             s = open_.enter_context(socket.create_connection((HOST, site.port), 10))
@@ -146,6 +147,7 @@ def test_case_60_before_anybody_is_known(site):
         for _ in range(100):		# upgraded, and in the middle of a CONNECT
             s = open_.enter_context(socket.create_connection((HOST, site.port), 10))
             s.sendall(request() + frame(BINARY, connect_packet('x')[:9], fin=False))
+    wait_until(lambda: descriptors(site.pid) <= before + 2, 'they are gone')
     time.sleep(1.1)	# they have used up their lines of the log
 
 
