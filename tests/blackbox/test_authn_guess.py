@@ -139,7 +139,9 @@ def test_shared_keys(brokers, tmp_path, version):
     """Wrong keys for an identity hold up tries for it, and look the same as
     before: no oracle.  Who came in with it from here still does."""
     path = tmp_path / 'keys'
-    path.write_text('home:' + 'ab' * 16 + '\nnew:' + 'cd' * 16 + '\n')
+    news = [f'new-{i}' for i in range(4)]
+    path.write_text('home:' + 'ab' * 16 + '\nnew:' + 'cd' * 16 + '\n'
+                    + ''.join(f'{n}:{"cd" * 16}\n' for n in news))
     path.chmod(0o600)
     b = brokers(f'psk_hint h\npsk_file {path}\nuse_identity_as_username true\n'
                 'failed_logins_per_user 3\n', anonymous=False)
@@ -161,9 +163,15 @@ def test_shared_keys(brokers, tmp_path, version):
             seen.add(tuple(alert))
     assert len(seen) == 1, seen
     b.wait_log("identity 'new' was not looked at: too many wrong ones")
-    start = b.log_size()
-    comes('new', 'cd' * 16)
-    b.wait_log("identity 'new' was not looked at", start)
+
+    def is_put_off(name):
+        for _ in range(4):
+            comes(name, '00' * 16)
+        start = b.log_size()
+        comes(name, 'cd' * 16)
+        return 'not looked at' in b.wait_log(f"identity '{name}' was not looked at|TLS with", start)[0]
+    # One of three tries is back after 20 s, which a busy machine may take for five.
+    assert any(is_put_off(n) for n in news)
     start = b.log_size()
     assert comes('home', 'ab' * 16)[0]
     assert 'was not looked at' not in b.log(start)

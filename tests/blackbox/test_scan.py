@@ -52,7 +52,7 @@ def test_sslscan(up, port):
     if not tool('sslscan'):
         pytest.skip('sslscan is not installed (tools/packages.sh, unpack_scanners)')
     text = subprocess.run([tool('sslscan'), '--no-colour', f'{HOST}:{up[1][port]}'], check=True,
-                          stdout=subprocess.PIPE, timeout=120).stdout.decode()
+                          stdout=subprocess.PIPE, timeout=600).stdout.decode()
     assert re.findall(r'^(SSLv2|SSLv3|TLSv1\.\d)\s+enabled$', text, re.M) == ['TLSv1.2', 'TLSv1.3']
     assert 'Session renegotiation not supported' in text or 'Secure session renegotiation' in text
     assert not re.search(r'(?<!not )vulnerable|Insecure|CBC|RC4|3DES|NULL|EXPORT', text), text
@@ -69,21 +69,27 @@ def test_testssl(up, port, tmp_path):
     # It insists on a program for DNS, and is told the address.
     (tmp_path / 'host').write_text('#!/bin/sh\nexit 1\n')
     (tmp_path / 'host').chmod(0o755)
-    found = tmp_path / 'found.json'
     env = dict(os.environ, PATH=f"{os.environ['PATH']}:{tmp_path}")
     if os.path.isdir(os.path.join(SCANNERS, 'etc', 'testssl')):
         env['TESTSSL_INSTALL_DIR'] = os.path.join(SCANNERS, 'etc', 'testssl')
-    subprocess.run([tool('testssl'), '--quiet', '--warnings', 'off', '--color', '0', '--nodns',
-                    'none', '--ip', HOST, '--add-ca', f'{folder}/pki/ca.crt', '--jsonfile',
-                    str(found), '-p', '-s', '-f', '-S', '-U', f'localhost:{ports[port]}'],
-                   env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL, timeout=400, check=False)
-    rows = json.loads(found.read_text())
-    assert len(rows) > 60, 'it did not come far'
-    bad = [r for r in rows if r['severity'] not in ('OK', 'INFO', 'DEBUG')
-           and r['id'] not in NOT_OURS
-           # it has no client certificate of ours, and says where that stops it
-           and 'prevents this from being tested' not in r['finding']]
+
+    def scanned(name):
+        found = tmp_path / name
+        subprocess.run([tool('testssl'), '--quiet', '--warnings', 'off', '--color', '0', '--nodns',
+                        'none', '--ip', HOST, '--add-ca', f'{folder}/pki/ca.crt', '--jsonfile',
+                        str(found), '-p', '-s', '-f', '-S', '-U', f'localhost:{ports[port]}'],
+                       env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, timeout=900, check=False)
+        rows = json.loads(found.read_text())
+        assert len(rows) > 60, 'it did not come far'
+        return {r['id']: r for r in rows if r['severity'] not in ('OK', 'INFO', 'DEBUG')
+                and r['id'] not in NOT_OURS
+                # it has no client certificate of ours, and says where that stops it
+                and 'prevents this from being tested' not in r['finding']}
+    bad = scanned('found.json')
+    if bad:		# what it finds by a deadline of its own it does not find again
+        again = scanned('again.json')
+        bad = {k: v for k, v in bad.items() if k in again}
     assert not bad, bad
 
 
@@ -94,5 +100,5 @@ def test_the_list_is_where_the_certificate_says(up):
     assert b':%d/ca.crl' % ports['est'] in text
     for where, want in (('ca.crl', 0), ('ca.crt', 0), ('.well-known/est/cacerts', 22)):
         done = subprocess.run(['curl', '-sSf', f"http://{HOST}:{ports['est']}/{where}"], check=False,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
         assert done.returncode == want, (where, done.stderr)
