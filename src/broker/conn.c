@@ -384,8 +384,10 @@ on_deadline(struct timer *t, uint64_t now)
 			    "bytes wait for it (slow_reader_timeout)",
 			    c->shard->limits.write_timeout_ms,
 			    link_unsent(&c->link));
-		} else if (c->paused || c->control) {
-			c->last_rx = now; /* it is we who do not listen */
+		} else if (!conn_may_ask(c)) {
+			/* it is we who do not listen; who takes none of his
+			 * answers has a deadline of his own */
+			c->last_rx = now;
 			conn_deadline(c);
 		} else {
 			conn_end(c, RC_KEEP_ALIVE_TIMEOUT,

@@ -36,6 +36,9 @@
 /* An AUTH before CONNACK; its data and some properties. */
 #define AUTH_MAX  (32 * 1024)
 #define PEER_NAME 64
+/* So much of a packet is a sign of life, as a whole one is: a large one may take
+ * longer than the keep alive.  A byte now and then is none. */
+#define ALIVE_BYTES 1000
 
 enum conn_state {
 	CONN_PROXY,
@@ -78,10 +81,10 @@ struct conn {
 	struct buf in; /* an unfinished packet */
 	struct list all, kicked, work;
 	struct timer timer;
-	uint64_t last_rx;	     /* mono ms of the last packet */
-	uint64_t stalled_since;	     /* output was not taken; 0: it is */
-	uint64_t since;		     /* mono ms of entering the state */
-	struct slice *aliases;	     /* inbound topics, alias_max of them */
+	uint64_t last_rx;	/* mono ms of the last packet, or ALIVE_BYTES */
+	uint64_t stalled_since; /* output was not taken; 0: it is */
+	uint64_t since;		/* mono ms of entering the state */
+	struct slice *aliases;	/* inbound topics, alias_max of them */
 	struct admission *admission; /* while its session is being saved */
 	struct login *login;	 /* of its CONNECT, or a re-authentication */
 	const char *auth_method; /* of its CONNECT; static; NULL: none */
@@ -94,6 +97,7 @@ struct conn {
 	struct control *control;	 /* a command to the broker */
 	struct letter letter;		 /* LETTER_MOVE */
 	const char *doomed;		 /* why; static */
+	uint32_t rx_part;		 /* bytes since last_rx */
 	uint16_t alias_max;
 	uint16_t keep_alive;   /* seconds; 0: none */
 	uint16_t open_qos2;    /* taken on this connection, not released */

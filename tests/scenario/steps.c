@@ -577,6 +577,8 @@ do_send(struct script *s, struct peer *p)
 	struct buf b = { 0 };
 	const char *hex;
 	enum nj_err e = NJ_OK;
+	struct slice once;
+	long times = words_num(&s->said, "times", 1);
 
 	while ((hex = words_next(&s->said)))
 		for (; hex[0] && hex[1] && e == NJ_OK; hex += 2) {
@@ -584,6 +586,15 @@ do_send(struct script *s, struct peer *p)
 
 			e = buf_put_u8(&b, (uint8_t)strtoul(pair, NULL, 16));
 		}
+	for (size_t n = buf_len(&b); times > 1 && e == NJ_OK; times--) {
+		uint8_t *at;
+
+		if ((e = buf_reserve(&b, n, &at)))
+			break;
+		once = buf_slice(&b);
+		memcpy(at, once.p, n);
+		buf_commit(&b, n);
+	}
 	return send_buf(s, p, &b, e);
 }
 
