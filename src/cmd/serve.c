@@ -618,12 +618,24 @@ look_at_dates(struct server *s, struct expiry *expiry)
 	broker_tell_dates(atomic_load(&s->broker), &d);
 }
 
+/* Where Mosquitto's start looks for more than its configuration. */
+static void
+tell_environment(const struct conf *c)
+{
+	if (getenv("MOSQUITTO_UNSAFE_ALLOW_SYMLINKS") && !c->allow_linked_files)
+		nj_log(LOG_T_WARNING,
+		    "Warning: MOSQUITTO_UNSAFE_ALLOW_SYMLINKS has no effect "
+		    "here. To mend it: 'allow_linked_files true' in the "
+		    "configuration takes symbolic links");
+}
+
 static void
 serve_until_told(struct server *s, const sigset_t *set)
 {
 	const struct timespec tick = { .tv_sec = TICK_S };
 	struct expiry expiry = { 0 };
 
+	tell_environment(&s->conf);
 	on_files(s); /* what changed while it started */
 	look_at_dates(s, &expiry);
 	for (;;) {
@@ -635,9 +647,12 @@ serve_until_told(struct server *s, const sigset_t *set)
 		if (sig == SIGHUP)
 			on_hangup(s);
 		else if (sig == SIGUSR1)
-			nj_log(LOG_T_INFORMATION,
-			    "Nothing to save: the state "
-			    "is kept in memory in this version.");
+			nj_log(LOG_T_INFORMATION, "Nothing to save: %s.",
+			    s->conf.persistence
+				? "what is to outlive the broker goes to its "
+				  "store at once"
+				: "without 'persistence true' all is in memory "
+				  "and ends with the broker");
 		else if (sig == SIGRTMIN)
 			log_reopen();
 		else if (sig == SIG_FILES || sig == SIGIO ||

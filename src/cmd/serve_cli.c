@@ -89,6 +89,13 @@ take_arg(struct serve_opts *o, int argc, char **argv, int *i)
 		if (is(arg, "-p", "--port"))
 			return take_port(o, value);
 		o->path = value;
+	} else if (is(arg, "--tls-keylog", NULL)) {
+		fputs("nightjar serve: '--tls-keylog' is refused: who can "
+		      "read that file can read what all clients say. To "
+		      "mend it: look at one client's traffic with the "
+		      "--tls-keylog of nightjar pub, sub or rr\n",
+		    stderr);
+		return NEXT_BAD;
 	} else {
 		return bad("unknown option", arg);
 	}

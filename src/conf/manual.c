@@ -20,8 +20,9 @@ static const struct {
 	    "true about the listener above them." },
 	{ CONF_GLOBAL, "THE BROKER", "These are about the whole broker." },
 	{ CONF_PLUGIN, "PLUG-INS",
-	    "Plug-ins are not loaded yet: a file that names one is "
-	    "refused." },
+	    "Those that come with Mosquitto and are built in here work, "
+	    "by the options which they stand for.  No other is loaded: a "
+	    "file that names one is refused." },
 	{ CONF_BRIDGE, "BRIDGES",
 	    "Bridges are not served yet: a file with a connection is "
 	    "refused.  Its lines are read all the same, so that mistakes in "
@@ -65,6 +66,8 @@ standing_of(const struct conf_opt *o)
 	case CONF_LATER:
 		return "Not served yet: warned about.";
 	case CONF_LATER_STOPS:
+		if (o->scope == CONF_PLUGIN) /* plugins.c serves some */
+			return "Of any other plug-in: the start is refused.";
 		return "Not served yet: the start is refused.";
 	case CONF_IGNORED:
 		return "Without effect: warned about.";

@@ -618,7 +618,7 @@ const struct conf_opt conf_table[] = {
 	    .max = 65535),
 	OPT(GLOBAL, "enable_control_api", BOOL, NO, LATER, 0, "false",
 	    "answer requests on $CONTROL/broker/v1",
-	    .note = "requests to $CONTROL are not answered yet",
+	    .note = "requests to $CONTROL/broker/v1 are not answered yet",
 	    .mend = "delete this line, or wait for it"),
 
 	/* ---- log ---- */

@@ -230,6 +230,30 @@ def test_sigint_ends_cleanly(brokers):
     b.process = None
 
 
+@ours
+@pytest.mark.parametrize('conf, said', [
+    ('', "Nothing to save: without 'persistence true' all is in memory"),
+    ('persistence true\npersistence_location store\n', 'Nothing to save: what is to outlive')])
+def test_sigusr1_says_what_is_kept(brokers, conf, said):
+    b = brokers(conf)
+    start = b.log_size()
+    b.process.send_signal(signal.SIGUSR1)
+    b.wait_log(said, start)
+
+
+@ours
+def test_what_mosquitto_takes_otherwise(brokers, monkeypatch):
+    """An option of its command line, a variable of its environment."""
+    p = subprocess.run([NIGHTJAR, 'serve', '--tls-keylog', 'keys'], capture_output=True, text=True,
+                       timeout=PATIENCE, check=False)
+    assert p.returncode == 3
+    assert 'is refused' in p.stderr and 'nightjar pub' in p.stderr
+    monkeypatch.setenv('MOSQUITTO_UNSAFE_ALLOW_SYMLINKS', '1')
+    brokers().wait_log('allow_linked_files true')
+    b = brokers('allow_linked_files true\n')
+    assert 'UNSAFE' not in b.log()
+
+
 def test_reload_keeps_connections(brokers, topic):
     b = brokers()
     with Raw(b.port) as c:
