@@ -37,6 +37,7 @@
 #define CONF_MAX   4096
 #define EST	   "/.well-known/est/"
 #define MORE_MAX   1024
+#define CAS_MAX	   64 /* certificates that a CA has, around roll-overs */
 
 struct enrol_run {
 	const char *out, *id, *host_given;
@@ -187,7 +188,8 @@ get_cas(struct enrol_run *r, STACK_OF(X509) * *out, struct nj_why *why)
 
 	if ((e = get_cas_by(r, &res, why)))
 		return e;
-	if (res.status != 200 || pkcs7_certs(buf_slice(&res.body), out)) {
+	if (res.status != 200 || pkcs7_certs(buf_slice(&res.body), out) ||
+	    sk_X509_num(*out) > CAS_MAX) {
 		why_set(why, "%s:%u does not enrol devices (%u)", r->token.host,
 		    (unsigned)r->token.port, res.status);
 		why_mend(why, "the broker needs a listener with '%s'",
@@ -497,11 +499,14 @@ out:
 
 /* -- the result ------------------------------------------------------------- */
 
+/* By itself: roots that have signed each other may have one name. */
 static bool
 is_root(X509 *x)
 {
-	return X509_NAME_cmp(
-		   X509_get_subject_name(x), X509_get_issuer_name(x)) == 0;
+	bool yes = X509_self_signed(x, 1) == 1 && X509_check_ca(x) != 0;
+
+	ERR_clear_error();
+	return yes;
 }
 
 static STACK_OF(X509) * pick_roots(const struct enrol_run *r)

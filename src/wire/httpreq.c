@@ -52,7 +52,7 @@ split(struct slice line, struct slice *name, struct slice *value)
 static bool
 number(struct slice s, size_t *out)
 {
-	size_t v = 0;
+	uint64_t v = 0; /* where a size_t has 32 bits, too */
 
 	if (s.n == 0 || s.n > 10)
 		return false;
@@ -61,7 +61,7 @@ number(struct slice s, size_t *out)
 			return false;
 		v = v * 10 + (s.p[i] - '0');
 	}
-	*out = v;
+	*out = (size_t)v;
 	return v <= HTTPREQ_LENGTH_MAX;
 }
 

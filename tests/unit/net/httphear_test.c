@@ -70,6 +70,8 @@ answers(void **state)
 		{ "HTTP/1.0 200 OK\r\n\r\n", MAX + 1, NJ_EOF, NJ_TOOBIG, 0 },
 		{ "HTTP/1.1 200 OK\r\nContent-Length: 262145\r\n\r\n", 1,
 		    NJ_EOF, NJ_TOOBIG, 0 },
+		{ "HTTP/1.1 200 OK\r\nContent-Length: 4294967301\r\n\r\n", 5,
+		    NJ_EOF, NJ_PROTOCOL, 0 },
 		/* no answer */
 		{ "\r\n\r\n", 0, NJ_EOF, NJ_PROTOCOL, 0 },
 		{ "SSH-2.0-x\r\n", 0, NJ_EOF, NJ_EOF, 0 },
