@@ -96,6 +96,18 @@ daemon_close_all_but(int fd)
 	(void)close_range((unsigned)fd + 1, ~0U, 0);
 }
 
+void
+daemon_be_helper(int fd, const char *name)
+{
+	static const int theirs[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1,
+		SIGUSR2 };
+
+	for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++)
+		(void)signal(theirs[i], SIG_IGN);
+	daemon_close_all_but(fd);
+	(void)prctl(PR_SET_NAME, name);
+}
+
 static void
 filter_calls(void)
 {

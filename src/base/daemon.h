@@ -46,6 +46,9 @@ NJ_MUST enum nj_err daemon_confine_reader(const char *user, struct nj_why *why);
 /* In a new process: what its parent had open is not its business; 0 to 2 and
  * fd stay. */
 void daemon_close_all_but(int fd);
+/* The same for one that is forked to answer questions on fd: under that name,
+ * and what ends its parent ends it through fd, not by a signal. */
+void daemon_be_helper(int fd, const char *name);
 /* Raises the soft limit of open files to the hard one; *now is the result. */
 void daemon_raise_files(unsigned long *now);
 

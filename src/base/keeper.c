@@ -6,13 +6,11 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -224,14 +222,7 @@ be_the_keeper(const char *user, int fd)
 	struct nj_why why = { 0 };
 	char good;
 
-	/* what ends the broker ends it, too: through the socket */
-	(void)signal(SIGINT, SIG_IGN);
-	(void)signal(SIGTERM, SIG_IGN);
-	(void)signal(SIGHUP, SIG_IGN);
-	(void)signal(SIGUSR1, SIG_IGN);
-	(void)signal(SIGUSR2, SIG_IGN);
-	daemon_close_all_but(fd);
-	(void)prctl(PR_SET_NAME, "nightjar-keeper");
+	daemon_be_helper(fd, "nightjar-keeper");
 	good = daemon_confine_reader(user, &why) == NJ_OK ? 'y' : 'n';
 	if (send(fd, &good, 1, MSG_NOSIGNAL) == 1 && good == 'y')
 		serve(fd);

@@ -2,11 +2,9 @@
 #include "cmd/sign.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -153,15 +151,8 @@ be_the_signer(const struct plan *p, int fd)
 	struct pki_ca *ca = NULL;
 	enum nj_err e;
 
-	/* what ends the broker ends it, too: through the socket */
-	(void)signal(SIGINT, SIG_IGN);
-	(void)signal(SIGTERM, SIG_IGN);
-	(void)signal(SIGHUP, SIG_IGN);
-	(void)signal(SIGUSR1, SIG_IGN);
-	(void)signal(SIGUSR2, SIG_IGN);
 	keeper_stop(); /* whose line is the broker's alone */
-	daemon_close_all_but(fd);
-	(void)prctl(PR_SET_NAME, "nightjar-signer");
+	daemon_be_helper(fd, "nightjar-signer");
 	if (p->server && (side.addresses = addresses_open(false)) < 0) {
 		/* later it could not open one, and none are not no addresses */
 		why_set(&note,

@@ -377,21 +377,30 @@ make_root(struct making *m, struct nj_why *why)
 	return pki_cert_make(&spec, NULL, m->root_key, &m->root, why);
 }
 
+enum nj_err
+ca_make_issuing(EVP_PKEY *key, X509 *root, EVP_PKEY *root_key, X509 **out,
+    struct nj_why *why)
+{
+	char name[PKI_ID_MAX + 1];
+	const struct pki_cert_spec spec = { .profile = PKI_ISSUING,
+		.key = key,
+		.cn = name,
+		.days = PKI_ISSUING_DAYS };
+	enum nj_err e;
+
+	if ((e = ca_default_name(key, "issuing CA", name)))
+		return e;
+	return pki_cert_make(&spec, root, root_key, out, why);
+}
+
 static enum nj_err
 make_issuing(struct making *m, struct nj_why *why)
 {
-	char name[PKI_ID_MAX + 1];
-	struct pki_cert_spec spec = {
-		.profile = PKI_ISSUING, .cn = name, .days = PKI_ISSUING_DAYS
-	};
 	enum nj_err e;
 
 	if ((e = new_key(m, false, &m->key, why)) ||
-	    (e = ca_default_name(m->key, "issuing CA", name)))
-		return e;
-	spec.key = m->key;
-	if ((e = pki_cert_make(
-		 &spec, m->root, m->root_key, &m->issuing, why)) ||
+	    (e = ca_make_issuing(
+		 m->key, m->root, m->root_key, &m->issuing, why)) ||
 	    (e = ca_store_key(m->dir, ISSUING_KEY, m->key, m->pass, why)))
 		return e;
 	return ca_store_chain(m->dir, ISSUING_CRT, m->issuing, NULL, why);

@@ -72,6 +72,9 @@ NJ_MUST enum nj_err ca_append(const char *registry, bool create,
 NJ_MUST enum nj_err
 ca_default_name(EVP_PKEY *key, const char *what, char dst[PKI_ID_MAX + 1]);
 NJ_MUST enum nj_err ca_check_name(const char *name, struct nj_why *why);
+/* The certificate of an issuing CA with that key, below root. */
+NJ_MUST enum nj_err ca_make_issuing(EVP_PKEY *key, X509 *root,
+    EVP_PKEY *root_key, X509 **out, struct nj_why *why);
 /* Its kind in the registry and what it is called there. */
 NJ_MUST enum nj_err ca_fill_entry(X509 *x, const char *kind, const char *id,
     const char *groups, struct registry_entry *out);

@@ -84,15 +84,31 @@ authority_stage(const struct pki_ca *ca)
 	return ca_has(ca->dir, NEXT_CRT) ? ROLL_ANNOUNCED : ROLL_NONE;
 }
 
-enum nj_err
-authority_announce(struct pki_ca *ca, const char *name, unsigned days,
-    const struct secret *pass, struct nj_why *why)
+/* A new root for what the present one is for.  name NULL: from the host name;
+ * days 0: as long as usual. */
+static enum nj_err
+make_successor(const struct pki_ca *ca, const char *name, unsigned days,
+    EVP_PKEY **key, X509 **out, struct nj_why *why)
 {
 	char made[PKI_ID_MAX + 1];
 	struct pki_cert_spec spec = { .profile = PKI_ROOT,
 		.cn = name ? name : made,
 		.constraints_of = ca->root,
 		.days = days ? days : PKI_ROOT_DAYS };
+	enum nj_err e;
+
+	if ((name && (e = ca_check_name(name, why))) ||
+	    (e = pki_key_new_p256(key)) ||
+	    (e = ca_default_name(*key, "CA", made)))
+		return e;
+	spec.key = *key;
+	return pki_cert_make(&spec, NULL, *key, out, why);
+}
+
+enum nj_err
+authority_announce(struct pki_ca *ca, const char *name, unsigned days,
+    const struct secret *pass, struct nj_why *why)
+{
 	EVP_PKEY *key = NULL;
 	X509 *next = NULL;
 	enum nj_err e;
@@ -107,12 +123,7 @@ authority_announce(struct pki_ca *ca, const char *name, unsigned days,
 		    "root is replaced by: nightjar ca roll --root");
 		return NJ_UNSUPPORTED;
 	}
-	if ((name && (e = ca_check_name(name, why))) ||
-	    (e = pki_key_new_p256(&key)) ||
-	    (e = ca_default_name(key, "CA", made)))
-		goto out;
-	spec.key = key;
-	if ((e = pki_cert_make(&spec, NULL, key, &next, why)) ||
+	if ((e = make_successor(ca, name, days, &key, &next, why)) ||
 	    (e = ca_store_key(ca->dir, NEXT_KEY, key, pass, why)) ||
 	    (e = ca_store_chain(ca->dir, NEXT_CRT, next, NULL, why)))
 		goto out;
@@ -220,41 +231,6 @@ load_old_root(struct pki_ca *ca, const struct authority_root *o,
 	return NJ_INVALID;
 }
 
-static enum nj_err
-make_new_root(struct pki_ca *ca, const struct authority_root *o,
-    struct two_roots *t, struct nj_why *why)
-{
-	char made[PKI_ID_MAX + 1];
-	struct pki_cert_spec spec = { .profile = PKI_ROOT,
-		.cn = o->name ? o->name : made,
-		.constraints_of = ca->root,
-		.days = o->days ? o->days : PKI_ROOT_DAYS };
-	enum nj_err e;
-
-	if ((o->name && (e = ca_check_name(o->name, why))) ||
-	    (e = pki_key_new_p256(&t->new_key)) ||
-	    (e = ca_default_name(t->new_key, "CA", made)))
-		return e;
-	spec.key = t->new_key;
-	return pki_cert_make(&spec, NULL, t->new_key, &t->new, why);
-}
-
-static enum nj_err
-make_new_issuing(struct two_roots *t, struct nj_why *why)
-{
-	char made[PKI_ID_MAX + 1];
-	struct pki_cert_spec spec = {
-		.profile = PKI_ISSUING, .cn = made, .days = PKI_ISSUING_DAYS
-	};
-	enum nj_err e;
-
-	if ((e = pki_key_new_p256(&t->issuing_key)) ||
-	    (e = ca_default_name(t->issuing_key, "issuing CA", made)))
-		return e;
-	spec.key = t->issuing_key;
-	return pki_cert_make(&spec, t->new, t->new_key, &t->issuing, why);
-}
-
 /* The new root's key: here, or where it is to be kept. */
 static enum nj_err
 store_new_root(const char *dir, const struct authority_root *o,
@@ -292,8 +268,11 @@ authority_announce_root(struct pki_ca *ca, const struct authority_root *o,
 		return NJ_INVALID;
 	}
 	if ((e = load_old_root(ca, o, pass, &t, why)) ||
-	    (e = make_new_root(ca, o, &t, why)) ||
-	    (e = make_new_issuing(&t, why)) ||
+	    (e = make_successor(
+		 ca, o->name, o->days, &t.new_key, &t.new, why)) ||
+	    (e = pki_key_new_p256(&t.issuing_key)) ||
+	    (e = ca_make_issuing(
+		 t.issuing_key, t.new, t.new_key, &t.issuing, why)) ||
 	    (e = store_new_root(ca->dir, o, &t, pass, why)) ||
 	    (e = ca_store_key(ca->dir, NEXT_KEY, t.issuing_key, pass, why)))
 		goto out;
@@ -413,27 +392,19 @@ static enum nj_err
 sign_issuing(struct pki_ca *ca, const char *root_dir, EVP_PKEY *key,
     const struct secret *root_pass, X509 **out, struct nj_why *why)
 {
-	char name[PKI_ID_MAX + 1];
-	struct pki_cert_spec spec = { .profile = PKI_ISSUING,
-		.key = key,
-		.cn = name,
-		.days = PKI_ISSUING_DAYS };
 	EVP_PKEY *root_key = NULL;
 	enum nj_err e;
 
-	if ((e = ca_load_key(
-		 root_dir, "root.key", root_pass, &root_key, why)) ||
-	    (e = ca_default_name(key, "issuing CA", name)))
-		goto out;
+	if ((e = ca_load_key(root_dir, "root.key", root_pass, &root_key, why)))
+		return e;
 	if (X509_check_private_key(ca->root, root_key) != 1) {
 		e = NJ_INVALID;
 		why_set(why, "'%s/root.key' is not the key of this CA's root",
 		    root_dir);
 		why_mend(why, "give the folder that was made with it");
-		goto out;
+	} else {
+		e = ca_make_issuing(key, ca->root, root_key, out, why);
 	}
-	e = pki_cert_make(&spec, ca->root, root_key, out, why);
-out:
 	EVP_PKEY_free(root_key);
 	return e;
 }
