@@ -36,32 +36,57 @@ on_commit(void *arg, sqlite3 *db, const char *name, int pages)
 
 	(void)db;
 	(void)name;
-	s->log_pages = pages;
+	atomic_store(&s->log_pages, pages);
 	return SQLITE_OK;
 }
 
+/* How many pages of the log are in the database now, and how many of those that
+ * were in the log when it began are not. */
 static int
-checkpoint(sqlite3 *db, int *left)
+checkpoint(sqlite3 *db, int *done, int *left)
 {
-	int in_log = 0, done = 0;
+	int in_log = 0;
 	int rc = sqlite3_wal_checkpoint_v2(
-	    db, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_log, &done);
+	    db, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_log, done);
 
-	*left = rc == SQLITE_OK && in_log >= 0 ? in_log - done : 0;
+	*left = rc == SQLITE_OK && in_log >= 0 ? in_log - *done : 0;
 	return rc;
 }
 
-static void
-rounds(struct checkpointer *c)
+/* SQLite syncs the database only when all of the log is in it, which is the
+ * tail: it would wait for what the rounds wrote. */
+static int
+sync_database(sqlite3 *db)
 {
-	int left = 0, before;
+	sqlite3_file *f = NULL;
+	int rc =
+	    sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &f);
+
+	if (rc != SQLITE_OK || !f || !f->pMethods)
+		return rc;
+	return f->pMethods->xSync(f, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
+}
+
+static void
+rounds(struct store *s)
+{
+	sqlite3 *db = s->checkpointer.db;
+	int done = 0, left = 0, synced = 0, new = HARD_PAGES, before;
 
 	for (unsigned i = 0; i < ROUNDS_MAX; i++) {
-		before = left;
-		if (checkpoint(c->db, &left) != SQLITE_OK || left < TAIL_PAGES)
+		if (checkpoint(db, &done, &left) != SQLITE_OK)
 			break;
-		/* somebody reads what is old: it goes on when they end */
-		if (i > 0 && left >= before && before > 0)
+		if (done - synced > TAIL_PAGES) {
+			/* a disk that fails is the writer's to find out */
+			if (sync_database(db) != SQLITE_OK)
+				break;
+			synced = done;
+		}
+		before = new;
+		new = atomic_load(&s->log_pages) - done;
+		/* little has come meanwhile, or as much as ever; or somebody
+		 * reads what is old, and it goes on when they end */
+		if (new < TAIL_PAGES || new >= before || left > 0)
 			break;
 	}
 }
@@ -69,8 +94,10 @@ rounds(struct checkpointer *c)
 static void *
 checkpointer_main(void *arg)
 {
-	struct checkpointer *c = arg;
+	struct store *s = arg;
+	struct checkpointer *c = &s->checkpointer;
 
+	(void)pthread_setname_np(pthread_self(), "checkpoints");
 	pthread_mutex_lock(&c->lock);
 	for (;;) {
 		while (!c->wanted && !c->stop)
@@ -78,7 +105,7 @@ checkpointer_main(void *arg)
 		if (c->stop)
 			break;
 		pthread_mutex_unlock(&c->lock);
-		rounds(c);
+		rounds(s);
 		pthread_mutex_lock(&c->lock);
 		c->wanted = false;
 		c->tail_due = true;
@@ -118,7 +145,7 @@ checkpointer_start(struct store *s)
 	pthread_cond_init(&c->change, NULL);
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
-	rc = pthread_create(&c->thread, NULL, checkpointer_main, c);
+	rc = pthread_create(&c->thread, NULL, checkpointer_main, s);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	c->running = rc == 0;
 	if (!c->running) {
@@ -152,37 +179,45 @@ checkpointer_end(struct store *s)
 /* Whether the log has grown enough for another try.  Who reads what is old
  * keeps it from starting again, and each try sorts all of it. */
 static bool
-worth_it(struct store *s)
+worth_it(struct store *s, int pages)
 {
-	if (s->log_pages < s->log_before)
-		s->log_next = BEGIN_PAGES; /* it started again */
-	s->log_before = s->log_pages;
-	return s->log_pages >= s->log_next;
+	struct checkpointer *c = &s->checkpointer;
+
+	if (pages < s->log_before) {
+		/* it started again, as all of it was in the database */
+		s->log_next = BEGIN_PAGES;
+		pthread_mutex_lock(&c->lock);
+		c->tail_due = false;
+		pthread_mutex_unlock(&c->lock);
+	}
+	s->log_before = pages;
+	return pages >= s->log_next;
 }
 
 void
 checkpointer_turn(struct store *s)
 {
 	struct checkpointer *c = &s->checkpointer;
+	int pages = atomic_load(&s->log_pages), done = 0, left = 0;
 	bool due;
-	int left;
 
-	if (!c->running || !worth_it(s))
+	if (!c->running || !worth_it(s, pages))
 		return;
 	pthread_mutex_lock(&c->lock);
 	if (!c->tail_due && !c->wanted) {
 		c->wanted = true;
 		pthread_cond_broadcast(&c->change);
 	}
-	while (s->log_pages >= HARD_PAGES && c->wanted)
+	while (pages >= HARD_PAGES && c->wanted)
 		pthread_cond_wait(&c->change, &c->lock);
 	due = c->tail_due;
 	c->tail_due = false;
 	pthread_mutex_unlock(&c->lock);
 	if (due)
-		s->log_next = checkpoint(s->db, &left) == SQLITE_OK && left == 0
+		s->log_next =
+		    checkpoint(s->db, &done, &left) == SQLITE_OK && left == 0
 		    ? BEGIN_PAGES
-		    : s->log_pages + BEGIN_PAGES;
+		    : pages + BEGIN_PAGES;
 }
 
 static uint64_t
@@ -222,7 +257,7 @@ tidy_turn(struct store *s, bool idle)
 {
 	uint64_t now = now_us();
 	bool was = s->untidy;
-	int left;
+	int done = 0, left = 0;
 
 	s->changed |= !idle;
 	if (s->opts.vfs || s->opts.no_thread || (!s->changed && !was))
@@ -235,7 +270,7 @@ tidy_turn(struct store *s, bool idle)
 	if (s->untidy)
 		return STEP_MS;
 	/* the file ends where it should when all of the log is in it */
-	if (was && (checkpoint(s->db, &left) != SQLITE_OK || left > 0))
+	if (was && (checkpoint(s->db, &done, &left) != SQLITE_OK || left > 0))
 		s->changed = s->untidy = true;
 	return s->changed ? PAUSE_MS : -1;
 }

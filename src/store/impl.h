@@ -125,7 +125,8 @@ struct store {
 	struct checkpointer checkpointer;
 	/* pages in the write-ahead log: now, a turn ago, and at the next
 	 * checkpoint */
-	int log_pages, log_before, log_next;
+	atomic_int log_pages;
+	int log_before, log_next;
 	bool changed; /* since it was looked at for free pages */
 	bool untidy;  /* there were some to give back */
 	uint64_t tidied_us;

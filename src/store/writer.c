@@ -232,6 +232,7 @@ writer_main(void *arg)
 {
 	struct store *s = arg;
 
+	(void)pthread_setname_np(pthread_self(), "store");
 	for (;;) {
 		bool last = atomic_load(&s->stop);
 
