@@ -161,8 +161,7 @@ drop_oldest(struct session *s)
 
 	if (s->queue.n == 0)
 		return s->kept && tail_drop_oldest(s);
-	if (s->kept &&
-	    s->queue.v[s->queue.head].key >= kept_sure_below(s->kept))
+	if (s->kept && queue_first(&s->queue)->key >= kept_sure_below(s->kept))
 		return false;
 	if (!session_dequeue(s, &d))
 		return false;
@@ -440,7 +439,7 @@ session_pump(struct session *s)
 	while (s->queue.n > 0 && s->out.resend_n == 0) {
 		if (s->kept && !tail_may_send(s))
 			return;
-		if (!window_open(s, s->queue.v[s->queue.head].msg))
+		if (!window_open(s, queue_first(&s->queue)->msg))
 			return;
 		if (inflight_reserve(&s->out)) {
 			look_again(s);

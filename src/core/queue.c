@@ -3,26 +3,51 @@
 #include "core/queue.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-#define QUEUE_MIN 8u
-#define QUEUE_MAX (1u << 27)
+/* Entries of the first block, and of the largest: each is twice the one
+ * before. */
+#define BLOCK_MIN 8u
+#define BLOCK_MAX 1024u
+/* Above this a block that is empty is given back. */
+#define BLOCK_KEEP 64u
+#define QUEUE_MAX  (1u << 27)
 
+struct queue_block {
+	struct queue_block *next;
+	uint32_t cap;
+	struct delivery v[];
+};
+
+/* Place for one more at the end.  What is there stays where it is, but for a
+ * queue of one block that is at least half empty: to copy millions would take
+ * some hundred milliseconds of a turn. */
 static enum nj_err
-grow(struct queue *q)
+extend(struct queue *q)
 {
-	uint32_t cap = q->cap ? q->cap * 2 : QUEUE_MIN;
-	struct delivery *v;
+	struct queue_block *last = q->last, *b;
+	uint32_t cap = last ? last->cap * 2 : BLOCK_MIN;
 
-	if (cap > QUEUE_MAX)
+	if (q->n >= QUEUE_MAX)
 		return NJ_FULL;
-	if (!(v = calloc(cap, sizeof *v)))
+	if (last && last == q->first && q->head >= q->n) {
+		memmove(last->v, last->v + q->head, q->n * sizeof *last->v);
+		q->head = 0;
+		q->tail = q->n;
+		return NJ_OK;
+	}
+	if (cap > BLOCK_MAX)
+		cap = BLOCK_MAX;
+	if (!(b = malloc(sizeof *b + cap * sizeof *b->v)))
 		return NJ_NOMEM;
-	for (uint32_t i = 0; i < q->n; i++)
-		v[i] = q->v[(q->head + i) & (q->cap - 1)];
-	free(q->v);
-	q->v = v;
-	q->head = 0;
-	q->cap = cap;
+	b->next = NULL;
+	b->cap = cap;
+	if (last)
+		last->next = b;
+	else
+		q->first = b;
+	q->last = b;
+	q->tail = 0;
 	return NJ_OK;
 }
 
@@ -31,38 +56,75 @@ queue_push(struct queue *q, const struct delivery *d)
 {
 	enum nj_err e;
 
-	if (q->n == q->cap && (e = grow(q)))
+	if ((!q->last || q->tail == q->last->cap) && (e = extend(q)))
 		return e;
-	q->v[(q->head + q->n) & (q->cap - 1)] = *d;
+	q->last->v[q->tail++] = *d;
 	q->n++;
 	q->n0 += d->qos == 0;
 	q->bytes += delivery_size(d);
 	return NJ_OK;
 }
 
+/* The first block is empty. */
+static void
+drop_block(struct queue *q)
+{
+	struct queue_block *b = q->first;
+
+	q->head = 0;
+	if (b != q->last) {
+		q->first = b->next;
+		free(b);
+		return;
+	}
+	q->tail = 0;
+	if (b->cap > BLOCK_KEEP) {
+		q->first = q->last = NULL;
+		free(b);
+	}
+}
+
+struct delivery *
+queue_first(const struct queue *q)
+{
+	return q->n > 0 ? &q->first->v[q->head] : NULL;
+}
+
 bool
 queue_pop(struct queue *q, struct delivery *out)
 {
-	if (q->n == 0)
+	struct queue_block *b = q->first;
+
+	if (!b || q->n == 0)
 		return false;
-	*out = q->v[q->head];
-	q->head = (q->head + 1) & (q->cap - 1);
+	*out = b->v[q->head++];
 	q->n--;
 	q->n0 -= out->qos == 0;
 	q->bytes -= delivery_size(out);
-	if (q->n == 0 && q->cap > QUEUE_MIN * 8) {
-		/* a drained backlog gives its memory back */
-		free(q->v);
-		*q = (struct queue){ 0 };
-	}
+	if (q->n == 0 || q->head == b->cap)
+		drop_block(q);
 	return true;
+}
+
+void
+queue_forget_share(struct queue *q, uint8_t share)
+{
+	uint32_t i = q->head;
+
+	for (struct queue_block *b = q->first; b; b = b->next, i = 0)
+		for (uint32_t end = b == q->last ? q->tail : b->cap; i < end;
+		     i++)
+			if (b->v[i].share == share)
+				b->v[i].share = 0;
 }
 
 void
 queue_clear(struct queue *q)
 {
-	for (uint32_t i = 0; i < q->n; i++)
-		delivery_fini(&q->v[(q->head + i) & (q->cap - 1)]);
-	free(q->v);
+	struct delivery d;
+
+	while (queue_pop(q, &d))
+		delivery_fini(&d);
+	free(q->first);
 	*q = (struct queue){ 0 };
 }

@@ -10,18 +10,25 @@
 
 #include "core/delivery.h"
 
+/* Some of them; none of it moves when another is needed. */
+struct queue_block;
+
 struct queue {
 	uint32_t n;
-	uint32_t n0; /* of them, at QoS 0 */
-	uint32_t head, cap;
-	struct delivery *v; /* ring */
+	uint32_t n0;	     /* of them, at QoS 0 */
+	uint32_t head, tail; /* in the first block; behind, in the last */
+	struct queue_block *first, *last;
 	uint64_t bytes;
 };
 
 /* Moves *d in on NJ_OK. */
 NJ_MUST enum nj_err queue_push(struct queue *q, const struct delivery *d);
+/* The oldest; NULL: there is none. */
+struct delivery *queue_first(const struct queue *q);
 /* Moves the oldest out; false when empty. */
 bool queue_pop(struct queue *q, struct delivery *out);
+/* Those that came by this shared subscription came by none. */
+void queue_forget_share(struct queue *q, uint8_t share);
 void queue_clear(struct queue *q);
 
 #endif

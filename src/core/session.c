@@ -92,10 +92,29 @@ will_free(struct session_will *w)
 	free(w);
 }
 
-/* The last of it: at most *left of its subscriptions; whether it is gone. */
+/* What waited for it. */
+static bool
+forget_queued(struct session *s, uint32_t *left)
+{
+	struct delivery d;
+
+	for (; s->queue.n > 0 && *left > 0; --*left)
+		for (unsigned i = 0; i < FORGET_QUEUED; i++)
+			if (queue_pop(&s->queue, &d))
+				delivery_fini(&d);
+	if (s->queue.n > 0)
+		return false;
+	queue_clear(&s->queue);
+	return true;
+}
+
+/* The last of it: at most *left of its subscriptions, or as much else; whether
+ * it is gone. */
 static bool
 forget(struct session *s, uint32_t *left)
 {
+	if (!forget_queued(s, left))
+		return false;
 	*left -= subs_clear_some(
 	    &s->subs, s->home->index, &s->forget_at, *left, s->full);
 	if (s->subs.n > 0)
@@ -168,7 +187,6 @@ session_free(struct session *s)
 	if (s->kept)
 		h->keep->queued -= s->queue.bytes;
 	kept_free(s->kept);
-	queue_clear(&s->queue);
 	inflight_clear(&s->out);
 	idset_fini(&s->in);
 	will_free(s->will);
@@ -292,17 +310,10 @@ session_take_shared(struct session *s, uint8_t share, bool sent,
 void
 session_keep_shared(struct session *s, uint8_t share)
 {
-	struct queue *q = &s->queue;
-
 	if (s->kept)
 		keep_note(s->home->keep,
 		    batch_share_end(s->home->keep->into, s->kept->id, share));
-	for (uint32_t i = 0; i < q->n; i++) {
-		struct delivery *d = &q->v[(q->head + i) & (q->cap - 1)];
-
-		if (d->share == share)
-			d->share = 0;
-	}
+	queue_forget_share(&s->queue, share);
 	for (uint32_t i = 0; i < s->out.cap; i++)
 		if (s->out.v[i].pid && s->out.v[i].share == share)
 			s->out.v[i].share = 0;

@@ -161,8 +161,8 @@ struct session *session_by_number(const struct home *h, uint64_t number);
 NJ_MUST enum nj_err
 session_new(struct home *h, struct slice id, struct session **out);
 /* Drops everything: subscriptions, queues, will unsent.  Shared
- * subscriptions must have been left before.  Of many subscriptions some stay for
- * home_end_some(), and nothing is delivered by them. */
+ * subscriptions must have been left before.  Of many subscriptions, and of a long
+ * queue, some stay for home_end_some(), and nothing is delivered by them. */
 void session_free(struct session *s);
 /* It has ended, and stays for what it leaves behind: its name is free for
  * another, nothing comes to it any more, and it is found by its number only. */
@@ -171,6 +171,8 @@ void session_end_name(struct session *s);
 /* Subscriptions of ended sessions that are forgotten in a turn, a millisecond
  * of work. */
 #define FORGET_TURN 500
+/* Of what waited for them, as many count as one. */
+#define FORGET_QUEUED 8
 
 /* Once a turn, and with all set at the end. */
 void home_end_some(struct home *h, bool all);

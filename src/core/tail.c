@@ -57,7 +57,7 @@ tail_take_queue(struct session *s)
 
 	/* what a page brings meanwhile is not taken: it is read again */
 	if (s->queue.n > 0)
-		k->tail_from = s->queue.v[s->queue.head].key;
+		k->tail_from = queue_first(&s->queue)->key;
 	while (session_dequeue(s, &d)) {
 		count(s, 1, delivery_size(&d));
 		delivery_fini(&d);
@@ -79,7 +79,7 @@ tail_may_send(struct session *s)
 	struct keep *keep = s->home->keep;
 
 	if (!keep->full)
-		return s->queue.v[s->queue.head].key < kept_sure_below(s->kept);
+		return queue_first(&s->queue)->key < kept_sure_below(s->kept);
 	/* it is looked at again when it may */
 	if (!list_linked(&s->kept->page))
 		list_push(&keep->pages, &s->kept->page);

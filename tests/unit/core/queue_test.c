@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/rand.h"
+#include "core/queue.h"
+
+#define MOST   5000u /* more than several of the largest blocks */
+#define ROUNDS 400u
+
+struct model {
+	struct queue q;
+	struct rng rng;
+	struct msg *msg;  /* all have this one */
+	uint64_t in, out; /* keys are those from out + 1 to in */
+};
+
+static int
+set_up(void **state)
+{
+	static struct model t;
+	struct publish p = { .qos = 1 };
+
+	t = (struct model){ .in = 0 };
+	rng_seed(&t.rng, 7);
+	*state = &t;
+	return msg_new(&p, slice_str("a"), 0, &t.msg) == NJ_OK ? 0 : -1;
+}
+
+static int
+tear_down(void **state)
+{
+	struct model *t = *state;
+
+	queue_clear(&t->q);
+	assert_null(t->q.first);
+	msg_unref(t->msg);
+	return 0;
+}
+
+static uint64_t
+below(struct model *t, uint64_t n)
+{
+	return rng_next(&t->rng) % n;
+}
+
+static uint8_t
+qos_of(uint64_t key)
+{
+	return key % 3 == 0 ? 0 : 1;
+}
+
+static void
+check(const struct model *t)
+{
+	uint32_t n0 = 0;
+
+	for (uint64_t k = t->out + 1; k <= t->in; k++)
+		n0 += qos_of(k) == 0;
+	assert_int_equal(t->q.n, t->in - t->out);
+	assert_int_equal(t->q.n0, n0);
+	if (t->q.n > 0)
+		assert_int_equal(queue_first(&t->q)->key, t->out + 1);
+	else
+		assert_null(queue_first(&t->q));
+}
+
+static void
+push(struct model *t)
+{
+	struct delivery d = { .msg = msg_ref(t->msg),
+		.key = ++t->in,
+		.qos = qos_of(t->in),
+		.share = (uint8_t)(t->in % 5) };
+
+	assert_int_equal(queue_push(&t->q, &d), NJ_OK);
+}
+
+static void
+pop(struct model *t)
+{
+	struct delivery d;
+	bool some = t->in > t->out;
+
+	assert_int_equal(queue_pop(&t->q, &d), some);
+	if (!some)
+		return;
+	assert_int_equal(d.key, ++t->out);
+	delivery_fini(&d);
+}
+
+/* What comes leaves in order, however the queue grows and shrinks. */
+static void
+in_order(void **state)
+{
+	struct model *t = *state;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		/* small ones as often as large ones */
+		uint64_t most = 1 + below(t, 1 + MOST / (1 + round % 97));
+
+		for (uint64_t n = below(t, most); n > 0; n--)
+			if (t->in - t->out < MOST)
+				push(t);
+		check(t);
+		for (uint64_t n = below(t, most + 1); n > 0; n--)
+			pop(t);
+		check(t);
+	}
+	while (t->in > t->out)
+		pop(t);
+	check(t);
+}
+
+/* One comes, one goes: that takes no more than one block ever. */
+static void
+one_at_a_time(void **state)
+{
+	struct model *t = *state;
+
+	push(t);
+	for (unsigned i = 0; i < 3 * MOST; i++) {
+		push(t);
+		assert_ptr_equal(t->q.first, t->q.last);
+		pop(t);
+	}
+	check(t);
+}
+
+static void
+share_forgotten(void **state)
+{
+	struct model *t = *state;
+	struct delivery d;
+
+	for (unsigned i = 0; i < MOST; i++)
+		push(t);
+	for (unsigned i = 0; i < 100; i++)
+		pop(t);
+	queue_forget_share(&t->q, 3);
+	while (queue_pop(&t->q, &d)) {
+		unsigned was = (unsigned)(d.key % 5);
+
+		assert_int_equal(d.share, was == 3 ? 0 : was);
+		delivery_fini(&d);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(in_order, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+		    one_at_a_time, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+		    share_forgotten, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
