@@ -94,7 +94,7 @@ def test_all_are_away(durable):
 
 
 def test_it_expires(brokers):
-    b = brokers(CONF + 'threads 2\npersistent_client_expiration 1s\n')
+    b = brokers(CONF + 'threads 2\npersistent_client_expiration 3s\n')
     away(b)
     fill(b)
     with Raw(b.port) as s:
