@@ -306,6 +306,7 @@ durable_turn(struct shard *sh)
 
 	if (!d->open) /* there is no store, or not any more */
 		return;
+	pledge_again(sh);
 	close_gate(sh);
 	if (!d->store) {
 		/* it is closed: what comes now would have come too late */

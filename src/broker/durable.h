@@ -87,6 +87,7 @@ struct durable {
 	uint64_t gate_first; /* number of gates[gate_head] */
 	uint64_t
 	    together_from;     /* no earlier gate has one that is not written */
+	bool together_stuck;   /* for want of memory */
 	struct gate gate;      /* this turn's */
 	struct pledge *own[2]; /* this turn's: plain, together */
 	struct {
@@ -175,6 +176,8 @@ void pledge_part(struct shard *sh, struct letter *l);
 /* For durable.c: the turn's own are given away; what a batch on disk frees. */
 void pledge_close_own(struct shard *sh);
 void pledge_join(struct shard *sh, struct pledge *p);
+/* What came home when there was no memory to write it. */
+void pledge_again(struct shard *sh);
 void pledge_company(struct shard *sh, struct store_batch *b, bool on_disk);
 
 #endif

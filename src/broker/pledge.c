@@ -28,6 +28,8 @@ struct pledge {
 	struct part parts[]; /* one a shard, when together */
 };
 
+#define COMPANY_MIN 16u
+
 /* A batch's company: pledges whose records it has. */
 struct company {
 	uint32_t n, cap;
@@ -56,13 +58,39 @@ pledge_free(struct pledge *p)
 	free(p);
 }
 
-/* Its records go to disk with the open batch. */
-static void
+/* A place in b's company. */
+static enum nj_err
+company_reserve(struct store_batch *b)
+{
+	struct company *c = b->companions, *more;
+	uint32_t cap = c ? c->cap * 2 : COMPANY_MIN;
+
+	if (c && c->n < c->cap)
+		return NJ_OK;
+	if (!(more = realloc(c, sizeof *c + cap * sizeof(c->v[0]))))
+		return NJ_NOMEM;
+	if (!c)
+		more->n = 0;
+	more->cap = cap;
+	b->companions = more;
+	return NJ_OK;
+}
+
+/* Its records go to disk with the open batch: all of them, and who waits for
+ * them is told.  False: there is no memory, and nothing was done. */
+static bool
 write_parts(struct shard *sh, struct gate *g)
 {
 	struct durable *d = &sh->durable;
 	struct pledge *p = g->together;
+	struct company *c;
+	uint32_t n = 0;
 
+	for (unsigned i = 0; i < p->n_parts; i++)
+		if (p->parts[i].part.batch)
+			n += p->parts[i].part.batch->n;
+	if (batch_reserve(d->open, n) || company_reserve(d->open))
+		return false;
 	g->pledges--;
 	g->together = NULL;
 	if (atomic_load(&p->failed))
@@ -70,13 +98,44 @@ write_parts(struct shard *sh, struct gate *g)
 	for (unsigned i = 0; i < p->n_parts; i++) {
 		struct store_batch *b = p->parts[i].part.batch;
 
-		if (b && b->live > 0 && batch_append(d->open, b))
-			g->failed = true;
+		if (b && b->live > 0)
+			batch_append(d->open, b);
 		d->keep.bytes += p->parts[i].part.bytes;
 	}
 	g->ticket = d->keep.ticket;
 	atomic_store_explicit(&p->refs, 1, memory_order_relaxed);
-	pledge_join(sh, p);
+	c = d->open->companions;
+	c->v[c->n++] = p;
+	return true;
+}
+
+/* Those that are home, up to the first that is not. */
+static void
+write_arrived(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+
+	d->together_stuck = false;
+	if (d->together_from < d->gate_first)
+		d->together_from = d->gate_first;
+	for (;; d->together_from++) {
+		struct gate *g = durable_gate(d, d->together_from);
+
+		if (g->together && !g->together->arrived)
+			break;
+		d->together_stuck = g->together && !write_parts(sh, g);
+		/* this turn's may begin one yet */
+		if (d->together_stuck ||
+		    d->together_from == d->gate_first + d->gate_n)
+			break;
+	}
+}
+
+void
+pledge_again(struct shard *sh)
+{
+	if (sh->durable.together_stuck)
+		write_arrived(sh);
 }
 
 /* Everyone has put its records where they go.  What goes together does so in
@@ -97,19 +156,7 @@ come_home(struct shard *sh, struct pledge *p)
 		return;
 	}
 	p->arrived = true;
-	if (d->together_from < d->gate_first)
-		d->together_from = d->gate_first;
-	for (; d->together_from <= d->gate_first + d->gate_n;
-	     d->together_from++) {
-		g = durable_gate(d, d->together_from);
-		if (g->together && !g->together->arrived)
-			break;
-		if (g->together)
-			write_parts(sh, g);
-		/* this turn's may begin one yet */
-		if (d->together_from == d->gate_first + d->gate_n)
-			break;
-	}
+	write_arrived(sh);
 }
 
 void
@@ -142,24 +189,12 @@ pledge_join(struct shard *sh, struct pledge *p)
 		unref(sh, p); /* not the last */
 		return;
 	}
-	if (!c || c->n == c->cap) {
-		uint32_t cap = c ? c->cap * 2 : 16;
-		struct company *more =
-		    realloc(c, sizeof *c + cap * sizeof(c->v[0]));
-
-		if (!more) {
-			atomic_store(&p->failed, true);
-			if (p->together && p->home == sh->home.shard)
-				pledge_free(p);
-			else
-				unref(sh, p);
-			return;
-		}
-		if (!c)
-			more->n = 0;
-		more->cap = cap;
-		b->companions = c = more;
+	if (company_reserve(b)) {
+		atomic_store(&p->failed, true);
+		unref(sh, p);
+		return;
 	}
+	c = b->companions;
 	c->v[c->n++] = p;
 }
 

@@ -28,7 +28,8 @@
 #include "broker/systree.h"
 #include "net/listener.h"
 
-/* While another shard is behind, paused publishers are looked at this often. */
+/* While another shard is behind, paused publishers are looked at this often, and
+ * what found no memory. */
 #define PAUSE_MS 1
 /* After the process ran out of descriptors. */
 #define ACCEPT_PAUSE_MS 250
@@ -330,7 +331,8 @@ wait(struct shard *sh, int max_wait_ms)
 
 	if (ms < 0 || (max_wait_ms >= 0 && ms > max_wait_ms))
 		ms = max_wait_ms;
-	if (!list_empty(&sh->paused) && (ms < 0 || ms > PAUSE_MS))
+	if ((!list_empty(&sh->paused) || sh->durable.together_stuck) &&
+	    (ms < 0 || ms > PAUSE_MS))
 		ms = PAUSE_MS;
 	if (must_not_wait(sh))
 		ms = 0;

@@ -173,7 +173,8 @@ describe(struct store *s, void *msg, struct store_body *body)
 		body->id = s->opts.msgs->name(s->opts.arg, msg);
 }
 
-/* A will's message is named by its session. */
+/* A will's message is named by its session, if there is one: there may have been
+ * no memory to record that it began. */
 static enum nj_err
 put_will(struct store *s, const struct store_rec *r)
 {
@@ -185,12 +186,12 @@ put_will(struct store *s, const struct store_rec *r)
 	if ((e = apply_dropping(s, ST_WILL_GET)))
 		return e;
 	describe(s, r->msg, &body);
-	if ((e = refs_add(&s->refs, body.id, 1, r->msg)))
-		return e;
 	st = bind2(s, ST_WILL, r->session, body.id);
 	sqlite3_bind_int64(st, 3, r->option);
 	sqlite3_bind_int64(st, 4, r->expiry_s);
-	return sql_run(s, ST_WILL);
+	if ((e = sql_run(s, ST_WILL)) || sqlite3_changes(s->db) == 0)
+		return e;
+	return refs_add(&s->refs, body.id, 1, r->msg);
 }
 
 /* It may have another by now: the end of one goes to disk together with what

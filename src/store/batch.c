@@ -2,6 +2,7 @@
  */
 #include "store/batch.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,8 +55,8 @@ batch_free(struct store_batch *b)
 	free(b);
 }
 
-static enum nj_err
-reserve(struct store_batch *b, uint32_t more)
+enum nj_err
+batch_reserve(struct store_batch *b, uint32_t more)
 {
 	uint32_t cap = b->cap ? b->cap : BATCH_MIN;
 	struct store_rec *v;
@@ -80,7 +81,7 @@ add(struct store_batch *b, const struct store_rec *r, struct slice head,
 	size_t n = head.n + tail.n;
 	enum nj_err e;
 
-	if ((e = reserve(b, 1)))
+	if ((e = batch_reserve(b, 1)))
 		return e;
 	if (n > 0) {
 		if (!(text = malloc(n)))
@@ -323,13 +324,10 @@ batch_share_end(struct store_batch *b, uint64_t session, uint8_t share)
 	    SLICE_NONE, SLICE_NONE);
 }
 
-enum nj_err
+void
 batch_append(struct store_batch *b, struct store_batch *from)
 {
-	enum nj_err e = reserve(b, from->n);
-
-	if (e)
-		return e;
+	assert(b->cap - b->n >= from->n);
 	if (from->n)
 		memcpy(b->v + b->n, from->v, from->n * sizeof *from->v);
 	b->n += from->n;
@@ -338,7 +336,6 @@ batch_append(struct store_batch *b, struct store_batch *from)
 	b->bytes += from->bytes;
 	from->n = from->live = from->idle = 0;
 	from->bytes = 0;
-	return NJ_OK;
 }
 
 enum nj_err

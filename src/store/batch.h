@@ -123,10 +123,11 @@ batch_queue_end(struct store_batch *b, uint64_t session, uint64_t seq);
 NJ_MUST enum nj_err batch_queue_shift(struct store_batch *b, uint64_t session);
 NJ_MUST enum nj_err
 batch_share_end(struct store_batch *b, uint64_t session, uint8_t share);
-/* All of from's records behind b's; from is empty then.  NJ_NOMEM: both are
- * as they were. */
-NJ_MUST enum nj_err
-batch_append(struct store_batch *b, struct store_batch *from);
+/* Room for so many records. */
+NJ_MUST enum nj_err batch_reserve(struct store_batch *b, uint32_t more);
+/* All of from's records, for which there is room, behind b's; from is empty
+ * then. */
+void batch_append(struct store_batch *b, struct store_batch *from);
 /* order: of all changes to retained messages, so that two shards' changes of
  * one topic end as they did in memory. */
 NJ_MUST enum nj_err

@@ -37,12 +37,12 @@ draw_profile(struct profile *is)
 }
 
 static void
-draw_power(struct profile *is)
+draw_power(struct profile *is, bool memory)
 {
 	struct rng *r = &sim->power;
 
 	is->store = true;
-	is->memory = false;
+	is->memory &= memory;
 	is->cuts = 1 + (unsigned)pick(r, 8);
 	is->slow_disk = chance(r, 400) ? (unsigned)pick(r, 30) : 0;
 	is->store_turns = 50 + (unsigned)pick(r, 800);
@@ -56,11 +56,11 @@ auditor(void)
 }
 
 static void
-begin(uint64_t seed, bool store, bool tracing)
+begin(uint64_t seed, const struct sim_how *how)
 {
 	memset(sim, 0, sizeof *sim);
 	sim->seed = seed;
-	sim->tracing = tracing;
+	sim->tracing = how->tracing;
 	sim->now = 1000000;
 	sim->digest = UINT64_C(0xcbf29ce484222325);
 	rng_seed(&sim->plan, seed * 4);
@@ -68,9 +68,9 @@ begin(uint64_t seed, bool store, bool tracing)
 	rng_seed(&sim->sched, seed * 4 + 2);
 	rng_seed(&sim->fault, seed * 4 + 3);
 	draw_profile(&sim->is);
-	if (store) {
+	if (how->store) {
 		rng_seed(&sim->power, ~seed);
-		draw_power(&sim->is);
+		draw_power(&sim->is, how->memory);
 	}
 	world_start();
 	for (unsigned i = 0; i <= sim->is.clients; i++)
@@ -216,10 +216,10 @@ part(void)
 }
 
 bool
-sim_run(struct sim *s, uint64_t seed, bool store, bool tracing)
+sim_run(struct sim *s, uint64_t seed, const struct sim_how *how)
 {
 	sim = s;
-	begin(seed, store, tracing);
+	begin(seed, how);
 	trace("seed %llu: %u shards, %u clients%s%s%s%s%s%s",
 	    (unsigned long long)seed, s->is.shards, s->is.clients,
 	    s->is.lossy ? ", small limits" : "",

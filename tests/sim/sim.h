@@ -88,9 +88,13 @@ struct sim {
 
 extern struct sim *sim;
 
-/* Runs a seed from birth to death; true: all held.  store: with one, and power
- * cuts. */
-bool sim_run(struct sim *s, uint64_t seed, bool store, bool tracing);
+/* Runs a seed from birth to death; true: all held. */
+struct sim_how {
+	bool store;  /* there is one, and power cuts */
+	bool memory; /* that runs out besides */
+	bool tracing;
+};
+bool sim_run(struct sim *s, uint64_t seed, const struct sim_how *how);
 
 /* trace.c */
 void trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

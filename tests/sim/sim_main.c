@@ -2,9 +2,12 @@
  * Runs seeds; a seed that fails is run again with a trace by the command that
  * is printed.
  *
- *   sim [--power] [--seeds A-B] [--twice N] [--stop] [--trace] [--log]
+ *   sim [--power [--memory]] [--seeds A-B] [--twice N] [--stop] [--trace]
+ *       [--log]
  *
  * --power: the broker has a store, and loses its power now and then.
+ * --memory: there is none now and then, either; without --power there always is
+ * such a time in some seeds.
  * --twice N: every Nth seed is run a second time, and must be the same.
  * --stop: at the first seed that fails.  --log: with the broker's log.
  */
@@ -21,7 +24,8 @@
 
 static struct sim *world;
 static uint64_t first = 1, last = 100, twice = 0;
-static bool tracing, stops, power;
+static struct sim_how how;
+static bool stops;
 static const char *program;
 
 static double
@@ -36,25 +40,28 @@ seconds(void)
 static void
 tell(uint64_t seed, const char *why)
 {
-	printf("\nseed %" PRIu64 ": %s\nto see it: %s%s --seeds %" PRIu64
+	printf("\nseed %" PRIu64 ": %s\nto see it: %s%s%s --seeds %" PRIu64
 	       "-%" PRIu64 " --trace\n",
-	    seed, why, program, power ? " --power" : "", seed, seed);
+	    seed, why, program, how.store ? " --power" : "",
+	    how.memory ? " --memory" : "", seed, seed);
 	fflush(stdout);
 }
 
 static bool
 run(uint64_t seed)
 {
+	struct sim_how again = how;
 	uint64_t digest;
 
-	if (!sim_run(world, seed, power, tracing)) {
+	again.tracing = false;
+	if (!sim_run(world, seed, &how)) {
 		tell(seed, world->why);
 		return false;
 	}
 	if (!twice || seed % twice != 0)
 		return true;
 	digest = world->digest;
-	if (!sim_run(world, seed, power, false) || world->digest != digest) {
+	if (!sim_run(world, seed, &again) || world->digest != digest) {
 		tell(seed, "it is not the same the second time");
 		return false;
 	}
@@ -82,6 +89,7 @@ options(int argc, char **argv)
 		{ "stop", no_argument, NULL, 'x' },
 		{ "log", no_argument, NULL, 'l' },
 		{ "power", no_argument, NULL, 'p' },
+		{ "memory", no_argument, NULL, 'm' },
 		{ 0 },
 	};
 	int opt;
@@ -92,11 +100,13 @@ options(int argc, char **argv)
 		if (opt == '2')
 			twice = strtoull(optarg, NULL, 10);
 		else if (opt == 't')
-			tracing = true;
+			how.tracing = true;
 		else if (opt == 'x')
 			stops = true;
 		else if (opt == 'p')
-			power = true;
+			how.store = true;
+		else if (opt == 'm')
+			how.memory = true;
 		else if (opt == 'l')
 			log_types_on = LOG_T_ALL;
 		else
@@ -115,8 +125,8 @@ main(int argc, char **argv)
 	log_types_on = 0;
 	if (!options(argc, argv)) {
 		fprintf(stderr,
-		    "usage: sim [--power] [--seeds A-B] [--twice N] [--stop] "
-		    "[--trace] [--log]\n");
+		    "usage: sim [--power [--memory]] [--seeds A-B] [--twice N] "
+		    "[--stop] [--trace] [--log]\n");
 		return 2;
 	}
 	if (!(world = calloc(1, sizeof *world)))

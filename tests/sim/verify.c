@@ -69,6 +69,14 @@ may_vanish(const struct client *c, const struct mmsg *m)
 		m->len + 1200 > c->max_packet);
 }
 
+/* With a store, a shard that has no memory for its part of a QoS 2 message has it
+ * refused; sent again under its identifier it is taken for the same. */
+static bool
+may_be_refused(const struct mmsg *m)
+{
+	return sim->is.store && sim->is.memory && m->qos == 2 && m->times > 1;
+}
+
 static void
 verify_session(struct msession *s)
 {
@@ -79,7 +87,8 @@ verify_session(struct msession *s)
 		struct due d;
 
 		if (m->state != M_TAKEN || m->from < s->born ||
-		    may_be_another(m) || may_vanish(s->client, m))
+		    may_be_another(m) || may_be_refused(m) ||
+		    may_vanish(s->client, m))
 			continue;
 		d = model_due(s, m);
 		if (!d.sure || d.lo == 0)
@@ -349,7 +358,7 @@ verify_store(bool empty)
 	if (view_open(copy, &v, &why) ||
 	    view_check(v, true, tell_fault, NULL, &why))
 		sim_fail("the store cannot be looked at: %s", why.what);
-	else if (empty)
+	else if (empty && !sim->is.memory) /* else some ends are not recorded */
 		check_rows(v);
 	view_close(v);
 	(void)unlink(copy);

@@ -20,6 +20,7 @@
 
 #include "disk.h"
 #include "memory.h"
+#include "store/impl.h"
 #include "store/view.h"
 
 static char folder[] = "/tmp/nightjar-store-XXXXXX";
@@ -248,6 +249,10 @@ test_message_is_stored_once(void **state)
 	for (uint64_t s = 1; s <= 1000; s++)
 		put(x, s, 1, n);
 	assert_int_equal(batch_retain(x, 1, note_ref(n)), NJ_OK);
+	assert_int_equal(
+	    batch_session(
+		x, &(struct store_session){ .id = 1, .client = LIT("c") }),
+	    NJ_OK);
 	assert_int_equal(batch_will(x, 1, 0, 0, note_ref(n)), NJ_OK);
 	write_now(x);
 	assert_int_equal(ask("SELECT count(*) FROM msg"), 1);
@@ -420,6 +425,22 @@ test_cancelled(void **state)
 	assert_int_equal(notes_alive, 0);
 }
 
+/* The log's second thread gets its turn, which on a busy machine comes late. */
+static void
+let_checkpoint(void)
+{
+	struct checkpointer *c = &b.store->checkpointer;
+	bool busy = c->running;
+
+	for (int i = 0; i < 5000 && busy; i++) {
+		pthread_mutex_lock(&c->lock);
+		busy = c->wanted;
+		pthread_mutex_unlock(&c->lock);
+		if (busy)
+			usleep(2000);
+	}
+}
+
 static void
 note_many(uint64_t from, uint64_t n, bool end)
 {
@@ -437,6 +458,7 @@ note_many(uint64_t from, uint64_t n, bool end)
 		note_unref(note);
 	}
 	write_now(x);
+	let_checkpoint();
 }
 
 static off_t
@@ -497,6 +519,21 @@ test_log_while_somebody_looks(void **state)
 	assert_true(size_of("-wal") < was + 24 * 1024 * 1024);
 	bench_close(&b);
 	assert_int_equal(size_of("-wal"), 0);
+	assert_int_equal(notes_alive, 0);
+}
+
+/* Its session was not recorded: nothing of it stays. */
+static void
+test_will_of_no_session(void **state)
+{
+	struct store_batch *x = batch();
+
+	(void)state;
+	open_it(NULL);
+	assert_int_equal(batch_will(x, 7, 0, 0, note_new("a", "gone")), NJ_OK);
+	write_now(x);
+	assert_int_equal(ask("SELECT count(*) FROM msg"), 0);
+	bench_close(&b);
 	assert_int_equal(notes_alive, 0);
 }
 
@@ -628,6 +665,7 @@ main(void)
 		cmocka_unit_test_setup(test_disk_in_trouble, fresh),
 		cmocka_unit_test_setup(test_close_in_trouble, fresh),
 		cmocka_unit_test_setup(test_cancelled, fresh),
+		cmocka_unit_test_setup(test_will_of_no_session, fresh),
 		cmocka_unit_test_setup(test_pages_of_large_messages, fresh),
 		cmocka_unit_test_setup(test_files_do_not_grow, fresh),
 		cmocka_unit_test_setup(test_log_while_somebody_looks, fresh),
