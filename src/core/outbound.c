@@ -414,9 +414,10 @@ finish_queued(struct session *s, struct delivery *d)
 static bool
 must_wait0(struct session *s)
 {
-	const struct delivery *d = &s->queue.v[s->queue.head];
+	const struct delivery *d = queue_first(&s->queue);
 
-	if (d->qos > 0 || !s->kept || is_known(s, d) || keep_may_send0(s, d))
+	if (!d || d->qos > 0 || !s->kept || is_known(s, d) ||
+	    keep_may_send0(s, d))
 		return false;
 	if (!s->kept->waits0)
 		s->link->ops->later(s->link, MQTT_PUBLISH, 0, RC_SUCCESS);
