@@ -9,6 +9,7 @@
 #include "admin/handlers.h"
 #include "auth/rolebase.h"
 #include "broker/inspect.h"
+#include "broker/present.h"
 
 static enum nj_err
 take_answer(struct admin_call *c, struct slice text, struct nj_why *why)
@@ -99,7 +100,8 @@ enum nj_err
 admin_dynsec(struct admin_call *c, struct nj_why *why)
 {
 	const json_t *commands = json_object_get(c->args, "commands");
-	const struct rolebase_admin who = { .user = LIT("(administrator)") };
+	struct rolebase_admin who = { .user = LIT("(administrator)") };
+	struct present present = { 0 };
 	struct rolebase *rb = NULL;
 	struct buf answer = { 0 };
 	json_t *request = NULL;
@@ -116,9 +118,11 @@ admin_dynsec(struct admin_call *c, struct nj_why *why)
 	if (!(request = json_pack("{s:O}", "commands", commands)) ||
 	    !(text = json_dumps(request, JSON_COMPACT)))
 		goto out;
+	present_look(&present, c->env->broker, slice_str(text), &who);
 	if (!(e = rolebase_run(rb, &who, slice_str(text), &answer)))
 		e = take_answer(c, buf_slice(&answer), why);
 out:
+	present_fini(&present);
 	if (text)
 		explicit_bzero(text, strlen(text));
 	free(text);

@@ -354,6 +354,73 @@ change(struct dynsec *d, const struct command *c, const json_t *cmd,
 	return reply(d, c->name, error, NULL, correlation, !error);
 }
 
+int
+rolebase_here_cmp(struct slice a, struct slice b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int c = n ? memcmp(a.p, b.p, n) : 0;
+
+	return c ? c : (a.n > b.n) - (a.n < b.n);
+}
+
+/* Where those of the user begin. */
+static size_t
+first_here(const struct rolebase_admin *w, struct slice user)
+{
+	size_t low = 0, high = w->n_here;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (rolebase_here_cmp(w->here[mid].user, user) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* "connections" of Mosquitto 2.1, to a client as it is answered. */
+static bool
+put_connections(const struct rolebase_admin *w, json_t *client)
+{
+	const char *user = json_text(client, "username");
+	const char *id = json_text(client, "clientid");
+	json_t *list = json_array();
+
+	if (!user || json_object_set_new(client, "connections", list))
+		return false;
+	for (size_t i = first_here(w, slice_str(user));
+	     i < w->n_here && slice_is(w->here[i].user, user); i++) {
+		struct slice at = w->here[i].address;
+
+		if ((!id || slice_is(w->here[i].client_id, id)) &&
+		    json_array_append_new(list,
+			json_pack("{s:s%}", "address", (const char *)at.p,
+			    (size_t)at.n)))
+			return false;
+	}
+	return true;
+}
+
+static bool
+put_all_connections(const struct rolebase_admin *w, json_t *data)
+{
+	json_t *client = json_object_get(data, "client");
+	json_t *list = json_object_get(data, "clients");
+
+	if (!w->knows_here)
+		return true;
+	if (client)
+		return put_connections(w, client);
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		client = json_array_get(list, i);
+		if (json_is_object(client) && !put_connections(w, client))
+			return false;
+	}
+	return true;
+}
+
 static enum nj_err
 ask(struct dynsec *d, const struct command *c, const json_t *cmd,
     const char *correlation)
@@ -361,6 +428,8 @@ ask(struct dynsec *d, const struct command *c, const json_t *cmd,
 	json_t *data = json_object();
 	const char *error = data ? c->read(d->now, cmd, data) : DYNSEC_INTERNAL;
 
+	if (!error && !put_all_connections(d->who, data))
+		error = DYNSEC_INTERNAL;
 	if (error) {
 		json_decref(data);
 		data = NULL;

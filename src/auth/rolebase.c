@@ -569,6 +569,9 @@ rolebase_import(struct rolebase *rb, const char *path, struct nj_why *why)
 	if (e)
 		return e;
 	pthread_mutex_lock(&rb->changing);
+	/* another state, whatever the file counted */
+	if (r->changes <= rb->now->changes)
+		r->changes = rb->now->changes + 1;
 	if (!(e = rb->keeper.save(rb->keeper.arg, NULL, r, why)))
 		publish(rb, roles_ref(r));
 	pthread_mutex_unlock(&rb->changing);

@@ -93,9 +93,20 @@ const struct roles *rolebase_seen(const struct rolebase *rb, unsigned shard);
 struct roles *
 rolebase_take(struct rolebase *rb, unsigned shard, struct roles *now);
 
-/* Who gives commands, for the log. */
+/* A client that is connected. */
+struct rolebase_here {
+	struct slice user, client_id, address;
+};
+/* In what order they stand. */
+int rolebase_here_cmp(struct slice a, struct slice b);
+
+/* Who gives commands, for the log; and for answers, who is connected as whom,
+ * by user and client identifier. */
 struct rolebase_admin {
 	struct slice client_id, user;
+	bool knows_here;
+	const struct rolebase_here *here;
+	size_t n_here;
 };
 /*
  * {"commands":[...]} in, {"responses":[...]} out, as Mosquitto's plugin

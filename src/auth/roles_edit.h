@@ -110,7 +110,7 @@ struct roles {
 	bool by_default[ROLES_ACTIONS];
 	char *extra;
 	size_t n_rules;
-	uint64_t changes; /* since it was read */
+	uint64_t changes; /* "changeIndex": since there are users here */
 	struct password_cost common;
 };
 

@@ -427,6 +427,15 @@ print_roles(const struct roles *r, struct buf *out)
 	return e ? e : buf_printf(out, "]");
 }
 
+/* As 2.1 has it; 2.0 passes it by. */
+static bool
+put_changes(json_t *o, const struct roles *r)
+{
+	return r->changes == 0 ||
+	    json_object_set_new(
+		o, "changeIndex", json_integer((json_int_t)r->changes)) == 0;
+}
+
 json_t *
 json_of_rest(const struct roles *r)
 {
@@ -441,7 +450,7 @@ json_of_rest(const struct roles *r)
 	if (json_object_set_new(o, "defaultACLAccess", defaults) == 0 &&
 	    put_text(o, "anonymousGroup",
 		r->anonymous ? r->anonymous->name : NULL) &&
-	    json_add_others(o, r->extra))
+	    put_changes(o, r) && json_add_others(o, r->extra))
 		return o;
 	json_decref(o);
 	return NULL;
@@ -458,7 +467,8 @@ print_rest(const struct roles *r, struct buf *out)
 	if (o &&
 	    put_text(o, "anonymousGroup",
 		r->anonymous ? r->anonymous->name : NULL) &&
-	    json_add_others(o, r->extra) && (text = json_whole(o))) {
+	    put_changes(o, r) && json_add_others(o, r->extra) &&
+	    (text = json_whole(o))) {
 		size_t n = strlen(text);
 
 		e = n > 2 ? buf_printf(out, ",\n\t%.*s", (int)(n - 2), text + 1)

@@ -83,15 +83,23 @@ let_in(struct auth_request *r, enum roles_login may)
 	return auth_allow(r, r->username);
 }
 
+static enum roles_login
+ask_now(
+    const struct roles *now, const struct auth_request *r, const char **hash)
+{
+	struct roles_asker who = { .user = r->username,
+		.client_id = r->client_id };
+
+	return roles_login(now, &who, hash);
+}
+
 /* Whoever may not come in learns nothing from how long it takes. */
 static enum auth_result
 decide_login(const struct roles_link *l, struct auth_request *r)
 {
 	struct roles *now = rolebase_now(l->rb);
-	struct roles_asker who = { .user = r->username,
-		.client_id = r->client_id };
 	const char *text = NULL;
-	enum roles_login may = roles_login(now, &who, &text);
+	enum roles_login may = ask_now(now, r, &text);
 	enum auth_result result = AUTH_NOT_MINE;
 
 	if (text) {
@@ -115,10 +123,8 @@ static enum auth_result
 recalled(const struct roles_link *l, struct auth_request *r)
 {
 	struct roles *now = rolebase_now(l->rb);
-	struct roles_asker who = { .user = r->username,
-		.client_id = r->client_id };
 	const char *text = NULL;
-	enum roles_login may = roles_login(now, &who, &text);
+	enum roles_login may = ask_now(now, r, &text);
 	enum auth_result result = AUTH_NOT_MINE;
 
 	if (recall_knows(l->recall, r->username,

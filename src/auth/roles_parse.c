@@ -521,9 +521,12 @@ static enum nj_err
 take_rest(const struct reading *f, const json_t *root)
 {
 	static const char *const known[] = { "defaultACLAccess", "clients",
-		"groups", "roles", "anonymousGroup", NULL };
+		"groups", "roles", "anonymousGroup", "changeIndex", NULL };
+	const json_t *index = json_member(root, "changeIndex");
 	enum nj_err e;
 
+	if (json_is_integer(index) && json_integer_value(index) > 0)
+		f->r->changes = (uint64_t)json_integer_value(index);
 	if ((e = take_defaults(f, root)) || (e = take_anonymous(f, root)))
 		return e;
 	find_common(f->r);

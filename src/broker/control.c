@@ -10,6 +10,7 @@
 #include "base/secret.h"
 #include "base/text.h"
 #include "base/workers.h"
+#include "broker/present.h"
 #include "broker/route.h"
 #include "broker/sessions.h"
 #include "wire/topic.h"
@@ -51,10 +52,17 @@ static void
 run(struct job *j)
 {
 	struct control *k = LIST_OWNER(j, struct control, job);
-	struct rolebase_admin who = { slice_of(k->client_id, k->id_len),
-		k->who->name };
+	struct rolebase_admin who = { .client_id =
+					  slice_of(k->client_id, k->id_len),
+		.user = k->who->name };
+	struct present present = { 0 };
 
+	/* without workers this is a shard, which cannot wait for itself */
+	if (k->shard->broker->opts.control)
+		present_look(
+		    &present, k->shard->broker, buf_slice(&k->command), &who);
 	k->e = rolebase_run(k->rb, &who, buf_slice(&k->command), &k->answer);
+	present_fini(&present);
 	buf_wipe(&k->command);
 	k->letter.kind = LETTER_CONTROL;
 	shard_post(k->shard, &k->letter);

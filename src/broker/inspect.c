@@ -106,8 +106,8 @@ user_of(const struct session *s)
 }
 
 /* "192.0.2.1:40000" and "[::1]:40000" without what follows the address. */
-static struct slice
-address_of(struct slice s)
+struct slice
+inspect_host(struct slice s)
 {
 	const uint8_t *end = s.n ? memrchr(s.p, ':', s.n) : NULL;
 
@@ -146,7 +146,7 @@ is_meant(const struct client_filter *f, const struct session *s)
 	if (f->user.n && !slice_eq(f->user, user_of(s)))
 		return false;
 	if (f->address.n &&
-	    (!s->who || !slice_eq(f->address, address_of(s->who->address))))
+	    (!s->who || !slice_eq(f->address, inspect_host(s->who->address))))
 		return false;
 	return cert_meant(f, conn_of(s));
 }
@@ -210,6 +210,7 @@ of_session(
 	};
 	if (s->who) {
 		o->user = user_of(s);
+		o->proved = s->who->name.n > 0;
 		o->by = text(s->who->by);
 		o->bridge = s->who->bridge;
 		o->address = s->who->address;

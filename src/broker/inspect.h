@@ -34,6 +34,7 @@ enum { CLIENT_TEXTS = 11 };
 /* One client, or a session that waits for one. */
 struct client_info {
 	bool online, has_cert, resumed, bridge, will, restricted;
+	bool proved;	     /* user is not only claimed */
 	uint8_t version;     /* of MQTT: 3, 4, 5 */
 	uint16_t port;	     /* of the listener; 0: a Unix socket */
 	uint16_t keep_alive; /* seconds */
@@ -67,6 +68,8 @@ inspect_clients(struct broker *b, const struct client_filter *f,
 /* Borrows from the list; false at its end. */
 bool client_list_next(struct client_list *l, struct client_info *out);
 void client_list_free(struct client_list *l);
+/* Of a printed address, what is in front of the port. */
+struct slice inspect_host(struct slice address);
 
 /* A client's subscriptions: its filters as it wrote them, and their options;
  * NJ_NOTFOUND when there is no such client. */

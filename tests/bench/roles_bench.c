@@ -207,7 +207,7 @@ main(int argc, char **argv)
 	char path[] = "/tmp/roles_bench.XXXXXX";
 	int fd = mkstemp(path);
 	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
-	struct rolebase_admin admin = { LIT("bench"), LIT("bench") };
+	struct rolebase_admin admin = { .user = LIT("bench") };
 	struct rolebase *rb = NULL;
 	struct nj_why why = { .what = "" };
 	struct buf answer = { 0 };

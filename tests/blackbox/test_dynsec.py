@@ -213,6 +213,7 @@ def test_what_is_answered(dynsec):
                      {'command': 'createClient', 'username': 'u'},
                      {'command': 'getClient', 'username': 'u'})
         assert [x.get('error') for x in r] == [None, None, 'Client already exists', None]
+        assert r[3]['data']['client'].pop('connections', []) == []  # 2.1 has it
         assert r[3]['data']['client'] == {
             'username': 'u', 'clientid': 'cid', 'roles': [{'rolename': 'r1', 'priority': 4}],
             'groups': [{'groupname': 'g', 'priority': 2}]}
@@ -247,6 +248,60 @@ def test_commands_are_nobody_elses(dynsec):
         w.send(connect_packet('w', username='admin', password='adminpw',
                               will=(TOPIC, b'{}', 0, False)))
         assert w.expect(CONNACK).code == NOT_AUTHORIZED
+
+
+@ours
+@pytest.mark.parametrize('threads', [1, 3])
+def test_connections(dynsec, threads):
+    """As 2.1 tells them: of that user, and with a client id only that one."""
+    d = dynsec(state([user('u'), user('one', clientid='bound'), user('away')]), f'threads {threads}\n')
+    here = {'address': '127.0.0.1'}
+
+    def asked(c, **what):
+        r = one(c, **what)['data']
+        return {x['username']: x['connections'] for x in r.get('clients', [r.get('client')])}
+    with d.client('u', 'a'), d.client('u', 'b') as b, d.client('one', 'bound'), d.admin() as c:
+        assert asked(c, command='getClient', username='u') == {'u': [here, here]}
+        assert asked(c, command='getClient', username='away') == {'away': []}
+        assert asked(c, command='listClients', verbose=True) == {
+            'u': [here, here], 'one': [here], 'away': [], 'admin': [here]}
+        assert asked(c, command='listClients', verbose=True, count=1, offset=3) == {'u': [here, here]}
+        assert one(c, 'listClients')['data']['clients'] == ['admin', 'away', 'one', 'u']
+        r = commands(c, {'command': 'getClient', 'username': 'u'}, {'command': 'getClient', 'username': 'one'},
+                     {'command': 'getClient', 'username': 'none'})
+        assert [len(x['data']['client']['connections']) if 'data' in x else x['error'] for x in r] == [
+            2, 1, 'Client not found']
+        one(c, 'createGroup', groupname='g')
+        one(c, 'addGroupClient', groupname='g', username='u')
+        assert one(c, 'getGroup', groupname='g')['data']['group']['clients'] == [{'username': 'u'}]
+        b.disconnect()
+        wait_until(lambda: asked(c, command='getClient', username='u') == {'u': [here]}, 'it is gone')
+        one(c, 'setClientId', username='one', clientid='other')
+        assert asked(c, command='getClient', username='one') == {'one': []}
+
+
+@ours
+@pytest.mark.parametrize('store', [False, True])
+def test_the_index_of_changes_is_kept(dynsec, tmp_path, store):
+    """Over restarts: who has seen one number never sees it again for another
+    state."""
+    conf = f'persistence true\npersistence_location {tmp_path}/\n' if store else ''
+    d = dynsec(state([user('u')], changeIndex=7), conf)
+
+    def index():
+        with d.admin() as c:
+            return one(c, 'getDetails')['data']['changeIndex']
+    assert index() == 7
+    with d.admin() as c:
+        one(c, 'disableClient', username='u')
+        one(c, 'enableClient', username='none')
+        one(c, 'enableClient', username='u')
+        assert one(c, 'getDetails')['data']['changeIndex'] == 9
+    d.broker.kill()
+    d.broker.start()
+    assert index() == 9
+    if not store:
+        assert d.read()['changeIndex'] == 9
 
 
 # Rights that change.

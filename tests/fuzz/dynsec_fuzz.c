@@ -67,7 +67,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct slice rest = slice_of(data, size), text = first_part(&rest);
-	struct rolebase_admin who = { LIT("c"), LIT("u") };
+	struct rolebase_admin who = { .client_id = LIT("c"), .user = LIT("u") };
 	struct dynsec d = { .who = &who };
 	struct nj_why why = { .what = "" };
 	struct buf answer = { 0 };

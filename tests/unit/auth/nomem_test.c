@@ -334,7 +334,8 @@ run_command(void)
 {
 	const struct rolebase_keeper keeper = { state_load, state_save,
 		state_free, NULL };
-	const struct rolebase_admin who = { LIT("id"), LIT("name") };
+	const struct rolebase_admin who = { .client_id = LIT("id"),
+		.user = LIT("name") };
 	struct buf answer = { 0 }, before = { 0 };
 	struct rolebase *rb = NULL;
 	struct nj_why why = { 0 };
