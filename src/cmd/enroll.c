@@ -158,6 +158,16 @@ is_pinned(X509 *x, const uint8_t pin[32])
 	return pki_spki_sha256(x, spki) == NJ_OK && memcmp(spki, pin, 32) == 0;
 }
 
+/* By itself: roots that have signed each other may have one name. */
+static bool
+is_root(X509 *x)
+{
+	bool yes = X509_self_signed(x, 1) == 1 && X509_check_ca(x) != 0;
+
+	ERR_clear_error();
+	return yes;
+}
+
 static struct enroll_mqtt
 mqtt_of(const struct enrol_run *r)
 {
@@ -249,7 +259,7 @@ believe_other(const STACK_OF(X509) * strangers, STACK_OF(X509) * trust)
 		X509 *root = sk_X509_value(strangers, i);
 		bool spoken_for = false;
 
-		if (X509_self_signed(root, 1) != 1 || among(trust, root))
+		if (!is_root(root) || among(trust, root))
 			continue;
 		for (int k = 0; k < sk_X509_num(strangers) && !spoken_for; k++)
 			spoken_for = k != i &&
@@ -275,7 +285,8 @@ fetch_root(struct enrol_run *r, struct nj_why *why)
 	for (int i = 0; !e && i < sk_X509_num(strangers); i++) {
 		X509 *x = sk_X509_value(strangers, i);
 
-		if (!is_pinned(x, r->token.pin) || sk_X509_num(trust) > 0)
+		if (!is_pinned(x, r->token.pin) || !is_root(x) ||
+		    sk_X509_num(trust) > 0)
 			continue;
 		if (sk_X509_push(trust, x) <= 0 || X509_up_ref(x) != 1)
 			e = NJ_NOMEM;
@@ -498,16 +509,6 @@ out:
 }
 
 /* -- the result ------------------------------------------------------------- */
-
-/* By itself: roots that have signed each other may have one name. */
-static bool
-is_root(X509 *x)
-{
-	bool yes = X509_self_signed(x, 1) == 1 && X509_check_ca(x) != 0;
-
-	ERR_clear_error();
-	return yes;
-}
 
 static STACK_OF(X509) * pick_roots(const struct enrol_run *r)
 {

@@ -350,8 +350,8 @@ signer_serve(struct pki_ca **ca, int fd, const struct signer_side *side)
 
 struct signer {
 	int fd;
-	pthread_mutex_t lock; /* one question at a time */
-	uint32_t number;      /* of the last one */
+	pthread_mutex_t lock;	  /* one question at a time */
+	uint32_t asked, answered; /* numbers of the last ones */
 };
 
 enum nj_err
@@ -394,32 +394,30 @@ signer_read(struct slice a, struct signer_answer *out)
 	return NJ_OK;
 }
 
-/* A signer that answers nothing for long does not hold up who asks. */
 static bool
 say(struct signer *s, struct slice question)
 {
-	struct iovec v[2] = { { &s->number, sizeof s->number },
+	uint32_t number = s->asked + 1;
+	struct iovec v[2] = { { &number, sizeof number },
 		{ (void *)(uintptr_t)question.p, question.n } };
 	const struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
 
-	s->number++;
-	return sendmsg(s->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+	if (sendmsg(s->fd, &m, MSG_NOSIGNAL) < 0)
+		return false;
+	s->asked = number;
+	return true;
 }
 
-/* The answer to the last question, wherever in room.  One that comes too late
- * is passed over by who asks next. */
+/* Waits for an answer to the last question, and passes over others; false: it
+ * did not come by then. */
 static bool
-exchange(
-    struct signer *s, struct slice question, uint8_t *room, struct slice *out)
+hear(struct signer *s, uint64_t until, uint8_t *room, struct slice *out)
 {
-	uint64_t end = clock_mono(&clock_system) + SIGNER_PATIENCE_MS, now;
 	struct pollfd p = { .fd = s->fd, .events = POLLIN };
-	uint32_t number;
 
-	if (!say(s, question))
-		return false;
-	while ((now = clock_mono(&clock_system)) < end) {
-		int ready = poll(&p, 1, (int)(end - now));
+	while (s->answered != s->asked) {
+		uint64_t now = clock_mono(&clock_system);
+		int ready = poll(&p, 1, now < until ? (int)(until - now) : 0);
 		ssize_t n;
 
 		if (ready < 0 && errno == EINTR)
@@ -427,16 +425,23 @@ exchange(
 		if (ready <= 0)
 			return false;
 		n = recv(s->fd, room, SIGNER_ROOM, 0);
-		if (n < (ssize_t)sizeof number)
+		if (n < (ssize_t)sizeof s->answered)
 			return false; /* it has ended */
-		memcpy(&number, room, sizeof number);
-		if (number == s->number) {
-			*out = slice_of(
-			    room + sizeof number, (size_t)n - sizeof number);
-			return true;
-		}
+		memcpy(&s->answered, room, sizeof s->answered);
+		*out = slice_of(
+		    room + sizeof s->answered, (size_t)n - sizeof s->answered);
 	}
-	return false;
+	return true;
+}
+
+/* While it is at one that was given up, nobody waits: they would hold up the
+ * workers, who have logins to look at. */
+static bool
+exchange(
+    struct signer *s, struct slice question, uint8_t *room, struct slice *out)
+{
+	return hear(s, 0, room, out) && say(s, question) &&
+	    hear(s, clock_mono(&clock_system) + SIGNER_PATIENCE_MS, room, out);
 }
 
 static void
