@@ -761,20 +761,6 @@ check_first_password(struct parse *p, const struct conf_security *s)
 		    "dynamic_security_file: it would make nobody");
 }
 
-const char *
-conf_first_password(const struct conf *c, const char *path)
-{
-	for (uint32_t i = 0; i < c->nlisteners; i++) {
-		const struct conf_listener *l = &c->listeners[i];
-
-		if (l->dynamic_security_file &&
-		    l->dynamic_security_password_file &&
-		    strcmp(l->dynamic_security_file, path) == 0)
-			return l->dynamic_security_password_file;
-	}
-	return NULL;
-}
-
 /* Keys that nobody is asked for. */
 static void
 check_idle_psk(struct parse *p)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Making, copying and freeing what the rows of the table point into.
+ * Making, copying and freeing what the rows of the table point into; what the
+ * listeners of one thing have of another.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -203,4 +204,18 @@ conf_free(struct conf *c)
 	conf_list_free(&c->files);
 	plugin_free_all(c);
 	*c = (struct conf){ 0 };
+}
+
+const char *
+conf_first_password(const struct conf *c, const char *path)
+{
+	for (uint32_t i = 0; i < c->nlisteners; i++) {
+		const struct conf_listener *l = &c->listeners[i];
+
+		if (l->dynamic_security_file &&
+		    l->dynamic_security_password_file &&
+		    strcmp(l->dynamic_security_file, path) == 0)
+			return l->dynamic_security_password_file;
+	}
+	return NULL;
 }
