@@ -574,7 +574,7 @@ do_drop(struct script *s, struct peer *p)
 static bool
 do_send(struct script *s, struct peer *p)
 {
-	struct buf b = { 0 };
+	struct buf b = { 0 }, all = { 0 };
 	const char *hex;
 	enum nj_err e = NJ_OK;
 	struct slice once;
@@ -586,15 +586,12 @@ do_send(struct script *s, struct peer *p)
 
 			e = buf_put_u8(&b, (uint8_t)strtoul(pair, NULL, 16));
 		}
-	for (size_t n = buf_len(&b); times > 1 && e == NJ_OK; times--) {
-		uint8_t *at;
-
-		if ((e = buf_reserve(&b, n, &at)))
-			break;
-		once = buf_slice(&b);
-		memcpy(at, once.p, n);
-		buf_commit(&b, n);
-	}
+	once = buf_slice(&b);
+	for (; times > 1 && e == NJ_OK; times--)
+		e = buf_put_slice(&all, once);
+	if (e == NJ_OK)
+		e = buf_put_slice(&b, buf_slice(&all));
+	buf_fini(&all);
 	return send_buf(s, p, &b, e);
 }
 
