@@ -61,7 +61,7 @@ class Broker:
     def __exit__(self, *exc):
         self.process.terminate()
         try:
-            self.process.wait(10)
+            self.process.wait(harness.PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -132,7 +132,7 @@ class Client:
             self._take(p)
 
 
-def play(port, history, count):
+def play(port, history, count, pace=1):
     """[step][client] -> events."""
     clients = [Client(port, f'differential-{i}') for i in range(count)]
     record = []
@@ -148,7 +148,7 @@ def play(port, history, count):
                 getattr(c, verb)()
             elif c.raw:
                 getattr(c, verb)(a)
-            settle_all(clients, verb == 'drop', history.mode == 'shared')
+            settle_all(clients, verb == 'drop', history.mode == 'shared' or pace > 1, pace)
             record.append([c.events for c in clients])
             for c in clients:
                 c.events = []
@@ -159,10 +159,10 @@ def play(port, history, count):
     return record
 
 
-def settle_all(clients, will, hops):
+def settle_all(clients, will, hops, pace):
     """will: one may come, which no ping of the one who left announces."""
     quiet = 0
     while quiet < QUIET + (3 if will else 0):
         if hops:
-            time.sleep(HOP)
+            time.sleep(HOP * pace)
         quiet = 0 if any([c.settle() for c in clients]) else quiet + 1

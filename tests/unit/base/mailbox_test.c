@@ -158,7 +158,7 @@ mailbox_stress(void **state)
 			continue;
 		waits++;
 		/* A lost wake would let this time out. */
-		assert_int_equal(poll(&p, 1, 10000), 1);
+		assert_int_equal(poll(&p, 1, 60000), 1);
 		mailbox_awake(&m);
 	}
 	for (unsigned i = 0; i < SENDERS; i++) {

@@ -28,7 +28,7 @@ accept_any(const struct listener *l, char *peer, size_t size)
 
 	for (unsigned i = 0; i < l->n * l->shards; i++)
 		p[i] = (struct pollfd){ .fd = l->fds[i], .events = POLLIN };
-	assert_true(poll(p, l->n * l->shards, 2000) > 0);
+	assert_true(poll(p, l->n * l->shards, 60000) > 0);
 	for (unsigned i = 0; i < l->n * l->shards && fd < 0; i++)
 		if (p[i].revents &&
 		    listener_accept(p[i].fd, true, &fd, peer, size))

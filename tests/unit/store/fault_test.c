@@ -17,7 +17,7 @@
 #include "memory.h"
 
 #define BATCHES	   12
-#define PATIENCE_S 20
+#define PATIENCE_S 60
 #define SOME	   20 /* calls of a kind that fail in turn */
 
 static char path[64];

@@ -487,7 +487,7 @@ test_files_do_not_grow(void **state)
 		note_many(i * 100 + 1, 100, true);
 	/* 48 MB and more were written */
 	assert_true(size_of("-wal") < 32 * 1024 * 1024);
-	while (size_of("") > 8 * 1024 * 1024 && waited++ < 500)
+	while (size_of("") > 8 * 1024 * 1024 && waited++ < 3000)
 		usleep(20000);
 	assert_true(size_of("") <= 8 * 1024 * 1024);
 	note_many(1, 1, false);
