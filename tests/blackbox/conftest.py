@@ -91,7 +91,7 @@ class Factory:
         if os.environ.get('NJ_PERSISTENCE') and 'persistence' not in text:
             # The same from a store: nothing that a client sees is another.
             text += 'persistence true\npersistence_location store\n'
-        b = harness.Broker(new_folder(self.base, 'broker-'), harness.unhurried(text), port, extra_ports, args)
+        b = harness.Broker(new_folder(self.base, 'broker-'), text, port, extra_ports, args)
         b.mark = 0
         self.mine.append(b)
         if start:

@@ -121,6 +121,8 @@ def unhurried(conf):
     """The configuration, with time for those that it does not say."""
     if REFERENCE:
         return conf
+    if not conf.endswith('\n'):
+        conf += '\n'
     return conf + ''.join(f'{k} {v}\n' for k, v in UNHURRIED.items() if k not in conf)
 
 
@@ -176,7 +178,7 @@ class Broker:
         self.log_path = os.path.join(folder, 'broker.log')
         self.conf_path = os.path.join(folder, 'broker.conf')
         self.process = None
-        self.write_conf(conf)
+        self.write_conf(unhurried(conf))
 
     def write_conf(self, conf):
         with open(self.conf_path, 'w', encoding='utf-8') as f:

@@ -66,7 +66,7 @@ class Brokers:
         text = f'listener {port} {harness.HOST}\n{conf}'
         text += 'allow_anonymous true\n' if anonymous else ''
         text += f'threads {threads}\n' if 'threads ' not in conf else ''
-        b = self.kind(blackbox.new_folder(self.base, 'broker-'), harness.unhurried(text), port, extra_ports)
+        b = self.kind(blackbox.new_folder(self.base, 'broker-'), text, port, extra_ports)
         b.files = files
         b.mark = 0
         self.mine.append(b)
