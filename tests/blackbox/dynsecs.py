@@ -75,7 +75,7 @@ class Dynsec:
         return c
 
     def admin(self):
-        c = self.client('admin', 'the-admin')
+        c = self.client('admin', 'the-admin', keepalive=3600)	# it may say nothing for long
         assert c.subscribe(RESPONSE, qos=1) == [1]
         return c
 

@@ -111,7 +111,7 @@ def running(argv, folder, env=None):
 def says_hello(argv, folder, name, env=None):
     """The program connects, and gets back what it sent."""
     want, shown = f'devices/{name}/hello hello from {name}', []
-    with running(['timeout', '60', *argv], folder, env) as p:
+    with running(['timeout', '600', *argv], folder, env) as p:
         for line in p.stdout:
             shown.append(line)
             if line.strip() == want:
@@ -122,7 +122,7 @@ def says_hello(argv, folder, name, env=None):
 def refuses(argv, folder, pattern, env=None):
     """It says why it does not connect, and never gets as far as MQTT."""
     shown = []
-    with running(['timeout', '60', *argv], folder, env) as p:
+    with running(['timeout', '600', *argv], folder, env) as p:
         for line in p.stdout:
             shown.append(line)
             assert 'connected as' not in line

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness import free_port, wait_until
+from harness import free_port, paced, wait_until
 from raw import (CONNACK, DISCONNECT, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, SUBSCRIBE,
                  UNSUBSCRIBE, Closed, Raw, connect_packet, packet, string)
 
@@ -234,17 +234,18 @@ def test_wills_of_who_is_back_at_once(durable):
         s.silent(0.2)
 
 
-def test_session_expiry_counts_while_it_is_down(durable):
+@paced
+def test_session_expiry_counts_while_it_is_down(durable, pace):
     with Raw(durable.port) as s:
         s.connect('short', clean=False, props={'session_expiry': 1})
         s.subscribe('a', qos=1)
         s.disconnect()
     with client(durable, 'long') as s:
         s.disconnect()
+    time.sleep(0.1 * pace)		# that it left is on disk soon
     durable.kill()
     time.sleep(1.2)
     durable.start()
-    time.sleep(0.2)
     with client(durable, 'short') as s:
         assert not s.session_present
     with client(durable, 'long') as s:

@@ -2,7 +2,7 @@
 """What lies on disk of a shared subscription, when its member is away or gone."""
 import pytest
 
-from harness import wait_until
+from harness import paced, wait_until
 from raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Closed, Raw
 from test_durable import CONF, FOREVER, again, client, numbers
 
@@ -93,8 +93,9 @@ def test_all_are_away(durable):
         x.close()
 
 
-def test_it_expires(brokers):
-    b = brokers(CONF + 'threads 2\npersistent_client_expiration 3s\n')
+@paced
+def test_it_expires(brokers, pace):
+    b = brokers(CONF + f'threads 2\npersistent_client_expiration {3 * pace}s\n')
     away(b)
     fill(b)
     with Raw(b.port) as s:

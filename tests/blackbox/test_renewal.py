@@ -151,11 +151,12 @@ def test_addresses(ca, tmp_path):
             p = subprocess.run([*inside, 'openssl', 's_client', '-connect', '192.0.2.7:8883', '-CAfile',
                                 ca.path('pki', 'ca.crt'), '-verify_ip', '192.0.2.7', '-verify_return_error'],
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                               text=True, check=False, timeout=20)
+                               text=True, check=False, timeout=harness.PATIENCE)
             return p.returncode == 0 and 'Verification: OK' in p.stdout
         # the one before, without the addresses that this network has not, may be used still
         wait_until(is_used, 'it is used')
-        assert 'The server\'s certificate was made anew: the address' in log.read_text(encoding='utf-8')
+        wait_until(lambda: 'The server\'s certificate was made anew: the address' in
+                   log.read_text(encoding='utf-8'), 'it is told')
     finally:
         p.terminate()
         assert p.wait(harness.PATIENCE) == 0
