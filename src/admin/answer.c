@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "admin/admin.h"
+#include "auth/json_read.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -129,8 +130,7 @@ run(const struct admin_env *env, struct slice line, uid_t uid, pid_t pid,
 		.pid = pid,
 	};
 	json_error_t err;
-	json_t *request = json_loadb(
-	    (const char *)line.p, line.n, JSON_REJECT_DUPLICATES, &err);
+	json_t *request = json_read(line, JSON_REJECT_DUPLICATES, &err);
 	enum nj_err e;
 
 	if (!request) {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "admin/handlers.h"
+#include "auth/json_read.h"
 #include "auth/rolebase.h"
 #include "broker/inspect.h"
 #include "broker/present.h"
@@ -14,7 +15,7 @@
 static enum nj_err
 take_answer(struct admin_call *c, struct slice text, struct nj_why *why)
 {
-	json_t *answer = json_loadb((const char *)text.p, text.n, 0, NULL);
+	json_t *answer = json_read(text, 0, NULL);
 	json_t *list = json_object_get(answer, "responses");
 	enum nj_err e;
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "auth/json_read.h"
 #include "auth/roles_json.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -490,8 +491,7 @@ dynsec_run(struct dynsec *d, struct slice json)
 	if (!d->responses || !d->changes)
 		return NJ_NOMEM;
 	if (json.n > 0 && json.n <= ROLEBASE_COMMAND_MAX)
-		root = json_loadb(
-		    (const char *)json.p, json.n, JSON_REJECT_DUPLICATES, NULL);
+		root = json_read(json, JSON_REJECT_DUPLICATES, NULL);
 	if (!root)
 		return reply(d, "Unknown command", "Payload not valid JSON",
 		    NULL, NULL, false);

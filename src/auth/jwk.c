@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "auth/base64url.h"
+#include "auth/json_read.h"
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -366,8 +367,7 @@ parse_json(
     struct jwk_set *s, struct slice text, const char *path, struct nj_why *why)
 {
 	json_error_t fault;
-	json_t *all = json_loadb(
-	    (const char *)text.p, text.n, JSON_REJECT_DUPLICATES, &fault);
+	json_t *all = json_read(text, JSON_REJECT_DUPLICATES, &fault);
 	const json_t *keys = json_object_get(all, "keys");
 	size_t before = s->n;
 	enum nj_err e = NJ_OK;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "auth/base64url.h"
+#include "auth/json_read.h"
 #include "base/text.h"
 #include "wire/topic.h"
 
@@ -46,8 +47,7 @@ object_of(struct slice coded)
 	json_t *v = NULL;
 
 	if (text && base64url_decode(coded, text, room, &n) == NJ_OK)
-		v = json_loadb(
-		    (const char *)text, n, JSON_REJECT_DUPLICATES, NULL);
+		v = json_read(slice_of(text, n), JSON_REJECT_DUPLICATES, NULL);
 	free(text);
 	if (json_is_object(v))
 		return v;

@@ -3,6 +3,8 @@
  */
 #include "auth/roles_json.h"
 
+#include "auth/json_read.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -114,7 +116,7 @@ json_add_others(json_t *object, const char *others)
 
 	if (!others)
 		return true;
-	o = json_loads(others, 0, NULL);
+	o = json_read(slice_str(others), 0, NULL);
 	ok = o != NULL;
 	/* json_object_update_missing does not say that it has no memory */
 	json_object_foreach(o, key, v)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "auth/json_read.h"
 #include "auth/roles_json.h"
 #include "auth/roles_rows.h"
 #include "base/text.h"
@@ -561,8 +562,7 @@ roles_parse(struct slice text, const char *path, struct roles **out,
 	*loose = 0;
 	if (text.n == 0)
 		return malformed(&f, "the file is empty");
-	root = json_loadb(
-	    (const char *)text.p, text.n, JSON_REJECT_DUPLICATES, &fault);
+	root = json_read(text, JSON_REJECT_DUPLICATES, &fault);
 	if (!root) {
 		char esc[TEXT_ESC];
 
@@ -623,8 +623,7 @@ roles_reader_take(struct roles_reader *x, enum roles_row kind,
     struct slice text, struct nj_why *why)
 {
 	struct reading *f = &x->f;
-	json_t *o = json_loadb(
-	    (const char *)text.p, text.n, JSON_REJECT_DUPLICATES, NULL);
+	json_t *o = json_read(text, JSON_REJECT_DUPLICATES, NULL);
 	enum nj_err e;
 
 	f->why = why;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "auth/json_read.h"
 #include "auth/roles_json.h"
 
 /* Most commands are others: what has neither name is not taken apart. */
@@ -97,8 +98,7 @@ present_look(struct present *p, struct broker *b, struct slice commands,
 	if (!mentions(commands, "getClient") &&
 	    !mentions(commands, "listClients"))
 		return;
-	root = json_loadb(
-	    (const char *)commands.p, commands.n, JSON_REJECT_DUPLICATES, NULL);
+	root = json_read(commands, JSON_REJECT_DUPLICATES, NULL);
 	if (root && is_asked(root, &f) && look(p, b, &f)) {
 		who->here = p->v;
 		who->n_here = p->n;

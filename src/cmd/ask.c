@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "auth/json_read.h"
 #include "base/buf.h"
 #include "base/text.h"
 #include "cmd/home.h"
@@ -229,7 +230,7 @@ err_of(const char *code)
 static enum nj_err
 take_answer(struct slice text, json_t **result, struct nj_why *why)
 {
-	json_t *o = json_loadb((const char *)text.p, text.n, 0, NULL);
+	json_t *o = json_read(text, 0, NULL);
 	const char *what, *mend;
 	enum nj_err e = NJ_OK;
 

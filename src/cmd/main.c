@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "auth/json_read.h"
 #include "base/text.h"
 #include "cmd/cmd.h"
 
@@ -109,6 +110,7 @@ main(int argc, char **argv)
 	const char *me = base_name(argc > 0 ? argv[0] : "nightjar");
 	const struct command *c;
 
+	json_read_setup();
 	for (size_t i = 0; i < COMMANDS; i++)
 		if (commands[i].linked_as &&
 		    strcmp(commands[i].linked_as, me) == 0)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "auth/chain.h"
+#include "auth/json_read.h"
 #include "auth/password_file.h"
 #include "auth/rolebase.h"
 #include "auth/roles_json.h"
@@ -18,7 +19,7 @@
 #include "hashes.h"
 
 static unsigned left; /* allocations until the one that fails */
-static bool counting, failed;
+static bool counting, failed, reads;
 
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
@@ -117,6 +118,45 @@ password_file(void **state)
 {
 	(void)state;
 	each_in_turn(parse_file);
+}
+
+/* Whatever word there is no memory for: all of it comes out, or nothing. */
+static void
+json_text_whole(void **state)
+{
+	char text[400], *got;
+	json_error_t fault;
+	unsigned lost = 0, n = 0;
+
+	(void)state;
+	(void)memset(text, 'a', sizeof text);
+	(void)memcpy(text, "[\"", 2);
+	(void)memcpy(text + 380, "\",1.5,\"\\n\"]", 11);
+	for (size_t word = 12; word < 380; word++) {
+		struct slice s = slice_of(text + 380 - word, word + 11);
+
+		(void)memcpy(text + 380 - word, "[\"", 2);
+		for (n = 0;; n++) {
+			json_t *o;
+
+			left = n;
+			failed = false;
+			counting = reads = true;
+			o = json_read(s, 0, &fault);
+			counting = reads = false;
+			got = o ? json_dumps(o, JSON_COMPACT) : NULL;
+			if (got)
+				assert_memory_equal(got, s.p, s.n - 9);
+			assert_true(o || failed);
+			lost += !o;
+			free(got);
+			json_decref(o);
+			if (!failed)
+				break;
+		}
+		(void)memset(text + 380 - word, 'a', 2);
+	}
+	assert_true(lost > 380);
 }
 
 /* Not enough memory for the principal is a refusal, not a way in. */
@@ -234,15 +274,15 @@ state_load(void *arg, struct roles **out, struct nj_why *why)
 	return roles_parse(LIT(start_state), "state", out, &loose, why);
 }
 
-/* jansson's reader does not notice that there is no memory for a longer word,
- * and reads on behind its end; that is for its makers to mend. */
+/* jansson's reader does not notice that there is no memory for a longer word;
+ * json_read.h does, and is asked about that by itself. */
 json_t *
 __wrap_json_loadb(const char *text, size_t n, size_t flags, json_error_t *fault)
 {
 	bool was = counting;
 	json_t *o;
 
-	counting = false;
+	counting = was && reads;
 	o = __real_json_loadb(text, n, flags, fault);
 	counting = was;
 	return o;
@@ -391,8 +431,10 @@ main(void)
 		cmocka_unit_test(password_file),
 		cmocka_unit_test(chain),
 		cmocka_unit_test(throttle),
+		cmocka_unit_test(json_text_whole),
 		cmocka_unit_test(dynsec),
 	};
 
+	json_read_setup();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
