@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auth/rolebase.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -568,6 +569,7 @@ rolebase_import(struct rolebase *rb, const char *path, struct nj_why *why)
 
 	if (e)
 		return e;
+	assert(r); /* a file that was read is a state */
 	pthread_mutex_lock(&rb->changing);
 	/* another state, whatever the file counted */
 	if (r->changes <= rb->now->changes)
