@@ -222,6 +222,9 @@ conn_hears(const struct conn *c)
 NJ_MUST enum nj_err on_connect(struct conn *c, const struct frame *f);
 NJ_MUST enum nj_err on_publish(struct conn *c, const struct frame *f);
 NJ_MUST enum nj_err on_ack(struct conn *c, const struct frame *f);
+/* The PUBACKs that in begins with, where nothing but their session has to know
+ * of them: whether there were any. */
+bool on_puback_row(struct conn *c, struct slice *in);
 NJ_MUST enum nj_err on_subscribe(struct conn *c, const struct frame *f);
 NJ_MUST enum nj_err on_unsubscribe(struct conn *c, const struct frame *f);
 NJ_MUST enum nj_err on_pingreq(struct conn *c, const struct frame *f);

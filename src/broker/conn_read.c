@@ -192,6 +192,11 @@ handle(struct conn *c, struct slice in)
 	while (in.n > 0 && !c->link.closing && conn_hears(c) && !c->control) {
 		struct slice packet = in;
 
+		if (in.p[0] == MQTT_PUBACK << 4 && on_puback_row(c, &in)) {
+			if (must_yield(c))
+				break;
+			continue;
+		}
 		e = c->version == MQTT31 ? frame_take_31(&in, max_packet(c), &f)
 					 : frame_take(&in, max_packet(c), &f);
 		/* who begins with something else need not go on */

@@ -3,8 +3,12 @@
  *
  * Spec: MQTT 5.0 3.4 to 3.7, 4.3.
  */
+#include "base/log.h"
 #include "broker/conn.h"
 #include "wire/decode.h"
+
+/* PUBACKs that are handled in one go. */
+#define ROW_MAX 64
 
 /* [MQTT-4.3.3-11]: the identifier is free again. */
 static enum nj_err
@@ -36,6 +40,27 @@ on_pubrec(struct conn *c, const struct ack *a)
 	if (c->session->kept && c->shard->durable.keep.busy)
 		c->shard->durable.keep.dirty = true;
 	return durable_ack(c, MQTT_PUBREL, a->id, rc);
+}
+
+bool
+on_puback_row(struct conn *c, struct slice *in)
+{
+	struct shard *sh = c->shard;
+	uint32_t max = sh->limits.max_packet_size;
+	uint16_t ids[ROW_MAX];
+	size_t n;
+
+	if (c->state != CONN_LIVE || c->session->kept || c->link.held > 0 ||
+	    log_on(LOG_T_DEBUG) || (max != 0 && max < PUBACK_SHORT))
+		return false;
+	if (!(n = take_puback_row(in, ids, ROW_MAX)))
+		return false;
+	c->last_rx = sh->home.now_ms;
+	count_add(&sh->counts.packets_in, n);
+	sh->work += (uint32_t)n;
+	c->ack_now = c->publishes;
+	session_puback_row(c->session, ids, n);
+	return true;
 }
 
 enum nj_err

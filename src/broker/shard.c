@@ -207,6 +207,7 @@ static void
 give_back_later(struct shard *sh)
 {
 	atomic_store(&sh->giveback_posted, false);
+	tables_fini(&sh->home.tables);
 	sh->giveback_conns = atomic_load(&sh->broker->conns);
 	sh->giveback_timer.fn = give_back;
 	if (!sh->stopping && !sh->giveback_timer.at)

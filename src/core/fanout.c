@@ -2,7 +2,11 @@
  */
 #include "core/fanout.h"
 
+#include <assert.h>
 #include <stdlib.h>
+
+/* Receivers between asking for a line of memory and needing it. */
+#define AHEAD 2
 
 void
 fanout_fini(struct fanout *f)
@@ -52,6 +56,39 @@ deliver_one(const struct home *h, struct msg *m, const struct sub *sub)
 	session_deliver(sub->session, &d);
 }
 
+/* One atomic operation for all who may keep the message, instead of one each. */
+static void
+take_in_hand(struct home *h, struct msg *m, uint32_t n)
+{
+	assert(!h->in_hand);
+	if (m->qos == 0 || n < 2)
+		return;
+	msg_ref_n(m, n);
+	h->in_hand = m;
+	h->n_in_hand = n;
+}
+
+/* The caller has one of his own. */
+static void
+empty_hand(struct home *h)
+{
+	if (h->n_in_hand > 0)
+		msg_unref_n(h->in_hand, h->n_in_hand);
+	h->in_hand = NULL;
+	h->n_in_hand = 0;
+}
+
+/* A session some places further on, and what of it one nearer is about to need:
+ * hundreds of them are in no near cache. */
+static inline void
+prefetch(const struct targets *t, uint32_t i)
+{
+	if (i + 2 * AHEAD < t->n)
+		session_prefetch(t->subs[i + 2 * AHEAD].session);
+	if (i + AHEAD < t->n)
+		session_prefetch_place(t->subs[i + AHEAD].session);
+}
+
 /* The common case: no other filter matched, so nothing can overlap. */
 static size_t
 deliver_list(struct home *h, struct msg *m, const struct targets *t)
@@ -59,6 +96,8 @@ deliver_list(struct home *h, struct msg *m, const struct targets *t)
 	size_t n = 0;
 
 	for (uint32_t i = 0; i < t->n; i++) {
+		if (m->qos > 0)
+			prefetch(t, i);
 		if (is_own(&t->subs[i], m))
 			continue;
 		deliver_one(h, m, &t->subs[i]);
@@ -111,12 +150,19 @@ size_t
 fanout_deliver(struct fanout *f, struct home *h, struct msg *m,
     struct targets *const *t, unsigned n)
 {
-	if (n == 1)
-		return deliver_list(h, m, t[0]);
+	if (n == 1) {
+		size_t got;
+
+		take_in_hand(h, m, t[0]->n);
+		got = deliver_list(h, m, t[0]);
+		empty_hand(h);
+		return got;
+	}
 	h->epoch++;
 	f->n = 0;
 	for (unsigned i = 0; i < n; i++)
 		gather(f, h, m, t[i]);
+	take_in_hand(h, m, f->n);
 	for (uint32_t i = 0; i < f->n; i++) {
 		const struct hit *hit = &f->v[i];
 
@@ -128,5 +174,6 @@ fanout_deliver(struct fanout *f, struct home *h, struct msg *m,
 			.retain = hit->retain,
 		    });
 	}
+	empty_hand(h);
 	return f->n;
 }

@@ -11,14 +11,10 @@
 /* From an identifier that was wanted and is taken. */
 #define ELSEWHERE 16384u
 
-/* Identifiers that follow one another are neighbours, eight at a time, and no
- * more: what is taken out of a long row would leave all of it to be looked at. */
 static uint32_t
 own_slot(const struct inflight *f, uint16_t pid)
 {
-	uint32_t eight = (pid >> 3) * 40503u >> 4;
-
-	return (eight << 3 | (pid & 7)) & (f->cap - 1);
+	return inflight_slot(pid, f->cap);
 }
 
 /* Where it is, or the free slot where it would be: the first of those from its
@@ -33,6 +29,55 @@ slot_of(const struct inflight *f, uint16_t pid)
 	return &f->v[i];
 }
 
+/* Puts it into the free slot that slot_of() found. */
+static void
+put(struct inflight *f, struct delivery *slot, const struct delivery *d)
+{
+	*slot = *d;
+	if (slot != &f->v[own_slot(f, d->pid)])
+		f->astray++;
+}
+
+void
+tables_fini(struct tables *t)
+{
+	while (t->n > 0)
+		free(t->spare[--t->n].v);
+	t->bytes = 0;
+}
+
+static bool
+take_spare(struct inflight *f)
+{
+	struct tables *t = f->tables;
+
+	if (!t || t->n == 0)
+		return false;
+	t->n--;
+	f->v = t->spare[t->n].v;
+	f->cap = t->spare[t->n].cap;
+	t->bytes -= (uint32_t)(f->cap * sizeof *f->v);
+	return true;
+}
+
+/* An empty one; all its slots are free. */
+static void
+give_away(struct inflight *f)
+{
+	size_t bytes = f->cap * sizeof *f->v;
+	struct tables *t = f->tables;
+
+	if (t && t->n < TABLES_MAX && t->bytes + bytes <= TABLES_BYTES) {
+		t->spare[t->n].v = f->v;
+		t->spare[t->n++].cap = f->cap;
+		t->bytes += (uint32_t)bytes;
+	} else {
+		free(f->v);
+	}
+	f->v = NULL;
+	f->cap = 0;
+}
+
 static enum nj_err
 grow(struct inflight *f)
 {
@@ -41,30 +86,39 @@ grow(struct inflight *f)
 
 	if (cap > INFLIGHT_MAX)
 		return NJ_FULL;
+	if (f->cap == 0 && take_spare(f))
+		return NJ_OK;
 	if (!(to.v = calloc(cap, sizeof *to.v)))
 		return NJ_NOMEM;
 	for (uint32_t i = 0; i < f->cap; i++)
 		if (f->v[i].pid)
-			*slot_of(&to, f->v[i].pid) = f->v[i];
+			put(&to, slot_of(&to, f->v[i].pid), &f->v[i]);
 	free(f->v);
 	f->v = to.v;
 	f->cap = cap;
+	f->astray = to.astray;
 	return NJ_OK;
 }
 
-/* The run behind the hole moves up, so no tombstones. */
+/* The run behind the hole moves up, so no tombstones.  Mostly nothing has to:
+ * all stand where they belong. */
 static void
 take_out(struct inflight *f, struct delivery *d)
 {
 	uint32_t mask = f->cap - 1, hole = (uint32_t)(d - f->v), i = hole;
 
-	for (;;) {
+	if (f->astray > 0 && hole != own_slot(f, d->pid))
+		f->astray--;
+	while (f->astray > 0) {
 		i = (i + 1) & mask;
 		if (!f->v[i].pid)
 			break;
 		if (((i - own_slot(f, f->v[i].pid)) & mask) >=
 		    ((i - hole) & mask)) {
+			if (hole == own_slot(f, f->v[i].pid))
+				f->astray--;
 			f->v[hole] = f->v[i];
+			f->v[i].pid = 0;
 			hole = i;
 		}
 	}
@@ -101,6 +155,8 @@ inflight_add(struct inflight *f, const struct delivery *d, uint16_t want,
 	} while (s->pid);
 	*s = *d;
 	s->pid = pid;
+	if (s != &f->v[own_slot(f, pid)])
+		f->astray++;
 	s->seq = f->seq++;
 	f->last_pid = pid;
 	f->n++;
@@ -117,7 +173,7 @@ inflight_restore(struct inflight *f, const struct delivery *d)
 		return NJ_EXISTS;
 	if ((e = inflight_reserve(f)))
 		return e;
-	*slot_of(f, d->pid) = *d;
+	put(f, slot_of(f, d->pid), d);
 	slot_of(f, d->pid)->seq = f->seq++;
 	slot_of(f, d->pid)->unsent = 1;
 	f->last_pid = d->pid;
@@ -145,11 +201,8 @@ inflight_done(struct inflight *f, struct delivery *d)
 	delivery_fini(d);
 	take_out(f, d);
 	f->n--;
-	if (f->n == 0 && f->cap > INFLIGHT_MIN * 32) {
-		free(f->v);
-		f->v = NULL;
-		f->cap = 0;
-	}
+	if (f->n == 0 && f->cap > INFLIGHT_MIN * 32)
+		give_away(f);
 }
 
 struct order {

@@ -92,6 +92,12 @@ msg_ref_n(struct msg *m, unsigned n)
 	atomic_fetch_add_explicit(&m->refs, n, memory_order_relaxed);
 }
 void msg_unref(struct msg *m); /* NULL is fine */
+/* n references at once, which are not the last. */
+static inline void
+msg_unref_n(struct msg *m, unsigned n)
+{
+	atomic_fetch_sub_explicit(&m->refs, n, memory_order_release);
+}
 /* Bytes it occupies, for quotas. */
 size_t msg_size(const struct msg *m);
 

@@ -12,6 +12,9 @@
 #include "core/keep.h"
 #include "core/tail.h"
 
+/* Acknowledgements between asking for a line of memory and needing it. */
+#define AHEAD 8
+
 static void
 trace_sent(const struct session *s, const struct delivery *d, bool dup)
 {
@@ -296,6 +299,16 @@ look_again(struct session *s)
 		    "message to its client");
 }
 
+/* Of those that are in hand, if there is one left. */
+static inline void
+take_ref(struct home *h, struct msg *m)
+{
+	if (h->in_hand == m && h->n_in_hand > 0)
+		h->n_in_hand--;
+	else
+		msg_ref(m);
+}
+
 void
 session_deliver(struct session *s, const struct delivery *what)
 {
@@ -310,7 +323,7 @@ session_deliver(struct session *s, const struct delivery *what)
 		return;
 	}
 	d = copy_of(what);
-	msg_ref(d.msg);
+	take_ref(s->home, d.msg);
 	if (!s->link || s->queue.n > 0 || s->out.resend_n > 0 ||
 	    s->overdue > 0 || (s->kept && tail_first(s)) ||
 	    !window_open(s, d.msg)) {
@@ -470,24 +483,47 @@ session_pump(struct session *s)
 }
 
 static void
-finish(struct session *s, struct delivery *d)
+end_one(struct session *s, struct delivery *d)
 {
 	if (d->msg)
 		s->inflight_bytes -= d->msg->payload_len;
 	if (s->kept)
 		keep_end(s, d);
 	inflight_done(&s->out, d);
+}
+
+static void
+finish(struct session *s, struct delivery *d)
+{
+	end_one(s, d);
 	session_pump(s);
+}
+
+void
+session_puback_row(struct session *s, const uint16_t *pids, size_t n)
+{
+	struct delivery *d;
+	bool any = false;
+
+	for (size_t i = 0; i < n; i++) {
+		if (i + AHEAD < n)
+			inflight_prefetch(&s->out, pids[i + AHEAD]);
+		/* An acknowledgement of nothing is tolerated: it may be
+		 * late. */
+		d = inflight_find(&s->out, pids[i]);
+		if (!d || d->state != DELIVERY_WAIT_PUBACK || d->held)
+			continue;
+		end_one(s, d);
+		any = true;
+	}
+	if (any)
+		session_pump(s);
 }
 
 void
 session_puback(struct session *s, uint16_t pid)
 {
-	struct delivery *d = inflight_find(&s->out, pid);
-
-	/* An acknowledgement of nothing is tolerated: it may be late. */
-	if (d && d->state == DELIVERY_WAIT_PUBACK && !d->held)
-		finish(s, d);
+	session_puback_row(s, &pid, 1);
 }
 
 enum mqtt_rc

@@ -42,6 +42,7 @@ home_fini(struct home *h)
 	map_fini(&h->sessions);
 	map_fini(&h->numbers);
 	timers_fini(&h->timers);
+	tables_fini(&h->tables);
 }
 
 struct session *
@@ -67,6 +68,7 @@ session_new(struct home *h, struct slice id, struct session **out)
 	if (!(s = calloc(1, sizeof *s + id.n)))
 		return NJ_NOMEM;
 	s->home = h;
+	s->out.tables = &h->tables;
 	s->number = (uint64_t)h->shard << 48 | ++h->next_number;
 	s->id_len = (uint16_t)id.n;
 	if (id.n)

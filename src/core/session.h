@@ -67,8 +67,13 @@ struct home {
 	struct map sessions; /* by client identifier */
 	struct map numbers;  /* by session number */
 	uint64_t next_number;
+	/* References on one message that a fan-out has taken in one go, for
+	 * those of its receivers that keep it. */
+	struct msg *in_hand;
+	uint32_t n_in_hand;
 	struct session_limits limits;
 	struct session_counts counts;
+	struct tables tables;
 	struct session *ending; /* the first; home_end_some() */
 	uint32_t may_forget;	/* subscriptions of ended sessions, this turn */
 	struct overdue overdue;
@@ -188,6 +193,22 @@ void session_detach(struct session *s);
  * are taken over, and it takes its own reference on the message.
  */
 void session_deliver(struct session *s, const struct delivery *d);
+/* A message is about to be delivered to it: first this, somewhat later that. */
+static inline void
+session_prefetch(const struct session *s)
+{
+	__builtin_prefetch(s);
+	__builtin_prefetch(&s->out);
+}
+
+static inline void
+session_prefetch_place(const struct session *s)
+{
+	if (s->link)
+		__builtin_prefetch(&s->link->out);
+	inflight_prefetch(&s->out, 0);
+}
+
 /*
  * Takes what came by a shared subscription (share 0: by any) out of the queue,
  * oldest first, and with `sent` those in flight before it that another member
@@ -220,6 +241,8 @@ session_may_read(const struct session *s, const struct msg *m)
 /* The client's answers; the return value is the reason code of the next step
  * (4.3), RC_PACKET_ID_NOT_FOUND for an identifier that is not in flight. */
 void session_puback(struct session *s, uint16_t pid);
+/* Several in order; what they make room for is sent behind the last. */
+void session_puback_row(struct session *s, const uint16_t *pids, size_t n);
 enum mqtt_rc session_pubrec(struct session *s, uint16_t pid, uint8_t code);
 void session_pubcomp(struct session *s, uint16_t pid);
 

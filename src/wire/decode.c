@@ -278,6 +278,24 @@ decode_ack(
 	return NJ_OK;
 }
 
+size_t
+take_puback_row(struct slice *in, uint16_t *ids, size_t max)
+{
+	size_t n = 0;
+
+	while (n < max && in->n >= PUBACK_SHORT &&
+	    in->p[0] == MQTT_PUBACK << 4 && in->p[1] == PUBACK_SHORT - 2) {
+		uint16_t id = (uint16_t)(in->p[2] << 8 | in->p[3]);
+
+		if (id == 0) /* [MQTT-2.2.1-3] */
+			break;
+		ids[n++] = id;
+		in->p += PUBACK_SHORT;
+		in->n -= PUBACK_SHORT;
+	}
+	return n;
+}
+
 static enum nj_err
 take_options(struct slice *s, enum mqtt_ver v, struct subscription *sub)
 {

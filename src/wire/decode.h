@@ -26,6 +26,12 @@ NJ_MUST enum nj_err decode_publish(
 /* type says which of the four it is. */
 NJ_MUST enum nj_err decode_ack(
     enum mqtt_type type, struct slice body, enum mqtt_ver v, struct ack *out);
+/* Bytes of a PUBACK without code and properties. */
+#define PUBACK_SHORT 4
+/* The identifiers of the PUBACKs without a code that *in begins with, at most
+ * max; they are taken off it.  Whatever else comes ends the row, what is
+ * malformed too. */
+size_t take_puback_row(struct slice *in, uint16_t *ids, size_t max);
 /* Walks the list once, so that a bad entry is found before the first is acted
  * upon.  Filters of 5.0 are checked as UTF-8, not as filters; those of older
  * versions are filters, or the packet is a protocol error. */
