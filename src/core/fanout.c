@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 /* Receivers between asking for a line of memory and needing it. */
-#define AHEAD 2
+#define AHEAD 4
 
 void
 fanout_fini(struct fanout *f)
@@ -80,7 +80,7 @@ empty_hand(struct home *h)
 
 /* A session some places further on, and what of it one nearer is about to need:
  * hundreds of them are in no near cache. */
-static inline void
+NJ_PREFETCHES void
 prefetch(const struct targets *t, uint32_t i)
 {
 	if (i + 2 * AHEAD < t->n)

@@ -133,8 +133,7 @@ inflight_reserve(struct inflight *f)
 }
 
 enum nj_err
-inflight_add(struct inflight *f, const struct delivery *d, uint16_t want,
-    struct delivery **at)
+inflight_place(struct inflight *f, uint16_t want, struct delivery **at)
 {
 	struct delivery *s;
 	uint16_t pid = want ? (uint16_t)(want - 1) : f->last_pid;
@@ -153,13 +152,32 @@ inflight_add(struct inflight *f, const struct delivery *d, uint16_t want,
 			pid = 1;
 		s = slot_of(f, pid);
 	} while (s->pid);
-	*s = *d;
 	s->pid = pid;
 	if (s != &f->v[own_slot(f, pid)])
 		f->astray++;
 	s->seq = f->seq++;
 	f->last_pid = pid;
 	f->n++;
+	*at = s;
+	return NJ_OK;
+}
+
+enum nj_err
+inflight_add(struct inflight *f, const struct delivery *d, uint16_t want,
+    struct delivery **at)
+{
+	struct delivery *s;
+	enum nj_err e = inflight_place(f, want, &s);
+	uint32_t seq;
+	uint16_t pid;
+
+	if (e)
+		return e;
+	pid = s->pid;
+	seq = s->seq;
+	*s = *d;
+	s->pid = pid;
+	s->seq = seq;
 	*at = s;
 	return NJ_OK;
 }

@@ -56,6 +56,10 @@ inflight_slot(uint16_t pid, uint32_t cap)
  * table). */
 NJ_MUST enum nj_err inflight_add(struct inflight *f, const struct delivery *d,
     uint16_t want, struct delivery **at);
+/* The same for one that the caller writes to where it is: all but pid and seq,
+ * which stand there. */
+NJ_MUST enum nj_err
+inflight_place(struct inflight *f, uint16_t want, struct delivery **at);
 /* One of an earlier life of the broker, at its identifier, behind those that
  * are there.  NJ_EXISTS: the identifier is taken. */
 NJ_MUST enum nj_err
@@ -65,13 +69,18 @@ NJ_MUST enum nj_err inflight_reserve(struct inflight *f);
 /* NULL when it is not in flight. */
 struct delivery *inflight_find(struct inflight *f, uint16_t pid);
 /* pid is about to be looked for, or the next one to be added (0). */
-static inline void
+NJ_PREFETCHES void
 inflight_prefetch(const struct inflight *f, uint16_t pid)
 {
 	if (!pid)
 		pid = (uint16_t)(f->last_pid + 1);
-	if (f->cap > 0)
-		__builtin_prefetch(&f->v[inflight_slot(pid, f->cap)], 1);
+	if (f->cap > 0) {
+		const struct delivery *d = &f->v[inflight_slot(pid, f->cap)];
+
+		/* it may reach into a second line */
+		__builtin_prefetch(d, 1);
+		__builtin_prefetch(&d->pid, 1);
+	}
 }
 
 /* Finishes it. */

@@ -309,10 +309,49 @@ take_ref(struct home *h, struct msg *m)
 		msg_ref(m);
 }
 
+/* Whether the next of QoS 1 or 2 waits for others, for the window or for the
+ * client. */
+static bool
+must_wait(struct session *s, const struct msg *m)
+{
+	return !s->link || s->queue.n > 0 || s->out.resend_n > 0 ||
+	    s->overdue > 0 || (s->kept && tail_first(s)) || !window_open(s, m);
+}
+
+/* As send_new(), of a session that is not kept, and without a copy on the way:
+ * reading it back would wait for all that was written before. */
+static enum nj_err
+send_plain(struct session *s, const struct delivery *what)
+{
+	struct delivery *at;
+	enum nj_err e = inflight_place(&s->out, 0, &at);
+
+	if (e)
+		return e;
+	*at = (struct delivery){
+		.msg = what->msg,
+		.ids = what->ids,
+		.seq = at->seq,
+		.pid = at->pid,
+		.qos = what->qos,
+		.retain = what->retain,
+		.moved = what->moved,
+		.state = what->qos == 1 ? DELIVERY_WAIT_PUBACK
+					: DELIVERY_WAIT_PUBREC,
+		.share = what->share,
+	};
+	take_ref(s->home, at->msg);
+	s->out.waiting++;
+	s->inflight_bytes += at->msg->payload_len;
+	send_or_hold(s, at, false, false);
+	return NJ_OK;
+}
+
 void
 session_deliver(struct session *s, const struct delivery *what)
 {
 	struct delivery d;
+	bool waits;
 
 	if (!session_may_read(s, what->msg) || s->ended) {
 		ids_free(what->ids);
@@ -322,15 +361,14 @@ session_deliver(struct session *s, const struct delivery *what)
 		deliver_qos0(s, what);
 		return;
 	}
+	waits = must_wait(s, what->msg);
+	if (!waits && !s->kept && send_plain(s, what) == NJ_OK)
+		return;
 	d = copy_of(what);
 	take_ref(s->home, d.msg);
-	if (!s->link || s->queue.n > 0 || s->out.resend_n > 0 ||
-	    s->overdue > 0 || (s->kept && tail_first(s)) ||
-	    !window_open(s, d.msg)) {
+	if (waits) {
 		enqueue(s, &d);
-		return;
-	}
-	if (send_new(s, &d)) {
+	} else if (!s->kept || send_new(s, &d)) {
 		enqueue(s, &d);
 		look_again(s);
 	}
@@ -505,6 +543,8 @@ session_puback_row(struct session *s, const uint16_t *pids, size_t n)
 	struct delivery *d;
 	bool any = false;
 
+	for (size_t i = 0; i < n && i < AHEAD; i++)
+		inflight_prefetch(&s->out, pids[i]);
 	for (size_t i = 0; i < n; i++) {
 		if (i + AHEAD < n)
 			inflight_prefetch(&s->out, pids[i + AHEAD]);

@@ -194,14 +194,14 @@ void session_detach(struct session *s);
  */
 void session_deliver(struct session *s, const struct delivery *d);
 /* A message is about to be delivered to it: first this, somewhat later that. */
-static inline void
+NJ_PREFETCHES void
 session_prefetch(const struct session *s)
 {
 	__builtin_prefetch(s);
 	__builtin_prefetch(&s->out);
 }
 
-static inline void
+NJ_PREFETCHES void
 session_prefetch_place(const struct session *s)
 {
 	if (s->link)
