@@ -10,8 +10,6 @@
 
 #include <stdbool.h>
 
-/* A function that does nothing else: the compiler would leave out its calls. */
-#define NJ_PREFETCHES	static inline __attribute__((always_inline))
 #define NJ_MUST		__attribute__((warn_unused_result))
 #define NJ_PRINTF(a, b) __attribute__((format(printf, a, b)))
 

@@ -23,6 +23,9 @@
  */
 typedef uintptr_t ids_t;
 
+/* A function that only prefetches: the compiler would leave out its calls. */
+#define NJ_PREFETCHES static inline __attribute__((always_inline))
+
 struct id_list {
 	uint32_t n, cap;
 	uint32_t v[];

@@ -28,7 +28,13 @@ struct model {
 static void
 check(struct model *t)
 {
+	uint32_t astray = 0;
+
 	assert_int_equal(t->f.n, t->n);
+	for (uint32_t i = 0; i < t->f.cap; i++)
+		astray += t->f.v[i].pid &&
+		    inflight_slot(t->f.v[i].pid, t->f.cap) != i;
+	assert_int_equal(t->f.astray, astray);
 	for (uint32_t i = 0; i < t->n; i++) {
 		struct delivery *d = inflight_find(&t->f, t->ids[i]);
 
@@ -118,12 +124,77 @@ an_old_one_stays(void **state)
 	inflight_clear(&t.f);
 }
 
+/* Fills and empties f; the table that it had. */
+static const struct delivery *
+fill(struct inflight *f)
+{
+	const struct delivery *v;
+	struct delivery *at = NULL;
+
+	for (unsigned i = 0; i < WINDOW; i++) {
+		assert_int_equal(
+		    inflight_add(f, &(struct delivery){ .qos = 1 }, 0, &at),
+		    NJ_OK);
+		f->waiting++;
+	}
+	v = f->v;
+	for (uint16_t pid = f->last_pid; f->n > 0; pid--)
+		inflight_done(f, inflight_find(f, pid));
+	return v;
+}
+
+/* What one session does not need any more the next one has. */
+static void
+an_empty_table_is_used_again(void **state)
+{
+	struct tables spare = { 0 };
+	struct inflight a = { .tables = &spare }, b = { .tables = &spare };
+	const struct delivery *v = fill(&a);
+
+	(void)state;
+	assert_null(a.v);
+	assert_int_equal(spare.n, 1);
+	assert_ptr_equal(fill(&b), v);
+	assert_int_equal(spare.n, 1);
+	inflight_clear(&a);
+	inflight_clear(&b);
+	tables_fini(&spare);
+	assert_int_equal(spare.bytes, 0);
+}
+
+/* There are bounds to what is kept. */
+static void
+spare_tables_are_bounded(void **state)
+{
+	static struct inflight f[2 * TABLES_MAX];
+	struct tables spare = { 0 };
+	struct delivery *at = NULL;
+
+	(void)state;
+	for (unsigned i = 0; i < 2 * TABLES_MAX; i++) {
+		f[i].tables = &spare;
+		for (unsigned k = 0; k < WINDOW; k++, f[i].waiting++)
+			assert_int_equal(
+			    inflight_add(
+				&f[i], &(struct delivery){ .qos = 1 }, 0, &at),
+			    NJ_OK);
+	}
+	for (unsigned i = 0; i < 2 * TABLES_MAX; i++)
+		for (uint16_t pid = WINDOW; pid > 0; pid--)
+			inflight_done(&f[i], inflight_find(&f[i], pid));
+	assert_true(spare.n > 0 && spare.n <= TABLES_MAX);
+	assert_true(spare.bytes <= TABLES_BYTES);
+	tables_fini(&spare);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(identifiers_are_found),
 		cmocka_unit_test(an_old_one_stays),
+		cmocka_unit_test(an_empty_table_is_used_again),
+		cmocka_unit_test(spare_tables_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

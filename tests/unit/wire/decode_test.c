@@ -547,10 +547,46 @@ reason_codes(void **state)
 	}
 }
 
+static void
+puback_rows(void **state)
+{
+	const struct {
+		const char *what;
+		struct slice in;
+		size_t n, left;
+	} rows[] = {
+		{ "nothing", LIT(""), 0, 0 },
+		{ "one", LIT("\x40\2\0\1"), 1, 0 },
+		{ "two and a part", LIT("\x40\2\0\1\x40\2\0\2\x40\2\0"), 2, 3 },
+		{ "as many as asked for",
+		    LIT("\x40\2\0\1\x40\2\0\2\x40\2\0\3\x40\2\0\4"), 3, 4 },
+		{ "with a code", LIT("\x40\2\0\1\x40\3\0\2\0"), 1, 5 },
+		{ "a longer length", LIT("\x40\x82\0\0\1"), 0, 5 },
+		{ "identifier 0", LIT("\x40\2\0\1\x40\2\0\0"), 1, 4 },
+		{ "flags", LIT("\x41\2\0\1"), 0, 4 },
+		{ "another packet", LIT("\x40\2\1\0\x50\2\0\1"), 1, 4 },
+	};
+	uint16_t ids[3];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct slice in = rows[i].in;
+		size_t n = take_puback_row(&in, ids, 3);
+
+		if (n != rows[i].n || in.n != rows[i].left)
+			fail_msg("%s: %zu, %zu left", rows[i].what, n, in.n);
+	}
+	(void)take_puback_row(
+	    &(struct slice){ .p = (const uint8_t *)"\x40\2\1\2", .n = 4 }, ids,
+	    3);
+	assert_int_equal(ids[0], 258);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(puback_rows),
 		cmocka_unit_test(every_truncation),
 		cmocka_unit_test(one_byte_more),
 		cmocka_unit_test(connect_rejects),
