@@ -91,6 +91,8 @@ die(struct conn *c)
 	atomic_fetch_sub(&sh->broker->port_conns[c->port], 1);
 	count_add(&sh->counts.sockets, (uint64_t)-1);
 	list_push(&sh->grave, &c->work);
+	if (++sh->deaths == DEATHS_A_TURN)
+		loop_break(sh->loop);
 }
 
 void

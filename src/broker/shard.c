@@ -549,6 +549,7 @@ shard_turn(struct shard *sh, int max_wait_ms)
 {
 	wait(sh, max_wait_ms);
 	update_clock(sh);
+	sh->deaths = 0;
 	/* Mail first: what another shard acknowledged to its client it posted
 	 * before, so it is here before anything the client caused since. */
 	take_mail(sh);

@@ -37,6 +37,9 @@
 #define FULL_TURNS_MAX 256 /* of LOOP_EVENTS; deadlines wait no longer */
 #define UNSENT_MAX     256
 #define ACCEPTS_A_TURN 16
+/* Connections that end in a turn, some 2 ms; who is ready then waits for the
+ * next. */
+#define DEATHS_A_TURN 128
 /* Memory goes back when so many connections are fewer than there were. */
 #define GIVEBACK_CONNS	  256
 #define GIVEBACK_AFTER_MS 2000
@@ -131,6 +134,7 @@ struct shard {
 	struct list paused;	 /* wait for another shard */
 	struct list doomed;	 /* failed where they cannot be closed */
 	struct list grave;	 /* freed when the turn ends */
+	uint32_t deaths;	 /* this turn */
 	struct list calls;	 /* asked by other threads; call.h */
 	struct buf spare[SPARE_BUFS];
 	unsigned n_spare;

@@ -130,6 +130,12 @@ loop_dispatch(struct loop *l)
 	}
 }
 
+void
+loop_break(struct loop *l)
+{
+	l->at = l->n;
+}
+
 int
 loop_turn(struct loop *l, int timeout_ms)
 {

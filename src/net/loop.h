@@ -42,5 +42,7 @@ int loop_turn(struct loop *l, int timeout_ms);
 /* Split form, so that the owner can do something between wait and calls. */
 int loop_wait(struct loop *l, int timeout_ms);
 void loop_dispatch(struct loop *l);
+/* The rest of what is ready is called after the next wait, which finds it again. */
+void loop_break(struct loop *l);
 
 #endif

@@ -3,6 +3,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,7 @@ struct end {
 	struct end *victim; /* removed, and freed, by the first call */
 	unsigned ready;
 	int calls;
+	bool breaks;
 };
 
 static void
@@ -29,6 +31,8 @@ on_ready(struct watch *w, unsigned ready)
 
 	e->calls++;
 	e->ready = ready;
+	if (e->breaks)
+		loop_break(e->loop);
 	if (e->victim && e->victim->calls == 0) {
 		loop_del(e->loop, &e->victim->w);
 		free(e->victim);
@@ -115,12 +119,46 @@ removed_in_the_same_turn(void **state)
 	loop_free(l);
 }
 
+/* Who was not called is called in the next turn, and nobody is forgotten. */
+static void
+broken_off(void **state)
+{
+	struct loop *l = NULL;
+	struct end *e[3];
+	int fd[3][2], calls = 0;
+
+	assert_int_equal(loop_new(&l), NJ_OK);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd[i]), 0);
+		e[i] = end_new(l, fd[i][0], LOOP_IN);
+		e[i]->breaks = true;
+		assert_int_equal(write(fd[i][1], "x", 1), 1);
+	}
+	for (int turn = 1; turn <= 3; turn++) {
+		assert_int_equal(loop_turn(l, 0), 4 - turn);
+		calls = 0;
+		for (int i = 0; i < 3; i++) {
+			calls += e[i]->calls;
+			if (e[i]->calls > 0)
+				loop_del(l, &e[i]->w);
+		}
+		assert_int_equal(calls, turn);
+	}
+	for (int i = 0; i < 3; i++) {
+		free(e[i]);
+		(void)close(fd[i][0]);
+		(void)close(fd[i][1]);
+	}
+	loop_free(l);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(readiness),
 		cmocka_unit_test(removed_in_the_same_turn),
+		cmocka_unit_test(broken_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
