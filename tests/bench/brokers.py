@@ -21,6 +21,17 @@ def free_port():
         return s.getsockname()[1]
 
 
+def configure(folder, root, *more):
+    """A release as the quick start builds it, also where folder was one of other
+    options, which meson setup would leave as they are."""
+    options = ['-Dbuildtype=release', '-Db_lto=true', *more]
+    quiet = {'stdout': subprocess.DEVNULL, 'check': True}
+    if os.path.exists(os.path.join(folder, 'build.ninja')):
+        subprocess.run(['meson', 'configure', folder, *options], **quiet)
+    else:
+        subprocess.run(['meson', 'setup', folder, root, *options], **quiet)
+
+
 class Failed(Exception):
     """A broker that could not be measured, and why."""
 
