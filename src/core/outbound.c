@@ -563,7 +563,9 @@ session_puback_row(struct session *s, const uint16_t *pids, size_t n)
 void
 session_puback(struct session *s, uint16_t pid)
 {
-	session_puback_row(s, &pid, 1);
+	const uint16_t row[] = { pid };
+
+	session_puback_row(s, row, 1);
 }
 
 enum mqtt_rc
