@@ -6,6 +6,7 @@ The broker under test is $NIGHTJAR, else the one built in $NJ_BUILD (as
 NIGHTJAR=/usr/sbin/mosquitto the tests run against Mosquitto, which shows
 whether a test asks for MQTT or only for our own ways."""
 import collections
+import contextlib
 import errno
 import functools
 import inspect
@@ -94,6 +95,15 @@ def free_port():
                 _reserved.popleft().close()
             return port
         claim.close()
+
+
+def knock(port):
+    """Whether somebody listens on a port of this machine."""
+    try:
+        socket.create_connection((HOST, port), 1).close()
+        return True
+    except OSError:
+        return False
 
 
 def answers(path):
@@ -194,6 +204,10 @@ class Broker:
             keep_private(conf)
         argv = [NIGHTJAR] + ([] if REFERENCE else ['serve']) + \
             ['-c', self.conf_path] + self.args
+        # A helper of the one before may have its ports for a moment: who answers
+        # there is not this one.
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not any(map(knock, self.ports)), 'nobody has its ports', 10)
         with open(self.log_path, 'ab') as log:
             # pylint: disable=consider-using-with
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL,
@@ -215,12 +229,7 @@ class Broker:
         if self.process.poll() is not None:
             raise AssertionError(f'the broker ended with {self.process.returncode}:\n'
                                  + self.log()[-4000:])
-        for port in self.ports:
-            try:
-                socket.create_connection((HOST, port), 1).close()
-            except OSError:
-                return False
-        return True
+        return all(map(knock, self.ports))
 
     @property
     def pid(self):
