@@ -3,6 +3,7 @@
  */
 #include "broker/conn.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -189,6 +190,7 @@ handle(struct conn *c, struct slice in)
 	sh->work = 0;
 	if (c->subscribing && (c->link.closing || c->saving || !go_on(c)))
 		return c->state == CONN_DEAD ? false : keep(c, in);
+	assert(in.p || in.n == 0);
 	while (in.n > 0 && !c->link.closing && conn_hears(c) && !c->control) {
 		struct slice packet = in;
 
