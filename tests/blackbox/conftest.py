@@ -104,7 +104,7 @@ class Factory:
         for b in self.mine:
             status = b.stop()
             if status != 0:
-                problems.append(f'the broker ended with status {status}')
+                problems.append(f'the broker ended with status {status}:\n{b.log()[-2000:]}')
             if os.path.exists(b.log_path) and b.faults():
                 problems.append(b.faults())
             if b in _running:

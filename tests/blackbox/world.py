@@ -38,6 +38,7 @@ class World:
         self.port_mutual = self.broker.port
         self.broker.write_conf(self.conf())
         self.broker.start()
+        self.broker.wait_log(' running')	# its ports answer before it has read all of its files
         self.clear()
 
     def conf(self, ca=True, crl=True, more=''):
