@@ -65,6 +65,29 @@ struct conf_listener *parse_listener(struct parse *p);
 void *
 parse_target(struct parse *p, const struct conf_opt *o, struct conf_at **at);
 size_t conf_opt_index(const struct conf_opt *o);
+/* The row of that name, which there is. */
+static inline const struct conf_opt *
+conf_row(const char *name)
+{
+	return conf_opt_find(slice_str(name));
+}
+static inline struct conf_at
+conf_at_of(const struct conf_at *at, const char *name)
+{
+	return at[conf_opt_index(conf_row(name))];
+}
+/* Where the option was given to this listener; line 0: it was not. */
+static inline struct conf_at
+conf_given(const struct conf_listener *l, const char *name)
+{
+	return conf_at_of(l->at, name);
+}
+/* A listener line that was refused: its faults are told already. */
+static inline bool
+conf_broken(const struct conf_listener *l)
+{
+	return l->port == 0 && !l->unix_path;
+}
 struct conf_place conf_place_of(const struct conf *c, struct conf_at at);
 
 /* value.c: reads v as the row says into field (NULL: only looks at it).
@@ -113,6 +136,9 @@ void listener_fini(struct conf_listener *l);
 struct conf_listener *listener_add(struct parse *p, struct conf_at where);
 NJ_MUST enum nj_err
 listener_copy(const struct conf_listener *from, struct conf_listener *to);
+
+/* contradict.c: what one listener's lines say against each other. */
+void check_listener(struct parse *p, uint32_t i);
 
 /* finish.c: what only shows once all is read. */
 void conf_finish(struct parse *p, const struct conf_args *args);
