@@ -44,31 +44,45 @@ late_one(void *arg)
 	return NULL;
 }
 
+/* Who asks; who answers, on fd, is a thread. */
+struct pair {
+	struct signer *s;
+	pthread_t thread;
+	int fd;
+};
+
+static void
+begin(struct pair *p, void *(*answers)(void *))
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), 0);
+	p->fd = fds[1];
+	assert_int_equal(signer_new(fds[0], &p->s), NJ_OK);
+	assert_int_equal(pthread_create(&p->thread, NULL, answers, &p->fd), 0);
+}
+
 /* An answer that comes too late is not taken for another's. */
 static void
 answers_have_numbers(void **state)
 {
 	struct signer_answer a;
-	struct signer *s = NULL;
-	pthread_t thread;
-	int fds[2];
+	struct pair p;
 
 	(void)state;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), 0);
-	assert_int_equal(signer_new(fds[0], &s), NJ_OK);
-	assert_int_equal(pthread_create(&thread, NULL, late_one, &fds[1]), 0);
+	begin(&p, late_one);
 	for (int i = 0; i < 2; i++) {
-		signer_cas(s, &a);
+		signer_cas(p.s, &a);
 		assert_int_equal(a.result, ENROL_OK);
 		assert_string_equal(a.id, "d");
 		buf_fini(&a.certs);
 	}
-	assert_int_equal(pthread_join(thread, NULL), 0);
-	signer_cas(s, &a);
+	assert_int_equal(pthread_join(p.thread, NULL), 0);
+	signer_cas(p.s, &a);
 	assert_int_equal(a.result, ENROL_FAILED);
 	assert_non_null(strstr(a.why.what, "does not answer"));
 	buf_fini(&a.certs);
-	signer_free(s);
+	signer_free(p.s);
 }
 
 /* The two sides know each other's form. */
@@ -97,25 +111,21 @@ static void
 both_sides(void **state)
 {
 	struct signer_answer a;
-	struct signer *s = NULL;
-	pthread_t thread;
-	int fds[2];
+	struct pair p;
 
 	(void)state;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), 0);
-	assert_int_equal(signer_new(fds[0], &s), NJ_OK);
-	assert_int_equal(pthread_create(&thread, NULL, serve, &fds[1]), 0);
+	begin(&p, serve);
 	for (int i = 0; i < 3; i++) {
-		signer_cas(s, &a);
+		signer_cas(p.s, &a);
 		assert_int_equal(a.result, ENROL_OK);
 		assert_true(buf_len(&a.certs) > 200);
 		buf_fini(&a.certs);
-		signer_look(s, LIT("no token"), LIT("x"), &a);
+		signer_look(p.s, LIT("no token"), LIT("x"), &a);
 		assert_int_equal(a.result, ENROL_DENIED);
 		buf_fini(&a.certs);
 	}
-	signer_free(s); /* which ends it */
-	assert_int_equal(pthread_join(thread, NULL), 0);
+	signer_free(p.s); /* which ends it */
+	assert_int_equal(pthread_join(p.thread, NULL), 0);
 }
 
 int
