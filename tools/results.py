@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Turns what the test runners wrote into lines "pass|fail|skip NAME", which
-./check counts.
+./check counts, and behind a failure the last that its test said: "said LINE".
 
   results.py meson LABEL testlog.json    what `meson test` logs
   results.py junit LABEL file.xml        what pytest --junit-xml writes
-  results.py total FILE                  "N passed, N failed"; 1 unless all is well"""
+  results.py total FILE                  "N passed, N failed"; 1 unless all is well.
+                                         What failed is told again, at the end"""
 import json
 import re
 import sys
@@ -13,7 +14,13 @@ import xml.etree.ElementTree
 
 CMOCKA_ONE = re.compile(r'^\[ *(OK|FAILED|SKIPPED) *\] (\w+)\s*$', re.M)
 SCENARIO = re.compile(r'^(ok|FAIL) +(.+?)\s*$', re.M)
+SAID = 25		# lines of what a test said that failed
 WORD = {'OK': 'pass', 'FAILED': 'fail', 'SKIPPED': 'skip', 'ok': 'pass', 'FAIL': 'fail'}
+
+
+def said(text):
+    for line in [line for line in text.splitlines() if line.strip()][-SAID:]:
+        yield 'said', line
 
 
 def cases_of(log):
@@ -40,14 +47,19 @@ def meson(path):
             yield 'fail', f'{name} ({result.lower()})'
         elif not cases:
             yield 'pass', name
+        if result not in ('OK', 'EXPECTEDFAIL', 'SKIP', 'IGNORED'):
+            yield from said(log.get('stdout', '') + '\n' + log.get('stderr', ''))
 
 
 def junit(path):
     for case in xml.etree.ElementTree.parse(path).iter('testcase'):
         name = f'{case.get("classname", "").split(".")[-1]}/{case.get("name")}'
-        tags = {child.tag for child in case}
-        word = 'fail' if tags & {'failure', 'error'} else 'skip' if 'skipped' in tags else 'pass'
+        tags = {child.tag: child for child in case}
+        bad = [tags[tag] for tag in ('failure', 'error') if tag in tags]
+        word = 'fail' if bad else 'skip' if 'skipped' in tags else 'pass'
         yield word, name.replace(' ', '_')
+        for what in bad:
+            yield from said(what.text or what.get('message', ''))
 
 
 def total(path):
@@ -57,13 +69,14 @@ def total(path):
         with open(path, encoding='utf-8') as f:
             for line in f:
                 word, name = line.rstrip('\n').split(' ', 1)
-                count[word] += 1
+                if word != 'said':
+                    count[word] += 1
                 if word != 'pass':
                     unwell.append((word, name))
     except FileNotFoundError:
         pass
     for word, name in unwell:
-        print('skipped:' if word == 'skip' else 'FAILED: ', name)
+        print({'skip': 'skipped:', 'fail': 'FAILED: ', 'said': '       |'}[word], name)
     line = f'{count["pass"]} passed, {count["fail"]} failed'
     if count['skip']:
         line += f', {count["skip"]} skipped'
@@ -76,7 +89,7 @@ def main(argv):
         return total(argv[2])
     _, kind, label, path = argv
     for word, name in {'meson': meson, 'junit': junit}[kind](path):
-        print(word, f'{label}/{name}')
+        print(word, name if word == 'said' else f'{label}/{name}')
     return 0
 
 

@@ -7,6 +7,7 @@
  *
  *   fault_test [all]
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +22,9 @@
 #define SOME	   20 /* calls of a kind that fail in turn */
 
 static char path[64];
-static const char *doing;
-static char said[512]; /* by the store, when it did not start */
+static const char *doing = "at the start";
+static char said[512];	/* by the store, when it did not start */
+static char trying[80]; /* for who finds that it hangs */
 
 static const char *const names[DISK_CALLS] = {
 	[DISK_OPEN] = "open",
@@ -36,6 +38,20 @@ static const char *const names[DISK_CALLS] = {
 	[DISK_SHM_LOCK] = "lock of shared memory",
 	[DISK_DELETE] = "delete",
 };
+
+/* It waits for what does not come. */
+static void
+hangs(int sig)
+{
+	static const char what[] = "hangs: ";
+
+	(void)sig;
+	(void)!write(2, what, sizeof what - 1);
+	(void)!write(2, trying, strnlen(trying, sizeof trying));
+	(void)!write(2, doing, strlen(doing));
+	(void)!write(2, "\n", 1);
+	abort();
+}
 
 static void
 ok(enum nj_err e)
@@ -190,6 +206,9 @@ run(enum disk_call which, uint64_t at, uint64_t times, const struct buf *want)
 	struct buf found = { 0 };
 	bool good;
 
+	snprintf(trying, sizeof trying, "%s %llu, %llu times, ", names[which],
+	    (unsigned long long)at, (unsigned long long)times);
+	alarm(3 * PATIENCE_S);
 	first_life(at + 1);
 	disk_fault(which, at, times);
 	good = live(&found);
@@ -215,6 +234,8 @@ main(int argc, char **argv)
 	struct buf want = { 0 };
 	char lock[80];
 
+	signal(SIGALRM, hangs);
+	alarm(3 * PATIENCE_S);
 	snprintf(path, sizeof path, "/tmp/nightjar-fault-%d", (int)getpid());
 	first_life(1);
 	disk_fault(DISK_CALLS, 0, 0);
