@@ -241,7 +241,8 @@ writer_main(void *arg)
 			work(s);
 		else if (last)
 			break;
-		else
+		else if (!atomic_load(&s->stop))
+			/* what wakes it for the end is still to come */
 			wait_mail(s, tidy_turn(s, true));
 		if (last && s->held)
 			break; /* it could not be written */
