@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "cmd/cmd.h"
@@ -257,8 +258,23 @@ check_unused(struct audit *a, const struct audit_cert *c)
 
 /* -- all of it ----------------------------------------------------------- */
 
+/* The broker of a folder that was named is the one 'nightjar up' made there,
+ * and none of the usual places. */
+static char *
+conf_beside(const struct audit *a, const char *dir)
+{
+	char *path = NULL;
+
+	if (!a->dir || a->ask.conf || !(path = pki_path(dir, "nightjar.conf")))
+		return NULL;
+	if (access(path, F_OK) == 0)
+		return path;
+	free(path);
+	return NULL;
+}
+
 static enum nj_err
-read_registry(struct audit *a, struct nj_why *why)
+read_registry(struct audit *a, char **conf, struct nj_why *why)
 {
 	struct pki_ca *ca = NULL;
 	char *dir = NULL;
@@ -266,6 +282,8 @@ read_registry(struct audit *a, struct nj_why *why)
 
 	if ((e = home_find(a->dir, false, &dir, why)))
 		return e;
+	if ((*conf = conf_beside(a, dir)))
+		a->ask.conf = *conf;
 	if (!(e = pki_ca_open(dir, &ca, why)))
 		e = registry_each(pki_ca_registry(ca), take_entry, a, why);
 	pki_ca_free(ca);
@@ -336,6 +354,7 @@ cmd_audit(int argc, char **argv)
 		ASK_FLAGS(&a.ask),
 	};
 	struct nj_why why = { 0 };
+	char *conf = NULL;
 	enum nj_err e =
 	    flags_parse(flags, COUNT(flags), argc, argv, NULL, &why);
 
@@ -351,7 +370,8 @@ cmd_audit(int argc, char **argv)
 		say_why(&why, e);
 		return EXIT_USAGE;
 	}
-	if (!(a.findings = json_array()) || (e = read_registry(&a, &why))) {
+	if (!(a.findings = json_array()) ||
+	    (e = read_registry(&a, &conf, &why))) {
 		say_why(&why, e);
 		a.count[AUDIT_FAULT]++;
 	} else {
@@ -359,6 +379,7 @@ cmd_audit(int argc, char **argv)
 		summary(&a);
 	}
 	json_decref(a.findings);
+	free(conf);
 	free(a.v);
 	return a.count[AUDIT_FAULT] ? EXIT_FAILED : EXIT_FINE;
 }

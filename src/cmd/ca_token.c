@@ -340,6 +340,8 @@ ca_token(int argc, char **argv)
 		    "a group of the devices; may be given often", 0, 0 },
 		{ "expires", 0, FLAG_TEXT, &f.expires, "TIME",
 		    "how long it is good (1h): 30m, 8h, 7d, ...", 0, 0 },
+		{ "ttl", 0, FLAG_TEXT, &f.expires, "TIME",
+		    "the same as --expires", 0, 0 },
 		{ "uses", 0, FLAG_NUMBER, &f.uses, "N",
 		    "for so many devices; ID must end in '*'", 1,
 		    PKI_TOKEN_USES_MAX },

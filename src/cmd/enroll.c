@@ -706,10 +706,10 @@ take_words(
 	if (r->renew)
 		return NJ_OK;
 	if (pki_token_parse(slice_str(words->v[0]), &r->token)) {
-		why_set(why, "this is no token");
+		why_set(why, "this is no token, or not the whole of one");
 		why_mend(why,
-		    "it begins with nj1. and has no blanks; make one "
-		    "with: nightjar ca token ID");
+		    "copy all of it: it begins with nj1. and has no blanks; "
+		    "make one with: nightjar ca token ID");
 		return NJ_INVALID;
 	}
 	if (r->id && pki_check_id(r->id, why))

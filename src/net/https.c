@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "net/httphear.h"
 #include "net/listener.h"
 #include "net/tls_impl.h"
@@ -33,6 +34,65 @@ is_address(const char *host)
 	    inet_pton(AF_INET6, host, a) == 1;
 }
 
+/* What the server says by an alert, and what it is to a device. */
+static const struct alert {
+	int reason;
+	const char *what, *mend;
+} alerts[] = {
+	{ SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED,
+	    "requires a client certificate: that is a port for devices that "
+	    "have theirs, not the one where they get it",
+	    "use the port of the listener with 'protocol est' (8885, where "
+	    "'nightjar up' made it): -h HOST:PORT" },
+	{ SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE,
+	    "found nothing in common with us, or requires a client certificate",
+	    "look whether this is the port of the listener with 'protocol "
+	    "est', and at the broker's log: nightjar doctor --last there" },
+	{ SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED,
+	    "says that the certificate of this device was revoked",
+	    "it gets another with a token only: nightjar ca token ID, on the "
+	    "CA's machine" },
+	{ SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED,
+	    "says that the certificate of this device ended too long ago to "
+	    "be renewed",
+	    "it gets another with a token: nightjar ca token ID, on the CA's "
+	    "machine; if it has not ended, set the clocks" },
+	{ SSL_R_TLSV1_ALERT_UNKNOWN_CA,
+	    "does not know the CA of this device's certificate: it was made "
+	    "anew, or this is another broker",
+	    "it gets a certificate of that CA with a token: nightjar ca token "
+	    "ID, on the CA's machine" },
+	{ SSL_R_WRONG_VERSION_NUMBER, "does not speak TLS on this port",
+	    "use the port of the listener with 'protocol est' (8885, where "
+	    "'nightjar up' made it), which has certfile and keyfile" },
+	{ SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL,
+	    "does not speak HTTP on this port",
+	    "use the port of the listener with 'protocol est'" },
+};
+
+static void
+explain_library(const struct call *c, const char *doing, struct nj_why *why)
+{
+	unsigned long err = ERR_peek_error();
+	char esc[TEXT_ESC];
+
+	for (size_t i = 0; i < sizeof alerts / sizeof *alerts; i++) {
+		if (ERR_GET_LIB(err) != ERR_LIB_SSL ||
+		    ERR_GET_REASON(err) != alerts[i].reason)
+			continue;
+		why_set(why, "%s port %u %s",
+		    text_esc(esc, sizeof esc, slice_str(c->o->host)),
+		    (unsigned)c->o->port, alerts[i].what);
+		why_mend(why, "%s", alerts[i].mend);
+		ERR_clear_error();
+		return;
+	}
+	tls_library_why(why, doing);
+	why_mend(why,
+	    "the broker's log says more: nightjar doctor --last "
+	    "on its machine");
+}
+
 /* What went wrong in a handshake, for whoever stands before the device. */
 static enum nj_err
 explain(struct call *c, struct nj_why *why)
@@ -48,7 +108,7 @@ explain(struct call *c, struct nj_why *why)
 	else if (c->o->trust && v != X509_V_OK)
 		pki_explain_verify((int)v, x, 0, why);
 	else
-		tls_library_why(why, "TLS with the server");
+		explain_library(c, "TLS with the server", why);
 	X509_free(x);
 	ERR_clear_error();
 	return NJ_TLS;
@@ -176,7 +236,7 @@ say(struct call *c, const char *method, const char *path, const char *more,
 		    : wait_for(c, 0, why);
 	}
 	if (e == NJ_TLS || e == NJ_EOF)
-		tls_library_why(why, "sending the request");
+		explain_library(c, "sending the request", why);
 	buf_wipe(&b);
 	return e;
 }
@@ -211,7 +271,7 @@ hear(struct call *c, struct https_result *out, struct nj_why *why)
 
 	/* with TLS 1.3 it is here that a server refuses our certificate */
 	if (e == NJ_TLS && ERR_peek_error())
-		tls_library_why(why, "receiving the answer");
+		explain_library(c, "receiving the answer", why);
 	else if (e && !why->what[0])
 		why_set(why,
 		    "the server's answer is not HTTP, or it ended the "

@@ -606,7 +606,7 @@ def test_tokens_are_not_kept(site):
 
 @pytest.mark.parametrize('args, says', [
     (['a b'], 'cannot be'), (['x', '--uses', '5'], "'*' at its end"),
-    (['x', '--expires', 'never'], '--expires takes'), (['x', '--expires', '2y'], '--expires takes'),
+    (['x', '--expires', 'never'], '--expires takes'), (['x', '--ttl', '2y'], '--expires takes'),
     ([], 'one name'), (['*/..*'], 'cannot be'), (['x', '--at', 'host:99999'], 'HOST:PORT'),
 ])
 def test_what_is_no_token(site, args, says):

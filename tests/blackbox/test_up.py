@@ -585,6 +585,24 @@ def test_enrolment(up, port, tmp_path):
     ctx.load_cert_chain(os.path.join(out, 'client.crt'), os.path.join(out, 'client.key'))
     with Raw(int(port), tls=ctx) as c:
         c.connect('phone')
+    # the ports beside it say which one it should have been
+    def wrong(where, *words):
+        text = re.sub(r':\d+\.', f':{where}.', token)
+        p = subprocess.run([harness.NIGHTJAR, 'enroll', text, '--host', f'localhost:{where}',
+                            '--out', out + '2'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           text=True, check=False)
+        assert p.returncode == 1 and all(w in p.stdout for w in words), p.stdout
+    wrong(port, 'where they get it', "'protocol est'")
+    # revoked, it hears so
+    subprocess.run([harness.NIGHTJAR, 'ca', 'revoke', 'phone', '--dir', first.dir],
+                   stdout=subprocess.PIPE, check=True)
+    p = subprocess.run([harness.NIGHTJAR, 'enroll', '--renew', out, '--force'],
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert p.returncode == 1 and 'was revoked' in p.stdout and 'ca token' in p.stdout, p.stdout
+    # who names the folder means the broker that serves it
+    p = subprocess.run([harness.NIGHTJAR, 'audit', '--dir', first.dir], stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, text=True, check=False)
+    assert 'no broker could be asked' not in p.stdout and '1883' not in p.stdout, p.stdout
     first.stop()
     none = up('--port', port, '--enroll-port', '0', folder=tmp_path / 'none')
     assert 'enrolment' not in none.text and 'est' not in none.read('nightjar.conf').decode().split()
