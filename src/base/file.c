@@ -14,6 +14,23 @@
 
 #define CHUNK 16384
 
+const char *
+file_mend_path(const char *path)
+{
+	size_t n = strlen(path);
+
+	if (n > 0 && (strchr("\"'", path[0]) || strchr("\"'", path[n - 1])))
+		return "leave the quotation marks out: they are taken for a "
+		       "part of the path";
+	if (path[0] == '~')
+		return "write the home folder out: only a shell knows '~'";
+	if (path[0] == '$' || strstr(path, "${"))
+		return "write the path out: only a shell knows variables";
+	if (strchr(path, '\\'))
+		return "write '/' in place of '\\'";
+	return "check the path, and that its folder exists";
+}
+
 /* Puts errno into *why, with what usually mends it. */
 static enum nj_err
 refuse(struct nj_why *why, const char *verb, const char *path)
@@ -23,8 +40,11 @@ refuse(struct nj_why *why, const char *verb, const char *path)
 	why_set(why, "cannot %s %s: %s", verb, path, strerror(err));
 	switch (err) {
 	case ENOENT:
-		why_mend(why, "check the path, and that its folder exists");
+		why_mend(why, "%s", file_mend_path(path));
 		return NJ_NOTFOUND;
+	case EISDIR:
+		why_mend(why, "give the path of a file in it");
+		return NJ_IO;
 	case EEXIST:
 		return NJ_EXISTS;
 	case EACCES:

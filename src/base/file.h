@@ -46,6 +46,8 @@ NJ_MUST enum nj_err file_check_rules(
  */
 /* As stat(2); false: it is not there, or closed to us. */
 bool file_stat(const char *path, struct stat *st);
+/* What mends a path that leads nowhere, by the look of it. */
+const char *file_mend_path(const char *path);
 /* It is there, perhaps, and closed to us. */
 bool file_is_hidden(const char *path);
 /* Opens for reading what passes that check; the check is on the open file. */

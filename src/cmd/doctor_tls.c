@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "cmd/doctor.h"
+#include "pki/cert.h"
 #include "pki/inspect.h"
 
 #define SHAKE_MS 5000
@@ -243,6 +244,41 @@ say_untrusted(struct doctor *d, X509 *leaf)
 	doctor_say(d, DOC_FAIL, SIDE_HERE, "certificate", &why);
 }
 
+/* Whose certificate comes through is not always the broker's. */
+static void
+say_whose(struct doctor *d, const STACK_OF(X509) * chain)
+{
+	X509 *last = sk_X509_value(chain, sk_X509_num(chain) - 1);
+	STACK_OF(X509) *cas = NULL;
+	struct nj_why why = { 0 };
+	bool known = false;
+	char cn[TEXT_ESC];
+
+	if (!last || pki_chain_load(d->cafile, &cas, NULL))
+		return;
+	for (int i = 0; i < sk_X509_num(cas) && !known; i++) {
+		X509 *ca = sk_X509_value(cas, i);
+
+		known = X509_NAME_cmp(X509_get_subject_name(ca),
+			    X509_get_issuer_name(last)) == 0 ||
+		    X509_cmp(ca, last) == 0;
+	}
+	sk_X509_pop_free(cas, X509_free);
+	if (known)
+		return;
+	pki_issuer_name(last, cn, sizeof cn);
+	why_set(&why,
+	    "if the broker has a certificate of another CA than '%s', "
+	    "something in between shows its own: a company's proxy, a virus "
+	    "scanner, a cloud's load balancer, or somebody who listens",
+	    cn);
+	why_mend(&why,
+	    "compare its SHA-256 with what \"nightjar inspect\" says of the "
+	    "certfile on the broker's machine; where they differ, have that "
+	    "proxy let this host through, and do not trust its CA instead");
+	doctor_say(d, DOC_NOTE, SIDE_HERE, "certificate", &why);
+}
+
 /* What its CA says of it now, where the broker shows that. */
 static bool
 judge_word(struct doctor *d, const struct tls_probe *p)
@@ -273,6 +309,8 @@ judge_server(struct doctor *d, const struct tls_probe *p)
 	}
 	ok = inspect_items(d, s, PKI_USE_SERVER, doctor_name(d), "certificate");
 	pki_items_free(s);
+	if (!ok && d->cafile)
+		say_whose(d, p->chain);
 	if (ok && !d->cafile && !d->capath && !publicly_trusted(p->chain)) {
 		say_untrusted(d, sk_X509_value(p->chain, 0));
 		ok = false;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/daemon.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/text.h"
@@ -59,11 +60,13 @@ readable(struct check *k, const char *path)
 		errno = EISDIR;
 	}
 	why_set(&why, "cannot read %s: %s", path, strerror(errno));
-	why_mend(&why,
-	    errno == ENOENT	  ? "check the path"
+	why_mend(&why, "%s",
+	    errno == ENOENT	  ? file_mend_path(path)
 		: errno == EACCES ? "let the user that starts the broker "
 				    "read it; see: namei -l PATH"
-				  : "give the path of a file");
+		: errno == EISDIR
+		? "give the path of a file; a folder of CAs is for capath"
+		: "give the path of a file");
 	tell(k, true, &why);
 	return false;
 }
@@ -80,8 +83,11 @@ check_folder(struct check *k, const char *path, int how)
 	else if (stat(path, &st) == 0 && access(path, how) == 0)
 		return;
 	why_set(&why, "cannot use the folder %s: %s", path, strerror(errno));
-	why_mend(&why,
-	    errno == ENOENT ? "create it" : "check the path and its rights");
+	why_mend(&why, "%s",
+	    errno == ENOENT ? "create it"
+		: errno == ENOTDIR
+		? "give a folder; a file of CAs is for cafile"
+		: "check the path and its rights");
 	tell(k, true, &why);
 }
 

@@ -131,6 +131,15 @@ explain(const char *host, uint16_t port, int err, struct nj_why *why)
 		    "a firewall may drop the packets, or the address "
 		    "may be wrong");
 		break;
+	case EINVAL:
+		/* what Linux says of an address of a link, without the link */
+		why_set(why, "connecting to %s port %u: %s", esc, port,
+		    strerror(err));
+		why_mend(why,
+		    "addresses that begin with fe80 need the interface behind "
+		    "them: fe80::1%%eth0 (\"ip link\" lists them); better, "
+		    "connect to another address or name of the broker");
+		break;
 	case EADDRNOTAVAIL:
 		why_set(why,
 		    "the address to connect from is no address of "

@@ -52,9 +52,11 @@ static const struct row server_rows[] = {
 	    MEND_TLS12 },
 	{ SSL_R_NO_SHARED_CIPHER,
 	    "no shared cipher: the client offers none with ECDHE and AES-GCM "
-	    "or ChaCha20 that fits our certificate",
-	    "update the client, look at \"ciphers\" of the listener, or add a "
-	    "certificate with a key of another kind (further_certificate)" },
+	    "or ChaCha20 that fits our certificate, or no curve for it "
+	    "(P-256, P-384, X25519)",
+	    "update the client or let it have P-256, look at \"ciphers\" of "
+	    "the listener, or add a certificate with a key of another kind "
+	    "(further_certificate)" },
 	{ SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS,
 	    "no shared signature algorithm: the client cannot check a "
 	    "certificate of our kind",

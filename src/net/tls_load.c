@@ -140,12 +140,30 @@ out:
 	return e;
 }
 
+static enum nj_err
+no_crl(const char *path, const struct buf *text, struct nj_why *why)
+{
+	struct slice s = buf_slice(text);
+	char esc[TEXT_ESC];
+
+	if (pki_form_explain(path, s, why))
+		return NJ_INVALID;
+	why_set(why, "%s holds no certificate revocation list%s",
+	    text_esc(esc, sizeof esc, slice_str(path)),
+	    s.n > 0 && memmem(s.p, s.n, "BEGIN CERTIFICATE-----", 22)
+		? ", but a certificate"
+		: "");
+	why_mend(why,
+	    "have the CA make one (openssl ca -gencrl, or its address in the "
+	    "certificates), or delete the crlfile line");
+	return NJ_INVALID;
+}
+
 enum nj_err
 tls_load_crls(const char *path, STACK_OF(X509_CRL) * into, bool required,
     struct nj_why *why)
 {
 	struct buf text = { 0 };
-	char esc[TEXT_ESC];
 	BIO *b = NULL;
 	X509_CRL *c;
 	int n = 0;
@@ -163,14 +181,8 @@ tls_load_crls(const char *path, STACK_OF(X509_CRL) * into, bool required,
 	}
 	if (!ended_well())
 		e = damaged(path, n, "the revocation list", why);
-	else if (n == 0 && required) {
-		why_set(why, "%s holds no certificate revocation list",
-		    text_esc(esc, sizeof esc, slice_str(path)));
-		why_mend(why,
-		    "make one in PEM form with the CA, or delete the "
-		    "crlfile line");
-		e = NJ_INVALID;
-	}
+	else if (n == 0 && required)
+		e = no_crl(path, &text, why);
 out:
 	BIO_free(b);
 	buf_fini(&text);
@@ -243,9 +255,56 @@ wrong_order(const struct loader *l, struct nj_why *why)
 	return false;
 }
 
+/* Who it is, where a file holds several. */
+static const char *
+called(const struct loader *l, int i, char *dst, size_t size)
+{
+	char name[TEXT_ESC];
+
+	if (i == 0)
+		return l->o->certfile;
+	pki_short_name(sk_X509_value(l->m->chain, i), name, sizeof name);
+	(void)snprintf(
+	    dst, size, "the CA certificate '%s' in %s", name, l->o->certfile);
+	return dst;
+}
+
+/* OpenSSL finds its way; small devices want each behind the one it issued. */
+static void
+judge_order(struct loader *l)
+{
+	struct nj_why why = { 0 };
+	int n = sk_X509_num(l->m->chain);
+	char esc[TEXT_ESC];
+
+	for (int i = 0; i + 1 < n; i++) {
+		X509 *x = sk_X509_value(l->m->chain, i);
+
+		if (X509_check_issued(sk_X509_value(l->m->chain, i + 1), x) ==
+		    X509_V_OK)
+			continue;
+		for (int k = i + 2; k < n; k++) {
+			if (X509_check_issued(
+				sk_X509_value(l->m->chain, k), x) != X509_V_OK)
+				continue;
+			(void)text_esc(
+			    esc, sizeof esc, slice_str(l->o->certfile));
+			why_set(&why,
+			    "the CAs in %s are in the wrong order: some "
+			    "clients, small devices above all, do not find "
+			    "their way",
+			    esc);
+			why_mend(&why, "nightjar inspect --pem '%s' >NEW", esc);
+			fault(l, false, &why);
+			return;
+		}
+	}
+}
+
 static void
 judge_chain(struct loader *l)
 {
+	char whose[2 * TEXT_ESC + 32];
 	struct nj_why why = { 0 };
 	const char *path = l->o->certfile;
 	char esc[TEXT_ESC];
@@ -262,11 +321,14 @@ judge_chain(struct loader *l)
 		int der = i2d_X509(x, NULL);
 
 		size += der > 0 ? (size_t)der : 0;
+		path = called(l, i, whose, sizeof whose);
 		if (pki_judge(x, use, path, &why))
 			fault(l, true, &why);
 		else
 			pki_doubts(x, use, path, doubt, l);
 	}
+	judge_order(l);
+	path = l->o->certfile;
 	if (size <= TLS_CHAIN_MAX)
 		return;
 	why_set(&why, "%s: a chain of %zu bytes is too long to send",
@@ -394,6 +456,33 @@ judge_cas(struct loader *l, int from, const char *path, bool fatal)
 	fault(l, true, &why);
 }
 
+/* cat ca.crt ca.key >ca.pem: and then everybody is given that. */
+static bool
+holds_key(const char *path, struct nj_why *why)
+{
+	struct buf text = { 0 };
+	char esc[TEXT_ESC];
+	bool yes = false;
+
+	if (file_read(path, PEM_MAX, &text, NULL) == NJ_OK && buf_len(&text))
+		yes = memmem(buf_slice(&text).p, buf_len(&text),
+			  "PRIVATE KEY-----", 16) != NULL;
+	buf_wipe(&text);
+	if (!yes)
+		return false;
+	(void)text_esc(esc, sizeof esc, slice_str(path));
+	why_set(why,
+	    "%s holds a private key beside the CA's certificate: who reads it, "
+	    "or is given it as ca.crt, can make certificates that this broker "
+	    "believes",
+	    esc);
+	why_mend(why,
+	    "give a file with the certificate alone: nightjar inspect --pem "
+	    "'%s' >NEW; keep the key elsewhere",
+	    esc);
+	return true;
+}
+
 static void
 load_cas(struct loader *l)
 {
@@ -406,6 +495,8 @@ load_cas(struct loader *l)
 			fault(l, true, &why);
 		else
 			judge_cas(l, 0, o->cafile, true);
+		if (holds_key(o->cafile, &why))
+			fault(l, false, &why);
 	}
 	n = sk_X509_num(l->m->cas);
 	if (o->capath) {

@@ -36,6 +36,7 @@ static void list_add(struct list *l, const char *fmt, ...) NJ_PRINTF(2, 3);
 
 /* Who hears of each fault of a certificate. */
 struct judge {
+	X509 *x;
 	enum pki_use use;
 	pki_fault_fn *fn;
 	void *arg;
@@ -254,6 +255,18 @@ is_odd_curve(EVP_PKEY *key)
 	return true;
 }
 
+/* RFC 5480 2.1.1: not to be used.  Verifiers refuse it, whatever the curve. */
+static bool
+is_explicit(EVP_PKEY *key)
+{
+	int yes = 0;
+
+	return EVP_PKEY_get_int_param(key,
+		   OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS,
+		   &yes) == 1 &&
+	    yes == 1;
+}
+
 static void
 judge_key(X509 *x, const struct judge *j)
 {
@@ -278,6 +291,12 @@ judge_key(X509 *x, const struct judge *j)
 			    "its elliptic curve has %d bits (at least "
 			    "224)",
 			    bits);
+		else if (is_explicit(key))
+			judge_add(j, "explicit-curve",
+			    "its key spells its curve out (explicit "
+			    "parameters) in place of naming it, and no client "
+			    "or broker takes that: the key was made with "
+			    "'ec_param_enc:explicit'");
 		else if (j->use != PKI_USE_CA && is_odd_curve(key))
 			judge_add(j, "odd-curve",
 			    "its key is on a curve that is not used in TLS "
@@ -412,6 +431,34 @@ mend_for(enum pki_use use, struct nj_why *why)
 	}
 }
 
+/* The CAs between a root and a leaf are the root's to renew. */
+static void
+mend_of(X509 *x, enum pki_use use, struct nj_why *why)
+{
+	char issuer[TEXT_ESC];
+
+	if (use != PKI_USE_CA ||
+	    X509_NAME_cmp(X509_get_subject_name(x), X509_get_issuer_name(x)) ==
+		0) {
+		mend_for(use, why);
+		return;
+	}
+	pki_issuer_name(x, issuer, sizeof issuer);
+	why_mend(why,
+	    "have its issuer '%s' make it anew for the same key, and put that "
+	    "in its place wherever it is sent along; what it signed stays good",
+	    issuer);
+}
+
+/* What makes the certificate anew does not mend a clock. */
+static void
+mend_clock(struct nj_why *why)
+{
+	why_mend(why,
+	    "set the clock of this machine (timedatectl set-ntp true); or "
+	    "wait until then");
+}
+
 static void
 judge_add(const struct judge *j, const char *code, const char *fmt, ...)
 {
@@ -423,18 +470,16 @@ judge_add(const struct judge *j, const char *code, const char *fmt, ...)
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	why_set(&why, "%s", text);
-	mend_for(j->use, &why);
+	mend_of(j->x, j->use, &why);
 	if (strcmp(code, "not-yet-valid") == 0)
-		why_mend(&why,
-		    "set the clock of this machine (timedatectl set-ntp "
-		    "true); or wait until then");
+		mend_clock(&why);
 	j->fn(j->arg, code, &why);
 }
 
 void
 pki_faults(X509 *x, enum pki_use use, pki_fault_fn *fn, void *arg)
 {
-	const struct judge j = { .use = use, .fn = fn, .arg = arg };
+	const struct judge j = { .x = x, .use = use, .fn = fn, .arg = arg };
 
 	/* Called for its effect: it reads the extensions into the flags. */
 	if (X509_check_purpose(x, -1, 0) != 1)
@@ -469,7 +514,10 @@ pki_judge(X509 *x, enum pki_use use, const char *name, struct nj_why *why)
 		return NJ_OK;
 	list_end(&l);
 	why_set(why, "%s is refused: %s", name, faults);
-	mend_for(use, why);
+	if (l.count == 1 && X509_cmp_current_time(X509_get0_notBefore(x)) > 0)
+		mend_clock(why);
+	else
+		mend_of(x, use, why);
 	return NJ_INVALID;
 }
 
@@ -492,7 +540,7 @@ doubt_dates(X509 *x, enum pki_use use, const struct doubts *d)
 		pki_day_text(end, day, sizeof(day));
 		why_set(&why, "%s ends in %ld day%s, on %s", d->name,
 		    left / DAY, left / DAY == 1 ? "" : "s", day);
-		mend_for(use, &why);
+		mend_of(x, use, &why);
 		d->fn(d->arg, &why);
 	}
 	if (use == PKI_USE_SERVER && life > (long)(LONGEST_DAYS + 1) * DAY) {

@@ -58,7 +58,12 @@ pki_explain_host(X509 *x, const char *host, struct nj_why *why)
 
 	text_esc(safe, sizeof(safe), slice_str(host));
 	pki_names_text(x, names, sizeof(names));
-	if (names[0] == '\0')
+	if (mentions_address(host) && X509_check_host(x, host, 0, 0, NULL) == 1)
+		why_set(why,
+		    "the server's certificate has %s as a host name "
+		    "(DNS:%s) and not as an address (IP:%s)",
+		    safe, safe, safe);
+	else if (names[0] == '\0')
 		why_set(why,
 		    "the server's certificate names no host; you "
 		    "connected to %s",
@@ -72,6 +77,7 @@ pki_explain_host(X509 *x, const char *host, struct nj_why *why)
 	    "connect to one of its names, or run on the broker's "
 	    "machine: nightjar ca server %s (--insecure is never needed)",
 	    safe);
+	ERR_clear_error();
 }
 
 static void
@@ -150,6 +156,11 @@ static const struct verdict {
 	{ X509_V_ERR_PATH_LENGTH_EXCEEDED,
 	    "has more CAs below it than its path length allows",
 	    "issue from the last CA that is allowed" },
+	{ X509_V_ERR_EC_KEY_EXPLICIT_PARAMS,
+	    "has a key that spells its curve out (explicit parameters) in "
+	    "place of naming it, which nobody takes",
+	    "make one with a named curve: nightjar ca device ID, nightjar ca "
+	    "server; with openssl, leave ec_param_enc:explicit out" },
 	{ X509_V_ERR_CERT_CHAIN_TOO_LONG, "stands in a chain that is too long",
 	    "send only the certificate and its issuing CAs" },
 	{ X509_V_ERR_EE_KEY_TOO_SMALL, "has a key that is too short to be safe",

@@ -500,6 +500,47 @@ explain_der(const char *esc, struct slice bytes, struct nj_why *why)
 	}
 }
 
+/* PEM of a kind that is not what anybody asks for. */
+static bool
+explain_label(const char *esc, struct slice bytes, struct nj_why *why)
+{
+	bool cert = seek(bytes, "BEGIN CERTIFICATE-----") != NULL;
+	bool key = seek(bytes, "PRIVATE KEY-----") != NULL;
+
+	if (!cert &&
+	    (seek(bytes, "BEGIN PKCS7-----") ||
+		seek(bytes, "BEGIN PKCS #7 SIGNED DATA-----") ||
+		seek(bytes, "BEGIN CMS-----"))) {
+		why_set(why,
+		    "'%s' is a PKCS#7 file (.p7b): certificates packed as "
+		    "Windows and many CAs hand them out; PEM is expected",
+		    esc);
+		why_mend(why, CONVERT "%s" CONVERT_TAIL, esc);
+		return true;
+	}
+	if (cert || key || !seek(bytes, " PARAMETERS-----"))
+		return false;
+	if (seek(bytes, "BEGIN EC PARAMETERS-----")) {
+		why_set(why,
+		    "'%s' names a curve (EC PARAMETERS) and holds no key on "
+		    "it: openssl ecparam was run without -genkey",
+		    esc);
+		why_mend(why,
+		    "make a key and its certificate: nightjar ca server, "
+		    "nightjar ca device ID; or run openssl ecparam -genkey "
+		    "and have the certificate made anew");
+	} else {
+		why_set(why,
+		    "'%s' holds parameters for a key exchange (DH), and no "
+		    "key and no certificate",
+		    esc);
+		why_mend(why,
+		    "nothing here needs it: give the file that was asked for "
+		    "in its place");
+	}
+	return true;
+}
+
 bool
 pki_form_explain(const char *path, struct slice bytes, struct nj_why *why)
 {
@@ -508,6 +549,8 @@ pki_form_explain(const char *path, struct slice bytes, struct nj_why *why)
 	char esc[TEXT_ESC];
 
 	(void)text_esc(esc, sizeof esc, slice_str(path));
+	if (!what && explain_label(esc, bytes, why))
+		return true;
 	if (f.kind == PKI_FORM_DER && explain_der(esc, bytes, why))
 		return true;
 	for (size_t i = 0; i < sizeof kind_words / sizeof *kind_words; i++)

@@ -40,6 +40,15 @@ judge_form(struct pki_inspection *in, unsigned i)
 		    "write it anew: nightjar inspect --pem%s '%s' >NEW",
 		    items_of(in, i, PKI_ITEM_KEY) ? "-key" : "", src->name);
 	}
+	if (src->container == PKI_IN_PKCS7) {
+		why = pki_inspect_add(in, PKI_DOUBT, "pkcs7", NULL, i);
+		why_set(why,
+		    "'%s' is a PKCS#7 file (.p7b), as Windows and many CAs "
+		    "hand out; Nightjar, Mosquitto and MQTT clients want PEM",
+		    src->name);
+		why_mend(why, "write it anew: nightjar inspect --pem '%s' >NEW",
+		    src->name);
+	}
 	if (src->form.bom && src->plainly == n) {
 		why = pki_inspect_add(in, PKI_DOUBT, "bom", NULL, i);
 		why_set(why,
@@ -67,7 +76,8 @@ judge_spoiled(struct pki_inspection *in, unsigned i)
 	unsigned n = items_of(in, i, -1);
 	struct nj_why *why;
 
-	if (f->kind != PKI_FORM_PEM || n == 0 || src->plainly >= n)
+	if (f->kind != PKI_FORM_PEM || n == 0 || src->plainly >= n ||
+	    (src->container == PKI_IN_PKCS7 && src->plainly > 0))
 		return;
 	why = pki_inspect_add(in, PKI_FAULT,
 	    f->utf16	      ? "utf-16"

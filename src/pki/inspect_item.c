@@ -46,6 +46,15 @@ is_address(const char *s)
 	return inet_pton(AF_INET, s, a) == 1 || inet_pton(AF_INET6, s, a) == 1;
 }
 
+static bool
+is_ascii(const char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s >= 0x80)
+			return false;
+	return true;
+}
+
 static void
 judge_dns_name(const struct told *t, const char *name)
 {
@@ -64,6 +73,25 @@ judge_dns_name(const struct told *t, const char *name)
 		why_set(
 		    w, "%s has the name '*', which no client accepts", t->name);
 		why_mend(w, "name the hosts: nightjar ca server NAME...");
+	} else if (name[0] && name[strlen(name) - 1] == '.') {
+		w = pki_inspect_add(t->in, PKI_FAULT, "odd-name", t->it, 0);
+		why_set(w,
+		    "%s has the name '%s', with a dot at its end: who connects "
+		    "to '%.*s' does not find that name in it",
+		    t->name, name, (int)strlen(name) - 1, name);
+		why_mend(
+		    w, "nightjar ca server %.*s", (int)strlen(name) - 1, name);
+	} else if (!is_ascii(name)) {
+		w = pki_inspect_add(t->in, PKI_FAULT, "odd-name", t->it, 0);
+		why_set(w,
+		    "%s has the name '%s', which is not in ASCII: in "
+		    "certificates and in DNS such a name is written as "
+		    "xn--..., and clients look for that",
+		    t->name, name);
+		why_mend(w,
+		    "name it as DNS does (python3 -c \"print('%s'.encode("
+		    "'idna').decode())\" tells): nightjar ca server xn--...",
+		    name);
 	} else if (strpbrk(name, " _/:@")) {
 		w = pki_inspect_add(t->in, PKI_DOUBT, "odd-name", t->it, 0);
 		why_set(w,
@@ -164,11 +192,64 @@ judge_spaces(const struct told *t, X509 *x)
 	int n = X509_NAME_get_text_by_NID(
 	    X509_get_subject_name(x), NID_commonName, cn, sizeof cn);
 
-	if (n > 0 && (size_t)n < sizeof cn && cn[n - 1] == ' ')
+	if (n > 0 && (size_t)n < sizeof cn &&
+	    (cn[n - 1] == ' ' || cn[0] == ' '))
 		why_set(pki_inspect_add(t->in, PKI_DOUBT, "space", t->it, 0),
-		    "%s has a space at the end of its common name: who types "
+		    "%s has a space at the %s of its common name: who types "
 		    "the name without it does not match",
-		    t->name);
+		    t->name, cn[0] == ' ' ? "beginning" : "end");
+}
+
+/* As net/tls_peer.c refuses it. */
+static bool
+is_unsafe(struct slice s)
+{
+	if (s.n == 1 && strchr("*+#", s.p[0]))
+		return true;
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < 0x20 || s.p[i] == 0x7f)
+			return true;
+	return false;
+}
+
+/* What the broker does with the name of a client. */
+static void
+judge_identity(const struct told *t, X509 *x)
+{
+	const X509_NAME *subject = X509_get_subject_name(x);
+	int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+	unsigned char *utf8 = NULL;
+	char esc[TEXT_ESC];
+	struct nj_why *w;
+	struct slice cn;
+	int n;
+
+	if (at < 0 ||
+	    (n = ASN1_STRING_to_UTF8(&utf8,
+		 X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)))) <
+		0)
+		return;
+	cn = slice_of(utf8, (size_t)n);
+	(void)text_esc(esc, sizeof esc, cn);
+	if (X509_NAME_get_index_by_NID(subject, NID_commonName, at) >= 0) {
+		w = pki_inspect_add(
+		    t->in, PKI_DOUBT, "several-names", t->it, 0);
+		why_set(w,
+		    "%s has several common names: Nightjar and Mosquitto take "
+		    "the first, '%s', other programs the last",
+		    t->name, esc);
+		why_mend(w, "make one with one name: nightjar ca device ID");
+	}
+	if (is_unsafe(cn)) {
+		w = pki_inspect_add(t->in, PKI_FAULT, "unsafe-name", t->it, 0);
+		why_set(w,
+		    "%s has the common name '%s', which the broker refuses: "
+		    "it is a wildcard, or holds a control character",
+		    t->name, esc);
+		why_mend(
+		    w, "make one with a plain name: nightjar ca device ID");
+	}
+	OPENSSL_free(utf8);
 }
 
 static void
@@ -201,6 +282,8 @@ judge_as_server_or_client(const struct told *t, X509 *x, enum pki_use use)
 		    t->name);
 		why_mend(w, "nightjar ca device ID");
 	}
+	if (use == PKI_USE_CLIENT)
+		judge_identity(t, x);
 }
 
 static void

@@ -36,6 +36,27 @@ is_ca(const struct pki_item *it)
 	    use == PKI_USE_CA;
 }
 
+struct quoted {
+	char text[TEXT_ESC + 2];
+};
+
+/* A file's name between quotation marks; what a server sends is none. */
+static const char *
+quoted(const struct pki_source *src, struct quoted *q)
+{
+	if (src->container == PKI_IN_TLS)
+		return src->name;
+	(void)snprintf(q->text, sizeof q->text, "'%s'", src->name);
+	return q->text;
+}
+
+/* The same for a command that is to mend it. */
+static const char *
+as_file(const struct pki_source *src, struct quoted *q)
+{
+	return src->container == PKI_IN_TLS ? "CERTFILE" : quoted(src, q);
+}
+
 /* By name and signature. */
 static bool
 issued(const struct pki_item *ca, const struct pki_item *it)
@@ -86,12 +107,18 @@ judge_key(struct pki_inspection *in, const struct pki_item *key)
 		if (!is_ca(cert))
 			return;
 		pki_item_call(s, cert, ca, sizeof ca);
-		w = pki_inspect_add(
-		    in, has_leaf(s) ? PKI_DOUBT : PKI_NOTE, "ca-key", key, 0);
+		w = pki_inspect_add(in,
+		    has_leaf(s) || cert->source == key->source ? PKI_DOUBT
+							       : PKI_NOTE,
+		    "ca-key", key, 0);
 		why_set(w,
-		    "%s is the CA's own (%s)%s: whoever reads it can make "
+		    "%s is the CA's own (%s)%s%s: whoever reads it can make "
 		    "certificates that all your devices believe",
-		    name, ca, key->encrypted ? "" : ", not encrypted");
+		    name, ca, key->encrypted ? "" : ", not encrypted",
+		    cert->source == key->source
+			? ", in one file with the certificate that everybody "
+			  "gets"
+			: "");
 		why_mend(w,
 		    "keep it off the broker and off every device; the broker "
 		    "needs only the CA's certificate");
@@ -116,6 +143,7 @@ judge_sharing(struct pki_inspection *in, unsigned a)
 	const struct pki_item *x = &s->v[a];
 	char name[TEXT_ESC + 32], other[TEXT_ESC + 32];
 	struct nj_why *w;
+	struct quoted q;
 
 	for (unsigned b = a + 1; b < s->n; b++) {
 		const struct pki_item *y = &s->v[b];
@@ -128,8 +156,8 @@ judge_sharing(struct pki_inspection *in, unsigned a)
 			if (x->source != y->source)
 				continue;
 			why_set(pki_inspect_add(in, PKI_DOUBT, "twice", y, 0),
-			    "%s is in '%s' twice", name,
-			    s->sources[y->source].name);
+			    "%s is in %s twice", name,
+			    quoted(&s->sources[y->source], &q));
 			return;
 		}
 		if (!same_key(x, y) ||
@@ -142,6 +170,68 @@ judge_sharing(struct pki_inspection *in, unsigned a)
 		    "loses, both have lost",
 		    name, other);
 		why_mend(w, "give each its own: nightjar ca device ID --again");
+		return;
+	}
+}
+
+/* Of two with one serial a revocation takes both, and browsers refuse both. */
+static void
+judge_serial(struct pki_inspection *in, unsigned a)
+{
+	const struct pki_items *s = in->items;
+	const struct pki_item *x = &s->v[a];
+	char name[TEXT_ESC + 32], other[TEXT_ESC + 32];
+	struct nj_why *w;
+
+	for (unsigned b = a + 1; b < s->n; b++) {
+		const struct pki_item *y = &s->v[b];
+
+		if (!is_cert(y) ||
+		    X509_issuer_and_serial_cmp(x->cert, y->cert) != 0 ||
+		    X509_cmp(x->cert, y->cert) == 0)
+			continue;
+		pki_item_call(s, x, name, sizeof name);
+		pki_item_call(s, y, other, sizeof other);
+		w = pki_inspect_add(in, PKI_FAULT, "same-serial", y, 0);
+		why_set(w,
+		    "%s and %s are two certificates of one CA with one serial "
+		    "number: revoking one revokes both, and browsers refuse "
+		    "them",
+		    name, other);
+		why_mend(w,
+		    "issue one anew with a serial of its own (openssl: "
+		    "-CAcreateserial in place of -set_serial); nightjar ca "
+		    "draws them at random");
+		return;
+	}
+}
+
+/* Made anew under the old name, and both are here. */
+static void
+judge_namesakes(struct pki_inspection *in, unsigned a)
+{
+	const struct pki_items *s = in->items;
+	const struct pki_item *x = &s->v[a];
+	char name[TEXT_ESC + 32];
+	struct nj_why *w;
+
+	for (unsigned b = a + 1; is_ca(x) && b < s->n; b++) {
+		const struct pki_item *y = &s->v[b];
+
+		if (!is_ca(y) || same_key(x, y) ||
+		    X509_NAME_cmp(X509_get_subject_name(x->cert),
+			X509_get_subject_name(y->cert)) != 0)
+			continue;
+		pki_item_call(s, x, name, sizeof name);
+		w = pki_inspect_add(in, PKI_DOUBT, "namesakes", y, 0);
+		why_set(w,
+		    "%s is here twice with two keys: CAs of one name are told "
+		    "apart by few programs; those that are not find the wrong "
+		    "one, and call the signature bad",
+		    name);
+		why_mend(w,
+		    "take the one out that no certificate in use is of, and "
+		    "give a CA that is made anew another name");
 		return;
 	}
 }
@@ -187,6 +277,7 @@ judge_order(struct pki_inspection *in, unsigned source)
 	const struct pki_items *s = in->items;
 	const struct pki_source *src = &s->sources[source];
 	const struct pki_item *v[CHAIN_LOOK], *bad;
+	struct quoted q;
 	unsigned n = certs_of(s, source, v, CHAIN_LOOK);
 	bool any_leaf = false;
 	char name[TEXT_ESC + 32];
@@ -198,16 +289,22 @@ judge_order(struct pki_inspection *in, unsigned source)
 	    src->container == PKI_IN_PKCS12 || src->container == PKI_IN_PKCS7)
 		return;
 	if ((bad = out_of_order(v, n))) {
+		bool first = bad == v[0];
+
 		pki_item_call(s, bad, name, sizeof name);
-		w = pki_inspect_add(in, PKI_FAULT, "order", bad, 0);
+		/* behind the leaf many find their way themselves */
+		w = pki_inspect_add(
+		    in, first ? PKI_FAULT : PKI_DOUBT, "order", bad, 0);
 		why_set(w,
-		    "the certificates in '%s' are in the wrong order: %s does "
-		    "not stand behind the one that it issued",
-		    src->name, name);
+		    "the certificates in %s are in the wrong order: %s does "
+		    "not stand behind the one that it issued%s",
+		    quoted(src, &q), name,
+		    first ? ""
+			  : ": OpenSSL sorts that out, small devices do not");
 		why_mend(w,
 		    "the server's or device's first, then who issued it, then "
-		    "who issued that: nightjar inspect --pem '%s' >NEW",
-		    src->name);
+		    "who issued that: nightjar inspect --pem %s >NEW",
+		    as_file(src, &q));
 		return;
 	}
 	if (X509_self_signed(v[n - 1]->cert, 0) == 1)
@@ -283,17 +380,18 @@ judge_missing(struct pki_inspection *in, const struct pki_item *leaf)
 	const struct pki_items *s = in->items;
 	char name[TEXT_ESC + 32];
 	struct nj_why *w;
+	struct quoted q;
 
 	pki_item_call(s, leaf, name, sizeof name);
 	w = pki_inspect_add(in, PKI_FAULT, "intermediate", leaf, 0);
 	why_set(w,
-	    "'%s' lacks an intermediate CA: %s is not issued by the root "
+	    "%s lacks an intermediate CA: %s is not issued by the root "
 	    "itself, and who has only the root cannot check it",
-	    s->sources[leaf->source].name, name);
+	    quoted(&s->sources[leaf->source], &q), name);
 	why_mend(w,
-	    "send both: nightjar inspect --pem '%s' INTERMEDIATE.crt >NEW, and "
+	    "send both: nightjar inspect --pem %s INTERMEDIATE.crt >NEW, and "
 	    "give NEW as certfile (--cert for a client)",
-	    s->sources[leaf->source].name);
+	    as_file(&s->sources[leaf->source], &q));
 }
 
 static void
@@ -387,8 +485,11 @@ pki_inspect_set(struct pki_inspection *in)
 			judge_key(in, &s->v[i]);
 		else if (s->v[i].kind == PKI_ITEM_CRL)
 			judge_revoked(in, &s->v[i]);
-		else if (is_cert(&s->v[i]))
+		else if (is_cert(&s->v[i])) {
 			judge_sharing(in, i);
+			judge_serial(in, i);
+			judge_namesakes(in, i);
+		}
 	}
 	for (unsigned i = 0; i < s->nsources; i++)
 		judge_order(in, i);

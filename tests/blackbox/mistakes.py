@@ -232,6 +232,13 @@ def http_to_mqtt(w):
     yield w.nightjar, w.plain(w.port_ws) + ['--ws']
 
 
+@row('http:// to the TLS port', 'everywhere', 'curl',
+     {'log': 'plain HTTP on a TLS port.*https:// or wss://'}, 'https:// or wss://')
+def http_to_tls(w):
+    yield w.curl, [f'http://localhost:{w.port_tls}/']
+    yield w.mosquitto, w.tls()
+
+
 @row('MQTT to a WebSocket port', 'eclipse-paho/paho.mqtt.c#18', 'mosquitto_pub',
      {'log': 'MQTT without WebSocket', 'doctor': 'HTTP'}, 'use the port of an MQTT listener, or --ws')
 def mqtt_to_websocket(w):
@@ -533,6 +540,42 @@ def crl_of_another(w):
     yield w.mosquitto, w.mutual(w.pki.client)
 
 
+@row('two certificates of one CA with one serial, and one of them is revoked', 'everywhere',
+     'mosquitto_pub', {'log': 'is revoked', 'inspect': 'with one serial number'},
+     'openssl: -CAcreateserial; nightjar ca device ID')
+def same_serial(w):
+    serial, w.serial = w.serial, int('0x' + w.serial_of(w.pki.revoked[0]), 16) - 1
+    twin = w.signed('twin', '/CN=twin', 'extendedKeyUsage=clientAuth\n')
+    w.serial = serial
+    w.subject = [twin[0], w.pki.revoked[0]]
+    yield w.mosquitto, w.mutual(twin)
+    yield w.mosquitto, w.mutual(w.signed('twin', '/CN=twin', 'extendedKeyUsage=clientAuth\n'))
+
+
+@row('a client whose name the CA may not give (name constraints)', 'everywhere', 'mosquitto_pub',
+     {'log': 'its CA may not give', 'inspect': 'its CA may not give'}, 'a name that it may give')
+def name_constraints(w):
+    ca = w.signed('fenced', '/CN=Fenced', 'basicConstraints=critical,CA:true\n'
+                  'keyUsage=critical,keyCertSign\nnameConstraints=critical,permitted;DNS:example.com\n')
+    w.without_crl()
+    bad, good = (w.signed(n, '/CN=' + n, 'extendedKeyUsage=clientAuth\n'
+                          f'subjectAltName=DNS:{n}\n', ca) for n in ('d.other.org', 'd.example.com'))
+    chain = w.join('fenced.pem', bad[0], ca[0])
+    w.subject = [chain, '--cafile', w.pki.ca]
+    yield w.mosquitto, w.mutual((chain, bad[1]))
+    yield w.mosquitto, w.mutual((w.join('fenced.pem', good[0], ca[0]), good[1]))
+    w.accepts(w.pki.server)
+
+
+@row('a wildcard as common name', 'everywhere', 'mosquitto_pub',
+     {'log': 'is only a wildcard', 'inspect': 'the broker refuses'}, 'nightjar ca device ID')
+def wildcard_client(w):
+    pair = w.subject_only('/CN=#')
+    w.subject = list(pair)
+    yield w.mosquitto, w.mutual(pair)
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
 @row('more CAs in a row than the path length allows', 'everywhere', 'mosquitto_pub',
      {'log': 'more CAs below it than its path length allows', 'doctor': 'path length'},
      'issue from the CA above')
@@ -673,6 +716,21 @@ server_row('a key on a curve that clients do not know (brainpool)', 'everywhere'
            lambda w: w.signed('bp', '/CN=localhost', 'subjectAltName=DNS:localhost\n', key_args=[
                '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:brainpoolP256r1']),
            'nightjar ca server', 'on a curve that is not used in TLS')
+server_row('a key that spells its curve out (explicit)', 'openssl/openssl#7045',
+           'spells its curve out',
+           lambda w: w.signed('explicit', '/CN=localhost', 'subjectAltName=DNS:localhost\n', key_args=[
+               '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-pkeyopt',
+               'ec_param_enc:explicit']), 'nightjar ca server', 'spells its curve out')
+server_row('a PKCS#7 file as certfile (p7b)', 'Windows CAs', 'PKCS#7 file .*inspect --pem',
+           lambda w: (w.p7b(w.pki.server[0], w.pki.ca), w.pki.server[1]),
+           'nightjar inspect --pem FILE >NEW', 'PKCS#7 file')
+server_row('keyfile of openssl ecparam without -genkey (parameters)', 'everywhere',
+           'holds no key on it.*-genkey', lambda w: (w.pki.server[0], w.curve_alone()),
+           'nightjar ca server', 'holds no key on it')
+server_row('the intermediate CA in certfile has expired (old intermediate)',
+           "Let's Encrypt, 2021-09-30", "the CA certificate 'Middle' in .* expired.*'Test CA' make it anew",
+           lambda w: w.below_intermediate(True, days=-1), 'have the root renew it',
+           "certificate 'Middle': it expired")
 server_row('the CA first in certfile, the server\'s certificate behind it (order)',
            'emqx/emqx#890', 'wrong order',
            lambda w: (w.join('wrong-order', w.pki.ca, w.pki.server[0]), w.pki.server[1]),
@@ -714,6 +772,47 @@ def old_crl(w):
     crl = w.old_crl()
     w.subject = [crl]
     w.refuses_crl(crl)
+    yield w.reloads, []
+    w.accepts(w.pki.server)
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('the revocation list in DER form, as a CA\'s address gives it', 'emqx/emqx#17135',
+     'the broker, then mosquitto_pub',
+     {'reload': 'DER form.*inspect --pem', 'inspect': 'DER form'}, 'nightjar inspect --pem FILE >NEW')
+def der_crl(w):
+    w.openssl('crl', '-in', w.pki.crl, '-outform', 'DER', '-out', w.path('der.crl'))
+    w.subject = [w.path('der.crl')]
+    w.refuses_crl(w.path('der.crl'))
+    yield w.reloads, []
+    w.put(w.pki.server, crl=converted(w, w.path('der.crl')))
+    assert w.reload(), w.reloaded
+    yield w.mosquitto, w.mutual(w.pki.client)
+    w.accepts(w.pki.server)
+
+
+@row('the CA\'s certificate as crlfile', 'everywhere', 'the broker, then mosquitto_pub',
+     {'reload': 'no certificate revocation list, but a certificate'}, 'have the CA write one')
+def certificate_as_crl(w):
+    w.refuses_crl(w.pki.ca)
+    yield w.reloads, []
+    w.accepts(w.pki.server)
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('quotation marks around a path', 'everywhere',
+     'the broker, then mosquitto_pub', {'reload': 'leave the quotation marks out'}, 'leave them out')
+def quoted_path(w):
+    w.broker.write_conf(w.conf().replace(f"cafile {w.path('ca.crt')}", f"cafile \"{w.path('ca.crt')}\""))
+    yield w.reloads, []
+    w.accepts(w.pki.server)
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('a folder as cafile', 'everywhere', 'the broker, then mosquitto_pub',
+     {'config': 'Is a directory.*capath'}, 'capath')
+def folder_as_ca(w):
+    w.broker.write_conf(w.conf().replace(f"cafile {w.path('ca.crt')}", f"cafile {w.folder}"))
     yield w.reloads, []
     w.accepts(w.pki.server)
     yield w.mosquitto, w.mutual(w.pki.client)
@@ -776,6 +875,20 @@ served_row('the intermediate CA is missing (no intermediate)', 'eclipse-mosquitt
 served_row('signed by itself, and nobody was given it (self-signed)', 'vernemq/vernemq#1622',
            'python_ca', {'doctor': 'signed by itself', 'inspect': 'signed by itself'},
            lambda w: (w.self_signed(), None), 'nightjar ca init, nightjar ca server')
+
+
+served_row('a dot behind the host name (trailing dot)', 'everywhere', 'python_ca',
+           {'doctor': 'with a dot at its end', 'inspect': 'with a dot at its end'},
+           lambda w: (w.named('DNS:localhost.'), None), 'nightjar ca server NAME')
+served_row('a name in letters that DNS does not have (IDN)', 'everywhere', 'python_ca',
+           {'doctor': 'xn--', 'inspect': 'not in ASCII'},
+           lambda w: (w.named('DNS:br\u00fccke.example'), None), 'nightjar ca server xn--...')
+served_row('a proxy that looks into TLS shows its own certificate (MITM)', 'everywhere',
+           'python_ca', {'doctor': 'something in between shows its own'},
+           lambda w: (w.signed('mitm', '/CN=localhost', 'subjectAltName=DNS:localhost,IP:127.0.0.1\n'
+                               'extendedKeyUsage=serverAuth\n',
+                               w.namesake_ca('/CN=Corporate Proxy CA')), None),
+           'have it let this host through')
 
 
 @row('the client\'s chain lacks its intermediate CA', 'emqx/emqx#1941', 'mosquitto_pub',

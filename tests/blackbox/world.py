@@ -137,12 +137,26 @@ class World:
                      '-in', csr, '-out', crt)
         return crt
 
-    def middle(self):
-        return self.signed('middle', '/CN=Middle', 'basicConstraints=critical,CA:true\n'
-                           'keyUsage=critical,keyCertSign,cRLSign\n')
+    def p7b(self, *certs):
+        out = self.path('bundle.p7b')
+        self.openssl('crl2pkcs7', '-nocrl', *(a for c in certs for a in ('-certfile', c)), '-out', out)
+        return out
 
-    def below_intermediate(self, whole):
-        middle = self.middle()
+    def curve_alone(self):
+        out = self.path('curve.key')
+        self.openssl('ecparam', '-name', 'prime256v1', '-out', out)
+        os.chmod(out, 0o600)
+        return out
+
+    def serial_of(self, crt):
+        return run('openssl', 'x509', '-noout', '-serial', '-in', crt)[1].strip().partition('=')[2]
+
+    def middle(self, days=60):
+        return self.signed('middle', '/CN=Middle', 'basicConstraints=critical,CA:true\n'
+                           'keyUsage=critical,keyCertSign,cRLSign\n', days=days)
+
+    def below_intermediate(self, whole, days=60):
+        middle = self.middle(days)
         leaf, key = self.signed('below', '/CN=below', 'extendedKeyUsage=serverAuth\n'
                                 'subjectAltName=DNS:localhost,IP:127.0.0.1\n', middle)
         return (self.join('chain.crt', leaf, middle[0]) if whole else leaf), key
