@@ -196,6 +196,8 @@ void conn_failed(const struct conn *c, enum failure_stage stage, bool by_client,
     const char *what, const char *mend);
 /* What a WebSocket's Close will say of rc. */
 void conn_end_code(struct conn *c, enum mqtt_rc rc);
+/* Before it is dropped because the client goes: what it was answered so far. */
+void conn_last_words(struct conn *c);
 /* After last words were appended: writes them, then closes. */
 void conn_close_gently(struct conn *c);
 /* The client's identifier, or its address before CONNECT; escaped. */

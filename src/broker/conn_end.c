@@ -113,6 +113,18 @@ conn_drop(struct conn *c, const char *fmt, ...)
 	die(c);
 }
 
+/*
+ * Who says all at once, DISCONNECT too, is still answered what came before it:
+ * CONNACK [MQTT-3.1.4-5], PUBACK.  What does not go now does not go: nobody
+ * waits for who has left.
+ */
+void
+conn_last_words(struct conn *c)
+{
+	if (c->state == CONN_LIVE && link_unsent(&c->link) > 0)
+		conn_flush_now(c);
+}
+
 void
 conn_close_gently(struct conn *c)
 {

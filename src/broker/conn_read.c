@@ -269,9 +269,10 @@ static void
 read_failed(struct conn *c, enum nj_err e)
 {
 	conn_hear_rest(c);
-	if (e == NJ_EOF)
+	if (e == NJ_EOF) {
+		conn_last_words(c);
 		conn_drop(c, "closed its connection");
-	else if (e == NJ_NOMEM)
+	} else if (e == NJ_NOMEM)
 		no_memory(c);
 	else
 		conn_drop(c, "%s", stream_why(c->stream)->what);

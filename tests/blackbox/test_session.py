@@ -10,8 +10,8 @@ import pytest
 
 import pahoc
 from harness import paced, wait_until
-from raw import (DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Closed,
-                 Raw, connect_packet, packet)
+from raw import (CONNACK, DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL,
+                 SUBACK, SUBSCRIBE, Closed, Raw, connect_packet, packet, properties, string)
 
 LONG = {'session_expiry': 600}
 TAKEN_OVER = 0x8e
@@ -359,6 +359,23 @@ def test_last_words_come_before_the_next_connection(brokers, version):
         watcher.silent(0.2)
         for d in new:
             assert d.recv().code == 0
+
+
+@pytest.mark.parametrize('version', [3, 4, 5])
+def test_who_says_all_at_once_is_answered(brokers, version):
+    """Small clients write CONNECT, what they have to say and DISCONNECT in one
+    go, and read the answers then."""
+    b = brokers()
+    for i in range(6):  # on any shard, here or elsewhere
+        with Raw(b.port, version=version) as c:
+            props = properties(None) if version == 5 else b''
+            c.send(connect_packet(f'terse-{i}', version=version)
+                   + packet(SUBSCRIBE, 2, b'\0\1' + props + string('terse/other') + b'\1')
+                   + packet(PUBLISH, 2, string('terse/t') + b'\0\2' + props + b'said')
+                   + packet(PINGREQ, 0, b'') + packet(DISCONNECT, 0, b''))
+            assert [c.recv().kind for _ in range(4)] == [CONNACK, SUBACK, PUBACK, PINGRESP]
+            with pytest.raises(Closed):
+                c.recv()
 
 
 @paced
