@@ -320,9 +320,14 @@ file_mkdir(const char *path, mode_t mode, struct nj_why *why)
 		if (c != '/' && c != '\0')
 			continue;
 		*at = '\0';
-		if (mkdir(p, mode) != 0 && errno != EEXIST &&
-		    (stat(p, &st) != 0 || !S_ISDIR(st.st_mode)))
-			e = refuse(why, "create folder", p);
+		if (mkdir(p, mode) != 0 && errno != EEXIST) {
+			int err = errno;
+
+			if (stat(p, &st) != 0 || !S_ISDIR(st.st_mode)) {
+				errno = err;
+				e = refuse(why, "create folder", p);
+			}
+		}
 		*at = c;
 		if (c == '\0')
 			break;

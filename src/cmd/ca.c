@@ -197,7 +197,7 @@ ca_init(int argc, char **argv)
 	struct secret *pass = NULL;
 	char *dir = NULL, *kept = NULL;
 	enum nj_err e;
-	int usage;
+	int usage, taken = -1;
 
 	usage = ca_parse(flags, COUNT(flags), argc, argv, NULL,
 	    "nightjar ca init [options]: makes a certificate authority");
@@ -206,7 +206,8 @@ ca_init(int argc, char **argv)
 	o.name = name;
 	o.days = (unsigned)days;
 	if ((e = ca_constraints(&constrain, &limits, &why)) ||
-	    (e = home_find(dir_given, true, &dir, &why)))
+	    (e = home_find(dir_given, true, &dir, &why)) ||
+	    (e = home_take(dir, &taken, &why)))
 		goto out;
 	if (buf_len(&limits) > 0)
 		o.constraints = (const char *)buf_slice(&limits).p;
@@ -230,6 +231,7 @@ ca_init(int argc, char **argv)
 out:
 	if (e)
 		say_why(&why, e);
+	home_release(taken);
 	buf_fini(&limits);
 	pki_ca_free(ca);
 	secret_free(pass);

@@ -53,7 +53,7 @@ ca_request(int argc, char **argv)
 	struct nj_why why = { 0 };
 	char *dir = NULL, *kept = NULL;
 	enum nj_err e;
-	int usage;
+	int usage, taken = -1;
 
 	usage = ca_parse(flags, COUNT(flags), argc, argv, NULL,
 	    "nightjar ca request [options]: a key, and a request for the "
@@ -61,6 +61,7 @@ ca_request(int argc, char **argv)
 	if (usage)
 		return usage_of(usage);
 	if (!(e = home_find(dir_given, true, &dir, &why)) &&
+	    !(e = home_take(dir, &taken, &why)) &&
 	    !(e = home_new_passphrase(dir, file, ask, &pass, &kept, &why)) &&
 	    !(e = authority_request(dir, name, pass, &why))) {
 		printf("Made a key and a request for its certificate:\n"
@@ -75,6 +76,7 @@ ca_request(int argc, char **argv)
 	}
 	secret_free(pass);
 	free(kept);
+	home_release(taken);
 	free(dir);
 	return end(&why, e);
 }
@@ -113,7 +115,7 @@ ca_install(int argc, char **argv)
 	struct pki_ca *ca = NULL;
 	char *dir = NULL;
 	enum nj_err e;
-	int usage;
+	int usage, taken = -1;
 
 	usage = ca_parse(flags, COUNT(flags), argc, argv, &words,
 	    "nightjar ca install CERT [options]: the certificate that came for "
@@ -127,12 +129,14 @@ ca_install(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (!(e = home_find(dir_given, false, &dir, &why)) &&
+	    !(e = home_take(dir, &taken, &why)) &&
 	    !(e = home_passphrase(dir, file, &pass, &why)) &&
 	    !(e = authority_install(dir, words.v[0], root, pass, &why)) &&
 	    !(e = pki_ca_open(dir, &ca, &why)))
 		say_ca(ca, "From now on certificates are issued by");
 	pki_ca_free(ca);
 	secret_free(pass);
+	home_release(taken);
 	free(dir);
 	return end(&why, e);
 }
@@ -196,7 +200,7 @@ ca_import(int argc, char **argv)
 	struct nj_why why = { 0 };
 	struct pki_ca *ca = NULL;
 	enum nj_err e;
-	int usage;
+	int usage, taken = -1;
 
 	usage = ca_parse(flags, COUNT(flags), argc, argv, NULL,
 	    "nightjar ca import --cert FILE --key FILE [options]: goes on with "
@@ -210,6 +214,7 @@ ca_import(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (!(e = home_find(dir_given, true, &dir, &why)) &&
+	    !(e = home_take(dir, &taken, &why)) &&
 	    !(e = pass_of_import(in.key, key_file, &key_pass, &why)) &&
 	    !(e = home_new_passphrase(dir, file, ask, &pass, &kept, &why))) {
 		in.key_pass = key_pass;
@@ -232,6 +237,7 @@ ca_import(int argc, char **argv)
 	secret_free(key_pass);
 	secret_free(pass);
 	free(kept);
+	home_release(taken);
 	free(dir);
 	return end(&why, e);
 }
@@ -383,9 +389,13 @@ roll(const struct roll *o, struct nj_why *why)
 	struct secret *pass = NULL;
 	struct pki_ca *ca = NULL;
 	enum authority_stage stage;
+	char *dir = NULL;
 	enum nj_err e;
+	int taken = -1;
 
-	if ((e = ca_find(o->dir, &ca, why)) ||
+	if ((e = home_find(o->dir, false, &dir, why)) ||
+	    (e = home_take(dir, &taken, why)) ||
+	    (e = pki_ca_open(dir, &ca, why)) ||
 	    (e = home_passphrase(pki_ca_dir(ca), o->file, &pass, why)) ||
 	    (e = pki_ca_unlock(ca, pass, why)))
 		goto out;
@@ -412,8 +422,10 @@ roll(const struct roll *o, struct nj_why *why)
 		e = o->offline ? reissue(ca, o, pass, why)
 			       : announce(ca, o, pass, why);
 out:
+	home_release(taken);
 	secret_free(pass);
 	pki_ca_free(ca);
+	free(dir);
 	return e;
 }
 

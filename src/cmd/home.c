@@ -2,10 +2,12 @@
 #include "cmd/home.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -86,6 +88,38 @@ home_find(const char *given, bool make, char **out, struct nj_why *why)
 	}
 	free(dir);
 	return e;
+}
+
+enum nj_err
+home_take(const char *dir, int *out, struct nj_why *why)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0) {
+		why_set(why, "cannot use the folder '%s': %s", dir,
+		    strerror(errno));
+		return NJ_IO;
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+		*out = fd;
+		return NJ_OK;
+	}
+	why_set(why,
+	    errno == EWOULDBLOCK
+		? "another nightjar makes or replaces the CA in '%s' just now"
+		: "the folder '%s' cannot be locked",
+	    dir);
+	why_mend(why,
+	    "wait until it has ended, and look what it did: nightjar ca list");
+	(void)close(fd);
+	return NJ_BUSY;
+}
+
+void
+home_release(int fd)
+{
+	if (fd >= 0)
+		(void)close(fd);
 }
 
 enum nj_err

@@ -26,6 +26,15 @@ NJ_MUST enum nj_err
 home_find(const char *given, bool make, char **out, struct nj_why *why);
 
 /*
+ * The folder for whoever makes a CA in it or replaces the one that is there:
+ * of several at once the key of one would stand beside the certificate of
+ * another.  NJ_BUSY: somebody is at it.  The end of the process releases it,
+ * too.
+ */
+NJ_MUST enum nj_err home_take(const char *dir, int *fd, struct nj_why *why);
+void home_release(int fd); /* -1: none was taken */
+
+/*
  * A passphrase for a new CA: the first line of file; or asked for twice at
  * the terminal; or a random one, kept as DIR/ca.passphrase.  *kept tells
  * where it is kept (the caller frees it), NULL when nowhere.

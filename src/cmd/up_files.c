@@ -81,9 +81,15 @@ up_lock(struct up *u, struct nj_why *why)
 	if (fd < 0) {
 		e = errno == EACCES || errno == EPERM ? NJ_DENIED : NJ_IO;
 		why_set(why, "cannot open '%s': %s", path, strerror(errno));
-		why_mend(why,
-		    "the folder has to belong to the user who runs "
-		    "this; choose another with --dir DIR");
+		why_mend(why, "%s",
+		    errno == EROFS
+			? "its file system is mounted read-only: choose "
+			  "another folder with --dir DIR"
+			: errno == ENOSPC || errno == EDQUOT
+			? "free space on its disk, or choose another folder "
+			  "with --dir DIR"
+			: "the folder has to belong to the user who runs "
+			  "this; choose another with --dir DIR");
 	} else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
 		e = NJ_BUSY;
 		say_running(fd, u, why);
@@ -117,15 +123,18 @@ make_ca(struct up *u, struct pki_ca **out, struct nj_why *why)
 	struct secret *pass = NULL;
 	char *kept = NULL;
 	enum nj_err e;
+	int taken = -1;
 
-	e = home_new_passphrase(
-	    u->dir, u->passphrase_file, false, &pass, &kept, why);
+	if (!(e = home_take(u->dir, &taken, why)))
+		e = home_new_passphrase(
+		    u->dir, u->passphrase_file, false, &pass, &kept, why);
 	if (!e)
 		e = pki_ca_init(u->dir, &o, pass, out, why);
 	if (!e)
 		printf("Made a certificate authority; its key is encrypted "
 		       "with the passphrase in %s\n",
 		    kept);
+	home_release(taken);
 	secret_free(pass);
 	free(kept);
 	return e;

@@ -560,6 +560,29 @@ open_old(struct pki_ca *ca, struct nj_why *why)
 	return ca_load_chain(ca->dir, BRIDGE_CRT, &ca->bridge, why);
 }
 
+/* None, or none for this user. */
+static enum nj_err
+no_ca(const char *dir, struct nj_why *why)
+{
+	char *path = pki_path(dir, CA_CRT);
+	struct stat st;
+	bool closed = path && lstat(path, &st) != 0 && errno == EACCES;
+
+	free(path);
+	if (closed) {
+		why_set(why,
+		    "the CA in '%s' is closed to this user (user id %ld)", dir,
+		    (long)geteuid());
+		why_mend(why,
+		    "run it as the owner of '%s/pki', with sudo as a rule",
+		    dir);
+		return NJ_DENIED;
+	}
+	why_set(why, "there is no CA in '%s'", dir);
+	why_mend(why, "make one with: nightjar ca init --dir '%s'", dir);
+	return NJ_NOTFOUND;
+}
+
 enum nj_err
 pki_ca_open(const char *dir, struct pki_ca **out, struct nj_why *why)
 {
@@ -567,12 +590,8 @@ pki_ca_open(const char *dir, struct pki_ca **out, struct nj_why *why)
 	struct pki_ca *ca = NULL;
 	enum nj_err e;
 
-	if (!pki_ca_exists(dir)) {
-		why_set(why, "there is no CA in '%s'", dir);
-		why_mend(
-		    why, "make one with: nightjar ca init --dir '%s'", dir);
-		return NJ_NOTFOUND;
-	}
+	if (!pki_ca_exists(dir))
+		return no_ca(dir, why);
 	if (!(ca = ca_new(dir)))
 		return NJ_NOMEM;
 	if ((e = check_folder(dir, why)) ||

@@ -292,6 +292,10 @@ io_error(const char *path, const char *verb, struct nj_why *why)
 		why_mend(why,
 		    "free space on its disk; nothing is issued that "
 		    "cannot be written down");
+	else if (err == EROFS)
+		why_mend(why,
+		    "its file system is mounted read-only: mount it for "
+		    "writing, or do this where the CA is kept");
 	return err == EACCES || err == EPERM ? NJ_DENIED : NJ_IO;
 }
 

@@ -5,9 +5,11 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 
 import pytest
 
+from harness import NIGHTJAR
 from test_ca import Ca, openssl
 
 pytestmark = pytest.mark.ours
@@ -269,3 +271,41 @@ def test_constraints(made):
     verify(ca.path('pki', 'ca.crt'), ca.path('devices', 'pump-7', 'client.crt'), '-purpose', 'sslclient')
     assert [e['kind'] for e in json.loads(ca('list', '--json'))] == ['root', 'server', 'server', 'device']
     assert 'neither a host name nor' in made('x')('init', '--constrain', 'a b', status=1)
+
+
+def at_once(ca, n, *args):
+    """(exit status, what it said) of the same command n times at once."""
+    all_ = [subprocess.Popen([NIGHTJAR, 'ca', args[0], '--dir', ca.dir, *args[1:]],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                             stderr=subprocess.STDOUT) for _ in range(n)]
+    said = [p.communicate(timeout=60)[0] for p in all_]
+    return [(p.returncode, text) for p, text in zip(all_, said)]
+
+
+def test_several_at_once(made):
+    """The key of one never stands beside the certificate of another."""
+    for name in ('a', 'b', 'c'):
+        ca = made(name)
+        done = at_once(ca, 4, 'init')
+        assert sorted(s for s, _ in done) == [0, 1, 1, 1], done
+        assert all(s == 0 or 'just now' in t or 'there is a CA' in t for s, t in done), done
+        ca('device', 'd1')
+        done = at_once(ca, 4, 'roll')
+        assert sorted(s for s, _ in done) == [0, 1, 1, 1], done
+        assert all(s == 0 or 'just now' in t or 'under way' in t for s, t in done), done
+        ca('roll', '--switch')
+        ca('device', 'd2')
+        verify(ca.path('pki', 'ca.crt'), ca.path('devices', 'd2', 'client.crt'))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='takes another user')
+def test_of_somebody_else(made):
+    """Who may not look is told that, and not to make another."""
+    ca = made('ca')
+    ca('init')
+    os.chmod(ca.dir, 0o755)
+    program = shutil.copy(NIGHTJAR, ca.dir)	# where it is built nobody else may look, perhaps
+    p = subprocess.run(['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', program, 'ca',
+                        'list', '--dir', ca.dir], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                       text=True, check=False)
+    assert p.returncode == 1 and 'closed to this user' in p.stdout and 'init' not in p.stdout, p.stdout
