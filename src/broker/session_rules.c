@@ -55,7 +55,8 @@ sessions_new_rules(struct shard *sh, const struct port_set *set)
 	while ((s = map_next(&sh->home.sessions, &at))) {
 		s->acl = set->v[s->port].acl;
 		s->roles = set->v[s->port].roles;
-		s->check_reads = s->anywhere || s->acl != NULL || !reads_all(s);
+		s->check_reads = s->anywhere || s->acl != NULL;
+		sessions_recheck_reads(s);
 	}
 }
 
@@ -103,7 +104,8 @@ sessions_restore_rules(struct shard *sh, struct session *s)
 		s->acl = set->v[i].acl;
 		s->roles = set->v[i].roles;
 	}
-	s->check_reads = s->anywhere || s->acl || s->roles;
+	s->check_reads =
+	    s->anywhere || s->acl || s->roles || s->who->has_topics;
 }
 
 bool

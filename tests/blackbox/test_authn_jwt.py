@@ -226,6 +226,19 @@ def test_topics(served, site):
         assert c.message().payload == b'down/b/dev'
 
 
+def test_topics_outlast_a_reload(served, site):
+    """What is filtered at delivery goes on being filtered."""
+    token = site.es.token(mqtt={'subscribe': ['down/+/dev']})
+    with Raw(served.port) as c, Raw(served.port) as free:
+        c.connect('limited', username='dev', password=token)
+        free.connect('free', username='plain', password='secret')
+        assert c.subscribe('down/#', qos=1)[0] < 0x80
+        served.reload()
+        for topic in ('down/secret/other', 'down/b/dev'):
+            free.publish(topic, topic.encode())
+        assert c.message().payload == b'down/b/dev'
+
+
 def test_no_topics_at_all(served, site):
     with Raw(served.port) as c:
         c.connect('nothing', username='dev', password=site.es.token(mqtt={}))
