@@ -74,7 +74,6 @@ admin_open(const struct admin_opts *o, struct admin **out, struct nj_why *why)
 		why_set(why, "out of memory");
 		return NJ_NOMEM;
 	}
-	json_set_alloc_funcs(malloc, wiping_free);
 	a->fd = -1;
 	a->gid = o->gid;
 	a->gid_may_ask = o->gid_may_ask;

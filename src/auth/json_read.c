@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auth/json_read.h"
 
+#include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,10 +23,19 @@ take(size_t n)
 	return p;
 }
 
+/* There may have been a password in it. */
+static void
+give(void *p)
+{
+	if (p)
+		explicit_bzero(p, malloc_usable_size(p));
+	free(p);
+}
+
 void
 json_read_setup(void)
 {
-	json_set_alloc_funcs(take, free);
+	json_set_alloc_funcs(take, give);
 }
 
 json_t *

@@ -15,7 +15,8 @@
 
 #include "base/slice.h"
 
-/* Once: without it allocations that fail are not noticed. */
+/* Once: without it allocations that fail are not noticed, and what is freed is
+ * not wiped. */
 void json_read_setup(void);
 /* As json_loadb; NULL without memory, too. */
 json_t *json_read(struct slice text, size_t flags, json_error_t *fault);
