@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct auth_chain {
 	atomic_uint refs;
@@ -293,6 +294,34 @@ auth_continue(struct auth_request *r, bool has_data, struct slice data)
 	if (has_data && secret_new(data, &r->data))
 		return finish(r, auth_deny(r, AUTH_R_FAILED, NULL));
 	return step(r);
+}
+
+static const struct authenticator *
+link_called(const struct auth_chain *c, const char *name)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		if (strcmp(c->links[i]->name, name) == 0)
+			return c->links[i];
+	return NULL;
+}
+
+const char *
+auth_chain_objection(const struct auth_chain *was, const struct auth_chain *now,
+    const struct principal *who)
+{
+	const struct authenticator *before = link_called(was, who->by);
+	const struct authenticator *a =
+	    before ? link_called(now, who->by) : NULL;
+
+	if (!before) /* it was none of these */
+		return NULL;
+	if (!a)
+		return who->name.n > 0
+		    ? "the way in which it logged in is not offered there any "
+		      "more"
+		    : "anonymous clients are not served there any more "
+		      "(allow_anonymous)";
+	return a->objection ? a->objection(a, before, who) : NULL;
 }
 
 enum nj_err

@@ -80,7 +80,9 @@ struct auth_request {
 	enum auth_reason reason;     /* with AUTH_DENY; see result.h */
 	struct principal *principal; /* with AUTH_ALLOW; one reference, which
 					 * is taken by setting it to NULL */
-	char why[256]; /* with AUTH_DENY: what was wrong, on what evidence,
+	uint64_t proof; /* with AUTH_ALLOW by users of roles: roles_proof of
+			 * what it was checked against; 0: not by them */
+	char why[256];	/* with AUTH_DENY: what was wrong, on what evidence,
 			 * and the mend; for the log, not for the peer */
 	/* called once, on a worker thread, after AUTH_LATER; perhaps before
 	 * auth_start has returned */
@@ -150,6 +152,10 @@ enum auth_result auth_start_method(
     struct auth_chain *c, const struct auth_method *m, struct auth_request *r);
 enum auth_result
 auth_continue(struct auth_request *r, bool has_data, struct slice data);
+/* Why who was let in by `was` would not be by `now`, as far as that can be
+ * told without asking him again; NULL: he would.  Static. */
+const char *auth_chain_objection(const struct auth_chain *was,
+    const struct auth_chain *now, const struct principal *who);
 
 /* What follows is for links. */
 
@@ -172,6 +178,10 @@ struct authenticator {
 	    struct authenticator *a, struct auth_request *r);
 	void (*free)(struct authenticator *a);
 	const struct auth_method *method; /* static; NULL: none */
+	/* auth_chain_objection's answer where was, a link of the same name,
+	 * let him in; NULL: none, ever. */
+	const char *(*objection)(const struct authenticator *a,
+	    const struct authenticator *was, const struct principal *who);
 };
 
 /* Takes *a, also when it fails. */

@@ -196,6 +196,15 @@ password_file_start(struct authenticator *a, struct auth_request *r)
 	return AUTH_LATER;
 }
 
+static const char *
+password_objection(const struct authenticator *a,
+    const struct authenticator *was, const struct principal *who)
+{
+	return password_file_objection(
+	    ((const struct link *)(const void *)a)->pf,
+	    ((const struct link *)(const void *)was)->pf, who->name);
+}
+
 enum nj_err
 auth_add_password_file(
     struct auth_chain *c, struct password_file *pf, struct workers *w)
@@ -203,7 +212,8 @@ auth_add_password_file(
 	const struct link l = {
 		.a = { .name = "password file",
 		    .start = password_file_start,
-		    .free = link_free },
+		    .free = link_free,
+		    .objection = password_objection },
 		.pf = pf,
 		.workers = w,
 	};
@@ -220,13 +230,25 @@ anonymous_start(struct authenticator *a, struct auth_request *r)
 	return auth_allow(r, SLICE_NONE);
 }
 
+static const char *
+anonymous_objection(const struct authenticator *a,
+    const struct authenticator *was, const struct principal *who)
+{
+	(void)was;
+	return who->claimed.n > 0 &&
+		!((const struct link *)(const void *)a)->with_name
+	    ? "its user name is checked by now"
+	    : NULL;
+}
+
 enum nj_err
 auth_add_anonymous(struct auth_chain *c, bool with_name)
 {
 	const struct link l = {
 		.a = { .name = "anonymous",
 		    .start = anonymous_start,
-		    .free = link_free },
+		    .free = link_free,
+		    .objection = anonymous_objection },
 		.with_name = with_name,
 	};
 

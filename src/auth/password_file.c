@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "auth/base64.h"
@@ -446,6 +447,29 @@ bool
 password_file_has(const struct password_file *pf, struct slice user)
 {
 	return map_get(&pf->by_name, user) != NULL;
+}
+
+static bool
+same_hash(const struct password_hash *a, const struct password_hash *b)
+{
+	return same_cost(&a->cost, &b->cost) && a->version == b->version &&
+	    a->salt_n == b->salt_n && a->hash_n == b->hash_n &&
+	    memcmp(a->salt, b->salt, a->salt_n) == 0 &&
+	    memcmp(a->hash, b->hash, a->hash_n) == 0;
+}
+
+const char *
+password_file_objection(const struct password_file *pf,
+    const struct password_file *was, struct slice user)
+{
+	const struct user *now = map_get(&pf->by_name, user);
+	const struct user *before = map_get(&was->by_name, user);
+
+	if (!now)
+		return "its user is not in the password_file any more";
+	return before && same_hash(&now->hash, &before->hash)
+	    ? NULL
+	    : "its user has another password in the password_file";
 }
 
 /* 32 bytes that are always the same for this name and what they are for. */

@@ -55,6 +55,10 @@ void password_file_info(
 
 /* Whether there is such a user. */
 bool password_file_has(const struct password_file *pf, struct slice user);
+/* Why whom was let in as that user may not go on by pf; NULL: he may.  Static.
+ */
+const char *password_file_objection(const struct password_file *pf,
+    const struct password_file *was, struct slice user);
 /*
  * The user's SCRAM verifier (*known).  For who has none, one that looks like
  * the file's others, is always the same for a name as long as the file's

@@ -88,6 +88,9 @@ enum roles_login {
  * NULL: it is proved otherwise who he is. */
 enum roles_login roles_login(
     const struct roles *r, const struct roles_asker *who, const char **hash);
+/* A number that a user's password has, and another one would not; 0: there is
+ * none, or no such user. */
+uint64_t roles_proof(const struct roles *r, struct slice user);
 /* What checking a password costs here mostly, for who is unknown. */
 struct password_cost roles_common_cost(const struct roles *r);
 

@@ -72,7 +72,7 @@ check_hash(struct auth_request *r, const char *text)
 
 /* Of one whose password is right. */
 static enum auth_result
-let_in(struct auth_request *r, enum roles_login may)
+let_in(struct auth_request *r, const struct roles *now, enum roles_login may)
 {
 	if (may == ROLES_DISABLED)
 		return auth_deny(
@@ -80,6 +80,7 @@ let_in(struct auth_request *r, enum roles_login may)
 	if (may == ROLES_OTHER_ID)
 		return auth_deny(
 		    r, AUTH_R_BOUND_ID, "mosquitto_ctrl dynsec setClientId");
+	r->proof = roles_proof(now, r->username);
 	return auth_allow(r, r->username);
 }
 
@@ -112,7 +113,7 @@ decide_login(const struct roles_link *l, struct auth_request *r)
 		result = wrong(r, AUTH_R_UNKNOWN_USER);
 	}
 	if (result == AUTH_ALLOW)
-		result = let_in(r, may);
+		result = let_in(r, now, may);
 	roles_unref(now);
 	return result;
 }
@@ -131,7 +132,7 @@ recalled(const struct roles_link *l, struct auth_request *r)
 		text ? slice_str(text) : SLICE_NONE,
 		secret_bytes(r->password)) &&
 	    text && (!r->pressed || r->at_home))
-		result = let_in(r, may);
+		result = let_in(r, now, may);
 	roles_unref(now);
 	return result;
 }
@@ -171,6 +172,30 @@ roles_start(struct authenticator *a, struct auth_request *r)
 	return AUTH_LATER;
 }
 
+static const char *
+roles_objection(const struct authenticator *a, const struct authenticator *was,
+    const struct principal *who)
+{
+	const struct roles_link *l = (const struct roles_link *)(const void *)a;
+	const struct roles_link *b =
+	    (const struct roles_link *)(const void *)was;
+	struct roles *now, *before;
+	bool same;
+
+	/* changes in the same one are heard of otherwise */
+	if (l->rb == b->rb)
+		return NULL;
+	now = rolebase_now(l->rb);
+	before = rolebase_now(b->rb);
+	same = roles_proof(now, who->name) == roles_proof(before, who->name) &&
+	    !roles_must_end(before, now, who->name);
+	roles_unref(before);
+	roles_unref(now);
+	return same ? NULL
+		    : "its user is another one, or none, in the other file of "
+		      "dynamic security";
+}
+
 enum nj_err
 auth_add_roles(
     struct auth_chain *c, struct rolebase *rb, struct workers *w, bool last)
@@ -186,7 +211,8 @@ auth_add_roles(
 	*l = (struct roles_link){
 		.a = { .name = "dynamic security",
 		    .start = roles_start,
-		    .free = link_free },
+		    .free = link_free,
+		    .objection = roles_objection },
 		.rb = rolebase_ref(rb),
 		.recall = recall,
 		.workers = w,

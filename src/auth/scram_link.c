@@ -133,6 +133,15 @@ scram_start(struct authenticator *a, struct auth_request *r)
 	return AUTH_NOT_MINE;
 }
 
+static const char *
+scram_objection(const struct authenticator *a, const struct authenticator *was,
+    const struct principal *who)
+{
+	return password_file_objection(
+	    ((const struct link *)(const void *)a)->pf,
+	    ((const struct link *)(const void *)was)->pf, who->name);
+}
+
 static void
 scram_free(struct authenticator *a)
 {
@@ -158,7 +167,8 @@ auth_add_scram(struct auth_chain *c, struct password_file *pf, bool only)
 		.a = { .name = SCRAM_METHOD,
 		    .start = scram_start,
 		    .free = scram_free,
-		    .method = &scram_method },
+		    .method = &scram_method,
+		    .objection = scram_objection },
 		.pf = password_file_ref(pf),
 		.only = only,
 	};

@@ -368,6 +368,19 @@ keep_alive_of(struct conn *c, const struct connect *k, struct connack_in *in)
 	}
 }
 
+/* One that it did not give has to be an identifier like others. */
+static enum nj_err
+check_given(struct conn *c, const struct connect *k, struct slice id)
+{
+	if (k->client_id.n > 0 ||
+	    prefix_ok(conn_port(c)->clientid_prefixes, id))
+		return NJ_OK;
+	(void)refuse(c, RC_CLIENT_ID_NOT_VALID,
+	    "it gave no client identifier, and the one that it would get "
+	    "begins with none of clientid_prefixes");
+	return NJ_DENIED;
+}
+
 /* The identifier of its session, which the broker makes (into made) for who
  * gave none; NJ_DENIED when it is not one of the client's own. */
 static enum nj_err
@@ -387,10 +400,10 @@ choose_id(struct conn *c, const struct connect *k, const struct principal *who,
 			 made, AUTO_ID_MAX)))
 			return e;
 		*id = slice_str(made);
-		return NJ_OK;
+		return who_stays(who) ? check_given(c, k, *id) : NJ_OK;
 	}
 	if (certname_is_own(how, who->name, *id))
-		return NJ_OK;
+		return check_given(c, k, *id);
 	(void)refuse(c, RC_CLIENT_ID_NOT_VALID,
 	    "its client identifier is not its own: its certificate says "
 	    "that it is '%s' (certificate_clientid)",
@@ -530,7 +543,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 		    "belongs to the session of another user; choose another");
 		goto out;
 	}
-	if ((why = rights_refusal(c, who->name, id))) {
+	if ((why = rights_refusal(c, who->name, id, l->req->proof))) {
 		(void)refuse(c, RC_NOT_AUTHORIZED, "%s", why);
 		goto out;
 	}
@@ -640,6 +653,7 @@ void
 login_decided(struct conn *c, struct login *l)
 {
 	struct auth_request *r = l->req;
+	const char *why;
 	struct connect k;
 	char user[TEXT_ESC];
 
@@ -661,6 +675,8 @@ login_decided(struct conn *c, struct login *l)
 			    r->has_username ? "user '" : "no user name",
 			    text_esc(user, sizeof user, r->username),
 			    r->has_username ? "'" : "", r->why);
+	} else if ((why = rights_outdated(c, r))) {
+		(void)refuse(c, RC_NOT_AUTHORIZED, "%s", why);
 	} else if (decode_connect(buf_slice(&l->packet), &k)) {
 		conn_drop(c, "its CONNECT changed under our hands");
 	} else {

@@ -127,6 +127,7 @@ reload_take(struct shard *sh, struct letter *l)
 
 	sh->limits = r->limits;
 	sh->home.limits = r->limits.session;
+	rights_reload(sh, r->set);
 	sessions_new_rules(sh, r->set);
 	port_set_unref(sh->set);
 	sh->set = r->set;

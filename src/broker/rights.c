@@ -89,14 +89,29 @@ rights_fini(struct broker *b)
 	}
 }
 
+/* What its password was checked against is not what holds. */
+static bool
+is_stale(struct rolebase *rb, struct slice user, uint64_t proof)
+{
+	struct roles *now = proof ? rolebase_now(rb) : NULL;
+	bool stale = now && roles_proof(now, user) != proof;
+
+	roles_unref(now);
+	return stale;
+}
+
 const char *
-rights_refusal(const struct conn *c, struct slice user, struct slice client_id)
+rights_refusal(const struct conn *c, struct slice user, struct slice client_id,
+    uint64_t proof)
 {
 	struct rolebase *rb = conn_port(c)->roles;
 	struct roles_asker who = { .user = user, .client_id = client_id };
 
 	if (!rb || user.n == 0)
 		return NULL;
+	if (is_stale(rb, user, proof))
+		return "the user was deleted, or got another password, while "
+		       "it logged in";
 	switch (
 	    roles_login(rolebase_seen(rb, c->shard->home.shard), &who, NULL)) {
 	case ROLES_DISABLED:
@@ -108,6 +123,16 @@ rights_refusal(const struct conn *c, struct slice user, struct slice client_id)
 		break;
 	}
 	return NULL;
+}
+
+const char *
+rights_outdated(const struct conn *c, const struct auth_request *r)
+{
+	const struct auth_chain *now = conn_port(c)->chain;
+
+	return r->right != ENROLLING_NOT || r->chain == now
+	    ? NULL
+	    : auth_chain_objection(r->chain, now, r->principal);
 }
 
 struct asker
@@ -142,10 +167,12 @@ tell_ended(const struct session *s, struct slice filter)
 	    text_esc(t, sizeof t, filter));
 }
 
-/* One after the other, since a subscription that ends moves others. */
+/* One after the other, since a subscription that ends moves others: into its
+ * place, or all of them when their table shrinks. */
 static bool
 end_one(struct shard *sh, struct session *s, uint32_t *at, uint8_t *text)
 {
+	uint32_t cap = s->subs.cap;
 	struct filter *f;
 
 	while (subs_next(&s->subs, at, &f)) {
@@ -155,8 +182,10 @@ end_one(struct shard *sh, struct session *s, uint32_t *at, uint8_t *text)
 		if (may_subscribe(s, filter))
 			continue;
 		tell_ended(s, filter);
-		if (subscription_end(sh, s, filter, false) == NJ_OK)
+		if (subscription_end(sh, s, filter, false) == NJ_OK) {
+			*at = s->subs.cap == cap ? *at - 1 : 0;
 			return true;
+		}
 	}
 	return false;
 }
@@ -169,7 +198,7 @@ end_subscriptions(struct shard *sh, struct session *s)
 	uint32_t at = 0;
 
 	while (end_one(sh, s, &at, text))
-		at = 0;
+		;
 	for (struct shared_sub *x = s->shared, *next; x; x = next) {
 		struct slice whole = slice_of(x->filter, x->len);
 
@@ -214,6 +243,27 @@ end_connections(struct shard *sh, struct rolebase *rb,
 			control_end_after(c);
 		else
 			control_end(c);
+	}
+}
+
+void
+rights_reload(struct shard *sh, const struct port_set *next)
+{
+	struct list *at, *after;
+
+	for (at = sh->conns.next; at != &sh->conns; at = after) {
+		struct conn *c = LIST_OWNER(at, struct conn, all);
+		const char *why = NULL;
+
+		after = at->next;
+		if (c->session && c->session->who)
+			why = auth_chain_objection(conn_port(c)->chain,
+			    next->v[c->port].chain, c->session->who);
+		if (!why)
+			continue;
+		/* as Mosquitto: whoever is thrown out leaves no will behind */
+		c->clean_disconnect = true;
+		conn_end(c, RC_ADMINISTRATIVE_ACTION, "%s", why);
 	}
 }
 

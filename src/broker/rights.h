@@ -11,6 +11,7 @@
 #ifndef NJ_BROKER_RIGHTS_H
 #define NJ_BROKER_RIGHTS_H
 
+#include "auth/chain.h"
 #include "auth/decide.h"
 #include "broker/conn.h"
 
@@ -24,9 +25,14 @@ struct asker rights_asker(
 /* LETTER_ROLES */
 void rights_take(struct shard *sh, struct letter *l);
 /* A user of roles may not come in, however it proved who it is; why not, or
- * NULL. */
-const char *
-rights_refusal(const struct conn *c, struct slice user, struct slice client_id);
+ * NULL.  proof: auth_request's. */
+const char *rights_refusal(const struct conn *c, struct slice user,
+    struct slice client_id, uint64_t proof);
+/* The same of a reload that came while it logged in. */
+const char *rights_outdated(const struct conn *c, const struct auth_request *r);
+/* A reload: who came in by what is not so any more is disconnected.  Before
+ * next takes the place of the shard's set. */
+void rights_reload(struct shard *sh, const struct port_set *next);
 
 /* What a session may is other than it was: it is asked about again, and
  * subscriptions that it may not have any more end.  In a turn's mail. */

@@ -260,7 +260,8 @@ const struct conf_opt conf_table[] = {
 	    WORKS, R, NULL, "allow_anonymous for this listener alone"),
 	OPT(SECURITY, "password_file", PATH, S(password_file), WORKS,
 	    R | CONF_FILE | CONF_RESTRICTS, NULL,
-	    "users and password hashes, written by nightjar passwd"),
+	    "users and password hashes, written by nightjar passwd.  A reload "
+	    "disconnects clients whose user is gone or has another hash"),
 	OPT(LISTENER, "auth_methods", SET, L(auth_methods), WORKS,
 	    R | CONF_RESTRICTS | CONF_MANY | OURS, "password,SCRAM-SHA-256",
 	    "how users of the password file may log in: by sending the "
@@ -353,7 +354,8 @@ const struct conf_opt conf_table[] = {
 	    .max = 50),
 	OPT(GLOBAL, "clientid_prefixes", STRING, G(clientid_prefixes), WORKS,
 	    R | CONF_OLD | CONF_RESTRICTS, NULL,
-	    "let in only client ids that begin so"),
+	    "let in only client ids that begin so, those that the broker gives "
+	    "too"),
 	OPT(GLOBAL, "check_retain_source", BOOL, G(check_retain_source), WORKS,
 	    R, "true",
 	    "deliver a retained message only while its sender may still "

@@ -209,3 +209,31 @@ def test_guessing_has_to_wait(brokers, tmp_path):
         assert code in (0, 0x9f)
         return code == 0
     wait_until(let_in, 'it may again')
+
+
+def test_reload_ends_who_would_not_come_in_again(brokers, tmp_path):
+    """As with Mosquitto: a user who is gone or has another password, and who is
+    anonymous where that is over; nobody else, and no will is sent."""
+    same = passwords.pbkdf2('same', 'same')
+    path = password_file(str(tmp_path), same, passwords.pbkdf2('gone', 'gone'),
+                         passwords.pbkdf2('other', 'other'))
+    b = brokers(f'password_file {path}\nallow_anonymous true\n', anonymous=False)
+    with open(b.conf_path, encoding='utf-8') as f:
+        conf = f.read()
+    with Raw(b.port) as gone, Raw(b.port) as other, Raw(b.port) as stays, Raw(b.port) as nobody:
+        for name, c in (('gone', gone), ('other', other), ('same', stays)):
+            c.connect(name, username=name, password=name, will=('wills', name.encode()))
+        nobody.connect('nobody')
+        stays.subscribe('#')
+        password_file(str(tmp_path), same, passwords.pbkdf2('other', 'new'))
+        b.reload()
+        assert stays.gather(0) == []
+        for c in (gone, other):
+            assert c.closed() in (None, 0x87, 0x98)
+        nobody.ping()
+        b.write_conf(conf.replace('allow_anonymous true', 'allow_anonymous false'))
+        b.reload()
+        assert nobody.closed() in (None, 0x87, 0x98)
+        stays.ping()
+    with Raw(b.port) as c:
+        c.connect('other', username='other', password='new')

@@ -376,6 +376,18 @@ def test_who_may_not_go_on_is_disconnected(dynsec):
     d.client('admin', password='new').close()
 
 
+@pytest.mark.parametrize('change', [('deleteClient', {}), ('disableClient', {})],
+                         ids=lambda v: v[0])
+def test_a_change_counts_for_a_login_under_way(dynsec, change):
+    """The derivation takes a while, and the change comes meanwhile."""
+    salt, digest = passwords.pbkdf2('u', 'slow', 300000).strip().split('$')[3:]
+    d = dynsec(state([user('u', iterations=300000, salt=salt, password=digest)]))
+    with d.admin() as c, Raw(d.broker.port) as u:
+        u.send(connect_packet('u', username='u', password='slow'))
+        assert 'error' not in one(c, change[0], username='u', **change[1])
+        assert u.closed() in (NOT_AUTHORIZED, ADMINISTRATIVE)
+
+
 def test_anonymous_group(dynsec):
     d = dynsec(state(roles=[R1], groups=[{'groupname': 'g', 'roles': [{'rolename': 'r1'}]}],
                      anonymousGroup='g'), 'allow_anonymous true\n')
