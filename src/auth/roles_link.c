@@ -144,7 +144,10 @@ check_password(struct job *j)
 	struct auth_request *r =
 	    (void *)((char *)j - offsetof(struct auth_request, job));
 
-	auth_answer(r, decide_login(r->link_arg, r));
+	/* who has gone does not keep others waiting */
+	auth_answer(r,
+	    atomic_load(&r->unwanted) ? auth_deny(r, AUTH_R_BUSY, NULL)
+				      : decide_login(r->link_arg, r));
 }
 
 static enum auth_result

@@ -263,7 +263,7 @@ rights_reload(struct shard *sh, const struct port_set *next)
 			continue;
 		/* as Mosquitto: whoever is thrown out leaves no will behind */
 		c->clean_disconnect = true;
-		conn_end(c, RC_ADMINISTRATIVE_ACTION, "%s", why);
+		conn_end(c, RC_NOT_AUTHORIZED, "%s", why);
 	}
 }
 
