@@ -92,6 +92,7 @@ struct conn {
 	uint64_t reauth_at;	 /* on_auth.c's pace, mono ms */
 	struct proxied *via;	 /* NULL: it came by itself */
 	struct subscribing *subscribing; /* or unsubscribing: under way */
+	struct subscribing *parked; /* those that wait for room; the first */
 	struct est *est;		 /* an enrolment under way */
 	struct enroll *enroll;		 /* the same over MQTT */
 	struct control *control;	 /* a command to the broker */
@@ -236,6 +237,9 @@ NJ_MUST enum nj_err on_auth(struct conn *c, const struct frame *f);
  * until it is done (c->subscribing is NULL), or must wait again. */
 NJ_MUST enum nj_err subscribe_go_on(struct conn *c);
 void subscribe_abandon(struct conn *c);
+/* Goes on with the retained messages for which the session's queue had no room.
+ * True: there are more that have. */
+NJ_MUST bool subscribe_unpark(struct conn *c);
 /* It holds; what follows is what is retained. */
 bool subscribe_is_done(const struct conn *c);
 /* One of a session's, and what there is of it on disk. */

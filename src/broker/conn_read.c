@@ -111,6 +111,15 @@ pause_it(struct conn *c)
 	conn_update_wants(c);
 }
 
+static void
+yield(struct conn *c)
+{
+	c->yields = true;
+	list_remove(&c->work);
+	if (conn_may_ask(c))
+		list_push(&c->shard->again, &c->work);
+}
+
 /* Whether c has had its share of the turn.  It then goes on when the others had
  * theirs, or when it has taken what was written to it.  A SUBSCRIBE half done
  * waits for whom it gives work, too. */
@@ -126,10 +135,7 @@ must_yield(struct conn *c)
 		pause_it(c);
 		return true;
 	}
-	c->yields = true;
-	list_remove(&c->work);
-	if (conn_may_ask(c))
-		list_push(&sh->again, &c->work);
+	yield(c);
 	return true;
 }
 
@@ -173,6 +179,20 @@ conn_must_wait(const struct conn *c)
 
 	return route_congested(sh) || durable_crowded(&sh->durable, &c->link) ||
 	    (c->pause_disk && durable_congested(sh));
+}
+
+/* What it acknowledged may have made room. */
+static void
+unpark(struct conn *c)
+{
+	if (!c->parked || c->state != CONN_LIVE || c->link.closing ||
+	    c->subscribing || c->saving || c->paused || c->yields || c->leaves)
+		return;
+	c->pause_disk = c->session->kept != NULL;
+	if (conn_must_wait(c))
+		pause_it(c);
+	else if (subscribe_unpark(c))
+		yield(c);
 }
 
 /* Handles whole packets; false when c must not be touched any more.  What is
@@ -232,6 +252,7 @@ handle(struct conn *c, struct slice in)
 		return false;
 	if (c->state == CONN_CLOSING)
 		return true;
+	unpark(c);
 	return keep(c, in);
 }
 

@@ -114,7 +114,7 @@ may_add(struct conn *c, struct slice whole, bool shared)
 	if (shared)
 		return sessions_joined(c->session, whole);
 	return subs_has(&c->session->subs, c->shard->broker->index,
-	    c->shard->home.shard, whole);
+	    c->shard->home.shard, whole, NULL);
 }
 
 /* The store is full or failing. */
@@ -159,29 +159,6 @@ subscribe_one(struct conn *c, const struct subscription *s, uint32_t id)
 		    (s->retain_handling == 0 ||
 			(s->retain_handling == 1 && !existed)),
 	};
-}
-
-struct retained_for {
-	struct conn *c;
-	uint32_t id_opts; /* identifier and QoS, as struct sub has them */
-};
-
-/* False: not now, the client must read first. */
-static bool
-send_retained(void *arg, struct msg *m)
-{
-	const struct retained_for *r = arg;
-	struct session *s = r->c->session;
-	uint8_t qos = fanout_qos(s->home, m, r->id_opts);
-	struct delivery d = { .msg = m, .qos = qos & 3, .retain = true };
-
-	if (qos == 0 && link_congested(&r->c->link))
-		return false;
-	if (!source_may(r->c->shard, m))
-		return true;
-	ids_add(&d.ids, r->id_opts >> 4);
-	session_deliver(s, &d);
-	return true;
 }
 
 static void
@@ -235,7 +212,10 @@ add_reason(const struct conn *c, size_t n, struct props *out)
  * packet of the connection is.  An UNSUBSCRIBE is so, too.
  */
 struct subscribing {
-	bool ends; /* it is an UNSUBSCRIBE */
+	struct subscribing *next; /* in conn.parked */
+	bool parked;
+	bool behind; /* it stopped as there is no room in the queue */
+	bool ends;   /* it is an UNSUBSCRIBE */
 	uint16_t packet_id;
 	uint32_t id; /* subscription identifier; 0: none */
 	struct slice list, rest;
@@ -375,6 +355,68 @@ end_entries(struct conn *c, struct subscribing *s)
 	return NJ_OK;
 }
 
+struct retained_for {
+	struct conn *c;
+	struct subscribing *s;
+	uint32_t id_opts; /* as struct sub has them */
+};
+
+/*
+ * Retained messages of QoS 1 and 2 that find the queue half full wait where they
+ * are, and the connection goes on meanwhile: its acknowledgements make room.
+ * What comes otherwise has the other half.  So many of a connection can wait, and
+ * so much can they have asked for.
+ */
+#define PARKED_MAX   16u
+#define PARKED_BYTES (64u * 1024)
+
+static bool
+may_park(const struct conn *c, const struct subscribing *s)
+{
+	size_t bytes = s->list.n;
+	unsigned n = 0;
+
+	for (const struct subscribing *p = c->parked; p; p = p->next, n++)
+		bytes += p->list.n;
+	return s->parked || (n < PARKED_MAX && bytes <= PARKED_BYTES);
+}
+
+/* False: not now, the client must read first. */
+static bool
+send_retained(void *arg, struct msg *m)
+{
+	const struct retained_for *r = arg;
+	struct session *s = r->c->session;
+	uint8_t qos = fanout_qos(s->home, m, r->id_opts);
+	struct delivery d = { .msg = m, .qos = qos & 3, .retain = true };
+
+	/* [MQTT-3.8.3-3] */
+	if (((r->id_opts & SUB_NO_LOCAL) && source_is(m, s)) ||
+	    !source_may(r->c->shard, m))
+		return true;
+	if (qos == 0 && link_congested(&r->c->link))
+		return false;
+	if (qos > 0 && session_is_behind(s) && may_park(r->c, r->s)) {
+		r->s->behind = true;
+		return false;
+	}
+	ids_add(&d.ids, r->id_opts >> 4);
+	session_deliver(s, &d);
+	return true;
+}
+
+/* What the subscription is now: while this waited it may have been replaced
+ * [MQTT-3.8.4-3], or have ended [MQTT-3.10.4-2]. */
+static bool
+still_there(struct conn *c, const struct subscribing *s,
+    const struct subscription *one, uint32_t *opts)
+{
+	*opts = id_opts(one, s->id, s->r[s->at].code);
+	return !s->parked ||
+	    subs_has(&c->session->subs, c->shard->broker->index,
+		c->shard->home.shard, one->filter, opts);
+}
+
 /* Retained messages come after the SUBACK, entry by entry. */
 static bool
 say_retained(struct conn *c, struct subscribing *s)
@@ -383,7 +425,7 @@ say_retained(struct conn *c, struct subscribing *s)
 	struct subscription one;
 
 	for (; s->at < s->n; s->at++) {
-		struct retained_for to = { c, s->id << 4 | s->r[s->at].code };
+		struct retained_for to = { .c = c, .s = s };
 		struct slice after = s->rest;
 		uint32_t had, budget;
 		bool over;
@@ -396,13 +438,19 @@ say_retained(struct conn *c, struct subscribing *s)
 		sh->work++;
 		if (c->link.mount)
 			mounted_filter(c->link.mount, &one.filter, &s->mounted);
-		if (s->r[s->at].send_retained) {
+		if (!s->r[s->at].send_retained) {
+			s->rest = after;
+			continue;
+		}
+		if (still_there(c, s, &one, &to.id_opts)) {
 			over = retain_step(sh->broker->retain, &s->walk,
 			    one.filter, sh->home.now_ms, &budget, send_retained,
 			    &to);
 			sh->work += (had - budget) * SEND_WORK;
 			if (!over)
 				return false;
+		} else {
+			retain_walk_end(sh->broker->retain, &s->walk);
 		}
 		s->rest = after;
 	}
@@ -515,12 +563,53 @@ subscribing_free(struct conn *c, struct subscribing *s)
 	free(s);
 }
 
+static void
+free_all(struct conn *c, struct subscribing **list)
+{
+	struct subscribing *s;
+
+	while ((s = *list)) {
+		*list = s->next;
+		subscribing_free(c, s);
+	}
+}
+
 void
 subscribe_abandon(struct conn *c)
 {
-	if (c->subscribing)
-		subscribing_free(c, c->subscribing);
-	c->subscribing = NULL;
+	free_all(c, &c->subscribing);
+	free_all(c, &c->parked);
+}
+
+/* It is to be gone on with: before all else, or when there is room. */
+static void
+put_off(struct conn *c, struct subscribing *s)
+{
+	struct subscribing **last = &c->parked;
+
+	if (!s->behind) {
+		c->subscribing = s;
+		return;
+	}
+	s->parked = true;
+	while (*last)
+		last = &(*last)->next;
+	*last = s;
+}
+
+bool
+subscribe_unpark(struct conn *c)
+{
+	struct subscribing *s;
+
+	while ((s = c->parked) && !session_is_behind(c->session)) {
+		s->behind = false;
+		if (!say_retained(c, s))
+			return !s->behind;
+		c->parked = s->next;
+		subscribing_free(c, s);
+	}
+	return false;
 }
 
 bool
@@ -532,11 +621,15 @@ subscribe_is_done(const struct conn *c)
 enum nj_err
 subscribe_go_on(struct conn *c)
 {
+	struct subscribing *s = c->subscribing;
 	bool done;
-	enum nj_err e = go_on(c, c->subscribing, &done);
+	enum nj_err e = go_on(c, s, &done);
 
+	c->subscribing = NULL;
 	if (e || done)
-		subscribe_abandon(c);
+		subscribing_free(c, s);
+	else
+		put_off(c, s);
 	return e;
 }
 
@@ -591,7 +684,7 @@ begin(struct conn *c, const struct subscribe *p, bool ends)
 	if ((e = go_on(c, s, &done)) || done || (e = keep_list(s)))
 		subscribing_free(c, s);
 	else
-		c->subscribing = s;
+		put_off(c, s);
 	return e;
 }
 

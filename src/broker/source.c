@@ -97,6 +97,16 @@ source_owner(const struct msg *m, uint64_t *id)
 	return true;
 }
 
+bool
+source_is(const struct msg *m, const struct session *s)
+{
+	struct principal who;
+
+	return m->from == s->number ||
+	    (m->source_len > 0 && read_source(msg_source(m), &who) &&
+		who.client_id.n > 0 && slice_eq(who.client_id, session_id(s)));
+}
+
 /* The listener he came by, or the first when that is not there any more. */
 static const struct port_opts *
 port_of(const struct port_set *set, struct slice where)

@@ -121,8 +121,9 @@ struct subs {
 NJ_MUST enum nj_err
 subs_put(struct subs *ss, struct index *ix, unsigned shard, struct slice filter,
     struct session *session, uint32_t id_opts, bool full, bool *existed);
+/* Whether there is one; then *id_opts (NULL: it does not matter) are its. */
 bool subs_has(const struct subs *ss, struct index *ix, unsigned shard,
-    struct slice filter);
+    struct slice filter, uint32_t *id_opts);
 /* NJ_NOTFOUND when there is none. */
 NJ_MUST enum nj_err subs_del(struct subs *ss, struct index *ix, unsigned shard,
     struct slice filter, bool full);

@@ -176,12 +176,17 @@ subs_put(struct subs *ss, struct index *ix, unsigned shard, struct slice filter,
 
 bool
 subs_has(const struct subs *ss, struct index *ix, unsigned shard,
-    struct slice filter)
+    struct slice filter, uint32_t *id_opts)
 {
 	struct targets *t;
+	uint32_t i;
 
-	return index_find(ix, shard, filter, &t) == NJ_OK &&
-	    slot_find(ss, t) != NOT_HERE;
+	if (index_find(ix, shard, filter, &t) ||
+	    (i = slot_find(ss, t)) == NOT_HERE)
+		return false;
+	if (id_opts)
+		*id_opts = t->subs[ss->slots[i].at].id_opts;
+	return true;
 }
 
 enum nj_err

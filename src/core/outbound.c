@@ -155,6 +155,17 @@ queue_has_room(const struct session *s, const struct delivery *d)
 	    session_queued_bytes(s) + delivery_size(d) <= lim->max_queued_bytes;
 }
 
+bool
+session_is_behind(const struct session *s)
+{
+	const struct session_limits *lim = &s->home->limits;
+	uint64_t n = session_queued(s);
+
+	return (lim->max_queued && n * 2 >= lim->max_queued) ||
+	    (n > 0 && lim->max_queued_bytes &&
+		session_queued_bytes(s) * 2 >= lim->max_queued_bytes);
+}
+
 /* The oldest makes place; false: none can. */
 static bool
 drop_oldest(struct session *s)

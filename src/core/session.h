@@ -221,6 +221,8 @@ void session_keep_shared(struct session *s, uint8_t share);
 /* One that was late gets its place in the queue; moved on NJ_OK. */
 NJ_MUST enum nj_err
 session_requeue(struct session *s, const struct delivery *d);
+/* What can wait to be queued for it should: it is half full. */
+bool session_is_behind(const struct session *s);
 /* The oldest of the queue in memory, moved out; false: it is empty. */
 bool session_dequeue(struct session *s, struct delivery *d);
 /* What waits for it, on disk and in memory. */

@@ -7,9 +7,9 @@ import pytest
 import pahoc
 import programs
 from harness import paced
-from raw import Raw
+from raw import SUBACK, Raw
 
-RETAIN_AS_PUBLISHED = 0x08
+NO_LOCAL, RETAIN_AS_PUBLISHED = 0x04, 0x08
 HANDLING_NEW_ONLY, HANDLING_NEVER = 0x10, 0x20
 
 
@@ -147,3 +147,82 @@ def test_will_retain_not_available(brokers, topic):
     b = brokers('retain_available false\n')
     with Raw(b.port) as c:
         c.connect('r', will=(topic, 'x', 0, True), want=0x9a)
+
+
+N_MANY = 400
+SMALL_QUEUE = 'max_queued_messages 40\nmax_inflight_messages 5\n'
+
+
+@pytest.fixture(params=[(1, 'memory'), (4, 'memory'), (1, 'store'), (4, 'store')], ids=str)
+def much(brokers, request):
+    """A broker with more retained messages than a queue has room for."""
+    threads, where = request.param
+    b = brokers(SMALL_QUEUE + f'threads {threads}\n'
+                + ('persistence true\npersistence_location store\n' if where == 'store' else ''))
+    with Raw(b.port) as c:
+        c.connect('fills')
+        for i in range(N_MANY):
+            c.publish_acked(f'much/{i}', str(i), 2, retain=True)
+    return b
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize('qos', [1, 2])
+def test_more_than_a_queue_holds(much, qos):
+    """[MQTT-3.3.1-9]: all of them; and what comes meanwhile, of everybody and
+    of other subscriptions, is not kept out by them."""
+    topics = [f'much/{i}' for i in range(N_MANY)]
+    with Raw(much.port) as c, Raw(much.port) as other:
+        c.connect('reads', props={'session_expiry': 600})
+        other.connect('speaks')
+        for ident, f in enumerate(['much/+', 'much/#', 'later'], 1):
+            c.send_subscribe(f, qos=qos, props={'subscription_id': ident})
+        for _ in range(3):
+            c.wait_for(SUBACK)
+        other.publish_acked('later', 'now', 1)
+        c.ping()
+        got = c.gather(2 * N_MANY + 1, 0.5)
+    by_id = {i: [m.topic for m in got if m.props['subscription_id'] == [i]] for i in (1, 2, 3)}
+    assert sorted(by_id[1]) == sorted(by_id[2]) == sorted(topics)
+    assert by_id[3] == ['later']
+
+
+@pytest.mark.ours
+def test_unsubscribed_while_more_waits(much):
+    """[MQTT-3.10.4-2], [MQTT-3.8.4-3]"""
+    with Raw(much.port) as c:
+        c.connect('goes')
+        c.subscribe('much/+', qos=1, props={'subscription_id': 1})
+        c.subscribe('much/#', qos=1, props={'subscription_id': 2})
+        c.subscribe(('much/#', 1 | HANDLING_NEVER), props={'subscription_id': 3})
+        assert c.unsubscribe('much/+') == [0]
+        got = c.gather(N_MANY, 0.5)
+        ids = [m.props['subscription_id'] for m in got]
+        assert ids.count([1]) <= 25 and ids.count([2]) == 0
+        assert ids.count([3]) == N_MANY
+        # nor is anything left of it for a client that is gone
+        c.send_subscribe('much/#', qos=1)
+        c.wait_for(SUBACK)
+    with Raw(much.port) as c:
+        c.connect('goes', clean=False)
+        c.silent()
+
+
+@pytest.mark.ours
+def test_own_with_no_local(brokers, topic):
+    """[MQTT-3.8.3-3]: nobody is told what he said himself, also not later."""
+    b = brokers('persistence true\npersistence_location store\n')
+    for again in (False, True):
+        with Raw(b.port) as c, Raw(b.port) as other:
+            c.connect('own')
+            if not again:
+                other.connect('other')
+                c.publish_acked(topic + '/own', 'x', 1, retain=True)
+                other.publish_acked(topic + '/other', 'x', 1, retain=True)
+            c.subscribe((topic + '/+', NO_LOCAL))
+            assert [m.topic for m in c.gather(1)] == [topic + '/other']
+            c.subscribe(topic + '/+')
+            assert len(c.gather(2)) == 2
+        if not again:
+            b.stop()
+            b.start()
