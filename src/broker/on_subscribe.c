@@ -495,11 +495,12 @@ may_follow(struct conn *c, struct subscribing *s)
 	return false;
 }
 
-/* Once: until what it subscribed to is on disk. */
+/* Once: until what it subscribed to is on disk, and until what was promised
+ * before is told. */
 static bool
-must_wait(struct subscribing *s)
+must_wait(const struct conn *c, struct subscribing *s)
 {
-	bool wait = !s->kept && s->recorded;
+	bool wait = !s->kept && (s->recorded || c->link.held > 0);
 
 	s->kept = true;
 	return wait;
@@ -533,7 +534,7 @@ go_on(struct conn *c, struct subscribing *s, bool *done)
 			*done = true;
 			return answer(c, s, s->recorded || c->link.held > 0);
 		}
-		if (must_wait(s)) {
+		if (must_wait(c, s)) {
 			/* then those that come behind it share its way */
 			if (!may_follow(c, s)) {
 				*done = true;

@@ -47,23 +47,34 @@ make_unsure(struct session *s, uint64_t key)
 	struct kept *k = s->kept;
 	enum nj_err e;
 
+	/* the first are the first to be sure: what is before them is free */
+	if (k->at_unsure > 0 && k->at_unsure >= k->n_unsure) {
+		memmove(k->unsure, k->unsure + k->at_unsure,
+		    k->n_unsure * sizeof *k->unsure);
+		k->at_unsure = 0;
+	}
 	if ((e = grow(&p->v, p->n, &p->cap, sizeof *p->v)) ||
-	    (e = grow(
-		 &k->unsure, k->n_unsure, &k->cap_unsure, sizeof *k->unsure)))
+	    (e = grow(&k->unsure, k->at_unsure + k->n_unsure, &k->cap_unsure,
+		 sizeof *k->unsure)))
 		return e;
 	p->v[p->n++] = (struct kept_entry){ s->number, k->id, key, 0 };
-	k->unsure[k->n_unsure++] = key;
+	k->unsure[k->at_unsure + k->n_unsure++] = key;
 	return NJ_OK;
 }
 
 void
 kept_is_sure(struct kept *k, uint64_t key)
 {
+	uint64_t *v = k->unsure + k->at_unsure;
+
 	for (uint32_t i = 0; i < k->n_unsure; i++)
-		if (k->unsure[i] == key) {
+		if (v[i] == key) {
 			k->n_unsure--;
-			memmove(&k->unsure[i], &k->unsure[i + 1],
-			    (k->n_unsure - i) * sizeof *k->unsure);
+			if (i == 0)
+				k->at_unsure++;
+			else
+				memmove(&v[i], &v[i + 1],
+				    (k->n_unsure - i) * sizeof *v);
 			return;
 		}
 }

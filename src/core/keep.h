@@ -89,7 +89,7 @@ struct kept {
 	uint64_t handed;	   /* when one took something last; durable.h */
 	/* entries that are not on disk until another shard's are, by key */
 	uint64_t *unsure;
-	uint32_t n_unsure, cap_unsure;
+	uint32_t at_unsure, n_unsure, cap_unsure;
 };
 
 /* d, with its packet identifier and state, is an entry from now on: it gets
@@ -132,7 +132,7 @@ void keep_weigh(struct keep *k, const struct msg *m);
 static inline uint64_t
 kept_sure_below(const struct kept *k)
 {
-	return k->n_unsure ? k->unsure[0] : UINT64_MAX;
+	return k->n_unsure ? k->unsure[k->at_unsure] : UINT64_MAX;
 }
 void kept_is_sure(struct kept *k, uint64_t key);
 void kept_free(struct kept *k);

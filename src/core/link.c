@@ -173,6 +173,29 @@ publish3(struct link *l, const struct delivery *d, bool dup)
 	return NJ_OK;
 }
 
+/*
+ * A new alias keeps its message, for the topic in it: none for a large one, to
+ * which it would add nothing.  Nor where the packet is too large only with it.
+ */
+#define ALIAS_REST_MAX 4096u
+
+static bool
+may_begin_alias(const struct msg *m)
+{
+	return (uint64_t)m->payload_len + m->props_len + m->source_len <=
+	    ALIAS_REST_MAX;
+}
+
+static void
+plan_size(struct plan *p, const struct delivery *d, struct slice topic,
+    uint32_t passed_on, uint64_t now_ms)
+{
+	plan_props(p, d, passed_on, now_ms);
+	p->remaining = 2u + (p->topic_known ? 0 : (uint32_t)topic.n) +
+	    (d->qos ? 2 : 0) + varint_size(p->props) + p->props +
+	    d->msg->payload_len;
+}
+
 /* topic and props: of the message as the client sees it. */
 static enum nj_err
 publish5(struct link *l, const struct delivery *d, struct slice topic,
@@ -186,9 +209,13 @@ publish5(struct link *l, const struct delivery *d, struct slice topic,
 	enum nj_err e;
 
 	p.alias = aliases_find(&l->aliases, m, &p.topic_known, &hash);
-	plan_props(&p, d, (uint32_t)props.n, now_ms);
-	p.remaining = 2u + (p.topic_known ? 0 : (uint32_t)topic.n) +
-	    (d->qos ? 2 : 0) + varint_size(p.props) + p.props + m->payload_len;
+	if (!p.topic_known && !may_begin_alias(m))
+		p.alias = 0;
+	plan_size(&p, d, topic, (uint32_t)props.n, now_ms);
+	if (p.alias && !p.topic_known && !link_fits(l, p.remaining)) {
+		p.alias = 0;
+		plan_size(&p, d, topic, (uint32_t)props.n, now_ms);
+	}
 	if (p.remaining > MQTT_VARINT_MAX || !link_fits(l, p.remaining))
 		return NJ_TOOBIG; /* [MQTT-3.1.2-24], [-25] */
 	link_kick(l);

@@ -708,3 +708,17 @@ def test_takeover_while_the_disk_is_slow(brokers, said):
     while then.message().payload != b'new':
         pass
     watch.silent(0.2)
+
+
+def test_refusals_overtake_nothing(durable):
+    """A SUBACK that need not wait for the disk, with all refused, stands behind
+    what does."""
+    with client(durable, 'orders') as c:
+        body = struct.pack('>HB', 7, 0) + string('$share//bad') + b'\1'
+        for i in range(20):
+            c.publish('orders', str(i), 1, mid=100 + i)
+            mid = c.send_subscribe(f'a/{i}', qos=1)
+            c.send(packet(SUBSCRIBE, 2, body))
+            got = [c.recv() for _ in range(3)]
+            assert [(p.kind, p.mid) for p in got] == [(PUBACK, 100 + i), (SUBACK, mid), (SUBACK, 7)]
+            assert got[2].codes == [0x8f]

@@ -115,6 +115,34 @@ def test_alias_to_the_client(broker, topic):
         assert saved > 0
 
 
+@pytest.mark.ours
+def test_what_fits_without_an_alias_comes(broker, topic):
+    """[MQTT-3.1.2-25] is for packets that are too large; an alias need not be."""
+    size = 100
+    with Raw(broker.port) as c, Raw(broker.port) as p:
+        c.connect('tight', props={'topic_alias_maximum': 2, 'maximum_packet_size': size})
+        c.subscribe(topic, qos=1)
+        p.connect('fills')
+        for more in (1, 0, -3, 100, -2):
+            p.publish_acked(topic, b'x' * (size - 2 - 2 - len(topic) - 2 - 1 + more), 1)
+        got = [c.message() for _ in range(3)]
+        assert [len(m.body) + 2 for m in got[:2]] == [size, size]
+        assert got[-1].props['topic_alias'] and not got[-1].topic
+        c.silent(0.2)
+
+
+@pytest.mark.ours
+def test_large_messages_begin_no_alias(broker, topic):
+    """An alias must not keep a large message in memory."""
+    with Raw(broker.port) as c:
+        c.connect('large', props={'topic_alias_maximum': 2})
+        c.subscribe(topic)
+        for n in (100000, 100000, 10, 100000):
+            c.publish(topic, b'x' * n)
+        got = [(m.topic, m.props.get('topic_alias')) for m in (c.message() for _ in range(4))]
+        assert got == [(topic, None), (topic, None), (topic, 1), ('', 1)]
+
+
 def test_subscription_identifiers(client, topic):
     """[MQTT-3.3.4-3], [-4]: all that match, in one message or in several."""
     client.subscribe(topic + '/#', props={'subscription_id': 7})

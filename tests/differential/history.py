@@ -107,6 +107,10 @@ class History:
             # Mosquitto 2.0 keeps No Local and Retain As Published of the first
             # time; [MQTT-3.8.4-3] wants them replaced, and ours are.
             o = (o & ~0x0c) | c['kept_options'].setdefault(name, o & 0x0c)
+            if o & 0x04:
+                # Mosquitto 2.0 sends a client its own retained messages, which
+                # [MQTT-3.8.3-3] forbids.
+                o = (o & ~0x30) | 0x20
             if name not in [e[0] for e in entries]:
                 entries.append((name, o))
             if name not in c['subs']:
