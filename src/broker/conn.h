@@ -93,12 +93,12 @@ struct conn {
 	struct proxied *via;	 /* NULL: it came by itself */
 	struct subscribing *subscribing; /* or unsubscribing: under way */
 	struct subscribing *parked; /* those that wait for room; the first */
-	struct est *est;		 /* an enrolment under way */
-	struct enroll *enroll;		 /* the same over MQTT */
-	struct control *control;	 /* a command to the broker */
-	struct letter letter;		 /* LETTER_MOVE */
-	const char *doomed;		 /* why; static */
-	uint32_t rx_part;		 /* bytes since last_rx */
+	struct est *est;	    /* an enrolment under way */
+	struct enroll *enroll;	    /* the same over MQTT */
+	struct control *control;    /* a command to the broker */
+	struct letter letter;	    /* LETTER_MOVE */
+	const char *doomed;	    /* why; static */
+	uint32_t rx_part;	    /* bytes since last_rx */
 	uint16_t alias_max;
 	uint16_t keep_alive;   /* seconds; 0: none */
 	uint16_t open_qos2;    /* taken on this connection, not released */
