@@ -266,15 +266,15 @@ has_issuer(const struct cert_facts *f, const uint8_t sha256[SHA256_BYTES])
 
 /* Whether a CA of that short name stands behind the certificate. */
 static bool
-has_ca(const struct cert_facts *f, struct slice ca)
+has_ca(struct slice issuers, struct slice ca)
 {
-	for (size_t at = 0; at + SHA256_BYTES <= f->issuers.n;
+	for (size_t at = 0; at + SHA256_BYTES <= issuers.n;
 	     at += SHA256_BYTES) {
 		size_t i = 0;
 
 		while (i < PKI_CA_ID &&
 		    hex_digit(ca.p[i]) ==
-			(f->issuers.p[at + i / 2] >> (i % 2 ? 0 : 4) & 0x0f))
+			(issuers.p[at + i / 2] >> (i % 2 ? 0 : 4) & 0x0f))
 			i++;
 		if (i == PKI_CA_ID)
 			return true;
@@ -283,12 +283,12 @@ has_ca(const struct cert_facts *f, struct slice ca)
 }
 
 /* The device of a certificate is believed from the CA whose name it has. */
-static struct slice
-device_of(const struct cert_facts *f)
+struct slice
+cert_device_by(struct slice uri, struct slice issuers)
 {
-	struct slice ca = SLICE_NONE, id = cert_device_id(f->uri, &ca);
+	struct slice ca = SLICE_NONE, id = cert_device_id(uri, &ca);
 
-	return id.n > 0 && has_ca(f, ca) ? id : SLICE_NONE;
+	return id.n > 0 && has_ca(issuers, ca) ? id : SLICE_NONE;
 }
 
 static struct slice
@@ -306,7 +306,7 @@ value_of(const struct cert_facts *f, enum field field)
 	case F_EMAIL:
 		return f->email;
 	case F_DEVICE:
-		return device_of(f);
+		return cert_device_by(f->uri, f->issuers);
 	case F_KEY:
 		break;
 	}

@@ -51,5 +51,8 @@ cert_rules_name(const struct cert_rules *r, const struct cert_facts *f);
 /* ID of "urn:nightjar:CA:device:ID"; empty: it is another URI.  *ca, when not
  * NULL, becomes CA. */
 struct slice cert_device_id(struct slice uri, struct slice *ca);
+/* The same where that CA stands behind the certificate; issuers as struct
+ * cert_facts has them. */
+struct slice cert_device_by(struct slice uri, struct slice issuers);
 
 #endif

@@ -82,6 +82,8 @@ certname_device(const struct conn *c)
 
 	if (!conn_port(c)->groups || !t || !certname_has(c))
 		return SLICE_NONE;
+	if (conn_port(c)->other_cas)
+		return cert_device_by(slice_str(t->san_uri), t->issuers);
 	id = cert_device_id(slice_str(t->san_uri), NULL);
 	return id.n > 0 ? id : slice_str(t->cn);
 }

@@ -63,6 +63,7 @@ struct port_opts {
 	struct cert_rules *cert_rules; /* NULL: none; one reference */
 	struct device_groups *groups;  /* NULL: its CA is not ours; one
 				       * reference */
+	bool other_cas; /* clients may come from other CAs as well */
 	enum cert_id cert_id;
 	enum peer_check peer_check;
 	/* A browser shows its certificate for whatever page: where there is

@@ -180,8 +180,8 @@ told(void *arg, const struct nj_why *why)
 
 static enum nj_err
 load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
-    size_t i, const struct cert_rules *rules, const struct tls_server *old,
-    struct tls_server **out, struct nj_why *why)
+    size_t i, const struct cert_rules *rules, bool groups,
+    const struct tls_server *old, struct tls_server **out, struct nj_why *why)
 {
 	struct tls_server_opts o = {
 		.certfile = l->certfile,
@@ -195,7 +195,8 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 		/* who enrols has none; the others are told at CONNECT */
 		.require_certificate = l->require_certificate && !l->enroll,
 		.want_certificate = l->cert_names || l->enroll,
-		.want_issuers = rules && cert_rules_want_issuers(rules),
+		.want_issuers = (groups && l->capath) ||
+		    (rules && cert_rules_want_issuers(rules)),
 		.spare_browsers = l->certificate_or_password,
 		.min = l->tls_min == CONF_TLS_13 ? TLS_MIN_13 : TLS_MIN_12,
 		.ciphers = l->ciphers,
@@ -433,6 +434,7 @@ fill_port(const struct conf *c, const struct conf_listener *l,
 		.identity = l->use_subject_as_username ? CERT_IDENTITY_SUBJECT
 		    : l->use_identity_as_username      ? CERT_IDENTITY_CN
 						       : CERT_IDENTITY_NONE,
+		.other_cas = l->capath != NULL,
 		.cert_id = cert_ids[l->certificate_clientid],
 		.peer_check = l->peer_check == CONF_PEER_CN_IP
 		    ? PEER_CHECK_CN_IP
@@ -501,7 +503,8 @@ wiring_ports(const struct conf *c, struct wiring *w, struct workers *workers,
 			e = load_groups(l, &v[i].groups, why);
 		if (!e && l->tls)
 			e = load_tls(c, l, w, i, v[i].cert_rules,
-			    old ? old[i].tls : NULL, &v[i].tls, why);
+			    v[i].groups != NULL, old ? old[i].tls : NULL,
+			    &v[i].tls, why);
 		if (!e)
 			e = find_roles(c, l->dynamic_security_file, v, i, old,
 			    old ? w->n : 0, why);

@@ -12,6 +12,7 @@ import pytest
 import harness
 import raw
 from dynsecs import acl, state, user
+from madecerts import Maker, openssl, shows
 from test_ca import Ca
 
 pytestmark = pytest.mark.ours
@@ -50,13 +51,16 @@ def site(base_folder, request):
         json.dump(STATE, f)
     os.chmod(ca.path('users.json'), 0o600)
     rules = getattr(request, 'param', 'acl_file {}/acl').format(folder)
+    if 'capath' in rules:
+        ca.others = Maker(ca.path('others'), 'others')
+    if 'certificate_rule' not in rules:
+        rules += '\nuse_identity_as_username true'
     broker = harness.Broker(folder, f'''
 listener {port}
 cafile {folder}/pki/ca.crt
 certfile {folder}/server/server.crt
 keyfile {folder}/server/server.key
 require_certificate true
-use_identity_as_username true
 {rules}
 log_type all
 user root
@@ -161,3 +165,22 @@ def test_explained_by_files(site):
                         ca.path('users.json'), '-u', 'p1', 'own/x'], check=False,
                        stdout=subprocess.PIPE, text=True, timeout=harness.PATIENCE)
     assert p.returncode == 0 and "role 'own'" in p.stdout
+
+
+@pytest.mark.parametrize('site', [
+    'acl_file {0}/acl\ncapath {0}/others',
+    'acl_file {0}/acl\ncapath {0}/others\ncertificate_rule ca {0}/pki/ca.crt device\n'
+    'certificate_rule ca {0}/others/ca.crt cn'], indirect=True, ids=['cn', 'rules'])
+def test_groups_are_not_another_cas_to_give(site):
+    """Who else may issue certificates here may not say who is a device of our
+    CA: not by its URI, nor by the common name alone."""
+    ca, broker = site
+    uri = next(w for w in openssl('x509', '-in', ca.path('devices', 'p1', 'client.crt'), '-noout',
+                                  '-ext', 'subjectAltName', cwd='/').replace(',', ' ').split()
+               if w.startswith('URI:urn:nightjar:'))
+    assert may_publish(connect(site, 'p1'), 'pumps/1')
+    for n, pair in enumerate((ca.others.issue('/CN=partner', uri), ca.others.issue('/CN=p1'))):
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            with raw.Raw(broker.port, tls=shows(ca.path('pki', 'ca.crt'), pair, version)) as c:
+                c.connect(('partner', 'p1:x')[n])
+                assert not may_publish(c, 'pumps/1'), (pair, version)
