@@ -232,16 +232,48 @@ take_row(struct ca_csv *c, const struct header *h, char **v, int n,
 	return take_days(item, field(h, v, n, COL_DAYS), why);
 }
 
+/* What spreadsheets and other people's exports begin with. */
+static enum nj_err
+check_shape(const char *line, struct nj_why *why)
+{
+	static const char *const names[] = { "name", "device", "device_id",
+		"deviceid", "client", "client_id", "clientid", "hostname",
+		"serial", "cn" };
+	size_t n = strcspn(line, ",");
+
+	if (strchr(line, ';') && !strchr(line, ',')) {
+		why_set(why, "its fields are separated by ';', not by commas");
+		why_mend(why, "save it with commas, or: tr ';' ',' <FILE >NEW");
+		return NJ_INVALID;
+	}
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (strlen(names[i]) == n && line[n] == ',' &&
+		    strncasecmp(line, names[i], n) == 0) {
+			why_set(why,
+			    "'%s' looks like the name of a column, and is none "
+			    "that is known",
+			    names[i]);
+			why_mend(why,
+			    "columns are called id, groups, ip and days; or "
+			    "delete the line with the names");
+			return NJ_INVALID;
+		}
+	return NJ_OK;
+}
+
 static enum nj_err
 take_line(struct ca_csv *c, struct header *h, char *line, bool first,
     struct nj_why *why)
 {
 	char *v[COLUMNS_MAX];
+	enum nj_err e;
 	int n;
 
 	line[strcspn(line, "\r")] = '\0';
 	if (!line[strspn(line, " \t,")] || line[0] == '#')
 		return NJ_OK;
+	if (first && (e = check_shape(line, why)))
+		return e;
 	n = split(line, v);
 	if (n < 0) {
 		why_set(why, "quotes that do not end, or more than %d fields",
@@ -277,8 +309,18 @@ ca_csv_load(struct ca_csv *c, const char *path, struct nj_why *why)
 	char *line, *next;
 	enum nj_err e;
 
-	if ((e = file_read(path, CSV_FILE_MAX, &c->text, why)) ||
-	    (e = buf_put_u8(&c->text, '\0')))
+	if ((e = file_read(path, CSV_FILE_MAX, &c->text, why)))
+		return e;
+	/* UTF-16 has them, too: cut there it would be one device's name */
+	if (buf_len(&c->text) > 0 && memchr(c->text.p, 0, buf_len(&c->text))) {
+		why_set(why, "'%s' is no plain text, or UTF-16", path);
+		why_mend(why,
+		    "save it as CSV in UTF-8; or: iconv -f UTF-16 -t UTF-8 "
+		    "'%s' >NEW",
+		    path);
+		return NJ_INVALID;
+	}
+	if ((e = buf_put_u8(&c->text, '\0')))
 		return e;
 	line = (char *)c->text.p;
 	if (strncmp(line, "\xef\xbb\xbf", 3) == 0)

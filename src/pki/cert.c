@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/rand.h"
 #include "base/text.h"
+#include "pki/form.h"
 #include "pki/key.h"
 
 #define HOUR	     3600
@@ -397,6 +398,9 @@ parse_chain(const char *path, struct slice text, STACK_OF(X509) * *out,
 		why_mend(why,
 		    "restore the file from a backup, or make it anew "
 		    "with: nightjar ca");
+	} else if (sk_X509_num(chain) == 0 &&
+	    pki_form_explain(path, text, why)) {
+		; /* why it looks as if there were none */
 	} else if (sk_X509_num(chain) == 0) {
 		why_set(why, "'%s' holds no certificate in PEM form", path);
 		why_mend(why,

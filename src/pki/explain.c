@@ -431,9 +431,10 @@ mend_for(enum pki_use use, struct nj_why *why)
 	}
 }
 
-/* The CAs between a root and a leaf are the root's to renew. */
+/* CAs between a root and a leaf that are in order but for their time are the
+ * root's to renew. */
 static void
-mend_of(X509 *x, enum pki_use use, struct nj_why *why)
+mend_time_of(X509 *x, enum pki_use use, struct nj_why *why)
 {
 	char issuer[TEXT_ESC];
 
@@ -470,7 +471,10 @@ judge_add(const struct judge *j, const char *code, const char *fmt, ...)
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	why_set(&why, "%s", text);
-	mend_of(j->x, j->use, &why);
+	if (strcmp(code, "expired") == 0)
+		mend_time_of(j->x, j->use, &why);
+	else
+		mend_for(j->use, &why);
 	if (strcmp(code, "not-yet-valid") == 0)
 		mend_clock(&why);
 	j->fn(j->arg, code, &why);
@@ -516,8 +520,11 @@ pki_judge(X509 *x, enum pki_use use, const char *name, struct nj_why *why)
 	why_set(why, "%s is refused: %s", name, faults);
 	if (l.count == 1 && X509_cmp_current_time(X509_get0_notBefore(x)) > 0)
 		mend_clock(why);
+	else if (l.count == 1 &&
+	    X509_cmp_current_time(X509_get0_notAfter(x)) <= 0)
+		mend_time_of(x, use, why);
 	else
-		mend_of(x, use, why);
+		mend_for(use, why);
 	return NJ_INVALID;
 }
 
@@ -540,7 +547,7 @@ doubt_dates(X509 *x, enum pki_use use, const struct doubts *d)
 		pki_day_text(end, day, sizeof(day));
 		why_set(&why, "%s ends in %ld day%s, on %s", d->name,
 		    left / DAY, left / DAY == 1 ? "" : "s", day);
-		mend_of(x, use, &why);
+		mend_time_of(x, use, &why);
 		d->fn(d->arg, &why);
 	}
 	if (use == PKI_USE_SERVER && life > (long)(LONGEST_DAYS + 1) * DAY) {
@@ -578,6 +585,23 @@ doubt_names(X509 *x, const struct doubts *d)
 	d->fn(d->arg, &why);
 }
 
+static void
+doubt_key(X509 *x, enum pki_use use, const struct doubts *d)
+{
+	EVP_PKEY *key = X509_get0_pubkey(x);
+	struct nj_why why = { 0 };
+
+	if (!key ||
+	    !(EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_is_a(key, "ED448")))
+		return;
+	why_set(&why,
+	    "%s has an %s key, which browsers and most small devices do not "
+	    "know",
+	    d->name, EVP_PKEY_get0_type_name(key));
+	mend_for(use, &why);
+	d->fn(d->arg, &why);
+}
+
 void
 pki_doubts(X509 *x, enum pki_use use, const char *name,
     void (*fn)(void *arg, const struct nj_why *why), void *arg)
@@ -589,6 +613,7 @@ pki_doubts(X509 *x, enum pki_use use, const char *name,
 	doubt_dates(x, use, &d);
 	if (use == PKI_USE_SERVER)
 		doubt_names(x, &d);
+	doubt_key(x, use, &d);
 	if (use != PKI_USE_CA && X509_get_version(x) == X509_VERSION_1) {
 		why_set(&why,
 		    "%s is a version 1 certificate: it was signed "

@@ -176,12 +176,6 @@ judge_algorithms(const struct told *t, X509 *x, enum pki_use use)
 		why_mend(w, "make a better one with: nightjar ca %s",
 		    use == PKI_USE_SERVER ? "server" : "device ID");
 	}
-	if (EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_is_a(key, "ED448"))
-		why_set(
-		    pki_inspect_add(t->in, PKI_DOUBT, "unusual-key", t->it, 0),
-		    "%s has an %s key, which browsers and most small devices "
-		    "do not know",
-		    t->name, EVP_PKEY_get0_type_name(key));
 }
 
 /* Seen in recipes: "/CN=broker /O=..." */

@@ -309,3 +309,19 @@ def test_of_somebody_else(made):
                         'list', '--dir', ca.dir], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                        text=True, check=False)
     assert p.returncode == 1 and 'closed to this user' in p.stdout and 'init' not in p.stdout, p.stdout
+
+
+def test_import_of_another_form(made, tmp_path):
+    """It says which form it is, and what writes it anew does."""
+    first, second = made('first'), made('second')
+    first('init')
+    key, pem, der = str(tmp_path / 'ca.key'), str(tmp_path / 'ca.pem'), str(tmp_path / 'ca.der')
+    openssl('pkey', '-in', first.path('pki', 'ca.key'), '-passin', 'file:' + first.path('ca.passphrase'),
+            '-out', key)
+    openssl('x509', '-in', first.path('pki', 'ca.crt'), '-outform', 'DER', '-out', der)
+    said = second('import', '--cert', der, '--key', key, status=1)
+    assert 'DER form' in said and f"nightjar inspect --pem '{der}'" in said
+    with open(pem, 'wb') as f:
+        f.write(subprocess.run([NIGHTJAR, 'inspect', '--pem', der], check=True,
+                               stdout=subprocess.PIPE).stdout)
+    second('import', '--cert', pem, '--key', key)

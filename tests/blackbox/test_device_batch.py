@@ -75,7 +75,8 @@ def test_file(home, tmp_path):
     ('a1\na b\n', ":2: 'a b' cannot be"), ('a1\na2\na1\n', "'a1' is there twice"),
     ('a1,,10.0.0.256\n', ':1: '), ('a1,g/h\n', ":1: 'g/h' cannot be the name of a group"),
     ('a1,,box\n', "'box' is not an address"), ('a1,,,x\n', "'x' is no number of days"),
-    ('id,groups\n', 'has no devices'), ('', 'has no devices'), ('"a1\n', ':1: quotes')])
+    ('id;groups\na1;g\n', "separated by ';'"), ('Name,group\na1,g\n', 'called id, groups'),
+    ('a1\0', 'UTF-16'), ('id,groups\n', 'has no devices'), ('', 'has no devices'), ('"a1\n', ':1: quotes')])
 def test_faults_before_anything_is_made(home, tmp_path, text, want):
     out = str(tmp_path / 'out')
     csv = write(tmp_path / 'fleet.csv', text)
