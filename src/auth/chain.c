@@ -188,6 +188,32 @@ finish(struct auth_request *r, enum auth_result result)
 	return result;
 }
 
+static bool
+has_link(const struct auth_chain *c, const char *name)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		if (strcmp(c->links[i]->name, name) == 0)
+			return true;
+	return false;
+}
+
+/* No link found anything to judge: that may be the listener's fault. */
+static void
+nobody_asked(const struct auth_chain *c, struct auth_request *r)
+{
+	if (r->has_cert && !has_link(c, "certificate"))
+		(void)auth_deny(r, AUTH_R_CERT_UNUSED,
+		    "set 'use_identity_as_username true' below the listener");
+	else if (r->has_username)
+		(void)auth_deny(r, AUTH_R_UNCHECKED,
+		    "give the listener a password_file (nightjar passwd -c "
+		    "FILE USER), or set: allow_anonymous true");
+	else
+		(void)auth_deny(r, AUTH_R_NO_LOGIN,
+		    "give the client a user name and a password (nightjar "
+		    "passwd FILE USER), or set: allow_anonymous true");
+}
+
 /* Asks the links from r->link on.  After AUTH_LATER r may be gone already. */
 static enum auth_result
 ask(struct auth_chain *c, struct auth_request *r)
@@ -202,9 +228,7 @@ ask(struct auth_chain *c, struct auth_request *r)
 			return finish(r, result);
 	}
 	if (r->reason == AUTH_R_NONE)
-		(void)auth_deny(r, AUTH_R_NO_LOGIN,
-		    "give the client a user name and a password (nightjar "
-		    "passwd FILE USER), or set: allow_anonymous true");
+		nobody_asked(c, r);
 	return finish(r, AUTH_DENY);
 }
 

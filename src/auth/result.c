@@ -12,6 +12,12 @@ static const struct reason_row rows[AUTH_R_MAX] = {
 	[AUTH_R_NO_LOGIN] = { "no user name was given, and anonymous clients "
 			      "are not served here",
 	    RC_NOT_AUTHORIZED, false },
+	[AUTH_R_UNCHECKED] = { "a user name was given, and this listener has "
+			       "nothing that checks it",
+	    RC_NOT_AUTHORIZED, false },
+	[AUTH_R_CERT_UNUSED] = { "the client's certificate is good, but this "
+				 "listener takes no user name from it",
+	    RC_NOT_AUTHORIZED, false },
 	[AUTH_R_NO_PASSWORD] = { "a user name was given without a password",
 	    RC_BAD_USER_NAME_OR_PASSWORD, false },
 	[AUTH_R_EMPTY_PASSWORD] = { "the password is empty",

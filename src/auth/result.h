@@ -19,7 +19,9 @@ enum auth_result {
 
 enum auth_reason {
 	AUTH_R_NONE,
-	AUTH_R_NO_LOGIN, /* no user name, and anonymous is off */
+	AUTH_R_NO_LOGIN,    /* no user name, and anonymous is off */
+	AUTH_R_UNCHECKED,   /* a user name, and no link that looks at it */
+	AUTH_R_CERT_UNUSED, /* a certificate, and no link that looks at it */
 	AUTH_R_NO_PASSWORD,
 	AUTH_R_EMPTY_PASSWORD,
 	AUTH_R_UNKNOWN_USER,

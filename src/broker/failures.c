@@ -40,6 +40,13 @@ static const struct mend_row {
 	    "give the client -u USER -P PASSWORD (nightjar passwd FILE USER "
 	    "makes one), or a certificate; 'allow_anonymous true' lets "
 	    "everybody in" },
+	{ "takes no user name from it",
+	    "'use_identity_as_username true' below the listener; "
+	    "'allow_anonymous true' would let it in without a name" },
+	{ "nothing that checks it",
+	    "'password_file FILE' below the listener (nightjar passwd -c FILE "
+	    "USER makes one), or leave the user name out where "
+	    "'allow_anonymous true' is set" },
 	{ "without a password", "give the client its password, too (-P)" },
 	{ "the password is empty", "give the client its password (-P)" },
 	{ "there is no such user",

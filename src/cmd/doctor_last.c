@@ -5,11 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "cmd/doctor.h"
 
-#define LIMIT 20
+#define LIMIT	       20
+#define RECORD_TRIES   6
+#define RECORD_WAIT_US (50 * 1000)
 
 static void
 when_text(long long ms, char dst[32])
@@ -81,40 +84,65 @@ is_ours(const struct doctor *d, const json_t *f)
 	    0;
 }
 
-void
-doctor_record(struct doctor *d)
+/* Our own looks at versions and the like leave traces. */
+static bool
+is_of_looking(const struct doctor *d, const char *what)
 {
-	struct nj_why why = { 0 }, broker = { 0 };
+	return strstr(what, "closed the connection before") ||
+	    strstr(what, "closed its connection") ||
+	    strstr(what, "no shared TLS version") ||
+	    (d->certfile && strstr(what, "the client sent no certificate"));
+}
+
+static void
+say_entry(struct doctor *d, const json_t *f)
+{
+	struct nj_why broker = { 0 };
+	char text[sizeof broker.what], by[16];
+
+	why_set(&broker, "the broker writes: %s",
+	    ask_text(f, "what", text, sizeof text));
+	why_mend(&broker, "%s", ask_text(f, "mend", text, sizeof broker.mend));
+	doctor_say(d, DOC_NOTE, SIDE_NONE, "its record", &broker);
+	(void)ask_text(f, "refused_by", by, sizeof by);
+	if (d->first_side == SIDE_BROKER && strcmp(by, "broker") == 0) {
+		(void)ask_text(f, "what", text, sizeof text);
+		why_set(&d->first, "%s", text);
+		why_mend(&d->first, "%s", broker.mend);
+	}
+}
+
+/* False: it has not written of it, or cannot be asked. */
+static bool
+look_once(struct doctor *d)
+{
+	char text[sizeof((struct nj_why *)0)->what];
+	struct nj_why why = { 0 };
 	json_t *r = NULL, *list;
-	char text[sizeof why.what];
 	bool told = false;
 
-	d->ask.timeout_s = d->ask.timeout_s ? d->ask.timeout_s : 5;
 	if (ask(&d->ask, "refused", NULL, &r, &why))
-		return;
+		return false;
 	list = json_object_get(r, "refused");
-	for (size_t i = 0; i < json_array_size(list) && i < LIMIT; i++) {
+	for (size_t i = 0; i < json_array_size(list) && i < LIMIT && !told;
+	     i++) {
 		const json_t *f = json_array_get(list, i);
-		char by[16];
 
-		/* Our own looks at versions and the like leave traces. */
-		if (!is_ours(d, f) || told ||
-		    strstr(ask_text(f, "what", text, sizeof text),
-			"closed the connection before") ||
-		    strstr(text, "closed its connection") ||
-		    strstr(text, "no shared TLS version"))
+		if (!is_ours(d, f) ||
+		    is_of_looking(d, ask_text(f, "what", text, sizeof text)))
 			continue;
-		why_set(&broker, "the broker writes: %s", text);
-		why_mend(&broker, "%s",
-		    ask_text(f, "mend", text, sizeof broker.mend));
-		doctor_say(d, DOC_NOTE, SIDE_NONE, "its record", &broker);
-		(void)ask_text(f, "refused_by", by, sizeof by);
-		if (d->first_side == SIDE_BROKER && strcmp(by, "broker") == 0) {
-			(void)ask_text(f, "what", text, sizeof text);
-			why_set(&d->first, "%s", text);
-			why_mend(&d->first, "%s", broker.mend);
-		}
+		say_entry(d, f);
 		told = true;
 	}
 	json_decref(r);
+	return told;
+}
+
+void
+doctor_record(struct doctor *d)
+{
+	d->ask.timeout_s = d->ask.timeout_s ? d->ask.timeout_s : 5;
+	/* its answer to us goes out before it writes down why */
+	for (unsigned i = 0; i < RECORD_TRIES && !look_once(d); i++)
+		(void)usleep(RECORD_WAIT_US);
 }

@@ -176,7 +176,7 @@ plain_text(struct slice s, struct pki_form *f, struct buf *out)
 struct block {
 	struct slice label, body;
 	const uint8_t *rest; /* behind the block */
-	bool indented, dashes, cut;
+	bool indented, dashes, cut, glued, joined;
 };
 
 /* The END of this label, with the dashes before it left out of the body. */
@@ -216,7 +216,9 @@ next_block(struct slice text, const uint8_t *from, struct block *b)
 	memset(b, 0, sizeof *b);
 	for (q = p; q > from && q[-1] == '-'; q--)
 		hyphens++;
-	b->dashes = hyphens != 5;
+	/* "cat a b" of a file whose last line has no end */
+	b->glued = hyphens == 10;
+	b->dashes = hyphens != 5 && !b->glued;
 	b->indented =
 	    hyphens == 5 && q > text.p && q[-1] != '\n' && q[-1] != '\r';
 	p += 6;
@@ -232,6 +234,8 @@ next_block(struct slice text, const uint8_t *from, struct block *b)
 		;
 	b->dashes |= p - q != 5;
 	find_end(slice_of(p, (size_t)(end - p)), b);
+	b->joined = b->body.n > 0 && b->body.p[0] == ' ' &&
+	    !memchr(b->body.p, '\n', b->body.n);
 	return true;
 }
 
@@ -245,6 +249,8 @@ look_at_blocks(struct slice text, struct pki_form *f)
 		f->indented |= b.indented;
 		f->dashes |= b.dashes;
 		f->cut |= b.cut;
+		f->glued |= b.glued;
+		f->joined |= b.joined;
 		at = b.rest;
 	}
 }
@@ -455,6 +461,12 @@ spoiled(const struct pki_form *f)
 		       "END: a word processor or web page changed them";
 	if (f->cut)
 		return "is cut off: a BEGIN line has no END line";
+	if (f->glued)
+		return "has a BEGIN behind an END on one line: files were put "
+		       "together, the first of which had no line end";
+	if (f->joined)
+		return "has blanks where its line ends were, as variables and "
+		       "web forms leave them";
 	if (f->indented)
 		return "has BEGIN lines that do not start at the left edge";
 	if (f->cr_only)
@@ -498,6 +510,41 @@ explain_der(const char *esc, struct slice bytes, struct nj_why *why)
 	default:
 		return false;
 	}
+}
+
+/* Files that are something else around, or in place of, what is wanted. */
+static const struct wrapping {
+	const char *begins, *what;
+	const char *mend, *tail; /* the path stands between them */
+} wrappings[] = {
+	{ "LS0tLS1CRUdJTi",
+	    "is PEM in base64 once more, as secrets of Kubernetes hold it",
+	    "base64 -d '", "' >NEW" },
+	{ "\x1f\x8b", "is compressed (gzip)", "zcat '", "' >NEW" },
+	{ "PK\x03\x04", "is a ZIP archive", "unpack '",
+	    "', and give the file in it" },
+	{ "version https://git-lfs",
+	    "is what Git keeps in the place of a large file (LFS)",
+	    "git lfs pull, where '", "' came from" },
+	{ "$ANSIBLE_VAULT", "is encrypted by Ansible",
+	    "ansible-vault decrypt '", "'" },
+	{ "-----BEGIN PGP", "is of PGP, which TLS programs cannot read",
+	    "make a pair for TLS with nightjar ca device ID: '",
+	    "' is of no use here" },
+};
+
+static bool
+explain_wrapping(const char *esc, struct slice bytes, struct nj_why *why)
+{
+	for (size_t i = 0; i < sizeof wrappings / sizeof *wrappings; i++) {
+		if (!begins(bytes, wrappings[i].begins))
+			continue;
+		why_set(why, "'%s' %s", esc, wrappings[i].what);
+		why_mend(
+		    why, "%s%s%s", wrappings[i].mend, esc, wrappings[i].tail);
+		return true;
+	}
+	return false;
 }
 
 /* PEM of a kind that is not what anybody asks for. */
@@ -549,7 +596,8 @@ pki_form_explain(const char *path, struct slice bytes, struct nj_why *why)
 	char esc[TEXT_ESC];
 
 	(void)text_esc(esc, sizeof esc, slice_str(path));
-	if (!what && explain_label(esc, bytes, why))
+	if (explain_wrapping(esc, bytes, why) ||
+	    (!what && explain_label(esc, bytes, why)))
 		return true;
 	if (f.kind == PKI_FORM_DER && explain_der(esc, bytes, why))
 		return true;

@@ -39,6 +39,8 @@ struct pki_form {
 	bool indented; /* BEGIN is not at the start of its line */
 	bool dashes;   /* not five hyphens around BEGIN */
 	bool cut;      /* a BEGIN without its END */
+	bool glued;    /* BEGIN behind an END, on one line */
+	bool joined;   /* line ends turned into blanks */
 	/* What does not. */
 	bool crlf; /* Windows line ends */
 };

@@ -85,6 +85,8 @@ judge_spoiled(struct pki_inspection *in, unsigned i)
 		: f->one_line ? "one-line"
 		: f->dashes   ? "dashes"
 		: f->cut      ? "cut"
+		: f->glued    ? "glued"
+		: f->joined   ? "joined"
 			      : "form",
 	    NULL, i);
 	why_set(why, "'%s' %s: programs find %u of the %u parts in it",
@@ -97,6 +99,11 @@ judge_spoiled(struct pki_inspection *in, unsigned i)
 		: f->dashes   ? "has no five plain hyphens on each side of "
 				"BEGIN or END"
 		: f->cut      ? "is cut off: a BEGIN line has no END line"
+		: f->glued    ? "has a BEGIN behind an END on one line: files "
+				"were put together, the first of which had no "
+				"line end"
+		: f->joined   ? "has blanks where its line ends were, as "
+				"variables and web forms leave them"
 		: f->indented ? "has BEGIN lines that do not start at the left "
 				"edge"
 			      : "has lines that programs cannot read",

@@ -12,6 +12,7 @@ test_mistakes.py plays it.  A row:
     says    who names the cause (log, reload, doctor, inspect) and the words
     mend    what the text advises, applied
 """
+import base64
 import os
 import time
 
@@ -172,6 +173,12 @@ spoiled_row('ca.crt from a word processor or web page, its hyphens changed (dash
             lambda s: s.replace('-----', '\u2014').encode())
 spoiled_row('ca.crt cut off in copying (cut)', 'espressif/esp-idf#5757', 'cut off',
             lambda s: s[:300].encode(), 'copy the whole file again')
+spoiled_row('two files put together, the first without a line end: cat a b (glued)', 'everywhere',
+            'BEGIN behind an END', lambda s: (s.rstrip('\n') + s).encode())
+spoiled_row('ca.crt with blanks for its line ends, from a variable of a shell (joined)', 'everywhere',
+            'blanks where its line ends were', lambda s: s.replace('\n', ' ').encode())
+spoiled_row('a secret of Kubernetes as it stands in its manifest (base64)', 'everywhere',
+            'Kubernetes', lambda s: base64.b64encode(s.encode()), 'base64 -d')
 spoiled_row('a web page saved as ca.crt (html)', 'emqx/MQTTX#1076', 'web page',
             lambda s: b'<!DOCTYPE html><html>404</html>', 'download it again')
 spoiled_row('an empty ca.crt (empty)', 'eclipse-mosquitto/mosquitto#2416', 'is empty',
@@ -899,6 +906,17 @@ def client_without_intermediate(w):
     yield w.mosquitto, w.mutual((leaf, key))
     yield w.mosquitto, w.mutual((chain, key))
     w.accepts(w.pki.server)
+
+
+@row('require_certificate without use_identity_as_username', 'everywhere', 'mosquitto_pub',
+     {'log': 'takes no user name from it.*use_identity_as_username true',
+      'doctor': 'takes no user name from it'}, 'use_identity_as_username true')
+def unused_identity(w):
+    w.broker.write_conf(w.conf().replace('use_identity_as_username true\n', '', 1))
+    assert w.reload(), w.reloaded
+    yield w.mosquitto, w.mutual(w.pki.client)
+    w.accepts(w.pki.server)
+    yield w.mosquitto, w.mutual(w.pki.client)
 
 
 @row('the certificate has no name in it (use_identity_as_username)', 'everywhere',

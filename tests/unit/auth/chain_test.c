@@ -135,6 +135,10 @@ rows(void **state)
 		    AUTH_R_NO_LOGIN, NULL, NULL },
 		{ "anonymous", FILES | ANON, NULL, NULL, NULL, AUTH_ALLOW, 0,
 		    "", "anonymous" },
+		{ "a name that nobody looks at", 0, "bob", "x", NULL, AUTH_DENY,
+		    AUTH_R_UNCHECKED, NULL, NULL },
+		{ "a certificate that nobody looks at", 0, "bob", "x", "dev1",
+		    AUTH_DENY, AUTH_R_CERT_UNUSED, NULL, NULL },
 		{ "a claim", ANON_ALL, "bob", "x", NULL, AUTH_ALLOW, 0, "",
 		    "anonymous" },
 		{ "certificate", CERT, NULL, NULL, "dev1", AUTH_ALLOW, 0,
@@ -174,6 +178,7 @@ rows(void **state)
 		if (rows[i].cert)
 			in.cert_name = in.cert_subject =
 			    slice_str(rows[i].cert);
+		in.has_cert = rows[i].cert != NULL;
 		check_int(rows[i].why, auth_request_new(&in, &r), NJ_OK);
 		check_int(rows[i].why, ask(c, r), rows[i].want);
 		check_int(rows[i].why, r->reason, rows[i].reason);

@@ -58,6 +58,26 @@ static const struct {
 	{ "print",
 	    LIT("Certificate:\n    Data:\n        Signature Algorithm: x\n"),
 	    PKI_FORM_DUMP, "printed" },
+	{ "two, put together without a line end",
+	    LIT("-----BEGIN CERTIFICATE-----\n" BODY
+		"-----END CERTIFICATE----------BEGIN CERTIFICATE-----\n" BODY
+		"-----END CERTIFICATE-----\n"),
+	    PKI_FORM_PEM, "BEGIN behind an END" },
+	{ "blanks for line ends",
+	    LIT("-----BEGIN CERTIFICATE----- MIIB AAAA "
+		"-----END CERTIFICATE----- "),
+	    PKI_FORM_PEM, "blanks" },
+	{ "of Kubernetes", LIT("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t"),
+	    PKI_FORM_OTHER, "Kubernetes" },
+	{ "gzip", LIT("\x1f\x8b\x08\0"), PKI_FORM_OTHER, "gzip" },
+	{ "PGP", LIT("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nabcd\n"),
+	    PKI_FORM_PEM, "PGP" },
+	{ "PKCS#7", LIT("-----BEGIN PKCS7-----\n" BODY "-----END PKCS7-----\n"),
+	    PKI_FORM_PEM, "PKCS#7" },
+	{ "a curve alone",
+	    LIT("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n"
+		"-----END EC PARAMETERS-----\n"),
+	    PKI_FORM_OTHER, "ecparam" },
 	{ "prose", LIT("hello"), PKI_FORM_OTHER, NULL },
 };
 
