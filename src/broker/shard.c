@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <urcu-qsbr.h>
 
+#include "base/cpu.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "broker/call.h"
@@ -578,6 +579,7 @@ shard_main(void *arg)
 {
 	struct shard *sh = arg;
 
+	cpu_stretch(CPU_SHORT_US);
 	rcu_register_thread();
 	while (!sh->stopped)
 		shard_turn(sh, -1);

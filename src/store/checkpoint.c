@@ -9,10 +9,13 @@
  * until little is left; that little the store's thread does between two
  * commits, after which the log starts again from its beginning.
  */
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "store/impl.h"
+#include "store/walfile.h"
 
 /* Pages in the log: a checkpoint begins; less than this is left of it to the
  * writer; the writer waits, as the disk does not keep up. */
@@ -21,6 +24,8 @@
 #define HARD_PAGES  32000
 /* Rounds, each as long as the log grew during the one before. */
 #define ROUNDS_MAX 8
+/* Of the database, sent off by one call. */
+#define PIECE_BYTES ((off_t)256 * 1024)
 
 /* Free pages are given back above this many and this share of the file, 256
  * (1 MiB) at once: once a second, or one after the other while nothing comes. */
@@ -53,6 +58,22 @@ checkpoint(sqlite3 *db, int *done, int *left)
 	return rc;
 }
 
+/* What the rounds wrote is on its way to the disk before it is waited for.  One
+ * call for all of it is some milliseconds in the kernel, which are not
+ * interrupted: a shard that wakes on that processor would wait for them. */
+static void
+send_off(const struct store *s)
+{
+	struct stat st;
+
+	if (fstat(s->db_fd, &st) != 0)
+		return;
+	for (off_t at = 0; at < st.st_size; at += PIECE_BYTES)
+		if (sync_file_range(
+			s->db_fd, at, PIECE_BYTES, SYNC_FILE_RANGE_WRITE) != 0)
+			return; /* the sync does it, and says what is wrong */
+}
+
 /* SQLite syncs the database only when all of the log is in it, which is the
  * tail: it would wait for what the rounds wrote. */
 static int
@@ -74,9 +95,11 @@ rounds(struct store *s)
 	int done = 0, left = 0, synced = 0, new = HARD_PAGES, before;
 
 	for (unsigned i = 0; i < ROUNDS_MAX; i++) {
+		walfile_pace(db);
 		if (checkpoint(db, &done, &left) != SQLITE_OK)
 			break;
 		if (done - synced > TAIL_PAGES) {
+			send_off(s);
 			/* a disk that fails is the writer's to find out */
 			if (sync_database(db) != SQLITE_OK)
 				break;
@@ -126,14 +149,15 @@ void
 checkpointer_start(struct store *s)
 {
 	struct checkpointer *c = &s->checkpointer;
+	const char *vfs = NULL;
 	sigset_t all, old;
 	int rc;
 
-	if (s->opts.no_thread || s->opts.vfs ||
+	if (s->opts.no_thread || s->opts.vfs || walfile_vfs(NULL, &vfs) ||
 	    sqlite3_open_v2(s->path, &c->db,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
 		    SQLITE_OPEN_EXRESCODE,
-		NULL) != SQLITE_OK ||
+		vfs) != SQLITE_OK ||
 	    sqlite3_exec(c->db, "PRAGMA synchronous = FULL", NULL, NULL,
 		NULL) != SQLITE_OK) {
 		sqlite3_close(c->db);

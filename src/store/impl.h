@@ -112,6 +112,7 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *st[STATEMENTS];
 	int lock_fd;
+	int db_fd; /* closed after SQLite's own, whose locks end with it */
 	struct refs refs;
 	struct lanes lanes;
 	struct buf scratch; /* a segment on its way to a row */

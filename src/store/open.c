@@ -78,18 +78,17 @@ take_lock(struct store *s, struct nj_why *why)
 
 /* Its mode is set by making it; SQLite gives its other files the same. */
 static enum nj_err
-make_file(const struct store *s, struct nj_why *why)
+make_file(struct store *s, struct nj_why *why)
 {
-	int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-	if (fd < 0) {
+	s->db_fd =
+	    open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (s->db_fd < 0) {
 		why_set(why, "%s: %s", s->path, strerror(errno));
 		return NJ_IO;
 	}
 	/* all of it is read now, and not from start to end: the kernel may
 	 * as well begin to, in the order of the disk */
-	(void)posix_fadvise(fd, 0, AHEAD_BYTES, POSIX_FADV_WILLNEED);
-	close(fd);
+	(void)posix_fadvise(s->db_fd, 0, AHEAD_BYTES, POSIX_FADV_WILLNEED);
 	return NJ_OK;
 }
 
@@ -267,7 +266,7 @@ store_open(const struct store_opts *o, struct store **out, struct nj_why *why)
 	if (!s)
 		return NJ_NOMEM;
 	s->opts = *o;
-	s->lock_fd = -1;
+	s->lock_fd = s->db_fd = -1;
 	if (!(s->path = strdup(o->path))) {
 		free(s);
 		return NJ_NOMEM;
@@ -308,6 +307,8 @@ store_close(struct store *s)
 	sql_finalize_all(s);
 	if (s->db)
 		sqlite3_close(s->db);
+	if (s->db_fd >= 0)
+		close(s->db_fd);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	refs_fini(&s->refs);

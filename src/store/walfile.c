@@ -4,14 +4,19 @@
 
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* No page is larger, and SQLite's own VFS takes no more at once. */
 #define PIECE 65536u
+
+/* Reads between two pauses: some 0.2 ms of a checkpoint. */
+#define PACE 32u
 
 struct walfile {
 	sqlite3_file base;
@@ -20,6 +25,8 @@ struct walfile {
 	uint8_t *buf;
 	size_t n;
 	sqlite3_int64 at; /* where buf belongs */
+	bool paced;	  /* walfile_pace() */
+	unsigned reads;
 };
 
 static struct walfile *
@@ -64,9 +71,12 @@ w_close(sqlite3_file *f)
 static int
 w_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 {
-	int rc = flush(of(f));
+	struct walfile *w = of(f);
+	int rc = flush(w);
 
-	return rc ? rc : of(f)->real->pMethods->xRead(of(f)->real, to, n, at);
+	if (w->paced && ++w->reads % PACE == 0)
+		(void)nanosleep(&(struct timespec){ .tv_nsec = 1 }, NULL);
+	return rc ? rc : w->real->pMethods->xRead(w->real, to, n, at);
 }
 
 static int
@@ -168,6 +178,17 @@ static const sqlite3_io_methods methods = {
 	.xSectorSize = w_sector,
 	.xDeviceCharacteristics = w_characteristics,
 };
+
+void
+walfile_pace(sqlite3 *db)
+{
+	sqlite3_file *f = NULL;
+
+	if (sqlite3_file_control(
+		db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &f) == SQLITE_OK &&
+	    f && f->pMethods == &methods)
+		of(f)->paced = true;
+}
 
 /* The VFS below, and where to find it. */
 struct walvfs {
