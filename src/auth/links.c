@@ -123,7 +123,7 @@ explain(struct auth_request *r, const struct link *l, enum auth_reason why)
 			    "blank, a line end or a quotation mark at an end "
 			    "of it");
 		return auth_deny(r, why, "nightjar passwd %s %s, then reload",
-		    path, text_esc(user, sizeof user, r->username));
+		    path, text_word(user, sizeof user, r->username, "USER"));
 	case AUTH_R_WRONG_PASSWORD:
 		if (r->password && is_wrapped(secret_bytes(r->password)))
 			return auth_deny(r, why,
@@ -131,10 +131,10 @@ explain(struct auth_request *r, const struct link *l, enum auth_reason why)
 			    "blank, a line end or a quotation mark at an end "
 			    "of it");
 		return auth_deny(r, why, "nightjar passwd %s %s, then reload",
-		    path, text_esc(user, sizeof user, r->username));
+		    path, text_word(user, sizeof user, r->username, "USER"));
 	case AUTH_R_EMPTY_PASSWORD:
 		return auth_deny(r, why, "nightjar passwd %s %s, then reload",
-		    path, text_esc(user, sizeof user, r->username));
+		    path, text_word(user, sizeof user, r->username, "USER"));
 	default:
 		return auth_deny(r, why, NULL);
 	}

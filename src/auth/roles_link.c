@@ -49,7 +49,7 @@ wrong(struct auth_request *r, enum auth_reason why)
 
 	return auth_deny(r, why,
 	    "mosquitto_ctrl dynsec setClientPassword %s, or createClient",
-	    text_esc(user, sizeof user, r->username));
+	    text_word(user, sizeof user, r->username, "USER"));
 }
 
 static enum auth_result

@@ -72,14 +72,16 @@ refuse_proof(
 	enum auth_reason why = x->known	     ? AUTH_R_WRONG_PASSWORD
 	    : password_file_has(l->pf, name) ? AUTH_R_NO_VERIFIER
 					     : AUTH_R_UNKNOWN_USER;
-	char user[TEXT_ESC];
+	char user[TEXT_ESC], word[TEXT_ESC];
 
 	if (r->watch)
 		r->watch->failed(r->watch_arg, name);
-	(void)text_esc(user, sizeof user, name);
 	return auth_deny(r, why,
-	    "user '%s'; nightjar passwd -H scram-sha-256 %s %s, then reload",
-	    user, password_file_path(l->pf), user);
+	    "nightjar passwd -H scram-sha-256 %s %s, then reload; it is user "
+	    "'%s'",
+	    password_file_path(l->pf),
+	    text_word(word, sizeof word, name, "USER"),
+	    text_esc(user, sizeof user, name));
 }
 
 static enum auth_result

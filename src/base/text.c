@@ -92,6 +92,23 @@ text_esc(char *dst, size_t size, struct slice s)
 	return dst;
 }
 
+const char *
+text_word(char *dst, size_t size, struct slice s, const char *otherwise)
+{
+	static const char more[] = "._@%+:/-";
+
+	if (s.n == 0 || s.n >= size || s.p[0] == '-')
+		return otherwise;
+	for (size_t i = 0; i < s.n; i++) {
+		uint8_t c = s.p[i], low = c | 0x20;
+
+		if (!(low >= 'a' && low <= 'z') && !(c >= '0' && c <= '9') &&
+		    (c == '\0' || !strchr(more, c)))
+			return otherwise;
+	}
+	return text_esc(dst, size, s);
+}
+
 static unsigned
 min3(unsigned a, unsigned b, unsigned c)
 {

@@ -21,6 +21,11 @@
  */
 const char *text_esc(char *dst, size_t size, struct slice s);
 
+/* A name that a peer sent, as a word of a command that is told to be typed: as it
+ * is where no shell makes something else of it, else otherwise. */
+const char *
+text_word(char *dst, size_t size, struct slice s, const char *otherwise);
+
 /* Lower is nearer: edits (insert, delete, replace, swap) from a to b. */
 unsigned text_distance(const char *a, const char *b);
 

@@ -129,6 +129,9 @@ failure_advice(const char *what)
 		"add ", "use ", "look ", "raise ", "connect to " };
 	const char *p = what;
 
+	/* a name in front may look like advice */
+	for (const char *q = what; (q = strstr(q, "': ")); q++)
+		p = q;
 	while ((p = strstr(p, "; "))) {
 		p += 2;
 		for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)

@@ -137,6 +137,18 @@ def test_names_in_the_log_are_escaped(guarded):
 
 
 @pytest.mark.ours
+def test_no_command_in_the_log_is_a_clients(guarded):
+    """What is told to be typed has a client's name only if it is just a name."""
+    for name, word in (("x; use $(id)", 'USER'), ("x': y; nightjar z|sh", 'USER'), ('-x', 'USER'),
+                       ('meter-7', 'meter-7')):
+        start = guarded.log_size()
+        with Raw(guarded.port) as c:
+            c.send(connect_packet('id', username=name, password='x'))
+            c.closed()
+        guarded.wait_log(r'no such user; nightjar passwd \S+ ' + word + ', then reload', start)
+
+
+@pytest.mark.ours
 @pytest.mark.parametrize('lines', [
     ['six:plaintext\n'], ['six:$6$onlysalt\n'], ['six:$9$a$b\n'], ['six:\n'],
     ['a:$6$c2FsdA==$eA==\n', 'a:$6$c2FsdA==$eA==\n'],

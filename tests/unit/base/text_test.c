@@ -46,6 +46,34 @@ text_escapes(void **state)
 		    text_esc(dst, sizeof dst, rows[i].in), rows[i].want);
 }
 
+/* As a word of a command, or not at all. */
+static void
+text_words(void **state)
+{
+	const struct {
+		const char *in, *want;
+	} rows[] = {
+		{ "pump-7", "pump-7" },
+		{ "a.b_c@d%e+f:g/h", "a.b_c@d%e+f:g/h" },
+		{ "", "-" },
+		{ "-x", "-" },
+		{ "a b", "-" },
+		{ "a;b", "-" },
+		{ "$(a)", "-" },
+		{ "a\\b", "-" },
+		{ "a\nb", "-" },
+		{ "[a]", "-" },
+		{ "much too long for it", "-" },
+	};
+	char dst[20];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		assert_string_equal(
+		    text_word(dst, sizeof dst, slice_str(rows[i].in), "-"),
+		    rows[i].want);
+}
+
 static void
 text_escape_cuts(void **state)
 {
@@ -152,6 +180,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(text_escapes),
 		cmocka_unit_test(text_escape_cuts),
+		cmocka_unit_test(text_words),
 		cmocka_unit_test(text_measures_distance),
 		cmocka_unit_test(text_reads_numbers),
 	};
