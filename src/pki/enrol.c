@@ -235,9 +235,12 @@ approval(const struct request *r, const struct pki_token *t, struct nj_why *why)
 			why_set(why, "the request was turned down");
 			return ENROL_DENIED;
 		}
-	} else if (e == NJ_OK && p.state == PENDING_WAITS &&
+	} else if (e == NJ_OK && p.state != PENDING_DENIED &&
 	    pki_token_is_there(dir, p.token)) {
-		why_set(why, "another request of that name waits");
+		/* nor may it push out what was approved: seeing that name
+		 * again, people would approve it once more */
+		why_set(why, "another request of that name waits%s",
+		    p.state == PENDING_APPROVED ? ", and was approved" : "");
 		why_mend(why, "nightjar ca deny %s clears it away", r->id);
 		return ENROL_REFUSED;
 	} else {

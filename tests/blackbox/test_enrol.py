@@ -518,6 +518,7 @@ def test_approval(site, tmp_path):
     # another key in its place is not what is approved
     assert site.enroll(secret, site.csr('/CN=asks')[0])[0] == 400
     site.ca('approve', 'asks')
+    assert site.enroll(secret, site.csr('/CN=asks')[0])[0] == 400
     assert site.enroll(secret, der)[0] == 200
     assert 'Nothing waits' in site.ca('pending')
     assert site.enroll(secret, site.csr('/CN=asks')[0])[0] == 401
