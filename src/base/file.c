@@ -363,10 +363,10 @@ check_private(int fd, const char *path, struct nj_why *why)
 	return NJ_OK;
 }
 
-enum nj_err
-file_check_private(const char *path, struct nj_why *why)
+static enum nj_err
+check_private_at(const char *path, int links, struct nj_why *why)
 {
-	int fd = open_kept(path, O_PATH | O_NOFOLLOW);
+	int fd = open_kept(path, O_PATH | links);
 	enum nj_err e;
 
 	if (fd < 0)
@@ -374,6 +374,18 @@ file_check_private(const char *path, struct nj_why *why)
 	e = check_private(fd, path, why);
 	(void)close(fd);
 	return e;
+}
+
+enum nj_err
+file_check_private(const char *path, struct nj_why *why)
+{
+	return check_private_at(path, O_NOFOLLOW, why);
+}
+
+enum nj_err
+file_check_private_linked(const char *path, struct nj_why *why)
+{
+	return check_private_at(path, 0, why);
 }
 
 enum nj_err

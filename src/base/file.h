@@ -33,6 +33,10 @@ NJ_MUST enum nj_err
 file_mkdir(const char *path, mode_t mode, struct nj_why *why);
 /* NJ_DENIED when group or others can read it, or it is a symbolic link. */
 NJ_MUST enum nj_err file_check_private(const char *path, struct nj_why *why);
+/* The same of what a symbolic link leads to: certbot and Kubernetes change
+ * keys by moving a link. */
+NJ_MUST enum nj_err
+file_check_private_linked(const char *path, struct nj_why *why);
 /*
  * Whether a file may decide who comes in and what they may do: NJ_DENIED when
  * it is a symbolic link (unless links), no regular file, empty, or can be

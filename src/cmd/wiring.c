@@ -175,7 +175,7 @@ told(void *arg, const struct nj_why *why)
 {
 	(void)arg;
 	nj_log(LOG_T_WARNING, "Warning: %s%s%s", why->what,
-	    why->mend[0] ? " " : "", why->mend);
+	    why->mend[0] ? ".  To mend it: " : "", why->mend);
 }
 
 static enum nj_err

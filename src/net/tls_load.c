@@ -408,7 +408,7 @@ load_key(struct loader *l)
 		fault(l, true, &why);
 		return;
 	}
-	if (file_check_private(l->o->keyfile, &why))
+	if (file_check_private_linked(l->o->keyfile, &why))
 		fault(l,
 		    l->o->refuse_exposed_key &&
 			file_check_rules(l->o->keyfile, true, false, &why),

@@ -165,3 +165,37 @@ def test_ca_server_rsa(tmp_path):
     before = pem(line[0])
     ca('server')
     assert pem(line[0]) != before
+
+
+@pytest.mark.parametrize('how', ['certbot', 'Kubernetes'])
+def test_links_to_the_newest(brokers, pki, tmp_path, how):
+    """certbot changes a link to each file, Kubernetes one to their folder:
+    neither is warned of where the key is closed, and both are followed."""
+    new = pki.authority.issue('new-' + how, 'server')
+    for n, pair in enumerate((pki.server, new), 1):
+        folder = tmp_path / f'..{n}'
+        folder.mkdir()
+        for path, name in zip(pair, ('tls.crt', 'tls.key')):
+            (folder / name).write_bytes(open(path, 'rb').read())
+            (folder / name).chmod(0o600)
+    (tmp_path / '..data').symlink_to('..1')
+    for name in ('tls.crt', 'tls.key'):
+        (tmp_path / name).symlink_to(f'..data/{name}' if how == 'Kubernetes' else f'..1/{name}')
+    root = 'user root\n' if os.geteuid() == 0 else ''
+    b = brokers(f"{root}certfile {tmp_path}/tls.crt\nkeyfile {tmp_path}/tls.key\n")
+
+    def shown():
+        ctx = ssl.create_default_context(cafile=pki.ca)
+        with socket.create_connection((harness.HOST, b.port), harness.PATIENCE) as s, \
+                ctx.wrap_socket(s, server_hostname='localhost') as t:
+            return dict(x[0] for x in t.getpeercert()['subject'])['commonName']
+    assert shown() == 'server'
+    if how == 'Kubernetes':
+        (tmp_path / '..new').symlink_to('..2')
+        os.rename(tmp_path / '..new', tmp_path / '..data')
+    else:
+        for name in ('tls.key', 'tls.crt'):
+            (tmp_path / '..new').symlink_to(f'..2/{name}')
+            os.rename(tmp_path / '..new', tmp_path / name)
+    harness.wait_until(lambda: shown() == 'new-' + how, 'the new certificate')
+    assert 'symbolic' not in b.log()
