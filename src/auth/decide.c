@@ -32,6 +32,20 @@ static const struct slice control = BYTES("$CONTROL");
 static const struct slice bridge_state =
     BYTES("$SYS/broker/connection/+/state");
 
+/* One that speaks MQTT 5, or has try_private off, cannot say that it is one: it
+ * is known by its client identifier, which stands in the topic. */
+static bool
+is_own_state(struct slice id, struct slice topic)
+{
+	static const struct slice head = BYTES("$SYS/broker/connection/"),
+				  tail = BYTES("/state");
+
+	return id.n > 0 && topic.n == head.n + id.n + tail.n &&
+	    slice_has_prefix(topic, head) &&
+	    slice_eq(slice_of(topic.p + head.n, id.n), id) &&
+	    slice_eq(slice_of(topic.p + head.n + id.n, tail.n), tail);
+}
+
 static bool
 may_publish(const struct asker *a, struct slice topic, const char **rule)
 {
@@ -45,7 +59,8 @@ may_publish(const struct asker *a, struct slice topic, const char **rule)
 		*rule = "$CONTROL/ is not served here (dynamic_security_file)";
 		return false;
 	}
-	if (a->who->bridge && topic_matches(bridge_state, topic)) {
+	if ((a->who->bridge && topic_matches(bridge_state, topic)) ||
+	    is_own_state(a->client_id, topic)) {
 		*rule = "a bridge tells its state";
 		return true;
 	}

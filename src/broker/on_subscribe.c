@@ -27,11 +27,18 @@ struct result {
 	bool send_retained;
 };
 
+/* A bridge of Mosquitto's that speaks 3.1.1 says in CONNECT that it is one, and
+ * counts on what it could only ask for in MQTT 5: not to get its own messages
+ * back, and to see which ones are retained. */
 static uint32_t
-id_opts(const struct subscription *s, uint32_t id, uint8_t qos)
+id_opts(const struct conn *c, const struct subscription *s, uint32_t id,
+    uint8_t qos, bool shared)
 {
-	return id << 4 | (s->no_local ? SUB_NO_LOCAL : 0) |
-	    (s->retain_as_published ? SUB_RAP : 0) | qos;
+	bool bridge = c->version != MQTT5 && c->session->who->bridge;
+
+	return id << 4 |
+	    (s->no_local || (bridge && !shared) ? SUB_NO_LOCAL : 0) |
+	    (s->retain_as_published || bridge ? SUB_RAP : 0) | qos;
 }
 
 static bool
@@ -135,6 +142,7 @@ subscribe_one(struct conn *c, const struct subscription *s, uint32_t id)
 	    s->qos < conn_port(c)->max_qos ? s->qos : conn_port(c)->max_qos;
 	struct slice group, filter;
 	enum mqtt_rc rc = check_filter(c, s, &group, &filter);
+	uint32_t opts = id_opts(c, s, id, qos, group.n > 0);
 	bool existed = false;
 	enum nj_err e;
 
@@ -144,14 +152,14 @@ subscribe_one(struct conn *c, const struct subscription *s, uint32_t id)
 		return (struct result){ RC_QUOTA_EXCEEDED, false };
 	if (group.n)
 		e = sessions_join(sh, c->session, s->filter, group, filter,
-		    id_opts(s, id, qos), 0, &existed);
+		    opts, 0, &existed);
 	else
 		e = subs_put(&c->session->subs, sh->broker->index,
-		    sh->home.shard, filter, c->session, id_opts(s, id, qos),
-		    c->session->full, &existed);
+		    sh->home.shard, filter, c->session, opts, c->session->full,
+		    &existed);
 	if (e)
 		return (struct result){ (uint8_t)rc_of(e), false };
-	keep_sub(c, s->filter, group.n > 0, id_opts(s, id, qos));
+	keep_sub(c, s->filter, group.n > 0, opts);
 	/* 3.8.3.1: shared subscriptions get no retained messages */
 	return (struct result){
 		.code = qos,

@@ -32,6 +32,14 @@ rows(void **state)
 		{ &bridge, ACTION_PUBLISH, "$SYS/broker/connection/b/c/state",
 		    false },
 		{ &bridge, ACTION_PUBLISH, "$SYS/broker/uptime", false },
+		{ &client, ACTION_PUBLISH, "$SYS/broker/connection/h.b/state",
+		    true },
+		{ &client, ACTION_PUBLISH, "$SYS/broker/connection/h.b/other",
+		    false },
+		{ &client, ACTION_PUBLISH, "$SYS/broker/connection/h.b2/state",
+		    false },
+		{ &client, ACTION_PUBLISH, "$SYS/broker/connection/x/h.b/state",
+		    false },
 		{ NULL, ACTION_PUBLISH, "$SYS/broker/uptime", true },
 		{ &client, ACTION_SUBSCRIBE, "$SYS/#", true },
 		{ &client, ACTION_SUBSCRIBE, "#", true },
@@ -43,8 +51,9 @@ rows(void **state)
 		struct decision why = { .text = NULL };
 
 		check_int(rows[i].topic,
-		    decide(&(struct asker){ .who = rows[i].who }, rows[i].what,
-			slice_str(rows[i].topic), &why),
+		    decide(&(struct asker){ .who = rows[i].who,
+			       .client_id = LIT("h.b") },
+			rows[i].what, slice_str(rows[i].topic), &why),
 		    rows[i].want);
 		assert_non_null(why.text);
 	}
