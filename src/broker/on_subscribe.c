@@ -612,9 +612,8 @@ subscribe_unpark(struct conn *c)
 	struct subscribing *s;
 
 	while ((s = c->parked) && !session_is_behind(c->session)) {
-		s->behind = false;
 		if (!say_retained(c, s))
-			return !s->behind;
+			return !session_is_behind(c->session);
 		c->parked = s->next;
 		subscribing_free(c, s);
 	}
