@@ -419,7 +419,7 @@ static bool
 still_there(struct conn *c, const struct subscribing *s,
     const struct subscription *one, uint32_t *opts)
 {
-	*opts = id_opts(one, s->id, s->r[s->at].code);
+	*opts = id_opts(c, one, s->id, s->r[s->at].code, false);
 	return !s->parked ||
 	    subs_has(&c->session->subs, c->shard->broker->index,
 		c->shard->home.shard, one->filter, opts);
