@@ -22,6 +22,13 @@ on_idle_over(struct timer *t, uint64_t now)
 	LIST_OWNER(t, struct durable, idle)->idle_over = true;
 }
 
+static void
+on_hope_over(struct timer *t, uint64_t now)
+{
+	(void)now;
+	LIST_OWNER(t, struct durable, hope)->hope_over = true;
+}
+
 enum nj_err
 durable_init(struct shard *sh, struct store *store)
 {
@@ -38,6 +45,7 @@ durable_init(struct shard *sh, struct store *store)
 			return e;
 	d->store = store;
 	d->idle.fn = on_idle_over;
+	d->hope.fn = on_hope_over;
 	d->keep.ticket = 1;
 	d->keep.into = d->open;
 	sh->home.keep = &d->keep;
@@ -243,6 +251,10 @@ drop_empty(struct shard *sh)
 {
 	struct durable *d = &sh->durable;
 
+	if (d->hope.at && d->lost > 0)
+		d->lost--;
+	timer_stop(&sh->home.timers, &d->hope);
+	d->hope_over = false;
 	batch_clear(d->open);
 	d->keep.bytes = 0;
 	d->submitted = d->keep.done = d->keep.ticket++;
@@ -258,7 +270,8 @@ durable_flush(struct shard *sh)
 	    (d->open->live == 0 && !d->open->companions))
 		return;
 	timer_stop(&sh->home.timers, &d->idle);
-	d->idle_over = false;
+	timer_stop(&sh->home.timers, &d->hope);
+	d->idle_over = d->hope_over = false;
 	d->submitted = d->open->ticket = d->keep.ticket++;
 	d->open->owner = sh->home.shard;
 	d->open->weight = d->keep.bytes + d->open->bytes;
@@ -284,19 +297,84 @@ close_gate(struct shard *sh)
 	pledge_close_own(sh);
 }
 
+/* The latest gate is one of what is recorded and not submitted yet. */
+static bool
+is_awaited(const struct durable *d)
+{
+	uint32_t last = d->gate_head + d->gate_n - 1;
+
+	return d->gate_n > 0 &&
+	    d->gates[last & (d->gate_cap - 1)].ticket == d->keep.ticket;
+}
+
 /* Whether what is recorded goes to the store now: somebody waits for it, or it
- * has waited long enough. */
+ * has waited long enough.  While the store has some of this shard's that is not
+ * so: a commit for this alone would come between that and the next. */
 static bool
 is_due(struct shard *sh)
 {
 	struct durable *d = &sh->durable;
 
-	if (is_full(d) || batch_urgent(d->open) || d->gate_n > 0 ||
+	if (is_full(d) || batch_urgent(d->open) || is_awaited(d) ||
 	    d->open->companions || !list_empty(&d->keep.pages) ||
-	    d->open->live >= IDLE_MAX || d->idle_over || sh->stopping)
+	    d->open->live >= IDLE_MAX || sh->stopping)
+		return true;
+	if (d->keep.done != d->submitted) {
+		d->idle_over = false;
+		return false;
+	}
+	if (d->idle_over)
 		return true;
 	return !d->idle.at &&
 	    timer_set(&sh->home.timers, &d->idle, sh->home.now_ms + IDLE_MS);
+}
+
+/* All of it may be acknowledged before it is written. */
+static bool
+may_vanish(const struct store_batch *b)
+{
+	if (b->n > HOPE_RECS)
+		return false;
+	for (uint32_t i = 0; i < b->n; i++) {
+		const struct store_rec *r = &b->v[i];
+
+		if (r->kind != REC_NONE && r->kind != REC_QUEUE_END &&
+		    (r->kind != REC_QUEUE || r->qos != 1))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Whether what is due is kept back for a moment.  A client that is there
+ * acknowledges a message sooner than most disks have it; of a lone message the
+ * publisher so gets its answer without any.  While the store has something of
+ * this shard's there is nothing to win: the next commit waits for that.
+ */
+static bool
+is_hopeful(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+	bool may = d->keep.done == d->submitted && !sh->stopping &&
+	    !is_full(d) && list_empty(&d->keep.pages) && may_vanish(d->open);
+
+	if (!batch_urgent(d->open))
+		return false; /* what was hoped for has come */
+	if (d->hope_over || (d->hope.at && !may)) {
+		d->lost = d->lost + 2 < HOPE_LOST ? d->lost + 2 : HOPE_LOST;
+		d->skips = 1u << d->lost;
+		return false;
+	}
+	if (!may)
+		return false;
+	if (d->hope.at)
+		return true;
+	if (d->skips > 0) {
+		d->skips--;
+		return false;
+	}
+	return timer_set(&sh->home.timers, &d->hope,
+		   sh->home.now_ms + HOPE_MS) == NJ_OK;
 }
 
 void
@@ -315,7 +393,7 @@ durable_turn(struct shard *sh)
 		return;
 	}
 	if (d->open->live > 0) {
-		if (d->n_spare > 0 && is_due(sh))
+		if (d->n_spare > 0 && is_due(sh) && !is_hopeful(sh))
 			durable_flush(sh);
 	} else if (d->keep.done == d->submitted &&
 	    (d->open->n > 0 || d->open->companions)) {

@@ -43,6 +43,13 @@
 #define IDLE_MS	 5
 #define IDLE_MAX 4096u
 
+/* A batch of so few entries of QoS 1 is kept back for so long, as their clients
+ * may acknowledge them first, and then they need not be written.  That was
+ * in vain: so many batches, at most, are not kept back, twice and twice again. */
+#define HOPE_MS	  2
+#define HOPE_RECS 16u
+#define HOPE_LOST 10u /* its power of two */
+
 /* Ends of sessions that are remembered until they are on their way to the disk;
  * above that the oldest is not. */
 #define ENDS_MAX 256u
@@ -98,6 +105,10 @@ struct durable {
 	unsigned pages;		/* under way; paging.c */
 	struct timer idle;	/* until which records may wait */
 	bool idle_over;
+	struct timer hope; /* until which open is kept back */
+	bool hope_over;
+	unsigned lost;	/* times that it was in vain, less those it was not */
+	unsigned skips; /* batches that are not kept back */
 	atomic_bool behind; /* publishers to this shard wait */
 };
 
