@@ -13,7 +13,8 @@
  * publish sends QoS 1 messages of one publisher to one persistent session,
  * WINDOW of them under way, and prints those acknowledged a second.  append
  * writes the bytes of as many to a file, with an fdatasync after each WINDOW.
- * latency sends QoS 0 messages at a rate and prints how long each took.  fill
+ * latency sends QoS 0 messages at a rate and prints how long each took, and how
+ * long it waited itself for a processor, a message: its own part of that.  fill
  * leaves EACH messages in the queues of SESSIONS offline sessions; drain takes
  * them and checks that all come, once and in order.  join makes those sessions
  * without messages; lost takes what there is and prints how many did not come.
@@ -447,6 +448,24 @@ by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* For a processor: ns of this process, or 0 where the kernel does not say. */
+static double
+waited(void)
+{
+	FILE *f = fopen("/proc/self/schedstat", "re");
+	unsigned long long wait = 0;
+	char line[96], *end;
+
+	if (f) {
+		if (fgets(line, sizeof line, f)) { /* ran, waited, turns */
+			(void)strtoull(line, &end, 10);
+			wait = strtoull(end, NULL, 10);
+		}
+		(void)fclose(f);
+	}
+	return (double)wait;
+}
+
 static void
 run_latency(char **arg)
 {
@@ -456,12 +475,14 @@ run_latency(char **arg)
 	struct stat_us times = { take(SAMPLES_MAX * sizeof(uint32_t)), 0 };
 	struct timespec ts;
 	struct conn c[2];
+	double before;
 
 	join(&c[1], port, "latency-sub", "latency/topic", 0);
 	c[1].times = &times;
 	open_conn(&c[0], port);
 	put_connect(&c[0], "latency-pub", true);
 	wait_ready(&c[0]);
+	before = waited();
 	next = now_ns() + 10000000u;
 	end = next + (uint64_t)seconds * 1000000000u;
 	while (next < end) {
@@ -480,8 +501,9 @@ run_latency(char **arg)
 	while (c[1].came < sent)
 		turn(c, 2, PATIENCE);
 	qsort(times.us, times.n, sizeof *times.us, by_value);
-	printf("%u %u %u %zu\n", times.us[times.n / 2],
-	    times.us[times.n * 99 / 100], times.us[times.n - 1], times.n);
+	printf("%u %u %u %zu %.0f\n", times.us[times.n / 2],
+	    times.us[times.n * 99 / 100], times.us[times.n - 1], times.n,
+	    (waited() - before) / 1e3 / (double)times.n);
 	free(times.us);
 	close_conn(&c[0]);
 	close_conn(&c[1]);
