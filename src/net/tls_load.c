@@ -150,7 +150,7 @@ no_crl(const char *path, const struct buf *text, struct nj_why *why)
 		return NJ_INVALID;
 	why_set(why, "%s holds no certificate revocation list%s",
 	    text_esc(esc, sizeof esc, slice_str(path)),
-	    s.n > 0 && memmem(s.p, s.n, "BEGIN CERTIFICATE-----", 22)
+	    s.p && s.n > 0 && memmem(s.p, s.n, "BEGIN CERTIFICATE-----", 22)
 		? ", but a certificate"
 		: "");
 	why_mend(why,
@@ -306,7 +306,7 @@ judge_chain(struct loader *l)
 {
 	char whose[2 * TEXT_ESC + 32];
 	struct nj_why why = { 0 };
-	const char *path = l->o->certfile;
+	const char *path;
 	char esc[TEXT_ESC];
 	size_t size = 0;
 
@@ -462,11 +462,12 @@ holds_key(const char *path, struct nj_why *why)
 {
 	struct buf text = { 0 };
 	char esc[TEXT_ESC];
-	bool yes = false;
+	struct slice s = SLICE_NONE;
+	bool yes;
 
-	if (file_read(path, PEM_MAX, &text, NULL) == NJ_OK && buf_len(&text))
-		yes = memmem(buf_slice(&text).p, buf_len(&text),
-			  "PRIVATE KEY-----", 16) != NULL;
+	if (!file_read(path, PEM_MAX, &text, NULL))
+		s = buf_slice(&text);
+	yes = s.p && s.n > 0 && memmem(s.p, s.n, "PRIVATE KEY-----", 16);
 	buf_wipe(&text);
 	if (!yes)
 		return false;

@@ -199,3 +199,16 @@ def test_links_to_the_newest(brokers, pki, tmp_path, how):
             os.rename(tmp_path / '..new', tmp_path / name)
     harness.wait_until(lambda: shown() == 'new-' + how, 'the new certificate')
     assert 'symbolic' not in b.log()
+
+
+def test_ca_key_in_cafile(brokers, pki, tmp_path):
+    """cat ca.crt ca.key >ca.pem, which is then given to everybody."""
+    both = tmp_path / 'ca.pem'
+    both.write_bytes(b''.join(open(p, 'rb').read() for p in (pki.ca, pki.authority.path('ca.key'))))
+    both.chmod(0o600)
+    root = 'user root\n' if os.geteuid() == 0 else ''
+    b = brokers(f"{root}certfile {pki.server[0]}\nkeyfile {pki.server[1]}\ncafile {both}\n")
+    b.wait_log('holds a private key beside the CA')
+    p = subprocess.run([harness.NIGHTJAR, 'inspect', str(both)], stdin=subprocess.DEVNULL,
+                       stdout=subprocess.PIPE, text=True, check=False)
+    assert re.search('doubt .*in one file with the certificate that everybody gets', p.stdout), p.stdout
