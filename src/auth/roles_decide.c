@@ -377,9 +377,11 @@ roles_must_end(
     const struct roles *before, const struct roles *now, struct slice user)
 {
 	const struct user *a = user.n ? roles_user(before, user) : NULL;
-	const struct user *b = a ? roles_user(now, user) : NULL;
+	const struct user *b = user.n ? roles_user(now, user) : NULL;
 
-	return a && a != b &&
+	if (!a) /* it came in otherwise */
+		return b && b->disabled;
+	return a != b &&
 	    (!b || (b->disabled && !a->disabled) ||
 		!same_text(a->password, b->password) ||
 		!same_text(a->client_id, b->client_id));

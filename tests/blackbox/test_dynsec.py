@@ -491,6 +491,19 @@ def test_reload(dynsec):
         assert u.expect(DISCONNECT).code == ADMINISTRATIVE
 
 
+def test_who_came_in_otherwise_can_be_disabled(dynsec, tmp_path):
+    """A user of the password file whom a reload makes known here, as disabled."""
+    users = tmp_path / 'users'
+    users.write_text(passwords.pbkdf2('else', 'else') + passwords.pbkdf2('other', 'other'))
+    users.chmod(0o600)
+    d = dynsec(state(), f'password_file {users}\n')
+    with d.client('else', password='else') as c, d.client('other', password='other') as stays:
+        d.write(state([user('else', disabled=True), user('other')]))
+        d.broker.reload()
+        assert c.expect(DISCONNECT).code == ADMINISTRATIVE
+        stays.ping()
+
+
 def test_what_cannot_be_kept_does_not_hold(dynsec):
     """The folder is gone: the command fails, and so does what it would do."""
     d = dynsec(state())
