@@ -107,35 +107,47 @@ source_is(const struct msg *m, const struct session *s)
 		who.client_id.n > 0 && slice_eq(who.client_id, session_id(s)));
 }
 
-/* The listener he came by, or the first when that is not there any more. */
+/* The listener he came by; NULL: it is not there any more. */
 static const struct port_opts *
 port_of(const struct port_set *set, struct slice where)
 {
 	for (size_t i = 0; i < set->n; i++)
 		if (slice_is(where, set->v[i].listener->where))
 			return &set->v[i];
-	return &set->v[0];
+	return NULL;
+}
+
+static bool
+may_by(struct shard *sh, const struct port_opts *po,
+    const struct principal *who, const struct msg *m)
+{
+	struct decision rule;
+	struct asker a = {
+		.who = who,
+		.client_id = who->client_id,
+		.acl = po->acl,
+		.roles =
+		    po->roles ? rolebase_seen(po->roles, sh->home.shard) : NULL,
+	};
+
+	return decide(&a, ACTION_PUBLISH, msg_topic(m), &rule);
 }
 
 bool
 source_may(struct shard *sh, const struct msg *m)
 {
-	struct decision rule;
-	struct principal who;
-	struct asker a;
 	const struct port_opts *po;
+	struct principal who;
 
 	if (m->source_len == 0 || !sh->limits.check_source || sh->set->n == 0)
 		return true;
 	if (!read_source(msg_source(m), &who))
 		return false;
-	po = port_of(sh->set, who.listener);
-	a = (struct asker){
-		.who = &who,
-		.client_id = who.client_id,
-		.acl = po->acl,
-		.roles =
-		    po->roles ? rolebase_seen(po->roles, sh->home.shard) : NULL,
-	};
-	return decide(&a, ACTION_PUBLISH, msg_topic(m), &rule);
+	if ((po = port_of(sh->set, who.listener)))
+		return may_by(sh, po, &who, m);
+	/* it may have been that one, as with sessions (may_anywhere) */
+	for (size_t i = 0; i < sh->set->n; i++)
+		if (!sh->set->v[i].est && !may_by(sh, &sh->set->v[i], &who, m))
+			return false;
+	return true;
 }

@@ -494,6 +494,34 @@ def test_a_listener_that_is_gone(brokers, tmp_path):
         c.close()
 
 
+def test_retained_by_a_listener_that_is_gone(brokers, tmp_path):
+    """The same of who retained a message: not only the first one's rules count."""
+    paths = [tmp_path / 'one', tmp_path / 'two']
+    for p in paths:
+        write_rules(p, 'topic #\n')
+    b = brokers(f'{CONF}per_listener_settings true\n', start=False)
+
+    def conf(*ports):
+        b.write_conf(CONF + 'per_listener_settings true\n' + ''.join(
+            f'listener {port} 127.0.0.1\nallow_anonymous true\nacl_file {p}\n'
+            for port, p in zip(ports, paths)))
+    second = free_port()
+    conf(b.port, second)
+    b.start()
+    with Raw(second) as c:
+        c.connect('author')
+        for topic in ('kept/x', 'kept/y'):
+            c.publish_acked(topic, b'1', retain=True)
+    b.kill()
+    write_rules(paths[1], 'topic deny kept/x\ntopic #\n')
+    conf(b.port, free_port())
+    b.start()
+    with client(b, 'reader') as s:
+        s.subscribe('kept/#', qos=1)
+        assert s.message().topic == 'kept/y'
+        s.silent(0.2)
+
+
 @pytest.mark.parametrize('qos', [1, 2])
 def test_in_flight_and_the_right_is_gone(brokers, tmp_path, qos):
     """What was sent and not acknowledged is not sent again to who may not read
