@@ -149,11 +149,11 @@ def test_will_retain_not_available(brokers, topic):
         c.connect('r', will=(topic, 'x', 0, True), want=0x9a)
 
 
-N_MANY = 400
-SMALL_QUEUE = 'max_queued_messages 40\nmax_inflight_messages 5\n'
+N_MANY = 120
+SMALL_QUEUE = 'max_queued_messages 20\nmax_inflight_messages 5\n'
 
 
-@pytest.fixture(params=[(1, 'memory'), (4, 'memory'), (1, 'store'), (4, 'store')], ids=str)
+@pytest.fixture(params=[(1, 'memory'), (4, 'store')], ids=str)
 def much(brokers, request):
     """A broker with more retained messages than a queue has room for."""
     threads, where = request.param
@@ -198,7 +198,7 @@ def test_unsubscribed_while_more_waits(much):
         assert c.unsubscribe('much/+') == [0]
         got = c.gather(N_MANY, 0.5)
         ids = [m.props['subscription_id'] for m in got]
-        assert ids.count([1]) <= 25 and ids.count([2]) == 0
+        assert ids.count([1]) <= 15 and ids.count([2]) == 0
         assert ids.count([3]) == N_MANY
         # nor is anything left of it for a client that is gone
         c.send_subscribe('much/#', qos=1)
