@@ -154,6 +154,8 @@ struct broker_opts {
 	const char *store_path;			   /* NULL: nothing is kept */
 	const char *store_vfs;			   /* NULL: SQLite's usual */
 	bool store_no_thread;			   /* broker_turn writes */
+	uint32_t store_data_min;		   /* as store_opts has it */
+	uint64_t store_data_file;
 	struct workers *control; /* runs commands; NULL: the shard does */
 };
 

@@ -152,6 +152,8 @@ storing_open(struct broker *b, struct nj_why *why)
 		.paged = paging_done,
 		.state = state,
 		.no_thread = b->opts.store_no_thread,
+		.data_min = b->opts.store_data_min,
+		.data_file = b->opts.store_data_file,
 	};
 	enum nj_err e;
 

@@ -605,6 +605,8 @@ open_into(struct import *im, const char *into)
 		.done = done,
 		.state = state,
 		.no_thread = true,
+		/* one file is easily given away */
+		.data_min = STORE_ONE_FILE,
 	    },
 	    &im->store, im->why);
 

@@ -205,6 +205,7 @@ static const struct figure {
 #define AT(field) offsetof(struct view_stats, field)
 	{ "file_bytes", "file", AT(file_bytes), true },
 	{ "wal_bytes", "write-ahead log", AT(wal_bytes), true },
+	{ "data_bytes", "data files", AT(data_bytes), true },
 	{ "free_bytes", "free in the file", AT(free_bytes), true },
 	{ "sessions", "sessions", AT(sessions), false },
 	{ "connected", "  connected", AT(connected), false },

@@ -165,6 +165,32 @@ copy_pages(struct copy *c, struct nj_why *why)
 	return copy_err(c, rc, why);
 }
 
+/* What data files have goes into the rows of the copy, which has no files. */
+static enum nj_err
+copy_data(struct copy *c, struct nj_why *why)
+{
+	enum nj_err e;
+	int rc;
+
+	if (c->from->schema < DATA_SCHEMA)
+		return NJ_OK;
+	if ((e = data_function(c->db, &c->from->source)))
+		return e;
+	rc = sqlite3_exec(c->db,
+	    "UPDATE seg SET data = nj_data(data, file, at, len, sum), "
+	    "file = 0, at = 0, len = 0, sum = 0 WHERE file <> 0; "
+	    "DELETE FROM file",
+	    NULL, NULL, NULL);
+	if ((rc & 0xff) != SQLITE_CONSTRAINT)
+		return copy_err(c, rc, why);
+	why_set(why,
+	    "%s is damaged, and so would be its copy: its data files "
+	    "are not as they were written",
+	    c->from->path);
+	why_mend(why, "nightjar store check %s", c->from->path);
+	return NJ_MALFORMED;
+}
+
 /* A file that needs no log beside it; and whether it can be read back. */
 static enum nj_err
 finish_copy(struct copy *c, struct nj_why *why)
@@ -246,7 +272,7 @@ view_backup(struct view *v, const char *path, bool force,
 
 	if ((e = check_target(&c, force, why)) || (e = make_temp(&c, why)))
 		return e;
-	if (!(e = copy_pages(&c, why)))
+	if (!(e = copy_pages(&c, why)) && !(e = copy_data(&c, why)))
 		e = finish_copy(&c, why);
 	if (sqlite3_close(c.db) != SQLITE_OK && !e)
 		e = NJ_IO;

@@ -50,9 +50,11 @@ end_transaction(struct store *s, enum nj_err e)
 {
 	if (!e && !(e = sql_run(s, ST_COMMIT))) {
 		refs_clear(&s->refs);
+		data_committed(s);
 		return NJ_OK;
 	}
 	refs_clear(&s->refs);
+	data_rolled_back(s);
 	if (!sqlite3_get_autocommit(s->db) && sql_run(s, ST_ROLLBACK))
 		return NJ_IO;
 	return e;

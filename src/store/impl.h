@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "store/batch.h"
+#include "store/data.h"
 #include "store/segment.h"
 #include "store/store.h"
 
@@ -46,6 +47,10 @@ enum statement {
 	ST_SEG_END,
 	ST_SEG_FROM,
 	ST_SEG_READ,
+	ST_SEG_OF_FILE,
+	ST_SEG_MOVE,
+	ST_FILE,
+	ST_FILE_END,
 	ST_GONE,
 	ST_GONE_END,
 	ST_SEGS_END,
@@ -106,6 +111,37 @@ struct checkpointer {
 	bool wanted, tail_due, stop;
 };
 
+/* datafile.c */
+struct data_handle;
+struct data_file {
+	uint64_t no;
+	uint64_t end, kept; /* now, and after the last transaction */
+	uint64_t live;	    /* bytes of rows; */
+	int64_t delta;	    /* and what the transaction changes of it */
+	bool noted;	    /* it has a row of file; */
+	bool told;	    /* or not, by the transaction */
+	bool gone;	    /* deleted; its row is not yet */
+	bool stuck;	    /* damaged: it stays as it is */
+};
+struct data_files {
+	sqlite3_vfs *vfs;
+	struct data_file *v; /* by number */
+	size_t n, cap;
+	uint64_t next;		 /* number */
+	struct data_handle *out; /* the last one, if it is written to */
+	struct buf gather;	 /* for out, from at on */
+	uint64_t at;
+	bool unsynced;
+	bool touched;		/* by the transaction */
+	bool committing;	/* COMMIT was tried */
+	bool avoid;		/* until a transaction succeeds */
+	struct data_handle *in; /* read last */
+	struct buf page;	/* the bytes of */
+	struct place paged;
+	uint64_t moved_us;
+	char why[160]; /* an error that SQLite does not know of */
+};
+
 struct store {
 	struct store_opts opts;
 	char *path;
@@ -115,6 +151,7 @@ struct store {
 	int db_fd; /* closed after SQLite's own, whose locks end with it */
 	struct refs refs;
 	struct lanes lanes;
+	struct data_files data;
 	struct buf scratch; /* a segment on its way to a row */
 	size_t page_bytes, row_bytes;
 	int64_t now_s;			    /* wall clock */
@@ -188,6 +225,33 @@ NJ_MUST enum nj_err lane_session_end(struct store *s, uint64_t session);
 NJ_MUST enum nj_err lanes_write(struct store *s);
 void lanes_clear(struct lanes *l);
 void lanes_fini(struct lanes *l);
+
+/* datafile.c: where large segments have their bytes */
+NJ_MUST enum nj_err data_open(struct store *s);
+void data_close(struct store *s);
+/* Whether a row of n bytes has them there, and how many it may have. */
+bool data_wants(const struct store *s, size_t n);
+size_t data_row_bytes(const struct store *s);
+/* Within a transaction: bytes for a row, which is to be written with *out. */
+NJ_MUST enum nj_err
+data_put(struct store *s, struct slice bytes, struct place *out);
+/* A row that had bytes there goes; a statement that gives file and len of such
+ * rows. */
+void data_drop(struct store *s, uint64_t no, uint64_t len);
+NJ_MUST enum nj_err data_dropping(struct store *s, enum statement which);
+/* Before COMMIT; then one of the two. */
+NJ_MUST enum nj_err data_sync(struct store *s);
+void data_committed(struct store *s);
+void data_rolled_back(struct store *s);
+/* Lent until the next call; data_source in data.h. */
+NJ_MUST enum nj_err
+data_get(struct store *s, const struct place *p, struct slice *out);
+/* The bytes of a row, from its columns data, file, at, len and sum. */
+NJ_MUST enum nj_err
+data_column(struct store *s, sqlite3_stmt *st, int at, struct slice *out);
+/* Between transactions: deletes what is empty, and copies a part of what nearly
+ * is.  In how many ms it should be called again; -1: after the next commit. */
+int data_turn(struct store *s, bool idle);
 
 /* clean.c: at the start, in transactions of its own. */
 /* Messages dropped at one start for being out of date; the rest go when their

@@ -391,8 +391,8 @@ read_entry(struct store *s, uint64_t session, const struct touched *t,
 	int rc;
 
 	if ((rc = sqlite3_step(st)) == SQLITE_ROW) {
-		data = sql_column(st, 0);
-		for (e = NJ_OK; !e && i != UINT32_MAX; i--)
+		e = data_column(s, st, 0, &data);
+		for (; !e && i != UINT32_MAX; i--)
 			e = segment_take(&data, &en);
 	} else if (rc != SQLITE_DONE) {
 		e = sql_err(rc);
@@ -529,7 +529,7 @@ lane_session_end(struct store *s, uint64_t session)
 	for (unsigned i = 0; i < 2; i++) {
 		sqlite3_bind_int64(
 		    sql_get(s, ends[i]), 1, (sqlite3_int64)session);
-		if ((e = sql_run(s, ends[i])))
+		if ((e = data_dropping(s, ends[i])))
 			return e;
 	}
 	return NJ_OK;
@@ -550,7 +550,7 @@ write_touched(struct store *s, const struct lane *l, const struct touched *t)
 		return sql_run(s, ST_GONE);
 	}
 	bind2(s, ST_SEG_END, l->session, t->first);
-	if ((e = sql_run(s, ST_SEG_END)) || !t->noted)
+	if ((e = data_dropping(s, ST_SEG_END)) || !t->noted)
 		return e;
 	bind2(s, ST_GONE_END, l->session, t->first);
 	return sql_run(s, ST_GONE_END);
@@ -575,7 +575,7 @@ row_size(struct store *s, const struct waiting *w, uint32_t n)
 		s->opts.msgs->describe(s->opts.arg, w[i].r->msg, &body);
 		left += body.bytes.n + 9 + w[i].r->text_len;
 		if (left > PAGES_WORTH * s->page_bytes)
-			return SEGMENT_BYTES;
+			return data_row_bytes(s);
 	}
 	return s->row_bytes;
 }
@@ -585,6 +585,7 @@ static enum nj_err
 write_row(struct store *s, const struct lane *l, const struct waiting *w,
     uint32_t n, size_t max, uint32_t *took)
 {
+	struct place p = { .file = 0 };
 	struct store_body body;
 	sqlite3_stmt *st;
 	uint64_t size = 0;
@@ -604,11 +605,20 @@ write_row(struct store *s, const struct lane *l, const struct waiting *w,
 		size += body.bytes.n;
 	}
 	*took = i;
+	if (data_wants(s, buf_len(&s->scratch))) {
+		if ((e = data_put(s, buf_slice(&s->scratch), &p)))
+			return e;
+		buf_truncate(&s->scratch, 0);
+	}
 	st = bind2(s, ST_SEG, l->session, w->seq);
 	sqlite3_bind_int64(st, 3, i);
 	sqlite3_bind_int64(st, 4, (sqlite3_int64)size);
 	sqlite3_bind_int64(st, 5, s->now_s);
 	sql_bind_slice(st, 6, buf_slice(&s->scratch));
+	sqlite3_bind_int64(st, 7, (sqlite3_int64)p.file);
+	sqlite3_bind_int64(st, 8, (sqlite3_int64)p.at);
+	sqlite3_bind_int64(st, 9, (sqlite3_int64)p.len);
+	sqlite3_bind_int64(st, 10, (sqlite3_int64)p.sum);
 	return sql_run(s, ST_SEG);
 }
 

@@ -2,6 +2,7 @@
  *
  * Opening, making, locking and checking the file.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -28,7 +29,7 @@ static const char settings[] = "PRAGMA auto_vacuum = INCREMENTAL;"
 			       "PRAGMA cache_size = -16384";
 
 /* Of a row of seg, at most, without its data. */
-#define ROW_OVERHEAD 40
+#define ROW_OVERHEAD 44
 
 /* Read ahead of what is looked at; more may be too much for memory. */
 #define AHEAD_BYTES ((off_t)1 << 30)
@@ -254,6 +255,8 @@ open_db(struct store *s, struct nj_why *why)
 		return e;
 	if ((e = sql_prepare_all(s)))
 		sql_why(s, why, "its tables are not as they should be");
+	else if ((e = data_open(s)))
+		sql_why(s, why, "reading it");
 	return e;
 }
 
@@ -304,6 +307,7 @@ store_close(struct store *s)
 	if (!s)
 		return;
 	writer_end(s);
+	data_close(s);
 	sql_finalize_all(s);
 	if (s->db)
 		sqlite3_close(s->db);
@@ -318,32 +322,78 @@ store_close(struct store *s)
 	free(s);
 }
 
+static enum nj_err
+rename_part(
+    const char *path, const char *to, const char *part, struct nj_why *why)
+{
+	char *from = NULL, *dest = NULL;
+	enum nj_err e = NJ_OK;
+
+	if (asprintf(&from, "%s%s", path, part) < 0) {
+		from = NULL;
+		e = NJ_NOMEM;
+	} else if (asprintf(&dest, "%s%s", to, part) < 0) {
+		dest = NULL;
+		e = NJ_NOMEM;
+	} else if (rename(from, dest) && errno != ENOENT) {
+		why_set(
+		    why, "%s cannot be set aside: %s", from, strerror(errno));
+		e = NJ_IO;
+	}
+	free(from);
+	free(dest);
+	return e;
+}
+
+/* The data files, by their names: the database may be damaged. */
+static enum nj_err
+rename_data(const char *path, const char *to, struct nj_why *why)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	size_t n = strlen(name), tail = strlen(DATA_TAIL);
+	char *folder = !slash ? strdup(".")
+	    : slash == path   ? strdup("/")
+			      : strndup(path, (size_t)(slash - path));
+	const struct dirent *d;
+	enum nj_err e = NJ_OK;
+	DIR *dir;
+
+	if (!folder)
+		return NJ_NOMEM;
+	if (!(dir = opendir(folder))) {
+		why_set(why, "%s: %s", folder, strerror(errno));
+		e = errno == ENOENT ? NJ_OK : NJ_IO;
+	}
+	while (dir && !e && (d = readdir(dir))) {
+		const char *part = d->d_name + n;
+
+		if (strncmp(d->d_name, name, n) == 0 &&
+		    strncmp(part, DATA_TAIL, tail) == 0 && part[tail] &&
+		    strspn(part + tail, "0123456789") == strlen(part + tail))
+			e = rename_part(path, to, part, why);
+	}
+	if (dir)
+		closedir(dir);
+	free(folder);
+	return e;
+}
+
 enum nj_err
 store_set_aside(
     const char *path, const char *word, char **to, struct nj_why *why)
 {
 	static const char *const parts[] = { "-wal", "-shm", "" };
-	enum nj_err e = NJ_OK;
+	enum nj_err e;
 
 	if (asprintf(to, "%s.%s-%lld", path, word, (long long)time(NULL)) < 0) {
 		*to = NULL;
 		return NJ_NOMEM;
 	}
 	/* the file itself last: until then it is found damaged again */
-	for (size_t i = 0; i < sizeof parts / sizeof *parts && !e; i++) {
-		char *from = NULL, *dest = NULL;
-
-		if (asprintf(&from, "%s%s", path, parts[i]) < 0 ||
-		    asprintf(&dest, "%s%s", *to, parts[i]) < 0) {
-			e = NJ_NOMEM;
-		} else if (rename(from, dest) && errno != ENOENT) {
-			why_set(why, "%s cannot be set aside: %s", from,
-			    strerror(errno));
-			e = NJ_IO;
-		}
-		free(from);
-		free(dest);
-	}
+	e = rename_data(path, *to, why);
+	for (size_t i = 0; i < sizeof parts / sizeof *parts && !e; i++)
+		e = rename_part(path, *to, parts[i], why);
 	if (e) {
 		free(*to);
 		*to = NULL;

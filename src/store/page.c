@@ -20,7 +20,7 @@ struct cursor {
 };
 
 static enum nj_err
-next_row(struct cursor *c)
+next_row(struct store *s, struct cursor *c)
 {
 	int rc = sqlite3_step(c->st);
 
@@ -29,15 +29,14 @@ next_row(struct cursor *c)
 		return sql_err(rc);
 	c->first = (uint64_t)sqlite3_column_int64(c->st, 0);
 	c->n = (uint32_t)sqlite3_column_int64(c->st, 1);
-	c->data = sql_column(c->st, 2);
-	c->bits = sql_column(c->st, 3);
+	c->bits = sql_column(c->st, 2);
 	c->i = 0;
-	return NJ_OK;
+	return data_column(s, c->st, 3, &c->data);
 }
 
 /* The next entry that is there still, from a key on. */
 static enum nj_err
-next_entry(struct cursor *c, uint64_t from)
+next_entry(struct store *s, struct cursor *c, uint64_t from)
 {
 	enum nj_err e;
 
@@ -51,7 +50,7 @@ next_entry(struct cursor *c, uint64_t from)
 			if (c->key >= from && !segment_gone(c->bits, i))
 				return NJ_OK;
 		}
-		if ((e = next_row(c)) || !c->there)
+		if ((e = next_row(s, c)) || !c->there)
 			return e;
 	}
 }
@@ -76,7 +75,7 @@ begin(struct store *s, struct store_read *r, struct cursor *c)
 	sqlite3_bind_int64(c->st, 1, (sqlite3_int64)r->session);
 	sqlite3_bind_int64(c->st, 2, from);
 	sqlite3_bind_int64(c->st, 3, until);
-	return next_entry(c, r->from);
+	return next_entry(s, c, r->from);
 }
 
 /* Identifiers go with the answer. */
@@ -166,7 +165,7 @@ merge(struct store *s, struct store_read *r, sqlite3_stmt *st, struct cursor *c)
 			if (!(e = add_row(s, r, st, &bytes)))
 				rc = sqlite3_step(st);
 		} else if (!(e = add_entry(s, r, c, &bytes))) {
-			e = next_entry(c, r->from);
+			e = next_entry(s, c, r->from);
 		}
 	}
 	return e;

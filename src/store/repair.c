@@ -108,7 +108,7 @@ static const char *const steps[] = {
 	"msg NOT IN (SELECT id FROM msg) OR pid NOT BETWEEN 0 AND 65535 OR "
 	"flags & 3 = 3 OR size < 0 OR ifnull(length(ids), 0) % 4 <> 0",
 	"DELETE FROM seg WHERE session NOT IN (SELECT id FROM session) OR "
-	"size < 0 OR NOT nj_segment_ok(data, n)",
+	"size < 0 OR NOT nj_segment_ok(nj_data(data, file, at, len, sum), n)",
 	"DELETE FROM seg WHERE EXISTS (SELECT 1 FROM seg o WHERE o.session = "
 	"seg.session AND o.first < seg.first AND o.first + o.n > seg.first)",
 	/* what it says is gone may come once more */
@@ -134,6 +134,12 @@ static const char *const steps[] = {
 };
 
 static enum nj_err
+read_data(void *arg, const struct place *p, struct slice *out)
+{
+	return data_get(arg, p, out);
+}
+
+static enum nj_err
 run_steps(struct store *s)
 {
 	enum nj_err e = NJ_OK;
@@ -146,15 +152,18 @@ run_steps(struct store *s)
 enum nj_err
 store_repair(const char *path, uint64_t *deleted, struct nj_why *why)
 {
+	struct data_source src = { .read = read_data };
 	struct store *s = NULL;
 	sqlite3_int64 before;
 	enum nj_err e;
 
 	if ((e = store_open(&(struct store_opts){ .path = path }, &s, why)))
 		return e;
+	src.arg = s;
 	before = sqlite3_total_changes64(s->db);
-	if ((e = store_functions(s->db)) || (e = sql_exec(s, "BEGIN")) ||
-	    (e = run_steps(s)) || (e = sql_exec(s, "COMMIT")))
+	if ((e = store_functions(s->db)) || (e = data_function(s->db, &src)) ||
+	    (e = sql_exec(s, "BEGIN")) || (e = run_steps(s)) ||
+	    (e = sql_exec(s, "COMMIT")))
 		sql_why(s, why, "mending it");
 	else
 		*deleted = (uint64_t)(sqlite3_total_changes64(s->db) - before);

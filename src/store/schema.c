@@ -58,6 +58,16 @@ static const char *const steps[] = {
 
 	/* whose rules a session has while its client is away */
 	"ALTER TABLE session ADD COLUMN who BLOB NOT NULL DEFAULT x'';",
+
+	/* Where the bytes of a large segment are, if they are not in data, and
+	 * the files that may be there; data.h.  Zeros take no room, so those
+	 * behind data are read without it. */
+	"ALTER TABLE seg ADD COLUMN file INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE seg ADD COLUMN at INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE seg ADD COLUMN len INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE seg ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;"
+	"CREATE INDEX seg_file ON seg(file, at, len) WHERE file <> 0;"
+	"CREATE TABLE file(no INTEGER PRIMARY KEY) STRICT;",
 };
 
 _Static_assert(sizeof steps / sizeof *steps == STORE_SCHEMA,

@@ -49,8 +49,10 @@ static const char *const text[STATEMENTS] = {
 	[ST_QUEUE_READ] = "SELECT seq, pid, flags, ids, msg FROM queue "
 			  "WHERE session = ?1 AND seq >= ?2 AND seq < ?4 "
 			  "AND pid = 0 ORDER BY seq LIMIT ?3",
-	[ST_SEG] = "INSERT INTO seg(session, first, n, size, stored, data) "
-		   "VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+	[ST_SEG] =
+	    "INSERT INTO seg(session, first, n, size, stored, data, file, "
+	    "at, len, sum) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
+	    "?10)",
 	[ST_SEG_AT] = "SELECT s.first, s.n, g.bits FROM seg s LEFT JOIN gone g "
 		      "ON g.session = s.session AND g.first = s.first "
 		      "WHERE s.session = ?1 AND s.first <= ?2 "
@@ -59,19 +61,31 @@ static const char *const text[STATEMENTS] = {
 			"gone g ON g.session = s.session AND g.first = s.first "
 			"WHERE s.session = ?1 AND s.first >= ?2 "
 			"ORDER BY s.first LIMIT 1",
-	[ST_SEG_DATA] = "SELECT data FROM seg WHERE session = ?1 AND first = "
+	[ST_SEG_DATA] = "SELECT data, file, at, len, sum FROM seg WHERE "
+			"session = ?1 AND first = "
 			"?2",
-	[ST_SEG_END] = "DELETE FROM seg WHERE session = ?1 AND first = ?2",
+	[ST_SEG_END] = "DELETE FROM seg WHERE session = ?1 AND first = ?2 "
+		       "RETURNING file, len",
 	[ST_SEG_FROM] = "SELECT first FROM seg WHERE session = ?1 AND "
 			"first <= ?2 ORDER BY first DESC LIMIT 1",
-	[ST_SEG_READ] = "SELECT s.first, s.n, s.data, g.bits FROM seg s "
+	[ST_SEG_READ] = "SELECT s.first, s.n, g.bits, s.data, s.file, s.at, "
+			"s.len, s.sum FROM seg s "
 			"LEFT JOIN gone g ON g.session = s.session AND "
 			"g.first = s.first WHERE s.session = ?1 AND "
 			"s.first >= ?2 AND s.first < ?3 ORDER BY s.first",
+	[ST_SEG_OF_FILE] = "SELECT session, first, data, file, at, len, sum "
+			   "FROM seg WHERE file = ?1 AND file <> 0 LIMIT 1",
+	[ST_SEG_MOVE] = "UPDATE seg SET file = ?3, at = ?4, sum = ?5 "
+			"WHERE session = ?1 AND first = ?2",
+	[ST_FILE] = "INSERT OR IGNORE INTO file(no) VALUES(?1)",
+	/* the highest says which numbers were used */
+	[ST_FILE_END] = "DELETE FROM file WHERE no = ?1 AND "
+			"no < (SELECT max(no) FROM file)",
 	[ST_GONE] = "INSERT OR REPLACE INTO gone(session, first, n, bits) "
 		    "VALUES(?1, ?2, ?3, ?4)",
 	[ST_GONE_END] = "DELETE FROM gone WHERE session = ?1 AND first = ?2",
-	[ST_SEGS_END] = "DELETE FROM seg WHERE session = ?1",
+	[ST_SEGS_END] = "DELETE FROM seg WHERE session = ?1 "
+			"RETURNING file, len",
 	[ST_GONES_END] = "DELETE FROM gone WHERE session = ?1",
 	[ST_MSG] = "INSERT INTO msg(id, refs, topic_len, payload_len, flags, "
 		   "expires, bytes, stored) "

@@ -34,8 +34,11 @@ struct store_batch;
 struct store_read;
 
 #define STORE_NEVER	 INT64_MAX /* a time that does not come */
-#define STORE_SCHEMA	 5
+#define STORE_SCHEMA	 6
 #define STORE_PAGE_BYTES (256 * 1024) /* of one answer to store_read */
+
+/* For data_min: all bytes are in the database. */
+#define STORE_ONE_FILE UINT32_MAX
 
 enum store_state {
 	STORE_OK,
@@ -125,6 +128,8 @@ struct store_opts {
 	void (*state)(void *arg, enum store_state s, const char *why);
 	uint32_t retry_ms; /* after a commit that failed */
 	bool no_thread;	   /* store_turn does the work; for simulations */
+	uint32_t data_min; /* data.h; 0: as it says there */
+	uint64_t data_file;
 };
 
 /*

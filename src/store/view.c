@@ -15,7 +15,8 @@
 #include "store/mosquitto.h"
 #include "store/view_impl.h"
 
-#define BUSY_MS 10000
+#define BUSY_MS	   10000
+#define DATA_TRIES 20
 
 enum nj_err
 view_err(struct view *v, const char *doing, int rc, struct nj_why *why)
@@ -171,6 +172,24 @@ connect_to(struct view *v, struct nj_why *why)
 	return identify(v, why);
 }
 
+/* A broker may delete a file between the beginning of the transaction and now:
+ * then it does not belong to the next one. */
+static enum nj_err
+find_data(struct view *v, struct nj_why *why)
+{
+	enum nj_err e = view_data_open(v, false, why);
+
+	for (unsigned i = 1; e == NJ_AGAIN && i <= DATA_TRIES; i++) {
+		int rc =
+		    sqlite3_exec(v->db, "ROLLBACK; BEGIN", NULL, NULL, NULL);
+
+		if ((e = view_err(v, "opening it", rc, why)))
+			return e;
+		e = view_data_open(v, i == DATA_TRIES, why);
+	}
+	return e;
+}
+
 enum nj_err
 view_open(const char *path, struct view **out, struct nj_why *why)
 {
@@ -180,7 +199,7 @@ view_open(const char *path, struct view **out, struct nj_why *why)
 	if (!v || !(v->path = strdup(path)) || (e = look(v, why)))
 		goto out;
 	v->live = store_locked(path);
-	if ((e = connect_to(v, why)))
+	if ((e = connect_to(v, why)) || (e = find_data(v, why)))
 		goto out;
 	*out = v;
 	v = NULL;
@@ -196,6 +215,7 @@ view_close(struct view *v)
 		return;
 	if (v->db)
 		sqlite3_close(v->db);
+	view_data_close(v);
 	free(v->path);
 	free(v);
 }

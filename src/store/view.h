@@ -46,7 +46,7 @@ struct view_queue {
 };
 
 struct view_stats {
-	uint64_t file_bytes, wal_bytes, page_bytes, free_bytes;
+	uint64_t file_bytes, wal_bytes, data_bytes, page_bytes, free_bytes;
 	unsigned schema;
 	bool live;
 	uint64_t sessions, connected, subscriptions, received, wills;

@@ -122,12 +122,6 @@ static const struct rule segment_rules[] = {
 	    "(SELECT id FROM session)",
 	    "segments of queues of sessions that are gone, such as of session",
 	    MEND_START },
-	{ "bad-segment",
-	    "SELECT count(*), min(session) FROM seg WHERE size < 0 OR "
-	    "NOT nj_segment_ok(data, n)",
-	    "segments of queues whose messages are not as they should be, "
-	    "such as of session",
-	    MEND_REPAIR },
 	{ "segment-overlap",
 	    "SELECT count(*), min(session) FROM (SELECT session, first + n AS "
 	    "till, lead(first) OVER (PARTITION BY session ORDER BY first) AS "
@@ -140,6 +134,21 @@ static const struct rule segment_rules[] = {
 	    "s.session = g.session AND s.first = g.first WHERE s.n IS NULL OR "
 	    "NOT nj_gone_ok(g.bits, g.n, s.n)",
 	    "notes of what is gone from a segment that do not go with it, "
+	    "such as of session",
+	    MEND_REPAIR },
+};
+
+static const struct rule bad_segment[] = {
+	{ "bad-segment",
+	    "SELECT count(*), min(session) FROM seg WHERE size < 0 OR "
+	    "NOT nj_segment_ok(data, n)",
+	    "segments of queues whose messages are not as they should be, "
+	    "such as of session",
+	    MEND_REPAIR },
+	{ "bad-segment",
+	    "SELECT count(*), min(session) FROM seg WHERE size < 0 OR "
+	    "NOT nj_segment_ok(nj_data(data, file, at, len, sum), n)",
+	    "segments of queues whose messages are not as they should be, "
 	    "such as of session",
 	    MEND_REPAIR },
 };
@@ -299,9 +308,12 @@ check_tables(struct checking *c, bool *there, struct nj_why *why)
 		"SELECT topic, ord, msg FROM retained",
 		"SELECT session, first, n, size, stored, data FROM seg",
 		"SELECT session, first, n, bits FROM gone",
+		"SELECT no, file, at, len, sum FROM seg, file",
 	};
 	size_t n = sizeof columns / sizeof *columns -
-	    (c->v->schema < SEGMENT_SCHEMA ? 2 : 0);
+	    (c->v->schema < SEGMENT_SCHEMA	 ? 3
+		    : c->v->schema < DATA_SCHEMA ? 1
+						 : 0);
 
 	*there = true;
 	for (size_t i = 0; i < n; i++) {
@@ -327,13 +339,19 @@ check_tables(struct checking *c, bool *there, struct nj_why *why)
 static void
 check_file(struct checking *c)
 {
+	unsigned mode = 0;
 	struct stat st;
+	uint64_t bytes;
 
-	if (stat(c->v->path, &st) == 0 && (st.st_mode & 077) != 0)
-		found(c, "exposed", 1, "chmod go= FILE FILE-wal FILE-shm",
+	view_data_stat(c->v, &bytes, &mode);
+	if (stat(c->v->path, &st) == 0)
+		mode |= (unsigned)st.st_mode;
+	if ((mode & 077) != 0)
+		found(c, "exposed", 1,
+		    "chmod go= FILE FILE-wal FILE-shm FILE-data*",
 		    "other users of this machine can get at the file (mode "
 		    "%04o): it has every client's messages",
-		    (unsigned)st.st_mode & 07777);
+		    mode & 07777);
 }
 
 enum nj_err
@@ -356,8 +374,10 @@ view_check(struct view *v, bool quick,
 	    (e = check_rules(&c, rules, sizeof rules / sizeof *rules, why)))
 		return e;
 	if (v->schema >= SEGMENT_SCHEMA &&
-	    (e = check_rules(&c, segment_rules,
-		 sizeof segment_rules / sizeof *segment_rules, why)))
+	    ((e = check_rules(&c, segment_rules,
+		  sizeof segment_rules / sizeof *segment_rules, why)) ||
+		(e = check_rules(
+		     &c, &bad_segment[v->schema >= DATA_SCHEMA], 1, why))))
 		return e;
 	return check_references(&c, why);
 }

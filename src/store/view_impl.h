@@ -6,17 +6,22 @@
 
 #include <sqlite3.h>
 
-#include "store/segment.h"
+#include "store/data.h"
 #include "store/view.h"
 
 /* The first schema that has them. */
 #define SEGMENT_SCHEMA 4
+#define DATA_SCHEMA    6
 
 struct view {
 	sqlite3 *db;
 	char *path;
 	unsigned schema;
 	bool live;
+	struct view_file *files; /* as the transaction knows them */
+	size_t n_files;
+	struct buf page;
+	struct data_source source;
 };
 
 /* What SQLite says of its last error, with the path before it. */
@@ -25,6 +30,15 @@ view_err(struct view *v, const char *doing, int rc, struct nj_why *why);
 /* The numbers of a query's first row, 0 where there is none. */
 NJ_MUST enum nj_err view_numbers(struct view *v, const char *sql, uint64_t *out,
     unsigned n, struct nj_why *why);
+
+/* view_data.c: the files of a view, opened with its transaction. */
+/* NJ_AGAIN: one is not there; the transaction is to be begun again, or last
+ * true. */
+NJ_MUST enum nj_err
+view_data_open(struct view *v, bool last, struct nj_why *why);
+void view_data_close(struct view *v);
+/* How large they are, and the rights of all of them together. */
+void view_data_stat(const struct view *v, uint64_t *bytes, unsigned *mode);
 
 /* view_segments.c: entries in segments, by session and key. */
 struct segment_walk {

@@ -2,26 +2,32 @@
  *
  * Entries in segments as the rows of a view.
  */
+#include <stdio.h>
+
 #include "store/impl.h"
 #include "store/view_impl.h"
 
 int
 segment_walk_begin(struct segment_walk *w, struct view *v, struct slice client)
 {
-	static const char all[] =
-	    "SELECT s.id, s.client, s.user, s.mount, t.session, t.first, t.n, "
-	    "t.stored, t.data, g.bits FROM seg t "
-	    "LEFT JOIN session s ON s.id = t.session LEFT JOIN gone g "
-	    "ON g.session = t.session AND g.first = t.first "
-	    "WHERE ?1 IS NULL OR t.session IN "
-	    "(SELECT id FROM session WHERE client = ?1) "
-	    "ORDER BY t.session, t.first";
+	char sql[500];
 	int rc;
 
 	*w = (struct segment_walk){ .st = NULL };
 	if (v->schema < SEGMENT_SCHEMA)
 		return SQLITE_OK;
-	rc = sqlite3_prepare_v2(v->db, all, -1, &w->st, NULL);
+	(void)snprintf(sql, sizeof sql,
+	    "SELECT s.id, s.client, s.user, s.mount, t.session, t.first, t.n, "
+	    "t.stored, %s, g.bits FROM seg t "
+	    "LEFT JOIN session s ON s.id = t.session LEFT JOIN gone g "
+	    "ON g.session = t.session AND g.first = t.first "
+	    "WHERE ?1 IS NULL OR t.session IN "
+	    "(SELECT id FROM session WHERE client = ?1) "
+	    "ORDER BY t.session, t.first",
+	    v->schema < DATA_SCHEMA
+		? "t.data"
+		: "nj_data(t.data, t.file, t.at, t.len, t.sum)");
+	rc = sqlite3_prepare_v2(v->db, sql, -1, &w->st, NULL);
 	if (rc != SQLITE_OK)
 		return rc;
 	if (client.p)

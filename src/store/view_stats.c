@@ -29,12 +29,14 @@ static enum nj_err
 file_stats(struct view *v, struct view_stats *st, struct nj_why *why)
 {
 	uint64_t n[1];
+	unsigned mode;
 	enum nj_err e;
 
 	st->schema = v->schema;
 	st->live = v->live;
 	st->file_bytes = file_size(v->path, "");
 	st->wal_bytes = file_size(v->path, "-wal");
+	view_data_stat(v, &st->data_bytes, &mode);
 	if ((e = view_numbers(v, "PRAGMA page_size", n, 1, why)))
 		return e;
 	st->page_bytes = n[0];

@@ -123,16 +123,21 @@ commit(struct store *s)
 
 	if ((e = sql_run(s, ST_BEGIN)))
 		goto failed;
-	if ((e = apply_all(s, &records)) || (e = sql_run(s, ST_COMMIT))) {
-		snprintf(s->why, sizeof s->why, "%s", sqlite3_errmsg(s->db));
+	s->data.why[0] = '\0';
+	if ((e = apply_all(s, &records)) || (e = data_sync(s)) ||
+	    (e = sql_run(s, ST_COMMIT))) {
+		snprintf(s->why, sizeof s->why, "%s",
+		    s->data.why[0] ? s->data.why : sqlite3_errmsg(s->db));
 		/* it may have been rolled back already */
 		if (!sqlite3_get_autocommit(s->db) && sql_run(s, ST_ROLLBACK))
 			nj_log(LOG_T_ERROR, "%s: cannot be rolled back: %s",
 			    s->path, sqlite3_errmsg(s->db));
 		refs_clear(&s->refs);
 		lanes_clear(&s->lanes);
+		data_rolled_back(s);
 		return e;
 	}
+	data_committed(s);
 	refs_clear(&s->refs);
 	lanes_clear(&s->lanes);
 	s->tomb_order[s->commits % TOMB_COMMITS] = s->order;
@@ -207,6 +212,7 @@ work(struct store *s)
 		answer_all(s);
 		checkpointer_turn(s);
 		(void)tidy_turn(s, false);
+		(void)data_turn(s, false);
 		return;
 	}
 	refuse_facts(s, e);
@@ -227,6 +233,13 @@ store_turn(struct store *s)
 		work(s);
 }
 
+/* -1: not at all. */
+static int
+sooner(int a_ms, int b_ms)
+{
+	return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
+}
+
 static void *
 writer_main(void *arg)
 {
@@ -243,7 +256,8 @@ writer_main(void *arg)
 			break;
 		else if (!atomic_load(&s->stop))
 			/* what wakes it for the end is still to come */
-			wait_mail(s, tidy_turn(s, true));
+			wait_mail(
+			    s, sooner(tidy_turn(s, true), data_turn(s, true)));
 		if (last && s->held)
 			break; /* it could not be written */
 	}

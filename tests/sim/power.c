@@ -155,6 +155,11 @@ power_start(void)
 	sim->opts.store_path = sim->file;
 	sim->opts.store_vfs = DISK_VFS;
 	sim->opts.store_no_thread = true;
+	/* two in three have files beside it */
+	if (sim->seed % 3 > 0) {
+		sim->opts.store_data_min = 60u << sim->seed % 5;
+		sim->opts.store_data_file = 400u << sim->seed % 7;
+	}
 	if (P(300))
 		disk_cut_at(1 + draw(60));
 	while (!boot() && !sim->failed)

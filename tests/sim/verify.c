@@ -10,6 +10,7 @@
 #include "disk.h"
 #include "edge.h"
 #include "sim.h"
+#include "store/data.h"
 #include "store/view.h"
 
 uint64_t
@@ -336,6 +337,30 @@ check_rows(struct view *v)
 	view_stats_fini(&st);
 }
 
+/* Those that are there; the view says of what is not. */
+static bool
+copy_data(const char *copy, bool out)
+{
+	char name[100], to[100];
+	bool good = true;
+
+	for (unsigned i = 0; i < disk_files(); i++) {
+		const char *from = disk_name(i);
+		size_t n = strlen(sim->file);
+
+		if (strncmp(from, sim->file, n) != 0 ||
+		    strncmp(from + n, DATA_TAIL, strlen(DATA_TAIL)) != 0)
+			continue;
+		(void)snprintf(name, sizeof name, "%s", from);
+		(void)snprintf(to, sizeof to, "%s%s", copy, from + n);
+		if (out)
+			good &= disk_export(name, to);
+		else
+			(void)unlink(to);
+	}
+	return good;
+}
+
 /* A copy of it, so that looking changes nothing. */
 void
 verify_store(bool empty)
@@ -355,12 +380,15 @@ verify_store(bool empty)
 	(void)snprintf(log, sizeof log, "%s-wal", copy);
 	if (disk_size(name) > 0 && !disk_export(name, log))
 		sim_fail("the store cannot be copied");
+	if (!copy_data(copy, true))
+		sim_fail("the store's data cannot be copied");
 	if (view_open(copy, &v, &why) ||
 	    view_check(v, true, tell_fault, NULL, &why))
 		sim_fail("the store cannot be looked at: %s", why.what);
 	else if (empty && !sim->is.memory) /* else some ends are not recorded */
 		check_rows(v);
 	view_close(v);
+	(void)copy_data(copy, false);
 	(void)unlink(copy);
 	(void)unlink(log);
 	(void)snprintf(name, sizeof name, "%s-shm", copy);

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FILES	8
+#define FILES	64
 #define SECTOR	512
 #define REGIONS 64
 
@@ -378,6 +378,9 @@ v_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *out)
 	*h = (struct handle){ .data = NULL };
 	if (!name || off || faulty(DISK_OPEN))
 		return SQLITE_CANTOPEN;
+	/* only the database's file is there before it is made */
+	if (!d && !(flags & (SQLITE_OPEN_CREATE | SQLITE_OPEN_MAIN_DB)))
+		return SQLITE_CANTOPEN;
 	for (unsigned i = 0; !d && i < FILES; i++)
 		if (!files[i].name[0]) {
 			d = &files[i];
@@ -644,6 +647,18 @@ disk_size(const char *name)
 	const struct data *d = find(name);
 
 	return d ? d->now.n : 0;
+}
+
+unsigned
+disk_files(void)
+{
+	return FILES;
+}
+
+const char *
+disk_name(unsigned i)
+{
+	return files[i].gone ? "" : files[i].name;
 }
 
 uint64_t

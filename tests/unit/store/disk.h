@@ -53,6 +53,9 @@ uint64_t disk_size(const char *name);
 /* What is there, without what was lost, as a file that others can read; false:
  * there is nothing, or it cannot be written. */
 bool disk_export(const char *name, const char *path);
+/* Its files by number; empty: there is none of it. */
+unsigned disk_files(void);
+const char *disk_name(unsigned i);
 uint64_t disk_ops(void);
 
 #endif

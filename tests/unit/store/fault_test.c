@@ -96,8 +96,12 @@ batch_of(uint64_t i)
 		.filter = slice_of(&"abcd"[i % MODEL_SUBS], 1),
 		.options = (uint32_t)i }));
 	ok(batch_received(b, 2, (uint16_t)(i % MODEL_PIDS)));
-	for (uint64_t s = 1; s <= MODEL_SESSIONS; s++)
-		queue(b, s, i, n);
+	for (uint64_t s = 1; s <= MODEL_SESSIONS; s++) {
+		struct note *own = s % 2 ? note_ref(n) : note_new("c", payload);
+
+		queue(b, s, i, own);
+		note_unref(own);
+	}
 	if (i > 4)
 		ok(batch_queue_end(b, 1 + i % MODEL_SESSIONS, i - 3));
 	if (i % 3 == 0)
@@ -236,6 +240,8 @@ main(int argc, char **argv)
 
 	signal(SIGALRM, hangs);
 	alarm(3 * PATIENCE_S);
+	bench_data_min = 100;
+	bench_data_file = 3000;
 	snprintf(path, sizeof path, "/tmp/nightjar-fault-%d", (int)getpid());
 	first_life(1);
 	disk_fault(DISK_CALLS, 0, 0);

@@ -296,9 +296,9 @@ test_message_missing(void **state)
 #define SEGMENT_ENTRY      \
 	"0900000001000000" \
 	"0400016162"
-#define SEGMENT(session, first, n, entries)                            \
-	"INSERT INTO seg VALUES(" session ", " first ", " n ", 4 * " n \
-	", 0, x'" entries "');"
+#define SEGMENT(session, first, n, entries)                       \
+	"INSERT INTO seg(session, first, n, size, stored, data) " \
+	"VALUES(" session ", " first ", " n ", 4 * " n ", 0, x'" entries "');"
 
 /* Beside rows, before them, behind them, and without any. */
 static void
@@ -326,7 +326,7 @@ test_older_schema(void **state)
 	(void)state;
 	made = ask("SELECT count(*) FROM sqlite_schema");
 	change(
-	    "DROP TABLE seg; DROP TABLE gone;"
+	    "DROP TABLE seg; DROP TABLE gone; DROP TABLE file;"
 	    "ALTER TABLE session DROP COLUMN who; PRAGMA user_version = "
 	    "3;" SESSION("1", "NULL") MSG("1", "1", "5") MSG("2", "1", FOREVER)
 		ENTRY("1", "1", "0", "1") ENTRY("1", "2", "0", "2"));
@@ -334,7 +334,8 @@ test_older_schema(void **state)
 	assert_int_equal(ask("PRAGMA user_version"), STORE_SCHEMA);
 	assert_int_equal(ask("SELECT count(*) FROM sqlite_schema"), made);
 	fresh(state);
-	change("DROP TABLE seg; DROP TABLE gone; DROP TABLE fact;"
+	change("DROP TABLE seg; DROP TABLE gone; DROP TABLE file;"
+	       "DROP TABLE fact;"
 	       "DROP INDEX msg_expires; ALTER TABLE msg DROP COLUMN stored;"
 	       "ALTER TABLE session DROP COLUMN who;"
 	       "PRAGMA user_version = 1;" SESSION("1", "NULL")

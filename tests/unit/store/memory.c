@@ -210,6 +210,9 @@ on_state(void *arg, enum store_state s, const char *why)
 	pthread_mutex_unlock(&b->lock);
 }
 
+uint32_t bench_data_min;
+uint64_t bench_data_file;
+
 enum nj_err
 bench_open(
     struct bench *b, const char *path, const char *vfs, struct nj_why *why)
@@ -223,6 +226,8 @@ bench_open(
 		.paged = on_paged,
 		.state = on_state,
 		.retry_ms = 1,
+		.data_min = bench_data_min,
+		.data_file = bench_data_file,
 	};
 
 	*b = (struct bench){ 0 };

@@ -72,6 +72,10 @@ struct bench {
 	struct store_read *page;
 };
 
+/* For the stores that are opened from now on; store_opts. */
+extern uint32_t bench_data_min;
+extern uint64_t bench_data_file;
+
 NJ_MUST enum nj_err bench_open(
     struct bench *b, const char *path, const char *vfs, struct nj_why *why);
 /* Starts it; waits until a ticket is there, or the store is in trouble. */

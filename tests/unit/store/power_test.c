@@ -25,6 +25,7 @@
 #define LOG_PAGES 60
 
 static uint64_t state;
+static bool faults; /* a call or two fail, and the store goes on */
 static char path[64];
 
 static uint64_t
@@ -353,6 +354,8 @@ play(struct bench *b, struct model *m, struct history *h)
 			batch->ticket = h->n;
 			store_submit(b->store, batch);
 		}
+		while (faults && !bench_wait(b, h->n) && !disk_is_off())
+			usleep(100);
 		if (!bench_wait(b, h->n))
 			break;
 		acked = h->n;
@@ -413,6 +416,17 @@ fail_first(struct bench *b, uint64_t seed)
 	disk_power_on();
 }
 
+/* Histories that had files beside the database, and those of them where rows went
+ * from one to another. */
+static unsigned with_data, with_moves;
+
+static void
+count_data(const struct store *s)
+{
+	with_data += s->data.next > 1;
+	with_moves += s->data.moved_us > 0;
+}
+
 static bool
 run(uint64_t seed)
 {
@@ -426,6 +440,9 @@ run(uint64_t seed)
 
 	state = seed * 0xd1342543de82ef95ull | 1;
 	disk_reset(seed);
+	/* two in three have files beside the database */
+	bench_data_min = seed % 3 ? 1u << draw(10) : 0;
+	bench_data_file = seed % 3 ? 256u << draw(8) : 0;
 	if (seed % 2 == 0)
 		fail_first(&b, seed);
 	ok(bench_open(&b, path, DISK_VFS, &why));
@@ -433,10 +450,16 @@ run(uint64_t seed)
 	buf_fini(&none);
 	h.hash[0] = hash_model(&m);
 	sqlite3_wal_autocheckpoint(b.store->db, 1 + (int)draw(LOG_PAGES));
+	faults = seed % 5 < 2;
+	if (faults)
+		disk_fault(seed % 5 ? DISK_SYNC : DISK_WRITE, 1 + draw(40),
+		    1 + draw(3));
 	disk_cut_at(1 + draw(OPS));
 	acked = play(&b, &m, &h);
+	count_data(b.store);
 	bench_close(&b);
 	disk_power_on();
+	disk_fault(DISK_CALLS, 0, 0);
 	good = check(seed, &b, &h, acked);
 	bench_close(&b);
 	model_fini(&m);
@@ -466,7 +489,8 @@ main(int argc, char **argv)
 	unlink(path);
 	snprintf(lock, sizeof lock, "%s.lock", path);
 	unlink(lock);
-	printf("%llu seeds, %u failed\n",
-	    (unsigned long long)(last - first + 1), failed);
+	printf("%llu seeds, %u failed; %u had data files, %u moved some\n",
+	    (unsigned long long)(last - first + 1), failed, with_data,
+	    with_moves);
 	return failed ? 1 : 0;
 }

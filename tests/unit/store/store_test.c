@@ -479,7 +479,9 @@ test_files_do_not_grow(void **state)
 	int waited = 0;
 
 	(void)state;
+	bench_data_min = STORE_ONE_FILE;
 	open_it(NULL);
+	bench_data_min = 0;
 	for (uint64_t i = 0; i < 60; i++)
 		note_many(i * 100 + 1, 100, false);
 	assert_true(size_of("") + size_of("-wal") > 6000 * 4000);
@@ -506,7 +508,9 @@ test_log_while_somebody_looks(void **state)
 	off_t was;
 
 	(void)state;
+	bench_data_min = STORE_ONE_FILE;
 	open_it(NULL);
+	bench_data_min = 0;
 	note_many(1, 1, false);
 	assert_int_equal(view_open(path, &v, &why), NJ_OK);
 	for (uint64_t i = 0; i < 60; i++)

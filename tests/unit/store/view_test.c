@@ -286,9 +286,9 @@ test_damaged_is_not_copied(void **state)
 #define GOOD_MSG(id, refs)                     \
 	"INSERT INTO msg VALUES(" id ", " refs \
 	", 1, 1, 1, 9223372036854775807, x'00016162', 0);"
-#define SEGMENT(session, first, n, data)                                      \
-	"INSERT INTO seg VALUES(" session ", " first ", " n ", 4, 0, x'" data \
-	"');"
+#define SEGMENT(session, first, n, data)                          \
+	"INSERT INTO seg(session, first, n, size, stored, data) " \
+	"VALUES(" session ", " first ", " n ", 4, 0, x'" data "');"
 #define GOOD "09000000010000000400016162"
 #define ENTRY(session, seq, pid, msg)                                 \
 	"INSERT INTO queue VALUES(" session ", " seq ", " pid ", 1, " \
