@@ -249,3 +249,16 @@ def test_reload_ends_who_would_not_come_in_again(brokers, tmp_path):
         stays.ping()
     with Raw(b.port) as c:
         c.connect('other', username='other', password='new')
+
+
+@pytest.mark.ours
+def test_reload_counts_for_a_login_under_way(brokers, tmp_path):
+    """The derivation takes a while, and the user goes meanwhile."""
+    path = password_file(str(tmp_path), passwords.pbkdf2('slow', 'slow', 300000))
+    b = brokers(f'password_file {path}\n', anonymous=False)
+    with Raw(b.port) as c:
+        c.send(connect_packet('c', username='slow', password='slow'))
+        b.wait_log('New connection')
+        password_file(str(tmp_path), passwords.pbkdf2('other', 'other'))
+        b.reload()
+        assert c.closed() == NOT_AUTHORIZED
