@@ -44,11 +44,12 @@ struct handle {
 
 static struct data files[FILES];
 static uint64_t state, left, ops;
-static bool off;
+static atomic_bool off;
 static atomic_int failing;
 static atomic_ullong called[DISK_CALLS];
-static int fault_in = DISK_CALLS;
-static uint64_t fault_at, fault_times;
+/* A store deletes files behind its answers, too. */
+static atomic_int fault_in = DISK_CALLS;
+static atomic_ullong fault_at, fault_times;
 static bool registered;
 
 static uint64_t

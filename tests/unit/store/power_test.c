@@ -456,6 +456,7 @@ run(uint64_t seed)
 		    1 + draw(3));
 	disk_cut_at(1 + draw(OPS));
 	acked = play(&b, &m, &h);
+	writer_end(b.store); /* the thread has it until then */
 	count_data(b.store);
 	bench_close(&b);
 	disk_power_on();
