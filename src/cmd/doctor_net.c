@@ -169,17 +169,18 @@ check_tcp(struct doctor *d)
 		return true;
 	}
 	near_ports(d, ports, sizeof ports);
-	if (ports[0])
-		why_mend(&why,
-		    "%s answers on port %s; use the broker's port (-p), or "
-		    "add 'listener %u' to its configuration",
-		    d->at.host, ports, d->at.port);
-	else if (d->local && (other = other_address(d)))
+	/* the same port elsewhere says more than another one here */
+	if (d->local && (other = other_address(d)))
 		why_mend(&why,
 		    "something listens there on %s alone, where others do not "
 		    "reach it: take the address out of its line ('listener "
 		    "%u'), or connect to %s",
 		    other, d->at.port, other);
+	else if (ports[0])
+		why_mend(&why,
+		    "%s answers on port %s; use the broker's port (-p), or "
+		    "add 'listener %u' to its configuration",
+		    d->at.host, ports, d->at.port);
 	else if (d->local)
 		why_mend(&why,
 		    "start the broker (nightjar up, or: systemctl start "
