@@ -606,8 +606,51 @@ count_file(struct store *s, sqlite3_stmt *st)
 	return file_add(s, &f);
 }
 
+/* What a file should have is there, as far as its size says; the bytes are
+ * checked when they are read. */
+static enum nj_err
+check_file(struct store *s, const struct data_file *f, struct nj_why *why)
+{
+	struct data_handle *h = NULL;
+	sqlite3_int64 size = 0;
+	enum nj_err e;
+	int rc = SQLITE_OK;
+
+	if (f->live == 0 || s->opts.mend)
+		return NJ_OK;
+	if ((e = handle_open(s, f->no, SQLITE_OPEN_READONLY, &h)) &&
+	    !is_missing(s, f->no)) {
+		why_set(why, "%s: %s", s->path, s->data.why);
+		return e;
+	}
+	if (h && (rc = h->f->pMethods->xFileSize(h->f, &size)) != SQLITE_OK) {
+		why_set(why, "%s: %s", h->name, sqlite3_errstr(rc));
+	} else if (!h || (uint64_t)size < f->end) {
+		why_set(why, "%s%s%07llu, a part of the store, %s", s->path,
+		    DATA_TAIL, (unsigned long long)f->no,
+		    h ? "is shorter than it was" : "is missing");
+		why_mend(why,
+		    "put it back, restore a backup, or give up what was in it "
+		    "with 'nightjar store check --repair %s'",
+		    s->path);
+		rc = SQLITE_CORRUPT;
+	}
+	handle_close(&h);
+	return sql_err(rc);
+}
+
+static enum nj_err
+check_files(struct store *s, struct nj_why *why)
+{
+	enum nj_err e = NJ_OK;
+
+	for (size_t i = 0; i < s->data.n && !e; i++)
+		e = check_file(s, &s->data.v[i], why);
+	return e;
+}
+
 enum nj_err
-data_open(struct store *s)
+data_open(struct store *s, struct nj_why *why)
 {
 	static const char all[] =
 	    "SELECT no, ifnull(l.live, 0), ifnull(l.till, 0) FROM "
@@ -629,7 +672,11 @@ data_open(struct store *s)
 			break;
 	}
 	sqlite3_finalize(st);
-	if (e || (e = sql_err(rc)))
+	if (e || (e = sql_err(rc))) {
+		sql_why(s, why, "reading it");
+		return e;
+	}
+	if ((e = check_files(s, why)))
 		return e;
 	/* what a transaction began that was not committed */
 	for (uint64_t no = s->data.next;; no++) {

@@ -227,7 +227,7 @@ void lanes_clear(struct lanes *l);
 void lanes_fini(struct lanes *l);
 
 /* datafile.c: where large segments have their bytes */
-NJ_MUST enum nj_err data_open(struct store *s);
+NJ_MUST enum nj_err data_open(struct store *s, struct nj_why *why);
 void data_close(struct store *s);
 /* Whether a row of n bytes has them there, and how many it may have. */
 bool data_wants(const struct store *s, size_t n);

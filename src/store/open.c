@@ -255,8 +255,8 @@ open_db(struct store *s, struct nj_why *why)
 		return e;
 	if ((e = sql_prepare_all(s)))
 		sql_why(s, why, "its tables are not as they should be");
-	else if ((e = data_open(s)))
-		sql_why(s, why, "reading it");
+	else
+		e = data_open(s, why);
 	return e;
 }
 

@@ -157,7 +157,8 @@ store_repair(const char *path, uint64_t *deleted, struct nj_why *why)
 	sqlite3_int64 before;
 	enum nj_err e;
 
-	if ((e = store_open(&(struct store_opts){ .path = path }, &s, why)))
+	if ((e = store_open(
+		 &(struct store_opts){ .path = path, .mend = true }, &s, why)))
 		return e;
 	src.arg = s;
 	before = sqlite3_total_changes64(s->db);

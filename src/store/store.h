@@ -130,6 +130,7 @@ struct store_opts {
 	bool no_thread;	   /* store_turn does the work; for simulations */
 	uint32_t data_min; /* data.h; 0: as it says there */
 	uint64_t data_file;
+	bool mend; /* opened although parts of data files are missing */
 };
 
 /*

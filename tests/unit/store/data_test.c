@@ -326,23 +326,30 @@ flip(const char *name, off_t at)
 	close(fd);
 }
 
+enum spoilt { FLIPPED, AWAY, CUT };
+
 static void
-spoil_first(bool away)
+spoil_first(enum spoilt how)
 {
+	struct stat st;
 	glob_t g;
 
 	assert_true(files_of(path, &g) > 0);
-	if (away)
+	if (how == AWAY) {
 		assert_int_equal(unlink(g.gl_pathv[0]), 0);
-	else
+	} else if (how == CUT) {
+		assert_int_equal(stat(g.gl_pathv[0], &st), 0);
+		assert_int_equal(truncate(g.gl_pathv[0], st.st_size - 1), 0);
+	} else {
 		flip(g.gl_pathv[0], 20000);
+	}
 	globfree(&g);
 }
 
 static void
 test_damage(void **state)
 {
-	for (int away = 0; away < 2; away++) {
+	for (enum spoilt how = FLIPPED; how <= CUT; how++) {
 		uint64_t deleted = 0, left;
 		struct view *v = NULL;
 		enum nj_err e;
@@ -354,18 +361,27 @@ test_damage(void **state)
 			put_some(1 + i * BATCH);
 		bench_close(&b);
 		finds(path, "");
-		spoil_first(away);
-		finds(path, away ? "bad-segment 12;" : "bad-segment 1;");
+		spoil_first(how);
+		finds(path, how == AWAY ? "bad-segment 12;" : "bad-segment 1;");
 		assert_int_equal(view_open(path, &v, &why), NJ_OK);
 		assert_int_equal(view_backup(v, copy, false, NULL, NULL, &why),
 		    NJ_MALFORMED);
 		view_close(v);
-		open_it(NULL);
-		assert_int_equal(read_all(1, &e), 0);
-		assert_int_equal(e, NJ_MALFORMED);
+		if (how == FLIPPED) {
+			open_it(NULL);
+			assert_int_equal(read_all(1, &e), 0);
+			assert_int_equal(e, NJ_MALFORMED);
+		} else {
+			assert_int_equal(
+			    bench_open(&b, path, NULL, &why), NJ_MALFORMED);
+			assert_non_null(strstr(
+			    why.what, how == AWAY ? "missing" : "shorter"));
+			assert_non_null(strstr(why.mend, "--repair"));
+			b.store = NULL;
+		}
 		bench_close(&b);
 		assert_int_equal(store_repair(path, &deleted, &why), NJ_OK);
-		assert_int_equal(deleted, away ? 12 : 1);
+		assert_int_equal(deleted, how == AWAY ? 12 : 1);
 		finds(path, "");
 		open_it(NULL);
 		left = read_all(1, &e);
