@@ -225,7 +225,16 @@ open_gates(struct durable *d)
 		if (g->pledges > 0 || g->ticket > d->keep.done)
 			return;
 		open_gate(d);
+		atomic_store_explicit(
+		    &d->gate_open, d->gate_first, memory_order_release);
 	}
+}
+
+uint64_t
+durable_gate_end(const struct durable *d)
+{
+	return d->gate_first + d->gate_n +
+	    (d->gate.n > 0 || d->gate.pledges > 0);
 }
 
 /* Batches. */

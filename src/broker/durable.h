@@ -92,6 +92,9 @@ struct durable {
 	struct gate *gates; /* ring of those that are closed */
 	uint32_t gate_head, gate_n, gate_cap;
 	uint64_t gate_first; /* number of gates[gate_head] */
+	/* For other shards: the number behind the last gate that has given out
+	 * a pledge, and of the first that is not open. */
+	atomic_ullong gate_end, gate_open;
 	uint64_t
 	    together_from;     /* no earlier gate has one that is not written */
 	bool together_stuck;   /* for want of memory */
@@ -121,6 +124,8 @@ void durable_flush(struct shard *sh);
 void durable_closed(struct shard *sh);
 /* A turn's end: submits, and sends what need not wait (any more). */
 void durable_turn(struct shard *sh);
+/* The number behind the last gate that anything waits for. */
+uint64_t durable_gate_end(const struct durable *d);
 /* A batch is on disk (LETTER_STORED). */
 void durable_stored(struct shard *sh, struct letter *l);
 /* Some shard has more to write than the disk takes. */

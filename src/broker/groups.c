@@ -35,6 +35,9 @@ struct moved_letter {
 	struct targets *targets;
 	struct route_move how;
 	struct pledge *pledge; /* NULL, or a reference */
+	struct list held;
+	uint64_t *until; /* of each shard, while it is held */
+	bool holds;	 /* targets */
 	struct msg **v;
 	uint32_t n, cap;
 	size_t name_len;
@@ -64,10 +67,13 @@ groups_moving(
 }
 
 static void
-moved_free(struct moved_letter *l)
+moved_free(struct shard *sh, struct moved_letter *l)
 {
 	for (uint32_t i = 0; i < l->n; i++)
 		msg_unref(l->v[i]);
+	if (l->holds)
+		index_release(sh->broker->index, l->targets);
+	free(l->until);
 	free(l->v);
 	free(l);
 }
@@ -105,7 +111,7 @@ groups_moving_go(struct shard *sh, struct moved_letter *l)
 	unsigned to = l->targets->shard;
 
 	if (l->n == 0) {
-		moved_free(l);
+		moved_free(sh, l);
 		return;
 	}
 	if (to == sh->home.shard) {
@@ -115,6 +121,85 @@ groups_moving_go(struct shard *sh, struct moved_letter *l)
 	/* what leaves one queue and enters another does so at once */
 	l->pledge = pledge_for(sh, gravest(l));
 	shard_post(&sh->broker->shards[to], &l->letter);
+}
+
+static bool
+has_qos2(const struct moved_letter *l)
+{
+	for (uint32_t i = 0; i < l->n; i++)
+		if (l->v[i]->qos == 2)
+			return true;
+	return false;
+}
+
+/* Where the session leaves its group, the letter is to find it still. */
+static bool
+hold_targets(
+    struct shard *sh, struct moved_letter *l, const struct shared_sub *x)
+{
+	size_t at = x->group_at + x->group_len + 1u;
+	struct targets *t = NULL;
+
+	if (index_hold(sh->broker->index, x->targets->shard,
+		slice_of(x->filter + at, x->len - at), &t))
+		return false;
+	l->targets = t;
+	l->holds = true;
+	return true;
+}
+
+/* Until all that was promised anywhere when it left is on disk.  False: there is
+ * nothing to wait for, or no memory to do so. */
+static bool
+hold(struct shard *sh, const struct session *s, const struct shared_sub *x,
+    struct moved_letter *l)
+{
+	struct broker *b = sh->broker;
+
+	/* alone, it comes to the disk behind that anyway */
+	if (!sh->durable.store || b->n == 1 || s->kept || sh->stopping ||
+	    !has_qos2(l) || !(l->until = calloc(b->n, sizeof *l->until)) ||
+	    !hold_targets(sh, l, x))
+		return false;
+	for (unsigned i = 0; i < b->n; i++)
+		l->until[i] = i == sh->home.shard
+		    ? durable_gate_end(&sh->durable)
+		    : atomic_load_explicit(
+			  &b->shards[i].durable.gate_end, memory_order_acquire);
+	list_push(&sh->held, &l->held);
+	return true;
+}
+
+static bool
+is_on_disk(struct shard *sh, const struct moved_letter *l)
+{
+	struct broker *b = sh->broker;
+
+	for (unsigned i = 0; i < b->n; i++)
+		if (atomic_load_explicit(&b->shards[i].durable.gate_open,
+			memory_order_acquire) < l->until[i])
+			return false;
+	return true;
+}
+
+size_t
+groups_held(struct shard *sh)
+{
+	struct list *at, *next;
+	size_t n = 0;
+
+	for (at = sh->held.next; at != &sh->held; at = next) {
+		struct moved_letter *l =
+		    LIST_OWNER(at, struct moved_letter, held);
+
+		next = at->next;
+		if (!sh->stopping && !is_on_disk(sh, l))
+			continue;
+		list_remove(at);
+		groups_moving_go(sh, l);
+		n++;
+	}
+	return n;
 }
 
 /* What came by x, back to the group's home. */
@@ -129,7 +214,8 @@ give_back(
 	if (x->number == 0 || most == 0 || !(l = groups_moving(s, x, most)))
 		return;
 	session_take_shared(s, x->number, sent, groups_move, l);
-	groups_moving_go(sh, l);
+	if (!hold(sh, s, x, l))
+		groups_moving_go(sh, l);
 }
 
 void
@@ -186,7 +272,7 @@ groups_moved(struct shard *sh, struct letter *letter)
 			route_moved(sh, g, l->v[i], &l->how);
 	if (l->pledge)
 		pledge_end(sh);
-	moved_free(l);
+	moved_free(sh, l);
 }
 
 static void

@@ -11,6 +11,9 @@
  *   those who are there, when it leaves or when the first of them comes.  What
  *   is on disk goes to members only that are kept there, too: what was durable
  *   stays so.
+ * QoS 2 of a session that is not on disk goes when its publisher's identifier is
+ * there: else a member that is kept could have it on disk before, and after a crash
+ * once more from the publisher.
  * What lies on disk is handed over in pages, while all else goes on (handover.h).
  *
  * Threads: letters; the session's shard and the group's home.
@@ -42,6 +45,8 @@ struct letter *groups_letter(struct slice name);
 void groups_leave(struct shard *sh, uint64_t session, struct shared_sub *x);
 /* Before the session leaves its groups and is freed. */
 void groups_hand_over(struct shard *sh, struct session *s);
+/* What could be handed over only now goes; how many letters that were. */
+size_t groups_held(struct shard *sh);
 
 /* What came by x, on its way to other members.  NULL without memory. */
 struct moved_letter;

@@ -298,6 +298,9 @@ own(struct shard *sh, bool together)
 	p->together = together;
 	p->n_parts = n;
 	d->gate.pledges++;
+	/* before anything that it is for leaves this shard */
+	atomic_store_explicit(
+	    &d->gate_end, durable_gate_end(d), memory_order_release);
 	if (together)
 		d->gate.together = p;
 	d->own[together] = p;

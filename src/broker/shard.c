@@ -561,6 +561,7 @@ shard_turn(struct shard *sh, int max_wait_ms)
 	run_timers(sh);
 	overdue_retry(&sh->home);
 	route_retry(sh);
+	(void)groups_held(sh);
 	unpause(sh);
 	calls_step(sh);
 	home_end_some(&sh->home, false);
@@ -653,6 +654,7 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 	list_init(&sh->doomed);
 	list_init(&sh->grave);
 	list_init(&sh->calls);
+	list_init(&sh->held);
 	update_clock(sh);
 	if ((e = loop_new(&sh->loop)) || (e = mailbox_init(&sh->mail)) ||
 	    (e = stream_scratch_new(&sh->scratch)))
@@ -678,6 +680,7 @@ shard_drain(struct shard *sh)
 	sh->stopping = true;
 	for (; (l = mailbox_take(&sh->mail)); n++)
 		take_letter(sh, l);
+	n += groups_held(sh);
 	calls_fini(sh);
 	sessions_end_all(sh);
 	write_out(sh);

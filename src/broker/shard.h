@@ -136,6 +136,7 @@ struct shard {
 	struct list grave;	 /* freed when the turn ends */
 	uint32_t deaths;	 /* this turn */
 	struct list calls;	 /* asked by other threads; call.h */
+	struct list held;	 /* letters that groups_held() sends */
 	struct buf spare[SPARE_BUFS];
 	unsigned n_spare;
 	size_t spare_bytes;
