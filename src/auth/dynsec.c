@@ -282,6 +282,14 @@ static const struct command commands[] = {
 	{ "removeRoleACL", dynsec_remove_rule, NULL },
 };
 
+/* An error may come when a part is done. */
+static bool
+is_careful(const struct command *c)
+{
+	return c->change == dynsec_delete_group ||
+	    c->change == dynsec_modify_group || c->change == dynsec_delete_role;
+}
+
 /* Answers. */
 
 /* Consumes data. */
@@ -342,14 +350,18 @@ change(struct dynsec *d, const struct command *c, const json_t *cmd,
 	const char *error;
 	enum nj_err e;
 
-	if ((e = roles_copy(d->now, &draft)))
+	/* a copy costs as much as there are roles: not for each of thousands */
+	if (d->own && !is_careful(c))
+		draft = roles_ref(d->now);
+	else if ((e = roles_copy(d->now, &draft)))
 		return e;
-	draft->changes++;
 	if ((error = c->change(draft, cmd))) {
 		roles_unref(draft);
 	} else {
+		draft->changes++;
 		roles_unref(d->now);
 		d->now = draft;
+		d->own = true;
 		tell(d, c, cmd);
 	}
 	return reply(d, c->name, error, NULL, correlation, !error);
@@ -503,7 +515,7 @@ dynsec_run(struct dynsec *d, struct slice json)
 		e = run_one(d, json_array_get(list, i), &stop);
 	forget_passwords(list);
 	json_decref(root);
-	return e;
+	return e ? e : d->own ? roles_seal(d->now) : NJ_OK;
 }
 
 void

@@ -20,6 +20,7 @@
 struct dynsec {
 	const struct rolebase_admin *who;
 	struct roles *now; /* one reference; replaced by what changes it */
+	bool own;	   /* now is a draft that nobody else has seen */
 	json_t *responses;
 	json_t *changes; /* those of the responses that tell of a change */
 };
@@ -35,8 +36,9 @@ void dynsec_fini(struct dynsec *d);
 
 #define DYNSEC_INTERNAL "Internal error"
 
-/* A command that changes r, a draft that is thrown away when there is an
- * error; NULL, or what the answer says. */
+/* A command that changes r, a draft; NULL, or what the answer says.  With an
+ * error there is no change, or the command is a careful one, whose draft is
+ * thrown away then. */
 typedef const char *dynsec_change_fn(struct roles *r, const json_t *cmd);
 /* One that asks: *data is what the answer has of that name. */
 typedef const char *

@@ -106,13 +106,14 @@ dynsec_modify_role(struct roles *r, const json_t *cmd)
 	return put(r, x, add_rules(x, cmd));
 }
 
-/* What addRoleACL and removeRoleACL name. */
+/* What addRoleACL and removeRoleACL name, as a copy that may be changed: an
+ * open role is nobody else's, and is not copied for each of its rules. */
 static const char *
-rule_of(const struct roles *r, const json_t *cmd, struct role **clone,
+rule_of(const struct roles *r, const json_t *cmd, struct role **out,
     enum rule_kind *kind, const char **topic)
 {
 	const char *name, *type, *error;
-	const struct role *x;
+	struct role *x;
 
 	if ((error = dynsec_role_name(cmd, &name)))
 		return error;
@@ -127,7 +128,21 @@ rule_of(const struct roles *r, const json_t *cmd, struct role **clone,
 		return error;
 	if (!topic_filter_ok(slice_str(*topic)))
 		return "Invalid ACL topic";
-	return role_clone(x, clone) ? DYNSEC_INTERNAL : NULL;
+	if (x->open) {
+		*out = x;
+		return NULL;
+	}
+	return role_clone(x, out) ? DYNSEC_INTERNAL : NULL;
+}
+
+/* Of what rule_of gave. */
+static const char *
+put_back(struct roles *r, struct role *x, size_t before, const char *error)
+{
+	if (!x->open)
+		return put(r, x, error);
+	r->n_rules += role_count_rules(x) - before;
+	return error;
 }
 
 const char *
@@ -137,15 +152,17 @@ dynsec_add_rule(struct roles *r, const json_t *cmd)
 	enum rule_kind kind = RULE_KINDS;
 	const char *topic;
 	const char *error = rule_of(r, cmd, &x, &kind, &topic);
+	size_t before;
 
 	if (error)
 		return error;
+	before = role_count_rules(x);
 	if (role_find_rule(x, kind, topic))
 		error = "ACL with this topic already exists";
 	else if (role_add_rule(x, kind, topic, json_int(cmd, "priority", 0),
 		     json_flag(cmd, "allow", false), NULL))
 		error = DYNSEC_INTERNAL;
-	return put(r, x, error);
+	return put_back(r, x, before, error);
 }
 
 const char *
@@ -155,27 +172,31 @@ dynsec_remove_rule(struct roles *r, const json_t *cmd)
 	enum rule_kind kind = RULE_KINDS;
 	const char *topic;
 	const char *error = rule_of(r, cmd, &x, &kind, &topic);
+	size_t before;
 
 	if (error)
 		return error;
+	before = role_count_rules(x);
 	if (!role_find_rule(x, kind, topic))
-		return put(r, x, "ACL not found");
-	role_del_rule(x, kind, topic);
-	return put(r, x, NULL);
+		error = "ACL not found";
+	else
+		role_del_rule(x, kind, topic);
+	return put_back(r, x, before, error);
 }
 
 const char *
 dynsec_get_role(const struct roles *r, const json_t *cmd, json_t *data)
 {
 	const char *name, *error;
-	const struct role *x;
+	struct role *x;
 
 	if ((error = dynsec_role_name(cmd, &name)))
 		return error;
 	if (!(x = roles_role(r, slice_str(name))))
 		return NO_ROLE;
-	return json_object_set_new(
-		   data, "role", json_of_role(x, JSON_FOR_ANSWER))
+	return role_settle(x) ||
+		json_object_set_new(
+		    data, "role", json_of_role(x, JSON_FOR_ANSWER))
 	    ? DYNSEC_INTERNAL
 	    : NULL;
 }
@@ -185,8 +206,9 @@ item(const void *arg, size_t i, bool verbose)
 {
 	struct role *const *v = arg;
 
-	return verbose ? json_of_role(v[i], JSON_FOR_ANSWER)
-		       : json_string(v[i]->name);
+	if (!verbose)
+		return json_string(v[i]->name);
+	return role_settle(v[i]) ? NULL : json_of_role(v[i], JSON_FOR_ANSWER);
 }
 
 const char *

@@ -319,21 +319,6 @@ role_unref(struct role *x)
 	free(x);
 }
 
-static enum nj_err
-copy_rules(struct role *x, const struct role *from)
-{
-	enum nj_err e = NJ_OK;
-
-	for (unsigned k = 0; k < RULE_KINDS && !e; k++)
-		for (uint32_t i = 0; i < from->rules[k].n && !e; i++) {
-			const struct rule *u = &from->rules[k].v[i];
-
-			e = role_add_rule(
-			    x, k, u->topic, u->priority, u->allow, u->extra);
-		}
-	return e;
-}
-
 enum nj_err
 role_clone(const struct role *from, struct role **out)
 {
@@ -346,7 +331,7 @@ role_clone(const struct role *from, struct role **out)
 	if ((e = roles_set_text(&x->textname, from->textname)) ||
 	    (e = roles_set_text(&x->textdescription, from->textdescription)) ||
 	    (e = roles_set_text(&x->extra, from->extra)) ||
-	    (e = copy_rules(x, from))) {
+	    (e = role_share_rules(x, from))) {
 		role_unref(x);
 		return e;
 	}
@@ -459,70 +444,45 @@ user_clone(const struct user *from, struct user **out)
 
 /* Putting and deleting. */
 
-static size_t
-count_rules(const struct role *x)
-{
-	size_t n = 0;
-
-	for (unsigned k = 0; x && k < RULE_KINDS; k++)
-		n += x->rules[k].n;
-	return n;
-}
-
-/* What is asked, compiled. */
-static enum nj_err
-compile(struct role *x)
-{
-	enum nj_err e = NJ_OK;
-
-	for (unsigned k = 0; k < RULE_KINDS && !e; k++) {
-		struct rules *rules = &x->rules[k];
-		struct ranked_note *notes;
-		struct slice *v;
-
-		ranked_free(rules->index);
-		rules->index = NULL;
-		if (rules->n == 0)
-			continue;
-		v = malloc(rules->n * sizeof *v);
-		notes = malloc(rules->n * sizeof *notes);
-		for (uint32_t i = 0; v && notes && i < rules->n; i++) {
-			v[i] = slice_str(rules->v[i].topic);
-			notes[i] = (struct ranked_note){ rules->v[i].text,
-				rules->v[i].allow };
-		}
-		e = v && notes ? ranked_new(v, notes, rules->n, &rules->index)
-			       : NJ_NOMEM;
-		free(v);
-		free(notes);
-	}
-	return e;
-}
-
 enum nj_err
 roles_put_role(struct roles *r, struct role **taken)
 {
 	struct role *x = *taken;
 	const struct role *old = roles_role(r, slice_str(x->name));
-	size_t before = count_rules(old);
-	enum nj_err e;
+	size_t before = old ? role_count_rules(old) : 0;
+	enum nj_err e = NJ_OK;
 
 	*taken = NULL;
 	if (!old && r->roles.n >= ROLES_ROLES_MAX)
 		e = NJ_FULL;
-	else
-		e = compile(x);
 	if (!e && old)
 		x->id = old->id;
 	else if (!e && !(e = slots_place(&r->role_slots, &x->id)) &&
 	    !(e = asked_room(r)))
 		asked_set(r, x->id, NULL);
 	if (!e && !(e = cowmap_put(&r->roles, x))) {
+		x->open = true;
 		slots_set(&r->role_slots, x->id, x, &of_roles);
-		asked_set(r, x->id, x);
-		r->n_rules += count_rules(x) - before;
+		asked_set(r, x->id, NULL);
+		r->n_rules += role_count_rules(x) - before;
 	}
 	role_unref(x);
+	return e;
+}
+
+enum nj_err
+roles_seal(struct roles *r)
+{
+	enum nj_err e = NJ_OK;
+
+	for (uint32_t i = 0; i < r->role_slots.n && !e; i++) {
+		struct role *x = r->role_slots.v[i];
+
+		if (!x || !x->open)
+			continue;
+		if (!(e = role_seal(x)))
+			asked_set(r, i, x);
+	}
 	return e;
 }
 
@@ -624,7 +584,7 @@ roles_del_role(struct roles *r, struct slice name)
 {
 	struct role *x = roles_role(r, name);
 	uint32_t id = x ? x->id : 0;
-	size_t n = count_rules(x);
+	size_t n = x ? role_count_rules(x) : 0;
 	enum nj_err e = NJ_NOTFOUND;
 
 	if (!x || (e = take_from_users(r, false, id)) ||

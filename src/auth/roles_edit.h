@@ -19,6 +19,7 @@
 #include "auth/ranked.h"
 #include "auth/roles.h"
 #include "base/cowmap.h"
+#include "base/map.h"
 
 #define GRANT_NO_PRIORITY  (-1)
 #define GRANT_PRIORITY_MAX 1000000000
@@ -34,19 +35,23 @@ enum rule_kind {
 };
 extern const char *const rule_kind_names[RULE_KINDS];
 
+/* Never changed; the versions of a role share it. */
 struct rule {
-	char *topic;
 	char *text;  /* role, kind, answer and topic, for people */
 	char *extra; /* members that are not known, as JSON; NULL: none */
+	atomic_uint refs;
 	int32_t priority;
 	bool allow;
+	char topic[];
 };
 
-/* In the order of asking. */
+/* In the order of asking, but for loose ones. */
 struct rules {
-	struct rule *v;
+	struct rule **v;
 	uint32_t n, cap;
-	struct ranked *index; /* of a role that is in a state */
+	bool loose;	      /* the last ones are where they were added */
+	struct map *topics;   /* of an open role with many; NULL: none yet */
+	struct ranked *index; /* of a role that is not open */
 };
 
 struct role {
@@ -54,6 +59,7 @@ struct role {
 	uint32_t id;
 	char *name, *textname, *textdescription, *extra;
 	bool no_wildcard_subs; /* allowwildcardsubs is false */
+	bool open;	       /* only a draft has it, which is not sealed */
 	struct rules rules[RULE_KINDS];
 };
 
@@ -143,10 +149,14 @@ NJ_MUST enum nj_err user_clone(const struct user *x, struct user **out);
 void user_unref(struct user *x);
 
 /* Takes *x, also when it fails; one of that name is replaced, and the new one
- * gets its number.  NJ_FULL at the bound. */
+ * gets its number.  NJ_FULL at the bound.  A role that was put is open, which
+ * means that rules may be added and taken in place until the draft is sealed. */
 NJ_MUST enum nj_err roles_put_role(struct roles *r, struct role **x);
 NJ_MUST enum nj_err roles_put_group(struct roles *r, struct group **x);
 NJ_MUST enum nj_err roles_put_user(struct roles *r, struct user **x);
+/* The roles that are open are put in order and compiled: nobody can be asked
+ * about them before. */
+NJ_MUST enum nj_err roles_seal(struct roles *r);
 /* And from all who have it. */
 NJ_MUST enum nj_err roles_del_role(struct roles *r, struct slice name);
 NJ_MUST enum nj_err roles_del_group(struct roles *r, struct slice name);
@@ -162,14 +172,20 @@ bool grants_has(const struct grants *g, uint32_t id);
 bool grants_del(struct grants *g, uint32_t id);
 void grants_clear(struct grants *g);
 
-/* For a role that is in no state yet.  NJ_INVALID: not a filter; extra (may
- * be NULL) is copied. */
+/* For a role that is open, or in no state yet.  NJ_INVALID: not a filter; extra
+ * (may be NULL) is copied.  Many cost no more each than few. */
 NJ_MUST enum nj_err role_add_rule(struct role *x, enum rule_kind kind,
     const char *topic, int32_t priority, bool allow, const char *extra);
-struct rule *
-role_find_rule(const struct role *x, enum rule_kind kind, const char *topic);
+const struct rule *
+role_find_rule(struct role *x, enum rule_kind kind, const char *topic);
 void role_del_rule(struct role *x, enum rule_kind kind, const char *topic);
 void role_clear_rules(struct role *x);
+NJ_MUST enum nj_err role_share_rules(struct role *x, const struct role *from);
+/* Puts the rules in the order of asking. */
+NJ_MUST enum nj_err role_settle(struct role *x);
+/* Compiles them, and forgets what only an open role needs. */
+NJ_MUST enum nj_err role_seal(struct role *x);
+size_t role_count_rules(const struct role *x);
 
 /* A string member: copies, frees the old one; NULL: none. */
 NJ_MUST enum nj_err roles_set_text(char **at, const char *text);

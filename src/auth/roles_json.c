@@ -167,7 +167,7 @@ put_rules(json_t *o, const struct role *x)
 	for (unsigned k = 0; k < RULE_KINDS; k++)
 		for (uint32_t i = 0; i < x->rules[k].n; i++)
 			if (json_array_append_new(
-				v, of_rule(&x->rules[k].v[i], k)))
+				v, of_rule(x->rules[k].v[i], k)))
 				return false;
 	return true;
 }

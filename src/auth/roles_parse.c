@@ -531,7 +531,9 @@ take_rest(const struct reading *f, const json_t *root)
 	if ((e = take_defaults(f, root)) || (e = take_anonymous(f, root)))
 		return e;
 	find_common(f->r);
-	return json_others(root, known, &f->r->extra) ? no_memory(f) : NJ_OK;
+	if (json_others(root, known, &f->r->extra) || roles_seal(f->r))
+		return no_memory(f);
+	return NJ_OK;
 }
 
 static enum nj_err
