@@ -98,6 +98,20 @@ refuse(struct nj_why *why, const char *path, const char *what)
 	return NJ_INVALID;
 }
 
+/* An exponent of 1 would let everything pass. */
+static bool
+rsa_ok(EVP_PKEY *key)
+{
+	BIGNUM *e = NULL;
+	bool ok = EVP_PKEY_get_bits(key) >= RSA_BITS_MIN &&
+	    EVP_PKEY_get_bits(key) <= RSA_BITS_MAX &&
+	    EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e) &&
+	    BN_is_odd(e) && !BN_is_one(e);
+
+	BN_free(e);
+	return ok;
+}
+
 /* The one algorithm of a key, so that no token can choose another. */
 static enum jwk_alg
 alg_of_key(EVP_PKEY *key)
@@ -107,10 +121,7 @@ alg_of_key(EVP_PKEY *key)
 
 	switch (EVP_PKEY_get_base_id(key)) {
 	case EVP_PKEY_RSA:
-		return EVP_PKEY_get_bits(key) >= RSA_BITS_MIN &&
-			EVP_PKEY_get_bits(key) <= RSA_BITS_MAX
-		    ? JWK_RS256
-		    : JWK_ALGS;
+		return rsa_ok(key) ? JWK_RS256 : JWK_ALGS;
 	case EVP_PKEY_EC:
 		return EVP_PKEY_get_utf8_string_param(key,
 			   OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof group,
@@ -249,8 +260,7 @@ rsa_of(const json_t *jwk)
 		goto out;
 	bn = BN_bin2bn(n, (int)nn, NULL);
 	be = BN_bin2bn(e, (int)en, NULL);
-	/* an exponent of 1 would let everything pass */
-	if (!bn || !be || !BN_is_odd(be) || BN_is_one(be) ||
+	if (!bn || !be ||
 	    !OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, bn) ||
 	    !OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, be) ||
 	    !(params = OSSL_PARAM_BLD_to_param(bld)))
@@ -305,14 +315,45 @@ okp_of(const json_t *jwk)
 	return EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, x, n);
 }
 
-/* Keys for something else are left out [RFC 7517 4.2 to 4.4]. */
+/* "key_ops" lets it verify, or there is none. */
+static bool
+may_verify(const json_t *jwk)
+{
+	const json_t *ops = json_object_get(jwk, "key_ops");
+
+	for (size_t i = 0; i < json_array_size(ops); i++) {
+		const char *op = json_string_value(json_array_get(ops, i));
+
+		if (op && strcmp(op, "verify") == 0)
+			return true;
+	}
+	return !ops;
+}
+
+/* Of a kind and on a curve that we have [RFC 7517 5]. */
+static bool
+is_known(const json_t *jwk)
+{
+	const char *crv = json_string_value(json_object_get(jwk, "crv"));
+
+	if (member_is(jwk, "kty", "EC"))
+		return !crv || strcmp(crv, "P-256") == 0;
+	if (member_is(jwk, "kty", "OKP"))
+		return !crv || strcmp(crv, "Ed25519") == 0;
+	return member_is(jwk, "kty", "RSA") ||
+	    !json_is_string(json_object_get(jwk, "kty"));
+}
+
+/* Keys for something else are left out [RFC 7517 4.2 to 4.4], as are those of
+ * a kind that no token here is signed with. */
 static bool
 is_for_signatures(const json_t *jwk)
 {
 	const json_t *use = json_object_get(jwk, "use");
 	const json_t *alg = json_object_get(jwk, "alg");
 
-	return (!use || member_is(jwk, "use", "sig")) &&
+	return is_known(jwk) && may_verify(jwk) &&
+	    (!use || member_is(jwk, "use", "sig")) &&
 	    (!alg ||
 		(json_is_string(alg) &&
 		    jwk_alg_of(slice_of(json_string_value(alg),

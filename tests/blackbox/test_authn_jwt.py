@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """JSON Web Tokens: whose signature counts, what of the claims, by which ways
 they come in, and what happens when they end."""
+import base64
 import json
 import os
 import subprocess
@@ -25,9 +26,13 @@ class Site:
         self.folder = conftest.new_folder(base, 'jwt-')
         self.rs, self.es, self.ed = Key('RS256', 'r1'), Key('ES256', 'e1'), Key('EdDSA', 'd1')
         self.pem_only, self.stranger = Key('ES256'), Key('ES256', 'e1')
+        self.unsaid, self.wraps = Key('ES256', 'e2'), Key('ES256', 'e3')
         self.jwks = self.write('keys.json', json.dumps(
             {'keys': [self.rs.jwk(alg='RS256', use='sig'), self.es.jwk(), self.ed.jwk(),
-                      {**self.rs.jwk(use='enc'), 'kid': 'other'}]}).encode())
+                      {**self.rs.jwk(use='enc'), 'kid': 'other'},
+                      self.unsaid.jwk(key_ops=['sign', 'verify']), self.wraps.jwk(key_ops=['wrapKey']),
+                      {'kty': 'EC', 'crv': 'P-384', 'x': 'AA', 'y': 'AA'}, {'kty': 'AKP', 'pub': 'AA'},
+                      {'kty': 'OKP', 'crv': 'X25519', 'x': 'AA'}]}).encode())
         self.pem = self.write('key.pem', self.pem_only.pem())
         self.conf = f'jwt_key_file {self.jwks}\njwt_key_file {self.pem}\n'
 
@@ -60,7 +65,7 @@ def answer(port, token, client_id='c', username='', **kw):
         return c.expect(CONNACK).code
 
 
-@pytest.mark.parametrize('who', ['rs', 'es', 'ed', 'pem_only'])
+@pytest.mark.parametrize('who', ['rs', 'es', 'ed', 'pem_only', 'unsaid'])
 @pytest.mark.parametrize('version', [5, 4])
 def test_good(served, site, who, version):
     start = served.log_size()
@@ -106,6 +111,7 @@ BAD = {
     'HS256 with the public key': (lambda s: hs256(s.rs.pem()), "algorithm is 'HS256'"),
     'HS256 with the JWKS': (lambda s: hs256(json.dumps(s.rs.jwk()).encode()), "'HS256'"),
     'RS512': (lambda s: s.rs.token({'alg': 'RS512'}), "algorithm is 'RS512'"),
+    'a key that may not verify': (lambda s: s.wraps.token(), 'not by a key'),
     'ES256 said of an RSA key': (lambda s: s.rs.token({'alg': 'ES256'}), 'no key|not by a key'),
     'RS256 said of an EC key': (lambda s: s.es.token({'alg': 'RS256'}), 'no key|not by a key'),
     'EdDSA said of an EC key': (lambda s: s.es.token({'alg': 'EdDSA'}), 'no key|not by a key'),
@@ -331,6 +337,14 @@ def test_reload(brokers, site, base_folder):
         assert answer(b.port, site.ed.token()) == 0
 
 
+def even_pem(pem):
+    """The same RSA key with the exponent 65536."""
+    lines = pem.decode().strip().split('\n')
+    der = base64.b64decode(''.join(lines[1:-1]))
+    assert der.endswith(b'\x02\x03\x01\x00\x01')
+    return '\n'.join([lines[0], base64.b64encode(der[:-1] + b'\x00').decode(), lines[-1]]) + '\n'
+
+
 def weak():
     return json.dumps({'keys': [Key('RS256', bits=1024).jwk()]})
 
@@ -351,7 +365,12 @@ FILES = {
                                 .asymmetric.ec.SECP384R1()).pem().decode(), 'neither RSA'),
     'point off the curve': ('{"kty":"EC","crv":"P-256","x":"' + 'A' * 42 + 'E","y":"' + 'A' * 42
                             + 'E"}', 'cannot be used'),
-    'exponent 1': ('{"kty":"RSA","n":"' + '_' * 342 + '","e":"AQ"}', 'cannot be used'),
+    'exponent 1': (lambda: json.dumps(Key('RS256').jwk(e='AQ')), 'neither RSA'),
+    'even exponent in PEM': (lambda: even_pem(Key('RS256').pem()), 'neither RSA'),
+    'only keys for something else': (lambda: json.dumps({'keys': [
+        Key('ES256').jwk(key_ops=['encrypt']), Key('ES256').jwk(key_ops='verify'),
+        Key('ES256').jwk(use='enc'), {'kty': 'OKP', 'crv': 'X25519', 'x': 'AA'}]}),
+        'no key for signatures'),
     'alg of another kind': (lambda: json.dumps(Key('ES256').jwk(alg='RS256')), 'not for its kind'),
     'damaged PEM': (lambda: Key('ES256').pem().decode().replace('MFk', 'MFX'), 'cannot be read|damaged'),
     'cut PEM': (lambda: Key('ES256').pem().decode()[:-30], 'damaged|no key'),
