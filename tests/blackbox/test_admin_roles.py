@@ -83,6 +83,56 @@ def test_users_and_roles(roles):
     assert 'pencil' not in roles.broker.log() and 'eraser' not in roles.broker.log()
 
 
+def test_all_that_there_is(roles):
+    """What dynamic security can hold can be said, and is shown."""
+    roles('role', 'add', 'reader', '--text-name', 'Reads', '--allow-wildcards', 'no')
+    roles('role', 'rule-add', 'reader', 'subscribePattern', 'a/#', 'allow', '--priority', '-3')
+    roles('role', 'rule-add', 'reader', 'subscribePattern', 'a/b', 'deny', '--priority', '2')
+    assert roles('role', 'show', 'reader') == (
+        'role:         reader\ncalled:       Reads\nwildcards:    not in subscriptions that it allows\n'
+        'rules:        in the order of asking, for each kind\n'
+        '    deny  subscribePattern     a/b  (priority 2)\n'
+        '    allow subscribePattern     a/#  (priority -3)\n')
+    roles('role', 'modify', 'reader', '--allow-wildcards', 'yes', '--text-description', 'of a')
+    assert 'wildcards' not in roles('role', 'show', 'reader')
+    roles('group', 'add', 'guests', '--text-name', 'Guests')
+    roles('group', 'role-add', 'guests', 'reader')
+    assert roles('group', 'anonymous') == 'There is none.\n'
+    roles('group', 'anonymous', 'guests')
+    assert roles('group', 'anonymous') == 'guests\n'
+    roles('user', 'add', 'cert', '--no-password', '--client-id', 'c1', '--text-description', 'by certificate')
+    roles('user', 'role-add', 'cert', 'reader', '--priority', '7')
+    roles('group', 'member-add', 'guests', 'cert')
+    roles('user', 'disable', 'cert')
+    assert roles('user', 'show', 'cert') == (
+        'user:         cert\nabout:        by certificate\nmay log in:   no, it is disabled\n'
+        'client id:    c1\nroles:        reader (priority 7)\ngroups:       guests\nconnected:    none\n')
+    roles('user', 'modify', 'cert', '--client-id', '', '--text-name', 'Device')
+    shown = json.loads(roles('user', 'show', 'cert', '--json'))['data']['client']
+    assert 'clientid' not in shown and shown['textname'] == 'Device'
+    assert roles('group', 'show', 'guests') == (
+        'group:        guests\ncalled:       Guests\nroles:        reader\nmembers:      cert\n')
+    assert 'allow subscribe\n' in roles('role', 'default')
+    roles('role', 'default', 'subscribe', 'deny')
+    assert 'deny  subscribe\n' in roles('role', 'default')
+    roles('user', 'add', 'next', password='x')
+    assert roles('user', 'list', '--count', '1', '--offset', '1') == 'next\n'
+    assert roles('user', 'list', '--verbose').count('may log in:') == 2
+    assert roles('role', 'count').startswith('2 users, 1 groups and 1 roles')
+    # of the listener that is asked about, and no other
+    assert roles('user', 'list', '--listener', str(roles.broker.port)) == 'cert\nnext\n'
+    roles('user', 'list', '--listener', '1', status=1)
+
+
+@pytest.mark.parametrize('words', [
+    ('user', 'list', '--priority', '3'), ('user', 'show', 'x', '--count', '1'), ('user', 'modify', 'x'),
+    ('role', 'add', 'x', '--allow-wildcards', 'maybe'), ('role', 'default', 'subscribe'),
+    ('role', 'default', 'subscribePattern', 'deny'), ('role', 'default', 'subscribe', 'maybe'),
+    ('group', 'anonymous', 'a', 'b')])
+def test_what_a_verb_does_not_take(roles, words):
+    roles(*words, status=2)
+
+
 def test_wrong_words(roles):
     assert 'words are wanted' in roles('user', 'show', status=2)
     assert 'allow or deny' in roles('role', 'rule-add', 'r', 'publishClientSend', 'a', 'maybe', status=2)
@@ -99,6 +149,7 @@ def test_broker_without_users(brokers, tmp_path):
 @pytest.mark.parametrize('line, want', [
     ('nightjar cl', ['clients']), ('nightjar clients l', ['list']),
     ('nightjar clients disconnect --fo', ['--forget']), ('nightjar user role-', ['role-add', 'role-remove']),
+    ('nightjar user modify --text', ['--text-name', '--text-description']),
     ('nightjar acl explain --acl', ['--acl-file']), ('nightjar ca de', ['device', 'deny'])])
 def test_completion(line, want, tmp_path):
     """A shell asks the program itself."""
