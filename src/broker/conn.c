@@ -25,6 +25,8 @@
 /* Last words have this long to leave, in ms; less when the broker stops. */
 #define CLOSING_MS  2000
 #define STOPPING_MS 500
+/* The same while some of them wait for the disk. */
+#define PARTING_MS 10000
 
 /* Of one write: payloads that are not copied, and what is between them. */
 #define PIECES 64
@@ -288,7 +290,9 @@ deadline_of(const struct conn *c)
 		return c->since + QUESTION_PATIENCE_MS;
 	case CONN_CLOSING:
 		return c->since +
-		    (c->shard->stopping ? STOPPING_MS : CLOSING_MS);
+		    (c->shard->stopping	 ? STOPPING_MS
+			    : c->parting ? PARTING_MS
+					 : CLOSING_MS);
 	case CONN_DEAD:
 		return UINT64_MAX;
 	case CONN_LIVE:
@@ -412,10 +416,13 @@ conn_update_wants(struct conn *c)
 	case CONN_PROXY:
 	case CONN_HANDSHAKE:
 	case CONN_GREETING:
-	case CONN_CLOSING:
 	case CONN_AUTH:
 	case CONN_HTTP:
 		want |= LOOP_IN;
+		break;
+	case CONN_CLOSING:
+		if (!c->said_all)
+			want |= LOOP_IN;
 		break;
 	case CONN_LIVE:
 		if (conn_may_ask(c))
@@ -492,9 +499,12 @@ written_all(struct conn *c)
 		if (c->session)
 			session_pump(c->session);
 	}
+	if (c->state != CONN_CLOSING || c->parting)
+		return;
 	/* WebSocket's Close and TLS's close_notify go first */
-	if (c->state == CONN_CLOSING)
-		stream_shutdown(c->stream);
+	stream_shutdown(c->stream);
+	if (c->said_all)
+		conn_drop(c, NULL);
 }
 
 /* Buffered bytes and the payloads between them, with one system call. */

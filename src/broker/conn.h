@@ -122,7 +122,9 @@ struct conn {
 	bool begun;	       /* its handshake has had a step */
 	bool looked;	       /* is_plain_http() did */
 	bool gone;	       /* nothing can be written to it any more */
-	bool leaves; /* conn_hear_rest(): nothing is promised any more */
+	bool leaves;   /* conn_hear_rest(): nothing is promised any more */
+	bool parting;  /* conn_part(): closes when it was told the rest */
+	bool said_all; /* the same, and its end of the stream has come */
 	char peer[PEER_NAME];
 };
 
@@ -197,8 +199,11 @@ void conn_failed(const struct conn *c, enum failure_stage stage, bool by_client,
     const char *what, const char *mend);
 /* What a WebSocket's Close will say of rc. */
 void conn_end_code(struct conn *c, enum mqtt_rc rc);
-/* Before it is dropped because the client goes: what it was answered so far. */
-void conn_last_words(struct conn *c);
+/* The client goes: its session is left now, and the connection ends when what
+ * it is still to be told has left, or some time later.  why is static. */
+void conn_part(struct conn *c, const char *why);
+/* Nothing of that waits for the disk any more. */
+void conn_parted(struct conn *c);
 /* After last words were appended: writes them, then closes. */
 void conn_close_gently(struct conn *c);
 /* The client's identifier, or its address before CONNECT; escaped. */

@@ -69,6 +69,19 @@ log_end(struct conn *c, const char *why)
 		    "Connection from %s closed: %s%s", c->peer, why, stop);
 }
 
+/* What was under way for it, and its session. */
+static void
+leave_all(struct conn *c)
+{
+	login_abandon(c);
+	admission_free(c);
+	subscribe_abandon(c);
+	est_abandon(c);
+	enroll_abandon(c);
+	control_abandon(c);
+	sessions_leave(c);
+}
+
 /* Nothing of it stays but its memory, until the turn ends. */
 static void
 die(struct conn *c)
@@ -77,13 +90,7 @@ die(struct conn *c)
 
 	if (c->state == CONN_DEAD)
 		return;
-	login_abandon(c);
-	admission_free(c);
-	subscribe_abandon(c);
-	est_abandon(c);
-	enroll_abandon(c);
-	control_abandon(c);
-	sessions_leave(c);
+	leave_all(c);
 	conn_set_state(c, CONN_DEAD);
 	conn_unhook(c);
 	c->link.closing = true;
@@ -114,15 +121,39 @@ conn_drop(struct conn *c, const char *fmt, ...)
 }
 
 /*
- * Who says all at once, DISCONNECT too, is still answered what came before it:
- * CONNACK [MQTT-3.1.4-5], PUBACK.  What does not go now does not go: nobody
- * waits for who has left.
+ * Who says all at once, DISCONNECT or the end of the stream too, is still
+ * answered what came before it: CONNACK [MQTT-3.1.4-5], acknowledgements, also
+ * those that wait for the disk.  His session and his will do not wait for that,
+ * and nor does anybody for longer than a closing connection's deadline.
  */
 void
-conn_last_words(struct conn *c)
+conn_part(struct conn *c, const char *why)
 {
 	if (c->state == CONN_LIVE && link_unsent(&c->link) > 0)
 		conn_flush_now(c);
+	if (c->state != CONN_LIVE || c->link.closing || c->leaves || c->gone ||
+	    (c->link.held == 0 && link_unsent(&c->link) == 0)) {
+		conn_drop(c, "%s", why);
+		return;
+	}
+	log_end(c, why);
+	leave_all(c);
+	list_remove(&c->work);
+	c->parting = true;
+	conn_set_state(c, CONN_CLOSING);
+	if (c->link.held == 0)
+		conn_parted(c);
+	else
+		conn_update_wants(c);
+}
+
+void
+conn_parted(struct conn *c)
+{
+	c->parting = false;
+	c->link.closing = true;
+	conn_set_state(c, CONN_CLOSING); /* its time begins anew */
+	link_kick(&c->link);
 }
 
 void
@@ -130,13 +161,7 @@ conn_close_gently(struct conn *c)
 {
 	if (c->state == CONN_DEAD || c->state == CONN_CLOSING)
 		return;
-	login_abandon(c);
-	admission_free(c);
-	subscribe_abandon(c);
-	est_abandon(c);
-	enroll_abandon(c);
-	control_abandon(c);
-	sessions_leave(c);
+	leave_all(c);
 	c->link.closing = true;
 	list_remove(&c->work);
 	conn_set_state(c, CONN_CLOSING);

@@ -291,8 +291,8 @@ read_failed(struct conn *c, enum nj_err e)
 {
 	conn_hear_rest(c);
 	if (e == NJ_EOF) {
-		conn_last_words(c);
-		conn_drop(c, "closed its connection");
+		c->said_all = true;
+		conn_part(c, "closed its connection");
 	} else if (e == NJ_NOMEM)
 		no_memory(c);
 	else
@@ -416,6 +416,11 @@ read_closing(struct conn *c)
 		e = stream_read(c->stream, c->shard->rx, RX_SIZE, &n);
 		if (e == NJ_AGAIN)
 			return;
+		if (e == NJ_EOF && c->parting && !c->said_all) {
+			c->said_all = true; /* it may listen still */
+			conn_update_wants(c);
+			return;
+		}
 		if (e) {
 			conn_drop(c, NULL);
 			return;
@@ -486,7 +491,9 @@ conn_resume(struct conn *c)
 	c->in = (struct buf){ 0 };
 	if (handle(c, buf_slice(&in)) && c->state != CONN_DEAD) {
 		conn_update_wants(c);
-		if (stream_pending(c->stream) && !list_linked(&c->work))
+		/* who is not heard now is resumed again */
+		if (stream_pending(c->stream) && conn_hears(c) &&
+		    conn_may_ask(c) && !list_linked(&c->work))
 			list_push(&c->shard->again, &c->work);
 	}
 	buf_fini(&in);

@@ -194,6 +194,8 @@ fulfil(struct promise *p, bool failed)
 			free(c);
 	} else if (failed || !keep_word(c, p)) {
 		conn_doom(c, "out of memory");
+	} else if (c->parting && c->link.held == 0) {
+		conn_parted(c);
 	}
 	free(p->bytes);
 }

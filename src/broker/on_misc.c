@@ -63,7 +63,6 @@ on_disconnect(struct conn *c, const struct frame *f)
 	}
 	/* [MQTT-3.14.4-3]; 0x04 asks for the will */
 	c->clean_disconnect = d.code == RC_SUCCESS;
-	conn_last_words(c);
-	conn_drop(c, "it said goodbye");
+	conn_part(c, "it said goodbye");
 	return NJ_OK;
 }

@@ -186,6 +186,7 @@ stop(struct shard *sh)
 		next = at->next;
 		conn_end(
 		    c, RC_SERVER_SHUTTING_DOWN, "the broker is shutting down");
+		conn_deadline(c); /* of one that closes already */
 	}
 }
 

@@ -206,7 +206,7 @@ wss_write(struct stream *base, const uint8_t *src, size_t len, size_t *n)
 
 	if ((e = may_write(s)) || (e = ws_send_kept(s)))
 		return e;
-	if (s->next == WS_ENDED) { /* nobody listens, as after a FIN */
+	if (s->closing) { /* and it was answered: nobody listens */
 		*n = len;
 		return NJ_OK;
 	}
@@ -293,7 +293,8 @@ on_control(struct ws_stream *s, const struct ws_taken *t)
 	uint8_t frame[2 + WS_CONTROL_MAX];
 
 	if (t->op == WS_CLOSE) {
-		send_close(s, t->code, NULL);
+		/* answered when its sender was told the rest */
+		s->code = t->code;
 		s->next = WS_ENDED;
 		return NJ_OK;
 	}
@@ -393,8 +394,11 @@ wss_shutdown(struct stream *base)
 	if (s->shut)
 		return;
 	s->shut = true;
-	send_close(
-	    s, s->base.end_code ? s->base.end_code : WS_CODE_NORMAL, NULL);
+	if (s->next == WS_ENDED) /* RFC 6455 5.5.1: it is echoed */
+		send_close(s, s->code, NULL);
+	else
+		send_close(s,
+		    s->base.end_code ? s->base.end_code : WS_CODE_NORMAL, NULL);
 	stream_shutdown(s->inner);
 }
 

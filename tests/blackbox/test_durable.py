@@ -11,9 +11,12 @@ import time
 
 import pytest
 
-from harness import free_port, paced, wait_until
+from conftest import Factory
+from harness import HOST, free_port, paced, wait_until
+from pahoc import tls_context
 from raw import (CONNACK, DISCONNECT, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, SUBSCRIBE,
-                 UNSUBSCRIBE, Closed, Raw, connect_packet, packet, string)
+                 UNSUBACK, UNSUBSCRIBE, Closed, Raw, connect_packet, packet, string)
+from wsraw import BINARY, CLOSE, RawWs, frame
 
 CONF = '''
 persistence true
@@ -750,3 +753,89 @@ def test_refusals_overtake_nothing(durable):
             got = [c.recv() for _ in range(3)]
             assert [(p.kind, p.mid) for p in got] == [(PUBACK, 100 + i), (SUBACK, mid), (SUBACK, 7)]
             assert got[2].codes == [0x8f]
+
+
+# -- who says all at once, and listens to the end
+
+@pytest.fixture(scope='module')
+def ways(base_folder, pki):
+    """A broker on a disk by TCP, TLS, WebSocket and both; its ports."""
+    factory = Factory(base_folder)
+    tls = f'certfile {pki.server[0]}\nkeyfile {pki.server[1]}\n'
+    more = {way: free_port() for way in ('tls', 'ws', 'wss')}
+    conf = CONF + 'threads 2\n'
+    for way, port in more.items():
+        conf += f'listener {port} {HOST}\n' + ('protocol websockets\n' if 'ws' in way else '')
+        conf += tls if way in ('tls', 'wss') else ''
+    b = factory(conf, more.values())
+    yield {'tcp': b.port, **more}
+    factory.finish()
+
+
+def by(ways, way, pki, **kw):
+    tls = tls_context(pki.ca) if way in ('tls', 'wss') else None
+    return (RawWs if 'ws' in way else Raw)(ways[way], tls=tls, **kw)
+
+
+def to_the_end(c):
+    """What it is told until the broker closes."""
+    got = []
+    try:
+        while True:
+            got.append(c.recv())
+    except Closed:
+        return got
+
+
+def all_at_once(name, version):
+    """CONNECT, SUBSCRIBE, PUBLISH of each QoS, UNSUBSCRIBE; and what is said to
+    that."""
+    none = b'\0' if version == 5 else b''
+    return (connect_packet(name, version=version, clean=False, props=FOREVER)
+            + packet(SUBSCRIBE, 2, struct.pack('>H', 1) + none + string('own/' + name) + b'\1')
+            + packet(PUBLISH, 2, string('last/words') + struct.pack('>H', 2) + none + b'one')
+            + packet(PUBLISH, 4, string('last/words') + struct.pack('>H', 3) + none + b'two')
+            + packet(UNSUBSCRIBE, 2, struct.pack('>H', 4) + none + string('own/' + name)),
+            [(CONNACK, 0), (SUBACK, 1), (PUBACK, 2), (PUBREC, 3), (UNSUBACK, 4)])
+
+
+@pytest.mark.parametrize('way,version,end', [
+    ('tcp', 4, 'disconnect'), ('tcp', 4, 'fin'), ('ws', 5, 'close'), ('wss', 5, 'close'),
+    *((way, 5, end) for way in ('tcp', 'tls', 'ws', 'wss') for end in ('disconnect', 'fin'))])
+def test_what_was_said_last_is_acknowledged(ways, pki, way, version, end):
+    """Also where it waits for the disk, and the DISCONNECT, or the end of the
+    client's stream, is read meanwhile."""
+    name = f'last-{way}-{version}-{end}'
+    said, want = all_at_once(name, version)
+    with Raw(ways['tcp']) as s:
+        s.connect('keeper-' + name, clean=False, props=FOREVER)
+        s.subscribe('last/#', qos=2)
+        with by(ways, way, pki, version=version) as c:
+            tcp = c.ws.sock if 'ws' in way else c.sock
+            if end == 'disconnect':
+                c.send(said + packet(DISCONNECT, 0, b''))
+            elif end == 'close':
+                tcp.sendall(frame(BINARY, said) + frame(CLOSE, struct.pack('>H', 1000)))
+            else:
+                c.send(said)
+                socket.socket.shutdown(tcp, socket.SHUT_WR)
+            got = to_the_end(c)
+            assert [(p.kind, p.mid if p.kind != CONNACK else 0) for p in got] == want
+            if 'ws' in way and end != 'fin':
+                assert c.ws.close_code() == 1000
+        assert [s.message().payload for _ in range(2)] == [b'one', b'two']
+
+
+def test_its_will_does_not_wait_for_that(ways):
+    """The end of the stream is no DISCONNECT [MQTT-3.1.2-8]."""
+    with Raw(ways['tcp']) as s, Raw(ways['tcp']) as keeper, Raw(ways['tcp']) as c:
+        keeper.connect('will-keeper', clean=False, props=FOREVER)
+        keeper.subscribe('w/#', qos=1)
+        s.connect()
+        s.subscribe('w/will')
+        c.connect(will=('w/will', b'gone'))
+        mid = c.publish('w/last', b'x', qos=1)
+        c.sock.shutdown(socket.SHUT_WR)
+        assert [(p.kind, p.mid) for p in to_the_end(c)] == [(PUBACK, mid)]
+        assert s.message().payload == b'gone'
+        assert {keeper.message().payload for _ in range(2)} == {b'x', b'gone'}

@@ -279,16 +279,24 @@ controls(void **state)
 	say(&p, LIT("\x89\x80" KEY "\x8a\x80" KEY));
 	assert_int_equal(stream_read(p.s, got, sizeof got, &n), NJ_AGAIN);
 	heard(&p, LIT("\x8a\x00"));
-	/* the client's Close comes back, behind the data before it */
+	/* the client's Close comes back, behind the data before it and what
+	 * is answered to that */
 	say(&p, LIT("\x82\x81" KEY "\x70\x88\x82" KEY "\x12\xcb"));
 	assert_int_equal(stream_read(p.s, got, sizeof got, &n), NJ_OK);
 	assert_true(stream_pending(p.s));
 	assert_int_equal(stream_read(p.s, got, sizeof got, &n), NJ_EOF);
 	assert_int_equal(stream_read(p.s, got, sizeof got, &n), NJ_EOF);
+	assert_int_equal(
+	    stream_write(p.s, (const uint8_t *)"\x40\x02\x00\x01", 4, &n),
+	    NJ_OK);
+	assert_int_equal(n, 4);
+	stream_shutdown(p.s);
+	heard(&p,
+	    LIT("\x82\x04\x40\x02\x00\x01"
+		"\x88\x02\x03\xe9"));
 	assert_int_equal(stream_write(p.s, got, 3, &n), NJ_OK);
 	assert_int_equal(n, 3);
-	stream_shutdown(p.s);
-	heard(&p, LIT("\x88\x02\x03\xe9"));
+	heard(&p, SLICE_NONE);
 	ws_end(&p);
 	/* ours */
 	ws_upgraded(&p, NULL);
