@@ -55,8 +55,9 @@ may_publish(const struct asker *a, struct slice topic, const char **rule)
 	if (topic.n == 0 || topic.p[0] != '$' ||
 	    !topic_next(&rest, &more, &first))
 		return true;
-	if (!a->roles && slice_eq(first, control)) {
-		*rule = "$CONTROL/ is not served here (dynamic_security_file)";
+	if (!a->roles && !a->acl && slice_eq(first, control)) {
+		*rule = "commands to $CONTROL/ take a dynamic_security_file or "
+			"a rule of an acl_file that allows them";
 		return false;
 	}
 	if ((a->who->bridge && topic_matches(bridge_state, topic)) ||

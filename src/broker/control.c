@@ -10,6 +10,7 @@
 #include "base/secret.h"
 #include "base/text.h"
 #include "base/workers.h"
+#include "broker/listing.h"
 #include "broker/present.h"
 #include "broker/route.h"
 #include "broker/sessions.h"
@@ -19,8 +20,9 @@ struct control {
 	struct letter letter;
 	struct job job;
 	struct shard *shard;
-	struct conn *conn; /* NULL: gone */
-	struct rolebase *rb;
+	struct conn *conn;    /* NULL: gone */
+	struct rolebase *rb;  /* of dynamic security, or NULL, and */
+	struct port_set *set; /* the listeners are asked about */
 	void (*ack)(struct conn *c, uint8_t qos, uint16_t id, enum mqtt_rc rc);
 	uint8_t qos;
 	uint16_t id;
@@ -42,6 +44,7 @@ static void
 control_free(struct control *k)
 {
 	rolebase_unref(k->rb);
+	port_set_unref(k->set);
 	principal_unref(k->who);
 	buf_wipe(&k->command);
 	buf_fini(&k->answer);
@@ -57,6 +60,12 @@ run(struct job *j)
 		.user = k->who->name };
 	struct present present = { 0 };
 
+	k->letter.kind = LETTER_CONTROL;
+	if (k->set) {
+		k->e = listing_run(k->set, buf_slice(&k->command), &k->answer);
+		shard_post(k->shard, &k->letter);
+		return;
+	}
 	/* without workers this is a shard, which cannot wait for itself */
 	if (k->shard->broker->opts.control)
 		present_look(
@@ -64,7 +73,6 @@ run(struct job *j)
 	k->e = rolebase_run(k->rb, &who, buf_slice(&k->command), &k->answer);
 	present_fini(&present);
 	buf_wipe(&k->command);
-	k->letter.kind = LETTER_CONTROL;
 	shard_post(k->shard, &k->letter);
 }
 
@@ -75,10 +83,12 @@ control_take(struct conn *c, const struct publish *p, struct slice topic,
 	struct workers *w = c->shard->broker->opts.control;
 	struct rolebase *rb = c->session->roles;
 	struct slice id = session_id(c->session);
+	bool listing =
+	    c->shard->limits.control_api && slice_is(topic, LISTING_TOPIC);
 	struct control *k;
 	enum nj_err e;
 
-	if (!rb || !slice_is(topic, ROLEBASE_TOPIC))
+	if (!listing && (!rb || !slice_is(topic, ROLEBASE_TOPIC)))
 		return NJ_OK;
 	if (!(k = calloc(1, sizeof *k + id.n)))
 		return NJ_NOMEM;
@@ -86,7 +96,12 @@ control_take(struct conn *c, const struct publish *p, struct slice topic,
 	memcpy(k->client_id, id.p, id.n);
 	k->shard = c->shard;
 	k->conn = c;
-	k->rb = rolebase_ref(rb);
+	if (listing) {
+		k->set = c->shard->set;
+		(void)atomic_fetch_add(&k->set->refs, 1);
+	} else {
+		k->rb = rolebase_ref(rb);
+	}
 	k->who = principal_ref(c->session->who);
 	k->ack = ack;
 	k->qos = p->qos;
@@ -110,9 +125,8 @@ control_take(struct conn *c, const struct publish *p, struct slice topic,
 
 /* At QoS 0, as Mosquitto does. */
 static void
-say(struct conn *c, const struct buf *answer)
+say(struct conn *c, struct slice topic, const struct buf *answer)
 {
-	struct slice topic = LIT(ROLEBASE_RESPONSE);
 	struct session *s = c->session;
 	struct publish p = { .payload = buf_slice(answer) };
 	struct asker a = sessions_asker(s);
@@ -124,7 +138,7 @@ say(struct conn *c, const struct buf *answer)
 		return;
 	if (!decide(&a, ACTION_RECEIVE, topic, &rule)) {
 		nj_log(LOG_T_NOTICE, "Answer to %s on '%s' withheld: %s",
-		    conn_name(c, name, sizeof name), ROLEBASE_RESPONSE,
+		    conn_name(c, name, sizeof name), (const char *)topic.p,
 		    rule.text);
 		return;
 	}
@@ -151,7 +165,10 @@ control_answered(struct shard *sh, struct letter *l)
 		k->ack(c, k->qos, k->id,
 		    k->e ? RC_IMPLEMENTATION_SPECIFIC : RC_SUCCESS);
 		if (!k->e && c->state == CONN_LIVE && !c->link.closing)
-			say(c, &k->answer);
+			say(c,
+			    k->set ? LIT(LISTING_RESPONSE)
+				   : LIT(ROLEBASE_RESPONSE),
+			    &k->answer);
 		if (k->end && c->state == CONN_LIVE && !c->link.closing)
 			control_end(c);
 		if (c->state == CONN_LIVE)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * control - commands that clients publish to $CONTROL/dynamic-security/v1.
+ * control - commands that clients publish to $CONTROL/dynamic-security/v1, and
+ *           to $CONTROL/broker/v1 (listing.h).
  *
  * A worker runs them, because they hash passwords and sync files; meanwhile
  * nothing more is heard from the client.  When it is done, and so durable, the

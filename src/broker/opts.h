@@ -110,6 +110,7 @@ struct broker_limits {
 	bool check_source;   /* of retained messages */
 	bool nodelay;
 	bool log_connections;	       /* connection_messages */
+	bool control_api;	       /* listing.h */
 	uint32_t client_expiration_s;  /* MQTT_EXPIRY_NEVER */
 	uint32_t max_connections;      /* 0: no limit; the process */
 	uint32_t max_pending;	       /* before CONNECT is done; 0 */

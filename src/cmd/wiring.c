@@ -594,5 +594,6 @@ wiring_limits(const struct conf *c, struct broker_limits *out)
 		.handshake_budget = c->handshakes_per_turn,
 		.out_soft = clamp32(c->max_output_bytes),
 		.sys_interval_s = c->sys_interval,
+		.control_api = c->control_api,
 	};
 }

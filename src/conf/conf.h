@@ -256,6 +256,7 @@ struct conf {
 	char *admin_socket_mode;  /* octal digits; NULL: the default */
 	char *admin_socket_group; /* NULL: none */
 	uint32_t sys_interval;	  /* seconds; 0: no $SYS */
+	bool control_api;
 
 	/* log, in the terms of base/log.h */
 	unsigned log_dests;   /* enum log_dest */

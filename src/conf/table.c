@@ -618,10 +618,12 @@ const struct conf_opt conf_table[] = {
 	OPT(GLOBAL, "sys_interval", U32, G(sys_interval), WORKS, R, "10",
 	    "seconds between updates of $SYS/broker/; 0: none", .min = 0,
 	    .max = 65535),
-	OPT(GLOBAL, "enable_control_api", BOOL, NO, LATER, 0, "false",
-	    "answer requests on $CONTROL/broker/v1",
-	    .note = "requests to $CONTROL/broker/v1 are not answered yet",
-	    .mend = "delete this line, or wait for it"),
+	OPT(GLOBAL, "enable_control_api", BOOL, G(control_api), WORKS, R,
+	    "false",
+	    "answer listListeners and listPlugins on $CONTROL/broker/v1, as "
+	    "'mosquitto_ctrl broker' of Mosquitto 2.1 asks: to those whom a "
+	    "role, or a rule of the acl_file that names $CONTROL, lets "
+	    "publish there and read $CONTROL/broker/v1/response"),
 
 	/* ---- log ---- */
 	OPT(GLOBAL, "log_dest", FORM, G(log_dests), WORKS, R, "stderr",

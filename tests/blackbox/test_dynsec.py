@@ -250,6 +250,72 @@ def test_commands_are_nobody_elses(dynsec):
         assert w.expect(CONNACK).code == NOT_AUTHORIZED
 
 
+BROKER = '$CONTROL/broker/v1'
+
+
+def ask_broker(c, *cmds, text=None):
+    """What mosquitto_ctrl broker of Mosquitto 2.1 does; None: not served."""
+    c.publish(BROKER, text or json.dumps({'commands': list(cmds)}), qos=1)
+    ack = c.wait_for(PUBACK)
+    if ack.code >= 0x80:
+        return ack.code
+    c.ping()
+    return json.loads(c.message().payload)['responses'] if c.later else None
+
+
+@ours
+def test_questions_about_the_broker(dynsec, tmp_path):
+    """listListeners and listPlugins, for those whose roles have the topic."""
+    reads = [acl('publishClientSend', '$CONTROL/broker/#'), acl('subscribePattern', '$CONTROL/broker/#'),
+             acl('publishClientReceive', '$CONTROL/broker/#')]
+    d = dynsec(state(clients=[user('looks', 'looks'), user('none')],
+                     roles=[{'rolename': 'looks', 'acls': reads}]),
+               f'enable_control_api true\nlistener 0 {tmp_path}/s.sock\n')
+    with d.client('looks') as c, d.client('none') as n:
+        assert c.subscribe(BROKER + '/response') == [0]
+        r = ask_broker(c, {'command': 'listListeners', 'correlationData': 'x'}, {'command': 'LISTPLUGINS'})
+        assert r[0]['correlationData'] == 'x' and r[0]['command'] == 'listListeners'
+        assert {'port': d.broker.port, 'protocol': 'mqtt', 'tls': False, 'bind-address': HOST} \
+            in r[0]['data']['listeners']
+        assert {'port': 0, 'protocol': 'mqtt', 'tls': False, 'socket-path': f'{tmp_path}/s.sock'} \
+            in r[0]['data']['listeners']
+        plugin, = r[1]['data']['plugins']
+        assert plugin['name'] == 'dynamic-security' and plugin['control-endpoints'] == [TOPIC]
+        for text, error in (('{', 'Payload not valid JSON'), ('{}', 'Invalid/missing commands'),
+                            ('{"commands":[{}]}', 'Missing command'), ('{"commands":[1]}', 'Command not an object'),
+                            ('{"commands":[{"command":"x"}]}', 'Unknown command'),
+                            (json.dumps({'commands': [{'command': 'listPlugins'}] * 65}), 'Too many commands')):
+            assert ask_broker(c, text=text)[0]['error'] == error
+        assert ask_broker(n, {'command': 'listListeners'}) == NOT_AUTHORIZED
+        assert n.subscribe(BROKER + '/response') == [NOT_AUTHORIZED]
+
+
+@ours
+@pytest.mark.parametrize('rules, want', [('topic #\n', NOT_AUTHORIZED),
+                                         ('topic $CONTROL/broker/#\n', 'listeners'), (None, NOT_AUTHORIZED)])
+def test_questions_about_the_broker_by_acl_file(brokers, tmp_path, rules, want):
+    path = tmp_path / 'acl'
+    if rules:
+        path.write_text(rules)
+        path.chmod(0o600)
+    b = brokers('enable_control_api true\n' + (f'acl_file {path}\n' if rules else ''))
+    with Raw(b.port) as c:
+        c.connect('c')
+        c.subscribe(BROKER + '/response')
+        r = ask_broker(c, {'command': 'listListeners'})
+        assert r == want or 'data' in r[0]
+        assert isinstance(r, list) == isinstance(want, str)
+
+
+@ours
+def test_questions_about_the_broker_are_off(dynsec):
+    d = dynsec(state(clients=[user('all', 'all')], roles=[{'rolename': 'all', 'acls': [
+        acl(k, '$CONTROL/#') for k in ('publishClientSend', 'subscribePattern', 'publishClientReceive')]}]))
+    with d.client('all') as c:
+        assert c.subscribe(BROKER + '/response') == [0]
+        assert ask_broker(c, {'command': 'listListeners'}) is None
+
+
 @ours
 @pytest.mark.parametrize('threads', [1, 3])
 def test_connections(dynsec, threads):

@@ -214,7 +214,7 @@ static const struct {
 	/* what only tunes is warned about */
 	{ "persistence true\n", "" },
 	{ "persistence false\n", "" },
-	{ "enable_control_api true\n", "1:1 w 'enable_control_api' -|" },
+	{ "enable_control_api true\n", "" },
 	{ "dhparamfile /x\n", "1:1 w 'dhparamfile' -|" },
 	{ "trace_level 3\nffdc_output x\n",
 	    "1:1 w 'trace_level' -|2:1 w 'ffdc_output' -|" },
