@@ -403,6 +403,7 @@ durable_turn(struct shard *sh)
 		pledge_company(sh, d->open, false);
 		return;
 	}
+	d->keep.stuck = store_state(d->store) != STORE_OK;
 	if (d->open->live > 0) {
 		if (d->n_spare > 0 && is_due(sh) && !is_hopeful(sh))
 			durable_flush(sh);
@@ -414,7 +415,8 @@ durable_turn(struct shard *sh)
 	if (!d->open)
 		return;
 	/* a page has what was submitted before it was asked for */
-	if (!list_empty(&d->keep.pages) && d->open->live == 0)
+	if (!list_empty(&d->keep.pages) &&
+	    (d->open->live == 0 || d->keep.stuck))
 		paging_ask(sh);
 	set_busy(d);
 }

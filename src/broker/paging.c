@@ -47,7 +47,7 @@ static bool
 ask_own(struct shard *sh, struct session *s)
 {
 	const struct kept *k = s->kept;
-	uint64_t upto = k->next_key;
+	uint64_t upto = k->next_key, sure;
 
 	if (!tail_wants(s)) {
 		session_pump(s);
@@ -58,7 +58,11 @@ ask_own(struct shard *sh, struct session *s)
 		return false;
 	if (kept_sure_below(k) < upto)
 		upto = kept_sure_below(k);
-	return ask(sh, s, false, k->tail_from, upto);
+	/* while the disk takes nothing, what is recorded may have to stay here */
+	sure = batch_leaves(sh->durable.open, k->id, k->tail_from, upto);
+	if (sure < upto && sure <= k->tail_from)
+		return false;
+	return ask(sh, s, false, k->tail_from, sure);
 }
 
 /* For other clients; the same. */
@@ -67,8 +71,8 @@ ask_handover(struct shard *sh, struct session *s)
 {
 	uint64_t from, upto;
 
-	return handover_wants(sh, s, &from, &upto) &&
-	    ask(sh, s, true, from, upto);
+	return sh->durable.open->live == 0 &&
+	    handover_wants(sh, s, &from, &upto) && ask(sh, s, true, from, upto);
 }
 
 void

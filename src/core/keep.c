@@ -165,6 +165,10 @@ keep_is_early(struct session *s, const struct delivery *d)
 
 	if (k->sent_ticket <= s->home->keep->done)
 		k->sent_before = k->sent;
+	/* While nothing can be written, what is on disk is read.  If the broker
+	 * dies then, of QoS 1 it comes again without DUP. */
+	if (s->home->keep->stuck && d->qos == 1)
+		return false;
 	return d->key > k->sent_before;
 }
 

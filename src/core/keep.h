@@ -63,6 +63,7 @@ struct keep {
 	bool busy;	   /* something is not on disk yet */
 	uint64_t ticket;   /* of the shard's own records from now on */
 	uint64_t done;	   /* those up to this one are on disk */
+	bool stuck;	   /* the disk takes nothing now */
 	bool full;	   /* so much that nothing more is sent from queues */
 	uint64_t bytes;	   /* of messages in records since this was set to 0 */
 	uint64_t queued;   /* bytes of kept messages in queues in memory */

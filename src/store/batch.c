@@ -266,6 +266,26 @@ batch_has(
 	return record_of(b, at, session, seq) != NULL;
 }
 
+uint64_t
+batch_leaves(const struct store_batch *b, uint64_t session, uint64_t from,
+    uint64_t until)
+{
+	for (uint32_t i = 0; i < b->n && until > from; i++) {
+		const struct store_rec *r = &b->v[i];
+
+		if (r->session != session)
+			continue;
+		if (r->kind == REC_QUEUE_SHIFT || r->kind == REC_SHARE_END ||
+		    r->kind == REC_SESSION_END)
+			return from; /* it may be any of them */
+		if ((r->kind == REC_QUEUE || r->kind == REC_QUEUE_STATE ||
+			r->kind == REC_QUEUE_END) &&
+		    r->seq >= from && r->seq < until)
+			until = r->seq;
+	}
+	return until;
+}
+
 enum batch_had
 batch_cancel(struct store_batch *b, uint32_t at, uint64_t session, uint64_t seq)
 {

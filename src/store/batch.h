@@ -114,6 +114,10 @@ enum batch_had batch_cancel(
 /* The entry's record is in this batch still. */
 bool batch_has(
     const struct store_batch *b, uint32_t at, uint64_t session, uint64_t seq);
+/* Up to where, of a session's entries from a key to before another, all are as
+ * they would be without this batch. */
+uint64_t batch_leaves(const struct store_batch *b, uint64_t session,
+    uint64_t from, uint64_t until);
 /* *at: as batch_queue; what it was before says where the entry's last record
  * is, which is changed in place if it is in this batch still. */
 NJ_MUST enum nj_err batch_queue_state(struct store_batch *b, uint64_t session,

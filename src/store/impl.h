@@ -174,6 +174,7 @@ struct store {
 	bool running;
 	atomic_bool stop;
 	atomic_int state;		 /* enum store_state */
+	uint64_t told_us, tried_us;	 /* while that is not STORE_OK */
 	struct letter *held, *held_last; /* taken, not yet done, in order */
 	atomic_ullong commits, records, last_commit_us;
 	char why[256];

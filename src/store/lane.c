@@ -439,7 +439,12 @@ lane_state(struct store *s, const struct store_rec *r)
 	row.text_len = 0;
 	row.msg = NULL;
 	e = read_entry(s, r->session, t, (uint32_t)(r->seq - t->first), &row);
-	if (!e && !(e = apply_entry(s, &row, true)))
+	if (e == NJ_MALFORMED &&
+	    (sqlite3_errcode(s->db) & 0xff) != SQLITE_CORRUPT)
+		/* its bytes are damaged: no client gets it in any state, and
+		 * what is for others is written all the same */
+		e = NJ_OK;
+	else if (!e && !(e = apply_entry(s, &row, true)))
 		strike(t, (uint32_t)(r->seq - t->first));
 	if (row.msg)
 		s->opts.msgs->unref(row.msg);

@@ -13,10 +13,11 @@
  *          concurrently; store_submit and store_read: any.  opts.done, paged
  *          and state: the store's thread.
  * Order:   batches of one caller are applied in the order submitted; a read is
- *          answered after everything that its caller submitted before.
- * Errors:  a commit that fails is tried again until it succeeds (opts.state
- *          says so meanwhile); batches wait in memory, so callers look at
- *          store_state before they take on more.
+ *          answered as if everything was that was submitted before.
+ * Errors:  a commit that fails is tried again, once in retry_ms, until it
+ *          succeeds (opts.state says so meanwhile, and again each STORE_REMIND_MS);
+ *          batches wait in memory, so callers look at store_state before they
+ *          take on more.  What can be read meanwhile is.
  */
 #ifndef NJ_STORE_STORE_H
 #define NJ_STORE_STORE_H
@@ -37,6 +38,9 @@ struct store_read;
 #define STORE_SCHEMA	 6
 #define STORE_PAGE_BYTES (256 * 1024) /* of one answer to store_read */
 
+/* As often is it said that the store still cannot be written. */
+#define STORE_REMIND_MS 60000u
+
 /* For data_min: all bytes are in the database. */
 #define STORE_ONE_FILE UINT32_MAX
 
@@ -44,7 +48,7 @@ enum store_state {
 	STORE_OK,
 	STORE_FULL,    /* no room on the disk */
 	STORE_FAILING, /* the disk or file system refuses to write */
-	STORE_DAMAGED /* the file is not what it was: nothing more is written */
+	STORE_DAMAGED /* rows are not as they should be, and it can't be written */
 };
 
 /* A message as it is stored.  Slices are borrowed. */

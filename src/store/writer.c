@@ -26,8 +26,11 @@ now_us(void)
 static void
 set_state(struct store *s, enum store_state to, const char *why)
 {
-	if (atomic_load(&s->state) == (int)to)
+	if (atomic_load(&s->state) == (int)to &&
+	    (to == STORE_OK ||
+		now_us() - s->told_us < STORE_REMIND_MS * UINT64_C(1000)))
 		return;
+	s->told_us = now_us();
 	atomic_store(&s->state, to);
 	if (s->opts.state)
 		s->opts.state(s->opts.arg, to, why);
@@ -128,6 +131,10 @@ commit(struct store *s)
 	    (e = sql_run(s, ST_COMMIT))) {
 		snprintf(s->why, sizeof s->why, "%s",
 		    s->data.why[0] ? s->data.why : sqlite3_errmsg(s->db));
+		/* the disk has no part in it: what is there is not as it
+		 * should be */
+		if ((sqlite3_errcode(s->db) & 0xff) == SQLITE_CONSTRAINT)
+			e = NJ_MALFORMED;
 		/* it may have been rolled back already */
 		if (!sqlite3_get_autocommit(s->db) && sql_run(s, ST_ROLLBACK))
 			nj_log(LOG_T_ERROR, "%s: cannot be rolled back: %s",
@@ -199,12 +206,81 @@ refuse_facts(struct store *s, enum nj_err e)
 	}
 }
 
+/* What a read may be told of what is on disk, though batches before it are not:
+ * a page that ends before what they change.  False: nothing yet. */
+static bool
+read_around(struct store *s, struct store_read *r)
+{
+	uint64_t until = r->until, sure = until;
+
+	for (struct letter *l = s->held; l != &r->letter; l = next_of(l))
+		if (l->kind == STORE_BATCH)
+			sure = batch_leaves(
+			    (struct store_batch *)l, r->session, r->from, sure);
+	if (sure < until && sure <= r->from)
+		return false;
+	r->until = sure;
+	read_answer(s, r);
+	r->until = until;
+	if (!r->result && (sure == until || r->n > 0)) {
+		r->more |= sure < until;
+		return true;
+	}
+	store_read_fini(r, s->opts.msgs);
+	return false;
+}
+
+/* The disk takes nothing; what is on it is read all the same. */
+static void
+read_meanwhile(struct store *s)
+{
+	struct letter *all = NULL, *last = NULL, *next;
+
+	for (struct letter *l = s->held; l; l = next) {
+		next = next_of(l);
+		if (l->kind == STORE_READ &&
+		    read_around(s, (struct store_read *)l)) {
+			if (last)
+				atomic_store_explicit(
+				    &last->next, next, memory_order_relaxed);
+			else
+				s->held = next;
+			s->opts.paged(s->opts.arg, (struct store_read *)l);
+			continue;
+		}
+		if (!all)
+			all = l;
+		last = l;
+	}
+	s->held = all;
+	s->held_last = last;
+}
+
+/* What failed is not tried again with each letter: a read would take as long as
+ * all that waits.  Milliseconds. */
+static unsigned
+rest(const struct store *s)
+{
+	uint64_t ms = s->opts.retry_ms ? s->opts.retry_ms : RETRY_MS;
+	uint64_t gone = (now_us() - s->tried_us) / 1000;
+
+	if (atomic_load(&s->state) == STORE_OK || atomic_load(&s->stop) ||
+	    s->opts.no_thread || gone >= ms)
+		return 0;
+	return (unsigned)(ms - gone);
+}
+
 /* One transaction, tried until it is done or the store is closed. */
 static void
 work(struct store *s)
 {
 	enum nj_err e = NJ_OK;
 
+	if (rest(s) > 0) {
+		read_meanwhile(s);
+		wait_mail(s, (int)rest(s));
+		return;
+	}
 	if (has_records(s))
 		e = commit(s);
 	if (e == NJ_OK) {
@@ -220,9 +296,10 @@ work(struct store *s)
 	if (!has_records(s))
 		return;
 	set_state(s, state_of(e), s->why);
+	s->tried_us = now_us();
+	read_meanwhile(s);
 	if (!atomic_load(&s->stop) && !s->opts.no_thread)
-		wait_mail(
-		    s, s->opts.retry_ms ? (int)s->opts.retry_ms : RETRY_MS);
+		wait_mail(s, (int)rest(s));
 }
 
 void

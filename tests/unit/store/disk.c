@@ -50,6 +50,7 @@ static atomic_ullong called[DISK_CALLS];
 /* A store deletes files behind its answers, too. */
 static atomic_int fault_in = DISK_CALLS;
 static atomic_ullong fault_at, fault_times;
+static char fault_tail[16]; /* of names; empty: all */
 static bool registered;
 
 static uint64_t
@@ -109,6 +110,14 @@ powered(void)
 	if (!off && left > 0 && --left == 0)
 		off = true;
 	return !off;
+}
+
+static bool
+ends_so(const struct data *d)
+{
+	size_t n = strlen(d->name), tail = strlen(fault_tail);
+
+	return n >= tail && strcmp(d->name + n - tail, fault_tail) == 0;
 }
 
 /* This call is to fail. */
@@ -216,7 +225,7 @@ f_sync(sqlite3_file *f, int flags)
 	(void)flags;
 	if (failing)
 		return failing == SQLITE_FULL ? SQLITE_OK : failing;
-	if (faulty(DISK_SYNC) || !powered())
+	if ((ends_so(d) && faulty(DISK_SYNC)) || !powered())
 		return SQLITE_IOERR_FSYNC;
 	for (const struct change *c = d->first; c; c = c->next)
 		apply(&d->synced, c, c->n);
@@ -621,8 +630,15 @@ disk_fault(enum disk_call which, uint64_t at, uint64_t times)
 	fault_in = (int)which;
 	fault_at = at;
 	fault_times = times;
+	fault_tail[0] = '\0';
 	for (unsigned i = 0; i < DISK_CALLS; i++)
 		called[i] = 0;
+}
+
+void
+disk_fault_in(const char *tail)
+{
+	snprintf(fault_tail, sizeof fault_tail, "%s", tail);
 }
 
 uint64_t

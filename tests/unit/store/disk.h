@@ -45,6 +45,8 @@ enum disk_call {
 	DISK_CALLS
 };
 void disk_fault(enum disk_call which, uint64_t at, uint64_t times);
+/* Until the next disk_fault, syncs of files whose names end so only. */
+void disk_fault_in(const char *tail);
 /* How often it was called since disk_fault or disk_reset. */
 uint64_t disk_called(enum disk_call which);
 /* Flips a bit of a file's byte; false: it is not that long. */

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A store that cannot commit: what it still does, what it says, and what is found
+ * if the power goes then.  It has no thread here.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "disk.h"
+#include "memory.h"
+#include "store/impl.h"
+
+#define BATCH	   100u
+#define FILE_BYTES 400000u /* twelve batches */
+#define A_FILE	   12u
+
+static char path[64];
+static struct store *store;
+static uint64_t ticket, acked;
+static enum store_state state;
+static unsigned told;
+static struct store_read *page;
+
+static void
+on_done(void *arg, struct store_batch *b)
+{
+	(void)arg;
+	assert_int_equal(b->ticket, acked + 1);
+	acked = b->ticket;
+	batch_free(b);
+}
+
+static void
+on_paged(void *arg, struct store_read *r)
+{
+	(void)arg;
+	page = r;
+}
+
+static void
+on_state(void *arg, enum store_state s, const char *why)
+{
+	(void)arg;
+	(void)why;
+	state = s;
+	told++;
+}
+
+static void
+open_it(void)
+{
+	const struct store_opts o = {
+		.path = path,
+		.vfs = DISK_VFS,
+		.msgs = &note_ops,
+		.done = on_done,
+		.paged = on_paged,
+		.state = on_state,
+		.no_thread = true,
+		.data_min = 8192,
+		.data_file = FILE_BYTES,
+	};
+	struct nj_why why = { .what = "" };
+
+	if (store_open(&o, &store, &why))
+		fail_msg("%s", why.what);
+	assert_int_equal(store_start(store, &why), NJ_OK);
+	ticket = acked = 0;
+	state = STORE_OK;
+	told = 0;
+}
+
+static void
+close_it(void)
+{
+	store_close(store);
+	store = NULL;
+}
+
+static struct store_batch *
+batch(void)
+{
+	struct store_batch *x;
+
+	assert_int_equal(batch_new(&note_ops, &x), NJ_OK);
+	return x;
+}
+
+static void
+submit(struct store_batch *x)
+{
+	x->ticket = ++ticket;
+	store_submit(store, x);
+}
+
+/* 30 KB, in a file beside the database. */
+static void
+put(struct store_batch *x, uint64_t from)
+{
+	char text[300];
+	uint32_t at;
+
+	for (uint64_t seq = from; seq < from + BATCH; seq++) {
+		memset(text, 'x', sizeof text - 1);
+		text[sizeof text - 1] = '\0';
+		snprintf(text, 21, "%020llu", (unsigned long long)seq);
+		text[20] = ' ';
+		assert_int_equal(batch_queue(x,
+				     &(struct store_entry){ .session = 1,
+					 .seq = seq,
+					 .qos = 1,
+					 .msg = note_new("a", text) },
+				     &at),
+		    NJ_OK);
+	}
+}
+
+static void
+write_now(struct store_batch *x)
+{
+	submit(x);
+	store_turn(store);
+	assert_int_equal(acked, ticket);
+}
+
+static void
+begin(uint64_t seed)
+{
+	struct store_batch *x;
+
+	disk_reset(seed);
+	open_it();
+	x = batch();
+	assert_int_equal(batch_session(x,
+			     &(struct store_session){ .id = 1,
+				 .client = slice_str("c"),
+				 .expiry_s = 100,
+				 .version = 5,
+				 .offline_ms = 1 }),
+	    NJ_OK);
+	put(x, 1);
+	write_now(x);
+}
+
+/* How many there are of session 1's from a key to before another; *last: the
+ * highest, *more: there may be others.  UINT64_MAX: no answer. */
+static uint64_t
+read_some(uint64_t from, uint64_t until, uint64_t *last, bool *more)
+{
+	struct store_read r = {
+		.session = 1, .from = from, .until = until, .max = 5000
+	};
+	uint64_t n;
+
+	page = NULL;
+	store_read(store, &r);
+	store_turn(store);
+	if (!page)
+		return UINT64_MAX;
+	assert_int_equal(r.result, NJ_OK);
+	for (uint32_t i = 0; i < r.n; i++) {
+		const struct note *note = r.v[i].msg;
+
+		*last = r.v[i].seq;
+		/* topic's length, topic, payload */
+		assert_int_equal(
+		    strtoull((const char *)note->bytes + 3, NULL, 10),
+		    r.v[i].seq);
+	}
+	*more = r.more;
+	n = r.n;
+	store_read_fini(&r, &note_ops);
+	return n;
+}
+
+static uint64_t
+read_all(void)
+{
+	uint64_t n = 0, last = 0;
+	bool more = true;
+
+	for (uint64_t from = 1; more; from = last + 1)
+		n += read_some(from, UINT64_MAX, &last, &more);
+	return n;
+}
+
+/* Whom a page was asked for behind a batch that cannot be written gets what is on
+ * disk, and no more. */
+static void
+test_reads_go_on(void **st)
+{
+	struct store_read wait = {
+		.session = 1, .from = 101, .until = 1000, .max = 500
+	};
+	struct store_batch *x;
+	uint64_t last = 0;
+	bool more = false;
+
+	(void)st;
+	begin(1);
+	disk_fail(SQLITE_FULL);
+	x = batch();
+	put(x, 101);
+	/* what was sent before */
+	assert_int_equal(batch_queue_end(x, 1, 3), NJ_OK);
+	submit(x);
+	store_turn(store);
+	assert_int_equal(state, STORE_FULL);
+	assert_int_equal(read_some(11, 1000, &last, &more), 90);
+	assert_int_equal(last, 100);
+	assert_true(more);
+	assert_int_equal(read_some(11, 51, &last, &more), 40);
+	assert_false(more);
+	/* these are on disk only when that is */
+	page = NULL;
+	store_read(store, &wait);
+	store_turn(store);
+	assert_null(page);
+	disk_fail(0);
+	store_turn(store);
+	assert_int_equal(state, STORE_OK);
+	assert_int_equal(acked, ticket);
+	assert_ptr_equal(page, &wait);
+	assert_int_equal(wait.n, BATCH);
+	store_read_fini(&wait, &note_ops);
+	assert_int_equal(read_all(), 2 * BATCH - 1);
+	close_it();
+	assert_int_equal(notes_alive, 0);
+}
+
+static void
+test_leaves(void **st)
+{
+	static const struct {
+		uint64_t session, from, until, want;
+	} rows[] = {
+		{ 1, 1, 100, 20 },
+		{ 1, 21, 100, 100 },
+		{ 1, 1, 20, 20 },
+		{ 1, 30, 20, 20 },
+		{ 2, 1, 100, 7 },
+		{ 3, 5, 100, 5 },
+		{ 4, 5, 100, 5 },
+		{ 5, 5, 100, 100 },
+	};
+	struct store_batch *x = batch();
+	uint32_t at = UINT32_MAX;
+
+	(void)st;
+	assert_int_equal(batch_queue(x,
+			     &(struct store_entry){ .session = 1,
+				 .seq = 20,
+				 .qos = 1,
+				 .msg = note_new("a", "b") },
+			     &at),
+	    NJ_OK);
+	assert_int_equal(batch_queue_end(x, 2, 9), NJ_OK);
+	at = UINT32_MAX;
+	assert_int_equal(batch_queue_state(x, 2, 7, 7, 1, &at), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 3), NJ_OK);
+	assert_int_equal(batch_session_end(x, 4), NJ_OK);
+	assert_int_equal(batch_sent(x, 5, 7), NJ_OK);
+	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
+		assert_int_equal(batch_leaves(x, rows[i].session, rows[i].from,
+				     rows[i].until),
+		    rows[i].want);
+	batch_free(x);
+	assert_int_equal(notes_alive, 0);
+}
+
+static void
+change(const char *sql)
+{
+	assert_int_equal(
+	    sqlite3_exec(store->db, sql, NULL, NULL, NULL), SQLITE_OK);
+}
+
+/* What can never be applied is no fault of the disk's: the operator is told to
+ * look at the file, and told again.  Nothing is lost meanwhile. */
+static void
+test_never(void **st)
+{
+	struct store_batch *x;
+
+	(void)st;
+	begin(1);
+	change("INSERT INTO seg(session, first, n, size, stored, data) "
+	       "VALUES(1, 101, 1, 1, 1, x'00')");
+	x = batch();
+	put(x, 101);
+	submit(x);
+	store_turn(store);
+	assert_int_equal(state, STORE_DAMAGED);
+	assert_int_equal(told, 1);
+	store_turn(store);
+	assert_int_equal(told, 1);
+	store->told_us -= STORE_REMIND_MS * UINT64_C(1000);
+	store_turn(store);
+	assert_int_equal(told, 2);
+	assert_int_equal(acked, ticket - 1);
+	change("DELETE FROM seg WHERE session = 1 AND first = 101");
+	store_turn(store);
+	assert_int_equal(state, STORE_OK);
+	assert_int_equal(acked, ticket);
+	assert_int_equal(read_all(), 2 * BATCH);
+	close_it();
+	assert_int_equal(notes_alive, 0);
+}
+
+/* An entry whose bytes are damaged is one client's trouble. */
+static void
+test_unreadable(void **st)
+{
+	uint32_t at = UINT32_MAX;
+	struct store_batch *x;
+	char name[96];
+
+	(void)st;
+	begin(1);
+	snprintf(name, sizeof name, "%s" DATA_TAIL "0000001", path);
+	assert_true(disk_damage(name, 5000));
+	x = batch();
+	assert_int_equal(batch_queue_state(x, 1, 5, 77, 1, &at), NJ_OK);
+	put(x, 101);
+	write_now(x);
+	assert_int_equal(state, STORE_OK);
+	assert_int_equal(told, 0);
+	close_it();
+	assert_int_equal(notes_alive, 0);
+}
+
+/* A COMMIT that failed may be found after a crash: what it wrote beside the
+ * database is there then, although another came after it. */
+static void
+test_found_after_all(void **st)
+{
+	unsigned first = 0, both = 0;
+
+	(void)st;
+	for (uint64_t seed = 1; seed <= 100; seed++) {
+		struct store_batch *x;
+		uint64_t n;
+
+		begin(seed);
+		x = batch();
+		put(x, 101);
+		submit(x);
+		/* its own bytes are on disk, the log is not */
+		disk_fault(DISK_SYNC, 1, 1);
+		disk_fault_in("-wal");
+		store_turn(store);
+		assert_int_equal(state, STORE_FAILING);
+		/* what is written the next time is other bytes */
+		x = batch();
+		for (uint64_t seq = 101; seq < 151; seq++)
+			assert_int_equal(batch_queue_end(x, 1, seq), NJ_OK);
+		put(x, 201);
+		submit(x);
+		disk_cut_at(1 + seed % 5);
+		store_turn(store);
+		disk_cut_now();
+		close_it();
+		disk_power_on();
+		disk_fault(DISK_CALLS, 0, 0);
+		open_it();
+		n = read_all();
+		assert_true(n == 100 || n == 200 || n == 250);
+		first += n == 200;
+		both += n == 250;
+		close_it();
+	}
+	/* else nothing was tried */
+	assert_true(first > 0);
+	assert_true(both > 0);
+	assert_int_equal(notes_alive, 0);
+}
+
+static uint64_t
+beside(void)
+{
+	uint64_t all = 0;
+
+	for (unsigned i = 0; i < disk_files(); i++)
+		if (strstr(disk_name(i), DATA_TAIL))
+			all += disk_size(disk_name(i));
+	return all;
+}
+
+/* It is tried for as long as it takes, and takes no more room by that. */
+static void
+test_room(void **st)
+{
+	struct store_batch *x;
+
+	(void)st;
+	begin(1);
+	x = batch();
+	put(x, 101);
+	submit(x);
+	disk_fault(DISK_SYNC, 1, 1000);
+	disk_fault_in("-wal");
+	for (unsigned i = 0; i < 20; i++)
+		store_turn(store);
+	assert_int_equal(state, STORE_FAILING);
+	assert_true(beside() < 3 * 32000);
+	disk_fault(DISK_CALLS, 0, 0);
+	store_turn(store);
+	assert_int_equal(state, STORE_OK);
+	assert_int_equal(read_all(), 2 * BATCH);
+	close_it();
+	assert_int_equal(notes_alive, 0);
+}
+
+/* Rows that were copied to another file, by a COMMIT that failed: neither file is
+ * deleted, as it may be found that they are in either. */
+static void
+test_copied_after_all(void **st)
+{
+	unsigned there = 0;
+
+	(void)st;
+	for (uint64_t seed = 1; seed <= 30; seed++) {
+		struct store_batch *x;
+		uint64_t last = 0;
+		bool more;
+
+		begin(seed);
+		for (unsigned i = 1; i < 2 * A_FILE; i++) {
+			x = batch();
+			put(x, 1 + i * BATCH);
+			write_now(x);
+		}
+		/* two of the first file's are left */
+		x = batch();
+		for (uint64_t seq = 1; seq <= (A_FILE - 2) * BATCH; seq++)
+			assert_int_equal(batch_queue_end(x, 1, seq), NJ_OK);
+		submit(x);
+		disk_fault(DISK_SYNC, 2, 1000);
+		disk_fault_in("-wal");
+		store_turn(store);
+		assert_int_equal(acked, ticket);
+		assert_int_equal(disk_called(DISK_SYNC), 2);
+		(void)read_some(1, 2, &last, &more);
+		(void)read_some(1, 2, &last, &more);
+		disk_cut_now();
+		close_it();
+		disk_power_on();
+		disk_fault(DISK_CALLS, 0, 0);
+		open_it();
+		assert_int_equal(read_all(), (A_FILE + 2) * BATCH);
+		there += store->data.n > 0 && store->data.v[0].live == 0;
+		close_it();
+	}
+	assert_true(there > 0);
+	assert_int_equal(notes_alive, 0);
+}
+
+static int
+setup_all(void **st)
+{
+	(void)st;
+	snprintf(path, sizeof path, "/tmp/nightjar-trouble-%d", (int)getpid());
+	return 0;
+}
+
+static int
+teardown_all(void **st)
+{
+	char lock[80];
+
+	(void)st;
+	disk_fini();
+	unlink(path);
+	snprintf(lock, sizeof lock, "%s.lock", path);
+	unlink(lock);
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_reads_go_on),
+		cmocka_unit_test(test_leaves),
+		cmocka_unit_test(test_never),
+		cmocka_unit_test(test_unreadable),
+		cmocka_unit_test(test_found_after_all),
+		cmocka_unit_test(test_room),
+		cmocka_unit_test(test_copied_after_all),
+	};
+
+	return cmocka_run_group_tests_name(
+	    "store trouble", tests, setup_all, teardown_all);
+}
