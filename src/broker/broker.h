@@ -36,6 +36,14 @@ void broker_free(struct broker *b);
 NJ_MUST enum nj_err broker_reload(struct broker *b,
     const struct broker_limits *limits, struct port_opts *ports, size_t n);
 
+/*
+ * The main thread's, around a reload.  Connections that come meanwhile wait in
+ * the kernel, a second at the most: who connects after the signal is to find
+ * what he was promised by it.
+ */
+void broker_reload_begins(struct broker *b);
+void broker_reload_ends(struct broker *b);
+
 /* Looks at the certificates of all who are connected again, after the lists of
  * revoked ones have changed.  Any thread. */
 void broker_recheck(struct broker *b);

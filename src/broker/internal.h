@@ -35,6 +35,7 @@ struct broker {
 	_Atomic int64_t ends[3]; /* broker_dates */
 	atomic_uint sessions;	 /* sessions now */
 	atomic_bool memory_full; /* memory.h */
+	atomic_bool reloading;	 /* reload.h */
 	uint64_t started_ms;
 	struct store *store;	     /* NULL: nothing is kept */
 	_Atomic(uint64_t) next_kept; /* session's number in it */

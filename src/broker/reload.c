@@ -3,6 +3,7 @@
 #include "broker/reload.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,6 +119,28 @@ port_set_unref(struct port_set *s)
 {
 	if (s && atomic_fetch_sub(&s->refs, 1) == 1)
 		set_free(s);
+}
+
+void
+broker_reload_begins(struct broker *b)
+{
+	atomic_store(&b->reloading, true);
+}
+
+void
+broker_reload_ends(struct broker *b)
+{
+	atomic_store(&b->reloading, false);
+}
+
+bool
+reload_comes(struct broker *b)
+{
+	sigset_t set;
+
+	/* all threads have SIGHUP blocked; it waits for the main thread */
+	return atomic_load(&b->reloading) ||
+	    (sigpending(&set) == 0 && sigismember(&set, SIGHUP) == 1);
 }
 
 void

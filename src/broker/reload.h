@@ -7,6 +7,8 @@
 #ifndef NJ_BROKER_RELOAD_H
 #define NJ_BROKER_RELOAD_H
 
+#include <stdbool.h>
+
 #include "broker/shard.h"
 
 NJ_MUST enum nj_err
@@ -14,5 +16,8 @@ port_set_new(const struct port_opts *v, size_t n, struct port_set **out);
 /* Forgets the references it was given: they stay the caller's. */
 void port_set_disown(struct port_set *s);
 void reload_take(struct shard *sh, struct letter *l);
+/* Whether one is under way, or a SIGHUP that has not been looked at asks for
+ * one.  Any thread. */
+bool reload_comes(struct broker *b);
 
 #endif

@@ -34,8 +34,11 @@
 #define PAUSE_MS 1
 /* After the process ran out of descriptors. */
 #define ACCEPT_PAUSE_MS 250
-#define SWEEP_MS	1000
-#define SWEEP_BUDGET	2000
+/* While a reload is under way; a slow one holds nobody up for longer. */
+#define RELOAD_LOOK_MS 2
+#define RELOAD_HOLD_MS 1000
+#define SWEEP_MS       1000
+#define SWEEP_BUDGET   2000
 
 unsigned
 shard_of_id(const struct broker *b, struct slice client_id)
@@ -73,14 +76,14 @@ shard_give_back(struct shard *sh, struct buf *b)
 /* Accepting. */
 
 static void
-accepts_pause(struct shard *sh)
+accepts_pause(struct shard *sh, uint64_t ms)
 {
 	for (unsigned i = 0; i < sh->n_ports; i++)
 		if (loop_want(sh->loop, &sh->ports[i].watch, 0))
 			nj_log(LOG_T_ERROR, "A listener cannot be paused");
 	sh->accepts_paused = true;
-	if (timer_set(&sh->home.timers, &sh->accept_timer,
-		sh->home.now_ms + ACCEPT_PAUSE_MS))
+	if (timer_set(
+		&sh->home.timers, &sh->accept_timer, sh->home.now_ms + ms))
 		nj_log(LOG_T_ERROR, "Out of memory: accepting stays paused");
 }
 
@@ -96,6 +99,22 @@ accepts_go_on(struct timer *t, uint64_t now)
 			nj_log(LOG_T_ERROR, "A listener cannot be resumed");
 }
 
+/* Who connects after a SIGHUP is served by the new configuration. */
+static bool
+accepts_held(struct shard *sh)
+{
+	if (!reload_comes(sh->broker)) {
+		sh->accepts_held_until = 0;
+		return false;
+	}
+	if (sh->accepts_held_until == 0)
+		sh->accepts_held_until = sh->home.now_ms + RELOAD_HOLD_MS;
+	if (sh->home.now_ms >= sh->accepts_held_until)
+		return false;
+	accepts_pause(sh, RELOAD_LOOK_MS);
+	return true;
+}
+
 static void
 on_acceptable(struct watch *w, unsigned ready)
 {
@@ -106,6 +125,8 @@ on_acceptable(struct watch *w, unsigned ready)
 	int fd;
 
 	(void)ready;
+	if (accepts_held(sh))
+		return;
 	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
 		e = listener_accept(
 		    w->fd, sh->limits.nodelay, &fd, peer, sizeof peer);
@@ -116,7 +137,7 @@ on_acceptable(struct watch *w, unsigned ready)
 			    "No more file descriptors: new "
 			    "connections wait. Raise the limit of open files "
 			    "(LimitNOFILE, ulimit -n).");
-			accepts_pause(sh);
+			accepts_pause(sh, ACCEPT_PAUSE_MS);
 			return;
 		}
 		if (e == NJ_OK)

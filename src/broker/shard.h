@@ -145,6 +145,7 @@ struct shard {
 	unsigned n_ports;
 	unsigned full_turns; /* in a row, with more to come */
 	bool accepts_paused;
+	uint64_t accepts_held_until; /* for a reload; 0: not held */
 	bool begun_last; /* the last step was of one that had been begun */
 	struct timer accept_timer;
 	struct timer sys_timer;

@@ -530,6 +530,7 @@ on_hangup(struct server *s)
 	uint64_t asked = serve_admin_reloading(&s->admin);
 	enum nj_err e;
 
+	broker_reload_begins(atomic_load(&s->broker));
 	nj_log(LOG_T_INFORMATION, "Reloading the configuration.");
 	if ((e = reload(s, &new, &report, &why))) {
 		nj_log(LOG_T_ERROR,
@@ -542,6 +543,7 @@ on_hangup(struct server *s)
 		s->conf = new;
 		nj_log(LOG_T_INFORMATION, "Reloaded.");
 	}
+	broker_reload_ends(atomic_load(&s->broker));
 	serve_admin_reloaded(&s->admin, asked, e, &why);
 	conf_report_free(&report);
 }
@@ -641,12 +643,14 @@ serve_until_told(struct server *s, const sigset_t *set)
 	for (;;) {
 		int sig = sigtimedwait(set, NULL, &tick);
 
+		if (sig == SIGHUP)
+			on_hangup(s);
 		look_at_dates(s, &expiry);
 		if (sig == SIGINT || sig == SIGTERM)
 			break;
 		if (sig == SIGHUP)
-			on_hangup(s);
-		else if (sig == SIGUSR1)
+			continue;
+		if (sig == SIGUSR1)
 			nj_log(LOG_T_INFORMATION, "Nothing to save: %s.",
 			    s->conf.persistence
 				? "what is to outlive the broker goes to its "

@@ -201,6 +201,17 @@ def test_reload_takes_effect_at_once(rules, admin):
 
 
 @pytest.mark.ours
+def test_who_connects_after_the_signal_has_the_new_rules(rules):
+    """Without waiting for the reload, as other brokers' scripts do it."""
+    for i in range(6):
+        rules.write(f'topic read room/{i % 2}\n')
+        rules.broker.hup()
+        with rules.client(f'c{i}') as c:
+            codes = c.subscribe(f'room/{i % 2}', f'room/{1 - i % 2}')
+            assert list(codes) == [0, NOT_AUTHORIZED]
+
+
+@pytest.mark.ours
 def test_bad_file_keeps_the_old_rules(rules, admin):
     rules.reload('topic rw x\n', says=r'acl:1:7: not a kind of access')
     with rules.client('c', 'alice') as c:
