@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "broker/guard.h"
 #include "broker/handover.h"
 #include "broker/internal.h"
 #include "broker/route.h"
@@ -148,8 +149,11 @@ hold_targets(
 	return true;
 }
 
+/* While the disk hangs, members may come, be given messages, and go again. */
+#define HELD_MAX (64u * 1024)
+
 /* Until all that was promised anywhere when it left is on disk.  False: there is
- * nothing to wait for, or no memory to do so. */
+ * nothing to wait for, or no memory or room to do so. */
 static bool
 hold(struct shard *sh, const struct session *s, const struct shared_sub *x,
     struct moved_letter *l)
@@ -158,7 +162,17 @@ hold(struct shard *sh, const struct session *s, const struct shared_sub *x,
 
 	/* alone, it comes to the disk behind that anyway */
 	if (!sh->durable.store || b->n == 1 || s->kept || sh->stopping ||
-	    !has_qos2(l) || !(l->until = calloc(b->n, sizeof *l->until)) ||
+	    !has_qos2(l))
+		return false;
+	if (sh->n_held + l->n > HELD_MAX) {
+		if (guard_may_log(sh, &sh->evictions, GUARD_REFUSALS))
+			nj_log(LOG_T_WARNING,
+			    "The disk is far behind: messages of QoS 2 go to "
+			    "another member of a group before it, and may "
+			    "come twice after a crash");
+		return false;
+	}
+	if (!(l->until = calloc(b->n, sizeof *l->until)) ||
 	    !hold_targets(sh, l, x))
 		return false;
 	for (unsigned i = 0; i < b->n; i++)
@@ -167,6 +181,7 @@ hold(struct shard *sh, const struct session *s, const struct shared_sub *x,
 		    : atomic_load_explicit(
 			  &b->shards[i].durable.gate_end, memory_order_acquire);
 	list_push(&sh->held, &l->held);
+	sh->n_held += l->n;
 	return true;
 }
 
@@ -196,6 +211,7 @@ groups_held(struct shard *sh)
 		if (!sh->stopping && !is_on_disk(sh, l))
 			continue;
 		list_remove(at);
+		sh->n_held -= l->n;
 		groups_moving_go(sh, l);
 		n++;
 	}

@@ -18,7 +18,8 @@
  *
  * Threads: letters; the session's shard and the group's home.
  * Bounds:  GROUPS_RECALL members are asked when the first comes; moved messages
- *          had a place in a queue and keep one, whatever its limit.
+ *          had a place in a queue and keep one, up to MOVED_TIMES its limit;
+ *          HELD_MAX messages of a shard are held back, more go at once.
  * Spec:    MQTT 5.0 4.8.2.
  */
 #ifndef NJ_BROKER_GROUPS_H

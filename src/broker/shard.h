@@ -137,6 +137,7 @@ struct shard {
 	uint32_t deaths;	 /* this turn */
 	struct list calls;	 /* asked by other threads; call.h */
 	struct list held;	 /* letters that groups_held() sends */
+	uint32_t n_held;	 /* messages in those */
 	struct buf spare[SPARE_BUFS];
 	unsigned n_spare;
 	size_t spare_bytes;

@@ -142,17 +142,24 @@ session_send_held(struct session *s, uint16_t pid)
 		session_pump(s);
 }
 
+/*
+ * What moves from another member of its group had a place there, and finds one
+ * here beyond the limits.  So many times those: members that come, are given as
+ * much as they may have, and go again must not fill one who stays without end.
+ */
+#define MOVED_TIMES 128u
+
 static bool
 queue_has_room(const struct session *s, const struct delivery *d)
 {
 	const struct session_limits *lim = &s->home->limits;
+	uint64_t times = d->moved ? MOVED_TIMES : 1;
 
-	if (d->moved) /* it had a place, and gave that up */
-		return true;
-	if (lim->max_queued && session_queued(s) >= lim->max_queued)
+	if (lim->max_queued && session_queued(s) / times >= lim->max_queued)
 		return false;
 	return !lim->max_queued_bytes ||
-	    session_queued_bytes(s) + delivery_size(d) <= lim->max_queued_bytes;
+	    (session_queued_bytes(s) + delivery_size(d)) / times <=
+	    lim->max_queued_bytes;
 }
 
 bool

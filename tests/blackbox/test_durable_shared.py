@@ -215,3 +215,27 @@ def test_killed_meanwhile(durable, ends):
     twice = [i for i in set(taker.done) if taker.done.count(i) > 1]
     assert not [i for i in twice if i % 2]
     nothing_left(durable, 'a')
+
+
+def test_a_member_goes_before_the_disk_is_there(brokers):
+    """What it had not been sent of QoS 2 waits until its publisher's identifiers
+    are on disk; on a shard that nothing else wakes, too."""
+    # its messages wake every shard
+    b = brokers(CONF + 'threads 4\nsys_interval 0\n')
+    with client(b, 'pub', clean=True) as p:
+        for i in range(30):
+            share, t = f'$share/g{i}/r{i}', f'r{i}'
+            with Raw(b.port) as stays, Raw(b.port) as goes:
+                stays.connect(f'stays{i}')
+                goes.connect(f'goes{i}', props={'receive_maximum': 1})
+                stays.subscribe(share, qos=2)
+                goes.subscribe(share, qos=2)
+                mids = [p.publish(t, b'%d' % k, qos=2) for k in range(8)]
+                first = goes.expect(PUBLISH)
+                goes.close()
+                got = [stays.message().payload for _ in range(7)]
+                assert sorted(got + [first.payload]) == [b'%d' % k for k in range(8)]
+            assert [p.wait_for(PUBREC).mid for _ in mids] == mids
+            for mid in mids:
+                p.ack(PUBREL, mid)
+            assert [p.wait_for(PUBCOMP).mid for _ in mids] == mids
