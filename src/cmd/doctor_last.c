@@ -7,12 +7,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "cmd/doctor.h"
 
 #define LIMIT	       20
-#define RECORD_TRIES   6
-#define RECORD_WAIT_US (50 * 1000)
+#define RECORD_MS      5000 /* how long a busy broker may take to write */
+#define RECORD_STEP_US (50 * 1000)
+
+enum looked { LOOKED_FOUND, LOOKED_NOTHING, LOOKED_MUTE };
 
 static void
 when_text(long long ms, char dst[32])
@@ -112,8 +115,8 @@ say_entry(struct doctor *d, const json_t *f)
 	}
 }
 
-/* False: it has not written of it, or cannot be asked. */
-static bool
+/* Whether it has written of it, not yet, or cannot be asked. */
+static enum looked
 look_once(struct doctor *d)
 {
 	char text[sizeof((struct nj_why *)0)->what];
@@ -122,7 +125,7 @@ look_once(struct doctor *d)
 	bool told = false;
 
 	if (ask(&d->ask, "refused", NULL, &r, &why))
-		return false;
+		return LOOKED_MUTE;
 	list = json_object_get(r, "refused");
 	for (size_t i = 0; i < json_array_size(list) && i < LIMIT && !told;
 	     i++) {
@@ -135,14 +138,17 @@ look_once(struct doctor *d)
 		told = true;
 	}
 	json_decref(r);
-	return told;
+	return told ? LOOKED_FOUND : LOOKED_NOTHING;
 }
 
 void
 doctor_record(struct doctor *d)
 {
+	uint64_t end = clock_mono(&clock_system) + RECORD_MS;
+
 	d->ask.timeout_s = d->ask.timeout_s ? d->ask.timeout_s : 5;
 	/* its answer to us goes out before it writes down why */
-	for (unsigned i = 0; i < RECORD_TRIES && !look_once(d); i++)
-		(void)usleep(RECORD_WAIT_US);
+	while (
+	    look_once(d) == LOOKED_NOTHING && clock_mono(&clock_system) < end)
+		(void)usleep(RECORD_STEP_US);
 }
