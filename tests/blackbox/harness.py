@@ -188,11 +188,11 @@ class Broker:
         self.log_path = os.path.join(folder, 'broker.log')
         self.conf_path = os.path.join(folder, 'broker.conf')
         self.process = None
-        self.write_conf(unhurried(conf))
+        self.write_conf(conf)
 
     def write_conf(self, conf):
         with open(self.conf_path, 'w', encoding='utf-8') as f:
-            f.write(conf)
+            f.write(unhurried(conf))
             if REFERENCE and os.geteuid() == 0:
                 # It drops root before it reads its keys.
                 f.write('user root\n')

@@ -291,7 +291,7 @@ def test_import_of_hostile_files(tmp_path):
             del data[rng.randrange(23, len(data)):]
         path = tmp_path / f'{i}.db'
         p = subprocess.run([harness.NIGHTJAR, 'store', 'import', put(tmp_path / 'm', data), '--into',
-                            path], capture_output=True, text=True, check=False, timeout=20)
+                            path], capture_output=True, text=True, check=False, timeout=harness.PATIENCE)
         assert p.returncode in (0, 1), p.stderr
         if p.returncode == 0:
             store('check', path)
