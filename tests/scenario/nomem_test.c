@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "file.h"
+#include "grace.h"
 #include "script.h"
 
 static _Thread_local bool in_broker;
@@ -177,6 +178,7 @@ main(int argc, char **argv)
 
 	log_types_on = 0;
 	world_inside = inside;
+	grace_start();
 	while ((opt = getopt(argc, argv, "ln:t:")) != -1) {
 		if (opt == 'n')
 			from = upto = strtol(optarg, NULL, 10);
