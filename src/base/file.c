@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,8 @@
 #include "base/keeper.h"
 #include "base/rand.h"
 
-#define CHUNK 16384
+#define CHUNK	     16384
+#define PIPE_WAIT_MS 10000
 
 const char *
 file_mend_path(const char *path)
@@ -26,9 +28,32 @@ file_mend_path(const char *path)
 		return "write the home folder out: only a shell knows '~'";
 	if (path[0] == '$' || strstr(path, "${"))
 		return "write the path out: only a shell knows variables";
+	if (strstr(path, " #") || strstr(path, "\t#"))
+		return "put the comment on a line of its own: behind a value "
+		       "it is taken for a part of it";
 	if (strchr(path, '\\'))
 		return "write '/' in place of '\\'";
 	return "check the path, and that its folder exists";
+}
+
+/* certbot's files are links, and a container sees where they point only if it
+ * was given that too. */
+static bool
+mend_link(struct nj_why *why, const char *path)
+{
+	char to[512];
+	ssize_t n = readlink(path, to, sizeof to - 1);
+	size_t used = strlen(why->what);
+
+	if (n <= 0)
+		return false;
+	to[n] = '\0';
+	(void)snprintf(why->what + used, sizeof why->what - used,
+	    " (it is a link to %s)", to);
+	why_mend(why,
+	    "give what the link points to (to a container: the whole "
+	    "/etc/letsencrypt, and not live/ alone), or a copy in its place");
+	return true;
 }
 
 /* Puts errno into *why, with what usually mends it. */
@@ -38,6 +63,8 @@ refuse(struct nj_why *why, const char *verb, const char *path)
 	int err = errno;
 
 	why_set(why, "cannot %s %s: %s", verb, path, strerror(err));
+	if (err == ENOENT && why && mend_link(why, path))
+		return NJ_NOTFOUND;
 	switch (err) {
 	case ENOENT:
 		why_mend(why, "%s", file_mend_path(path));
@@ -122,11 +149,39 @@ file_is_hidden(const char *path)
 	return false;
 }
 
+static bool
+is_pipe(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
+/* Whoever writes to a pipe may begin a little later, and may never. */
+static enum nj_err
+wait_for_more(int fd, const char *path, bool *ended, struct nj_why *why)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int n;
+
+	do
+		n = poll(&p, 1, is_pipe(fd) ? PIPE_WAIT_MS : -1);
+	while (n < 0 && errno == EINTR);
+	if (n > 0) {
+		*ended = !(p.revents & POLLIN);
+		return NJ_OK;
+	}
+	why_set(why, "%s is a pipe, and nobody writes to it", path);
+	why_mend(why, "give a file, or begin to write to the pipe first");
+	return NJ_IO;
+}
+
 static enum nj_err
 read_all(
     int fd, const char *path, size_t max, struct buf *out, struct nj_why *why)
 {
 	size_t total = 0;
+	bool ended;
 
 	for (;;) {
 		/* One byte past the bound tells a larger file from a full
@@ -144,6 +199,12 @@ read_all(
 		got = read(fd, at, want);
 		if (got < 0 && errno == EINTR)
 			continue;
+		if ((got < 0 && errno == EAGAIN) ||
+		    (got == 0 && total == 0 && is_pipe(fd))) {
+			if ((e = wait_for_more(fd, path, &ended, why)) || ended)
+				return e;
+			continue;
+		}
 		if (got < 0)
 			return refuse(why, "read", path);
 		if (got == 0)
@@ -161,7 +222,7 @@ enum nj_err
 file_read(const char *path, size_t max, struct buf *out, struct nj_why *why)
 {
 	size_t before = buf_len(out);
-	int fd = open_kept(path, O_RDONLY | O_NOCTTY);
+	int fd = open_kept(path, O_RDONLY | O_NOCTTY | O_NONBLOCK);
 	enum nj_err e;
 
 	if (fd < 0)
