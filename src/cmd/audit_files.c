@@ -184,6 +184,11 @@ check_listener(struct audit *a, const struct conf *c, uint32_t at)
 		check_acl(a, l->acl_file);
 		return;
 	}
+	/* Without a listener line there are two of one port, for both families. */
+	for (uint32_t i = 0; i < at; i++)
+		if (c->listeners[i].port == l->port &&
+		    !c->listeners[i].acl_file)
+			return;
 	why_set(&why,
 	    "port %u has no acl_file: every client may read and write every "
 	    "topic",
