@@ -89,8 +89,12 @@ revoke(struct pki_ca *ca, const struct pki_revoke *o, struct nj_why *why)
 			    : "The file");
 		e = NJ_OK;
 	}
-	if (!e && o->what && *n > 0)
-		e = clear_away(ca, o->what, why);
+	/* also where the list could not be written: it is revoked */
+	if (o->what && *n > 0) {
+		enum nj_err away = clear_away(ca, o->what, e ? NULL : why);
+
+		e = e ? e : away;
+	}
 	if (e)
 		return e;
 	say_list(pki_ca_dir(ca));

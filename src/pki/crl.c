@@ -248,6 +248,38 @@ pki_crl_until(const char *dir)
 	return until;
 }
 
+bool
+pki_crl_is_behind(const struct pki_ca *ca)
+{
+	X509_CRL *crl = load_list(pki_ca_dir(ca));
+	struct pki_revoked *r = NULL;
+	int64_t now = (int64_t)time(NULL);
+	bool behind = false;
+
+	if (pki_revoked_load(pki_ca_registry(ca), &r, NULL)) {
+		X509_CRL_free(crl);
+		return false;
+	}
+	for (size_t i = 0; crl && !behind && i < r->n; i++) {
+		ASN1_INTEGER *serial = NULL;
+		BIGNUM *bn = NULL;
+		X509_REVOKED *found = NULL;
+
+		if (r->v[i].not_after < now)
+			continue;
+		if (BN_hex2bn(&bn, r->v[i].serial) > 0 &&
+		    (serial = BN_to_ASN1_INTEGER(bn, NULL)))
+			behind =
+			    X509_CRL_get0_by_serial(crl, &found, serial) == 0;
+		ASN1_INTEGER_free(serial);
+		BN_free(bn);
+	}
+	pki_revoked_free(r);
+	X509_CRL_free(crl);
+	ERR_clear_error();
+	return behind;
+}
+
 /* One more than the list that is there has, and never less than the time, in
  * case it was lost [RFC 5280 5.2.3]. */
 static bool
@@ -597,6 +629,22 @@ out:
 	return e;
 }
 
+/* The registry has it, and brokers go by that. */
+static void
+tell_unlisted(size_t n, struct nj_why *why)
+{
+	char mend[sizeof why->mend];
+
+	(void)snprintf(mend, sizeof mend, "%.*s%sthen: nightjar ca crl",
+	    (int)(sizeof mend / 2), why->mend, why->mend[0] ? "; " : "");
+	why_prefix(why,
+	    "%sthe list of revoked certificates could not be written, and "
+	    "whoever goes by that list still believes the old one",
+	    n > 0 ? "it is revoked, and the brokers of this CA refuse it, but "
+		  : "");
+	why_mend(why, "%s", mend);
+}
+
 enum nj_err
 pki_revoke(struct pki_ca *ca, const struct pki_revoke *o, struct nj_why *why)
 {
@@ -609,11 +657,11 @@ pki_revoke(struct pki_ca *ca, const struct pki_revoke *o, struct nj_why *why)
 	}
 	if ((e = write_down(ca, &h, why)))
 		goto out;
-	if ((e = pki_crl_renew(ca, 0, why)))
-		goto out;
 	for (size_t i = 0; o->fn && i < h.n; i++)
 		o->fn(o->arg, h.v[i].id, h.v[i].serial);
-	if (h.n == 0)
+	if ((e = pki_crl_renew(ca, 0, why)))
+		tell_unlisted(h.n, why);
+	else if (h.n == 0)
 		e = NJ_EXISTS;
 out:
 	free(h.v);

@@ -58,8 +58,10 @@ struct pki_revoke {
 
 /*
  * Takes back all certificates of that name that have not ended, or the one;
- * the CA must be unlocked.  The list is written anew in any case.  NJ_EXISTS:
- * they were revoked before; NJ_NOTFOUND: the CA has not issued such.
+ * the CA must be unlocked.  The list is written anew in any case; where that
+ * fails, *why says whether they are revoked all the same, and fn has heard of
+ * each.  NJ_EXISTS: they were revoked before; NJ_NOTFOUND: the CA has not
+ * issued such.
  */
 NJ_MUST enum nj_err
 pki_revoke(struct pki_ca *ca, const struct pki_revoke *o, struct nj_why *why);
@@ -79,5 +81,8 @@ char *pki_crl_url(const char *dir) NJ_MUST;
 char *pki_crl_path(const char *dir) NJ_MUST;
 /* Unix seconds until which the list holds; 0: there is none. */
 int64_t pki_crl_until(const char *dir);
+/* The list that is there lacks one that the registry has: there was no room
+ * when it was to be written. */
+bool pki_crl_is_behind(const struct pki_ca *ca);
 
 #endif

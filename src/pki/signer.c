@@ -225,7 +225,8 @@ refresh_list(struct pki_ca *ca, const struct signer_side *side, uint64_t *next)
 		return;
 	*next = mono + LOOK_AT_LIST_MS;
 	until = pki_crl_until(pki_ca_dir(ca));
-	if (until < (int64_t)time(NULL) + RENEW_LIST_BEFORE_S &&
+	if ((until < (int64_t)time(NULL) + RENEW_LIST_BEFORE_S ||
+		pki_crl_is_behind(ca)) &&
 	    (until != 0 || side->list) && unlocked(ca, side))
 		(void)!pki_crl_renew(ca, 0, NULL);
 	enrol_sweep(ca);
