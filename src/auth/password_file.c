@@ -321,6 +321,17 @@ parse_text(struct password_file *pf, const char *path, struct nj_why *why)
 	size_t n = count_candidates(rest);
 	struct place at = { .path = path };
 
+	if (slice_has_prefix(rest, LIT("\xff\xfe")) ||
+	    slice_has_prefix(rest, LIT("\xfe\xff"))) {
+		why_set(why,
+		    "%s is in UTF-16, as PowerShell and Notepad write it",
+		    path);
+		why_mend(why, "iconv -f UTF-16 -t UTF-8 %s >NEW", path);
+		return NJ_MALFORMED;
+	}
+	/* Windows' editors begin a file with a byte order mark. */
+	if (slice_has_prefix(rest, LIT("\xef\xbb\xbf")))
+		rest = slice_of(rest.p + 3, rest.n - 3);
 	if (n > PASSWORD_USERS_MAX) {
 		why_set(why, "%s has %zu users; %u are served", path, n,
 		    PASSWORD_USERS_MAX);

@@ -74,6 +74,13 @@ read_key(struct psk_file *f, struct slice hex, struct entry *e)
 {
 	if (hex.n == 0)
 		return "the key is empty";
+	if (slice_has_prefix(hex, LIT("0x")))
+		return "the key begins with 0x, which is none of it";
+	for (size_t i = 0; i < hex.n; i++)
+		if (hex.p[i] == ' ' || hex.p[i] == '\t')
+			return "there is a blank in the key, or around it";
+		else if (hex_digit(hex.p[i]) < 0)
+			return "the key is not hexadecimal";
 	if (hex.n % 2)
 		return "the key has an odd number of hexadecimal digits";
 	if (hex.n > (size_t)2 * PSK_KEY_MAX)
@@ -83,8 +90,6 @@ read_key(struct psk_file *f, struct slice hex, struct entry *e)
 	for (size_t i = 0; i < hex.n; i += 2) {
 		int hi = hex_digit(hex.p[i]), lo = hex_digit(hex.p[i + 1]);
 
-		if (hi < 0 || lo < 0)
-			return "the key is not hexadecimal";
 		/* there is room: see parse_text */
 		if (buf_put_u8(&f->keys, (uint8_t)(hi << 4 | lo)))
 			return "out of memory";
@@ -103,6 +108,9 @@ parse_line(struct psk_file *f, struct slice line, size_t number,
 
 	if (line.p && line.n > 0 && line.p[line.n - 1] == '\r')
 		line.n--;
+	/* Windows' editors begin a file with a byte order mark. */
+	if (number == 1 && slice_has_prefix(line, LIT("\xef\xbb\xbf")))
+		line = slice_of(line.p + 3, line.n - 3);
 	if (!line.p || line.n == 0 || line.p[0] == '#')
 		return NJ_OK;
 	/* no colon in a key, but there may be in an identity */

@@ -44,6 +44,11 @@ resolve(
 		why_mend(why,
 		    "write the host alone (-h HOST -p PORT), without what "
 		    "stands before :// and with it");
+	else if (host[0] == '[' && strchr(host, ']'))
+		why_mend(why,
+		    "write the address without brackets: -h %.*s (they are "
+		    "for URLs: mqtts://[ADDRESS]:PORT)",
+		    (int)strcspn(host + 1, "]"), host + 1);
 	else if (strchr(host, ':'))
 		why_mend(why, "give the port apart: -h HOST -p PORT");
 	else
