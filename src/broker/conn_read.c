@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "broker/est.h"
 #include "broker/guard.h"
 #include "broker/login.h"
@@ -19,7 +20,8 @@
 #include "wire/decode.h"
 #include "wire/ws.h"
 
-#define READ_TURNS 4
+#define READ_TURNS  4
+#define BEGAN_SHOWN 16 /* bytes of what is no MQTT */
 
 static void
 no_memory(struct conn *c)
@@ -52,6 +54,8 @@ max_packet(const struct conn *c)
 static void
 bad_frame(struct conn *c, enum nj_err e, const struct frame *f, struct slice in)
 {
+	char began[TEXT_ESC];
+
 	if (c->state == CONN_GREETING && stream_looks_like_tls(in)) {
 		if (stream_tls(c->stream))
 			conn_drop(c,
@@ -75,6 +79,14 @@ bad_frame(struct conn *c, enum nj_err e, const struct frame *f, struct slice in)
 		conn_drop(c,
 		    "a PROXY header to a listener without "
 		    "enable_proxy_protocol");
+		return;
+	}
+	if (c->state == CONN_GREETING && e != NJ_TOOBIG &&
+	    in.p[0] >> 4 != MQTT_CONNECT) {
+		conn_drop(c, "not MQTT: the connection began with \"%s\"",
+		    text_esc(began, sizeof began,
+			slice_of(
+			    in.p, in.n < BEGAN_SHOWN ? in.n : BEGAN_SHOWN)));
 		return;
 	}
 	if (e == NJ_TOOBIG)

@@ -160,11 +160,35 @@ refuse_stranger(struct ws_stream *s)
 		why_mend(w,
 		    "connect to a listener without 'protocol websockets', or "
 		    "let this one have 'protocol mqtt+websockets'");
+	} else if (slice_has_prefix(in, LIT("PROXY ")) ||
+	    slice_has_prefix(in, LIT("\r\n\r\n"))) {
+		why_set(w,
+		    "a PROXY protocol header came before HTTP, and this "
+		    "listener does not expect one");
+		why_mend(w,
+		    "set enable_proxy_protocol on the listener, or turn the "
+		    "header off in the proxy");
 	} else {
 		why_set(
 		    w, "the first byte, 0x%02x, is of no HTTP request", first);
 	}
 	return refuse(s, 0, NULL);
+}
+
+/* What stands between browsers and brokers is made for pages. */
+static void
+mend_request(struct nj_why *w, const struct http_upgrade *u)
+{
+	if (u->status == 505)
+		why_mend(w,
+		    "a proxy in between has to speak HTTP/1.1 to the broker "
+		    "(nginx: proxy_http_version 1.1)");
+	else if (u->status == 426)
+		why_mend(w,
+		    "use a client for MQTT over WebSocket; a proxy in between "
+		    "has to pass the upgrade on (nginx: proxy_set_header "
+		    "Upgrade $http_upgrade, proxy_set_header Connection "
+		    "\"upgrade\", proxy_http_version 1.1)");
 }
 
 /* Schemes and hosts are the same in any case (RFC 6454 5). */
@@ -224,15 +248,20 @@ judge_request(struct ws_stream *s)
 {
 	struct slice in = buf_slice(&s->in);
 	struct http_upgrade u;
-	enum nj_err e = http_take_upgrade(&in, s->max_head, &u);
+	struct nj_why *w;
+	enum nj_err e;
 	size_t used;
 
-	if (e == NJ_AGAIN)
+	if (slice_has_prefix(in, LIT("PROXY ")))
+		return refuse_stranger(s);
+	if ((e = http_take_upgrade(&in, s->max_head, &u)) == NJ_AGAIN)
 		return e;
 	if (e && u.status == 0)
 		return refuse_stranger(s);
 	if (e) {
-		why_set(stream_why_new(&s->base), "%s", u.why);
+		w = stream_why_new(&s->base);
+		why_set(w, "%s", u.why);
+		mend_request(w, &u);
 		return refuse(s, u.status, u.why);
 	}
 	if (s->origins && u.origin.p && !origin_is_listed(s->origins, u.origin))

@@ -297,10 +297,12 @@ def test_strangers(site, pki):
     with pytest.raises(OSError):
         RawWs(b.port, tls=pahoc.tls_context(pki.ca))
     b.wait_log('TLS to a plain WebSocket port', start)
-    with Raw(b.port) as c:
-        c.send(b'\r\n\r\n')
-        assert c.closed() is None
-    b.wait_log('0x0d', start)
+    for data, why in ((b'\r\n', '0x0d'), (b'PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n',
+                                         'PROXY protocol header')):
+        with Raw(b.port) as c:
+            c.send(data)
+            assert c.closed() is None
+        b.wait_log(why, start)
     with Raw(site.port(True)) as c:
         c.send(request())
         assert c.closed() is None
@@ -500,7 +502,7 @@ def test_strangers_to_both(mixed, secure):
     start = b.log_size()
     assert http(b.port, b'GET / HTTP/1.1\r\nHost: x\r\n\r\n', mixed.tls(secure)).status == 426
     b.wait_log('HTTP request without WebSocket upgrade', start)
-    for bytes_, why in ((b'\x20\0', '0x20|CONNECT'), (b'\r\n', 'bad fixed header|0x0d'),
+    for bytes_, why in ((b'\x20\0', '0x20|CONNECT'), (b'\r\n', 'not MQTT|0x0d'),
                         (b'\x10\xff\xff\xff\xff', 'fixed header')):
         start = b.log_size()
         with Raw(b.port, tls=mixed.tls(secure)) as c:
