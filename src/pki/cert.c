@@ -20,6 +20,7 @@
 #include "pki/form.h"
 #include "pki/key.h"
 
+#define MADE	     1767225600 /* 2026-01-01: no right clock says less */
 #define HOUR	     3600
 #define DAY	     86400
 #define SERIAL_BYTES 16
@@ -83,6 +84,27 @@ set_serial(X509 *x)
 	ok = BN_to_ASN1_INTEGER(bn, X509_get_serialNumber(x)) != NULL;
 	BN_free(bn);
 	return ok;
+}
+
+/* A board without a battery begins in 1970, and what is made then is over when
+ * its clock is right. */
+static enum nj_err
+check_clock(const struct pki_cert_spec *spec, struct nj_why *why)
+{
+	time_t now = time(NULL);
+	struct tm tm;
+	char day[24] = "?";
+
+	if (spec->now || now >= MADE)
+		return NJ_OK;
+	if (gmtime_r(&now, &tm))
+		(void)strftime(day, sizeof day, "%Y-%m-%d %H:%M", &tm);
+	why_set(why,
+	    "this machine's clock says %s UTC, which is before this program "
+	    "was made: a certificate made now would be over from the start",
+	    day);
+	why_mend(why, "set the clock first: timedatectl set-ntp true");
+	return NJ_INVALID;
 }
 
 static bool
@@ -306,7 +328,10 @@ pki_cert_make(const struct pki_cert_spec *spec, X509 *issuer,
 {
 	const X509_NAME *by;
 	X509 *x = NULL;
+	enum nj_err e;
 
+	if ((e = check_clock(spec, why)))
+		return e;
 	if (spec->days == 0 || spec->days > PKI_DAYS_MAX) {
 		why_set(why, "a certificate cannot be made for %u days",
 		    spec->days);

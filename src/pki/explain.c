@@ -19,10 +19,7 @@
 #include "pki/cert.h"
 #include "pki/explain.h"
 
-#define FAULTS	     400 /* leaves room for the name in a struct nj_why */
-#define DAY	     86400
-#define SOON_DAYS    30
-#define LONGEST_DAYS 825 /* what Apple's systems accept of a private CA */
+#define FAULTS 400 /* leaves room for the name in a struct nj_why */
 
 /* A list of faults or names for one line, "a; b"; cut when it is full. */
 struct list {
@@ -124,8 +121,8 @@ pki_fingerprint(X509 *x, char dst[96])
 }
 
 /* The most specific common name. */
-static bool
-common_name(const X509_NAME *name, char *dst, size_t size)
+bool
+pki_common_name(const X509_NAME *name, char *dst, size_t size)
 {
 	const ASN1_STRING *s;
 	unsigned char *utf8 = NULL;
@@ -182,7 +179,7 @@ pki_names_text(X509 *x, char *dst, size_t size)
 			list_add(&l, "%s", one);
 	}
 	if (l.count == 0 &&
-	    common_name(X509_get_subject_name(x), one, sizeof(one)))
+	    pki_common_name(X509_get_subject_name(x), one, sizeof(one)))
 		list_add(&l, "%s", one);
 	list_end(&l);
 	GENERAL_NAMES_free(names);
@@ -194,7 +191,7 @@ pki_short_name(X509 *x, char *dst, size_t size)
 	GENERAL_NAMES *names = NULL;
 	bool found;
 
-	found = common_name(X509_get_subject_name(x), dst, size);
+	found = pki_common_name(X509_get_subject_name(x), dst, size);
 	if (!found)
 		names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
 	for (int i = 0; !found && i < sk_GENERAL_NAME_num(names); i++)
@@ -208,7 +205,7 @@ pki_short_name(X509 *x, char *dst, size_t size)
 void
 pki_issuer_name(X509 *x, char *dst, size_t size)
 {
-	if (!x || !common_name(X509_get_issuer_name(x), dst, size))
+	if (!x || !pki_common_name(X509_get_issuer_name(x), dst, size))
 		(void)snprintf(dst, size, "an unnamed issuer");
 }
 
@@ -220,17 +217,6 @@ pki_day_text(const ASN1_TIME *t, char *dst, size_t size)
 	if (!t || ASN1_TIME_to_tm(t, &tm) != 1 ||
 	    strftime(dst, size, "%Y-%m-%d %H:%M UTC", &tm) == 0)
 		(void)snprintf(dst, size, "an unreadable date");
-}
-
-/* Whole days and seconds from a to b (NULL: now); 0 where unreadable. */
-static long
-seconds_between(const ASN1_TIME *a, const ASN1_TIME *b)
-{
-	int days = 0, secs = 0;
-
-	if (ASN1_TIME_diff(&days, &secs, a, b) != 1)
-		return 0;
-	return (long)days * DAY + secs;
 }
 
 /*
@@ -316,8 +302,8 @@ is_weak_digest(int md)
 }
 
 /* What digest signed it, when that is a broken one. */
-static const char *
-weak_digest(X509 *x)
+const char *
+pki_weak_digest(X509 *x)
 {
 	int md = NID_undef;
 
@@ -336,7 +322,7 @@ is_self_signed(X509 *x)
 static void
 judge_signature(X509 *x, const struct judge *j)
 {
-	const char *md = weak_digest(x);
+	const char *md = pki_weak_digest(x);
 
 	if (!md || (j->use == PKI_USE_CA && is_self_signed(x)))
 		return;
@@ -358,9 +344,12 @@ judge_dates(X509 *x, const struct judge *j)
 
 		pki_day_text(X509_get0_notAfter(x), day, sizeof(day));
 		judge_add(j, "expired", "it expired on %s%s", day,
-		    pki_cert_dates(x, &from, &to) && now - to > LONG_AGO_S
-			? " (is this machine's clock right?)"
-			: "");
+		    !pki_cert_dates(x, &from, &to) || now - to <= LONG_AGO_S
+			? ""
+			: to < 0
+			? " (it was written with two digits of the year, which "
+			  "are good to 2049 alone)"
+			: " (is this machine's clock right?)");
 	}
 	if (X509_cmp_current_time(X509_get0_notBefore(x)) > 0) {
 		pki_day_text(X509_get0_notBefore(x), day, sizeof(day));
@@ -371,24 +360,54 @@ judge_dates(X509 *x, const struct judge *j)
 	}
 }
 
+/* What nobody understands, everybody has to refuse [RFC 5280 4.2]. */
+static void
+judge_critical(X509 *x, const struct judge *j)
+{
+	char name[80], oid[80];
+
+	for (int i = 0; i < X509_get_ext_count(x); i++) {
+		X509_EXTENSION *ext = X509_get_ext(x, i);
+		const ASN1_OBJECT *obj = X509_EXTENSION_get_object(ext);
+
+		if (!X509_EXTENSION_get_critical(ext) ||
+		    X509_supported_extension(ext))
+			continue;
+		(void)OBJ_obj2txt(oid, sizeof oid, obj, 1);
+		(void)OBJ_obj2txt(name, sizeof name, obj, 0);
+		judge_add(j, "critical",
+		    "it has the extension %s%s%s%s marked as critical, which "
+		    "nobody who does not understand it may accept",
+		    oid, strcmp(oid, name) ? " (" : "",
+		    strcmp(oid, name) ? name : "",
+		    strcmp(oid, name) ? ")" : "");
+	}
+}
+
+/* What the broker's library, and most clients', ask of a client's; of a
+ * server's some ask less. */
 static void
 judge_leaf_usage(X509 *x, const struct judge *j)
 {
 	uint32_t flags = X509_get_extension_flags(x);
 	enum pki_use use = j->use;
 	uint32_t want = use == PKI_USE_SERVER ? XKU_SSL_SERVER : XKU_SSL_CLIENT;
+	uint32_t eku = X509_get_extended_key_usage(x);
 	uint32_t ku = X509_get_key_usage(x);
+	uint32_t good = KU_DIGITAL_SIGNATURE | KU_KEY_AGREEMENT |
+	    (use == PKI_USE_SERVER ? KU_KEY_ENCIPHERMENT : 0U);
 
-	if ((flags & EXFLAG_XKUSAGE) &&
-	    !(X509_get_extended_key_usage(x) & (want | XKU_ANYEKU)))
+	if ((flags & EXFLAG_XKUSAGE) && !(eku & (want | XKU_ANYEKU)))
 		judge_add(j, "wrong-use",
 		    "its extended key usage does not allow use as %s",
 		    use == PKI_USE_SERVER ? "a server (serverAuth)"
 					  : "a client (clientAuth)");
-	if ((flags & EXFLAG_KUSAGE) &&
-	    !(ku &
-		(KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT |
-		    KU_KEY_AGREEMENT)))
+	else if ((flags & EXFLAG_XKUSAGE) && use == PKI_USE_CLIENT &&
+	    !(eku & want))
+		judge_add(j, "wrong-use",
+		    "its extended key usage is 'any', which OpenSSL does not "
+		    "take for use as a client (clientAuth)");
+	if ((flags & EXFLAG_KUSAGE) && !(ku & good))
 		judge_add(j, "key-usage",
 		    "its key usage does not allow TLS "
 		    "(digitalSignature)");
@@ -413,8 +432,8 @@ judge_ca_usage(X509 *x, const struct judge *j)
 		    "(keyCertSign)");
 }
 
-static void
-mend_for(enum pki_use use, struct nj_why *why)
+void
+pki_mend_for(enum pki_use use, struct nj_why *why)
 {
 	switch (use) {
 	case PKI_USE_SERVER:
@@ -433,15 +452,21 @@ mend_for(enum pki_use use, struct nj_why *why)
 
 /* CAs between a root and a leaf that are in order but for their time are the
  * root's to renew. */
-static void
-mend_time_of(X509 *x, enum pki_use use, struct nj_why *why)
+void
+pki_mend_time_of(X509 *x, enum pki_use use, struct nj_why *why)
 {
 	char issuer[TEXT_ESC];
 
 	if (use != PKI_USE_CA ||
 	    X509_NAME_cmp(X509_get_subject_name(x), X509_get_issuer_name(x)) ==
 		0) {
-		mend_for(use, why);
+		pki_mend_for(use, why);
+		if (use == PKI_USE_CA)
+			why_mend(why,
+			    "if it was renewed, put its new certificate here; "
+			    "if not, make a new CA with: nightjar ca init "
+			    "(nightjar ca roll, where it is Nightjar's); "
+			    "devices then need its ca.crt");
 		return;
 	}
 	pki_issuer_name(x, issuer, sizeof issuer);
@@ -472,9 +497,9 @@ judge_add(const struct judge *j, const char *code, const char *fmt, ...)
 	va_end(ap);
 	why_set(&why, "%s", text);
 	if (strcmp(code, "expired") == 0)
-		mend_time_of(j->x, j->use, &why);
+		pki_mend_time_of(j->x, j->use, &why);
 	else
-		mend_for(j->use, &why);
+		pki_mend_for(j->use, &why);
 	if (strcmp(code, "not-yet-valid") == 0)
 		mend_clock(&why);
 	j->fn(j->arg, code, &why);
@@ -491,6 +516,7 @@ pki_faults(X509 *x, enum pki_use use, pki_fault_fn *fn, void *arg)
 	judge_key(x, &j);
 	judge_signature(x, &j);
 	judge_dates(x, &j);
+	judge_critical(x, &j);
 	if (use == PKI_USE_CA)
 		judge_ca_usage(x, &j);
 	else
@@ -522,114 +548,8 @@ pki_judge(X509 *x, enum pki_use use, const char *name, struct nj_why *why)
 		mend_clock(why);
 	else if (l.count == 1 &&
 	    X509_cmp_current_time(X509_get0_notAfter(x)) <= 0)
-		mend_time_of(x, use, why);
+		pki_mend_time_of(x, use, why);
 	else
-		mend_for(use, why);
+		pki_mend_for(use, why);
 	return NJ_INVALID;
-}
-
-struct doubts {
-	const char *name;
-	void (*fn)(void *arg, const struct nj_why *why);
-	void *arg;
-};
-
-static void
-doubt_dates(X509 *x, enum pki_use use, const struct doubts *d)
-{
-	const ASN1_TIME *end = X509_get0_notAfter(x);
-	long left = seconds_between(NULL, end);
-	long life = seconds_between(X509_get0_notBefore(x), end);
-	struct nj_why why = { 0 };
-	char day[40];
-
-	if (left > 0 && left < (long)SOON_DAYS * DAY) {
-		pki_day_text(end, day, sizeof(day));
-		why_set(&why, "%s ends in %ld day%s, on %s", d->name,
-		    left / DAY, left / DAY == 1 ? "" : "s", day);
-		mend_time_of(x, use, &why);
-		d->fn(d->arg, &why);
-	}
-	if (use == PKI_USE_SERVER && life > (long)(LONGEST_DAYS + 1) * DAY) {
-		why_set(&why,
-		    "%s is made for %ld days; Apple's systems refuse "
-		    "server certificates of more than %d",
-		    d->name, life / DAY, LONGEST_DAYS);
-		mend_for(use, &why);
-		d->fn(d->arg, &why);
-	}
-}
-
-static void
-doubt_names(X509 *x, const struct doubts *d)
-{
-	struct nj_why why = { 0 };
-	char cn[TEXT_ESC];
-
-	if (X509_get_ext_by_NID(x, NID_subject_alt_name, -1) >= 0)
-		return;
-	if (common_name(X509_get_subject_name(x), cn, sizeof(cn)))
-		why_set(&why,
-		    "%s has no subject alternative name, only the "
-		    "common name '%s': many clients (Python, Go, Java, "
-		    "browsers) no longer look at that and refuse it",
-		    d->name, cn);
-	else
-		why_set(&why,
-		    "%s carries no host name or address: clients "
-		    "that check the name refuse it",
-		    d->name);
-	why_mend(&why,
-	    "make one with all names of this machine: "
-	    "nightjar ca server");
-	d->fn(d->arg, &why);
-}
-
-static void
-doubt_key(X509 *x, enum pki_use use, const struct doubts *d)
-{
-	EVP_PKEY *key = X509_get0_pubkey(x);
-	struct nj_why why = { 0 };
-
-	if (!key ||
-	    !(EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_is_a(key, "ED448")))
-		return;
-	why_set(&why,
-	    "%s has an %s key, which browsers and most small devices do not "
-	    "know",
-	    d->name, EVP_PKEY_get0_type_name(key));
-	mend_for(use, &why);
-	d->fn(d->arg, &why);
-}
-
-void
-pki_doubts(X509 *x, enum pki_use use, const char *name,
-    void (*fn)(void *arg, const struct nj_why *why), void *arg)
-{
-	const struct doubts d = { .name = name, .fn = fn, .arg = arg };
-	struct nj_why why = { 0 };
-
-	(void)X509_check_purpose(x, -1, 0);
-	doubt_dates(x, use, &d);
-	if (use == PKI_USE_SERVER)
-		doubt_names(x, &d);
-	doubt_key(x, use, &d);
-	if (use != PKI_USE_CA && X509_get_version(x) == X509_VERSION_1) {
-		why_set(&why,
-		    "%s is a version 1 certificate: it was signed "
-		    "without its extensions and says nothing of what it may "
-		    "be used for",
-		    name);
-		mend_for(use, &why);
-		fn(arg, &why);
-	}
-	if (use == PKI_USE_CA && is_self_signed(x) && weak_digest(x)) {
-		why_set(&why,
-		    "%s is signed by itself with SHA-1 or MD5: no "
-		    "harm here, but some clients refuse it",
-		    name);
-		mend_for(use, &why);
-		fn(arg, &why);
-	}
-	ERR_clear_error();
 }

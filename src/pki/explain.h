@@ -16,6 +16,12 @@
 
 enum pki_use { PKI_USE_SERVER, PKI_USE_CLIENT, PKI_USE_CA };
 
+enum pki_level {
+	PKI_NOTE,  /* good to know */
+	PKI_DOUBT, /* some programs will not take it */
+	PKI_FAULT  /* does not work, or is not safe */
+};
+
 /*
  * Judges one certificate for a use, apart from its chain: NJ_INVALID with
  * *why, listing every fault, when it must be refused: RSA below 2048 bits, EC
@@ -31,10 +37,20 @@ pki_judge(X509 *x, enum pki_use use, const char *name, struct nj_why *why);
 typedef void
 pki_fault_fn(void *arg, const char *code, const struct nj_why *why);
 void pki_faults(X509 *x, enum pki_use use, pki_fault_fn *fn, void *arg);
-/* Doubts that do not refuse (ends within 30 days, version 1, no names or only
- * a common name on a server...): told one by one. */
+/* Remarks on what is not refused (ends within 30 days, version 1, no names or
+ * only a common name on a server, a name that no client finds...): told one by
+ * one, each with a word for programs. */
+typedef void pki_remark_fn(void *arg, enum pki_level level, const char *code,
+    const struct nj_why *why);
+void pki_remarks(
+    X509 *x, enum pki_use use, const char *name, pki_remark_fn *fn, void *arg);
+/* The same, without saying how bad each is. */
 void pki_doubts(X509 *x, enum pki_use use, const char *name,
     void (*fn)(void *arg, const struct nj_why *why), void *arg);
+/* A server's name that a CA of its chain may not give; cas: where its CAs are
+ * looked for, beside chain, whose first it is.  True: there is one. */
+bool pki_unpermitted(
+    STACK_OF(X509) * chain, STACK_OF(X509) * cas, struct nj_why *why);
 /* An X509_V_ERR_* of a failed chain check, for the certificate it concerns
  * (may be NULL): "certificate 'dev1' (serial 5A..) expired on ...". */
 /* What failed, for that: where a CA is trusted that has only the name of the one
@@ -64,5 +80,13 @@ void pki_issuer_name(X509 *x, char *dst, size_t size);
 void pki_day_text(const ASN1_TIME *t, char *dst, size_t size);
 /* SHA-256 of the certificate, "AB:CD:...". */
 void pki_fingerprint(X509 *x, char dst[96]);
+
+/* For the parts (doubts.c): the most specific common name, escaped; what
+ * mends a certificate for that use, and one whose time is over; which broken
+ * digest signed it, NULL: none. */
+bool pki_common_name(const X509_NAME *name, char *dst, size_t size);
+void pki_mend_for(enum pki_use use, struct nj_why *why);
+void pki_mend_time_of(X509 *x, enum pki_use use, struct nj_why *why);
+const char *pki_weak_digest(X509 *x);
 
 #endif

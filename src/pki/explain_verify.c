@@ -105,7 +105,7 @@ verify_dates(int code, X509 *x, const char *it, struct nj_why *why)
 }
 
 static void
-verify_issuer(int code, X509 *x, const char *it, struct nj_why *why)
+verify_issuer(int code, X509 *x, int depth, const char *it, struct nj_why *why)
 {
 	char issuer[TEXT_ESC];
 
@@ -128,6 +128,16 @@ verify_issuer(int code, X509 *x, const char *it, struct nj_why *why)
 		    "%s was issued by '%s', which is not among the "
 		    "trusted CAs",
 		    it, issuer);
+	if (depth > 0 &&
+	    (code == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT ||
+		code == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY)) {
+		why_mend(why,
+		    "if '%s' is to be trusted, put its certificate into the "
+		    "cafile too (--cafile for a client): a chain ends at a "
+		    "root",
+		    issuer);
+		return;
+	}
 	why_mend(why,
 	    "give that CA's certificate as cafile (--cafile for a "
 	    "client), or make a certificate with the trusted CA: nightjar ca "
@@ -142,11 +152,6 @@ static const struct verdict {
 } verdicts[] = {
 	{ X509_V_ERR_CERT_REVOKED, "is revoked",
 	    "give the device a new certificate: nightjar ca device ID" },
-	{ X509_V_ERR_INVALID_PURPOSE,
-	    "may not be used for this: its extended key usage or key usage is "
-	    "for something else (a server's certificate is no client's)",
-	    "clients need one from: nightjar ca device ID; a broker one from: "
-	    "nightjar ca server" },
 	{ X509_V_ERR_INVALID_CA,
 	    "signed another certificate and is not a CA itself",
 	    "use certificates that come straight from the CA" },
@@ -192,6 +197,11 @@ static const struct verdict {
 	{ X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION,
 	    "has a critical extension that is not understood",
 	    "issue it without that extension" },
+	{ X509_V_ERR_UNSUPPORTED_CONSTRAINT_TYPE,
+	    "is below a CA with name constraints of a kind that OpenSSL does "
+	    "not know",
+	    "have the CA made anew with constraints on DNS names and "
+	    "addresses alone: nightjar ca init --constrain" },
 	{ X509_V_ERR_PERMITTED_VIOLATION,
 	    "has a name that its CA may not give (name constraints)",
 	    "issue it with a name that the CA is allowed" },
@@ -253,6 +263,40 @@ pki_verify_cause(X509_STORE_CTX *ctx)
 	}
 }
 
+/* Which of its usages it is; what for was asked is not known here, and mostly
+ * shows from what it is for instead. */
+static void
+verify_purpose(X509 *x, int depth, const char *it, struct nj_why *why)
+{
+	uint32_t flags = x ? X509_get_extension_flags(x) : 0;
+	uint32_t eku = XKU_SSL_SERVER | XKU_SSL_CLIENT | XKU_ANYEKU;
+	bool signs = depth > 0 || !(flags & EXFLAG_KUSAGE) ||
+	    (X509_get_key_usage(x) & KU_DIGITAL_SIGNATURE);
+	const char *what = "its extended key usage or key usage is for "
+			   "something else";
+
+	eku =
+	    flags & EXFLAG_XKUSAGE ? eku & X509_get_extended_key_usage(x) : eku;
+	if (eku == XKU_SSL_SERVER)
+		what = "it is a server's (extended key usage serverAuth, "
+		       "without clientAuth)";
+	else if (eku == XKU_SSL_CLIENT && signs)
+		what = "it is a client's (extended key usage clientAuth, "
+		       "without serverAuth)";
+	else if (eku == XKU_ANYEKU)
+		what = "its extended key usage is 'any', which OpenSSL does "
+		       "not take for serverAuth or clientAuth";
+	else if (eku == 0)
+		what = "its extended key usage has neither serverAuth nor "
+		       "clientAuth";
+	else if (!signs)
+		what = "its key usage lacks digitalSignature";
+	why_set(why, "%s may not be used for this: %s", it, what);
+	why_mend(why,
+	    "clients need one from: nightjar ca device ID; a broker one from: "
+	    "nightjar ca server");
+}
+
 void
 pki_explain_verify(int verify_error, X509 *x, int depth, struct nj_why *why)
 {
@@ -271,7 +315,10 @@ pki_explain_verify(int verify_error, X509 *x, int depth, struct nj_why *why)
 	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
 	case X509_V_ERR_CERT_SIGNATURE_FAILURE:
 	case X509_V_ERR_CERT_UNTRUSTED:
-		verify_issuer(verify_error, x, it, why);
+		verify_issuer(verify_error, x, depth, it, why);
+		break;
+	case X509_V_ERR_INVALID_PURPOSE:
+		verify_purpose(x, depth, it, why);
 		break;
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:

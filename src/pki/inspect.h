@@ -15,12 +15,6 @@
 
 #define PKI_FINDINGS_MAX 256
 
-enum pki_level {
-	PKI_NOTE,  /* good to know */
-	PKI_DOUBT, /* some programs will not take it */
-	PKI_FAULT  /* does not work, or is not safe */
-};
-
 struct pki_finding {
 	enum pki_level level;
 	const char *code; /* for programs: "expired", "no-names" */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * inspect_item - each certificate, key, request and revocation list by itself.
  */
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <openssl/asn1.h>
 #include <openssl/err.h>
@@ -20,162 +19,39 @@ struct told {
 
 /* -- certificates -------------------------------------------------------- */
 
+/* Among those that are trusted, one that is over does no harm beside others. */
+static bool
+has_successor(const struct told *t)
+{
+	const struct pki_items *s = t->in->items;
+
+	for (unsigned i = 0; s->sources[t->it->source].trust && i < s->n; i++)
+		if (&s->v[i] != t->it && s->v[i].kind == PKI_ITEM_CERT &&
+		    s->v[i].source == t->it->source &&
+		    pki_judge(s->v[i].cert, PKI_USE_CA, "", NULL) == NJ_OK)
+			return true;
+	return false;
+}
+
 static void
 tell_fault(void *arg, const char *code, const struct nj_why *why)
 {
 	const struct told *t = arg;
-	struct nj_why *w = pki_inspect_add(t->in, PKI_FAULT, code, t->it, 0);
+	bool over = strcmp(code, "expired") == 0 && has_successor(t);
+	struct nj_why *w = pki_inspect_add(
+	    t->in, over ? PKI_DOUBT : PKI_FAULT, code, t->it, 0);
 
 	*w = *why;
 	why_prefix(w, "%s", t->name);
 }
 
 static void
-tell_doubt(void *arg, const struct nj_why *why)
+tell_remark(
+    void *arg, enum pki_level level, const char *code, const struct nj_why *why)
 {
 	const struct told *t = arg;
 
-	*pki_inspect_add(t->in, PKI_DOUBT, "doubt", t->it, 0) = *why;
-}
-
-static bool
-is_address(const char *s)
-{
-	unsigned char a[sizeof(struct in6_addr)];
-
-	return inet_pton(AF_INET, s, a) == 1 || inet_pton(AF_INET6, s, a) == 1;
-}
-
-static bool
-is_ascii(const char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s >= 0x80)
-			return false;
-	return true;
-}
-
-static void
-judge_dns_name(const struct told *t, const char *name)
-{
-	struct nj_why *w;
-
-	if (is_address(name)) {
-		w = pki_inspect_add(
-		    t->in, PKI_FAULT, "address-as-name", t->it, 0);
-		why_set(w,
-		    "%s has the address %s among its host names (DNS:%s); "
-		    "clients that connect to %s look for an address (IP:%s)",
-		    t->name, name, name, name, name);
-		why_mend(w, "nightjar ca server %s", name);
-	} else if (strcmp(name, "*") == 0 || strcmp(name, "*.") == 0) {
-		w = pki_inspect_add(t->in, PKI_FAULT, "wildcard", t->it, 0);
-		why_set(
-		    w, "%s has the name '*', which no client accepts", t->name);
-		why_mend(w, "name the hosts: nightjar ca server NAME...");
-	} else if (name[0] && name[strlen(name) - 1] == '.') {
-		w = pki_inspect_add(t->in, PKI_FAULT, "odd-name", t->it, 0);
-		why_set(w,
-		    "%s has the name '%s', with a dot at its end: who connects "
-		    "to '%.*s' does not find that name in it",
-		    t->name, name, (int)strlen(name) - 1, name);
-		why_mend(
-		    w, "nightjar ca server %.*s", (int)strlen(name) - 1, name);
-	} else if (!is_ascii(name)) {
-		w = pki_inspect_add(t->in, PKI_FAULT, "odd-name", t->it, 0);
-		why_set(w,
-		    "%s has the name '%s', which is not in ASCII: in "
-		    "certificates and in DNS such a name is written as "
-		    "xn--..., and clients look for that",
-		    t->name, name);
-		why_mend(w,
-		    "name it as DNS does (python3 -c \"print('%s'.encode("
-		    "'idna').decode())\" tells): nightjar ca server xn--...",
-		    name);
-	} else if (strpbrk(name, " _/:@")) {
-		w = pki_inspect_add(t->in, PKI_DOUBT, "odd-name", t->it, 0);
-		why_set(w,
-		    "%s has the name '%s', which is no host name (letters, "
-		    "digits, '-' and '.'): some clients refuse it",
-		    t->name, name);
-	}
-}
-
-static void
-judge_names(const struct told *t, X509 *x)
-{
-	GENERAL_NAMES *names =
-	    X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
-	char text[TEXT_ESC];
-
-	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-		int kind;
-		const ASN1_STRING *s = GENERAL_NAME_get0_value(
-		    sk_GENERAL_NAME_value(names, i), &kind);
-
-		if (kind != GEN_DNS)
-			continue;
-		(void)text_esc(text, sizeof text,
-		    slice_of(ASN1_STRING_get0_data(s),
-			(size_t)ASN1_STRING_length(s)));
-		judge_dns_name(t, text);
-	}
-	GENERAL_NAMES_free(names);
-}
-
-/* Its issuer has the same name, and is another. */
-static void
-judge_itself(const struct told *t, X509 *x, enum pki_use use)
-{
-	bool same = X509_NAME_cmp(
-			X509_get_subject_name(x), X509_get_issuer_name(x)) == 0;
-	bool own = same && X509_self_signed(x, 1) == 1;
-	struct nj_why *w;
-
-	if (same && !own && use != PKI_USE_CA) {
-		w = pki_inspect_add(t->in, PKI_DOUBT, "same-name", t->it, 0);
-		why_set(w,
-		    "%s has the same subject as the CA that issued it: older "
-		    "programs (OpenSSL 1, small devices) take it for signed by "
-		    "itself and refuse it",
-		    t->name);
-		why_mend(w,
-		    "make it with another common name than the CA's; nightjar "
-		    "ca server and nightjar ca device do");
-	} else if (own && use != PKI_USE_CA) {
-		w = pki_inspect_add(t->in, PKI_DOUBT, "self-signed", t->it, 0);
-		why_set(w,
-		    "%s is signed by itself: only those who have this very "
-		    "file as their cafile believe it%s",
-		    t->name,
-		    use == PKI_USE_CLIENT ? ", and no broker does" : "");
-		why_mend(w,
-		    use == PKI_USE_CLIENT
-			? "nightjar ca device ID"
-			: "nightjar ca init, then nightjar ca server");
-	}
-}
-
-static void
-judge_algorithms(const struct told *t, X509 *x, enum pki_use use)
-{
-	EVP_PKEY *key = X509_get0_pubkey(x);
-	uint32_t ku = X509_get_key_usage(x);
-	struct nj_why *w;
-
-	if (!key)
-		return;
-	if (use != PKI_USE_CA && EVP_PKEY_is_a(key, "RSA") &&
-	    !(ku & KU_DIGITAL_SIGNATURE) && (ku & KU_KEY_ENCIPHERMENT)) {
-		w = pki_inspect_add(t->in, PKI_DOUBT, "key-usage", t->it, 0);
-		why_set(w,
-		    "%s has the key usage keyEncipherment without "
-		    "digitalSignature, which TLS 1.3 and ECDHE need: Java, Go "
-		    "and GnuTLS refuse it",
-		    t->name);
-		why_mend(w, "make a better one with: nightjar ca %s",
-		    use == PKI_USE_SERVER ? "server" : "device ID");
-	}
+	*pki_inspect_add(t->in, level, code, t->it, 0) = *why;
 }
 
 /* Seen in recipes: "/CN=broker /O=..." */
@@ -280,6 +156,24 @@ judge_as_server_or_client(const struct told *t, X509 *x, enum pki_use use)
 		judge_identity(t, x);
 }
 
+/* A CA before the one that it issued: that is what is wrong, and not what it
+ * lacks for a server or client. */
+static bool
+heads_wrongly(const struct pki_inspection *in, const struct pki_item *it)
+{
+	enum pki_use use;
+
+	for (unsigned i = 0; i < in->items->n; i++) {
+		const struct pki_item *o = &in->items->v[i];
+
+		if (o != it && o->source == it->source &&
+		    o->kind == PKI_ITEM_CERT &&
+		    (!pki_meant_for(o->cert, &use) || use != PKI_USE_CA))
+			return true;
+	}
+	return false;
+}
+
 static void
 judge_cert(struct pki_inspection *in, const struct pki_item *it)
 {
@@ -290,7 +184,9 @@ judge_cert(struct pki_inspection *in, const struct pki_item *it)
 
 	pki_item_call(in->items, it, name, sizeof name);
 	/* What stands behind the first is its chain. */
-	if (!in->o->has_use || (it->number > 1 && meant == PKI_USE_CA) ||
+	if (!in->o->has_use ||
+	    (meant == PKI_USE_CA &&
+		(it->number > 1 || heads_wrongly(in, it))) ||
 	    in->items->sources[it->source].trust)
 		use = meant;
 	if (in->items->sources[it->source].trust)
@@ -300,11 +196,7 @@ judge_cert(struct pki_inspection *in, const struct pki_item *it)
 	    pki_judge(it->cert, PKI_USE_CLIENT, name, NULL) == NJ_OK)
 		use = PKI_USE_CLIENT;
 	pki_faults(it->cert, use, tell_fault, &t);
-	pki_doubts(it->cert, use, name, tell_doubt, &t);
-	if (use == PKI_USE_SERVER)
-		judge_names(&t, it->cert);
-	judge_itself(&t, it->cert, use);
-	judge_algorithms(&t, it->cert, use);
+	pki_remarks(it->cert, use, name, tell_remark, &t);
 	judge_as_server_or_client(&t, it->cert, use);
 	judge_spaces(&t, it->cert);
 }

@@ -132,6 +132,50 @@ explain_no_key(const char *path, struct slice text, struct nj_why *why)
 	return NJ_INVALID;
 }
 
+/* Single DES, RC2 and RC4, which OpenSSL 3 opens with its legacy provider
+ * alone: no passphrase helps. */
+static bool
+is_sealed_oldly(struct slice text)
+{
+	static const char *const old[] = { "DEK-Info: DES-CBC,",
+		"DEK-Info: DES-ECB", "DEK-Info: RC2", "DEK-Info: RC4",
+		"DEK-Info: BF-", "DEK-Info: IDEA", "DEK-Info: CAST",
+		"DEK-Info: SEED" };
+	BIO *bio = BIO_new_mem_buf(text.p, (int)text.n);
+	X509_SIG *sealed = NULL;
+	const X509_ALGOR *pbe = NULL;
+	const ASN1_OBJECT *obj = NULL;
+	bool yes = false;
+
+	for (size_t i = 0; i < sizeof old / sizeof *old; i++)
+		yes |= holds(text, old[i]);
+	if (!yes && bio &&
+	    (sealed = PEM_read_bio_PKCS8(bio, NULL, NULL, NULL))) {
+		X509_SIG_get0(sealed, &pbe, NULL);
+		X509_ALGOR_get0(&obj, NULL, NULL, pbe);
+		switch (OBJ_obj2nid(obj)) {
+		case NID_pbeWithMD2AndDES_CBC:
+		case NID_pbeWithMD5AndDES_CBC:
+		case NID_pbeWithSHA1AndDES_CBC:
+		case NID_pbeWithMD2AndRC2_CBC:
+		case NID_pbeWithMD5AndRC2_CBC:
+		case NID_pbeWithSHA1AndRC2_CBC:
+		case NID_pbe_WithSHA1And128BitRC4:
+		case NID_pbe_WithSHA1And40BitRC4:
+		case NID_pbe_WithSHA1And128BitRC2_CBC:
+		case NID_pbe_WithSHA1And40BitRC2_CBC:
+			yes = true;
+			break;
+		default:
+			break;
+		}
+	}
+	X509_SIG_free(sealed);
+	BIO_free(bio);
+	ERR_clear_error();
+	return yes;
+}
+
 static enum nj_err
 parse_key(const char *path, struct slice text, const struct secret *pass,
     EVP_PKEY **out, struct nj_why *why)
@@ -152,7 +196,17 @@ parse_key(const char *path, struct slice text, const struct secret *pass,
 	}
 	if (!a.asked && !is_encrypted(text))
 		return explain_no_key(path, text, why);
-	if (pass) {
+	if (is_sealed_oldly(text)) {
+		why_set(why,
+		    "the key '%s' is encrypted in an old way (DES, RC2 or "
+		    "RC4), which OpenSSL 3 no longer opens",
+		    path);
+		why_mend(why,
+		    "store it anew: openssl pkey -provider legacy -provider "
+		    "default -in '%s' -aes256 -out NEW.key (without -aes256: "
+		    "not encrypted)",
+		    path);
+	} else if (pass) {
 		why_set(why, "the passphrase does not open the key '%s'", path);
 		why_mend(why,
 		    "check the passphrase; only its file's first "

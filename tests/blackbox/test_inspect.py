@@ -49,7 +49,7 @@ def test_a_good_set(pki):
     found, status, all_of_it = codes(pki.server[0], pki.server[1], '--cafile', pki.ca,
                                      '--host', 'localhost')
     assert status == 0 and all_of_it['verdict'] != 'wrong'
-    assert found <= {'doubt'}   # it ends within 30 days
+    assert found <= {'ends-soon'}
     assert [i.get('may_be') for i in all_of_it['items']] == [['server'], None, ['ca']]
     text = inspect(pki.client[0], pki.client[1]).stdout.decode()
     assert 'as client       yes' in text
@@ -131,7 +131,7 @@ def test_order_and_intermediate(pki, tmp_path):
                 '-out', crt)
     whole = write(tmp_path / 'whole', read(leaf) + read(inter))
     wrong = write(tmp_path / 'wrong', read(inter) + read(leaf))
-    assert codes(whole, '--cafile', pki.ca)[0] <= {'doubt'}
+    assert codes(whole, '--cafile', pki.ca)[0] <= {'ends-soon'}
     assert 'order' in codes(wrong, '--cafile', pki.ca)[0]
     assert inspect('--pem', wrong, check=0).stdout == read(whole)
     assert 'intermediate' in codes(leaf, inter, '--cafile', pki.ca)[0]

@@ -48,7 +48,8 @@ rough_cert(const struct rough *r, EVP_PKEY **key_out)
 	X509_set_issuer_name(
 	    x, r->issuer ? X509_get_subject_name(r->issuer) : name);
 	X509_set_pubkey(x, key);
-	ASN1_INTEGER_set(X509_get_serialNumber(x), 0x5a12);
+	ASN1_INTEGER_set_int64(
+	    X509_get_serialNumber(x), r->serial ? r->serial : 0x5a12);
 	X509_time_adj_ex(
 	    X509_getm_notBefore(x), usual ? -1 : r->from_days, 0, NULL);
 	X509_time_adj_ex(

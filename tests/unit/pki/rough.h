@@ -25,6 +25,7 @@ struct rough {
 	bool v1;
 	const char *cn;
 	const char *san, *eku, *ku, *constraints; /* as openssl.cnf has them */
+	int64_t serial;				  /* 0: 5A12 */
 	int from_days, to_days; /* from now; both 0: yesterday to next year */
 	X509 *issuer;		/* NULL: by itself */
 	EVP_PKEY *issuer_key;
