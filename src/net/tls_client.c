@@ -166,6 +166,26 @@ client_trust(
 	return e;
 }
 
+/* The pair is good, and a CA stands before it. */
+static bool
+key_is_behind(
+    STACK_OF(X509) * chain, EVP_PKEY *key, const char *cert, struct nj_why *why)
+{
+	bool found = false;
+
+	for (int i = 1; i < sk_X509_num(chain) && !found; i++)
+		found = X509_check_private_key(sk_X509_value(chain, i), key);
+	ERR_clear_error();
+	if (!found)
+		return false;
+	why_set(why,
+	    "the certificates in %s are in the wrong order: the one of this "
+	    "key comes first, then the CA that issued it",
+	    cert);
+	why_mend(why, "nightjar inspect --pem '%s' >NEW", cert);
+	return true;
+}
+
 static enum nj_err
 client_own(
     struct tls_client *c, const struct tls_client_opts *o, struct nj_why *why)
@@ -186,16 +206,21 @@ client_own(
 	    (e = pki_key_load(o->keyfile, o->passphrase, false, &key, why)))
 		goto out;
 	e = NJ_INVALID;
+	(void)text_esc(cert, sizeof cert, slice_str(o->certfile));
 	if (SSL_CTX_use_certificate(c->ctx, sk_X509_value(chain, 0)) != 1) {
-		tls_library_why(
-		    why, text_esc(cert, sizeof cert, slice_str(o->certfile)));
+		/* a weak one, as a rule */
+		if (pki_judge(sk_X509_value(chain, 0), PKI_USE_CLIENT, cert,
+			why) == NJ_OK)
+			tls_library_why(why, cert);
+		ERR_clear_error();
 		goto out;
 	}
 	if (SSL_CTX_use_PrivateKey(c->ctx, key) != 1) {
 		ERR_clear_error();
+		if (key_is_behind(chain, key, cert, why))
+			goto out;
 		why_set(why, "%s is not the key of the certificate in %s",
-		    text_esc(file, sizeof file, slice_str(o->keyfile)),
-		    text_esc(cert, sizeof cert, slice_str(o->certfile)));
+		    text_esc(file, sizeof file, slice_str(o->keyfile)), cert);
 		why_mend(why, "use the pair of files that was made together");
 		goto out;
 	}
@@ -210,6 +235,25 @@ out:
 	sk_X509_pop_free(chain, X509_free);
 	EVP_PKEY_free(key);
 	return e;
+}
+
+static void
+explain_hex(const char *hex, struct nj_why *why)
+{
+	size_t n = strlen(hex);
+
+	why_mend(why, "give the key as pairs of 0-9 and a-f");
+	if (n >= 2 && hex[0] == '0' && (hex[1] == 'x' || hex[1] == 'X'))
+		why_set(why, "the PSK begins with 0x, which is none of it");
+	else if (strspn(hex, "0123456789abcdefABCDEF") != n)
+		why_set(why,
+		    "the PSK is not hexadecimal (a word, or base64, is not "
+		    "one)");
+	else if (n % 2)
+		why_set(why, "the PSK has an odd number of digits");
+	else
+		why_set(
+		    why, "the PSK is empty, or longer than %d bytes", PSK_MAX);
 }
 
 static enum nj_err
@@ -227,11 +271,7 @@ client_psk(
 	if (OPENSSL_hexstr2buf_ex(key, sizeof key, &n, o->psk_hex, '\0') != 1 ||
 	    n == 0) {
 		ERR_clear_error();
-		why_set(why,
-		    "the PSK is not hexadecimal, or longer than %d "
-		    "bytes",
-		    PSK_MAX);
-		why_mend(why, "give the key as pairs of 0-9 and a-f");
+		explain_hex(o->psk_hex, why);
 		return NJ_INVALID;
 	}
 	e = secret_new(slice_of(key, n), &c->psk);

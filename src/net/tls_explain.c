@@ -395,6 +395,9 @@ tls_explain(struct tls_stream *s)
 	}
 	if (ssl && is_of_key(code) && tls_psk_explain(s))
 		return;
+	if (ssl && s->server && code == SSL_R_NO_SHARED_CIPHER &&
+	    tls_offer_explain(s, stream_why_new(&s->base)))
+		return;
 	while (ssl && r->reason && r->reason != code)
 		r++;
 	if (ssl && r->reason)

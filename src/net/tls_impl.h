@@ -241,6 +241,10 @@ NJ_MUST enum nj_err tls_reload_crls(const struct tls_server_opts *o,
 NJ_MUST enum nj_err tls_load_capath(const char *path, STACK_OF(X509) * into,
     STACK_OF(X509_CRL) * crls, struct nj_why *why);
 
+/* tls_offer.c: what of a client's ciphers does not fit; false: it is not
+ * known. */
+bool tls_offer_explain(struct tls_stream *s, struct nj_why *w);
+
 /* tls_more.c: certificates beside the first. */
 NJ_MUST enum nj_err tls_more_load(const struct tls_server_opts *o,
     tls_fault_fn *fn, void *arg, struct tls_material *m);

@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "net/tls_impl.h"
+#include "net/tls_load.h"
 #include "pki/explain.h"
 #include "pki/form.h"
 #include "pki/key.h"
@@ -27,16 +28,8 @@
 /* Certificates that are sent at most. */
 #define CHAIN_DEPTH_MAX 10
 
-struct loader {
-	const struct tls_server_opts *o;
-	tls_fault_fn *fn;
-	void *arg;
-	struct tls_material *m;
-	bool fatal;
-};
-
-static void
-fault(struct loader *l, bool fatal, const struct nj_why *why)
+void
+tls_load_fault(struct tls_loader *l, bool fatal, const struct nj_why *why)
 {
 	l->fatal |= fatal;
 	if (l->fn)
@@ -46,7 +39,7 @@ fault(struct loader *l, bool fatal, const struct nj_why *why)
 static void
 doubt(void *arg, const struct nj_why *why)
 {
-	fault(arg, false, why);
+	tls_load_fault(arg, false, why);
 }
 
 static enum nj_err
@@ -230,119 +223,10 @@ tls_load_capath(const char *path, STACK_OF(X509) * into,
 	return NJ_OK;
 }
 
-/* A CA first and the server's certificate behind it: what is wrong with the
- * first for a server is not what is wrong. */
-static bool
-wrong_order(const struct loader *l, struct nj_why *why)
-{
-	const char *path = l->o->certfile;
-	char esc[TEXT_ESC];
-
-	if (sk_X509_num(l->m->chain) < 2 ||
-	    X509_check_ca(sk_X509_value(l->m->chain, 0)) == 0)
-		return false;
-	for (int i = 1; i < sk_X509_num(l->m->chain); i++) {
-		if (X509_check_ca(sk_X509_value(l->m->chain, i)) != 0)
-			continue;
-		(void)text_esc(esc, sizeof esc, slice_str(path));
-		why_set(why,
-		    "the certificates in %s are in the wrong order: the "
-		    "server's comes first, then the CA that issued it",
-		    esc);
-		why_mend(why, "nightjar inspect --pem '%s' >NEW", esc);
-		return true;
-	}
-	return false;
-}
-
-/* Who it is, where a file holds several. */
-static const char *
-called(const struct loader *l, int i, char *dst, size_t size)
-{
-	char name[TEXT_ESC];
-
-	if (i == 0)
-		return l->o->certfile;
-	pki_short_name(sk_X509_value(l->m->chain, i), name, sizeof name);
-	(void)snprintf(
-	    dst, size, "the CA certificate '%s' in %s", name, l->o->certfile);
-	return dst;
-}
-
-/* OpenSSL finds its way; small devices want each behind the one it issued. */
-static void
-judge_order(struct loader *l)
-{
-	struct nj_why why = { 0 };
-	int n = sk_X509_num(l->m->chain);
-	char esc[TEXT_ESC];
-
-	for (int i = 0; i + 1 < n; i++) {
-		X509 *x = sk_X509_value(l->m->chain, i);
-
-		if (X509_check_issued(sk_X509_value(l->m->chain, i + 1), x) ==
-		    X509_V_OK)
-			continue;
-		for (int k = i + 2; k < n; k++) {
-			if (X509_check_issued(
-				sk_X509_value(l->m->chain, k), x) != X509_V_OK)
-				continue;
-			(void)text_esc(
-			    esc, sizeof esc, slice_str(l->o->certfile));
-			why_set(&why,
-			    "the CAs in %s are in the wrong order: some "
-			    "clients, small devices above all, do not find "
-			    "their way",
-			    esc);
-			why_mend(&why, "nightjar inspect --pem '%s' >NEW", esc);
-			fault(l, false, &why);
-			return;
-		}
-	}
-}
-
-static void
-judge_chain(struct loader *l)
-{
-	char whose[2 * TEXT_ESC + 32];
-	struct nj_why why = { 0 };
-	const char *path;
-	char esc[TEXT_ESC];
-	size_t size = 0;
-
-	if (wrong_order(l, &why)) {
-		fault(l, true, &why);
-		return;
-	}
-
-	for (int i = 0; i < sk_X509_num(l->m->chain); i++) {
-		X509 *x = sk_X509_value(l->m->chain, i);
-		enum pki_use use = i == 0 ? PKI_USE_SERVER : PKI_USE_CA;
-		int der = i2d_X509(x, NULL);
-
-		size += der > 0 ? (size_t)der : 0;
-		path = called(l, i, whose, sizeof whose);
-		if (pki_judge(x, use, path, &why))
-			fault(l, true, &why);
-		else
-			pki_doubts(x, use, path, doubt, l);
-	}
-	judge_order(l);
-	path = l->o->certfile;
-	if (size <= TLS_CHAIN_MAX)
-		return;
-	why_set(&why, "%s: a chain of %zu bytes is too long to send",
-	    text_esc(esc, sizeof esc, slice_str(path)), size);
-	why_mend(&why,
-	    "keep the server's certificate and its intermediate CAs "
-	    "in certfile, and nothing else");
-	fault(l, true, &why);
-}
-
 /* A broker that gave up root cannot read its key again.  It has it, though,
  * and most new certificates are for the old key. */
 static bool
-kept_key(struct loader *l, X509 *leaf)
+kept_key(struct tls_loader *l, X509 *leaf)
 {
 	const struct tls_server *p = l->o->previous;
 
@@ -357,7 +241,7 @@ kept_key(struct loader *l, X509 *leaf)
 
 /* Nor its certificate, perhaps: then what it has serves on. */
 static bool
-kept_from_start(struct loader *l)
+kept_from_start(struct tls_loader *l)
 {
 	const struct tls_server *p = l->o->previous;
 	struct nj_why why = { 0 };
@@ -381,12 +265,12 @@ kept_from_start(struct loader *l)
 	why_mend(&why,
 	    "let its user read the certificate and its folder, or restart the "
 	    "broker for a new one");
-	fault(l, false, &why);
+	tls_load_fault(l, false, &why);
 	return true;
 }
 
 static void
-load_key(struct loader *l)
+load_key(struct tls_loader *l)
 {
 	struct nj_why why = { 0 };
 	char cert[TEXT_ESC], key[TEXT_ESC];
@@ -397,7 +281,7 @@ load_key(struct loader *l)
 		why_mend(&why,
 		    "add \"keyfile PATH\" with the private key of "
 		    "the certificate");
-		fault(l, true, &why);
+		tls_load_fault(l, true, &why);
 		return;
 	}
 	if (l->m->key)
@@ -405,11 +289,11 @@ load_key(struct loader *l)
 	if (pki_key_load(
 		l->o->keyfile, l->o->passphrase, false, &l->m->key, &why) &&
 	    !kept_key(l, leaf)) {
-		fault(l, true, &why);
+		tls_load_fault(l, true, &why);
 		return;
 	}
 	if (file_check_private_linked(l->o->keyfile, &why))
-		fault(l,
+		tls_load_fault(l,
 		    l->o->refuse_exposed_key &&
 			file_check_rules(l->o->keyfile, true, false, &why),
 		    &why);
@@ -424,12 +308,12 @@ load_key(struct loader *l)
 		why_mend(&why,
 		    "use the key that the certificate was made "
 		    "with; \"nightjar ca server\" makes a new pair");
-		fault(l, true, &why);
+		tls_load_fault(l, true, &why);
 	}
 }
 
 static void
-judge_cas(struct loader *l, int from, const char *path, bool fatal)
+judge_cas(struct tls_loader *l, int from, const char *path, bool fatal)
 {
 	struct nj_why why = { 0 };
 	time_t now = time(NULL);
@@ -444,16 +328,16 @@ judge_cas(struct loader *l, int from, const char *path, bool fatal)
 			good++;
 			pki_doubts(x, PKI_USE_CA, path, doubt, l);
 		} else if (fatal && (!over || n - from == 1))
-			fault(l, true, &why);
+			tls_load_fault(l, true, &why);
 		else if (fatal)
-			fault(l, false, &why);
+			tls_load_fault(l, false, &why);
 	}
 	if (good > 0 || l->fatal)
 		return;
 	why_set(&why, "%s: none of the %d CA certificates can be used", path,
 	    n - from);
 	why_mend(&why, "run \"nightjar ca init\" for a new CA");
-	fault(l, true, &why);
+	tls_load_fault(l, true, &why);
 }
 
 /* cat ca.crt ca.key >ca.pem: and then everybody is given that. */
@@ -485,7 +369,7 @@ holds_key(const char *path, struct nj_why *why)
 }
 
 static void
-load_cas(struct loader *l)
+load_cas(struct tls_loader *l)
 {
 	struct nj_why why = { 0 };
 	const struct tls_server_opts *o = l->o;
@@ -493,17 +377,17 @@ load_cas(struct loader *l)
 
 	if (o->cafile) {
 		if (tls_load_certs(o->cafile, l->m->cas, &why))
-			fault(l, true, &why);
+			tls_load_fault(l, true, &why);
 		else
 			judge_cas(l, 0, o->cafile, true);
 		if (holds_key(o->cafile, &why))
-			fault(l, false, &why);
+			tls_load_fault(l, false, &why);
 	}
 	n = sk_X509_num(l->m->cas);
 	if (o->capath) {
 		if (tls_load_capath(o->capath, l->m->cas,
 			o->crlfile ? l->m->crls : NULL, &why))
-			fault(l, true, &why);
+			tls_load_fault(l, true, &why);
 		else
 			judge_cas(l, n, o->capath, false);
 	}
@@ -514,12 +398,12 @@ load_cas(struct loader *l)
 		why_mend(&why,
 		    "add \"cafile PATH\" with the CA of your "
 		    "clients");
-		fault(l, true, &why);
+		tls_load_fault(l, true, &why);
 	}
 }
 
 static void
-judge_crl(struct loader *l, X509_CRL *c, const char *path)
+judge_crl(struct tls_loader *l, X509_CRL *c, const char *path)
 {
 	struct nj_why why = { 0 };
 	char esc[TEXT_ESC];
@@ -535,7 +419,7 @@ judge_crl(struct loader *l, X509_CRL *c, const char *path)
 		    "this machine's clock may be slow",
 		    esc);
 		why_mend(&why, "set the clock (timedatectl)");
-		fault(l, true, &why);
+		tls_load_fault(l, true, &why);
 	}
 	if (!next || end > now)
 		return;
@@ -546,18 +430,18 @@ judge_crl(struct loader *l, X509_CRL *c, const char *path)
 	    "be refused",
 	    esc, day);
 	why_mend(&why, "have the CA write a new one, then reload");
-	fault(l, true, &why);
+	tls_load_fault(l, true, &why);
 }
 
 static void
-load_revoked(struct loader *l)
+load_revoked(struct tls_loader *l)
 {
 	struct nj_why why = { 0 };
 
 	if (!l->o->crlfile)
 		return;
 	if (tls_load_crls(l->o->crlfile, l->m->crls, true, &why)) {
-		fault(l, true, &why);
+		tls_load_fault(l, true, &why);
 		return;
 	}
 	for (int i = 0; i < sk_X509_CRL_num(l->m->crls); i++)
@@ -569,7 +453,7 @@ load_revoked(struct loader *l)
 		why_mend(&why,
 		    "add \"cafile PATH\", or delete the crlfile "
 		    "line");
-		fault(l, true, &why);
+		tls_load_fault(l, true, &why);
 	}
 }
 
@@ -614,7 +498,7 @@ tls_material_load(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
 	struct tls_material m = { .chain = sk_X509_new_null(),
 		.cas = sk_X509_new_null(),
 		.crls = sk_X509_CRL_new_null() };
-	struct loader l = { .o = o, .fn = fn, .arg = arg, .m = &m };
+	struct tls_loader l = { .o = o, .fn = fn, .arg = arg, .m = &m };
 	struct nj_why why = { 0 };
 
 	if (!m.chain || !m.cas || !m.crls) {
@@ -629,18 +513,19 @@ tls_material_load(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
 		why_mend(&why,
 		    "add \"certfile PATH\"; \"nightjar ca server\" "
 		    "makes one");
-		fault(&l, true, &why);
+		tls_load_fault(&l, true, &why);
 	} else if (kept_from_start(&l) ||
 	    tls_load_certs(o->certfile, m.chain, &why) == NJ_OK) {
-		judge_chain(&l);
+		tls_judge_chain(&l);
 	} else {
-		fault(&l, true, &why);
+		tls_load_fault(&l, true, &why);
 	}
 	if (o->certfile || o->keyfile || !o->psk)
 		load_key(&l);
 	load_cas(&l);
 	complete_chain(&m);
 	load_revoked(&l);
+	tls_judge_together(&l);
 	if (l.fatal || tls_more_load(o, fn, arg, &m)) {
 		tls_material_fini(&m);
 		return NJ_INVALID;
@@ -655,7 +540,7 @@ tls_reload_crls(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
 {
 	struct tls_material m = { .cas = sk_X509_new_null(),
 		.crls = sk_X509_CRL_new_null() };
-	struct loader l = { .o = o, .fn = fn, .arg = arg, .m = &m };
+	struct tls_loader l = { .o = o, .fn = fn, .arg = arg, .m = &m };
 	struct nj_why why = { 0 };
 
 	if (!m.cas || !m.crls) {
@@ -664,7 +549,7 @@ tls_reload_crls(const struct tls_server_opts *o, tls_fault_fn *fn, void *arg,
 	}
 	if (o->crlfile && o->capath &&
 	    tls_load_capath(o->capath, m.cas, m.crls, &why))
-		fault(&l, true, &why);
+		tls_load_fault(&l, true, &why);
 	load_revoked(&l);
 	if (!l.fatal) {
 		*out = m.crls;
