@@ -134,6 +134,18 @@ def locked_client_key(w):
     yield w.nightjar, w.mutual(pair) + ['--keypass-file', w.write('word', 'geheim\n')]
 
 
+@row('the client\'s key is encrypted with DES, which OpenSSL 3 does not open', 'seed 1 (rsa -des)',
+     'nightjar pub', {'says': 'in an old way .*-provider legacy'},
+     'openssl pkey -provider legacy -provider default')
+def key_of_des(w):
+    word, new = w.write('word', 'geheim\n'), w.path('new.key')
+    old = w.sealed_oldly(w.pki.client[1])
+    yield w.nightjar, w.mutual((w.pki.client[0], old)) + ['--keypass-file', word]
+    w.openssl('pkey', '-provider', 'legacy', '-provider', 'default', '-in', old, '-passin',
+              'pass:geheim', '-aes256', '-passout', 'pass:geheim', '-out', new)
+    yield w.nightjar, w.mutual((w.pki.client[0], new)) + ['--keypass-file', word]
+
+
 @row('the client\'s key file is not there', 'eclipse-mosquitto/mosquitto#873', 'nightjar pub',
      {'inspect': 'No such file', 'says': 'No such file'}, 'check the path')
 def missing_client_key(w):
@@ -667,8 +679,8 @@ def server_row(name, seen, words, make, mends, code=None):
     """The broker refuses the file at start and reload, naming the cause."""
     def play(w):
         pair = make(w)
-        w.subject = [p for p in pair if p]
-        w.refuses(pair)
+        w.subject = list(pair[:2])
+        w.refuses(pair[:2], *pair[2:])
         yield w.reloads, []
         w.accepts(w.pki.server)
         yield w.mosquitto, w.tls()
@@ -728,6 +740,16 @@ server_row('a key that spells its curve out (explicit)', 'openssl/openssl#7045',
            lambda w: w.signed('explicit', '/CN=localhost', 'subjectAltName=DNS:localhost\n', key_args=[
                '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-pkeyopt',
                'ec_param_enc:explicit']), 'nightjar ca server', 'spells its curve out')
+server_row('certfile and cafile exchanged (CA exchanged)', 'eclipse-mosquitto/mosquitto#2534',
+           r'\(certfile\) holds a CA.s certificate, and .*exchange the two lines',
+           lambda w: (w.pki.ca, w.pki.server[1], w.pki.server[0]), 'exchange the two lines')
+server_row('a link of certbot that points to nowhere in the container (dead link)',
+           'nextcloud/nextcloudpi#584', r'it is a link to \.\./\.\./archive.*whole /etc/letsencrypt',
+           lambda w: (w.dead_link(), w.pki.server[1]), 'the whole folder', 'it is a link to')
+server_row('an extension marked as critical that nobody knows (critical)', 'bytebeamio/rumqtt#992',
+           r'extension 1\.2\.3\.4\.5 marked as critical',
+           lambda w: w.named('DNS:localhost\n1.2.3.4.5=critical,ASN1:UTF8String:x'),
+           'issue it without that', r'extension 1\.2\.3\.4\.5 marked as critical')
 server_row('a PKCS#7 file as certfile (p7b)', 'Windows CAs', 'PKCS#7 file .*inspect --pem',
            lambda w: (w.p7b(w.pki.server[0], w.pki.ca), w.pki.server[1]),
            'nightjar inspect --pem FILE >NEW', 'PKCS#7 file')
@@ -845,7 +867,7 @@ def tls_version(w):
 
 # -- the broker serves it, and clients refuse it -----------------------------
 
-CLIENTS = {'python_ca': 'Python ssl', 'python_strict': 'Python ssl as urllib3 sets it, Go'}
+CLIENTS = {'mosquitto_tls': 'mosquitto_pub', 'python_ca': 'Python ssl', 'python_strict': 'Python ssl as urllib3 sets it, Go'}
 
 
 def served_row(name, seen, client, says, make, mends, *args):
@@ -896,6 +918,113 @@ served_row('a proxy that looks into TLS shows its own certificate (MITM)', 'ever
                                'extendedKeyUsage=serverAuth\n',
                                w.namesake_ca('/CN=Corporate Proxy CA')), None),
            'have it let this host through')
+
+
+served_row('a URL in place of a host name (URL as name)', 'everywhere', 'python_ca',
+           {'reload_says': "who connects to 'localhost' does not find", 'inspect': 'no scheme, port'},
+           lambda w: (w.named('DNS:mqtts://localhost:8883'), None), 'nightjar ca server NAME')
+served_row('no host among its names, only a URI (URI alone)', 'everywhere', 'python_ca',
+           {'reload_says': r"no host name or address among .*look for 'DNS:'"},
+           lambda w: (w.named('URI:mqtts://localhost'), None), 'nightjar ca server NAME')
+served_row('extended key usage \'any\' (any use)', 'everywhere', 'mosquitto_tls',
+           {'reload_says': "'any' without serverAuth", 'doctor': "is 'any', which OpenSSL does not"},
+           lambda w: (w.signed('anyuse', '/CN=localhost', 'extendedKeyUsage=anyExtendedKeyUsage\n'
+                               'subjectAltName=DNS:localhost\n'), None), 'nightjar ca server')
+served_row('a name that its CA may not give (fenced)', 'everywhere', 'python_ca',
+           {'reload_says': r"that its CA 'Fenced' may not give .*every client refuses",
+            'doctor': 'its CA may not give'},
+           lambda w: (w.fenced_server(), None), 'a name that it may give')
+
+
+@row('a client\'s certificate whose key may only encrypt (keyEncipherment)', 'everywhere',
+     'mosquitto_pub', {'log': 'its key usage lacks digitalSignature',
+                       'inspect': r'does not allow TLS \(digitalSignature\)'},
+     'nightjar ca device ID')
+def key_encipherment(w):
+    pair = w.signed('ke', '/CN=ke', 'extendedKeyUsage=clientAuth\nkeyUsage=critical,keyEncipherment\n')
+    w.subject = [*pair, '--as', 'client']
+    yield w.mosquitto, w.mutual(pair)
+    yield w.mosquitto, w.mutual(w.pki.client)
+
+
+@row('the root first in --cert, the client\'s certificate behind it', 'dotnet/MQTTnet#1884',
+     'mosquitto_pub', {'says_nightjar': 'wrong order.*--pem', 'doctor': 'wrong order'},
+     'nightjar inspect --pem FILE >NEW')
+def root_first(w):
+    bad = w.join('root-first.pem', w.pki.ca, w.pki.client[0])
+    yield w.mosquitto, w.mutual((bad, w.pki.client[1]))
+    yield w.mosquitto, w.mutual((converted(w, bad), w.pki.client[1]))
+
+
+@row('cafile holds the intermediate CA, and not its root', 'eclipse-mosquitto/mosquitto#3352',
+     'mosquitto_pub', {'reload_says': "was issued by 'Test CA', which is not there",
+                       'log': "put its certificate into the cafile too"}, 'both in cafile')
+def intermediate_alone(w):
+    leaf, key, _ = w.client_below_intermediate()
+    w.broker.write_conf(w.conf(crl=False))
+    w.put(w.pki.server, ca=w.path('middle.crt'))
+    assert w.reload(), w.reloaded
+    yield w.mosquitto, w.mutual((leaf, key))
+    w.put(w.pki.server, ca=w.join('both.crt', w.path('middle.crt'), w.pki.ca))
+    assert w.reload(), w.reloaded
+    yield w.mosquitto, w.mutual((leaf, key))
+    w.accepts(w.pki.server)
+
+
+@row('a root that has expired is sent along', 'AddTrust, 2020-05-30', 'openssl s_client',
+     {'reload_says': "the CA certificate 'Test CA' in .* expired on 2020.*take it out",
+      'inspect': 'expired on 2020'}, 'take it out of certfile')
+def expired_root_sent(w):
+    old = w.expired_root()
+    w.serve((w.join('addtrust.pem', w.pki.server[0], old), w.pki.server[1]))
+    w.subject = [w.path('server.crt')]
+    yield w.s_client, ['-CAfile', old, '-verify_return_error']
+    w.serve(w.pki.server)
+    yield w.s_client, ['-verify_return_error']
+
+
+hello_row('static_rsa', 'a client that knows only RSA key exchange', 'emqx/emqx#3090',
+          r'ciphers with RSA key exchange alone \(AES128-SHA256', 'update the client',
+          ['-tls1_2', '-cipher', 'AES128-SHA256'], ['-tls1_2'])
+
+
+@row('a client that takes RSA certificates alone', 'espressif/esp-mqtt#192', 'openssl s_client',
+     {'log': r'takes certificates with an RSA key alone.*further_certificate'},
+     'nightjar ca server --rsa, further_certificate')
+def rsa_alone(w):
+    rsa = ['-tls1_2', '-cipher', 'ECDHE-RSA-AES128-GCM-SHA256']
+    yield w.s_client, rsa
+    pair = w.signed('rsa', '/CN=localhost', 'extendedKeyUsage=serverAuth\n'
+                    'subjectAltName=DNS:localhost\n', key_args=['-newkey', 'rsa:2048'])
+    w.add_line('further_certificate ' + ' '.join(pair))
+    yield w.s_client, rsa
+    w.accepts(w.pki.server)
+
+
+@row('a proxy in between that takes the upgrade to WebSocket away', 'nginx without its three lines',
+     'curl', {'log': 'without WebSocket upgrade.*proxy_set_header Upgrade'}, 'proxy_set_header Upgrade')
+def upgrade_lost(w):
+    yield w.curl_get, []
+    yield w.curl_ws, ['-H', 'Sec-WebSocket-Protocol: mqtt']
+
+
+@row('an address in brackets as host', 'everywhere', 'mosquitto_pub',
+     {'says_nightjar': 'without brackets'}, '-h ADDRESS')
+def bracketed_host(w):
+    yield w.mosquitto, ['-h', '[127.0.0.1]', '-p', w.port_tls, '--cafile', w.pki.ca]
+    yield w.mosquitto, w.tls()
+
+
+@row('a password file that PowerShell wrote', 'everywhere', 'the broker, then mosquitto_pub',
+     {'reload': 'is in UTF-16.*iconv'}, 'iconv -f UTF-16 -t UTF-8')
+def password_file_utf16(w):
+    with open(w.path('passwords'), encoding='ascii') as f:
+        good = f.read()
+    w.write('passwords', good.encode('utf-16'))
+    yield w.reloads, []
+    w.write('passwords', good)
+    assert w.reload(), w.reloaded
+    yield w.mosquitto, w.tls(port=w.port_login) + ['-u', 'joe', '-P', 'secret']
 
 
 @row('the client\'s chain lacks its intermediate CA', 'emqx/emqx#1941', 'mosquitto_pub',

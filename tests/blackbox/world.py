@@ -62,7 +62,7 @@ class World:
         """Before each row."""
         self.subject, self.doctor_args, self.doctor_target = None, None, 'localhost'
         self.last_args, self.doctor_days = [], 0
-        self.reloaded = ''
+        self.reloaded, self.worked = '', None
 
     # -- files --------------------------------------------------------------
 
@@ -148,6 +148,35 @@ class World:
         os.chmod(out, 0o600)
         return out
 
+    def dead_link(self):
+        link = self.path('dead.crt')
+        os.symlink('../../archive/example.org/fullchain1.pem', link)
+        return link
+
+    def sealed_oldly(self, key):
+        out = self.path('des.key')
+        self.openssl('ec', '-provider', 'legacy', '-provider', 'default', '-in', key, '-des',
+                     '-passout', 'pass:geheim', '-out', out)
+        os.chmod(out, 0o600)
+        return out
+
+    def fenced_server(self):
+        ca = self.signed('fenced', '/CN=Fenced', 'basicConstraints=critical,CA:true\n'
+                         'keyUsage=critical,keyCertSign\nnameConstraints=critical,permitted;DNS:example.com\n')
+        leaf, key = self.signed('fs', '/CN=localhost', 'extendedKeyUsage=serverAuth\n'
+                                'subjectAltName=DNS:localhost\n', ca)
+        return self.join('fs.pem', leaf, ca[0]), key
+
+    def expired_root(self):
+        """Of the good CA, with its key."""
+        a = self.pki.authority
+        a.openssl('req', '-new', '-key', a.path('ca.key'), '-subj', '/CN=Test CA', '-out',
+                  self.path('root.csr'))
+        a.openssl('ca', '-batch', '-notext', '-selfsign', '-keyfile', a.path('ca.key'), '-in',
+                  self.path('root.csr'), '-extensions', 'v3_ca', '-startdate', '20000530104838Z',
+                  '-enddate', '20200530104838Z', '-out', self.path('root.crt'))
+        return self.path('root.crt')
+
     def serial_of(self, crt):
         return run('openssl', 'x509', '-noout', '-serial', '-in', crt)[1].strip().partition('=')[2]
 
@@ -213,15 +242,17 @@ class World:
     def put(self, pair, ca=None, crl=None):
         for path, name in ((pair[0], 'server.crt'), (pair[1], 'server.key'),
                            (ca or self.pki.ca, 'ca.crt'), (crl or self.pki.crl, 'crl')):
+            if os.path.lexists(self.path(name)):
+                os.unlink(self.path(name))
             if os.path.exists(path):
                 self.copy(path, name)
-            else:
-                os.unlink(self.path(name))
+            elif os.path.islink(path):
+                os.symlink(os.readlink(path), self.path(name))
 
     def reload(self):
-        worked, text = run(NIGHTJAR, 'reload', '--socket', self.socket)
+        self.worked, text = run(NIGHTJAR, 'reload', '--socket', self.socket)
         self.reloaded += text
-        return worked
+        return self.worked
 
     def refuses(self, pair, ca=None, crl=None):
         """The running broker does not take it, says why, and keeps what it has."""
@@ -317,6 +348,12 @@ class World:
 
     python_ca = python
 
+    def mosquitto_tls(self, args):
+        return self.mosquitto([*self.tls(cafile=None), *args])
+
+    def curl_get(self, args):
+        return False, self.curl([f'http://localhost:{self.port_ws}/mqtt'])[1]
+
     def python_twice(self, args):
         """TLS within TLS, as a tunnel in front of a client that has it makes."""
         ctx = ssl.create_default_context(cafile=self.pki.ca)
@@ -376,7 +413,8 @@ class World:
                    env=preload(self.doctor_days) if self.doctor_days else None)[1]
 
     def reloads(self, args):
-        return self.reload(), ''
+        """What the last reload came to; one that has not been, is made."""
+        return (self.reload() if self.worked is None else self.worked), ''
 
     def config(self):
         """What a start would say."""
