@@ -133,6 +133,8 @@ void conn_accept(struct port *p, int fd, const char *peer);
 void conn_saved(struct conn *c);
 /* What a port is called in the log. */
 const char *port_name(const struct port_opts *po, char *dst, size_t size);
+/* clientid_prefixes */
+bool port_takes_id(const struct port_opts *po, struct slice id);
 /* What the port speaks begins, once the PROXY header is behind it. */
 void conn_begin(struct conn *c);
 /* Whether the other end of fd may speak for others: NJ_DENIED, or NJ_EOF when

@@ -22,6 +22,7 @@
 #include "broker/login.h"
 #include "broker/mounted.h"
 #include "broker/quota.h"
+#include "broker/reentry.h"
 #include "broker/rights.h"
 #include "broker/sessions.h"
 #include "broker/source.h"
@@ -85,11 +86,11 @@ check_version(struct conn *c, const struct connect *k)
 	return NJ_UNSUPPORTED;
 }
 
-/* clientid_prefixes: one of several, separated by blanks. */
-static bool
-prefix_ok(const char *prefixes, struct slice id)
+/* One of several, separated by blanks. */
+bool
+port_takes_id(const struct port_opts *po, struct slice id)
 {
-	const char *p = prefixes;
+	const char *p = po->clientid_prefixes;
 
 	if (!p)
 		return true;
@@ -120,7 +121,7 @@ check_id(struct conn *c, const struct connect *k)
 			/* [MQTT-3.1.3-8] of 3.1.1 */
 			why = "an empty client identifier needs a clean "
 			      "session";
-	} else if (!prefix_ok(po->clientid_prefixes, k->client_id)) {
+	} else if (!port_takes_id(po, k->client_id)) {
 		why = "its client identifier begins with none of "
 		      "clientid_prefixes";
 	}
@@ -372,8 +373,7 @@ keep_alive_of(struct conn *c, const struct connect *k, struct connack_in *in)
 static enum nj_err
 check_given(struct conn *c, const struct connect *k, struct slice id)
 {
-	if (k->client_id.n > 0 ||
-	    prefix_ok(conn_port(c)->clientid_prefixes, id))
+	if (k->client_id.n > 0 || port_takes_id(conn_port(c), id))
 		return NJ_OK;
 	(void)refuse(c, RC_CLIENT_ID_NOT_VALID,
 	    "it gave no client identifier, and the one that it would get "
@@ -675,7 +675,9 @@ login_decided(struct conn *c, struct login *l)
 			    r->has_username ? "user '" : "no user name",
 			    text_esc(user, sizeof user, r->username),
 			    r->has_username ? "'" : "", r->why);
-	} else if ((why = rights_outdated(c, r))) {
+	} else if ((why = rights_outdated(c, r)) ||
+	    (r->chain != conn_port(c)->chain &&
+		(why = reentry_objection(c, r->principal)))) {
 		(void)refuse(c, RC_NOT_AUTHORIZED, "%s", why);
 	} else if (decode_connect(buf_slice(&l->packet), &k)) {
 		conn_drop(c, "its CONNECT changed under our hands");

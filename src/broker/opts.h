@@ -66,6 +66,7 @@ struct port_opts {
 	bool other_cas; /* clients may come from other CAs as well */
 	enum cert_id cert_id;
 	enum peer_check peer_check;
+	bool require_cert; /* for who is connected when it is asked for */
 	/* A browser shows its certificate for whatever page: where there is
 	 * another way in, it is no login (stream_from_page). */
 	bool cert_not_of_pages;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  */
 #include "broker/reload.h"
+#include "broker/reentry.h"
 
 #include <assert.h>
 #include <signal.h>
@@ -154,6 +155,7 @@ reload_take(struct shard *sh, struct letter *l)
 	sessions_new_rules(sh, r->set);
 	port_set_unref(sh->set);
 	sh->set = r->set;
+	reentry_sweep(sh);
 	systree_reload(sh);
 	regroup_all(sh);
 	revoked_sweep(sh); /* by the lists of the new certificates' files */

@@ -101,17 +101,14 @@ is_stale(struct rolebase *rb, struct slice user, uint64_t proof)
 }
 
 const char *
-rights_refusal(const struct conn *c, struct slice user, struct slice client_id,
-    uint64_t proof)
+rights_user_objection(
+    const struct conn *c, struct slice user, struct slice client_id)
 {
 	struct rolebase *rb = conn_port(c)->roles;
 	struct roles_asker who = { .user = user, .client_id = client_id };
 
 	if (!rb || user.n == 0)
 		return NULL;
-	if (is_stale(rb, user, proof))
-		return "the user was deleted, or got another password, while "
-		       "it logged in";
 	switch (
 	    roles_login(rolebase_seen(rb, c->shard->home.shard), &who, NULL)) {
 	case ROLES_DISABLED:
@@ -123,6 +120,18 @@ rights_refusal(const struct conn *c, struct slice user, struct slice client_id,
 		break;
 	}
 	return NULL;
+}
+
+const char *
+rights_refusal(const struct conn *c, struct slice user, struct slice client_id,
+    uint64_t proof)
+{
+	struct rolebase *rb = conn_port(c)->roles;
+
+	if (rb && user.n > 0 && is_stale(rb, user, proof))
+		return "the user was deleted, or got another password, while "
+		       "it logged in";
+	return rights_user_objection(c, user, client_id);
 }
 
 const char *

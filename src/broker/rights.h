@@ -28,6 +28,9 @@ void rights_take(struct shard *sh, struct letter *l);
  * NULL.  proof: auth_request's. */
 const char *rights_refusal(const struct conn *c, struct slice user,
     struct slice client_id, uint64_t proof);
+/* The same of who is in. */
+const char *rights_user_objection(
+    const struct conn *c, struct slice user, struct slice client_id);
 /* The same of a reload that came while it logged in. */
 const char *rights_outdated(const struct conn *c, const struct auth_request *r);
 /* A reload: who came in by what is not so any more is disconnected.  Before

@@ -436,6 +436,7 @@ fill_port(const struct conf *c, const struct conf_listener *l,
 						       : CERT_IDENTITY_NONE,
 		.other_cas = l->capath != NULL,
 		.cert_id = cert_ids[l->certificate_clientid],
+		.require_cert = l->require_certificate,
 		.peer_check = l->peer_check == CONF_PEER_CN_IP
 		    ? PEER_CHECK_CN_IP
 		    : l->peer_check == CONF_PEER_SAN_IP ? PEER_CHECK_SAN_IP

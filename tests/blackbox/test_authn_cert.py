@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who a client is by its certificate: certificate_rule, certificate_clientid
 and peer_check."""
+import json
+import os
 import ssl
 import subprocess
 
 import pytest
 
 import harness
+import pahoc
+import passwords
+from dynsecs import acl, state, user
 from harness import HOST, NIGHTJAR, free_port
 from madecerts import Maker, shows, spki_sha256
 from proxyraw import Proxied, ip4, v2, with_cert
@@ -255,3 +260,67 @@ def test_peer_check_behind_a_proxy(brokers, world):
         with Proxied(port, v2(ip4(source)), tls=ctx) as c:
             c.send(connect_packet('p'))
             assert c.expect(2).code == want
+
+
+# A reload asks again.
+
+ALICE, HERE = ('/CN=alice', 'DNS:a.example'), ('/CN=127.0.0.1', 'DNS:127.0.0.1')
+# What the listener asks for before and after, and (certificate, client id) of
+# who may stay and who may not.
+AGAIN = {
+    'peer_check': (('use_identity_as_username true',), ('use_identity_as_username true', 'peer_check cn_ip'),
+                   (HERE, 'x'), (ALICE, 'y')),
+    'another name': (('certificate_rule ca any cn', 'certificate_clientid any'),
+                     ('certificate_rule ca any san_dns', 'certificate_clientid any'), (HERE, 'x'), (ALICE, 'y')),
+    'clientid_prefixes': (('use_identity_as_username true',),
+                          ('use_identity_as_username true', 'clientid_prefixes x z'), (ALICE, 'x'), (HERE, 'y')),
+    'certificate_clientid': (('use_identity_as_username true',),
+                             ('use_identity_as_username true', 'certificate_clientid same'),
+                             (ALICE, 'alice'), (HERE, 'y')),
+    'disabled there': (('use_identity_as_username true',),
+                       ('use_identity_as_username true', 'dynamic_security_file {users}'), (HERE, 'x'), (ALICE, 'y')),
+    'require_certificate': (('certificate_or_password true', 'use_identity_as_username true',
+                             'password_file {passwords}', 'require_certificate false'),
+                            ('use_identity_as_username true',), (ALICE, 'x'), (None, 'y')),
+    'nothing else': (('use_identity_as_username true',), ('use_identity_as_username true', 'max_qos 1'),
+                     (ALICE, 'x'), None),
+}
+
+
+@pytest.mark.parametrize('what', list(AGAIN))
+def test_reload_asks_again(brokers, world, tmp_path, what):
+    """As if they came now; no will is sent."""
+    before, after, stays, goes = AGAIN[what]
+    users, secret = tmp_path / 'users.json', tmp_path / 'passwords'
+    users.write_text(json.dumps(state(clients=[user('alice', disabled=True), user('127.0.0.1', 'all')], roles=[
+        {'rolename': 'all', 'acls': [acl('subscribePattern', '#'), acl('publishClientReceive', '#')]}])))
+    secret.write_text(passwords.pbkdf2('by-password', 'secret'))
+    for path in users, secret:
+        path.chmod(0o600)
+
+    def conf(lines):
+        text = world.conf(*lines).format(users=users, passwords=secret)
+        return text.replace('require_certificate true\n', '') if 'false' in text else text
+    b = brokers(conf(before), anonymous=False)
+    with open(b.conf_path, encoding='utf-8') as f:
+        whole = f.read()
+    for path in users, secret:
+        os.chown(path, b.owner(), -1)
+
+    def client(who):
+        cert, client_id = who
+        c = Raw(b.port, tls=shows(world.all, world.own.issue(*cert))
+                if cert else pahoc.tls_context(world.all, check_name=False))
+        c.connect(client_id, will=('wills', b'x'),
+                  **({} if cert else {'username': 'by-password', 'password': 'secret'}))
+        return c
+    one, other = client(stays), goes and client(goes)
+    one.subscribe('wills')
+    b.write_conf(whole.replace(conf(before), conf(after)))
+    b.reload()
+    if goes:
+        assert other.closed() == NOT_AUTHORIZED
+        other.close()
+    one.ping()
+    assert not one.later
+    one.close()
