@@ -350,6 +350,19 @@ keep_kind(struct task *t, struct slice old)
 		t->cost = password_default_cost(PASSWORD_SCRAM);
 }
 
+/* The line is what would be made anew: with another salt it would throw out
+ * who is connected, at the next reload, though his password is the same. */
+static bool
+is_the_same(const struct task *t, struct slice old)
+{
+	struct password_hash h;
+	size_t at;
+
+	return password_parse(old, &h, &at, NULL) == NJ_OK &&
+	    memcmp(&h.cost, &t->cost, sizeof h.cost) == 0 &&
+	    password_verify(&h, secret_bytes(t->password)) == NJ_OK;
+}
+
 static enum nj_err
 edit_user(struct task *t, struct nj_why *why)
 {
@@ -364,8 +377,10 @@ edit_user(struct task *t, struct nj_why *why)
 			e = buf_put_slice(&t->out, line);
 		else if (!t->del && !t->found) {
 			keep_kind(t, old);
-			e = put_user(t, slice_str(t->user),
-			    secret_bytes(t->password), why);
+			e = is_the_same(t, old)
+			    ? buf_put_slice(&t->out, line)
+			    : put_user(t, slice_str(t->user),
+				  secret_bytes(t->password), why);
 		}
 		t->found |= is_it;
 	}

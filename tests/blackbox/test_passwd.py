@@ -75,6 +75,23 @@ def test_other_lines_stay(file):
     assert is_right(lines[0], 'new') and is_right(lines[1], 'z')
 
 
+@pytest.mark.parametrize('how', [('-H', 'argon2id'), ('-H', 'sha512-pbkdf2', '-I', '500'), ('-H', 'sha512'),
+                                 ('-H', 'scram-sha-256')])
+def test_the_same_password_keeps_its_line(file, how):
+    """So that the next reload throws nobody out; another way of keeping it does not."""
+    passwd(*how, '-c', '-b', file, 'a', 'x')
+    passwd(*how, '-b', file, 'b', 'y')
+    before = file.read_text()
+    passwd(*how, '-b', file, 'a', 'x')
+    assert file.read_text() == before
+    for other in (*how, '-b', file, 'a', 'z'), ('-H', 'sha512-pbkdf2', '-I', '700', '-b', file, 'a', 'z'), \
+            ('-H', 'sha512-pbkdf2', '-I', '701', '-b', file, 'a', 'z'):
+        was = file.read_text()
+        passwd(*other)
+        assert file.read_text() != was
+        assert file.read_text().splitlines()[-1] == before.splitlines()[-1]
+
+
 def test_added_behind_an_unfinished_line(file):
     file.write_text(passwords.sha512('a', 'x').rstrip('\n'))
     passwd('-H', 'sha512', '-b', file, 'b', 'y')
