@@ -91,7 +91,12 @@ f_data(sqlite3_context *c, int n, sqlite3_value **v)
 
 	(void)n;
 	if (p.file == 0) {
-		sqlite3_result_value(c, v[0]);
+		bytes = slice_of(sqlite3_value_blob(v[0]),
+		    (size_t)sqlite3_value_bytes(v[0]));
+		if (data_is_whole(&p, bytes))
+			sqlite3_result_value(c, v[0]);
+		else
+			sqlite3_result_null(c);
 		return;
 	}
 	switch (e = src->read(src->arg, &p, &bytes)) {

@@ -29,7 +29,7 @@
 #define DATA_ROW_MAX	(2 * DATA_ROW_BYTES) /* a longer one is damaged */
 #define DATA_FILE_BYTES (64ull << 20)	     /* then another file is begun */
 
-/* Where a row's bytes are; file 0: in the row. */
+/* Where a row's bytes are; file 0: in the row, and only the sum counts. */
 struct place {
 	uint64_t file, at, len, sum;
 };
@@ -40,6 +40,12 @@ struct place place_of(sqlite3_stmt *st, int at);
 NJ_MUST enum nj_err place_check(const struct place *p);
 /* Of bytes at a place. */
 uint64_t data_sum(uint64_t file, uint64_t at, struct slice bytes);
+/* Of bytes in their row.  None has a sum from before, or from a backup. */
+static inline bool
+data_is_whole(const struct place *p, struct slice bytes)
+{
+	return p->sum == 0 || data_sum(0, 0, bytes) == p->sum;
+}
 /* To be freed; NULL: no memory. */
 char *data_name(const char *base, uint64_t no);
 

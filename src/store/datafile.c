@@ -426,7 +426,10 @@ data_column(struct store *s, sqlite3_stmt *st, int at, struct slice *out)
 	if (p.file > 0)
 		return data_get(s, &p, out);
 	*out = sql_column(st, at);
-	return NJ_OK;
+	if (data_is_whole(&p, *out))
+		return NJ_OK;
+	nj_log(LOG_T_ERROR, "%s is damaged: run nightjar store check", s->path);
+	return NJ_MALFORMED;
 }
 
 /* Between transactions. */

@@ -614,6 +614,8 @@ write_row(struct store *s, const struct lane *l, const struct waiting *w,
 		if ((e = data_put(s, buf_slice(&s->scratch), &p)))
 			return e;
 		buf_truncate(&s->scratch, 0);
+	} else {
+		p.sum = data_sum(0, 0, buf_slice(&s->scratch));
 	}
 	st = bind2(s, ST_SEG, l->session, w->seq);
 	sqlite3_bind_int64(st, 3, i);

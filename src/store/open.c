@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "store/impl.h"
+#include "store/walcheck.h"
 #include "store/walfile.h"
 
 static const char settings[] = "PRAGMA auto_vacuum = INCREMENTAL;"
@@ -238,6 +239,8 @@ open_db(struct store *s, struct nj_why *why)
 		sql_why(s, why, "opening it");
 		return e;
 	}
+	if (!s->opts.mend && (e = walcheck(s->opts.vfs, s->path, why)))
+		return e;
 	rc = sqlite3_open_v2(s->path, &s->db,
 	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
 	    vfs);

@@ -11,6 +11,7 @@
 #include "store/impl.h"
 #include "store/repair.h"
 #include "store/view_impl.h"
+#include "store/walcheck.h"
 #include "wire/topic.h"
 
 /* Lines of the integrity check that are told, each a page or an index. */
@@ -21,6 +22,9 @@
 #define MEND_START                                                             \
 	"nothing: the broker deletes such rows when it starts next; --repair " \
 	"does it now"
+#define MEND_LOG                                                            \
+	"restore a backup, or stop the broker and run this with --repair, " \
+	"which gives up what was written after that"
 #define MEND_PAGES                                                           \
 	"stop the broker, set the file aside, and restore the last backup; " \
 	"what can still be read: sqlite3 FILE .recover"
@@ -354,6 +358,18 @@ check_file(struct checking *c)
 		    mode & 07777);
 }
 
+/* Who writes it changes it under our eyes. */
+static enum nj_err
+check_log(struct checking *c, struct nj_why *why)
+{
+	enum nj_err e = walcheck(NULL, c->v->path, why);
+
+	if (e != NJ_MALFORMED)
+		return e;
+	found(c, "bad-log", 1, MEND_LOG, "%s", why->what);
+	return NJ_OK;
+}
+
 enum nj_err
 view_check(struct view *v, bool quick,
     void (*fault)(void *arg, const struct view_fault *), void *arg,
@@ -364,6 +380,8 @@ view_check(struct view *v, bool quick,
 	enum nj_err e;
 
 	check_file(&c);
+	if (!v->live && (e = check_log(&c, why)))
+		return e;
 	if ((e = store_functions(v->db))) {
 		why_set(why, "out of memory");
 		return e;

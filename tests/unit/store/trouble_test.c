@@ -463,6 +463,89 @@ test_copied_after_all(void **st)
 	assert_int_equal(notes_alive, 0);
 }
 
+/* Killed, and a byte of the log is another one then.  What is on disk behind a
+ * COMMIT shows it; in the last transaction it looks as if the power had failed. */
+static void
+test_damaged_log(void **st)
+{
+	struct nj_why why = { .what = "" };
+	char log[80];
+
+	(void)st;
+	snprintf(log, sizeof log, "%s-wal", path);
+	for (unsigned i = 0; i < 8; i++) {
+		/* header and page of the first frame, and the last page */
+		static const uint64_t at[] = { 33, 37, 41, 48, 55, 100, 4000,
+			0 };
+		struct store *none = NULL;
+		const struct store_opts o = { .path = path,
+			.vfs = DISK_VFS,
+			.msgs = &note_ops,
+			.no_thread = true };
+
+		begin(i + 1);
+		for (unsigned k = 1; k < 5; k++) {
+			struct store_batch *x = batch();
+
+			put(x, 1 + k * BATCH);
+			write_now(x);
+		}
+		disk_cut_now();
+		close_it();
+		disk_killed();
+		assert_true(
+		    disk_damage(log, at[i] ? at[i] : disk_size(log) - 100));
+		if (at[i]) {
+			assert_int_equal(
+			    store_open(&o, &none, &why), NJ_MALFORMED);
+			assert_non_null(strstr(why.what, "would be lost"));
+			assert_non_null(strstr(why.mend, "--repair"));
+			continue;
+		}
+		open_it();
+		assert_int_equal(read_all(), 4 * BATCH);
+		close_it();
+	}
+	assert_int_equal(notes_alive, 0);
+}
+
+/* So does a byte of a message that is in its row. */
+static void
+test_damaged_row(void **st)
+{
+	struct store_read r = {
+		.session = 1, .from = 201, .until = 202, .max = 5
+	};
+	struct store_batch *x;
+	uint32_t at;
+
+	(void)st;
+	begin(1);
+	x = batch();
+	assert_int_equal(batch_queue(x,
+			     &(struct store_entry){ .session = 1,
+				 .seq = 201,
+				 .qos = 1,
+				 .msg = note_new("a", "small") },
+			     &at),
+	    NJ_OK);
+	write_now(x);
+	change("UPDATE seg SET data = CAST(replace(data, 'small', 'smell') AS "
+	       "BLOB) WHERE first = 201");
+	store_read(store, &r);
+	store_turn(store);
+	assert_int_equal(r.result, NJ_MALFORMED);
+	store_read_fini(&r, &note_ops);
+	change("UPDATE seg SET sum = 0 WHERE first = 201");
+	store_read(store, &r);
+	store_turn(store);
+	assert_int_equal(r.result, NJ_OK);
+	assert_int_equal(r.n, 1);
+	store_read_fini(&r, &note_ops);
+	close_it();
+	assert_int_equal(notes_alive, 0);
+}
+
 static int
 setup_all(void **st)
 {
@@ -495,6 +578,8 @@ main(void)
 		cmocka_unit_test(test_found_after_all),
 		cmocka_unit_test(test_room),
 		cmocka_unit_test(test_copied_after_all),
+		cmocka_unit_test(test_damaged_log),
+		cmocka_unit_test(test_damaged_row),
 	};
 
 	return cmocka_run_group_tests_name(

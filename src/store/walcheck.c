@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The format is SQLite's (https://www.sqlite.org/fileformat2.html#walformat):
+ * 32 bytes, then frames of 24 and a page; numbers are big-endian.  Each frame has
+ * the checksum of itself and all before it, so two that stand one behind the
+ * other can be compared without those before them.
+ */
+#include "store/walcheck.h"
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEADER	 32
+#define FRAME	 24
+#define MAGIC	 0x377f0682u /* or one more: sums of big-endian words */
+#define PAGE_MIN 512u
+#define PAGE_MAX 65536u
+
+struct sum {
+	uint32_t a, b;
+};
+
+struct walk {
+	sqlite3_file *f;
+	sqlite3_int64 size, at;
+	uint8_t *buf; /* a frame and its page */
+	uint8_t salt[8];
+	uint32_t page; /* bytes */
+	bool big;
+	struct sum sum; /* as the last frame says */
+	/* behind a frame that is not as it should be */
+	sqlite3_int64 bad;  /* where that is; 0: none */
+	uint32_t committed; /* page of a COMMIT since; 0: none */
+};
+
+static uint32_t
+number(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
+	    (uint32_t)p[2] << 8 | p[3];
+}
+
+static uint32_t
+word(const uint8_t *p, bool big)
+{
+	return big ? number(p)
+		   : (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 |
+		(uint32_t)p[1] << 8 | p[0];
+}
+
+static struct sum
+add(struct sum s, const uint8_t *p, size_t n, bool big)
+{
+	for (; n >= 8; n -= 8, p += 8) {
+		s.a += word(p, big) + s.b;
+		s.b += word(p + 4, big) + s.a;
+	}
+	return s;
+}
+
+static bool
+is_sum(struct sum s, const uint8_t *p)
+{
+	return s.a == number(p) && s.b == number(p + 4);
+}
+
+/* False: there is no log, or SQLite takes none of it. */
+static bool
+begin(struct walk *w)
+{
+	uint8_t h[HEADER];
+
+	if (w->f->pMethods->xFileSize(w->f, &w->size) != SQLITE_OK ||
+	    w->size < HEADER ||
+	    w->f->pMethods->xRead(w->f, h, HEADER, 0) != SQLITE_OK)
+		return false;
+	w->big = number(h) & 1;
+	w->page = number(h + 8);
+	w->sum = add((struct sum){ 0, 0 }, h, FRAME, w->big);
+	if ((number(h) & ~1u) != MAGIC || !is_sum(w->sum, h + FRAME) ||
+	    w->page < PAGE_MIN || w->page > PAGE_MAX ||
+	    (w->page & (w->page - 1)) != 0)
+		return false;
+	memcpy(w->salt, h + 16, sizeof w->salt);
+	w->at = HEADER;
+	w->buf = malloc(FRAME + w->page);
+	return w->buf != NULL;
+}
+
+/* The next frame; whether it stands behind the one before. */
+static bool
+follows(struct walk *w)
+{
+	struct sum s = add(w->sum, w->buf, 8, w->big);
+
+	s = add(s, w->buf + FRAME, w->page, w->big);
+	w->sum = (struct sum){ number(w->buf + 16), number(w->buf + 20) };
+	return memcmp(w->buf + 8, w->salt, sizeof w->salt) == 0 &&
+	    number(w->buf) != 0 && is_sum(s, w->buf + 16);
+}
+
+/* True: it is damaged, at w->bad. */
+static bool
+walk(struct walk *w)
+{
+	for (; w->at + FRAME + w->page <= w->size; w->at += FRAME + w->page) {
+		bool good;
+		uint32_t page, commit;
+
+		if (w->f->pMethods->xRead(w->f, w->buf, (int)(FRAME + w->page),
+			w->at) != SQLITE_OK)
+			return false; /* SQLite will say so */
+		good = follows(w);
+		page = number(w->buf);
+		commit = number(w->buf + 4);
+		if (!good) {
+			if (w->bad == 0)
+				w->bad = w->at;
+			w->committed = 0;
+		} else if (w->committed && page != w->committed) {
+			return true;
+		}
+		if (w->bad && commit)
+			w->committed = page;
+	}
+	return false;
+}
+
+enum nj_err
+walcheck(const char *name, const char *path, struct nj_why *why)
+{
+	sqlite3_vfs *vfs = sqlite3_vfs_find(name);
+	struct walk w = { .bad = 0 };
+	enum nj_err e = NJ_OK;
+	char *log = NULL;
+	int is = 0, got = 0;
+
+	if (!vfs || asprintf(&log, "%s-wal", path) < 0)
+		return NJ_NOMEM;
+	if (!(w.f = calloc(1, (size_t)vfs->szOsFile)))
+		e = NJ_NOMEM;
+	else if (vfs->xAccess(vfs, log, SQLITE_ACCESS_EXISTS, &is) ==
+		SQLITE_OK &&
+	    is &&
+	    vfs->xOpen(vfs, log, w.f, SQLITE_OPEN_READONLY | SQLITE_OPEN_WAL,
+		&got) == SQLITE_OK &&
+	    begin(&w) && walk(&w)) {
+		e = NJ_MALFORMED;
+		why_set(why,
+		    "%s is damaged at %lld: what was acknowledged after that "
+		    "would be lost",
+		    log, (long long)w.bad);
+		why_mend(why,
+		    "restore a backup, or go on with what is before it: "
+		    "nightjar store check --repair %s; or start empty with "
+		    "'persistence_on_damage start_empty'",
+		    path);
+	}
+	if (w.f && w.f->pMethods)
+		w.f->pMethods->xClose(w.f);
+	free(w.buf);
+	free(w.f);
+	free(log);
+	return e;
+}
