@@ -56,15 +56,16 @@ def carriers():
     return found
 
 
-def waited(*pids):
-    """Seconds that the threads of processes were ready and had no processor."""
-    total = 0
+def waits(*pids):
+    """For each thread of processes, how long it was ready and had no processor
+    (ns)."""
+    found = {}
     for pid in pids:
         for task in os.listdir(f'/proc/{pid}/task'):
             with contextlib.suppress(OSError), \
                     open(f'/proc/{pid}/task/{task}/schedstat', encoding='ascii') as f:
-                total += int(f.read().split()[1])
-    return total / 1e9
+                found[task] = int(f.read().split()[1])
+    return found
 
 
 class Pair(threading.Thread):
@@ -84,16 +85,21 @@ class Pair(threading.Thread):
 
     def once(self):
         payload = b'%d' % len(self.times)
-        idle = self.waited()
+        before = self.waits()
         began = time.monotonic()
         self.pub.publish('bystander/talk', payload, 1)
         assert self.sub.message().payload == payload
         assert self.pub.expect(PUBACK).code == 0
         took = time.monotonic() - began
-        self.times.append(max(0, took - (self.waited() - idle)))
+        self.times.append(max(0, took - self.waited(before)))
 
-    def waited(self):
-        return waited(self.pid, 'self', *carriers())
+    def waits(self):
+        return waits(self.pid, 'self', *carriers())
+
+    def waited(self, before):
+        """Seconds since, of all threads that are still there: those that have
+        ended took theirs along."""
+        return sum(ns - before.get(task, 0) for task, ns in self.waits().items()) / 1e9
 
     def run(self):
         try:
@@ -115,7 +121,7 @@ def unharmed(broker, latency=1.0, grows=None, port=None, tls=None, make=Raw):
     the release build memory grows by at most `grows` KiB."""
     pair = Pair(broker.pid, port or broker.port, tls, make)
     pair.once()
-    before, idle, began = broker.rss_kib(), pair.waited(), time.monotonic()
+    before, idle, began = broker.rss_kib(), pair.waits(), time.monotonic()
     pair.start()
     try:
         yield pair
@@ -129,7 +135,7 @@ def unharmed(broker, latency=1.0, grows=None, port=None, tls=None, make=Raw):
     pair.close()
     worst = sorted(pair.times)[int(len(pair.times) * 0.99)]
     # how many of their threads stood in the row at any moment
-    row = (pair.waited() - idle) / (time.monotonic() - began)
+    row = pair.waited(idle) / (time.monotonic() - began)
     assert worst < latency * max(1, row), f'99% of messages within {worst:.3f} s'
     if grows is not None and not broker.sanitized():
         grown = broker.rss_kib() - before
