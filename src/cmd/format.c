@@ -11,6 +11,7 @@
 
 #define FORMAT_DIGITS_MAX 350 /* behind the point of a float */
 #define FORMAT_FLOAT_MAX  700
+#define NAMES_COMPARED	  64 /* of user properties */
 
 struct spec {
 	bool left, zero;
@@ -325,26 +326,49 @@ json_number(struct buf *b, bool *any, const char *name, bool there, uint32_t v)
 	return buf_printf(b, "%u", v);
 }
 
+/* Whether a name is there twice, or there are too many to compare. */
+static bool
+names_repeat(const struct props *p)
+{
+	struct slice at = p->raw, names[NAMES_COMPARED], name, value;
+
+	for (unsigned n = 0; props_next_user(&at, &name, &value) == NJ_OK;) {
+		for (unsigned i = 0; i < n; i++)
+			if (slice_eq(names[i], name))
+				return true;
+		if (n == NAMES_COMPARED)
+			return true;
+		names[n++] = name;
+	}
+	return false;
+}
+
+/*
+ * Members of one object, as Mosquitto 2.0 writes them; where that would give
+ * the object two members of one name, of which its readers keep one, an array
+ * of objects, as Mosquitto 2.1 does it.
+ */
 static enum nj_err
 json_users(struct buf *b, bool *any, const struct props *p)
 {
 	struct slice at = p->raw, name, value;
-	bool more = false;
+	bool more = false, array;
 	enum nj_err e;
 
 	if (!props_has(p, PROP_USER))
 		return NJ_OK;
+	array = names_repeat(p);
 	if ((e = json_member(b, any, "user-properties")) ||
-	    (e = buf_put_u8(b, '{')))
+	    (e = buf_printf(b, "%s", array ? "[{" : "{")))
 		return e;
 	while (props_next_user(&at, &name, &value) == NJ_OK) {
-		if ((more && (e = buf_put_u8(b, ','))) ||
+		if ((more && (e = buf_printf(b, "%s", array ? "},{" : ","))) ||
 		    (e = json_put_str(b, name)) || (e = buf_put_u8(b, ':')) ||
 		    (e = json_put_str(b, value)))
 			return e;
 		more = true;
 	}
-	return buf_put_u8(b, '}');
+	return buf_printf(b, "%s", array ? "}]" : "}");
 }
 
 static enum nj_err

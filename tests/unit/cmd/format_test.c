@@ -112,6 +112,8 @@ static void
 json(void **state)
 {
 	struct publish p = full(), bare = { .topic = LIT("t") };
+	struct publish twice = { .topic = LIT("t"),
+		.props.seen = PROP_BIT(PROP_USER) };
 
 	check("%j", &p, false,
 	    "{\"tst\":\"2023-11-14T22:13:20.123456+0000\",\"topic\":"
@@ -121,6 +123,13 @@ json(void **state)
 	    "\"correlation-data\":\"abc\",\"payload-format-indicator\":1,"
 	    "\"user-properties\":{\"k1\":\"v1\",\"k2\":\"v2\"},"
 	    "\"message-expiry-interval\":77},\"payload\":\"Hello\"}");
+	twice.props.raw = LIT("\x26\0\1k\0\2v1\x26\0\1a\0\2v2"
+			      "\x26\0\1k\0\2v3");
+	check("%j", &twice, false,
+	    "{\"tst\":\"2023-11-14T22:13:20.123456+0000\",\"topic\":\"t\","
+	    "\"qos\":0,\"retain\":0,\"payloadlen\":0,\"properties\":"
+	    "{\"user-properties\":[{\"k\":\"v1\"},{\"a\":\"v2\"},"
+	    "{\"k\":\"v3\"}]},\"payload\":null}");
 	check("%J", &bare, false,
 	    "{\"tst\":\"2023-11-14T22:13:20.123456+0000\",\"topic\":\"t\","
 	    "\"qos\":0,\"retain\":0,\"payloadlen\":0,\"payload\":null}");
