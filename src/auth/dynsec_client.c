@@ -236,6 +236,8 @@ modify(const struct roles *r, const json_t *cmd, struct user *x)
 	const char *error;
 	bool given;
 
+	if (id && !dynsec_text_ok(id))
+		return "Client ID not valid UTF-8";
 	if ((error = id ? set_client_id(x, id) : NULL) ||
 	    (error = dynsec_new_texts(cmd, &x->textname, &x->textdescription)))
 		return error;

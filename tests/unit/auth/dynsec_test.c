@@ -9,6 +9,7 @@
 
 #include "auth/rolebase.h"
 #include "auth/roles_json.h"
+#include "base/log.h"
 
 static size_t asked, bytes; /* of the allocator */
 
@@ -206,6 +207,34 @@ in_one_message(void **state)
 	}
 }
 
+/* By whichever command it comes. */
+static void
+client_ids(void **state)
+{
+	static const char *const commands[] = { "setClientId", "modifyClient" };
+	static const char bad_id[] = "Client ID not valid UTF-8";
+
+	(void)state;
+	for (size_t i = 0; i < LEN(commands); i++) {
+		struct rolebase *rb = base();
+		struct buf v = { 0 }, answer = { 0 };
+		struct slice said;
+
+		assert_int_equal(buf_printf(&v,
+				     "{\"command\":\"%s\",\"username\":\"u0\","
+				     "\"clientid\":\"a\\u0001\"}",
+				     commands[i]),
+		    NJ_OK);
+		run(rb, &v, 0, 1, &answer);
+		said = buf_slice(&answer);
+		assert_true(said.p &&
+		    memmem(said.p, said.n, bad_id, sizeof bad_id - 1));
+		buf_fini(&v);
+		buf_fini(&answer);
+		rolebase_unref(rb);
+	}
+}
+
 /* A role that is made and gets n rules, and n roles, in one message. */
 static void
 cost_of(size_t n, int rising, size_t *calls, size_t *sum)
@@ -258,8 +287,17 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(in_one_message),
+		cmocka_unit_test(client_ids),
 		cmocka_unit_test(many_cost_no_more_each),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	const struct log_opts quiet = { .types = 0, .dests = 0 };
+	struct nj_why why = { 0 };
+	int failed;
+
+	if (log_start(&quiet, &why)) /* each command would be told */
+		return 1;
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	log_stop();
+	return failed;
 }
