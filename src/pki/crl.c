@@ -629,19 +629,18 @@ out:
 	return e;
 }
 
-/* The registry has it, and brokers go by that. */
+/* The registry has it; brokers and others go by the list. */
 static void
 tell_unlisted(size_t n, struct nj_why *why)
 {
 	char mend[sizeof why->mend];
 
-	(void)snprintf(mend, sizeof mend, "%.*s%sthen: nightjar ca crl",
+	(void)snprintf(mend, sizeof mend, "%.*s%sthen at once: nightjar ca crl",
 	    (int)(sizeof mend / 2), why->mend, why->mend[0] ? "; " : "");
 	why_prefix(why,
 	    "%sthe list of revoked certificates could not be written, and "
-	    "whoever goes by that list still believes the old one",
-	    n > 0 ? "it is revoked, and the brokers of this CA refuse it, but "
-		  : "");
+	    "brokers, which go by that list, still let it in",
+	    n > 0 ? "it is written down as revoked, but " : "");
 	why_mend(why, "%s", mend);
 }
 

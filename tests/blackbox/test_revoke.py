@@ -233,6 +233,27 @@ def test_by_serial_and_by_file(site):
         wait_until(lambda k=kept: _is_refused(b.port, ca.context(k)), 'it is refused')
 
 
+def test_no_room_for_the_list(site):
+    """That brokers do not know of it yet is said loudly."""
+    ca, b, _, _ = site
+    kept = ca.device('no-room')
+    listed = ca.path('crl')
+    os.rename(listed, listed + '~')
+    with open(listed, 'w', encoding='ascii'):
+        pass	# a file, where no folder finds room
+    try:
+        out = ca('revoke', 'no-room', status=1)
+    finally:
+        os.unlink(listed)
+        os.rename(listed + '~', listed)
+    assert "Revoked the certificate of 'no-room'" in out
+    assert 'it is written down as revoked, but the list' in out
+    assert 'still let it in' in out and 'then at once: nightjar ca crl' in out
+    ca('crl')
+    assert ca.serial(kept) in ca.listed()[0]
+    wait_until(lambda: _is_refused(b.port, ca.context(kept)), 'it is refused')
+
+
 @pytest.mark.parametrize('args, status, says', [
     (['nobody-has-this'], 1, 'nightjar ca list'),
     ([], 2, 'one name'),
