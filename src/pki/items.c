@@ -353,9 +353,36 @@ new_source(
 	return NJ_OK;
 }
 
+/* How long DER says it is [X.690 8.1.3]; 0: it does not say, or is none. */
+static size_t
+der_length(struct slice s)
+{
+	size_t n = 0;
+	unsigned more;
+
+	if (s.n < 2 || s.p[0] != 0x30 || s.p[1] <= 0x80 || s.p[1] > 0x84)
+		return 0;
+	more = s.p[1] & 0x7fu;
+	if (s.n < 2 + more)
+		return 0;
+	for (unsigned i = 0; i < more; i++)
+		n = n << 8 | s.p[2 + i];
+	return n + 2 + more;
+}
+
 static void
 explain_nothing(struct pki_source *src, struct slice bytes)
 {
+	if (der_length(bytes) > bytes.n) {
+		why_set(&src->why,
+		    "'%s' is cut off: it has %zu of the %zu bytes that it says "
+		    "it has",
+		    src->name, bytes.n, der_length(bytes));
+		why_mend(&src->why,
+		    "copy the whole file again, as binary (FTP and terminals "
+		    "change it)");
+		return;
+	}
 	if (pki_form_explain(src->name, bytes, &src->why))
 		return;
 	if (src->unread > 0) {

@@ -153,3 +153,16 @@ def test_nonsense(tmp_path):
     assert b'web page' in inspect(write(tmp_path / 'y', '<html>'), check=1).stdout
     inspect(check=2)
     inspect('x', '--as', 'nothing', check=2)
+
+
+def test_pipes_and_what_was_cut_off(pki, tmp_path):
+    """As a shell makes them of <(command); one that nobody writes to is given
+    up, which is left out here for its time."""
+    pipe = str(tmp_path / 'pipe')
+    os.mkfifo(pipe)
+    with subprocess.Popen(['sh', '-c', 'cat "$1" >"$2"', 'sh', pki.server[0], pipe]):
+        assert "certificate 'server'" in inspect(pipe, check=0).stdout.decode()
+    openssl('pkcs12', '-export', '-in', pki.client[0], '-inkey', pki.client[1], '-passout', 'pass:x',
+            '-out', tmp_path / 'whole.p12')
+    cut = write(tmp_path / 'cut.p12', read(tmp_path / 'whole.p12')[:300])
+    assert b'is cut off: it has 300 of' in inspect(cut, check=1).stdout
