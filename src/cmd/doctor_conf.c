@@ -64,22 +64,12 @@ say_report(struct doctor *d, const struct conf_report *r)
 	}
 }
 
-static bool
-is_loopback(const struct conf_listener *l)
-{
-	return l->unix_path ||
-	    (l->host &&
-		(strncmp(l->host, "127.", 4) == 0 ||
-		    strcmp(l->host, "::1") == 0 ||
-		    strcmp(l->host, "localhost") == 0));
-}
-
 static void
 check_openness(struct doctor *d, const struct conf_listener *l)
 {
 	struct nj_why why = { 0 };
 
-	if (is_loopback(l))
+	if (conf_is_local(l))
 		return;
 	if (!l->tls && !l->proxy_protocol) {
 		why_set(&why,

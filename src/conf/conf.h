@@ -277,6 +277,8 @@ struct conf {
 	struct conf_at at[CONF_OPTS_MAX];
 };
 
+/* Only this machine reaches it, by what its line says. */
+bool conf_is_local(const struct conf_listener *l);
 /* The dynamic_security_password_file of that dynamic_security_file; NULL. */
 const char *conf_first_password(const struct conf *c, const char *path);
 

@@ -197,8 +197,8 @@ check_unix(struct parse *p, const struct conf_listener *l)
 		    "nobody but root may connect with this mode");
 }
 
-static bool
-on_loopback(const struct conf_listener *l)
+bool
+conf_is_local(const struct conf_listener *l)
 {
 	return l->unix_path ||
 	    (l->host &&
@@ -243,7 +243,7 @@ check_proxy(struct parse *p, const struct conf_listener *l)
 		    "certfile and keyfile",
 		    "proxy_protocol_v2_require_tls is without effect: TLS "
 		    "ends at this listener, and everybody needs it");
-	if (l->proxy_protocol && !l->proxy_from && !on_loopback(l))
+	if (l->proxy_protocol && !l->proxy_from && !conf_is_local(l))
 		parse_warn_at(p, conf_given(l, "enable_proxy_protocol"),
 		    "add 'proxy_protocol_from ADDRESS' with the address of "
 		    "the proxy, if it is on another machine",
