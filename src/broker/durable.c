@@ -396,6 +396,8 @@ durable_turn(struct shard *sh)
 	if (!d->open) /* there is no store, or not any more */
 		return;
 	pledge_again(sh);
+	if (d->n_owed > 0 && d->store)
+		owed_again(sh);
 	close_gate(sh);
 	if (!d->store) {
 		/* it is closed: what comes now would have come too late */
@@ -483,6 +485,7 @@ durable_fini(struct shard *sh)
 			free(p.conn);
 		free(p.bytes);
 	}
+	owed_fini(d);
 	free(d->v);
 	free(d->gates);
 	batch_free(d->open);

@@ -54,6 +54,11 @@
  * above that the oldest is not. */
 #define ENDS_MAX 256u
 
+/* Ends of sessions and wills for which a record found no memory.  Nobody waits to
+ * be told of them, so they are recorded when there is some; above that the
+ * session or will is back after a crash, as before its end. */
+#define OWED_MAX 256u
+
 struct conn;
 struct msg;
 struct session;
@@ -77,6 +82,14 @@ struct gate {
 	uint32_t pledges;
 	bool failed;		 /* for want of memory */
 	struct pledge *together; /* one of its pledges; NULL: none or written */
+};
+
+/* An end that is not recorded yet. */
+struct owed {
+	uint64_t who;	  /* hash of the client */
+	uint64_t session; /* in the store */
+	struct msg *will; /* a reference; NULL: the session ends */
+	uint64_t gate;	  /* not before this one is open */
 };
 
 /* A shard's.  Without a store all of it is zero. */
@@ -104,6 +117,8 @@ struct durable {
 		uint64_t who, number;
 	} ends[ENDS_MAX]; /* ring; together_ends() */
 	unsigned ends_at;
+	struct owed owed[OWED_MAX];
+	unsigned n_owed;
 	struct pledge *foreign; /* whose entry is being handled */
 	unsigned pages;		/* under way; paging.c */
 	struct timer idle;	/* until which records may wait */
@@ -186,6 +201,15 @@ bool together_pending(struct shard *sh, uint64_t number);
  * one may not go to disk before: false if nothing is to be waited for. */
 void together_ends(struct shard *sh, uint64_t who, uint64_t number);
 bool together_after_end(struct shard *sh, uint64_t who, uint64_t *number);
+/* The end of a session, or of its will (NULL: none), was not recorded. */
+void
+owe_end(struct shard *sh, uint64_t who, uint64_t session, struct msg *will);
+/* A new session of this client is about to be: those of its ends come to the disk
+ * no later. */
+void owed_of_client(struct shard *sh, uint64_t who);
+/* What is owed and need not wait any more. */
+void owed_again(struct shard *sh);
+void owed_fini(struct durable *d);
 /* It is home (LETTER_PLEDGE), or a part of it is on disk (LETTER_PART). */
 void pledge_home(struct shard *sh, struct letter *l);
 void pledge_part(struct shard *sh, struct letter *l);

@@ -53,16 +53,33 @@ keep_facts(struct shard *sh, const struct session *s, int64_t offline_ms)
 		}));
 }
 
+static uint64_t
+hash_of(const struct session *s)
+{
+	return hash_bytes(session_id(s));
+}
+
+/* The end of its will (NULL: its own) goes to the disk, at once or later. */
+static void
+keep_end_of(
+    struct shard *sh, const struct session *s, uint64_t id, struct msg *will)
+{
+	struct keep *k = &sh->durable.keep;
+	enum nj_err e = will ? batch_will_end(k->into, id, msg_ref(will))
+			     : batch_session_end(k->into, id);
+
+	keep_note(k, e);
+	if (e)
+		owe_end(sh, hash_of(s), id, will);
+}
+
 static void
 keep_no_will(struct shard *sh, struct session *s, const struct session_will *w)
 {
-	struct keep *k = &sh->durable.keep;
-
 	if (s->kept)
-		keep_note(
-		    k, batch_will_end(k->into, s->kept->id, msg_ref(w->msg)));
+		keep_end_of(sh, s, s->kept->id, w->msg);
 	else if (s->will_id)
-		keep_note(k, batch_session_end(k->into, s->will_id));
+		keep_end_of(sh, s, s->will_id, NULL);
 	s->will_id = 0;
 }
 
@@ -82,12 +99,6 @@ keep_will(struct shard *sh, const struct session *s)
 
 static uint32_t expiry_of(const struct shard *sh, const struct session *s);
 
-static uint64_t
-hash_of(const struct session *s)
-{
-	return hash_bytes(session_id(s));
-}
-
 /* Nothing of it overtakes what is on its way to the disk.  False: nothing is,
  * and it need not be ended. */
 static bool
@@ -103,6 +114,8 @@ keep_new(struct shard *sh, struct session *s)
 {
 	bool begun = together_after_end(sh, hash_of(s), &s->gate);
 
+	if (sh->durable.n_owed > 0)
+		owed_of_client(sh, hash_of(s));
 	keep_facts(sh, s, STORE_NEVER);
 	keep_will(sh, s);
 	if (begun)
@@ -485,7 +498,6 @@ begin_end(struct shard *sh, const struct session *s, uint64_t *when)
 void
 sessions_end(struct shard *sh, struct session *s)
 {
-	struct keep *k = &sh->durable.keep;
 	uint64_t when = together_number(sh);
 	bool begun = s->kept && begin_end(sh, s, &when), lingers;
 
@@ -496,7 +508,7 @@ sessions_end(struct shard *sh, struct session *s)
 	if ((lingers = handover_begin(sh, s)))
 		linger(sh, s);
 	else if (s->kept)
-		keep_note(k, batch_session_end(k->into, s->kept->id));
+		keep_end_of(sh, s, s->kept->id, NULL);
 	if (begun) {
 		together_ends(sh, hash_of(s), when);
 		together_end(sh);

@@ -356,8 +356,8 @@ wait(struct shard *sh, int max_wait_ms)
 	if (ms < 0 || (max_wait_ms >= 0 && ms > max_wait_ms))
 		ms = max_wait_ms;
 	if ((!list_empty(&sh->paused) || !list_empty(&sh->held) ||
-		sh->durable.together_stuck || sh->n_unsent > 0 ||
-		sh->home.overdue.n > 0) &&
+		sh->durable.together_stuck || sh->durable.n_owed > 0 ||
+		sh->n_unsent > 0 || sh->home.overdue.n > 0) &&
 	    (ms < 0 || ms > PAUSE_MS))
 		ms = PAUSE_MS;
 	if (must_not_wait(sh))

@@ -152,6 +152,7 @@ tail_page(struct session *s, struct delivery *v, uint32_t n, uint64_t from,
 			count(s, 1, delivery_size(&v[i]));
 			for (; i < n; i++)
 				delivery_fini(&v[i]);
+			tail_ask(s);
 			return;
 		}
 		k->tail_from = key + 1;
