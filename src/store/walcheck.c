@@ -31,6 +31,8 @@ struct walk {
 	uint8_t salt[8];
 	uint32_t page; /* bytes */
 	bool big;
+	bool
+	    padded; /* a COMMIT may be there several times, for a whole sector */
 	struct sum sum; /* as the last frame says */
 	/* behind a frame that is not as it should be */
 	sqlite3_int64 bad;  /* where that is; 0: none */
@@ -86,6 +88,8 @@ begin(struct walk *w)
 	    (w->page & (w->page - 1)) != 0)
 		return false;
 	memcpy(w->salt, h + 16, sizeof w->salt);
+	w->padded = !(w->f->pMethods->xDeviceCharacteristics(w->f) &
+	    SQLITE_IOCAP_POWERSAFE_OVERWRITE);
 	w->at = HEADER;
 	w->buf = malloc(FRAME + w->page);
 	return w->buf != NULL;
@@ -121,7 +125,8 @@ walk(struct walk *w)
 			if (w->bad == 0)
 				w->bad = w->at;
 			w->committed = 0;
-		} else if (w->committed && page != w->committed) {
+		} else if (w->committed &&
+		    (!w->padded || page != w->committed)) {
 			return true;
 		}
 		if (w->bad && commit)

@@ -509,6 +509,44 @@ test_damaged_log(void **st)
 	assert_int_equal(notes_alive, 0);
 }
 
+/* The same where each transaction is one page, and always that. */
+static void
+test_damaged_small(void **st)
+{
+	struct nj_why why = { .what = "" };
+	struct store *none = NULL;
+	const struct store_opts o = { .path = path,
+		.vfs = DISK_VFS,
+		.msgs = &note_ops,
+		.no_thread = true };
+	char log[80];
+	uint64_t from;
+
+	(void)st;
+	snprintf(log, sizeof log, "%s-wal", path);
+	begin(1);
+	from = disk_size(log);
+	for (uint64_t seq = 101; seq < 121; seq++) {
+		struct store_batch *x = batch();
+		uint32_t at;
+
+		assert_int_equal(batch_queue(x,
+				     &(struct store_entry){ .session = 1,
+					 .seq = seq,
+					 .qos = 1,
+					 .msg = note_new("a", "small") },
+				     &at),
+		    NJ_OK);
+		write_now(x);
+	}
+	disk_cut_now();
+	close_it();
+	disk_killed();
+	assert_true(disk_damage(log, from + 10 * (24 + 4096) + 100));
+	assert_int_equal(store_open(&o, &none, &why), NJ_MALFORMED);
+	assert_int_equal(notes_alive, 0);
+}
+
 /* So does a byte of a message that is in its row. */
 static void
 test_damaged_row(void **st)
@@ -579,6 +617,7 @@ main(void)
 		cmocka_unit_test(test_room),
 		cmocka_unit_test(test_copied_after_all),
 		cmocka_unit_test(test_damaged_log),
+		cmocka_unit_test(test_damaged_small),
 		cmocka_unit_test(test_damaged_row),
 	};
 

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is kept back for a moment, as its receivers may acknowledge it first, and
+ * how seldom that is tried where it is in vain.  The clock is the test's, and the
+ * store.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "broker/durable.h"
+#include "broker/shard.h"
+#include "store/batch.h"
+
+static struct shard *sh;
+static struct store_batch *out[BATCHES_OUT];
+static unsigned submitted, n_out;
+static char store;
+static uint64_t key;
+
+void __wrap_store_submit(struct store *s, struct store_batch *b);
+enum store_state __wrap_store_state(const struct store *s);
+
+void
+__wrap_store_submit(struct store *s, struct store_batch *b)
+{
+	assert_ptr_equal(s, &store);
+	assert_true(n_out < BATCHES_OUT);
+	out[n_out++] = b;
+	submitted++;
+}
+
+enum store_state
+__wrap_store_state(const struct store *s)
+{
+	assert_ptr_equal(s, &store);
+	return STORE_OK;
+}
+
+static int
+begin(void **state)
+{
+	(void)state;
+	submitted = n_out = 0;
+	key = 0;
+	if (!(sh = calloc(1, sizeof *sh)))
+		return -1;
+	sh->home.now_ms = 1000;
+	return durable_init(sh, (struct store *)&store) == NJ_OK ? 0 : -1;
+}
+
+/* All that is with the store is on disk. */
+static void
+answer(void)
+{
+	for (unsigned i = 0; i < n_out; i++)
+		durable_stored(sh, &out[i]->letter);
+	n_out = 0;
+}
+
+static int
+end(void **state)
+{
+	(void)state;
+	answer();
+	durable_fini(sh);
+	timers_fini(&sh->home.timers);
+	free(sh);
+	return 0;
+}
+
+static void
+turn(unsigned after_ms)
+{
+	sh->home.now_ms += after_ms;
+	(void)timers_run(&sh->home.timers, sh->home.now_ms, 10);
+	durable_turn(sh);
+}
+
+/* A message comes; its place in the batch. */
+static uint32_t
+come(uint8_t qos)
+{
+	uint32_t at = UINT32_MAX;
+
+	assert_int_equal(
+	    batch_queue(sh->durable.open,
+		&(struct store_entry){ .session = 1, .seq = ++key, .qos = qos },
+		&at),
+	    NJ_OK);
+	return at;
+}
+
+/* The last one is acknowledged. */
+static void
+acknowledge(uint32_t at)
+{
+	assert_int_equal(
+	    batch_cancel(sh->durable.open, at, 1, key), BATCH_HAD_ENTRY);
+}
+
+static void
+test_acknowledged_in_time(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 100; i++) {
+		uint64_t ticket = sh->durable.keep.ticket;
+		uint32_t at = come(1);
+
+		turn(0);
+		turn(HOPE_MS - 1);
+		assert_int_equal(submitted, 0);
+		assert_true(sh->durable.keep.done < ticket);
+		acknowledge(at);
+		turn(0);
+		/* nothing is left to be written: who waits for it goes on */
+		assert_true(sh->durable.keep.done >= ticket);
+		turn(HOPE_MS);
+		assert_int_equal(submitted, 0);
+	}
+}
+
+static void
+test_in_vain(void **state)
+{
+	uint64_t tried = 0, messages = 0;
+
+	(void)state;
+	/* which is found out with ever fewer of them */
+	while (messages < 4 * (1u << HOPE_LOST)) {
+		unsigned before = submitted;
+
+		(void)come(1);
+		messages++;
+		turn(0);
+		if (submitted == before) {
+			tried++;
+			turn(HOPE_MS - 1);
+			assert_int_equal(submitted, before);
+			turn(1);
+		}
+		assert_int_equal(submitted, before + 1);
+		answer();
+		turn(1);
+	}
+	/* 4, 16, 64, 256, and 1,024 between two */
+	assert_int_equal(tried, 1 + HOPE_LOST / 2 + 2);
+	/* each that is not in vain makes up for a half of one that was */
+	sh->durable.skips = 0;
+	for (unsigned i = 0; i < HOPE_LOST; i++) {
+		uint32_t at = come(1);
+
+		turn(0);
+		acknowledge(at);
+		turn(0);
+	}
+	assert_int_equal(sh->durable.lost, 0);
+}
+
+static void
+fill(const char *what)
+{
+	uint32_t at = UINT32_MAX;
+
+	if (strcmp(what, "QoS 2") == 0)
+		(void)come(2);
+	else if (strcmp(what, "many") == 0)
+		for (unsigned i = 0; i <= HOPE_RECS; i++)
+			(void)come(1);
+	else if (strcmp(what, "state") == 0)
+		assert_int_equal(
+		    batch_queue_state(sh->durable.open, 1, 1, 7, 1, &at),
+		    NJ_OK);
+	else
+		assert_int_equal(
+		    batch_sub_end(sh->durable.open, 1, slice_str("a")), NJ_OK);
+}
+
+static void
+test_not_at_all(void **state)
+{
+	static const char *const rows[] = { "QoS 2", "many", "state",
+		"subscription" };
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+		fill(rows[i]);
+		turn(0);
+		assert_int_equal(submitted, i + 1);
+		answer();
+		turn(1);
+	}
+	/* the next commit waits for that of what is with the store */
+	fill("QoS 2");
+	turn(0);
+	(void)come(1);
+	turn(0);
+	assert_int_equal(submitted, 6);
+	answer();
+	/* nor at the end */
+	sh->stopping = true;
+	(void)come(1);
+	turn(0);
+	assert_int_equal(submitted, 7);
+}
+
+/* What comes meanwhile and cannot vanish takes the rest along. */
+static void
+test_ends_early(void **state)
+{
+	(void)state;
+	(void)come(1);
+	turn(0);
+	assert_int_equal(submitted, 0);
+	fill("subscription");
+	turn(0);
+	assert_int_equal(submitted, 1);
+	assert_int_equal(out[0]->live, 2);
+	assert_int_equal(sh->durable.lost, 2);
+	answer();
+	/* and the moment is over with it */
+	assert_int_equal(timers_wait_ms(&sh->home.timers, sh->home.now_ms), -1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+		    test_acknowledged_in_time, begin, end),
+		cmocka_unit_test_setup_teardown(test_in_vain, begin, end),
+		cmocka_unit_test_setup_teardown(test_not_at_all, begin, end),
+		cmocka_unit_test_setup_teardown(test_ends_early, begin, end),
+	};
+
+	return cmocka_run_group_tests_name("broker hope", tests, NULL, NULL);
+}
