@@ -33,7 +33,8 @@ struct task {
 	struct password_cost cost;
 	struct buf in, out; /* the file as it was and as it will be */
 	mode_t mode;
-	bool found; /* the user was there */
+	bool found;  /* the user was there */
+	bool differ; /* the password was not repeated as it was */
 };
 
 static const struct {
@@ -196,7 +197,7 @@ line_of_stdin(struct secret **out)
 }
 
 static enum nj_err
-ask_twice(struct secret **out, struct nj_why *why)
+ask_twice(struct task *t, struct nj_why *why)
 {
 	bool tty = isatty(STDIN_FILENO);
 	struct secret *one = NULL, *two = NULL;
@@ -216,10 +217,11 @@ ask_twice(struct secret **out, struct nj_why *why)
 		goto out;
 	} else if (!secret_eq(secret_bytes(one), secret_bytes(two))) {
 		why_set(why, "the two passwords are not the same");
+		t->differ = true;
 		e = NJ_INVALID;
 		goto out;
 	}
-	*out = one;
+	t->password = one;
 	one = NULL;
 out:
 	secret_free(one);
@@ -232,7 +234,7 @@ get_password(struct task *t, struct nj_why *why)
 {
 	enum nj_err e;
 
-	if (!t->password && (e = ask_twice(&t->password, why)))
+	if (!t->password && (e = ask_twice(t, why)))
 		return e;
 	if (secret_bytes(t->password).n == 0) {
 		why_set(why, "the password is empty");
@@ -505,6 +507,19 @@ out:
 	return e;
 }
 
+/* Scripts know Mosquitto's program by these: 1, and 2 for passwords that are
+ * not the same. */
+static int
+status_of(const struct task *t, const char *called, int ours)
+{
+	const char *name = strrchr(called, '/');
+
+	if (strcmp(name ? name + 1 : called, "mosquitto_passwd") != 0 ||
+	    ours == EXIT_FINE)
+		return ours;
+	return t->differ ? 2 : 1;
+}
+
 int
 cmd_passwd(int argc, char **argv)
 {
@@ -549,5 +564,5 @@ cmd_passwd(int argc, char **argv)
 	secret_free(t.password);
 	buf_wipe(&t.in);
 	buf_wipe(&t.out);
-	return status;
+	return status_of(&t, argv[0], status);
 }

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import pty
+import shutil
 import stat
 import subprocess
 import time
@@ -190,3 +191,20 @@ def test_warns_of_what_the_broker_will_refuse(file):
     file.write_text('a:plain\n')
     _, err = passwd('-H', 'sha512', '-b', file, 'u', 'p')
     assert 'line 1' in err and 'plain' not in err.replace('plaintext', '')
+
+
+@pytest.mark.parametrize('words, typed, status', (
+    ([], '', 1), (['-H', 'nohash', 'f', 'u'], '', 1), (['-c', '-D', 'f', 'u'], '', 1), (['-c', 'f'], '', 1),
+    (['-D', 'f', 'nobody'], '', 1), (['-c', 'f', 'u:v'], '', 1),
+    (['-c', 'f', 'u'], 'one\nother\n', 2), (['-c', 'f', 'u'], '\n', 1), (['-c', 'f', 'u'], 'one\none\n', 0)))
+def test_ends_as_mosquitto_passwd_does(tmp_path, words, typed, status):
+    link = tmp_path / 'mosquitto_passwd'
+    link.symlink_to(harness.NIGHTJAR)
+    ours = subprocess.run([link, *words], input=typed, cwd=tmp_path, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert ours.returncode == status, ours.stderr
+    theirs = shutil.which('mosquitto_passwd')
+    if theirs:
+        p = subprocess.run([theirs, *words], input=typed, cwd=tmp_path, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+        assert p.returncode == status, p.stderr
