@@ -26,7 +26,7 @@
 #define CLOSING_MS  2000
 #define STOPPING_MS 500
 /* The same while some of them wait for the disk. */
-#define PARTING_MS 10000
+#define PARTING_MS 30000
 
 /* Of one write: payloads that are not copied, and what is between them. */
 #define PIECES 64
