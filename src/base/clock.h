@@ -2,7 +2,8 @@
  * clock - time as it is handed to the code that may not ask for it.
  *
  * Threads: clock_system is read-only; a fake clock belongs to its test.
- * Units:   milliseconds; mono never goes back, wall is Unix time.
+ * Units:   milliseconds; mono never goes back, wall is Unix time.  Microseconds
+ *          are for parts of a turn.
  */
 #ifndef NJ_BASE_CLOCK_H
 #define NJ_BASE_CLOCK_H
@@ -12,6 +13,7 @@
 struct clock {
 	uint64_t (*mono_ms)(void *arg);
 	int64_t (*wall_ms)(void *arg);
+	uint64_t (*mono_us)(void *arg); /* NULL: mono_ms has to do */
 	void *arg;
 };
 
@@ -25,6 +27,14 @@ static inline uint64_t
 clock_mono(const struct clock *c)
 {
 	return CLOCK_START + c->mono_ms(c->arg);
+}
+
+/* The same time in finer steps. */
+static inline uint64_t
+clock_mono_us(const struct clock *c)
+{
+	return CLOCK_START * 1000 +
+	    (c->mono_us ? c->mono_us(c->arg) : c->mono_ms(c->arg) * 1000);
 }
 
 static inline int64_t

@@ -215,6 +215,7 @@ conn_accept(struct port *p, int fd, const char *peer)
 	c->proxy = po->proxy;
 	c->watch =
 	    (struct watch){ .fd = fd, .fn = conn_ready, .want = LOOP_IN };
+	c->crowded = true;
 	c->link.ops = &link_ops;
 	/* a WebSocket frame ends where a piece does */
 	c->link.gathers = !po->websockets;
@@ -223,7 +224,7 @@ conn_accept(struct port *p, int fd, const char *peer)
 	snprintf(c->peer, sizeof c->peer, "%s", peer);
 	if ((e = po->proxy ? stream_tcp_new(fd, &c->stream)
 			   : make_stream(c, po, fd, &c->stream)) ||
-	    (e = loop_add(sh->loop, &c->watch)))
+	    (e = loop_add(conn_loop(c), &c->watch)))
 		goto fail;
 	list_push(&sh->conns, &c->all);
 	if (atomic_fetch_add(&sh->broker->conns, 1) >=
@@ -285,7 +286,8 @@ deadline_of(const struct conn *c)
 	case CONN_AUTH:
 	case CONN_SAVING:
 	case CONN_HTTP:
-		return c->since + lim->connect_timeout_ms;
+		return c->since + lim->connect_timeout_ms +
+		    (c->late ? CROWD_GRACE_MS : 0);
 	case CONN_SIGNER:
 		return c->since + QUESTION_PATIENCE_MS;
 	case CONN_CLOSING:
@@ -333,6 +335,8 @@ on_deadline(struct timer *t, uint64_t now)
 {
 	struct conn *c = LIST_OWNER(t, struct conn, timer);
 
+	if (c->crowded && !c->late && crowd_waits(c->shard))
+		c->late = true; /* it may have spoken, and not been heard */
 	if (deadline_of(c) > now) {
 		conn_deadline(c);
 		return;
@@ -436,7 +440,11 @@ conn_update_wants(struct conn *c)
 	}
 	if (c->link.blocked)
 		want |= LOOP_OUT;
-	if (loop_want(c->shard->loop, &c->watch, want))
+	if (want == c->watch.want)
+		return;
+	if (c->watch.fd < 0)
+		crowd_again(c, want);
+	else if (loop_want(conn_loop(c), &c->watch, want))
 		conn_doom(c, "the event loop refused it");
 }
 
@@ -456,12 +464,15 @@ conn_ready(struct watch *w, unsigned ready)
 			list_push(
 			    c->begun ? &c->shard->begun : &c->shard->handshakes,
 			    &c->work);
-		else if (w->want == LOOP_GONE)
+		else if (w->want == LOOP_GONE &&
+		    (ready & (LOOP_GONE | LOOP_HUP)))
 			conn_handshake_gone(c);
 		return;
 	default:
 		break;
 	}
+	if ((ready & (LOOP_GONE | LOOP_HUP)) && crowd_takes(c))
+		return;
 	if ((ready & LOOP_OUT) &&
 	    (c->link.blocked || (stream_wants(c->stream) & LOOP_OUT)))
 		conn_flush_now(c);
@@ -629,19 +640,43 @@ static const struct link_ops link_ops = {
 	.sees = link_on_sees,
 };
 
-void
-conn_saved(struct conn *c)
+/* It is in, and was not heard until now. */
+static void
+saved(struct conn *c)
 {
-	c->saving = false;
-	if (c->state == CONN_SAVING)
-		connect_go_on(c);
-	if (c->state != CONN_LIVE)
-		return;
 	/* its time began anew */
 	c->last_rx = now_of(c);
 	conn_deadline(c);
 	if (!c->paused)
 		conn_resume(c);
+}
+
+void
+conn_saved(struct conn *c)
+{
+	c->saving = false;
+	if (c->state == CONN_SAVING && !list_linked(&c->work)) /* or it ends */
+		crowd_push(c);
+	if (c->state == CONN_LIVE)
+		saved(c);
+}
+
+void
+conn_its_turn(struct conn *c)
+{
+	if (c->state == CONN_LOGIN) {
+		login_go_on(c->login);
+	} else if (c->state == CONN_SAVING) {
+		connect_go_on(c);
+		if (c->state == CONN_LIVE)
+			saved(c);
+	} else if (c->state == CONN_GREETING) {
+		conn_resume(c);
+	} else { /* its client has gone */
+		conn_read(c);
+		if (c->state != CONN_DEAD)
+			conn_update_wants(c);
+	}
 }
 
 /* Moving. */
@@ -650,7 +685,7 @@ conn_saved(struct conn *c)
 void
 conn_unhook(struct conn *c)
 {
-	loop_del(c->shard->loop, &c->watch);
+	loop_del(conn_loop(c), &c->watch);
 	timer_stop(&c->shard->home.timers, &c->timer);
 	list_remove(&c->all);
 	list_remove(&c->kicked);
@@ -677,7 +712,7 @@ conn_arrive(struct shard *sh, struct letter *l)
 	list_push(&sh->conns, &c->all);
 	c->watch.fd = stream_fd(c->stream); /* loop_del took it out */
 	c->watch.want = 0;
-	if (loop_add(sh->loop, &c->watch)) {
+	if (loop_add(conn_loop(c), &c->watch)) {
 		conn_drop(c, "the event loop refused it");
 		return;
 	}
@@ -691,6 +726,6 @@ conn_arrive(struct shard *sh, struct letter *l)
 		 * mail that came with it: it may take a connection over, which
 		 * is then heard out. */
 		c->yields = true;
-		list_push(&sh->again, &c->work);
+		crowd_push(c);
 	}
 }

@@ -119,6 +119,8 @@ struct conn {
 	bool saving;	       /* goes on when something is on disk */
 	bool buried;	       /* freed with its last promise */
 	bool told_continue;    /* HTTP: the body may come */
+	bool crowded;	       /* is in the crowd's loop; crowd.h */
+	bool late;	       /* its deadline was moved once */
 	bool begun;	       /* its handshake has had a step */
 	bool looked;	       /* is_plain_http() did */
 	bool gone;	       /* nothing can be written to it any more */
@@ -144,6 +146,8 @@ NJ_MUST enum nj_err conn_proxy_trust(const struct port_opts *po, int fd);
 void conn_proxy(struct conn *c);
 /* A moved connection arrives. */
 void conn_arrive(struct shard *sh, struct letter *l);
+/* It had to wait for others who came (crowd.h), and goes on. */
+void conn_its_turn(struct conn *c);
 /* Reads and handles what is there; for shard.c's lists. */
 void conn_read(struct conn *c);
 /* The same for a client that another connection is about to replace: what it
@@ -218,6 +222,13 @@ static inline struct port_opts *
 conn_port(const struct conn *c)
 {
 	return &c->shard->set->v[c->port];
+}
+
+/* Where its events come from. */
+static inline struct loop *
+conn_loop(const struct conn *c)
+{
+	return c->crowded ? c->shard->crowd.loop : c->shard->loop;
 }
 
 /* Whether its packets are handled now. */

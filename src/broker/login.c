@@ -112,14 +112,23 @@ on_login(struct shard *sh, struct letter *letter)
 {
 	struct login *l = LIST_OWNER(letter, struct login, letter);
 	struct conn *c = l->conn;
-	bool again = l->again;
 
 	(void)sh;
-	l->asked = false;
-	if (!c) {
+	l->asked = false; /* from here on it ends with c */
+	if (!c)
 		login_free(l);
-		return;
-	}
+	else if (l->again)
+		login_go_on(l);
+	else if (!list_linked(&c->work)) /* or it is about to end */
+		crowd_push(c);
+}
+
+void
+login_go_on(struct login *l)
+{
+	struct conn *c = l->conn;
+	bool again = l->again;
+
 	if (l->req->method)
 		login_answered(c, l, l->req->result);
 	else

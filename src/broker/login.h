@@ -25,6 +25,9 @@ struct login {
 	bool again;	   /* the client is in already */
 };
 
+/* It was answered, and it is the connection's turn; frees l. */
+void login_go_on(struct login *l);
+
 /* What is known of c besides what *ask has: address, listener, certificate. */
 NJ_MUST enum nj_err
 login_new(struct conn *c, struct auth_request_in *ask, struct login **out);

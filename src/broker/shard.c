@@ -79,7 +79,7 @@ static void
 accepts_pause(struct shard *sh, uint64_t ms)
 {
 	for (unsigned i = 0; i < sh->n_ports; i++)
-		if (loop_want(sh->loop, &sh->ports[i].watch, 0))
+		if (loop_want(sh->crowd.loop, &sh->ports[i].watch, 0))
 			nj_log(LOG_T_ERROR, "A listener cannot be paused");
 	sh->accepts_paused = true;
 	if (timer_set(
@@ -95,7 +95,7 @@ accepts_go_on(struct timer *t, uint64_t now)
 	(void)now;
 	sh->accepts_paused = false;
 	for (unsigned i = 0; i < sh->n_ports; i++)
-		if (loop_want(sh->loop, &sh->ports[i].watch, LOOP_IN))
+		if (loop_want(sh->crowd.loop, &sh->ports[i].watch, LOOP_IN))
 			nj_log(LOG_T_ERROR, "A listener cannot be resumed");
 }
 
@@ -171,7 +171,7 @@ ports_init(struct shard *sh)
 			};
 			/* a Unix socket has one descriptor, on shard 0 */
 			if (p->watch.fd >= 0 &&
-			    (e = loop_add(sh->loop, &p->watch)))
+			    (e = loop_add(sh->crowd.loop, &p->watch)))
 				return e;
 		}
 	}
@@ -196,7 +196,7 @@ stop(struct shard *sh)
 
 	sh->stopping = true;
 	for (unsigned i = 0; i < sh->n_ports; i++)
-		loop_del(sh->loop, &sh->ports[i].watch);
+		loop_del(sh->crowd.loop, &sh->ports[i].watch);
 	timer_stop(&sh->home.timers, &sh->accept_timer);
 	timer_stop(&sh->home.timers, &sh->sys_timer);
 	timer_stop(&sh->home.timers, &sh->sweep_timer);
@@ -345,7 +345,7 @@ must_not_wait(const struct shard *sh)
 {
 	return !list_empty(&sh->again) || !list_empty(&sh->handshakes) ||
 	    !list_empty(&sh->begun) || !list_empty(&sh->calls) ||
-	    sh->home.ending;
+	    crowd_waits(sh) || sh->home.ending;
 }
 
 static void
@@ -447,7 +447,7 @@ hush(struct shard *sh, struct list *waiting, unsigned want)
 		before = at->prev;
 		if (c->watch.want == want)
 			return; /* those in front have waited longer */
-		if (loop_want(sh->loop, &c->watch, want))
+		if (loop_want(conn_loop(c), &c->watch, want))
 			conn_doom(c, "the event loop refused it");
 	}
 }
@@ -460,11 +460,11 @@ shake_hands(struct shard *sh)
 
 	if (list_empty(&sh->begun) && list_empty(&sh->handshakes))
 		return;
-	from = clock_mono(sh->clock);
-	others = from - sh->home.now_ms;
+	from = clock_mono_us(sh->clock);
+	others = from - sh->home.now_ms * 1000;
 	for (uint32_t i = 0; i < sh->limits.handshake_budget ||
 	     (others > 0 &&
-		 (clock_mono(sh->clock) - from) * HANDSHAKE_SHARE < others);
+		 (clock_mono_us(sh->clock) - from) * HANDSHAKE_SHARE < others);
 	     i++) {
 		if (!(c = next_handshake(sh)))
 			return;
@@ -580,6 +580,7 @@ shard_turn(struct shard *sh, int max_wait_ms)
 	take_mail(sh);
 	read_again(sh);
 	loop_dispatch(sh->loop);
+	crowd_serve(sh);
 	shake_hands(sh);
 	run_timers(sh);
 	overdue_retry(&sh->home);
@@ -679,7 +680,8 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 	list_init(&sh->calls);
 	list_init(&sh->held);
 	update_clock(sh);
-	if ((e = loop_new(&sh->loop)) || (e = mailbox_init(&sh->mail)) ||
+	if ((e = loop_new(&sh->loop)) || (e = crowd_init(sh)) ||
+	    (e = mailbox_init(&sh->mail)) ||
 	    (e = stream_scratch_new(&sh->scratch)))
 		return e;
 	if ((e = route_init(sh)))
@@ -735,5 +737,6 @@ shard_fini(struct shard *sh)
 	stream_scratch_free(sh->scratch);
 	if (sh->mail.tail)
 		mailbox_fini(&sh->mail);
+	crowd_fini(sh);
 	loop_free(sh->loop);
 }

@@ -17,6 +17,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mailbox.h"
+#include "broker/crowd.h"
 #include "broker/denied.h"
 #include "broker/durable.h"
 #include "broker/opts.h"
@@ -38,7 +39,7 @@
 #define UNSENT_MAX     256
 #define ACCEPTS_A_TURN 16
 /* Connections that end in a turn, some 2 ms; who is ready then waits for the
- * next. */
+ * next.  See also CROWD_GONE. */
 #define DEATHS_A_TURN 128
 /* Memory goes back when so many connections are fewer than there were. */
 #define GIVEBACK_CONNS	  256
@@ -110,6 +111,7 @@ struct shard {
 	int64_t wall_ms; /* of this turn */
 	struct broker_limits limits;
 	struct loop *loop;
+	struct crowd crowd;
 	struct mailbox mail;
 	struct watch mail_watch;
 	struct stream_scratch *scratch;

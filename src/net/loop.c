@@ -29,6 +29,7 @@ static unsigned
 ready_bits(uint32_t ev)
 {
 	return (ev & (EPOLLIN | EPOLLRDHUP) ? LOOP_IN : 0u) |
+	    (ev & EPOLLRDHUP ? LOOP_GONE : 0u) |
 	    (ev & EPOLLOUT ? LOOP_OUT : 0u) |
 	    (ev & (EPOLLERR | EPOLLHUP) ? LOOP_HUP : 0u);
 }
@@ -118,6 +119,21 @@ loop_wait(struct loop *l, int timeout_ms)
 	return l->n;
 }
 
+bool
+loop_next(struct loop *l)
+{
+	while (l->at < l->n) {
+		struct epoll_event *ev = &l->batch[l->at++];
+		struct watch *w = ev->data.ptr;
+
+		if (!w)
+			continue;
+		w->fn(w, ready_bits(ev->events));
+		return true;
+	}
+	return false;
+}
+
 void
 loop_dispatch(struct loop *l)
 {
@@ -128,6 +144,12 @@ loop_dispatch(struct loop *l)
 		if (w)
 			w->fn(w, ready_bits(ev->events));
 	}
+}
+
+int
+loop_fd(const struct loop *l)
+{
+	return l->ep;
 }
 
 void

@@ -10,6 +10,7 @@
 #ifndef NJ_NET_LOOP_H
 #define NJ_NET_LOOP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -18,7 +19,8 @@
 #define LOOP_IN	    1u
 #define LOOP_OUT    2u
 #define LOOP_HUP    4u /* error or hang-up; always reported */
-#define LOOP_GONE   8u /* only that the other end has closed: as LOOP_IN */
+/* Wanted: only that the other end has closed.  Ready: it has, beside LOOP_IN. */
+#define LOOP_GONE 8u
 
 struct watch;
 typedef void watch_fn(struct watch *w, unsigned ready);
@@ -42,6 +44,10 @@ int loop_turn(struct loop *l, int timeout_ms);
 /* Split form, so that the owner can do something between wait and calls. */
 int loop_wait(struct loop *l, int timeout_ms);
 void loop_dispatch(struct loop *l);
+/* Calls one of what is ready; false when none is left. */
+bool loop_next(struct loop *l);
+/* Readable while something in l is ready: for a watch in another loop. */
+int loop_fd(const struct loop *l);
 /* The rest of what is ready is called after the next wait, which finds it again. */
 void loop_break(struct loop *l);
 

@@ -6,10 +6,20 @@ Each logs in once, which costs a derivation; then every connection is cut and
 all connect and log in again at the same moment, while a pair of clients that
 stayed exchanges messages and times each.  Writes a table.
 
-usage: login_storm.py [--clients N] [--iterations N] [--limit SECONDS] [--threads N] BINARY
+The broker has one processor and the load another.  How long the client that is timed
+waited for its processor, as the system counts it (schedstat), is taken off each time,
+and with one thread what the broker's waited: what is left is how long the broker was
+busy with others.
+
+usage: login_storm.py [--clients N] [--iterations N] [--limit SECONDS] [--threads N]
+                      [--together] [--turns turns.so] BINARY
+
+--together: all on all processors.  --turns: what tests/bench/turns.c was built to;
+the longest turn of an event loop is shown, in processor time.
 """
 import argparse
 import base64
+import contextlib
 import hashlib
 import multiprocessing
 import os
@@ -98,9 +108,16 @@ class Storm:
             s.close()
 
 
-def talk(port, pipe):
+def waited(schedstats):
+    """Nanoseconds that these threads wanted a processor and had none."""
+    return sum(int(os.pread(s, 64, 0).split()[1]) for s in schedstats)
+
+
+def talk(port, cores, shards, pipe):
     """A client in a process of its own that publishes to itself and times it;
     what comes by the pipe asks for the times since."""
+    os.sched_setaffinity(0, cores)
+    schedstat = [os.open(s, os.O_RDONLY) for s in ['/proc/self/schedstat'] + shards]
     s = socket.create_connection((HOST, port))
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     s.sendall(connect(b'pair', b'u000000', PASSWORD))
@@ -109,12 +126,13 @@ def talk(port, pipe):
     assert s.recv(5)[:1] == b'\x90'
     times = []
     while True:
-        began = time.monotonic()
+        before, began = waited(schedstat), time.monotonic()
         s.sendall(b'\x30\x07' + string(b't/x') + b'hi')
         got = b''
         while len(got) < 9:
             got += s.recv(9 - len(got))
-        times.append(time.monotonic() - began)
+        took = time.monotonic() - began
+        times.append(max(took - (waited(schedstat) - before) / 1e9, 0))
         time.sleep(0.002)
         if pipe.poll():
             pipe.recv()
@@ -123,13 +141,23 @@ def talk(port, pipe):
 
 
 class Pair:
-    def __init__(self, port):
+    def __init__(self, *what):
         self.pipe, theirs = multiprocessing.Pipe()
-        multiprocessing.Process(target=talk, args=(port, theirs), daemon=True).start()
+        multiprocessing.Process(target=talk, args=(*what, theirs), daemon=True).start()
 
     def take(self):
         self.pipe.send(None)
         return self.pipe.recv() or [0]
+
+
+def shards_of(pid):
+    """Where the system tells how long each of its event loops waited."""
+    task, found = f'/proc/{pid}/task', []
+    for t in os.listdir(task):
+        with open(f'{task}/{t}/comm', encoding='ascii') as f:
+            if f.read().startswith('shard'):
+                found.append(f'{task}/{t}/schedstat')
+    return found
 
 
 def at(v, q):
@@ -142,6 +170,8 @@ def main():
     p.add_argument('--iterations', type=int, default=210_000, help='as nightjar passwd has it')
     p.add_argument('--limit', type=int, default=900, help='seconds for the first logins')
     p.add_argument('--threads', type=int, default=2)
+    p.add_argument('--together', action='store_true')
+    p.add_argument('--turns')
     p.add_argument('binary')
     a = p.parse_args()
     with tempfile.TemporaryDirectory() as d:
@@ -155,13 +185,45 @@ def main():
         with open(d + '/conf', 'w', encoding='ascii') as f:
             f.write(f'listener {port} {HOST}\npassword_file {d}/users\nallow_anonymous false\n'
                     f'threads {a.threads}\nlog_type error\nconnect_timeout 60\n')
-        with subprocess.Popen([a.binary, 'serve', '-c', d + '/conf']) as broker:
+        env = dict(os.environ)
+        turns = Turns(d + '/turns' if a.turns else None)
+        if a.turns:
+            env.update(LD_PRELOAD=a.turns, TURNS_FILE=turns.file, TURNS_US='100')
+        all_cores = sorted(os.sched_getaffinity(0))
+        cores = all_cores if a.together else all_cores[:1]
+        load = all_cores if a.together else all_cores[-1:]
+        with subprocess.Popen(['taskset', '-c', ','.join(map(str, cores)), a.binary, 'serve',
+                               '-c', d + '/conf'], env=env) as broker:
             try:
                 time.sleep(2)
-                run(port, a, broker.pid)
+                shards = shards_of(broker.pid)
+                pair = Pair(port, load, shards if len(shards) == 1 else [])
+                os.sched_setaffinity(0, load)
+                os.nice(5)
+                run(port, a, broker.pid, pair, turns)
             finally:
                 broker.terminate()
 
+
+class Turns:
+    """What turns.c has written."""
+
+    def __init__(self, file):
+        self.file = file
+        if file:
+            with open(file, 'wb'):
+                os.chmod(file, 0o666)  # the broker drops root
+
+    def longest(self, since):
+        if not self.file:
+            return '-'
+        found = [0.0]
+        with contextlib.suppress(OSError), open(self.file, encoding='ascii') as f:
+            for line in f:
+                us, ended = map(float, line.split())
+                if ended / 1e6 >= since:
+                    found.append(us / 1e3)
+        return f'{max(found):.2f}'
 
 
 def cpu(pid):
@@ -170,27 +232,29 @@ def cpu(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
-def run(port, a, pid):
-    storm, pair = Storm(port, a.clients), Pair(port)
-    time.sleep(2)
-    rows = [('nobody else', '-', '-', '-', pair.take())]
-    used = cpu(pid)
-    took = storm.all(64, a.limit)
-    rows.append((f'first logins, {len(storm.times)}, 64 at once', f'{took:.1f}', storm.refused,
-                 f'{cpu(pid) - used:.2f}', pair.take()))
+def run(port, a, pid, pair, turns):
+    storm, rows = Storm(port, a.clients), []
+
+    def measured(what, action):
+        pair.take()
+        used, since = cpu(pid), time.monotonic()
+        took = action()
+        used, times = cpu(pid) - used, pair.take()
+        rows.append((what, f'{took:.1f}', len(storm.times), storm.refused, f'{used:.2f}',
+                     turns.longest(since), times))
+
+    time.sleep(1)
+    measured('nobody else', lambda: time.sleep(2) or 2)
+    measured('first logins, 64 at once', lambda: storm.all(64, a.limit))
+    measured('all go', lambda: storm.cut() or time.sleep(2) or 2)
+    measured('all again, at once', lambda: storm.all(a.clients, 120))
     storm.cut()
-    time.sleep(2)
-    pair.take()
-    used = cpu(pid)
-    took = storm.all(a.clients, 120)
-    rows.append((f'all {len(storm.times)} again, at once', f'{took:.1f}', storm.refused,
-                 f'{cpu(pid) - used:.2f}', pair.take()))
-    storm.cut()
-    print('| what | seconds until all were in | refused | CPU s of the broker | latency of who stayed, ms: median | 99% | '
-          'worst |\n| --- | --- | --- | --- | --- | --- | --- |')
-    for what, took, refused, used, v in rows:
-        print(f'| {what} | {took} | {refused} | {used} | {at(v, .5):.2f} | {at(v, .99):.2f} | '
-              f'{v[-1] * 1000:.2f} |')
+    print('| what | seconds | came | refused | CPU s of the broker | longest turn, ms | '
+          'latency of who stayed, ms: median | 99% | worst |\n'
+          '| --- | --- | --- | --- | --- | --- | --- | --- | --- |')
+    for *cells, v in rows:
+        print('| ' + ' | '.join(map(str, cells))
+              + f' | {at(v, .5):.2f} | {at(v, .99):.2f} | {v[-1] * 1000:.2f} |')
     sys.stdout.flush()
 
 

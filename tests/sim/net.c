@@ -279,7 +279,7 @@ net_ready(struct nconn *c, unsigned want)
 	rst = c->up.rst_at <= sim->now;
 	fin = pipe_ended(&c->up);
 	if ((want & LOOP_IN) && (c->up.arrived > 0 || rst || fin))
-		r |= LOOP_IN;
+		r |= LOOP_IN | (rst || fin ? LOOP_GONE : 0);
 	if ((want & LOOP_OUT) && (room_down(c) || rst))
 		r |= LOOP_OUT;
 	if (rst || (fin && c->shut))

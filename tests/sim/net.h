@@ -21,6 +21,7 @@
 #define NET_CONNS 1024 /* at a time */
 #define NET_SEGS  64   /* pieces under way in a pipe */
 #define NET_FD	  (1 << 24)
+#define NET_LOOP  (NET_FD - 65) /* a loop in another one */
 #define NET_PORT  (NET_FD - 64) /* listeners' descriptors */
 
 struct client;

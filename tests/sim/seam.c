@@ -169,6 +169,9 @@ __wrap_loop_want(struct loop *l, struct watch *w, unsigned want);
 void __wrap_loop_del(struct loop *l, struct watch *w);
 int __wrap_loop_wait(struct loop *l, int timeout_ms);
 void __wrap_loop_dispatch(struct loop *l);
+bool __wrap_loop_next(struct loop *l);
+void __wrap_loop_break(struct loop *l);
+int __wrap_loop_fd(const struct loop *l);
 
 enum nj_err
 __wrap_loop_new(struct loop **out)
@@ -242,6 +245,8 @@ ready_bits(const struct watch *w)
 {
 	struct nconn *c;
 
+	if (w->fd == NET_LOOP)
+		return LOOP_IN; /* it is looked at in each turn */
 	if (w->fd < NET_PORT)
 		return 0; /* a mailbox: nobody sleeps here */
 	if (w->fd < NET_FD)
@@ -270,16 +275,38 @@ __wrap_loop_wait(struct loop *l, int timeout_ms)
 	return (int)l->batch_n;
 }
 
-void
-__wrap_loop_dispatch(struct loop *l)
+bool
+__wrap_loop_next(struct loop *l)
 {
 	while (l->batch_at < l->batch_n) {
 		struct watch *w = l->batch[l->batch_at++];
 		unsigned ready = w ? ready_bits(w) : 0;
 
-		if (ready)
-			w->fn(w, ready);
+		if (!ready)
+			continue;
+		w->fn(w, ready);
+		return true;
 	}
+	return false;
+}
+
+void
+__wrap_loop_dispatch(struct loop *l)
+{
+	while (__wrap_loop_next(l))
+		;
+}
+
+void
+__wrap_loop_break(struct loop *l)
+{
+	l->batch_at = l->batch_n;
+}
+
+int
+__wrap_loop_fd(const struct loop *l)
+{
+	return NET_LOOP;
 }
 
 /* Sockets. */

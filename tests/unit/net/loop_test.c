@@ -78,6 +78,10 @@ readiness(void **state)
 	(void)close(fd[1]);
 	assert_int_equal(loop_turn(l, 0), 1);
 	assert_true(e->ready & LOOP_HUP);
+	assert_false(e->ready & LOOP_GONE);
+	assert_int_equal(loop_want(l, &e->w, LOOP_IN), NJ_OK);
+	assert_int_equal(loop_turn(l, 0), 1);
+	assert_true(e->ready & LOOP_GONE);
 	loop_del(l, &e->w);
 	assert_int_equal(e->w.fd, -1);
 	loop_del(l, &e->w);
@@ -152,6 +156,53 @@ broken_off(void **state)
 	loop_free(l);
 }
 
+/* What is left of a batch is called later, but for what was removed meanwhile;
+ * another loop hears that there is something. */
+static void
+one_by_one(void **state)
+{
+	struct loop *outer = NULL, *l = NULL;
+	struct end *nested, *e[3];
+	int fd[3][2], calls = 0;
+
+	assert_int_equal(loop_new(&outer), NJ_OK);
+	assert_int_equal(loop_new(&l), NJ_OK);
+	nested = end_new(outer, loop_fd(l), LOOP_IN);
+	assert_int_equal(loop_turn(outer, 0), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd[i]), 0);
+		e[i] = end_new(l, fd[i][0], LOOP_IN);
+		assert_int_equal(write(fd[i][1], "x", 1), 1);
+	}
+	assert_int_equal(loop_turn(outer, 0), 1);
+	assert_int_equal(nested->calls, 1);
+	assert_false(loop_next(l));
+	assert_int_equal(loop_wait(l, 0), 3);
+	assert_true(loop_next(l));
+	for (int i = 0; i < 3; i++)
+		calls += e[i]->calls;
+	assert_int_equal(calls, 1);
+	for (int i = 0; i < 3; i++)
+		if (e[i]->calls == 0) {
+			loop_del(l, &e[i]->w);
+			break;
+		}
+	assert_true(loop_next(l));
+	assert_false(loop_next(l));
+	for (int i = 0; i < 3; i++) {
+		loop_del(l, &e[i]->w);
+		calls += e[i]->calls;
+		free(e[i]);
+		(void)close(fd[i][0]);
+		(void)close(fd[i][1]);
+	}
+	assert_int_equal(calls, 1 + 2);
+	assert_int_equal(loop_turn(outer, 0), 0);
+	loop_free(l);
+	free(nested);
+	loop_free(outer);
+}
+
 int
 main(void)
 {
@@ -159,6 +210,7 @@ main(void)
 		cmocka_unit_test(readiness),
 		cmocka_unit_test(removed_in_the_same_turn),
 		cmocka_unit_test(broken_off),
+		cmocka_unit_test(one_by_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Who is served when many come, or go, at once: those who are connected in each
+ * turn, and of the others as much as their part of it has room for, at least
+ * one.
+ *
+ * Each look at the fine clock takes STEP microseconds, so that one of the crowd
+ * seems to cost that much.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/crowd.h"
+#include "world.h"
+
+#define CROWD	    100
+#define TURNS	    8 /* more than anything of one client takes */
+#define PATIENCE_MS 10000
+
+static const char subscribe[] = "\x82\6\0\1\0\1t\0";
+static const char publish[] = "\x30\4\0\1tx";
+
+static struct world world;
+static uint64_t step, busy, spent;
+static int failures;
+
+static uint64_t
+fine(void *arg)
+{
+	const struct world *w = arg;
+
+	spent += step;
+	return w->now * 1000 + busy + spent;
+}
+
+static void
+check(const char *what, bool ok)
+{
+	if (ok)
+		return;
+	(void)fprintf(stderr, "not so: %s\n", what);
+	failures++;
+}
+
+static void
+turns(int n)
+{
+	for (int i = 0; i < n; i++) {
+		spent = 0;
+		world_turn(&world);
+	}
+}
+
+static int
+come(void)
+{
+	int fd = world_connect(&world, 0);
+
+	check("a connection", fd >= 0);
+	return fd;
+}
+
+static void
+say(int fd, const char *bytes, size_t n)
+{
+	check("sent", send(fd, bytes, n, MSG_NOSIGNAL) == (ssize_t)n);
+}
+
+static void
+say_connect(int fd, int number)
+{
+	char packet[32];
+	int n = snprintf(packet + 14, sizeof packet - 14, "c%03d", number);
+
+	memcpy(packet, "\x10\x10\0\4MQTT\4\2\0\0\0\4", 14);
+	say(fd, packet, 14 + (size_t)n);
+}
+
+/* A turn, in which a message of one who is connected comes back to him. */
+static bool
+is_served(int live)
+{
+	char all[256];
+	ssize_t n;
+
+	say(live, publish, sizeof publish - 1);
+	turns(1);
+	n = recv(live, all, sizeof all, MSG_DONTWAIT);
+	return n == sizeof publish - 1;
+}
+
+static int
+come_live(void)
+{
+	char all[64];
+	int fd = come();
+
+	say_connect(fd, 999);
+	turns(TURNS);
+	say(fd, subscribe, sizeof subscribe - 1);
+	turns(TURNS);
+	check("CONNACK and SUBACK",
+	    recv(fd, all, sizeof all, MSG_DONTWAIT) == 4 + 5);
+	return fd;
+}
+
+static int
+count_in(const int *fds)
+{
+	int in = 0;
+	char c;
+
+	for (int i = 0; i < CROWD; i++)
+		in += recv(fds[i], &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+	return in;
+}
+
+static void
+crowd_comes(int *fds)
+{
+	for (int i = 0; i < CROWD; i++) {
+		fds[i] = come();
+		say_connect(fds[i], i);
+	}
+}
+
+static void
+crowd_goes(int *fds)
+{
+	for (int i = 0; i < CROWD; i++)
+		(void)close(fds[i]);
+}
+
+static unsigned
+connections(void)
+{
+	return atomic_load(&world.broker->conns);
+}
+
+/* each: how many of the crowd a turn serves. */
+static void
+come_in(int live, const char *what, uint64_t cost, uint64_t others, int each)
+{
+	int fds[CROWD], before = 0, in = 0, i;
+
+	step = busy = 0;
+	crowd_comes(fds);
+	step = cost;
+	busy = others;
+	for (i = 0; i < CROWD && in < CROWD; i++) {
+		before = in;
+		check(
+		    "who is connected is served in each turn", is_served(live));
+		in = count_in(fds);
+		check(what, in - before == each || in == CROWD);
+	}
+	check("all are in", in == CROWD);
+	step = busy = 0;
+	crowd_goes(fds);
+	turns(CROWD);
+	check("all have gone", connections() == 1);
+}
+
+/* Their clients are in, and go in one moment. */
+static void
+go(int live)
+{
+	unsigned had, most = CROWD_GONE + 3;
+	int fds[CROWD];
+
+	step = busy = 0;
+	crowd_comes(fds);
+	turns(CROWD);
+	check("all came", count_in(fds) == CROWD);
+	crowd_goes(fds);
+	step = 200;
+	for (int i = 0; i < CROWD && connections() > 1; i++) {
+		had = connections();
+		check("who is connected is served while others go",
+		    is_served(live));
+		check("some of those who go do in each turn",
+		    connections() < had && had - connections() <= most);
+	}
+	check("all have gone, and he is there", connections() == 1);
+	step = 0;
+}
+
+/* After a stall, in which all deadlines have passed: who has spoken is heard,
+ * who has not is thrown out, if somewhat later. */
+static void
+be_late(int live)
+{
+	int fds[CROWD], dumb;
+
+	step = busy = 0;
+	dumb = come();
+	turns(TURNS);
+	crowd_comes(fds);
+	step = 200;
+	world.now += PATIENCE_MS;
+	for (int i = 0; i < CROWD; i++)
+		check("who is connected is served", is_served(live));
+	check("who has spoken is in", count_in(fds) == CROWD);
+	check("who has not has a little more time", connections() == CROWD + 2);
+	world.now += CROWD_GRACE_MS;
+	turns(1);
+	check("and no more", connections() == CROWD + 1);
+	(void)close(dumb);
+	dumb = come();
+	turns(TURNS);
+	world.now += PATIENCE_MS;
+	turns(1);
+	check("nor any where nobody else comes", connections() == CROWD + 1);
+	(void)close(dumb);
+	step = 0;
+	crowd_goes(fds);
+	turns(CROWD);
+}
+
+/* Those whose session lives on another shard come there in the same way. */
+static void
+move_in(void)
+{
+	int fds[CROWD], before = 0, in = 0;
+
+	step = busy = 0;
+	crowd_comes(fds);
+	step = 200;
+	for (int i = 0; i < CROWD && in < CROWD; i++) {
+		before = in;
+		turns(1);
+		in = count_in(fds);
+		check("no turn of two shards takes more", in - before <= 2 * 3);
+	}
+	check("all are in, on two shards", in == CROWD);
+	step = 0;
+	crowd_goes(fds);
+	turns(CROWD);
+}
+
+/* Of a WebSocket upgrade: bytes that wait for their step of a handshake are no
+ * sign that their client has gone, however late they are seen. */
+static void
+shake_hands(void)
+{
+	static const char upgrade[] =
+	    "GET /mqtt HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n"
+	    "Connection: Upgrade\r\n"
+	    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	    "Sec-WebSocket-Version: 13\r\n"
+	    "Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+	int fds[CROWD];
+
+	/* for each part of the crowd that fits a turn in another way */
+	for (int first = 1; first < CROWD; first += 3) {
+		step = 60;
+		for (int i = 0; i < CROWD; i++) {
+			fds[i] = come();
+			say(fds[i], upgrade, sizeof upgrade - 1);
+			if (i == first)
+				turns(1);
+		}
+		turns(CROWD * 2);
+		check("all are answered", count_in(fds) == CROWD);
+		check("and all are there", connections() == CROWD);
+		step = 0;
+		crowd_goes(fds);
+		turns(CROWD * 2);
+	}
+}
+
+static bool
+start(unsigned shards, bool websockets)
+{
+	world_init(&world, shards);
+	world.port.websockets = websockets;
+	world.opts.limits.handshake_budget = 1;
+	world.clock.mono_us = fine;
+	world.opts.limits.connect_timeout_ms = PATIENCE_MS;
+	if (!world_start(&world))
+		return true;
+	(void)fprintf(stderr, "the broker does not start\n");
+	return false;
+}
+
+int
+main(void)
+{
+	int live;
+
+	if (!start(1, false))
+		return 1;
+	live = come_live();
+	come_in(live, "a turn takes what its part has room for", 200, 0, 3);
+	come_in(live, "one is served whatever it costs", CROWD_US * 2, 0, 1);
+	come_in(live, "long turns have room for more", 200, 3200, 5);
+	go(live);
+	be_late(live);
+	(void)close(live);
+	world_stop(&world);
+	world_fini(&world);
+	if (!start(2, false))
+		return 1;
+	move_in();
+	world_stop(&world);
+	world_fini(&world);
+	if (!start(1, true))
+		return 1;
+	shake_hands();
+	world_stop(&world);
+	world_fini(&world);
+	return failures > 0;
+}
