@@ -104,7 +104,8 @@ draw_opts(void)
 {
 	struct rng *r = &sim->sched;
 
-	sim->clock = (struct clock){ .mono_ms = mono, .wall_ms = wall, .arg = sim };
+	sim->clock =
+	    (struct clock){ .mono_ms = mono, .wall_ms = wall, .arg = sim };
 	sim->listener = (struct listener){ .fds = sim->fds,
 		.n = 1,
 		.shards = sim->is.shards,

@@ -34,8 +34,7 @@ fake_wall(void *arg)
 	return wall_s * 1000;
 }
 
-static const struct clock fake = { .mono_ms = fake_mono,
-	.wall_ms = fake_wall };
+static const struct clock fake = { .mono_ms = fake_mono, .wall_ms = fake_wall };
 
 static enum nj_err
 unlock(void *arg, struct pki_ca *c, struct nj_why *why)
