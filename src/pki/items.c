@@ -360,7 +360,8 @@ der_length(struct slice s)
 	size_t n = 0;
 	unsigned more;
 
-	if (s.n < 2 || s.p[0] != 0x30 || s.p[1] <= 0x80 || s.p[1] > 0x84)
+	if (!s.p || s.n < 2 || s.p[0] != 0x30 || s.p[1] <= 0x80 ||
+	    s.p[1] > 0x84)
 		return 0;
 	more = s.p[1] & 0x7fu;
 	if (s.n < 2 + more)
