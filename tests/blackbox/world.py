@@ -376,7 +376,7 @@ class World:
             return False, str(e)
 
     def curl_ws(self, args):
-        for seconds in 1, 5, 30:	# one that is let in stays until then
+        for seconds in 0.3, 2, 10, 30:	# one that is let in stays until then
             _, text = run('curl', '-si', '--max-time', str(seconds), '-H', 'Upgrade: websocket',
                           '-H', 'Connection: Upgrade', '-H', 'Sec-WebSocket-Version: 13', '-H',
                           'Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==', *args,
