@@ -35,14 +35,14 @@ class Roles:
                               + ('user nobody\n' if os.geteuid() == 0 else ''), anonymous=False)
 
     def __call__(self, *args, status=0, password=None):
-        argv = [NIGHTJAR, *args, '--socket', self.socket]
+        argv = [NIGHTJAR, *args, '--socket', self.socket, '--timeout', '120']
         if password:
             with open(self.secret, 'w', encoding='utf-8') as f:
                 f.write(password + '\n')
             os.chmod(self.secret, 0o600)
             argv += ['--password-file', self.secret]
         p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                           check=False, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+                           check=False, timeout=2 * PATIENCE, stdin=subprocess.DEVNULL)
         assert p.returncode == status, p.stdout
         return p.stdout
 
