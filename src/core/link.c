@@ -196,6 +196,15 @@ plan_size(struct plan *p, const struct delivery *d, struct slice topic,
 	    d->msg->payload_len;
 }
 
+static bool
+gives_up_alias(struct plan *p, const struct link *l)
+{
+	if (!p->alias || p->topic_known || link_fits(l, p->remaining))
+		return false;
+	p->alias = 0;
+	return true;
+}
+
 /* topic and props: of the message as the client sees it. */
 static enum nj_err
 publish5(struct link *l, const struct delivery *d, struct slice topic,
@@ -211,11 +220,9 @@ publish5(struct link *l, const struct delivery *d, struct slice topic,
 	p.alias = aliases_find(&l->aliases, m, &p.topic_known, &hash);
 	if (!p.topic_known && !may_begin_alias(m))
 		p.alias = 0;
-	plan_size(&p, d, topic, (uint32_t)props.n, now_ms);
-	if (p.alias && !p.topic_known && !link_fits(l, p.remaining)) {
-		p.alias = 0;
+	do
 		plan_size(&p, d, topic, (uint32_t)props.n, now_ms);
-	}
+	while (gives_up_alias(&p, l));
 	if (p.remaining > MQTT_VARINT_MAX || !link_fits(l, p.remaining))
 		return NJ_TOOBIG; /* [MQTT-3.1.2-24], [-25] */
 	link_kick(l);
