@@ -113,6 +113,7 @@ struct subref {
 struct subs {
 	struct subref *slots;
 	uint32_t n, cap;
+	struct subs_old *old; /* NULL: it is not being moved */
 };
 
 /* Adds or replaces (id and options); *existed says which.  The filter must be
@@ -133,6 +134,9 @@ void subs_clear(struct subs *ss, struct index *ix);
  * may be put meanwhile).  How many; ss->n says how many are left. */
 uint32_t subs_clear_some(
     struct subs *ss, struct index *ix, uint32_t *at, uint32_t most, bool full);
+/* Of a large table nothing is left to be moved: until it grows or shrinks again,
+ * deleting moves later ones to an earlier place only within a run. */
+void subs_settle(struct subs *ss, struct index *ix);
 /* Start with *at = 0; NULL at the end.  Nothing may be put or deleted
  * between. */
 const struct sub *

@@ -12,60 +12,153 @@
 #include "core/index_impl.h"
 
 #define SUBS_ROW 8 /* largest capacity that is searched in a row */
-#define NOT_HERE UINT32_MAX
+
+/* What a large table was before it grew or shrank: each change moves a part of it,
+ * so that none takes long. */
+struct subs_old {
+	struct subref *slots;
+	uint32_t cap, at, left; /* the next to be moved, and how many */
+};
+
+/* Tables of fewer slots are moved at once. */
+#define MOVE_AT_ONCE 4096
+/* Slots of it that a change looks at: it is over before the next begins. */
+#define MOVE_STEP 32
 
 static uint32_t
-slot_home(const struct subs *ss, const struct targets *t)
+slot_home(uint32_t cap, const struct targets *t)
 {
 	uint64_t h = (uint64_t)(uintptr_t)t * UINT64_C(0x9e3779b97f4a7c15);
 
-	return (uint32_t)(h >> 32) & (ss->cap - 1);
+	return (uint32_t)(h >> 32) & (cap - 1);
 }
 
-static uint32_t
+static struct subref *
+probe(struct subref *slots, uint32_t cap, const struct targets *t)
+{
+	for (uint32_t i = slot_home(cap, t); slots[i].targets;
+	     i = (i + 1) & (cap - 1))
+		if (slots[i].targets == t)
+			return &slots[i];
+	return NULL;
+}
+
+/* NULL: it is not there. */
+static struct subref *
 slot_find(const struct subs *ss, const struct targets *t)
 {
+	struct subref *r;
+
 	if (ss->cap <= SUBS_ROW) {
 		for (uint32_t i = 0; i < ss->n; i++)
 			if (ss->slots[i].targets == t)
-				return i;
-		return NOT_HERE;
+				return &ss->slots[i];
+		return NULL;
 	}
-	for (uint32_t i = slot_home(ss, t); ss->slots[i].targets;
-	     i = (i + 1) & (ss->cap - 1))
-		if (ss->slots[i].targets == t)
-			return i;
-	return NOT_HERE;
+	if (!(r = probe(ss->slots, ss->cap, t)) && ss->old)
+		r = probe(ss->old->slots, ss->old->cap, t);
+	return r;
 }
 
-/* There is room, and t is not there. */
+/* There is room, and it is not there. */
 static void
-slot_add(struct subs *ss, struct targets *t, uint32_t at)
+insert(struct subs *ss, struct subref r)
 {
-	uint32_t i = ss->n;
+	uint32_t i = slot_home(ss->cap, r.targets);
 
-	if (ss->cap > SUBS_ROW) {
-		i = slot_home(ss, t);
-		while (ss->slots[i].targets)
-			i = (i + 1) & (ss->cap - 1);
+	while (ss->slots[i].targets)
+		i = (i + 1) & (ss->cap - 1);
+	ss->slots[i] = r;
+}
+
+static void
+old_free(struct subs *ss, struct index *ix)
+{
+	if (!ss->old)
+		return;
+	index_count(
+	    &ix->bytes, -(int64_t)(ss->old->cap * sizeof *ss->old->slots));
+	free(ss->old->slots);
+	free(ss->old);
+	ss->old = NULL;
+}
+
+/* Moves some of what it was, or all.  Whole runs are, so that what is left is
+ * found from where it belongs. */
+static void
+move_some(struct subs *ss, struct index *ix, uint32_t least)
+{
+	struct subs_old *old = ss->old;
+
+	for (uint32_t done = 0; old->left > 0; done++) {
+		struct subref *r = &old->slots[old->at];
+
+		if (!r->targets && done >= least)
+			return;
+		if (r->targets)
+			insert(ss, *r);
+		r->targets = NULL;
+		old->at = (old->at + 1) & (old->cap - 1);
+		old->left--;
 	}
-	ss->slots[i] = (struct subref){ .targets = t, .at = at };
+	old_free(ss, ix);
+}
+
+void
+subs_settle(struct subs *ss, struct index *ix)
+{
+	if (ss->old)
+		move_some(ss, ix, UINT32_MAX);
+}
+
+static void
+slot_add(struct subs *ss, struct index *ix, struct targets *t, uint32_t at)
+{
+	struct subref r = { .targets = t, .at = at };
+
+	if (ss->cap > SUBS_ROW)
+		insert(ss, r);
+	else
+		ss->slots[ss->n] = r;
 	ss->n++;
+	if (ss->old)
+		move_some(ss, ix, MOVE_STEP);
+}
+
+/* Those of a row, or of a small table. */
+static void
+move_at_once(struct subs *to, const struct subs *ss)
+{
+	for (uint32_t i = 0, n = 0; i < ss->cap; i++) {
+		if (!ss->slots[i].targets)
+			continue;
+		if (to->cap > SUBS_ROW)
+			insert(to, ss->slots[i]);
+		else
+			to->slots[n++] = ss->slots[i];
+	}
 }
 
 static enum nj_err
 slots_resize(struct subs *ss, struct index *ix, uint32_t cap)
 {
-	struct subs to = { .cap = cap };
+	struct subs to = { .cap = cap, .n = ss->n };
 
+	subs_settle(ss, ix);
 	if (!(to.slots = calloc(cap, sizeof *to.slots)))
 		return NJ_NOMEM;
-	for (uint32_t i = 0; i < ss->cap; i++)
-		if (ss->slots[i].targets)
-			slot_add(&to, ss->slots[i].targets, ss->slots[i].at);
-	index_count(&ix->bytes,
-	    ((int64_t)cap - (int64_t)ss->cap) * (int64_t)sizeof *ss->slots);
-	free(ss->slots);
+	if (ss->cap > MOVE_AT_ONCE && (to.old = malloc(sizeof *to.old))) {
+		*to.old = (struct subs_old){ ss->slots, ss->cap, 0, ss->cap };
+		/* no run is cut where it begins */
+		while (ss->slots[to.old->at].targets)
+			to.old->at++;
+	} else {
+		move_at_once(&to, ss);
+		index_count(
+		    &ix->bytes, -(int64_t)(ss->cap * sizeof *ss->slots));
+		free(ss->slots);
+	}
+	index_count(&ix->bytes, (int64_t)(cap * sizeof *to.slots));
 	*ss = to;
 	return NJ_OK;
 }
@@ -83,37 +176,58 @@ slots_reserve(struct subs *ss, struct index *ix)
 	return slots_resize(ss, ix, ss->cap ? ss->cap * 2 : 1);
 }
 
+/* Shifts back what probed past the gap. */
 static void
-slot_take(struct subs *ss, uint32_t i)
+close_gap(struct subref *slots, uint32_t cap, uint32_t i)
 {
-	uint32_t mask = ss->cap - 1;
+	uint32_t mask = cap - 1;
 
-	ss->n--;
-	if (ss->cap <= SUBS_ROW) {
-		ss->slots[i] = ss->slots[ss->n];
-		i = ss->n;
-	} else {
-		/* Shift back what probed past the gap. */
-		for (uint32_t j = (i + 1) & mask; ss->slots[j].targets;
-		     j = (j + 1) & mask) {
-			uint32_t home = slot_home(ss, ss->slots[j].targets);
+	for (uint32_t j = (i + 1) & mask; slots[j].targets;
+	     j = (j + 1) & mask) {
+		uint32_t home = slot_home(cap, slots[j].targets);
 
-			if (((j - home) & mask) < ((j - i) & mask))
-				continue;
-			ss->slots[i] = ss->slots[j];
-			i = j;
-		}
+		if (((j - home) & mask) < ((j - i) & mask))
+			continue;
+		slots[i] = slots[j];
+		i = j;
 	}
-	ss->slots[i] = (struct subref){ 0 };
+	slots[i] = (struct subref){ 0 };
 }
 
 static void
-slot_del(struct subs *ss, struct index *ix, uint32_t i)
+slot_take(struct subs *ss, struct subref *r)
 {
-	slot_take(ss, i);
-	if (ss->cap > SUBS_ROW && ss->n < ss->cap / 8 &&
+	ss->n--;
+	if (ss->cap <= SUBS_ROW) {
+		*r = ss->slots[ss->n];
+		ss->slots[ss->n] = (struct subref){ 0 };
+	} else if (r >= ss->slots && r < ss->slots + ss->cap) {
+		close_gap(ss->slots, ss->cap, (uint32_t)(r - ss->slots));
+	} else {
+		close_gap(ss->old->slots, ss->old->cap,
+		    (uint32_t)(r - ss->old->slots));
+	}
+}
+
+static void
+slot_del(struct subs *ss, struct index *ix, struct subref *r)
+{
+	slot_take(ss, r);
+	if (ss->old)
+		move_some(ss, ix, MOVE_STEP);
+	else if (ss->cap > SUBS_ROW && ss->n < ss->cap / 8 &&
 	    slots_resize(ss, ix, ss->cap / 2) != NJ_OK)
 		return; /* failing to shrink does no harm */
+}
+
+/* The slot of that number, of both tables. */
+static struct subref *
+slot_at(const struct subs *ss, uint32_t at)
+{
+	if (at < ss->cap)
+		return &ss->slots[at];
+	at -= ss->cap;
+	return ss->old && at < ss->old->cap ? &ss->old->slots[at] : NULL;
 }
 
 static enum nj_err
@@ -134,11 +248,11 @@ targets_del(struct targets *t, struct index *ix, uint32_t at)
 
 	if (at != last) {
 		struct subs *moved = session_subs(t->subs[last].session);
-		uint32_t i = slot_find(moved, t);
+		struct subref *r = slot_find(moved, t);
 
-		assert(i != NOT_HERE && moved->slots[i].at == last);
+		assert(r && r->at == last);
 		t->subs[at] = t->subs[last];
-		moved->slots[i].at = at;
+		r->at = at;
 	}
 	if (t->cap >= 16 && t->n < t->cap / 4 &&
 	    index_room(ix, t, t->cap / 2) != NJ_OK)
@@ -150,13 +264,13 @@ subs_put(struct subs *ss, struct index *ix, unsigned shard, struct slice filter,
     struct session *session, uint32_t id_opts, bool full, bool *existed)
 {
 	struct targets *t;
+	struct subref *r;
 	enum nj_err e;
-	uint32_t i;
 
 	if ((e = index_hold(ix, shard, filter, &t)))
 		return e;
-	if ((i = slot_find(ss, t)) != NOT_HERE) {
-		t->subs[ss->slots[i].at].id_opts = id_opts;
+	if ((r = slot_find(ss, t))) {
+		t->subs[r->at].id_opts = id_opts;
 		index_release(ix, t); /* it holds already */
 		*existed = true;
 		return NJ_OK;
@@ -165,7 +279,7 @@ subs_put(struct subs *ss, struct index *ix, unsigned shard, struct slice filter,
 		index_release(ix, t);
 		return e;
 	}
-	slot_add(ss, t, t->n);
+	slot_add(ss, ix, t, t->n);
 	t->subs[t->n++] = (struct sub){ session, id_opts, 0 };
 	if (full)
 		atomic_fetch_add_explicit(&t->full, 1, memory_order_relaxed);
@@ -179,13 +293,12 @@ subs_has(const struct subs *ss, struct index *ix, unsigned shard,
     struct slice filter, uint32_t *id_opts)
 {
 	struct targets *t;
-	uint32_t i;
+	struct subref *r;
 
-	if (index_find(ix, shard, filter, &t) ||
-	    (i = slot_find(ss, t)) == NOT_HERE)
+	if (index_find(ix, shard, filter, &t) || !(r = slot_find(ss, t)))
 		return false;
 	if (id_opts)
-		*id_opts = t->subs[ss->slots[i].at].id_opts;
+		*id_opts = t->subs[r->at].id_opts;
 	return true;
 }
 
@@ -194,17 +307,17 @@ subs_del(struct subs *ss, struct index *ix, unsigned shard, struct slice filter,
     bool full)
 {
 	struct targets *t;
+	struct subref *r;
 	enum nj_err e;
-	uint32_t i;
 
 	if ((e = index_find(ix, shard, filter, &t)))
 		return e;
-	if ((i = slot_find(ss, t)) == NOT_HERE)
+	if (!(r = slot_find(ss, t)))
 		return NJ_NOTFOUND;
 	if (full)
 		atomic_fetch_sub_explicit(&t->full, 1, memory_order_relaxed);
-	targets_del(t, ix, ss->slots[i].at);
-	slot_del(ss, ix, i);
+	targets_del(t, ix, r->at);
+	slot_del(ss, ix, r);
 	index_count(&ix->subscriptions, -1);
 	index_release(ix, t);
 	return NJ_OK;
@@ -215,6 +328,7 @@ slots_free(struct subs *ss, struct index *ix)
 {
 	index_count(&ix->bytes, -(int64_t)(ss->cap * sizeof *ss->slots));
 	free(ss->slots);
+	old_free(ss, ix);
 	*ss = (struct subs){ 0 };
 }
 
@@ -224,9 +338,10 @@ subs_clear_some(
     struct subs *ss, struct index *ix, uint32_t *at, uint32_t most, bool full)
 {
 	uint32_t done = 0;
+	struct subref *r;
 
-	while (*at < ss->cap && done < most) {
-		struct targets *t = ss->slots[*at].targets;
+	while (done < most && (r = slot_at(ss, *at))) {
+		struct targets *t = r->targets;
 
 		if (!t) {
 			++*at;
@@ -235,8 +350,8 @@ subs_clear_some(
 		if (full)
 			atomic_fetch_sub_explicit(
 			    &t->full, 1, memory_order_relaxed);
-		targets_del(t, ix, ss->slots[*at].at);
-		slot_take(ss, *at);
+		targets_del(t, ix, r->at);
+		slot_take(ss, r);
 		index_count(&ix->subscriptions, -1);
 		index_release(ix, t);
 		done++;
@@ -257,9 +372,10 @@ subs_clear(struct subs *ss, struct index *ix)
 const struct sub *
 subs_next(const struct subs *ss, uint32_t *at, struct filter **filter)
 {
-	while (*at < ss->cap) {
-		const struct subref *r = &ss->slots[(*at)++];
+	const struct subref *r;
 
+	while ((r = slot_at(ss, *at))) {
+		++*at;
 		if (r->targets) {
 			*filter = r->targets->filter;
 			return &r->targets->subs[r->at];

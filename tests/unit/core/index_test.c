@@ -498,6 +498,56 @@ index_churn(void **state)
 	index_free(ix);
 }
 
+/* A table that is moved little by little has all that it should, at any moment. */
+static void
+index_moves_tables(void **state)
+{
+	enum { MANY = 20000, STEPS = 5 * MANY };
+	struct index *ix = make(1);
+	struct session s = { 0 };
+	uint8_t *has = calloc(MANY, 1);
+	uint32_t rnd = 1, n = 0;
+	char text[16];
+
+	(void)state;
+	assert_non_null(has);
+	for (unsigned step = 0; step < STEPS; step++) {
+		uint32_t i;
+
+		rnd = rnd * 1664525u + 1013904223u;
+		/* comes to 18,000, goes to a few hundred */
+		i = (rnd >> 8) % MANY;
+		(void)snprintf(text, sizeof text, "a/%u", i);
+		assert_true(subs_has(&s.subs, ix, 0, slice_str(text), NULL) ==
+		    (has[i] != 0));
+		if (step < STEPS / 2 && !has[i]) {
+			subscribe(ix, &s, slice_str(text), i << 4);
+			has[i] = 1;
+			n++;
+		} else if (step >= STEPS / 2 && has[i]) {
+			assert_int_equal(
+			    subs_del(&s.subs, ix, 0, slice_str(text), false),
+			    NJ_OK);
+			has[i] = 0;
+			n--;
+		}
+		assert_int_equal(s.subs.n, n);
+		if (step % 2500 == 0) {
+			struct filter *f;
+			uint32_t at = 0, seen = 0;
+
+			while (subs_next(&s.subs, &at, &f))
+				seen++;
+			assert_int_equal(seen, n);
+		}
+	}
+	subs_settle(&s.subs, ix);
+	assert_null(s.subs.old);
+	subs_clear(&s.subs, ix);
+	free(has);
+	index_free(ix);
+}
+
 int
 main(void)
 {
@@ -511,6 +561,7 @@ main(void)
 		cmocka_unit_test(filter_text_cuts),
 		cmocka_unit_test(index_crowd),
 		cmocka_unit_test(index_churn),
+		cmocka_unit_test(index_moves_tables),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
