@@ -14,6 +14,7 @@
 #include "broker/fence.h"
 #include "broker/guard.h"
 #include "broker/internal.h"
+#include "broker/memory.h"
 #include "broker/reload.h"
 #include "broker/rights.h"
 #include "broker/rolekeep.h"
@@ -90,6 +91,7 @@ broker_new(
 	b->clock = opts->clock ? opts->clock : &clock_system;
 	b->n = opts->shards ? opts->shards : broker_usable_cpus();
 	b->started_ms = clock_mono(b->clock);
+	memory_init(b);
 	/* liburcu starts its thread here rather than with the first block that
 	 * is retired: without memory it would end the process. */
 	(void)get_default_call_rcu_data();
@@ -224,6 +226,7 @@ broker_free(struct broker *b)
 	retain_free(b->retain);
 	index_free(b->index);
 	port_set_unref(b->set);
+	memory_fini(b);
 	free(b->port_conns);
 	free(b->shards);
 	free(b);

@@ -565,6 +565,6 @@ inspect_totals(struct broker *b, struct broker_totals *out)
 	out->subscriptions = ix.subscriptions;
 	out->retained = retain_count(b->retain);
 	out->retained_bytes = retain_bytes(b->retain);
-	out->heap = memory_heap();
+	out->heap = memory_heap(b);
 	out->uptime_s = (clock_mono(b->clock) - b->started_ms) / 1000;
 }

@@ -36,6 +36,12 @@ struct broker {
 	atomic_uint sessions;	 /* sessions now */
 	atomic_bool memory_full; /* memory.h */
 	atomic_bool reloading;	 /* reload.h */
+	int statm;		 /* what memory_heap() reads; -1: cannot be */
+	/* what malloc said last, what was resident then, and when it may be
+	 * asked again */
+	struct {
+		uint64_t heap, resident, not_before_ms;
+	} asked;
 	uint64_t started_ms;
 	struct store *store;	     /* NULL: nothing is kept */
 	_Atomic(uint64_t) next_kept; /* session's number in it */

@@ -2,26 +2,94 @@
  */
 #include "broker/memory.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <malloc.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/giveback.h"
 #include "base/log.h"
 
-uint64_t
-memory_heap(void)
+/* Its own processor time that asking malloc may take, one part of so many. */
+#define ASK_SHARE 200
+
+void
+memory_init(struct broker *b)
+{
+	b->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+}
+
+void
+memory_fini(struct broker *b)
+{
+	if (b->statm >= 0)
+		(void)close(b->statm);
+	b->statm = -1;
+}
+
+static uint64_t
+handed_out(void)
 {
 	struct mallinfo2 mi = mallinfo2();
 
 	return mi.uordblks + mi.hblkhd - giveback_held();
 }
 
+uint64_t
+memory_heap(const struct broker *b)
+{
+	uint64_t resident, shared;
+	char text[128], *p;
+	ssize_t n =
+	    b->statm >= 0 ? pread(b->statm, text, sizeof text - 1, 0) : -1;
+
+	if (n <= 0)
+		return handed_out();
+	text[n] = 0;
+	(void)strtoull(text, &p, 10);
+	resident = strtoull(p, &p, 10);
+	shared = strtoull(p, &p, 10);
+	return (resident > shared ? resident - shared : 0) *
+	    (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t
+cpu_us(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* More than the limit is resident: what of it is handed out. */
+static uint64_t
+ask_malloc(struct broker *b, uint64_t resident)
+{
+	uint64_t now = clock_mono(b->clock), from;
+
+	if (now < b->asked.not_before_ms)
+		return b->asked.heap + resident < b->asked.resident
+		    ? 0
+		    : b->asked.heap + resident - b->asked.resident;
+	from = cpu_us();
+	b->asked.heap = handed_out();
+	b->asked.resident = resident;
+	b->asked.not_before_ms = now + (cpu_us() - from) * ASK_SHARE / 1000;
+	return b->asked.heap;
+}
+
 void
 memory_check(struct broker *b, uint64_t limit)
 {
-	uint64_t heap = limit ? memory_heap() : 0;
-	bool full = limit && heap > limit;
+	uint64_t heap = limit ? memory_heap(b) : 0;
+	bool full;
 
+	if (limit && heap > limit)
+		heap = ask_malloc(b, heap);
+	full = limit && heap > limit;
 	if (full == memory_full(b))
 		return;
 	atomic_store(&b->memory_full, full);

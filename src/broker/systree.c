@@ -168,7 +168,7 @@ read_figures(struct broker *b, struct figures *f)
 	index_stats(b->index, &f->index);
 	f->retained = retain_count(b->retain);
 	f->retained_bytes = retain_bytes(b->retain);
-	f->heap = memory_heap();
+	f->heap = memory_heap(b);
 	if (b->store) {
 		store_stats(b->store, &f->store);
 		f->store_state = store_state(b->store);

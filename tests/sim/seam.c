@@ -75,7 +75,7 @@ void *__wrap_realloc(void *p, size_t n);
 char *__wrap_strdup(const char *s);
 void *__wrap_pool_get(size_t n);
 void __wrap_pool_put(void *p, size_t n);
-uint64_t __wrap_memory_heap(void);
+uint64_t __wrap_memory_heap(const struct broker *b);
 
 void *
 __wrap_malloc(size_t n)
@@ -116,7 +116,7 @@ __wrap_pool_put(void *p, size_t n)
 
 /* In $SYS and nowhere else. */
 uint64_t
-__wrap_memory_heap(void)
+__wrap_memory_heap(const struct broker *b)
 {
 	return 1000000 + sim->seq % 1000;
 }
