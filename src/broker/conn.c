@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  */
 #include "broker/conn.h"
+#include "broker/walk.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -226,7 +227,7 @@ conn_accept(struct port *p, int fd, const char *peer)
 			   : make_stream(c, po, fd, &c->stream)) ||
 	    (e = loop_add(conn_loop(c), &c->watch)))
 		goto fail;
-	list_push(&sh->conns, &c->all);
+	walk_add(sh, c);
 	if (atomic_fetch_add(&sh->broker->conns, 1) >=
 	    atomic_load(&sh->broker->most_conns))
 		atomic_fetch_add(&sh->broker->most_conns, 1);
@@ -709,7 +710,7 @@ conn_arrive(struct shard *sh, struct letter *l)
 
 	c->shard = sh;
 	stream_move(c->stream, sh->scratch);
-	list_push(&sh->conns, &c->all);
+	walk_add(sh, c);
 	c->watch.fd = stream_fd(c->stream); /* loop_del took it out */
 	c->watch.want = 0;
 	if (loop_add(conn_loop(c), &c->watch)) {

@@ -127,6 +127,7 @@ struct conn {
 	bool leaves;   /* conn_hear_rest(): nothing is promised any more */
 	bool parting;  /* conn_part(): closes when it was told the rest */
 	bool said_all; /* the same, and its end of the stream has come */
+	bool walked;   /* walk.h */
 	char peer[PEER_NAME];
 };
 

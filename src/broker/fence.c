@@ -61,6 +61,35 @@ after_grace(struct rcu_head *h)
 }
 
 static void
+elsewhere(struct rcu_head *h)
+{
+	struct retired *r = (struct retired *)(void *)((char *)h -
+	    offsetof(struct retired, rcu));
+	struct broker *b = r->broker;
+
+	(void)atomic_load_explicit(&r->left, memory_order_acquire);
+	done(r);
+	atomic_fetch_sub(&b->retiring, 1);
+}
+
+void
+fence_free_elsewhere(struct broker *b, void (*free_fn)(void *), void *p)
+{
+	struct retired *r = calloc(1, sizeof *r);
+
+	if (!r) {
+		free_fn(p);
+		return;
+	}
+	r->broker = b;
+	r->free_fn = free_fn;
+	r->p = p;
+	atomic_store_explicit(&r->left, 1, memory_order_release);
+	atomic_fetch_add(&b->retiring, 1);
+	call_rcu(&r->rcu, elsewhere);
+}
+
+static void
 keep_late(struct broker *b, void (*free_fn)(void *), void *p)
 {
 	unsigned at = atomic_fetch_add(&b->n_late, 1);

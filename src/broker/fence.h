@@ -21,6 +21,9 @@ struct broker;
  * memory for the bookkeeping the block lives as long as the broker; past
  * LATE_MAX of them it is leaked. */
 void fence_retire(void *arg, void (*free_fn)(void *), void *p);
+/* Frees what nobody has any more, and what would take long, on liburcu's thread:
+ * by a shard, before it ends. */
+void fence_free_elsewhere(struct broker *b, void (*free_fn)(void *), void *p);
 void fence_free_late(struct broker *b);
 void fence_passed(struct letter *l);
 /* Waits until everything retired so far has its fences in the mailboxes. */

@@ -26,6 +26,7 @@
 #include "broker/rights.h"
 #include "broker/sessions.h"
 #include "broker/source.h"
+#include "broker/walk.h"
 #include "core/rc.h"
 #include "wire/decode.h"
 #include "wire/topic.h"
@@ -578,6 +579,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 	}
 	set_link(c, k);
 	c->session = s;
+	walk_pass(c);
 	/* the same name, but what else is known of it may be new */
 	principal_unref(s->who);
 	s->who = who;

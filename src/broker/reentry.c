@@ -47,23 +47,17 @@ id_objection(const struct conn *c, const struct principal *who)
 }
 
 void
-reentry_sweep(struct shard *sh)
+reentry_check(struct conn *c)
 {
-	struct list *at, *next;
+	const char *why;
 
-	for (at = sh->conns.next; at != &sh->conns; at = next) {
-		struct conn *c = LIST_OWNER(at, struct conn, all);
-		const char *why;
-
-		next = at->next;
-		if (c->state != CONN_LIVE || c->link.closing || !c->session ||
-		    !c->session->who)
-			continue;
-		if (!(why = reentry_objection(c, c->session->who)))
-			why = id_objection(c, c->session->who);
-		if (!why)
-			continue;
-		c->clean_disconnect = true;
-		conn_end(c, RC_NOT_AUTHORIZED, "%s", why);
-	}
+	if (c->state != CONN_LIVE || c->link.closing || !c->session ||
+	    !c->session->who)
+		return;
+	if (!(why = reentry_objection(c, c->session->who)))
+		why = id_objection(c, c->session->who);
+	if (!why)
+		return;
+	c->clean_disconnect = true;
+	conn_end(c, RC_NOT_AUTHORIZED, "%s", why);
 }

@@ -14,7 +14,7 @@ struct principal;
 /* Of its certificate and address; NULL, or what is against it. */
 const char *
 reentry_objection(const struct conn *c, const struct principal *who);
-/* Disconnects them, without their wills, as Mosquitto does. */
-void reentry_sweep(struct shard *sh);
+/* Disconnects him then, without his will, as Mosquitto does. */
+void reentry_check(struct conn *c);
 
 #endif

@@ -10,7 +10,7 @@
 
 /* Without memory he stays as he is. */
 static void
-regroup(struct shard *sh, struct session *s, struct device_groups *groups)
+regroup_by(struct shard *sh, struct session *s, struct device_groups *groups)
 {
 	struct principal with, *now = NULL;
 	struct buf list = { 0 };
@@ -36,15 +36,10 @@ regroup(struct shard *sh, struct session *s, struct device_groups *groups)
 }
 
 void
-regroup_all(struct shard *sh)
+regroup(struct shard *sh, struct session *s)
 {
-	struct session *s;
-	size_t at = 0;
+	struct device_groups *g = sh->set->v[s->port].groups;
 
-	while ((s = map_next(&sh->home.sessions, &at))) {
-		struct device_groups *g = sh->set->v[s->port].groups;
-
-		if (g && s->who && s->who->device.n > 0)
-			regroup(sh, s, g);
-	}
+	if (g && s->who && s->who->device.n > 0)
+		regroup_by(sh, s, g);
 }

@@ -9,7 +9,7 @@
 
 #include "broker/shard.h"
 
-/* Gives every session of a device the groups that it has now. */
-void regroup_all(struct shard *sh);
+/* Gives the session of a device the groups that it has now. */
+void regroup(struct shard *sh, struct session *s);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  */
 #include "broker/reload.h"
-#include "broker/reentry.h"
 
 #include <assert.h>
 #include <signal.h>
@@ -15,7 +14,9 @@
 #include "auth/rolebase.h"
 #include "base/log.h"
 #include "broker/broker.h"
+#include "broker/fence.h"
 #include "broker/internal.h"
+#include "broker/reentry.h"
 #include "broker/regroup.h"
 #include "broker/revoked.h"
 #include "broker/rights.h"
@@ -25,8 +26,9 @@
 
 struct reload_letter {
 	struct letter letter;
+	struct walk walk;
 	struct broker_limits limits;
-	struct port_set *set; /* one reference */
+	struct port_set *set; /* one reference; from its begin on the old one */
 };
 
 /* The strings of a port, which a set owns. */
@@ -122,6 +124,77 @@ port_set_unref(struct port_set *s)
 		set_free(s);
 }
 
+static struct reload_letter *
+of_walk(struct walk *w)
+{
+	return LIST_OWNER(w, struct reload_letter, walk);
+}
+
+static void
+free_set(void *s)
+{
+	set_free(s);
+}
+
+/* The last shard that leaves it need not wait until a file of a hundred thousand
+ * users is forgotten. */
+static void
+leave_set(struct shard *sh, struct port_set *s)
+{
+	if (atomic_fetch_sub(&s->refs, 1) != 1)
+		return;
+	if (sh->stopped)
+		set_free(s);
+	else
+		fence_free_elsewhere(sh->broker, free_set, s);
+}
+
+/* Sessions that have not been met yet borrow what is the old set's. */
+static void
+walk_begin(struct shard *sh, struct walk *w)
+{
+	struct reload_letter *r = of_walk(w);
+	struct port_set *old = sh->set;
+
+	sh->limits = r->limits;
+	sh->home.limits = r->limits.session;
+	sh->set = r->set;
+	r->set = old;
+	systree_reload(sh);
+}
+
+static void
+walk_conn(struct shard *sh, struct walk *w, struct conn *c)
+{
+	rights_reload(c, of_walk(w)->set, sh->set);
+	reentry_check(c);
+	/* by the lists of the new certificates' files */
+	(void)revoked_end(c);
+}
+
+static void
+walk_session(struct shard *sh, struct walk *w, struct session *s)
+{
+	sessions_new_rules(s, sh->set);
+	regroup(sh, s);
+}
+
+static void
+walk_end(struct shard *sh, struct walk *w)
+{
+	struct reload_letter *r = of_walk(w);
+
+	leave_set(sh, r->set);
+	free(r);
+}
+
+static const struct walk_ops walk_ops = {
+	.begin = walk_begin,
+	.conn = walk_conn,
+	.session = walk_session,
+	.end = walk_end,
+};
+
 void
 broker_reload_begins(struct broker *b)
 {
@@ -149,17 +222,8 @@ reload_take(struct shard *sh, struct letter *l)
 {
 	struct reload_letter *r = (struct reload_letter *)l;
 
-	sh->limits = r->limits;
-	sh->home.limits = r->limits.session;
-	rights_reload(sh, r->set);
-	sessions_new_rules(sh, r->set);
-	port_set_unref(sh->set);
-	sh->set = r->set;
-	reentry_sweep(sh);
-	systree_reload(sh);
-	regroup_all(sh);
-	revoked_sweep(sh); /* by the lists of the new certificates' files */
-	free(r);
+	r->walk = (struct walk){ .ops = &walk_ops };
+	walk_start(sh, &r->walk);
 }
 
 static void

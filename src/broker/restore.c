@@ -272,7 +272,9 @@ wait_all(struct shard *sh)
 	struct session *s;
 	size_t at = 0;
 
-	regroup_all(sh);
+	while ((s = map_next(&sh->home.sessions, &at)))
+		regroup(sh, s);
+	at = 0;
 	while ((s = map_next(all, &at)))
 		if (sessions_restored(sh, s))
 			at--; /* another may have moved into its slot */

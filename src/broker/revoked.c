@@ -26,17 +26,6 @@ revoked_end(struct conn *c)
 }
 
 void
-revoked_sweep(struct shard *sh)
-{
-	struct list *at, *next;
-
-	for (at = sh->conns.next; at != &sh->conns; at = next) {
-		next = at->next;
-		(void)revoked_end(LIST_OWNER(at, struct conn, all));
-	}
-}
-
-void
 broker_recheck(struct broker *b)
 {
 	for (unsigned i = 0; i < b->n; i++) {

@@ -12,7 +12,5 @@
 bool revoked_conn(const struct conn *c);
 /* Ends it if its certificate was revoked; true then. */
 bool revoked_end(struct conn *c);
-/* All connections of the shard. */
-void revoked_sweep(struct shard *sh);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/control.h"
+#include "broker/fence.h"
 #include "broker/sessions.h"
 
 /* To one shard; posted while it is on its way. */
@@ -16,6 +17,9 @@ struct note {
 	struct letter letter;
 	struct rolebase *rb;
 	atomic_bool posted;
+	/* the shard's: */
+	struct walk walk;
+	struct roles *before, *now; /* while it is under way; now is borrowed */
 };
 
 struct rights_watch {
@@ -193,6 +197,7 @@ end_one(struct shard *sh, struct session *s, uint32_t *at, uint8_t *text)
 		tell_ended(s, filter);
 		if (subscription_end(sh, s, filter, false) == NJ_OK) {
 			*at = s->subs.cap == cap ? *at - 1 : 0;
+			subs_settle(&s->subs, sh->broker->index);
 			return true;
 		}
 	}
@@ -202,10 +207,11 @@ end_one(struct shard *sh, struct session *s, uint32_t *at, uint8_t *text)
 static void
 end_subscriptions(struct shard *sh, struct session *s)
 {
-	/* a shard's own read buffer is free while it takes its mail */
+	/* a shard's own read buffer is free while nothing is read */
 	uint8_t *text = sh->rx;
 	uint32_t at = 0;
 
+	subs_settle(&s->subs, sh->broker->index);
 	while (end_one(sh, s, &at, text))
 		;
 	for (struct shared_sub *x = s->shared, *next; x; x = next) {
@@ -223,6 +229,7 @@ void
 rights_changed(struct shard *sh, struct session *s)
 {
 	sessions_recheck_reads(s);
+	walk_cost(sh, s->subs.n + s->n_shared);
 	end_subscriptions(sh, s);
 }
 
@@ -235,71 +242,95 @@ is_of(const struct conn *c, const struct rolebase *rb)
 }
 
 static void
-end_connections(struct shard *sh, struct rolebase *rb,
-    const struct roles *before, const struct roles *now)
+end_connection(struct conn *c, const struct note *note)
 {
-	struct list *at, *next;
-
-	for (at = sh->conns.next; at != &sh->conns; at = next) {
-		struct conn *c = LIST_OWNER(at, struct conn, all);
-
-		next = at->next;
-		if (!is_of(c, rb) ||
-		    !roles_must_end(before, now, c->session->who->name))
-			continue;
-		/* who did it itself hears first that it was done */
-		if (c->control)
-			control_end_after(c);
-		else
-			control_end(c);
-	}
+	if (!is_of(c, note->rb) ||
+	    !roles_must_end(note->before, note->now, c->session->who->name))
+		return;
+	/* who did it itself hears first that it was done */
+	if (c->control)
+		control_end_after(c);
+	else
+		control_end(c);
 }
 
 void
-rights_reload(struct shard *sh, const struct port_set *next)
+rights_reload(
+    struct conn *c, const struct port_set *was, const struct port_set *now)
 {
-	struct list *at, *after;
+	const char *why;
 
-	for (at = sh->conns.next; at != &sh->conns; at = after) {
-		struct conn *c = LIST_OWNER(at, struct conn, all);
-		const char *why = NULL;
-
-		after = at->next;
-		if (c->session && c->session->who)
-			why = auth_chain_objection(conn_port(c)->chain,
-			    next->v[c->port].chain, c->session->who);
-		if (!why)
-			continue;
-		/* as Mosquitto: whoever is thrown out leaves no will behind */
-		c->clean_disconnect = true;
-		conn_end(c, RC_NOT_AUTHORIZED, "%s", why);
-	}
+	if (!c->session || !c->session->who ||
+	    !(why = auth_chain_objection(was->v[c->port].chain,
+		  now->v[c->port].chain, c->session->who)))
+		return;
+	/* as Mosquitto: whoever is thrown out leaves no will behind */
+	c->clean_disconnect = true;
+	conn_end(c, RC_NOT_AUTHORIZED, "%s", why);
 }
+
+/* What came by now is seen from here on. */
+static void
+walk_begin(struct shard *sh, struct walk *w)
+{
+	struct note *note = LIST_OWNER(w, struct note, walk);
+
+	note->now = rolebase_now(note->rb);
+	note->before = rolebase_take(note->rb, sh->home.shard, note->now);
+}
+
+static void
+walk_conn(struct shard *sh, struct walk *w, struct conn *c)
+{
+	end_connection(c, LIST_OWNER(w, struct note, walk));
+}
+
+static void
+walk_session(struct shard *sh, struct walk *w, struct session *s)
+{
+	const struct note *note = LIST_OWNER(w, struct note, walk);
+	struct roles_asker who;
+
+	if (s->roles != note->rb || !s->who)
+		return;
+	who =
+	    (struct roles_asker){ s->who->name, session_id(s), s->who->groups };
+	if (!roles_same_for(note->before, note->now, &who))
+		rights_changed(sh, s);
+}
+
+static void
+leave_roles(void *r)
+{
+	roles_unref(r);
+}
+
+static void
+walk_end(struct shard *sh, struct walk *w)
+{
+	struct note *note = LIST_OWNER(w, struct note, walk);
+
+	if (note->before && !sh->stopped)
+		fence_free_elsewhere(sh->broker, leave_roles, note->before);
+	else
+		roles_unref(note->before);
+	note->before = note->now = NULL;
+}
+
+static const struct walk_ops walk_ops = {
+	.begin = walk_begin,
+	.conn = walk_conn,
+	.session = walk_session,
+	.end = walk_end,
+};
 
 void
 rights_take(struct shard *sh, struct letter *l)
 {
 	struct note *note = LIST_OWNER(l, struct note, letter);
-	struct rolebase *rb = note->rb;
-	struct roles *before, *now;
-	struct session *s;
-	size_t at = 0;
 
 	/* what comes from here on posts it again */
 	atomic_store(&note->posted, false);
-	now = rolebase_now(rb);
-	before = rolebase_take(rb, sh->home.shard, now);
-	end_connections(sh, rb, before, now);
-	while ((s = map_next(&sh->home.sessions, &at))) {
-		struct roles_asker who;
-
-		if (s->roles != rb || !s->who)
-			continue;
-		who = (struct roles_asker){ s->who->name, session_id(s),
-			s->who->groups };
-		if (roles_same_for(before, now, &who))
-			continue;
-		rights_changed(sh, s);
-	}
-	roles_unref(before);
+	note->walk.ops = &walk_ops;
+	walk_start(sh, &note->walk);
 }

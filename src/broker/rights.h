@@ -33,12 +33,13 @@ const char *rights_user_objection(
     const struct conn *c, struct slice user, struct slice client_id);
 /* The same of a reload that came while it logged in. */
 const char *rights_outdated(const struct conn *c, const struct auth_request *r);
-/* A reload: who came in by what is not so any more is disconnected.  Before
- * next takes the place of the shard's set. */
-void rights_reload(struct shard *sh, const struct port_set *next);
+/* A reload: who came in by what is not so any more is disconnected. */
+void rights_reload(
+    struct conn *c, const struct port_set *was, const struct port_set *now);
 
 /* What a session may is other than it was: it is asked about again, and
- * subscriptions that it may not have any more end.  In a turn's mail. */
+ * subscriptions that it may not have any more end.  Not while a packet is
+ * handled. */
 void rights_changed(struct shard *sh, struct session *s);
 
 #endif

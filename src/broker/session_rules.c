@@ -47,17 +47,12 @@ sessions_recheck_reads(struct session *s)
 }
 
 void
-sessions_new_rules(struct shard *sh, const struct port_set *set)
+sessions_new_rules(struct session *s, const struct port_set *set)
 {
-	struct session *s;
-	size_t at = 0;
-
-	while ((s = map_next(&sh->home.sessions, &at))) {
-		s->acl = set->v[s->port].acl;
-		s->roles = set->v[s->port].roles;
-		s->check_reads = s->anywhere || s->acl != NULL;
-		sessions_recheck_reads(s);
-	}
+	s->acl = set->v[s->port].acl;
+	s->roles = set->v[s->port].roles;
+	s->check_reads = s->anywhere || s->acl != NULL;
+	sessions_recheck_reads(s);
 }
 
 /* What any listener's rules forbid: it may have come by that one. */

@@ -39,7 +39,7 @@ void sessions_set_rules(struct session *s, const struct conn *c);
 /* The same of one that was restored: of all listeners if that is gone. */
 void sessions_restore_rules(struct shard *sh, struct session *s);
 /* A reload brings others: from now on each message is asked about. */
-void sessions_new_rules(struct shard *sh, const struct port_set *set);
+void sessions_new_rules(struct session *s, const struct port_set *set);
 /* Its roles have changed, or who it is: where it comes from, its groups, its
  * token. */
 void sessions_recheck_reads(struct session *s);

@@ -292,8 +292,7 @@ take_letter(struct shard *sh, struct letter *l)
 		break;
 	case LETTER_RECHECK:
 		atomic_store(&sh->recheck_posted, false);
-		regroup_all(sh);
-		revoked_sweep(sh);
+		walk_start(sh, &sh->recheck);
 		break;
 	case LETTER_GIVEBACK:
 		give_back_later(sh);
@@ -345,7 +344,7 @@ must_not_wait(const struct shard *sh)
 {
 	return !list_empty(&sh->again) || !list_empty(&sh->handshakes) ||
 	    !list_empty(&sh->begun) || !list_empty(&sh->calls) ||
-	    crowd_waits(sh) || sh->home.ending;
+	    !list_empty(&sh->walks) || crowd_waits(sh) || sh->home.ending;
 }
 
 static void
@@ -588,6 +587,7 @@ shard_turn(struct shard *sh, int max_wait_ms)
 	(void)groups_held(sh);
 	unpause(sh);
 	calls_step(sh);
+	walks_step(sh);
 	home_end_some(&sh->home, false);
 	write_out(sh);
 	bury(sh);
@@ -636,6 +636,25 @@ sweep(struct timer *t, uint64_t now)
 		    "are not swept any more");
 }
 
+/* Certificates were revoked, or devices have other groups. */
+
+static void
+recheck_conn(struct shard *sh, struct walk *w, struct conn *c)
+{
+	(void)revoked_end(c);
+}
+
+static void
+recheck_session(struct shard *sh, struct walk *w, struct session *s)
+{
+	regroup(sh, s);
+}
+
+static const struct walk_ops recheck_ops = {
+	.conn = recheck_conn,
+	.session = recheck_session,
+};
+
 static enum nj_err
 timers_start(struct shard *sh)
 {
@@ -657,6 +676,7 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 		.clock = b->clock,
 		.limits = b->opts.limits,
 		.set = b->set,
+		.walk_turn = WALK_TURN,
 	};
 	atomic_fetch_add(&b->set->refs, 1);
 	home_init(&sh->home, number, b->index);
@@ -679,6 +699,8 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 	list_init(&sh->grave);
 	list_init(&sh->calls);
 	list_init(&sh->held);
+	list_init(&sh->walks);
+	sh->recheck.ops = &recheck_ops;
 	update_clock(sh);
 	if ((e = loop_new(&sh->loop)) || (e = crowd_init(sh)) ||
 	    (e = mailbox_init(&sh->mail)) ||
@@ -717,6 +739,8 @@ void
 shard_fini(struct shard *sh)
 {
 	assert(list_empty(&sh->conns));
+	if (sh->walks.next)
+		walks_fini(sh);
 	for (unsigned i = 0; i < sh->n_spare; i++)
 		buf_fini(&sh->spare[i]);
 	match_fini(&sh->match);

@@ -22,6 +22,7 @@
 #include "broker/durable.h"
 #include "broker/opts.h"
 #include "broker/quota.h"
+#include "broker/walk.h"
 #include "core/fanout.h"
 #include "core/retain.h"
 #include "core/session.h"
@@ -140,6 +141,7 @@ struct shard {
 	struct list calls;	 /* asked by other threads; call.h */
 	struct list held;	 /* letters that groups_held() sends */
 	uint32_t n_held;	 /* messages in those */
+	struct list walks;	 /* walk.h; the first is under way */
 	struct buf spare[SPARE_BUFS];
 	unsigned n_spare;
 	size_t spare_bytes;
@@ -148,7 +150,9 @@ struct shard {
 	unsigned n_ports;
 	unsigned full_turns; /* in a row, with more to come */
 	bool accepts_paused;
-	uint64_t accepts_held_until; /* for a reload; 0: not held */
+	uint64_t accepts_held_until;   /* for a reload; 0: not held */
+	bool walking;		       /* the first of walks has begun */
+	unsigned walk_turn, walk_left; /* WALK_TURN; of this turn */
 	bool begun_last; /* the last step was of one that had been begun */
 	struct timer accept_timer;
 	struct timer sys_timer;
@@ -168,6 +172,7 @@ struct shard {
 	struct letter stop_letter;    /* stopping needs no memory */
 	struct letter recheck_letter; /* nor does revoking; broker_recheck */
 	atomic_bool recheck_posted;
+	struct walk recheck;
 	struct letter giveback_letter; /* nor does giving memory back */
 	atomic_bool giveback_posted;
 	pthread_t thread;

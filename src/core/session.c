@@ -31,6 +31,7 @@ home_init(struct home *h, unsigned shard, struct index *ix)
 	};
 	map_init(&h->sessions, id_of);
 	map_init(&h->numbers, number_of);
+	list_init(&h->all);
 }
 
 void
@@ -82,6 +83,8 @@ session_new(struct home *h, struct slice id, struct session **out)
 		free(s);
 		return e;
 	}
+	s->walked = h->mark;
+	list_push(&h->all, &s->all);
 	*out = s;
 	return NJ_OK;
 }
@@ -184,6 +187,7 @@ session_free(struct session *s)
 		map_del(&h->sessions, session_id(s));
 	}
 	map_del(&h->numbers, number_of(s));
+	list_remove(&s->all);
 	count_add(&h->counts.queued, -session_queued(s));
 	count_add(&h->counts.queued_bytes, -session_queued_bytes(s));
 	if (s->kept)

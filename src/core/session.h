@@ -81,6 +81,8 @@ struct home {
 	/* Whether the session may still be given this message; asked for
 	 * sessions that say check_reads. */
 	bool (*may_read)(const struct session *s, const struct msg *m);
+	struct list all; /* sessions; walk.h has an order in it */
+	bool mark;	 /* of walk.h: new ones have it */
 };
 
 struct session_will {
@@ -134,6 +136,7 @@ struct session {
 	struct rolebase *roles; /* the same; borrowed from its port */
 	uint16_t port;		/* the listener it came by last */
 	bool anywhere;	   /* which listener is not known: all rules hold */
+	bool walked;	   /* walk.h */
 	uint32_t expiry_s; /* 0: ends with the connection */
 	struct session_will *will;
 	uint64_t will_id;    /* of the will alone in the store; 0: not there */
@@ -143,6 +146,7 @@ struct session {
 	struct decided *decided; /* what it was told; NULL: not remembered */
 	struct timer timer;	 /* will delay and expiry while offline */
 	uint64_t offline_since;	 /* mono ms */
+	struct list all;	 /* in home->all */
 	struct list waiting, waiting_own; /* the broker's, while offline */
 	void *user;			  /* the broker's, too */
 	void *coming; /* its client's connection, while it is being saved */

@@ -140,6 +140,8 @@ world_boot(struct nj_why *why)
 		auth_chain_unref(chain);
 	}
 	sim->port.chain = NULL;
+	for (unsigned i = 0; sim->broker && i < sim->broker->n; i++)
+		sim->broker->shards[i].walk_turn = 1 + sim->is.clients % 3;
 	return e;
 }
 
