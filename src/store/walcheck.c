@@ -117,7 +117,7 @@ walk(struct walk *w)
 
 		if (w->f->pMethods->xRead(w->f, w->buf, (int)(FRAME + w->page),
 			w->at) != SQLITE_OK)
-			return false; /* SQLite will say so */
+			return w->bad != 0; /* else SQLite will say so */
 		good = follows(w);
 		page = number(w->buf);
 		commit = number(w->buf + 4);
@@ -129,7 +129,8 @@ walk(struct walk *w)
 		    (!w->padded || page != w->committed)) {
 			return true;
 		}
-		if (w->bad && commit)
+		/* of a bad one that may be an older log's, cut in its header */
+		if (good && w->bad && commit)
 			w->committed = page;
 	}
 	return false;
@@ -165,6 +166,8 @@ walcheck(const char *name, const char *path, struct nj_why *why)
 		    "'persistence_on_damage start_empty'",
 		    path);
 	}
+	if (!e && w.at && !w.buf)
+		e = NJ_NOMEM;
 	if (w.f && w.f->pMethods)
 		w.f->pMethods->xClose(w.f);
 	free(w.buf);

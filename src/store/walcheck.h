@@ -5,8 +5,9 @@
  * nothing: behind a power cut that is the end of what was synced.  But where
  * whole frames follow a COMMIT behind that place it is not, as they were only
  * written when what is before was on disk: that frame has changed since, and what
- * was acknowledged would be gone.  What is damaged behind the last COMMIT but one,
- * or in the log's first 32 bytes, looks as a power cut does.
+ * was acknowledged would be gone.  What is damaged in the last transaction, in the
+ * COMMIT frame of the one before, or in the log's first 32 bytes, looks as a power
+ * cut does.
  *
  * Owns:    nothing.
  * Threads: any; nobody writes the log meanwhile.

@@ -222,7 +222,8 @@ read_around(struct store *s, struct store_read *r)
 	r->until = sure;
 	read_answer(s, r);
 	r->until = until;
-	if (!r->result && (sure == until || r->n > 0)) {
+	if (r->result == NJ_MALFORMED ||
+	    (!r->result && (sure == until || r->n > 0))) {
 		r->more |= sure < until;
 		return true;
 	}
