@@ -46,7 +46,8 @@ add_rules(struct role *x, const json_t *cmd)
 			return e == NJ_INVALID ? "Invalid ACL topic"
 					       : DYNSEC_INTERNAL;
 	}
-	return NULL;
+	/* of a topic that stands there twice the first is the first to hold */
+	return role_settle(x) ? DYNSEC_INTERNAL : NULL;
 }
 
 const char *

@@ -50,6 +50,7 @@ struct rules {
 	struct rule **v;
 	uint32_t n, cap;
 	bool loose;	      /* the last ones are where they were added */
+	bool twins;	      /* a topic stands there twice, topics knows */
 	struct map *topics;   /* of an open role with many; NULL: none yet */
 	struct ranked *index; /* of a role that is not open */
 };

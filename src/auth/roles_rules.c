@@ -39,6 +39,7 @@ forget_topics(struct rules *rules)
 		map_fini(rules->topics);
 	free(rules->topics);
 	rules->topics = NULL;
+	rules->twins = false;
 }
 
 static void
@@ -88,8 +89,10 @@ learn_topics(struct rules *rules)
 	rules->topics = m;
 	/* a topic that stands there twice is its first one's */
 	for (uint32_t i = 0; i < rules->n && !e; i++)
-		if ((e = map_put(m, rules->v[i])) == NJ_EXISTS)
+		if ((e = map_put(m, rules->v[i])) == NJ_EXISTS) {
+			rules->twins = true;
 			e = NJ_OK;
+		}
 	if (e)
 		forget_topics(rules);
 }
@@ -126,7 +129,7 @@ role_del_rule(struct role *x, enum rule_kind kind, const char *topic)
 	memmove(&rules->v[at], &rules->v[at + 1],
 	    (--rules->n - at) * sizeof(*rules->v));
 	/* the same once more, by createRole */
-	for (uint32_t i = at; rules->topics && i < rules->n; i++)
+	for (uint32_t i = at; rules->twins && i < rules->n; i++)
 		if (strcmp(rules->v[i]->topic, topic) == 0) {
 			forget_topics(rules);
 			break;
@@ -198,10 +201,12 @@ role_add_rule(struct role *x, enum rule_kind kind, const char *topic,
 	if ((e = room_for_one(rules)) ||
 	    (e = rule_new(x, kind, topic, priority, allow, extra, &u)))
 		return e;
-	if (rules->topics && (e = map_put(rules->topics, u)) &&
-	    e != NJ_EXISTS) {
-		rule_unref(u);
-		return e;
+	if (rules->topics && (e = map_put(rules->topics, u))) {
+		if (e != NJ_EXISTS) {
+			rule_unref(u);
+			return e;
+		}
+		rules->twins = true;
 	}
 	/* behind those of the same priority, as Mosquitto has them */
 	rules->loose |=

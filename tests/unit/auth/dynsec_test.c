@@ -161,8 +161,8 @@ invent(struct buf *out)
 		    "{\"command\":\"%s\",\"rolename\":\"r%u\",\"acls\":["
 		    "{\"acltype\":\"publishClientSend\",\"topic\":\"t/%u\","
 		    "\"priority\":%u},{\"acltype\":\"publishClientSend\","
-		    "\"topic\":\"t/%u\"}]}",
-		    of_role[any(4)], any(5), any(30), any(3), any(30));
+		    "\"topic\":\"t/%u\",\"priority\":%u}]}",
+		    of_role[any(4)], any(5), any(3), any(3), any(3), any(4));
 		break;
 	default:
 		e = buf_printf(out,
