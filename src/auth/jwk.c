@@ -390,7 +390,8 @@ add_jwk(
 	ERR_clear_error();
 	if (!key)
 		return refuse(why, path, "a key in it cannot be used");
-	if (json_object_get(jwk, "alg") &&
+	/* one of no kind is told below */
+	if (json_object_get(jwk, "alg") && alg_of_key(key) != JWK_ALGS &&
 	    jwk_alg_of(slice_str(json_string_value(
 		json_object_get(jwk, "alg")))) != alg_of_key(key)) {
 		EVP_PKEY_free(key);

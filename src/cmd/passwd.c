@@ -365,10 +365,21 @@ is_the_same(const struct task *t, struct slice old)
 	    password_verify(&h, secret_bytes(t->password)) == NJ_OK;
 }
 
+/* Editors of Windows put a byte order mark in front. */
+static struct slice
+text_of(const struct task *t)
+{
+	struct slice s = buf_slice(&t->in);
+
+	return slice_has_prefix(s, LIT("\xef\xbb\xbf"))
+	    ? slice_of(s.p + 3, s.n - 3)
+	    : s;
+}
+
 static enum nj_err
 edit_user(struct task *t, struct nj_why *why)
 {
-	struct slice rest = buf_slice(&t->in), line, user, old;
+	struct slice rest = text_of(t), line, user, old;
 	enum nj_err e = NJ_OK;
 
 	while (!e && take_line(&rest, &line)) {
@@ -402,7 +413,7 @@ edit_user(struct task *t, struct nj_why *why)
 static enum nj_err
 hash_plaintext(struct task *t, struct nj_why *why)
 {
-	struct slice rest = buf_slice(&t->in), line, user, old;
+	struct slice rest = text_of(t), line, user, old;
 	enum nj_err e = NJ_OK;
 
 	for (size_t no = 1; !e && take_line(&rest, &line); no++) {
