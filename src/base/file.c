@@ -157,15 +157,17 @@ is_pipe(int fd)
 	return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
-/* Whoever writes to a pipe may begin a little later, and may never. */
+/* Whoever writes to a pipe may begin a little later, and may never.  Who holds
+ * it takes his time: somebody types a passphrase there. */
 static enum nj_err
-wait_for_more(int fd, const char *path, bool *ended, struct nj_why *why)
+wait_for_more(
+    int fd, const char *path, bool held, bool *ended, struct nj_why *why)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	int n;
 
 	do
-		n = poll(&p, 1, is_pipe(fd) ? PIPE_WAIT_MS : -1);
+		n = poll(&p, 1, held ? -1 : PIPE_WAIT_MS);
 	while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		*ended = !(p.revents & POLLIN);
@@ -201,7 +203,9 @@ read_all(
 			continue;
 		if ((got < 0 && errno == EAGAIN) ||
 		    (got == 0 && total == 0 && is_pipe(fd))) {
-			if ((e = wait_for_more(fd, path, &ended, why)) || ended)
+			if ((e = wait_for_more(
+				 fd, path, got < 0, &ended, why)) ||
+			    ended)
 				return e;
 			continue;
 		}

@@ -6,8 +6,10 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "net/tls_load.h"
 #include "pki/explain.h"
@@ -61,7 +63,9 @@ exchanged(const struct tls_loader *l, struct nj_why *why)
 {
 	STACK_OF(X509) *other = sk_X509_new_null();
 	char cert[TEXT_ESC], ca[TEXT_ESC];
-	bool yes = other && l->o->cafile &&
+	struct stat st;
+	bool yes = other && l->o->cafile && file_stat(l->o->cafile, &st) &&
+	    S_ISREG(st.st_mode) && /* a pipe is read once */
 	    !tls_load_certs(l->o->cafile, other, NULL) &&
 	    !is_ca(sk_X509_value(other, 0));
 
@@ -243,7 +247,19 @@ judge_constraints(struct tls_loader *l)
 	tls_load_fault(l, false, &why);
 }
 
-/* Whose own CA is not there believes nobody: a chain ends at a root. */
+/* Whether o issued x, or is the root whose cross certificate x is. */
+static bool
+is_above(X509 *o, X509 *x)
+{
+	return X509_check_issued(o, x) == X509_V_OK ||
+	    (is_root(o) &&
+		X509_NAME_cmp(
+		    X509_get_subject_name(o), X509_get_subject_name(x)) == 0 &&
+		EVP_PKEY_eq(X509_get0_pubkey(o), X509_get0_pubkey(x)) == 1);
+}
+
+/* Whose own CA is not there believes nobody: a chain ends at a root.  Where no
+ * certificate is asked for, the file completes the server's own chain. */
 static void
 judge_roots(struct tls_loader *l)
 {
@@ -251,13 +267,14 @@ judge_roots(struct tls_loader *l)
 	char name[TEXT_ESC], issuer[TEXT_ESC];
 	struct nj_why why = { 0 };
 
+	if (!l->o->require_certificate && !l->o->want_certificate)
+		return;
 	for (int i = 0; i < sk_X509_num(cas); i++) {
-		X509 *x = sk_X509_value(cas, i), *above = NULL;
+		X509 *x = sk_X509_value(cas, i);
+		bool above = !is_ca(x);
 
 		for (int k = 0; k < sk_X509_num(cas) && !above; k++)
-			if (X509_check_issued(sk_X509_value(cas, k), x) ==
-			    X509_V_OK)
-				above = sk_X509_value(cas, k);
+			above = is_above(sk_X509_value(cas, k), x);
 		if (above)
 			continue;
 		pki_short_name(x, name, sizeof name);

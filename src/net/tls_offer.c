@@ -15,7 +15,8 @@ struct offer {
 	bool good;  /* ECDHE with AEAD */
 	bool fits;  /* and for a key that we have */
 	bool rsa;   /* good, for an RSA key */
-	bool ecdhe; /* without AEAD */
+	bool ecdhe; /* also without AEAD */
+	bool other; /* ECDHE with AEAD that this listener does not have */
 	bool not_psk, not_rsa_kx;
 	char names[160];
 };
@@ -46,6 +47,18 @@ name_it(struct offer *o, const char *name)
 		    at ? ", " : "", name);
 }
 
+static bool
+is_ours(SSL *ssl, const SSL_CIPHER *c)
+{
+	STACK_OF(SSL_CIPHER) *v = SSL_get_ciphers(ssl);
+
+	for (int i = 0; i < sk_SSL_CIPHER_num(v); i++)
+		if (SSL_CIPHER_get_id(sk_SSL_CIPHER_value(v, i)) ==
+		    SSL_CIPHER_get_id(c))
+			return true;
+	return false;
+}
+
 static struct offer
 offer_of(SSL *ssl)
 {
@@ -58,13 +71,15 @@ offer_of(SSL *ssl)
 		const SSL_CIPHER *c = sk_SSL_CIPHER_value(v, i);
 		int kx = SSL_CIPHER_get_kx_nid(c);
 		int auth = SSL_CIPHER_get_auth_nid(c);
-		bool good = kx == NID_kx_ecdhe && SSL_CIPHER_is_aead(c) == 1;
+		bool modern = kx == NID_kx_ecdhe && SSL_CIPHER_is_aead(c) == 1;
+		bool good = modern && is_ours(ssl, c);
 
-		if (kx == NID_kx_any) /* of TLS 1.3, which was not spoken */
+		if (kx == NID_kx_any) /* of TLS 1.3 */
 			continue;
 		o.n++;
 		name_it(&o, SSL_CIPHER_get_name(c));
 		o.good |= good;
+		o.other |= modern && !good;
 		o.rsa |= good && auth == NID_auth_rsa;
 		o.fits |= good &&
 		    ((auth == NID_auth_rsa && rsa) ||
@@ -82,15 +97,18 @@ tls_offer_explain(struct tls_stream *s, struct nj_why *w)
 	struct offer o = offer_of(s->ssl);
 	char more[32] = "";
 
-	if (o.n == 0)
-		return false;
+	if (o.n == 0 || SSL_version(s->ssl) == TLS1_3_VERSION ||
+	    (o.other && !o.good))
+		return false; /* "ciphers" is to be looked at */
 	if (o.n > SHOWN)
 		(void)snprintf(more, sizeof more, ", %d more", o.n - SHOWN);
 	if (o.fits) {
 		why_set(w,
 		    "no shared cipher: the client has ciphers of ours, and no "
 		    "curve for them (P-256, P-384, X25519)");
-		why_mend(w, "let the client have P-256");
+		why_mend(w,
+		    "let the client have P-256; and if its certificate has "
+		    "another curve, give the listener one with P-256");
 	} else if (o.good) {
 		why_set(w,
 		    "no shared cipher: the client takes certificates with an "
@@ -100,6 +118,15 @@ tls_offer_explain(struct tls_stream *s, struct nj_why *w)
 		    "give it one more: %s, and 'further_certificate CERTFILE "
 		    "KEYFILE' below the listener",
 		    o.rsa ? "nightjar ca server --rsa" : "nightjar ca server");
+	} else if (!o.not_psk && s->server->psk.key_of) {
+		why_set(w,
+		    "no shared cipher: of the client's with a shared key "
+		    "(%s%s) this listener has none",
+		    o.names, more);
+		why_mend(w,
+		    "let it have ECDHE-PSK-CHACHA20-POLY1305 or "
+		    "PSK-AES128-GCM-SHA256, and look at \"ciphers\" of the "
+		    "listener");
 	} else if (!o.not_psk) {
 		why_set(w,
 		    "no shared cipher: the client offers a shared key (PSK) "

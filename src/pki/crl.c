@@ -635,6 +635,8 @@ tell_unlisted(size_t n, struct nj_why *why)
 {
 	char mend[sizeof why->mend];
 
+	if (!why)
+		return;
 	(void)snprintf(mend, sizeof mend, "%.*s%sthen at once: nightjar ca crl",
 	    (int)(sizeof mend / 2), why->mend, why->mend[0] ? "; " : "");
 	why_prefix(why,

@@ -125,10 +125,12 @@ static void
 doubt_dns_name(const struct doubts *d, const char *name)
 {
 	struct nj_why w = { 0 };
-	char host[TEXT_ESC];
+	char host[TEXT_ESC], word[TEXT_ESC];
 	int n = (int)strlen(name);
 
 	if (is_address(name)) {
+		if (X509_check_ip_asc(d->x, name, 0) == 1)
+			return; /* for old clients beside the address */
 		why_set(&w,
 		    "%s has the address %s among its host names (DNS:%s); "
 		    "clients that connect to %s look for an address (IP:%s)",
@@ -145,7 +147,10 @@ doubt_dns_name(const struct doubts *d, const char *name)
 		    "%s has the name '%s', with a dot at its end: who connects "
 		    "to '%.*s' does not find that name in it",
 		    d->name, name, n - 1, name);
-		why_mend(&w, "nightjar ca server %.*s", n - 1, name);
+		why_mend(&w, "nightjar ca server %s",
+		    text_word(word, sizeof word,
+			slice_of((const uint8_t *)name, (size_t)n - 1),
+			"NAME"));
 		tell(d, PKI_FAULT, "odd-name", &w);
 	} else if (!is_ascii(name)) {
 		why_set(&w,
@@ -154,9 +159,8 @@ doubt_dns_name(const struct doubts *d, const char *name)
 		    "xn--..., and clients look for that",
 		    d->name, name);
 		why_mend(&w,
-		    "name it as DNS does (python3 -c \"print('%s'.encode("
-		    "'idna').decode())\" tells): nightjar ca server xn--...",
-		    name);
+		    "name it as DNS does (python3 -c \"print('NAME'.encode("
+		    "'idna').decode())\" tells): nightjar ca server xn--...");
 		tell(d, PKI_FAULT, "odd-name", &w);
 	} else if (is_of_url(name, host, sizeof host)) {
 		why_set(&w,
@@ -164,7 +168,8 @@ doubt_dns_name(const struct doubts *d, const char *name)
 		    "to '%s' does not find that in it (no scheme, port, path "
 		    "or brackets belong there)",
 		    d->name, name, host);
-		why_mend(&w, "nightjar ca server %s", host);
+		why_mend(&w, "nightjar ca server %s",
+		    text_word(word, sizeof word, slice_str(host), "NAME"));
 		tell(d, PKI_FAULT, "odd-name", &w);
 	} else if (strchr(name, '*') &&
 	    (name[0] != '*' || name[1] != '.' || strchr(name + 1, '*') ||
@@ -291,7 +296,7 @@ doubt_usage(const struct doubts *d)
 	    (ku & (KU_KEY_ENCIPHERMENT | KU_KEY_AGREEMENT))) {
 		why_set(&why,
 		    "%s has the key usage %s without "
-		    "digitalSignature, which TLS 1.3 and ECDHE need: Java, Go, "
+		    "digitalSignature, which TLS 1.3 and ECDHE need: Java, "
 		    "GnuTLS and mbedTLS refuse it",
 		    d->name,
 		    ku & KU_KEY_ENCIPHERMENT ? "keyEncipherment"
