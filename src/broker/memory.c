@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,15 +19,15 @@
 void
 memory_init(struct broker *b)
 {
-	b->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	b->status = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
 }
 
 void
 memory_fini(struct broker *b)
 {
-	if (b->statm >= 0)
-		(void)close(b->statm);
-	b->statm = -1;
+	if (b->status >= 0)
+		(void)close(b->status);
+	b->status = -1;
 }
 
 static uint64_t
@@ -37,22 +38,27 @@ handed_out(void)
 	return mi.uordblks + mi.hblkhd - giveback_held();
 }
 
+/* Of a line of /proc/self/status, in bytes. */
+static uint64_t
+bytes_of(const char *text, const char *field)
+{
+	const char *p = strstr(text, field);
+
+	return p ? strtoull(p + strlen(field), NULL, 10) * 1024 : 0;
+}
+
 uint64_t
 memory_heap(const struct broker *b)
 {
-	uint64_t resident, shared;
-	char text[128], *p;
+	char text[4096];
 	ssize_t n =
-	    b->statm >= 0 ? pread(b->statm, text, sizeof text - 1, 0) : -1;
+	    b->status >= 0 ? pread(b->status, text, sizeof text - 1, 0) : -1;
+	uint64_t all;
 
-	if (n <= 0)
-		return handed_out();
-	text[n] = 0;
-	(void)strtoull(text, &p, 10);
-	resident = strtoull(p, &p, 10);
-	shared = strtoull(p, &p, 10);
-	return (resident > shared ? resident - shared : 0) *
-	    (uint64_t)sysconf(_SC_PAGESIZE);
+	text[n > 0 ? n : 0] = 0;
+	/* what was swapped out is used, too */
+	all = bytes_of(text, "\nRssAnon:") + bytes_of(text, "\nVmSwap:");
+	return all > 0 ? all : handed_out();
 }
 
 static uint64_t
@@ -64,7 +70,7 @@ cpu_us(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-/* More than the limit is resident: what of it is handed out. */
+/* More than the limit is used: what of it is handed out. */
 static uint64_t
 ask_malloc(struct broker *b, uint64_t resident)
 {

@@ -7,10 +7,10 @@
  * Threads: memory_check shard 0; memory_full any.
  * Bounds:  looked at once a second, so the heap may pass the limit by what a
  *          second brings.
- * Cost:    what is resident the system knows.  What of it is handed out only
- *          malloc does, who looks at each free block, 0.1 s for a million of
- *          them: it is asked when more is resident than the limit, and the
- *          more seldom the longer it took.
+ * Cost:    what is resident or swapped out the system knows.  What of it is
+ *          handed out only malloc does, who looks at each free block, 0.1 s for
+ *          a million of them: it is asked when more is used than the limit, and
+ *          the more seldom the longer it took.
  */
 #ifndef NJ_BROKER_MEMORY_H
 #define NJ_BROKER_MEMORY_H
