@@ -65,9 +65,11 @@ elsewhere(struct rcu_head *h)
 {
 	struct retired *r = (struct retired *)(void *)((char *)h -
 	    offsetof(struct retired, rcu));
-	struct broker *b = r->broker;
+	struct broker *b;
 
+	/* first, as in after_grace */
 	(void)atomic_load_explicit(&r->left, memory_order_acquire);
+	b = r->broker;
 	done(r);
 	atomic_fetch_sub(&b->retiring, 1);
 }
