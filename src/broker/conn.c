@@ -280,7 +280,8 @@ deadline_of(const struct conn *c)
 
 	switch ((enum conn_state)c->state) {
 	case CONN_HANDSHAKE:
-		return c->since + lim->handshake_timeout_ms;
+		return c->since + lim->handshake_timeout_ms +
+		    (c->late ? CROWD_GRACE_MS : 0);
 	case CONN_PROXY:
 	case CONN_GREETING:
 	case CONN_LOGIN:

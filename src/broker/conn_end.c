@@ -143,8 +143,7 @@ conn_part(struct conn *c, const char *why)
 	conn_set_state(c, CONN_CLOSING);
 	if (c->link.held == 0)
 		conn_parted(c);
-	else
-		conn_update_wants(c);
+	conn_update_wants(c);
 }
 
 void

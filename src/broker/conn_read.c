@@ -404,6 +404,8 @@ read_once(struct conn *c)
 	}
 	if (c->ack_now)
 		ack_now(c);
+	if (c->watch.fd < 0) /* crowd_takes() took it, and it is there still */
+		conn_update_wants(c);
 	return (n == cap || stream_pending(c->stream)) && conn_hears(c) &&
 	    !list_linked(&c->work);
 }
@@ -428,7 +430,8 @@ read_closing(struct conn *c)
 		e = stream_read(c->stream, c->shard->rx, RX_SIZE, &n);
 		if (e == NJ_AGAIN)
 			return;
-		if (e == NJ_EOF && c->parting && !c->said_all) {
+		if (e == NJ_EOF && !c->said_all &&
+		    (c->parting || link_unsent(&c->link) > 0)) {
 			c->said_all = true; /* it may listen still */
 			conn_update_wants(c);
 			return;
