@@ -23,6 +23,7 @@
 #include "broker/mounted.h"
 #include "broker/quota.h"
 #include "broker/reentry.h"
+#include "broker/revoked.h"
 #include "broker/rights.h"
 #include "broker/sessions.h"
 #include "broker/source.h"
@@ -678,9 +679,11 @@ login_decided(struct conn *c, struct login *l)
 			    r->has_username ? "user '" : "no user name",
 			    text_esc(user, sizeof user, r->username),
 			    r->has_username ? "'" : "", r->why);
+	} else if (revoked_conn(c)) { /* a walk would not meet it any more */
+		(void)refuse(
+		    c, RC_NOT_AUTHORIZED, "its certificate was revoked");
 	} else if ((why = rights_outdated(c, r)) ||
-	    (r->chain != conn_port(c)->chain &&
-		(why = reentry_objection(c, r->principal)))) {
+	    (why = reentry_objection(c, r->principal))) {
 		(void)refuse(c, RC_NOT_AUTHORIZED, "%s", why);
 	} else if (decode_connect(buf_slice(&l->packet), &k)) {
 		conn_drop(c, "its CONNECT changed under our hands");

@@ -51,8 +51,8 @@ reentry_check(struct conn *c)
 {
 	const char *why;
 
-	if (c->state != CONN_LIVE || c->link.closing || !c->session ||
-	    !c->session->who)
+	if ((c->state != CONN_LIVE && c->state != CONN_SAVING) ||
+	    c->link.closing || !c->session || !c->session->who)
 		return;
 	if (!(why = reentry_objection(c, c->session->who)))
 		why = id_objection(c, c->session->who);

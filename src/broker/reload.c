@@ -184,6 +184,7 @@ walk_end(struct shard *sh, struct walk *w)
 {
 	struct reload_letter *r = of_walk(w);
 
+	sh->accepts_held_until = 0; /* the next one holds them anew */
 	leave_set(sh, r->set);
 	free(r);
 }

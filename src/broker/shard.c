@@ -103,7 +103,7 @@ accepts_go_on(struct timer *t, uint64_t now)
 static bool
 accepts_held(struct shard *sh)
 {
-	if (!reload_comes(sh->broker)) {
+	if (!reload_comes(sh->broker) && !walks_queue(sh)) {
 		sh->accepts_held_until = 0;
 		return false;
 	}
@@ -591,7 +591,8 @@ shard_turn(struct shard *sh, int max_wait_ms)
 	home_end_some(&sh->home, false);
 	write_out(sh);
 	bury(sh);
-	if (sh->stopping && list_empty(&sh->conns) && !sh->stopped) {
+	if (sh->stopping && list_empty(&sh->conns) && list_empty(&sh->walks) &&
+	    !sh->stopped) {
 		sessions_end_all(sh);
 		route_post(sh);
 		sh->stopped = true;

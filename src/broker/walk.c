@@ -108,6 +108,12 @@ walk_start(struct shard *sh, struct walk *w)
 		walks_step(sh);
 }
 
+bool
+walks_queue(const struct shard *sh)
+{
+	return sh->walking && sh->walks.next->next != &sh->walks;
+}
+
 void
 walks_fini(struct shard *sh)
 {

@@ -45,6 +45,9 @@ struct walk {
 void walk_start(struct shard *sh, struct walk *w);
 /* Once a turn. */
 void walks_step(struct shard *sh);
+/* Whether another waits for the end of the one under way: what that one is to
+ * bring about does not hold yet, not even for who comes. */
+bool walks_queue(const struct shard *sh);
 /* Every session and connection is gone. */
 void walks_fini(struct shard *sh);
 /* A connection that is new in the shard's list. */

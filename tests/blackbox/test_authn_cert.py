@@ -324,3 +324,27 @@ def test_reload_asks_again(brokers, world, tmp_path, what):
     one.ping()
     assert not one.later
     one.close()
+
+
+def test_reload_asks_who_shook_hands_before(brokers, world, tmp_path):
+    """A handshake without a certificate, a reload that wants one, and CONNECT."""
+    secret = tmp_path / 'passwords'
+    secret.write_text(passwords.pbkdf2('joe', 'secret'))
+    secret.chmod(0o600)
+    after = world.conf(f'password_file {secret}')
+    before = after.replace('require_certificate true\n', '')
+    b = brokers(before, anonymous=False)
+    os.chown(secret, b.owner(), -1)
+    with open(b.conf_path, encoding='utf-8') as f:
+        whole = f.read()
+    bare = pahoc.tls_context(world.all, check_name=False)
+    login = {'username': 'joe', 'password': 'secret'}
+    with Raw(b.port, tls=bare) as c:
+        c.connect('first', **login)
+    with Raw(b.port, tls=bare) as early:
+        b.write_conf(whole.replace(before, after))
+        b.reload()
+        early.send(connect_packet('early', **login))
+        assert early.expect(2).code == NOT_AUTHORIZED
+    with Raw(b.port, tls=shows(world.all, world.own.issue(*ALICE))) as c:
+        c.connect('first', **login)
