@@ -4,7 +4,6 @@
  *
  * Spec: MQTT 5.0 3.1, 3.2; MQTT 3.1.1 3.1, 3.2; MQTT 3.1.
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,6 +22,7 @@
 #include "broker/mounted.h"
 #include "broker/quota.h"
 #include "broker/reentry.h"
+#include "broker/refuse.h"
 #include "broker/revoked.h"
 #include "broker/rights.h"
 #include "broker/sessions.h"
@@ -35,45 +35,6 @@
 /* Longest client identifier the broker makes. */
 #define AUTO_ID_MAX 512
 
-static bool
-is_malformed(enum mqtt_rc rc)
-{
-	return rc == RC_MALFORMED_PACKET || rc == RC_PROTOCOL_ERROR ||
-	    rc == RC_TOPIC_NAME_INVALID;
-}
-
-/* Says no with a CONNACK and closes; why is for the log and, openly or if it
- * helps an honest client, for its reason string. */
-static void
-refuse_with(struct conn *c, enum mqtt_rc rc, const char *why, bool openly)
-{
-	const char *mend = failure_advice(why) ? "" : failure_mend(why);
-
-	conn_failed(c, FAILURE_LOGIN, false, why, mend);
-	if (guard_may_log(c->shard, &c->shard->rejections, GUARD_LINES))
-		nj_log(LOG_T_NOTICE, "Client %s not accepted (%s): %s%s%s",
-		    c->peer, rc_name((uint8_t)rc), why,
-		    mend[0] ? ".  To mend it: " : "", mend);
-	/* 3.1.1 3.1.4: who cannot even CONNECT properly is told nothing */
-	if (c->version == MQTT5 || !is_malformed(rc))
-		connack_refuse(c, rc, why, openly);
-	conn_end_code(c, rc);
-	conn_close_gently(c);
-}
-
-static enum nj_err
-refuse(struct conn *c, enum mqtt_rc rc, const char *fmt, ...)
-{
-	char why[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(why, sizeof why, fmt, ap);
-	va_end(ap);
-	refuse_with(c, rc, why, false);
-	return NJ_OK;
-}
-
 /* Step 1: what can be said before knowing who it is. */
 
 static enum nj_err
@@ -81,7 +42,7 @@ check_version(struct conn *c, const struct connect *k)
 {
 	if (conn_port(c)->versions & 1u << k->version)
 		return NJ_OK;
-	(void)refuse(c, RC_UNSUPPORTED_VERSION,
+	(void)connect_refuse(c, RC_UNSUPPORTED_VERSION,
 	    "this listener does not serve MQTT version %d "
 	    "(accept_protocol_versions)",
 	    (int)k->version);
@@ -129,7 +90,7 @@ check_id(struct conn *c, const struct connect *k)
 	}
 	if (!why)
 		return NJ_OK;
-	(void)refuse(c, RC_CLIENT_ID_NOT_VALID, "%s", why);
+	(void)connect_refuse(c, RC_CLIENT_ID_NOT_VALID, "%s", why);
 	return NJ_INVALID;
 }
 
@@ -139,20 +100,20 @@ check_will(struct conn *c, const struct connect *k)
 	if (!k->has_will)
 		return NJ_OK;
 	if (!topic_name_ok(k->will.topic))
-		(void)refuse(c, RC_TOPIC_NAME_INVALID,
+		(void)connect_refuse(c, RC_TOPIC_NAME_INVALID,
 		    "the topic of its will is not one to publish to");
 	else if (control_is_topic(k->will.topic))
-		(void)refuse(c, RC_NOT_AUTHORIZED,
+		(void)connect_refuse(c, RC_NOT_AUTHORIZED,
 		    "its will would be a command to the broker ($CONTROL/)");
 	else if (c->shard->limits.message_size_limit &&
 	    k->will.payload.n > c->shard->limits.message_size_limit)
-		(void)refuse(c, RC_PACKET_TOO_LARGE,
+		(void)connect_refuse(c, RC_PACKET_TOO_LARGE,
 		    "the payload of its will is above message_size_limit");
 	else if (k->will.qos > conn_port(c)->max_qos)
-		(void)refuse(c, RC_QOS_NOT_SUPPORTED,
+		(void)connect_refuse(c, RC_QOS_NOT_SUPPORTED,
 		    "its will has QoS %u (max_qos)", k->will.qos);
 	else if (k->will.retain && !c->shard->limits.retain_available)
-		(void)refuse(c, RC_RETAIN_NOT_SUPPORTED,
+		(void)connect_refuse(c, RC_RETAIN_NOT_SUPPORTED,
 		    "its will is retained (retain_available)");
 	else
 		return NJ_OK;
@@ -168,7 +129,7 @@ check_keep_alive(struct conn *c, const struct connect *k)
 	if (!max || k->version == MQTT5 ||
 	    (k->keep_alive > 0 && k->keep_alive <= max))
 		return NJ_OK;
-	(void)refuse(c, RC_CLIENT_ID_NOT_VALID,
+	(void)connect_refuse(c, RC_CLIENT_ID_NOT_VALID,
 	    "its keep alive of %u s is "
 	    "not within max_keepalive %u",
 	    k->keep_alive, max);
@@ -377,7 +338,7 @@ check_given(struct conn *c, const struct connect *k, struct slice id)
 {
 	if (k->client_id.n > 0 || port_takes_id(conn_port(c), id))
 		return NJ_OK;
-	(void)refuse(c, RC_CLIENT_ID_NOT_VALID,
+	(void)connect_refuse(c, RC_CLIENT_ID_NOT_VALID,
 	    "it gave no client identifier, and the one that it would get "
 	    "begins with none of clientid_prefixes");
 	return NJ_DENIED;
@@ -406,7 +367,7 @@ choose_id(struct conn *c, const struct connect *k, const struct principal *who,
 	}
 	if (certname_is_own(how, who->name, *id))
 		return check_given(c, k, *id);
-	(void)refuse(c, RC_CLIENT_ID_NOT_VALID,
+	(void)connect_refuse(c, RC_CLIENT_ID_NOT_VALID,
 	    "its client identifier is not its own: its certificate says "
 	    "that it is '%s' (certificate_clientid)",
 	    text_esc(name, sizeof name, who->name));
@@ -423,7 +384,7 @@ let_in(struct conn *c, const struct connect *k, struct connack_in *in)
 
 	s->coming = NULL;
 	if ((e = session_attach(s, &c->link))) {
-		(void)refuse(c, rc_of(e), "%s", nj_strerror(e));
+		(void)connect_refuse(c, rc_of(e), "%s", nj_strerror(e));
 		return;
 	}
 	keep_alive_of(c, k, in);
@@ -431,7 +392,7 @@ let_in(struct conn *c, const struct connect *k, struct connack_in *in)
 	in->expiry_given = s->expiry_s;
 	if (connack_accept(c, k, in)) {
 		c->clean_disconnect = true; /* it was not let in: no will */
-		(void)refuse(c, RC_PACKET_TOO_LARGE,
+		(void)connect_refuse(c, RC_PACKET_TOO_LARGE,
 		    "the answer is larger than its maximum packet size");
 		return;
 	}
@@ -541,39 +502,39 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 	sh->durable.keep.dirty = sh->durable.keep.failed = false;
 	e = NJ_DENIED;
 	if (is_anothers(sh, id, who)) {
-		(void)refuse(c, RC_CLIENT_ID_NOT_VALID,
+		(void)connect_refuse(c, RC_CLIENT_ID_NOT_VALID,
 		    "its client identifier "
 		    "belongs to the session of another user; choose another");
 		goto out;
 	}
 	if ((why = rights_refusal(c, who->name, id, l->req->proof))) {
-		(void)refuse(c, RC_NOT_AUTHORIZED, "%s", why);
+		(void)connect_refuse(c, RC_NOT_AUTHORIZED, "%s", why);
 		goto out;
 	}
 	asker = rights_asker(c, who, id);
 	if (k->has_will &&
 	    !decide(&asker, ACTION_PUBLISH, k->will.topic, &rule)) {
-		(void)refuse(c, RC_NOT_AUTHORIZED,
+		(void)connect_refuse(c, RC_NOT_AUTHORIZED,
 		    "it may not publish its "
 		    "will: %s",
 		    rule.text);
 		goto out;
 	}
 	if (k->has_will && !may_leave_will(sh, id, who)) {
-		(void)refuse(c, RC_CONNECTION_RATE_EXCEEDED,
+		(void)connect_refuse(c, RC_CONNECTION_RATE_EXCEEDED,
 		    "too many wills of it were sent within a minute "
 		    "(max_wills_per_minute)");
 		goto out;
 	}
 	if (cannot_be_kept(c, k, id)) {
-		(void)refuse(c, RC_QUOTA_EXCEEDED,
+		(void)connect_refuse(c, RC_QUOTA_EXCEEDED,
 		    "the store cannot be written, and its session must be "
 		    "kept");
 		goto out;
 	}
 	if ((e = sessions_take(c, id, k->clean_start, &s, &in.present))) {
-		(void)refuse(c, e == NJ_FULL ? RC_QUOTA_EXCEEDED : rc_of(e),
-		    "%s",
+		(void)connect_refuse(c,
+		    e == NJ_FULL ? RC_QUOTA_EXCEEDED : rc_of(e), "%s",
 		    e == NJ_FULL ? "global_max_clients is reached"
 				 : nj_strerror(e));
 		goto out;
@@ -605,7 +566,7 @@ out:
 	principal_unref(who);
 	return e;
 refused:
-	(void)refuse(c, rc_of(e), "%s", nj_strerror(e));
+	(void)connect_refuse(c, rc_of(e), "%s", nj_strerror(e));
 	principal_unref(who);
 	return e;
 }
@@ -625,32 +586,13 @@ admit_mounted(
 		e = admit(c, k, who, l);
 		who = NULL;
 	} else if (e == NJ_INVALID) {
-		(void)refuse(c, RC_TOPIC_NAME_INVALID,
+		(void)connect_refuse(c, RC_TOPIC_NAME_INVALID,
 		    "the topic of its will is too long or too deep");
 	}
 	principal_unref(who);
 	mounted_fini(&own);
 	free(m);
 	return e;
-}
-
-/* One code for every cause that could teach a guesser, the one that Mosquitto's
- * clients know. */
-static enum mqtt_rc
-refusal_of(enum auth_reason reason)
-{
-	switch (reason) {
-	case AUTH_R_BUSY:
-		return RC_SERVER_BUSY;
-	case AUTH_R_PRESSED:
-		return RC_CONNECTION_RATE_EXCEEDED;
-	case AUTH_R_SIGNER:
-		return RC_SERVER_UNAVAILABLE;
-	case AUTH_R_NO_CERTIFICATE:
-		return RC_BAD_USER_NAME_OR_PASSWORD;
-	default:
-		return RC_NOT_AUTHORIZED;
-	}
 }
 
 void
@@ -670,21 +612,23 @@ login_decided(struct conn *c, struct login *l)
 				guard_name_failed(c, r->username);
 		}
 		if (r->reason == AUTH_R_BAD_DATA)
-			refuse_with(c, refusal_of(r->reason), r->why, true);
+			connect_refuse_as(
+			    c, connect_refusal_of(r->reason), r->why, true);
 		else if (r->method)
-			(void)refuse(c, refusal_of(r->reason), "%s: %s",
-			    r->method->name, r->why);
+			(void)connect_refuse(c, connect_refusal_of(r->reason),
+			    "%s: %s", r->method->name, r->why);
 		else
-			(void)refuse(c, refusal_of(r->reason), "%s%s%s: %s",
+			(void)connect_refuse(c, connect_refusal_of(r->reason),
+			    "%s%s%s: %s",
 			    r->has_username ? "user '" : "no user name",
 			    text_esc(user, sizeof user, r->username),
 			    r->has_username ? "'" : "", r->why);
 	} else if (revoked_conn(c)) { /* a walk would not meet it any more */
-		(void)refuse(
+		(void)connect_refuse(
 		    c, RC_NOT_AUTHORIZED, "its certificate was revoked");
 	} else if ((why = rights_outdated(c, r)) ||
 	    (why = reentry_objection(c, r->principal))) {
-		(void)refuse(c, RC_NOT_AUTHORIZED, "%s", why);
+		(void)connect_refuse(c, RC_NOT_AUTHORIZED, "%s", why);
 	} else if (decode_connect(buf_slice(&l->packet), &k)) {
 		conn_drop(c, "its CONNECT changed under our hands");
 	} else {
@@ -715,7 +659,7 @@ check_method(struct conn *c, const struct connect *k)
 		return NJ_OK;
 	if (!(m = auth_chain_method(chain, k->props.auth_method))) {
 		have = auth_chain_nth_method(chain, 0);
-		(void)refuse(c, RC_BAD_AUTH_METHOD,
+		(void)connect_refuse(c, RC_BAD_AUTH_METHOD,
 		    "the authentication method '%s' is not offered here; %s%s",
 		    text_esc(name, sizeof name, k->props.auth_method),
 		    have ? "there is " : "there is none",
@@ -724,7 +668,7 @@ check_method(struct conn *c, const struct connect *k)
 	}
 	/* its session's home was chosen before the name is proved */
 	if (conn_port(c)->use_username_as_clientid && k->username.n == 0) {
-		(void)refuse(c, RC_CLIENT_ID_NOT_VALID,
+		(void)connect_refuse(c, RC_CLIENT_ID_NOT_VALID,
 		    "the user name is the client identifier here "
 		    "(use_username_as_clientid), and its CONNECT has none");
 		return NJ_INVALID;
@@ -749,10 +693,11 @@ on_connect(struct conn *c, const struct frame *f)
 	    : k.version == MQTT5 || k.version == MQTT31 ? k.version
 							: MQTT311;
 	if (e == NJ_UNSUPPORTED) /* [MQTT-3.1.2-2] */
-		return refuse(c, RC_UNSUPPORTED_VERSION,
+		return connect_refuse(c, RC_UNSUPPORTED_VERSION,
 		    "protocol version %d is not served", (int)k.version);
 	if (e) /* [MQTT-3.1.4-1] */
-		return refuse(c, rc_of(e), "%s in its CONNECT", nj_strerror(e));
+		return connect_refuse(
+		    c, rc_of(e), "%s in its CONNECT", nj_strerror(e));
 	if (k.version == MQTT5 && props_has(&k.props, PROP_MAX_PACKET_SIZE))
 		c->link.max_packet = k.props.max_packet_size;
 	c->problem_info = k.version == MQTT5 &&
@@ -766,20 +711,20 @@ on_connect(struct conn *c, const struct frame *f)
 	if (!objection && right == ENROLLING_NOT)
 		objection = certname_objection(c);
 	if (objection)
-		return refuse(c, RC_NOT_AUTHORIZED, "%s", objection);
+		return connect_refuse(c, RC_NOT_AUTHORIZED, "%s", objection);
 	if (right == ENROLLING_NOT && check_method(c, &k))
 		return NJ_OK;
 	if (conn_port(c)->use_username_as_clientid &&
 	    login_client_id(c, &k).n == 0)
-		return refuse(c, RC_NOT_AUTHORIZED,
+		return connect_refuse(c, RC_NOT_AUTHORIZED,
 		    "the user name is the client identifier here "
 		    "(use_username_as_clientid), and it gave none");
 	if ((k.has_password || c->auth_method) && guard_login_wait(c) > 0)
-		return refuse(c, RC_CONNECTION_RATE_EXCEEDED,
+		return connect_refuse(c, RC_CONNECTION_RATE_EXCEEDED,
 		    "too many logins from its address have failed "
 		    "(failed_logins_per_minute)");
 	if ((e = new_login(c, f, &k, right, &l)))
-		return refuse(c, rc_of(e), "%s", nj_strerror(e));
+		return connect_refuse(c, rc_of(e), "%s", nj_strerror(e));
 	c->login = l;
 	if (c->auth_method) {
 		conn_set_state_within(c, CONN_LOGIN);
