@@ -215,7 +215,9 @@ end_subscriptions(struct shard *sh, struct session *s)
 	while (end_one(sh, s, &at, text))
 		;
 	for (struct shared_sub *x = s->shared, *next; x; x = next) {
-		struct slice whole = slice_of(x->filter, x->len);
+		/* x does not outlive its end, which names the filter */
+		struct slice whole =
+		    slice_of(memcpy(text, x->filter, x->len), x->len);
 
 		next = x->next;
 		if (may_subscribe(s, whole))

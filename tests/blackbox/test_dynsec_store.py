@@ -145,6 +145,21 @@ def test_the_file_is_read_once(stored):
     assert 'has changed' not in d.broker.log(start)
 
 
+
+def test_subscriptions_end_with_the_right_to_them(stored):
+    """Also those of groups, and for ever: a restart does not bring them back."""
+    d = stored(state([user('u', 'reader')], [READER]))
+    mine = ['a/x', '$share/g/a/1', '$share/g/a/2', '$share/h/a/1', 'a/y']
+    with d.client('u', props={'session_expiry': 1000}) as u, d.admin() as c:
+        assert u.subscribe(*mine, qos=1) == [1] * len(mine)
+        one(c, 'removeRoleACL', rolename='reader', acltype='subscribePattern', topic='a/#')
+        d.broker.wait_log(r"Subscription of u to '\$share/h/a/1' ends")
+        u.publish_acked('none')
+    d.broker.stop()
+    d.broker.start()
+    assert json.loads(nightjar(d, 'clients', 'show', 'u', '--json'))['subscriptions'] == 0
+
+
 @pytest.mark.parametrize('text, mode, why', [
     ('{"clients": [', 0o600, 'no JSON'), ('', 0o600, 'the file is empty'),
     (json.dumps(state()), 0o644, 'chmod 0600'), (None, 0, 'No such file')],
