@@ -15,6 +15,8 @@
 
 #define CHUNK	     16384
 #define PIPE_WAIT_MS 10000
+/* Somebody may type a passphrase there. */
+#define PIPE_HELD_MS 120000
 
 const char *
 file_mend_path(const char *path)
@@ -158,7 +160,8 @@ is_pipe(int fd)
 }
 
 /* Whoever writes to a pipe may begin a little later, and may never.  Who holds
- * it takes his time: somebody types a passphrase there. */
+ * it has more time for the next bytes, but not for ever: nothing else is done
+ * meanwhile, at a reload neither. */
 static enum nj_err
 wait_for_more(
     int fd, const char *path, bool held, bool *ended, struct nj_why *why)
@@ -167,11 +170,21 @@ wait_for_more(
 	int n;
 
 	do
-		n = poll(&p, 1, held ? -1 : PIPE_WAIT_MS);
+		n = poll(&p, 1, held ? PIPE_HELD_MS : PIPE_WAIT_MS);
 	while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		*ended = !(p.revents & POLLIN);
 		return NJ_OK;
+	}
+	if (n == 0 && held) {
+		why_set(why,
+		    "%s is a pipe, and who holds it has written nothing for "
+		    "%d s",
+		    path, PIPE_HELD_MS / 1000);
+		why_mend(why,
+		    "give a file, or let the program at the other end write, "
+		    "or end");
+		return NJ_IO;
 	}
 	why_set(why, "%s is a pipe, and nobody writes to it", path);
 	why_mend(why, "give a file, or begin to write to the pipe first");

@@ -82,6 +82,14 @@ leave_all(struct conn *c)
 	sessions_leave(c);
 }
 
+/* What it was is left, which is most of the work of an end. */
+static void
+count_end(struct shard *sh)
+{
+	if (++sh->deaths >= DEATHS_A_TURN)
+		loop_break(sh->loop);
+}
+
 /* Nothing of it stays but its memory, until the turn ends. */
 static void
 die(struct conn *c)
@@ -98,8 +106,7 @@ die(struct conn *c)
 	atomic_fetch_sub(&sh->broker->port_conns[c->port], 1);
 	count_add(&sh->counts.sockets, (uint64_t)-1);
 	list_push(&sh->grave, &c->work);
-	if (++sh->deaths == DEATHS_A_TURN)
-		loop_break(sh->loop);
+	count_end(sh);
 }
 
 void
@@ -138,6 +145,7 @@ conn_part(struct conn *c, const char *why)
 	}
 	log_end(c, why);
 	leave_all(c);
+	count_end(c->shard); /* its closing is another, in a later turn */
 	list_remove(&c->work);
 	c->parting = true;
 	conn_set_state(c, CONN_CLOSING);

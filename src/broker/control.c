@@ -12,6 +12,7 @@
 #include "base/workers.h"
 #include "broker/listing.h"
 #include "broker/present.h"
+#include "broker/reload.h"
 #include "broker/route.h"
 #include "broker/sessions.h"
 #include "wire/topic.h"
@@ -44,7 +45,7 @@ static void
 control_free(struct control *k)
 {
 	rolebase_unref(k->rb);
-	port_set_unref(k->set);
+	port_set_leave(k->shard, k->set);
 	principal_unref(k->who);
 	buf_wipe(&k->command);
 	buf_fini(&k->answer);

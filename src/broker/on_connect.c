@@ -332,15 +332,20 @@ keep_alive_of(struct conn *c, const struct connect *k, struct connack_in *in)
 	}
 }
 
-/* One that it did not give has to be an identifier like others. */
+/* One that it did not give has to be an identifier like others; a reload may
+ * have come since one that it gave was looked at. */
 static enum nj_err
-check_given(struct conn *c, const struct connect *k, struct slice id)
+check_prefix(struct conn *c, const struct connect *k, struct slice id)
 {
-	if (k->client_id.n > 0 || port_takes_id(conn_port(c), id))
+	bool gave = k->client_id.n > 0;
+
+	if (port_takes_id(conn_port(c), gave ? k->client_id : id))
 		return NJ_OK;
 	(void)connect_refuse(c, RC_CLIENT_ID_NOT_VALID,
-	    "it gave no client identifier, and the one that it would get "
-	    "begins with none of clientid_prefixes");
+	    gave ? "its client identifier begins with none of "
+		   "clientid_prefixes"
+		 : "it gave no client identifier, and the one that it would "
+		   "get begins with none of clientid_prefixes");
 	return NJ_DENIED;
 }
 
@@ -363,10 +368,10 @@ choose_id(struct conn *c, const struct connect *k, const struct principal *who,
 			 made, AUTO_ID_MAX)))
 			return e;
 		*id = slice_str(made);
-		return who_stays(who) ? check_given(c, k, *id) : NJ_OK;
+		return who_stays(who) ? check_prefix(c, k, *id) : NJ_OK;
 	}
 	if (certname_is_own(how, who->name, *id))
-		return check_given(c, k, *id);
+		return check_prefix(c, k, *id);
 	(void)connect_refuse(c, RC_CLIENT_ID_NOT_VALID,
 	    "its client identifier is not its own: its certificate says "
 	    "that it is '%s' (certificate_clientid)",

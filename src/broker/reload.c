@@ -136,12 +136,10 @@ free_set(void *s)
 	set_free(s);
 }
 
-/* The last shard that leaves it need not wait until a file of a hundred thousand
- * users is forgotten. */
-static void
-leave_set(struct shard *sh, struct port_set *s)
+void
+port_set_leave(struct shard *sh, struct port_set *s)
 {
-	if (atomic_fetch_sub(&s->refs, 1) != 1)
+	if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
 		return;
 	if (sh->stopped)
 		set_free(s);
@@ -185,7 +183,7 @@ walk_end(struct shard *sh, struct walk *w)
 	struct reload_letter *r = of_walk(w);
 
 	sh->accepts_held_until = 0; /* the next one holds them anew */
-	leave_set(sh, r->set);
+	port_set_leave(sh, r->set);
 	free(r);
 }
 

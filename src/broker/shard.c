@@ -169,7 +169,7 @@ ports_init(struct shard *sh)
 				.fn = on_acceptable,
 				.want = LOOP_IN,
 			};
-			/* a Unix socket has one descriptor, on shard 0 */
+			/* of a Unix socket each shard has a duplicate */
 			if (p->watch.fd >= 0 &&
 			    (e = loop_add(sh->crowd.loop, &p->watch)))
 				return e;

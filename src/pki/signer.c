@@ -353,6 +353,10 @@ struct signer {
 	int fd;
 	pthread_mutex_t lock;	  /* one question at a time */
 	uint32_t asked, answered; /* numbers of the last ones */
+	/* number of signer_server's question, 0 when it was heard; its answer,
+	 * when that came after the question was given up */
+	uint32_t server;
+	struct buf late;
 };
 
 enum nj_err
@@ -375,6 +379,7 @@ signer_free(struct signer *s)
 		return;
 	(void)close(s->fd);
 	(void)pthread_mutex_destroy(&s->lock);
+	buf_fini(&s->late);
 	free(s);
 }
 
@@ -409,6 +414,19 @@ say(struct signer *s, struct slice question)
 	return true;
 }
 
+/* What was done about the server's certificate is told once: the one who asks
+ * next hears it. */
+static void
+keep_late(struct signer *s, struct slice answer)
+{
+	if (s->server == 0 || s->answered != s->server)
+		return;
+	s->server = 0;
+	buf_fini(&s->late);
+	if (buf_put_slice(&s->late, answer)) /* no memory: it is lost */
+		buf_fini(&s->late);
+}
+
 /* Waits for an answer to the last question, and passes over others; false: it
  * did not come by then. */
 static bool
@@ -431,8 +449,19 @@ hear(struct signer *s, uint64_t until, uint8_t *room, struct slice *out)
 		memcpy(&s->answered, room, sizeof s->answered);
 		*out = slice_of(
 		    room + sizeof s->answered, (size_t)n - sizeof s->answered);
+		keep_late(s, *out);
 	}
 	return true;
+}
+
+static void
+take_late(struct signer *s, uint8_t *room, struct slice *out)
+{
+	size_t n = buf_len(&s->late);
+
+	memcpy(room, buf_slice(&s->late).p, n);
+	*out = slice_of(room, n);
+	buf_fini(&s->late);
 }
 
 /* While it is at one that was given up, nobody waits: they would hold up the
@@ -441,8 +470,23 @@ static bool
 exchange(
     struct signer *s, struct slice question, uint8_t *room, struct slice *out)
 {
-	return hear(s, 0, room, out) && say(s, question) &&
-	    hear(s, clock_mono(&clock_system) + SIGNER_PATIENCE_MS, room, out);
+	bool server = question.n > 0 && question.p[0] == OP_SERVER;
+
+	if (!hear(s, 0, room, out))
+		return false;
+	if (server && buf_len(&s->late) > 0) {
+		take_late(s, room, out);
+		return true;
+	}
+	if (!say(s, question))
+		return false;
+	if (server)
+		s->server = s->asked;
+	if (!hear(s, clock_mono(&clock_system) + SIGNER_PATIENCE_MS, room, out))
+		return false;
+	if (server) /* in time */
+		buf_fini(&s->late);
+	return true;
 }
 
 static void

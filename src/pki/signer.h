@@ -67,7 +67,8 @@ void signer_look(struct signer *s, struct slice token, struct slice name,
 void signer_cas(struct signer *s, struct signer_answer *out);
 /* Whether the server's certificate is made anew is the signer's to find out.
  * ENROL_OK: it was, out->why says why and for which names; ENROL_WAIT: there
- * was nothing to do, or not now, then out->why says it. */
+ * was nothing to do, or not now, then out->why says it.  An answer that came too
+ * late for who asked is that of the next who does. */
 void signer_server(struct signer *s, struct signer_answer *out);
 
 /* One question's bytes to its answer's; up NULL: it looks after no server. */

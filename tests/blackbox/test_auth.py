@@ -10,7 +10,7 @@ import pahoc
 import passwords
 import programs
 from harness import REFERENCE, free_port, wait_until
-from raw import Raw, connect_packet
+from raw import CONNACK, Raw, connect_packet
 
 BAD_LOGIN, NOT_AUTHORIZED = 0x86, 0x87
 
@@ -262,3 +262,21 @@ def test_reload_counts_for_a_login_under_way(brokers, tmp_path):
         password_file(str(tmp_path), passwords.pbkdf2('other', 'other'))
         b.reload()
         assert c.closed() == NOT_AUTHORIZED
+
+
+@pytest.mark.ours
+def test_prefixes_of_a_reload_count_for_a_login_under_way(brokers, tmp_path):
+    """The identifier was looked at before the derivation, and the rule for it is new."""
+    path = password_file(str(tmp_path), passwords.pbkdf2('slow', 'slow', 300000))
+    b = brokers(f'password_file {path}\n', anonymous=False)
+    with open(b.conf_path, encoding='utf-8') as f:
+        conf = f.read()
+    with Raw(b.port) as c, Raw(b.port) as other:
+        c.send(connect_packet('c', username='slow', password='slow'))
+        other.send(connect_packet('other', username='slow', password='slow'))
+        b.wait_log('(?s)New connection.*New connection')
+        b.write_conf(conf + 'clientid_prefixes x o\n')
+        b.reload()
+        assert c.closed() in (0x85, NOT_AUTHORIZED)
+        assert other.expect(CONNACK).code == 0
+        other.ping()

@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -148,6 +150,52 @@ file_read_bounds(void **state)
 	assert_int_equal(unlink(in_dir("r")), 0);
 	assert_int_equal(file_read(in_dir("r"), 1, &b, &why), NJ_NOTFOUND);
 	assert_int_equal(file_read(dir, 1, &b, &why), NJ_IO);
+	buf_fini(&b);
+}
+
+/* Nobody is waited for any longer. */
+static bool impatient;
+static int waited; /* ms, the last time */
+
+int __real_poll(struct pollfd *v, nfds_t n, int ms);
+int __wrap_poll(struct pollfd *v, nfds_t n, int ms);
+
+int
+__wrap_poll(struct pollfd *v, nfds_t n, int ms)
+{
+	waited = ms;
+	return __real_poll(v, n, impatient ? 0 : ms);
+}
+
+/* A pipe's other end may never write, whether somebody holds it or not. */
+static void
+pipes_are_not_waited_for_without_end(void **state)
+{
+	const char *path = in_dir("pipe");
+	struct nj_why why = { 0 };
+	struct buf b = { 0 };
+	int fd, nobody;
+
+	(void)state;
+	assert_int_equal(mkfifo(path, 0600), 0);
+	impatient = true;
+	assert_int_equal(file_read(path, 1000, &b, &why), NJ_IO);
+	assert_non_null(strstr(why.what, "nobody writes to it"));
+	nobody = waited;
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(file_read(path, 1000, &b, &why), NJ_IO);
+	assert_non_null(strstr(why.what, "has written nothing for"));
+	assert_true(why.mend[0]);
+	assert_true(waited > nobody);
+	/* nor when it began to write */
+	assert_int_equal(write(fd, "some", 4), 4);
+	assert_int_equal(file_read(path, 1000, &b, &why), NJ_IO);
+	assert_non_null(strstr(why.what, "has written nothing for"));
+	assert_int_equal(buf_len(&b), 0);
+	impatient = false;
+	(void)close(fd);
+	(void)unlink(path);
 	buf_fini(&b);
 }
 
@@ -296,6 +344,7 @@ main(void)
 		cmocka_unit_test(file_writes_whole),
 		cmocka_unit_test(file_write_replaces_links),
 		cmocka_unit_test(file_read_bounds),
+		cmocka_unit_test(pipes_are_not_waited_for_without_end),
 		cmocka_unit_test(file_mkdir_makes_parents),
 		cmocka_unit_test(private_means_private),
 		cmocka_unit_test(secret_reads_the_first_line),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rough.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -85,6 +86,58 @@ answers_have_numbers(void **state)
 	signer_free(p.s);
 }
 
+/* The patience of who asks is over at once. */
+static bool impatient;
+
+int __real_poll(struct pollfd *v, nfds_t n, int ms);
+int __wrap_poll(struct pollfd *v, nfds_t n, int ms);
+
+int
+__wrap_poll(struct pollfd *v, nfds_t n, int ms)
+{
+	return __real_poll(v, n, impatient ? 0 : ms);
+}
+
+/* What was done about the server's certificate is heard by the next who asks for
+ * that, when the answer came too late for the one before. */
+static void
+a_late_answer_is_not_lost(void **state)
+{
+	struct signer_answer a;
+	struct signer *s = NULL;
+	uint8_t q[64];
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), 0);
+	assert_int_equal(signer_new(fds[0], &s), NJ_OK);
+	impatient = true;
+	signer_server(s, &a);
+	assert_int_equal(a.result, ENROL_FAILED);
+	signer_server(s, &a); /* nor does it come to that */
+	assert_int_equal(a.result, ENROL_FAILED);
+	assert_int_equal(recv(fds[1], q, sizeof q, 0), NUMBER + 1);
+	say(fds[1], 1, fine, sizeof fine);
+	signer_cas(s, &a); /* another's question is none of it */
+	assert_int_equal(a.result, ENROL_FAILED);
+	assert_int_equal(recv(fds[1], q, sizeof q, 0), NUMBER + 1);
+	say(fds[1], 2, waits, sizeof waits);
+	signer_server(s, &a);
+	assert_int_equal(a.result, ENROL_OK);
+	assert_string_equal(a.id, "d");
+	buf_fini(&a.certs);
+	signer_server(s, &a); /* it is told once */
+	assert_int_equal(a.result, ENROL_FAILED);
+	assert_int_equal(recv(fds[1], q, sizeof q, 0), NUMBER + 1);
+	say(fds[1], 3, waits, sizeof waits);
+	impatient = false;
+	signer_server(s, &a);
+	assert_int_equal(a.result, ENROL_WAIT);
+	buf_fini(&a.certs);
+	signer_free(s);
+	(void)close(fds[1]);
+}
+
 /* The two sides know each other's form. */
 static void *
 serve(void *arg)
@@ -133,6 +186,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers_have_numbers),
+		cmocka_unit_test(a_late_answer_is_not_lost),
 		cmocka_unit_test(both_sides),
 	};
 
