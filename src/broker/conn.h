@@ -128,6 +128,7 @@ struct conn {
 	bool parting;  /* conn_part(): closes when it was told the rest */
 	bool said_all; /* the same, and its end of the stream has come */
 	bool walked;   /* walk.h */
+	bool roomy;    /* in is msg_room()'s, for one packet */
 	char peer[PEER_NAME];
 };
 

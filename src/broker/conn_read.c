@@ -21,6 +21,8 @@
 #include "wire/ws.h"
 
 #define READ_TURNS  4
+#define ROOM_MIN    (32 * 1024)
+#define ROOM_AHEAD  64
 #define BEGAN_SHOWN 16 /* bytes of what is no MQTT */
 
 static void
@@ -207,6 +209,25 @@ unpark(struct conn *c)
 		yield(c);
 }
 
+/* Keeps the packet that has begun.  A large PUBLISH has the room for all of it,
+ * once there is as much as shows that it comes: the rest is read to its place. */
+static bool
+keep_begun(struct conn *c, struct slice rest, const struct frame *f)
+{
+	struct buf room;
+
+	if (c->state != CONN_LIVE || f->type != MQTT_PUBLISH ||
+	    f->size < ROOM_MIN || rest.n < f->size / ROOM_AHEAD ||
+	    !msg_room(rest, f, c->version, &room))
+		return keep(c, rest);
+	memcpy(room.p + room.off, rest.p, rest.n);
+	buf_commit(&room, rest.n);
+	buf_fini(&c->in);
+	c->in = room;
+	c->roomy = true;
+	return true;
+}
+
 /* Handles whole packets; false when c must not be touched any more.  What is
  * left of in is kept. */
 static bool
@@ -265,7 +286,7 @@ handle(struct conn *c, struct slice in)
 	if (c->state == CONN_CLOSING)
 		return true;
 	unpark(c);
-	return keep(c, in);
+	return e == NJ_AGAIN ? keep_begun(c, in, &f) : keep(c, in);
 }
 
 /* What it said last has been read, and not been handled. */
@@ -342,8 +363,11 @@ handle_large(struct conn *c)
 
 	if (!has_packet(c))
 		return true;
+	c->shard->packet = c->roomy ? &in : NULL;
 	c->in = (struct buf){ 0 };
+	c->roomy = false;
 	ok = handle(c, buf_slice(&in));
+	c->shard->packet = NULL;
 	buf_fini(&in);
 	return ok;
 }
@@ -361,6 +385,20 @@ ack_now(struct conn *c)
 		stream_ack_now(c->stream);
 }
 
+/* What is to be read of the packet in c->in, at once. */
+static size_t
+missing(const struct conn *c)
+{
+	struct slice in = buf_slice(&c->in);
+	struct frame f;
+	enum nj_err e = frame_take(&in, max_packet(c), &f);
+
+	/* a reload may have made it too large, which handle() finds */
+	if (e != NJ_AGAIN || f.size - in.n > RX_SIZE)
+		return e == NJ_AGAIN ? RX_SIZE : 1;
+	return f.size - in.n;
+}
+
 /* One read; an unfinished packet goes in front of what comes.  False: nothing
  * more to do now. */
 static bool
@@ -369,11 +407,11 @@ read_once(struct conn *c)
 	struct shard *sh = c->shard;
 	size_t had = buf_len(&c->in), n = 0, cap;
 	uint8_t *at;
-	bool direct = had > RX_SIZE / 2;
+	bool direct = c->roomy || had > RX_SIZE / 2;
 	enum nj_err e;
 
 	if (direct) {
-		cap = 64 * 1024;
+		cap = c->roomy ? missing(c) : 64 * 1024;
 		if (buf_reserve(&c->in, cap, &at)) {
 			no_memory(c);
 			return false;
@@ -479,6 +517,7 @@ conn_hear_out(struct conn *c)
 		if (c->state != CONN_LIVE || c->link.closing || is_unheard(c) ||
 		    !conn_may_ask(c) || buf_reserve(&in, RX_SIZE, &at))
 			return;
+		c->roomy = false;
 		if ((e = stream_read(c->stream, at, RX_SIZE, &n))) {
 			c->in = in;
 			if (e != NJ_AGAIN)
@@ -502,7 +541,7 @@ conn_resume(struct conn *c)
 {
 	struct buf in = c->in;
 
-	c->paused = c->yields = false;
+	c->paused = c->yields = c->roomy = false;
 	c->in = (struct buf){ 0 };
 	if (handle(c, buf_slice(&in)) && c->state != CONN_DEAD) {
 		conn_update_wants(c);

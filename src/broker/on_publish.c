@@ -201,6 +201,16 @@ cannot_be_kept(const struct conn *c, const struct publish *p)
 	return d->keep.full || (c->version == MQTT5 && p->qos > 0);
 }
 
+/* Whether the packet has become its message.  A retained one has more in it
+ * (source.h). */
+static bool
+adopt(struct shard *sh, const struct publish *p, struct slice topic,
+    struct msg **out)
+{
+	return sh->packet && !p->retain &&
+	    msg_adopt(sh->packet, p, topic, sh->home.now_ms, out);
+}
+
 /* Stores and routes; the reason code for the sender. */
 static enum mqtt_rc
 take(
@@ -230,10 +240,12 @@ take(
 		log_refused(c, topic, "memory_limit is reached");
 		return RC_QUOTA_EXCEEDED;
 	}
-	if (source_msg_new(c->session, p, topic, sh->home.now_ms, &m)) {
+	if (!adopt(sh, p, topic, &m) &&
+	    source_msg_new(c->session, p, topic, sh->home.now_ms, &m)) {
 		log_refused(c, topic, "out of memory");
 		return RC_QUOTA_EXCEEDED;
 	}
+	topic = msg_topic(m);
 	m->from = c->session->number;
 	if ((why = cannot_take(c, m, together))) {
 		log_refused(c, topic, why);

@@ -118,6 +118,7 @@ struct shard {
 	struct stream_scratch *scratch;
 	uint8_t *rx;
 	struct match match;
+	struct buf *packet;    /* msg_room()'s, being handled; or NULL */
 	uint32_t work;	       /* done for the connection that is being read */
 	struct targets **hits; /* of the message being routed */
 	uint32_t n_hits, cap_hits;

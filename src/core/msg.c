@@ -144,6 +144,72 @@ msg_new_from(const struct publish *p, struct slice topic, uint64_t now_ms,
 	return NJ_OK;
 }
 
+bool
+msg_room(
+    struct slice in, const struct frame *f, enum mqtt_ver v, struct buf *out)
+{
+	struct slice at = in, topic, part;
+	uint32_t rest, props = 0;
+	size_t head, others, size;
+	uint8_t *p;
+
+	if (take_bytes(&at, 1, &part) || take_varint(&at, &rest) ||
+	    take_bin(&at, &topic) ||
+	    ((f->flags & 6) && take_bytes(&at, 2, &part)) ||
+	    (v == MQTT5 &&
+		(take_varint(&at, &props) || take_bytes(&at, props, &part))))
+		return false;
+	head = in.n - at.n;
+	others = head - 2 - topic.n; /* of the head, which go */
+	if (others > sizeof(struct msg) || head > f->size)
+		return false;
+	size = sizeof(struct msg) + 2 + topic.n + (f->size - head) + props;
+	if (size > BUF_MAX || !(p = pool_get(size)))
+		return false;
+	*out = (struct buf){
+		.p = p,
+		.off = (uint32_t)(sizeof(struct msg) - others),
+		.len = (uint32_t)(sizeof(struct msg) - others),
+		.cap = (uint32_t)size,
+	};
+	return true;
+}
+
+bool
+msg_adopt(struct buf *in, const struct publish *p, struct slice topic,
+    uint64_t now_ms, struct msg **out)
+{
+	struct slice raw = p->props.raw, payload = p->payload;
+	struct msg *m = (struct msg *)(void *)in->p;
+	uint64_t expires_at = expiry(&p->props, now_ms);
+	uint8_t qos = p->qos;
+	bool retain = p->retain;
+
+	if (!m || payload.p != m->data + 2 + topic.n ||
+	    topic.n > MQTT_STRING_MAX || (p->props.seen & ~PASSED_ON) ||
+	    sizeof *m + 2 + topic.n + payload.n + raw.n != in->cap)
+		return false;
+	/* in the order in which nothing is written over that is wanted yet */
+	if (raw.n > 0)
+		memcpy(m->data + 2 + topic.n + payload.n, raw.p, raw.n);
+	if (topic.n > 0)
+		memmove(m->data + 2, topic.p, topic.n);
+	m->data[0] = (uint8_t)(topic.n >> 8);
+	m->data[1] = (uint8_t)topic.n;
+	atomic_init(&m->refs, 1);
+	m->props_len = (uint32_t)raw.n;
+	m->payload_len = (uint32_t)payload.n;
+	m->source_len = 0;
+	m->topic_len = (uint16_t)topic.n;
+	m->qos = qos;
+	m->retain = retain;
+	m->expires_at = expires_at;
+	m->keep_id = m->from = 0;
+	*in = (struct buf){ 0 };
+	*out = m;
+	return true;
+}
+
 /* Bytes of the last property. */
 static enum nj_err
 last_prop(struct slice raw, uint32_t *len)

@@ -14,8 +14,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/slice.h"
+#include "wire/frame.h"
 #include "wire/packet.h"
 
 #define MSG_NEVER UINT64_MAX
@@ -72,6 +74,19 @@ NJ_MUST enum nj_err msg_new(const struct publish *p, struct slice topic,
 /* The same; source is a property in wire form. */
 NJ_MUST enum nj_err msg_new_from(const struct publish *p, struct slice topic,
     uint64_t now_ms, struct slice source, struct msg **out);
+/*
+ * A large packet is received where its message will be, so that its payload is
+ * not copied again.  msg_room() gives the buffer for the PUBLISH that in begins
+ * with, f as of frame_take(), in which it is to be put; false: there is none for
+ * it, its properties have not all come, or memory is short.  msg_adopt() then
+ * makes the message of what in holds, whole, and empties in; p and topic may
+ * have been in it.  False: nothing was done, since that is another packet, or
+ * the message is not made of the same parts.
+ */
+bool msg_room(
+    struct slice in, const struct frame *f, enum mqtt_ver v, struct buf *out);
+bool msg_adopt(struct buf *in, const struct publish *p, struct slice topic,
+    uint64_t now_ms, struct msg **out);
 /* One that was stored: data is what struct msg has there.  NJ_MALFORMED. */
 NJ_MUST enum nj_err msg_restore(struct slice data, uint16_t topic_len,
     uint32_t payload_len, bool has_source, struct msg **out);

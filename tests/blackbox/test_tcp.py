@@ -7,7 +7,7 @@ import pytest
 import pahoc
 import programs
 from harness import free_port
-from raw import Raw, PUBLISH
+from raw import Raw, PUBCOMP, PUBLISH, PUBREC, PUBREL, packet, properties, string
 
 VERSIONS = ['3.1', '3.1.1', '5.0']
 PAHO = {name: level for level, name in pahoc.NAMES.items()}
@@ -198,3 +198,31 @@ def test_ipv6(brokers, topic):
         c.subscribe(topic)
         c.publish(topic, 'x')
         assert c.message().payload == b'x'
+
+
+@pytest.mark.parametrize('version', [4, 5])
+@each_qos
+def test_large_messages_in_pieces(broker, topic, version, qos):
+    """A PUBLISH that comes in pieces, with small ones right before and behind it; retained, too."""
+    props = [None, {'user_property': [('a', 'b')], 'correlation_data': b'xyz'}, {'message_expiry': 3600}][qos]
+    with Raw(broker.port, version=version) as s, Raw(broker.port, version=version) as p:
+        s.connect()
+        s.subscribe(topic, qos=qos)
+        p.connect()
+        head = string(topic) + (b'\0\7' if qos else b'')
+        small = packet(PUBLISH, 0, string(topic) + (properties(None) if version == 5 else b'') + b'small')
+        head += properties(props) if version == 5 else b''
+        for size, retain in ((40_000, 0), (70_000, 0), (300_000, 0), (300_000, 1), (1_100_000, 0)):
+            payload = bytes(range(250)) * (size // 250)
+            data = small + packet(PUBLISH, qos << 1 | retain, head + payload) + small
+            for at in range(0, len(data), 90_001):
+                p.send(data[at:at + 90_001])
+            got = [s.message() for _ in range(3)]
+            assert [len(m.payload) for m in got] == [5, size, 5]
+            assert got[1].payload == payload and got[1].topic == topic
+            if version == 5 and qos == 1:
+                assert got[1].props['user_property'] == [('a', 'b')]
+            if qos == 2:
+                assert p.wait_for(PUBREC).mid == 7
+                p.ack(PUBREL, 7)
+                assert p.wait_for(PUBCOMP).mid == 7
