@@ -21,6 +21,9 @@
 #include "broker/storing.h"
 #include "broker/systree.h"
 
+/* Of who has no threads, and waits for his clients. */
+#define STOP_TURN_MS 1
+
 /* broker_turn makes its caller an RCU thread, once. */
 static _Thread_local bool rcu_registered;
 
@@ -177,7 +180,7 @@ broker_stop(struct broker *b)
 		}
 	if (rcu_registered)
 		while (!all_stopped(b))
-			broker_turn(b, 10);
+			broker_turn(b, STOP_TURN_MS);
 }
 
 /* Letters make letters (a member who is gone is bounced, what is retired

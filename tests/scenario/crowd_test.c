@@ -12,18 +12,19 @@
 #include <unistd.h>
 
 #include "broker/crowd.h"
-#include "world.h"
+#include "clients.h"
 
 #define CROWD	    100
 #define TURNS	    8 /* more than anything of one client takes */
 #define PATIENCE_MS 10000
+#define PACKET	    (64 * 1024)
+#define MUCH	    (24 * PACKET) /* a turn reads 1 MiB of one */
 
 static const char subscribe[] = "\x82\6\0\1\0\1t\0";
 static const char publish[] = "\x30\4\0\1tx";
 
 static struct world world;
 static uint64_t step, busy, spent;
-static int failures;
 
 static uint64_t
 fine(void *arg)
@@ -35,15 +36,6 @@ fine(void *arg)
 }
 
 static void
-check(const char *what, bool ok)
-{
-	if (ok)
-		return;
-	(void)fprintf(stderr, "not so: %s\n", what);
-	failures++;
-}
-
-static void
 turns(int n)
 {
 	for (int i = 0; i < n; i++) {
@@ -52,29 +44,13 @@ turns(int n)
 	}
 }
 
-static int
-come(void)
-{
-	int fd = world_connect(&world, 0);
-
-	check("a connection", fd >= 0);
-	return fd;
-}
-
-static void
-say(int fd, const char *bytes, size_t n)
-{
-	check("sent", send(fd, bytes, n, MSG_NOSIGNAL) == (ssize_t)n);
-}
-
 static void
 say_connect(int fd, int number)
 {
-	char packet[32];
-	int n = snprintf(packet + 14, sizeof packet - 14, "c%03d", number);
+	char id[8];
 
-	memcpy(packet, "\x10\x10\0\4MQTT\4\2\0\0\0\4", 14);
-	say(fd, packet, 14 + (size_t)n);
+	(void)snprintf(id, sizeof id, "c%03d", number);
+	client_connect(fd, id);
 }
 
 /* A turn, in which a message of one who is connected comes back to him. */
@@ -84,7 +60,7 @@ is_served(int live)
 	char all[256];
 	ssize_t n;
 
-	say(live, publish, sizeof publish - 1);
+	client_say(live, publish, sizeof publish - 1);
 	turns(1);
 	n = recv(live, all, sizeof all, MSG_DONTWAIT);
 	return n == sizeof publish - 1;
@@ -94,11 +70,11 @@ static int
 come_live(void)
 {
 	char all[64];
-	int fd = come();
+	int fd = client_come(&world);
 
 	say_connect(fd, 999);
 	turns(TURNS);
-	say(fd, subscribe, sizeof subscribe - 1);
+	client_say(fd, subscribe, sizeof subscribe - 1);
 	turns(TURNS);
 	check("CONNACK and SUBACK",
 	    recv(fd, all, sizeof all, MSG_DONTWAIT) == 4 + 5);
@@ -109,10 +85,9 @@ static int
 count_in(const int *fds)
 {
 	int in = 0;
-	char c;
 
 	for (int i = 0; i < CROWD; i++)
-		in += recv(fds[i], &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+		in += client_is_answered(fds[i]);
 	return in;
 }
 
@@ -120,7 +95,7 @@ static void
 crowd_comes(int *fds)
 {
 	for (int i = 0; i < CROWD; i++) {
-		fds[i] = come();
+		fds[i] = client_come(&world);
 		say_connect(fds[i], i);
 	}
 }
@@ -186,6 +161,48 @@ go(int live)
 	step = 0;
 }
 
+/* To a topic that nobody wants, and then to the one that is. */
+static bool
+say_much(int fd)
+{
+	static char packet[4 + PACKET];
+	int bytes = 2 * MUCH;
+
+	/* more than who is not root may have */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) !=
+	    0)
+		return false;
+	memcpy(packet, "\x30\x80\x80\4\0\1u", 7);
+	for (int i = 0; i < MUCH / PACKET; i++)
+		client_say(fd, packet, sizeof packet);
+	client_say(fd, publish, sizeof publish - 1);
+	return true;
+}
+
+/* One of many that go at once, and who waits for that, has said more than is
+ * read in a turn. */
+static void
+go_with_much(int live)
+{
+	bool may = true;
+	int fds[CROWD];
+
+	step = busy = 0;
+	crowd_comes(fds);
+	turns(CROWD);
+	(void)client_is_closed(live);
+	for (int i = 0; i < CROWD; i++) {
+		if (i == CROWD_GONE + 3)
+			may = say_much(fds[i]);
+		(void)close(fds[i]);
+	}
+	turns(CROWD);
+	check("what was said before the end is heard to the last",
+	    !may || client_is_answered(live));
+	check("all have gone, and he is there", connections() == 1);
+	(void)client_is_closed(live);
+}
+
 /* After a stall, in which all deadlines have passed: who has spoken is heard,
  * who has not is thrown out, if somewhat later. */
 static void
@@ -194,7 +211,7 @@ be_late(int live)
 	int fds[CROWD], dumb;
 
 	step = busy = 0;
-	dumb = come();
+	dumb = client_come(&world);
 	turns(TURNS);
 	crowd_comes(fds);
 	step = 200;
@@ -207,7 +224,7 @@ be_late(int live)
 	turns(1);
 	check("and no more", connections() == CROWD + 1);
 	(void)close(dumb);
-	dumb = come();
+	dumb = client_come(&world);
 	turns(TURNS);
 	world.now += PATIENCE_MS;
 	turns(1);
@@ -256,8 +273,8 @@ shake_hands(void)
 	for (int first = 1; first < CROWD; first += 3) {
 		step = 60;
 		for (int i = 0; i < CROWD; i++) {
-			fds[i] = come();
-			say(fds[i], upgrade, sizeof upgrade - 1);
+			fds[i] = client_come(&world);
+			client_say(fds[i], upgrade, sizeof upgrade - 1);
 			if (i == first)
 				turns(1);
 		}
@@ -296,6 +313,7 @@ main(void)
 	come_in(live, "one is served whatever it costs", CROWD_US * 2, 0, 1);
 	come_in(live, "long turns have room for more", 200, 3200, 5);
 	go(live);
+	go_with_much(live);
 	be_late(live);
 	(void)close(live);
 	world_stop(&world);
@@ -310,5 +328,5 @@ main(void)
 	shake_hands();
 	world_stop(&world);
 	world_fini(&world);
-	return failures > 0;
+	return check_failures() > 0;
 }

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "world.h"
+#include "clients.h"
 
 #define CROWD 20
 #define TURNS 8 /* more than anything of one client takes */
@@ -25,39 +25,6 @@ static const char subscribe[] = "\x82\6\0\1\0\1t\0";
 static const char publish[] = "\x30\4\0\1tx";
 
 static struct world world;
-static int failures;
-
-static void
-check(const char *what, bool ok)
-{
-	if (ok)
-		return;
-	(void)fprintf(stderr, "not so: %s\n", what);
-	failures++;
-}
-
-static int
-come(void)
-{
-	int fd = world_connect(&world, 0);
-
-	check("a connection", fd >= 0);
-	return fd;
-}
-
-static void
-say(int fd, const char *bytes, size_t n)
-{
-	check("sent", send(fd, bytes, n, MSG_NOSIGNAL) == (ssize_t)n);
-}
-
-static bool
-is_answered(int fd)
-{
-	char c;
-
-	return recv(fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
-}
 
 static void
 forget_answers(int fd)
@@ -74,7 +41,7 @@ count_answered(const int *fds, int n)
 	int answered = 0;
 
 	for (int i = 0; i < n; i++)
-		answered += is_answered(fds[i]);
+		answered += client_is_answered(fds[i]);
 	return answered;
 }
 
@@ -88,13 +55,13 @@ turns(int n)
 static int
 come_live(void)
 {
-	int fd = come();
+	int fd = client_come(&world);
 
-	say(fd, connect_live, sizeof connect_live - 1);
+	client_say(fd, connect_live, sizeof connect_live - 1);
 	turns(TURNS);
-	say(fd, subscribe, sizeof subscribe - 1);
+	client_say(fd, subscribe, sizeof subscribe - 1);
 	turns(TURNS);
-	check("CONNACK and SUBACK", is_answered(fd));
+	check("CONNACK and SUBACK", client_is_answered(fd));
 	forget_answers(fd);
 	return fd;
 }
@@ -104,31 +71,32 @@ static void
 crowd_comes(int live, int early, const int *crowd)
 {
 	for (int turn = 1; turn <= CROWD + 1; turn++) {
-		say(live, publish, sizeof publish - 1);
+		client_say(live, publish, sizeof publish - 1);
 		turns(1);
 		check("a connected client is served in each turn",
-		    is_answered(live));
+		    client_is_answered(live));
 		forget_answers(live);
 		check("a turn takes one step of a handshake",
-		    count_answered(crowd, CROWD) + is_answered(early) == turn);
+		    count_answered(crowd, CROWD) + client_is_answered(early) ==
+			turn);
 		check("what was begun does not wait for the crowd",
-		    turn < 2 || is_answered(early));
+		    turn < 2 || client_is_answered(early));
 	}
 }
 
 static void
 test_order(void)
 {
-	int live = come_live(), early = come(), crowd[CROWD];
+	int live = come_live(), early = client_come(&world), crowd[CROWD];
 
-	say(early, half, sizeof half - 1);
+	client_say(early, half, sizeof half - 1);
 	turns(TURNS);
 	for (int i = 0; i < CROWD; i++) {
-		crowd[i] = come();
-		say(crowd[i], half, sizeof half - 1);
-		say(crowd[i], rest, sizeof rest - 1);
+		crowd[i] = client_come(&world);
+		client_say(crowd[i], half, sizeof half - 1);
+		client_say(crowd[i], rest, sizeof rest - 1);
 	}
-	say(early, rest, sizeof rest - 1);
+	client_say(early, rest, sizeof rest - 1);
 	crowd_comes(live, early, crowd);
 	for (int i = 0; i < CROWD; i++)
 		(void)close(crowd[i]);
@@ -144,17 +112,17 @@ test_dribble(void)
 	int slow[CROWD], fresh;
 
 	for (int i = 0; i < CROWD; i++) {
-		slow[i] = come();
-		say(slow[i], half, 1);
+		slow[i] = client_come(&world);
+		client_say(slow[i], half, 1);
 	}
 	turns(CROWD + TURNS);
 	for (int i = 0; i < CROWD; i++)
-		say(slow[i], half + 1, 1);
-	fresh = come();
-	say(fresh, half, sizeof half - 1);
-	say(fresh, rest, sizeof rest - 1);
+		client_say(slow[i], half + 1, 1);
+	fresh = client_come(&world);
+	client_say(fresh, half, sizeof half - 1);
+	client_say(fresh, rest, sizeof rest - 1);
 	turns(2);
-	check("who comes new is not kept out", is_answered(fresh));
+	check("who comes new is not kept out", client_is_answered(fresh));
 	for (int i = 0; i < CROWD; i++)
 		(void)close(slow[i]);
 	(void)close(fresh);
@@ -168,21 +136,21 @@ test_gone(void)
 	int crowd[CROWD], last;
 
 	for (int i = 0; i < CROWD; i++) {
-		crowd[i] = come();
-		say(crowd[i], half, sizeof half - 1);
-		say(crowd[i], rest, sizeof rest - 1);
+		crowd[i] = client_come(&world);
+		client_say(crowd[i], half, sizeof half - 1);
+		client_say(crowd[i], rest, sizeof rest - 1);
 	}
 	turns(1);
 	check("one was served", count_answered(crowd, CROWD) == 1);
-	last = come();
-	say(last, half, sizeof half - 1);
-	say(last, rest, sizeof rest - 1);
+	last = client_come(&world);
+	client_say(last, half, sizeof half - 1);
+	client_say(last, rest, sizeof rest - 1);
 	turns(1);
 	check("two were served", count_answered(crowd, CROWD) == 2);
 	for (int i = 2; i < CROWD; i++)
 		(void)shutdown(crowd[i], SHUT_WR);
 	turns(2);
-	check("those who have gone are not", is_answered(last));
+	check("those who have gone are not", client_is_answered(last));
 	for (int i = 0; i < CROWD; i++)
 		(void)close(crowd[i]);
 	(void)close(last);
@@ -205,5 +173,5 @@ main(void)
 	test_gone();
 	world_stop(&world);
 	world_fini(&world);
-	return failures > 0;
+	return check_failures() > 0;
 }
