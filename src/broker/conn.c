@@ -171,6 +171,26 @@ refused(struct shard *sh, const struct port_opts *po, const char *peer,
 	failures_add(sh->broker->failures, &f, clock_wall(sh->broker->clock));
 }
 
+/*
+ * While it comes, a connection is named by the loop once for what is new: it may
+ * wait for its turn, and then need not be taken out of the loop and put there
+ * again.  So each read of it has to take all there is, or conn_level() is called;
+ * the end of the stream is read by itself.
+ */
+static unsigned
+edge_of(const struct conn *c)
+{
+	const struct port_opts *po = conn_port(c);
+
+	if (!c->crowded || c->leveled)
+		return 0;
+	return c->state == CONN_HANDSHAKE ||
+		((c->state == CONN_GREETING || c->state == CONN_LIVE) &&
+		    !po->websockets && !po->est)
+	    ? LOOP_EDGE
+	    : 0;
+}
+
 static void conn_ready(struct watch *w, unsigned ready);
 static void on_deadline(struct timer *t, uint64_t now);
 
@@ -214,9 +234,11 @@ conn_accept(struct port *p, int fd, const char *peer)
 	c->shard = sh;
 	c->port = (uint16_t)p->index;
 	c->proxy = po->proxy;
-	c->watch =
-	    (struct watch){ .fd = fd, .fn = conn_ready, .want = LOOP_IN };
 	c->crowded = true;
+	c->state = (uint8_t)(po->proxy ? CONN_PROXY : begins_with(po));
+	c->watch = (struct watch){
+		.fd = fd, .fn = conn_ready, .want = LOOP_IN | edge_of(c)
+	};
 	c->link.ops = &link_ops;
 	/* a WebSocket frame ends where a piece does */
 	c->link.gathers = !po->websockets;
@@ -234,7 +256,7 @@ conn_accept(struct port *p, int fd, const char *peer)
 	atomic_fetch_add(&sh->broker->port_conns[c->port], 1);
 	count_add(&sh->counts.sockets, 1);
 	count_add(&sh->counts.opened, 1);
-	set_state(c, po->proxy ? CONN_PROXY : begins_with(po));
+	set_state(c, (enum conn_state)c->state);
 	if (!po->proxy && sh->limits.log_connections &&
 	    guard_may_log(sh, &sh->comings, GUARD_LINES))
 		nj_log(LOG_T_NOTICE, "New connection from %s on %s.", peer,
@@ -266,6 +288,7 @@ conn_begin(struct conn *c)
 	stream_leave(c->stream);
 	c->stream = s;
 	set_state(c, begins_with(po));
+	conn_update_wants(c);
 	conn_ready(&c->watch, LOOP_IN);
 }
 
@@ -416,7 +439,7 @@ on_deadline(struct timer *t, uint64_t now)
 void
 conn_update_wants(struct conn *c)
 {
-	unsigned want = stream_wants(c->stream) & LOOP_OUT;
+	unsigned want = (stream_wants(c->stream) & LOOP_OUT) | edge_of(c);
 
 	switch ((enum conn_state)c->state) {
 	case CONN_PROXY:
@@ -446,8 +469,47 @@ conn_update_wants(struct conn *c)
 		return;
 	if (c->watch.fd < 0)
 		crowd_again(c, want);
+	else if (c->crowded && c->state == CONN_LIVE)
+		crowd_part(c, want);
 	else if (loop_want(conn_loop(c), &c->watch, want))
 		conn_doom(c, "the event loop refused it");
+}
+
+void
+conn_level(struct conn *c)
+{
+	if (c->watch.fd < 0 || !(c->watch.want & LOOP_EDGE))
+		return; /* or it is told anew when it is back in a loop */
+	c->leveled = true;
+	if (loop_want(
+		conn_loop(c), &c->watch, c->watch.want & ~(unsigned)LOOP_EDGE))
+		conn_doom(c, "the event loop refused it");
+}
+
+/* Steps of handshakes have queues of their own. */
+static void
+handshake_ready(struct conn *c, unsigned ready)
+{
+	if (!c->begun && (ready & (LOOP_GONE | LOOP_HUP)))
+		c->went = true;
+	if (!list_linked(&c->work)) /* its turn comes */
+		list_push(c->begun ? &c->shard->begun : &c->shard->handshakes,
+		    &c->work);
+	else if (c->went && c->waits)
+		conn_handshake_gone(c);
+}
+
+/* The first that it says once it is in; or that it goes, as many do. */
+static void
+first_words(struct conn *c, unsigned ready)
+{
+	if (list_linked(&c->work) || !(ready & (LOOP_IN | LOOP_HUP))) {
+		crowd_part(c, c->watch.want & ~(unsigned)LOOP_EDGE);
+		return;
+	}
+	conn_read(c);
+	if (c->state == CONN_LIVE && c->crowded)
+		crowd_part(c, c->watch.want & ~(unsigned)LOOP_EDGE);
 }
 
 static void
@@ -455,6 +517,8 @@ conn_ready(struct watch *w, unsigned ready)
 {
 	struct conn *c = LIST_OWNER(w, struct conn, watch);
 
+	if (c->state != CONN_LIVE && (ready & (LOOP_GONE | LOOP_HUP)))
+		conn_level(c); /* the end is behind what is read now */
 	switch ((enum conn_state)c->state) {
 	case CONN_DEAD:
 		return;
@@ -462,13 +526,12 @@ conn_ready(struct watch *w, unsigned ready)
 		conn_proxy(c);
 		return;
 	case CONN_HANDSHAKE:
-		if (!list_linked(&c->work)) /* its turn comes */
-			list_push(
-			    c->begun ? &c->shard->begun : &c->shard->handshakes,
-			    &c->work);
-		else if (w->want == LOOP_GONE &&
-		    (ready & (LOOP_GONE | LOOP_HUP)))
-			conn_handshake_gone(c);
+		handshake_ready(c, ready);
+		return;
+	case CONN_LIVE:
+		if (!c->crowded)
+			break;
+		first_words(c, ready);
 		return;
 	default:
 		break;

@@ -122,6 +122,9 @@ struct conn {
 	bool crowded;	       /* is in the crowd's loop; crowd.h */
 	bool late;	       /* its deadline was moved once */
 	bool begun;	       /* its handshake has had a step */
+	bool went;	       /* and until then: its client has gone */
+	bool waits;	       /* ... it waits for that since an earlier turn */
+	bool leveled;	       /* conn_level() did */
 	bool looked;	       /* is_plain_http() did */
 	bool gone;	       /* nothing can be written to it any more */
 	bool leaves;   /* conn_hear_rest(): nothing is promised any more */
@@ -182,6 +185,8 @@ void conn_set_state(struct conn *c, enum conn_state st);
 void conn_set_state_within(struct conn *c, enum conn_state st);
 /* Tells the loop what the connection waits for. */
 void conn_update_wants(struct conn *c);
+/* More is there than was read: the loop has to say so again. */
+void conn_level(struct conn *c);
 /* Frees; the shard calls it when the turn ends. */
 void conn_bury(struct conn *c);
 

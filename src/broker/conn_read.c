@@ -444,8 +444,12 @@ read_once(struct conn *c)
 		ack_now(c);
 	if (c->watch.fd < 0) /* crowd_takes() took it, and it is there still */
 		conn_update_wants(c);
-	return (n == cap || stream_pending(c->stream)) && conn_hears(c) &&
-	    !list_linked(&c->work);
+	if (n < cap && !stream_pending(c->stream))
+		return false;
+	if (conn_hears(c) && !list_linked(&c->work))
+		return true;
+	conn_level(c);
+	return false;
 }
 
 /* Who does not take his answers may not ask for more, and who waits for
@@ -641,6 +645,8 @@ shake_hands(struct conn *c)
 	if (peer && !had_tls && (!e || in_upgrade(c)))
 		tls_is_done(c, peer);
 	if (e == NJ_AGAIN) {
+		if (stream_pending(c->stream))
+			conn_level(c);
 		conn_update_wants(c);
 		return;
 	}

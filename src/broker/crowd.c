@@ -113,12 +113,11 @@ join_loop(struct conn *c)
 }
 
 void
-crowd_part(struct conn *c)
+crowd_part(struct conn *c, unsigned want)
 {
-	if (!c->crowded)
-		return;
 	loop_del(conn_loop(c), &c->watch);
 	c->crowded = false;
+	c->watch.want = want & ~(unsigned)LOOP_EDGE;
 	join_loop(c);
 }
 

@@ -5,7 +5,7 @@
  * them: the system gives out what is ready in the order in which it became so.
  * That is why they have an event set of their own, of which a turn takes as much
  * as CROWD_US has room for, after those who are connected.  In it are the
- * listeners, and a connection until its client is let in.  Arrivals from other
+ * listeners, and a connection until its client, let in, says its first words.  Arrivals from other
  * shards, those whose login was decided or whose session is on disk, and those
  * whose clients have gone, with more others than a turn ends at once, wait in a
  * queue beside it.
@@ -61,8 +61,9 @@ bool crowd_waits(const struct shard *sh);
 void crowd_serve(struct shard *sh);
 /* c has come from another shard, or what it waited for is there. */
 void crowd_push(struct conn *c);
-/* c's client is in: from now on it is one of those who are connected. */
-void crowd_part(struct conn *c);
+/* c's client is in, and no newcomer any more: from now on it is one of those
+ * who are connected, and wants that. */
+void crowd_part(struct conn *c, unsigned want);
 /* c's client has gone; whether that waits until it is its turn. */
 bool crowd_takes(struct conn *c);
 /* c, which was taken, is there all the same, and wants that. */

@@ -403,7 +403,6 @@ let_in(struct conn *c, const struct connect *k, struct connack_in *in)
 	}
 	c->last_rx = sh->home.now_ms;
 	conn_set_state(c, CONN_LIVE);
-	crowd_part(c);
 	count_add(&sh->counts.connects, 1);
 	log_in(c, k, s->who);
 	session_pump(s);

@@ -433,21 +433,21 @@ next_handshake(struct shard *sh)
 	return at ? LIST_OWNER(at, struct conn, work) : NULL;
 }
 
-/* Until their turn comes there are no events of them, but that a new one has
- * gone: it need not be served any more. */
+/* A new one that has to wait, and whose client has gone, need not be served. */
 static void
-hush(struct shard *sh, struct list *waiting, unsigned want)
+forget_gone(struct shard *sh)
 {
-	struct list *at = waiting->prev, *before;
+	struct list *at = sh->handshakes.prev, *before;
 
-	for (; at != waiting; at = before) {
+	for (; at != &sh->handshakes; at = before) {
 		struct conn *c = LIST_OWNER(at, struct conn, work);
 
 		before = at->prev;
-		if (c->watch.want == want)
+		if (c->waits)
 			return; /* those in front have waited longer */
-		if (loop_want(conn_loop(c), &c->watch, want))
-			conn_doom(c, "the event loop refused it");
+		c->waits = true;
+		if (c->went)
+			conn_handshake_gone(c);
 	}
 }
 
@@ -469,8 +469,7 @@ shake_hands(struct shard *sh)
 			return;
 		conn_handshake(c);
 	}
-	hush(sh, &sh->handshakes, LOOP_GONE);
-	hush(sh, &sh->begun, 0);
+	forget_gone(sh);
 }
 
 static void

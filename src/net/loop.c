@@ -19,7 +19,7 @@ static uint32_t
 epoll_bits(unsigned want)
 {
 	return (want & LOOP_IN ? EPOLLIN | EPOLLRDHUP : 0u) |
-	    (want & LOOP_GONE ? EPOLLRDHUP : 0u) |
+	    (want & LOOP_EDGE ? EPOLLET : 0u) |
 	    (want & LOOP_OUT ? EPOLLOUT : 0u);
 }
 

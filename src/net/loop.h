@@ -4,7 +4,7 @@
  * Owns:    the epoll descriptor; watches are embedded in what they watch.
  * Threads: one owner.
  * Bounds:  LOOP_EVENTS readiness events a turn.
- * Note:    level triggered.  A watch removed during a turn is not called any
+ * Note:    level triggered, but for watches that want LOOP_EDGE.  A watch removed during a turn is not called any
  *          more in that turn, but its memory must live until the turn ends.
  */
 #ifndef NJ_NET_LOOP_H
@@ -19,15 +19,17 @@
 #define LOOP_IN	    1u
 #define LOOP_OUT    2u
 #define LOOP_HUP    4u /* error or hang-up; always reported */
-/* Wanted: only that the other end has closed.  Ready: it has, beside LOOP_IN. */
+/* Ready only: the other end has closed, beside LOOP_IN. */
 #define LOOP_GONE 8u
+/* Wanted: called once for what is new, and not again while it is not read. */
+#define LOOP_EDGE 16u
 
 struct watch;
 typedef void watch_fn(struct watch *w, unsigned ready);
 
 struct watch {
 	int fd;	       /* -1: not in a loop */
-	unsigned want; /* LOOP_IN | LOOP_OUT, or LOOP_GONE */
+	unsigned want; /* LOOP_IN | LOOP_OUT | LOOP_EDGE */
 	watch_fn *fn;
 };
 

@@ -127,6 +127,7 @@ struct tls_stream {
 	uint8_t phase; /* enum tls_phase */
 	uint8_t key_updates;
 	bool kept_whole : 1; /* kept holds a whole record */
+	bool more : 1;	     /* the last receive left something, perhaps */
 	bool lazy : 1;	     /* unsent may wait for the next write */
 	bool ended : 1;	     /* the peer sent its end */
 	bool explained : 1;  /* base.why says why the handshake fails */

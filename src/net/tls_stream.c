@@ -82,6 +82,7 @@ fill(struct tls_stream *s)
 	if (!whole) {
 		e = stream_recv(
 		    &s->base, sc->in + sc->in_end, SCRATCH_IN - sc->in_end, &n);
+		s->more = n == SCRATCH_IN - sc->in_end;
 		sc->in_end += n;
 		s->eof = e == NJ_EOF;
 	}
@@ -608,7 +609,7 @@ tls_pending(const struct stream *base)
 	const struct tls_stream *s = ctls_of(base);
 
 	return s->phase != TLS_HELLO &&
-	    (s->kept_whole || s->ended || s->phase == TLS_FAILED ||
+	    (s->kept_whole || s->more || s->ended || s->phase == TLS_FAILED ||
 		(s->ssl && SSL_pending(s->ssl) > 0));
 }
 

@@ -4,7 +4,8 @@
  *
  * What the handshakes of a broker are measured against: it parses nothing,
  * keeps nothing and knows nobody, but agrees on the same as Nightjar (versions,
- * groups, ciphers, one ticket, no cache of sessions, buffers released).
+ * groups, the hybrid one where the library has it, ciphers, one ticket, no cache
+ * of sessions, buffers released).
  *
  * usage: tls_loop PORT[,CERTFILE,KEYFILE[,CAFILE]]...
  *
@@ -80,7 +81,8 @@ context_new(const char *cert, const char *key, const char *ca)
 	if (!SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) ||
 	    !SSL_CTX_set_cipher_list(c, CIPHERS_12) ||
 	    !SSL_CTX_set_ciphersuites(c, CIPHERS_13) ||
-	    !SSL_CTX_set1_groups_list(c, GROUPS) ||
+	    (!SSL_CTX_set1_groups_list(c, "X25519MLKEM768:" GROUPS) &&
+		!SSL_CTX_set1_groups_list(c, GROUPS)) ||
 	    !SSL_CTX_set_num_tickets(c, 1) ||
 	    !SSL_CTX_set_session_id_context(c, id, sizeof id - 1) ||
 	    SSL_CTX_use_certificate_chain_file(c, cert) != 1 ||

@@ -267,6 +267,19 @@ room_down(const struct nconn *c)
 	return used < c->window ? c->window - used : 0;
 }
 
+static bool
+has_ended(const struct nconn *c)
+{
+	return c->up.rst_at <= sim->now || pipe_ended(&c->up);
+}
+
+static bool
+is_news(const struct nconn *c)
+{
+	return c->taken + c->up.arrived != c->told ||
+	    has_ended(c) != c->told_end;
+}
+
 unsigned
 net_ready(struct nconn *c, unsigned want)
 {
@@ -284,7 +297,17 @@ net_ready(struct nconn *c, unsigned want)
 		r |= LOOP_OUT;
 	if (rst || (fin && c->shut))
 		r |= LOOP_HUP;
+	if ((want & LOOP_EDGE) && !c->armed && !is_news(c))
+		r &= LOOP_OUT;
 	return r;
+}
+
+void
+net_told(struct nconn *c)
+{
+	c->armed = false;
+	c->told = c->taken + c->up.arrived;
+	c->told_end = has_ended(c);
 }
 
 enum nj_err
@@ -295,6 +318,9 @@ net_read(struct nconn *c, uint8_t *dst, size_t cap, size_t *n)
 	pipe_step(&c->up);
 	if (c->up.arrived > 0) {
 		*n = pipe_take(&c->up, dst, cap);
+		c->taken += *n;
+		/* no system does that and says nothing more */
+		c->armed |= *n < cap && c->up.arrived > 0;
 		edge_in(c->edge, dst, *n);
 		return NJ_OK;
 	}

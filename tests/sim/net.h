@@ -52,6 +52,9 @@ struct nconn {
 	unsigned shard;	  /* where */
 	uint32_t lat_lo, lat_hi;
 	size_t window;
+	size_t taken, told; /* bytes read; those that the loop told of */
+	bool told_end;	    /* the same for the end */
+	bool armed;	    /* the loop tells in any case */
 	bool accepted;
 	bool hole;	  /* nothing arrives any more, nobody is told */
 	bool shut;	  /* the broker says no more */
@@ -78,6 +81,8 @@ void net_abandon(struct nconn *c, bool hole);
 
 /* The broker's end. */
 unsigned net_ready(struct nconn *c, unsigned want);
+/* The loop has said so: with LOOP_EDGE it does again for what is new. */
+void net_told(struct nconn *c);
 NJ_MUST enum nj_err
 net_read(struct nconn *c, uint8_t *dst, size_t cap, size_t *n);
 NJ_MUST enum nj_err

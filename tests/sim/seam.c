@@ -196,6 +196,16 @@ __wrap_loop_free(struct loop *l)
 	free(l);
 }
 
+/* What is there already is told, also where only news are. */
+static void
+arm(const struct watch *w)
+{
+	struct nconn *c = w->fd >= NET_FD ? net_find(w->fd) : NULL;
+
+	if (c)
+		c->armed = true;
+}
+
 /* The kernel, too, can be out of memory. */
 enum nj_err
 __wrap_loop_add(struct loop *l, struct watch *w)
@@ -213,6 +223,7 @@ __wrap_loop_add(struct loop *l, struct watch *w)
 			abort();
 	}
 	l->v[l->n++] = w;
+	arm(w);
 	seam_inside(was);
 	return NJ_OK;
 }
@@ -221,6 +232,7 @@ enum nj_err
 __wrap_loop_want(struct loop *l, struct watch *w, unsigned want)
 {
 	w->want = want;
+	arm(w);
 	return NJ_OK;
 }
 
@@ -284,6 +296,8 @@ __wrap_loop_next(struct loop *l)
 
 		if (!ready)
 			continue;
+		if (w->want & LOOP_EDGE)
+			net_told(net_find(w->fd));
 		w->fn(w, ready);
 		return true;
 	}

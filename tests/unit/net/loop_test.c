@@ -92,6 +92,38 @@ readiness(void **state)
 	loop_free(NULL);
 }
 
+/* Once for what is new, and anew when the watch is told what it wants. */
+static void
+edges(void **state)
+{
+	struct loop *l = NULL;
+	struct end *e;
+	int fd[2];
+
+	assert_int_equal(loop_new(&l), NJ_OK);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	e = end_new(l, fd[0], LOOP_IN | LOOP_EDGE);
+	assert_int_equal(write(fd[1], "x", 1), 1);
+	assert_int_equal(loop_turn(l, 0), 1);
+	assert_int_equal(loop_turn(l, 0), 0);
+	assert_int_equal(write(fd[1], "x", 1), 1);
+	assert_int_equal(loop_turn(l, 0), 1);
+	assert_int_equal(loop_turn(l, 0), 0);
+	assert_int_equal(e->ready, LOOP_IN);
+	assert_int_equal(shutdown(fd[1], SHUT_WR), 0);
+	assert_int_equal(loop_turn(l, 0), 1);
+	assert_true(e->ready & LOOP_GONE);
+	assert_int_equal(loop_turn(l, 0), 0);
+	assert_int_equal(loop_want(l, &e->w, LOOP_IN), NJ_OK);
+	assert_int_equal(loop_turn(l, 0), 1);
+	assert_int_equal(loop_turn(l, 0), 1);
+	loop_del(l, &e->w);
+	(void)close(fd[0]);
+	(void)close(fd[1]);
+	free(e);
+	loop_free(l);
+}
+
 /* Each of two ready watches would remove the other: only one is called, and
  * the other is not touched any more (its memory is gone). */
 static void
@@ -208,6 +240,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(readiness),
+		cmocka_unit_test(edges),
 		cmocka_unit_test(removed_in_the_same_turn),
 		cmocka_unit_test(broken_off),
 		cmocka_unit_test(one_by_one),
