@@ -454,14 +454,18 @@ hear(struct signer *s, uint64_t until, uint8_t *room, struct slice *out)
 	return true;
 }
 
-static void
+/* False: there is none. */
+static bool
 take_late(struct signer *s, uint8_t *room, struct slice *out)
 {
-	size_t n = buf_len(&s->late);
+	struct slice late = buf_slice(&s->late);
 
-	memcpy(room, buf_slice(&s->late).p, n);
-	*out = slice_of(room, n);
+	if (!late.p || late.n == 0)
+		return false;
+	memcpy(room, late.p, late.n);
+	*out = slice_of(room, late.n);
 	buf_fini(&s->late);
+	return true;
 }
 
 /* While it is at one that was given up, nobody waits: they would hold up the
@@ -470,14 +474,13 @@ static bool
 exchange(
     struct signer *s, struct slice question, uint8_t *room, struct slice *out)
 {
-	bool server = question.n > 0 && question.p[0] == OP_SERVER;
+	const uint8_t op = OP_SERVER;
+	bool server = slice_eq(question, slice_of(&op, 1));
 
 	if (!hear(s, 0, room, out))
 		return false;
-	if (server && buf_len(&s->late) > 0) {
-		take_late(s, room, out);
+	if (server && take_late(s, room, out))
 		return true;
-	}
 	if (!say(s, question))
 		return false;
 	if (server)
