@@ -2,11 +2,12 @@
  */
 #include "broker/fence.h"
 
-#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <urcu-qsbr.h>
 
 #include "base/log.h"
+#include "base/pool.h"
 #include "broker/internal.h"
 
 struct retired;
@@ -21,15 +22,38 @@ struct retired {
 	struct broker *broker;
 	void (*free_fn)(void *);
 	void *p;
+	unsigned n; /* fences */
 	atomic_uint left;
 	struct fence fences[];
 };
+
+static size_t
+size_with(unsigned n)
+{
+	return sizeof(struct retired) + n * sizeof(struct fence);
+}
+
+/* A retained message that takes another's place needs one. */
+static struct retired *
+retired_new(struct broker *b, unsigned n, void (*free_fn)(void *), void *p)
+{
+	struct retired *r = pool_get(size_with(n));
+
+	if (!r)
+		return NULL;
+	memset(r, 0, size_with(n));
+	r->broker = b;
+	r->free_fn = free_fn;
+	r->p = p;
+	r->n = n;
+	return r;
+}
 
 static void
 done(struct retired *r)
 {
 	r->free_fn(r->p);
-	free(r);
+	pool_put(r, size_with(r->n));
 }
 
 void
@@ -77,15 +101,12 @@ elsewhere(struct rcu_head *h)
 void
 fence_free_elsewhere(struct broker *b, void (*free_fn)(void *), void *p)
 {
-	struct retired *r = calloc(1, sizeof *r);
+	struct retired *r = retired_new(b, 0, free_fn, p);
 
 	if (!r) {
 		free_fn(p);
 		return;
 	}
-	r->broker = b;
-	r->free_fn = free_fn;
-	r->p = p;
 	atomic_store_explicit(&r->left, 1, memory_order_release);
 	atomic_fetch_add(&b->retiring, 1);
 	call_rcu(&r->rcu, elsewhere);
@@ -116,15 +137,12 @@ void
 fence_retire(void *arg, void (*free_fn)(void *), void *p)
 {
 	struct broker *b = arg;
-	struct retired *r = calloc(1, sizeof *r + b->n * sizeof r->fences[0]);
+	struct retired *r = retired_new(b, b->n, free_fn, p);
 
 	if (!r) {
 		keep_late(b, free_fn, p);
 		return;
 	}
-	r->broker = b;
-	r->free_fn = free_fn;
-	r->p = p;
 	/* call_rcu orders this before after_grace; the pair of release and
 	 * acquire says so to tools that do not look into liburcu */
 	atomic_store_explicit(&r->left, b->n, memory_order_release);
