@@ -163,10 +163,13 @@ cannot_take(struct conn *c, struct msg *m, bool *together)
 	default:
 		return "out of memory";
 	}
-	if (m->qos > 0 && c->shard->home.limits.drop_policy == DROP_REFUSE &&
-	    somebody_is_full(c->shard))
-		return "a subscriber's queue is full (max_queued_messages, "
-		       "max_queued_bytes, queue_full_policy)";
+	if (m->qos > 0 && c->shard->home.limits.drop_policy == DROP_REFUSE) {
+		if (somebody_is_full(c->shard))
+			return "a subscriber's queue is full "
+			       "(max_queued_messages, max_queued_bytes, "
+			       "queue_full_policy)";
+		m->promised = true;
+	}
 	/* what it is known by and where it goes: on disk both, or neither */
 	if (m->qos == 2 && c->session->kept && route_leaves(c->shard))
 		*together = together_begin(c->shard);

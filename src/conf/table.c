@@ -410,7 +410,7 @@ const struct conf_opt conf_table[] = {
 	    "what is dropped when a client's queue is full: the newest "
 	    "message, the oldest, or the newest with the publisher of QoS 1 "
 	    "and 2 being refused (0x97; MQTT 3 clients are disconnected) "
-	    "before anybody gets it",
+	    "before anybody gets it; what is under way by then is kept",
 	    .words = queue_full),
 	OPT(GLOBAL, "max_packet_size", SIZE, G(max_packet_size), WORKS, R,
 	    "2000000", "largest packet taken from a client", .min = 20,

@@ -17,7 +17,8 @@
 void full_check(struct session *s);
 /* Its queue counts no more. */
 void full_forget(struct session *s);
-/* A racy reading: one more may slip in. */
+/* A racy reading, and it knows no sizes: what is taken because of it has a place
+ * beyond the limits (msg.promised). */
 bool filter_full(const struct filter *f);
 
 #endif

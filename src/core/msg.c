@@ -122,6 +122,7 @@ msg_new_from(const struct publish *p, struct slice topic, uint64_t now_ms,
 	m->topic_len = (uint16_t)topic.n;
 	m->qos = p->qos;
 	m->retain = p->retain;
+	m->promised = false;
 	m->expires_at = expiry(&p->props, now_ms);
 	m->keep_id = m->from = 0;
 	at = m->data;

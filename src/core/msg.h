@@ -30,6 +30,7 @@ struct msg {
 	uint16_t topic_len;
 	uint8_t qos;	     /* as published */
 	bool retain;	     /* as published */
+	bool promised;	     /* no queue was full when it was taken */
 	uint64_t expires_at; /* mono ms; MSG_NEVER */
 	uint64_t keep_id;    /* in the store; 0: none yet; the store's thread */
 	uint64_t from; /* number of the publishing session, for No Local; 0 */

@@ -153,8 +153,14 @@ static bool
 queue_has_room(const struct session *s, const struct delivery *d)
 {
 	const struct session_limits *lim = &s->home->limits;
-	uint64_t times = d->moved ? MOVED_TIMES : 1;
+	bool promised = d->msg->promised && d->qos > 0;
+	/* a retained one may also be asked for, again and again */
+	uint64_t times = d->moved || promised ? MOVED_TIMES : 1;
 
+	/* its publisher is told that it is here: full_check() refuses the next,
+	 * when it knows, and only what is under way until then comes on top */
+	if (promised && !d->retain)
+		return true;
 	if (lim->max_queued && session_queued(s) / times >= lim->max_queued)
 		return false;
 	return !lim->max_queued_bytes ||

@@ -349,6 +349,31 @@ def test_drop_policies(brokers):
                 wait_until(lambda p=p: p.publish_acked('a', b'9') == 0, 'there is room again')
 
 
+@pytest.mark.parametrize('threads', [1, 4])
+def test_refuse_keeps_what_it_took(brokers, threads):
+    """Who publishes much at once is ahead of the news that a queue is full, and
+    what is larger than the room that is left is in no queue that is full."""
+    for limits, sizes in ('max_queued_messages 3', [1]), ('max_queued_bytes 1000', [700, 1, 5000]):
+        b = brokers(CONF.replace('max_queued_messages 0', limits)
+                    + f'threads {threads}\nqueue_full_policy refuse\n')
+        for n in range(4):
+            with client(b, f'sub{n}') as s:
+                s.subscribe('a', qos=n % 2 + 1)
+                s.disconnect()
+        with client(b, 'pub') as p:
+            mids = [p.next_mid() for _ in range(20)]
+            p.send(b''.join(packet(PUBLISH, 2, string('a') + struct.pack('>HB', mid, 0)
+                                   + b'%04d' % mid + b'.' * sizes[mid % len(sizes)]) for mid in mids))
+            acks = [p.expect(PUBACK) for _ in mids]
+        taken = [a.mid for a in acks if a.code == 0]
+        assert len(taken) > 1 and {a.code for a in acks} <= {0, 0x97}
+        again(b)
+        for n in range(4):
+            with client(b, f'sub{n}') as s:
+                assert [int(s.message().payload[:4]) for _ in taken] == taken
+                s.silent(0.1)
+
+
 def limit(broker, size):
     """The files of the broker grow no further than this."""
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
