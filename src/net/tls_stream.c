@@ -263,12 +263,11 @@ await_hello(struct tls_stream *s)
 		return NJ_NOMEM;
 	if ((e = tls_stream_start(s, s->server->shard[s->shard].ctx)))
 		return e;
-	/* Where the record of the identity cannot go into the ticket; a
-	 * session by a shared key gets none, and TLS 1.2 promises one before
-	 * it is known to be one. */
-	if ((s->server->want_issuers &&
-		(h.max_version < TLS1_3_VERSION || !tls_shed_works())) ||
-	    (s->server->psk.key_of && h.max_version < TLS1_3_VERSION)) {
+	/* TLS 1.2 tickets do not tell of the issuers; a session by a shared
+	 * key gets none, and TLS 1.2 promises one before it is known to be
+	 * one. */
+	if ((s->server->want_issuers || s->server->psk.key_of) &&
+	    h.max_version < TLS1_3_VERSION) {
 		(void)SSL_set_options(s->ssl, SSL_OP_NO_TICKET);
 		(void)SSL_set_num_tickets(s->ssl, 0);
 	}

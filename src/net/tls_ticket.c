@@ -35,8 +35,9 @@ struct tls_tickets {
 	struct secret *keys[GENERATIONS]; /* newest first */
 };
 
-/* What our tickets carry besides the session; a record of the client's
- * certificate (tls_ident.c) may follow. */
+/* What our tickets carry besides the session.  A record of the client's
+ * certificate (tls_ident.c) may follow, or, where the session has that itself,
+ * what was known of its issuers (struct tls_stream.issuers). */
 struct ticket_note {
 	uint8_t trust[32];
 	int64_t until; /* first end in the client's chain; 0: no client
@@ -206,7 +207,9 @@ ticket_write(SSL *ssl, void *arg)
 			life = left > 0 ? left : 0;
 	}
 	(void)SSL_SESSION_set_timeout(sess, (long)life);
-	return put_note(sess, &note, buf_slice(&s->ident));
+	return put_note(sess, &note,
+	    buf_len(&s->ident) > 0 ? buf_slice(&s->ident)
+				   : buf_slice(&s->issuers));
 }
 
 /* Whether a ticket that we can read is good enough. */
@@ -227,9 +230,11 @@ ticket_good(struct tls_stream *s, SSL_SESSION *sess)
 		return false; /* other CAs since */
 	if (note.until && note.until <= (int64_t)time(NULL))
 		return false;
-	if (rest.n == 0) {
+	if (rest.n == 0 || SSL_SESSION_get0_peer(sess)) {
+		buf_fini(&s->issuers); /* the client may offer several */
 		if (!tls_server_recheck_quiet(
-			s->server, SSL_SESSION_get0_peer(sess)))
+			s->server, SSL_SESSION_get0_peer(sess)) ||
+		    buf_put_slice(&s->issuers, rest))
 			return false;
 	} else {
 		buf_fini(&s->ident); /* the client may offer several */
