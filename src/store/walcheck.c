@@ -107,8 +107,9 @@ follows(struct walk *w)
 	    number(w->buf) != 0 && is_sum(s, w->buf + 16);
 }
 
-/* True: it is damaged, at w->bad. */
-static bool
+/* NJ_MALFORMED: it is damaged, at w->bad.  What cannot be read is no damage; and
+ * SQLite does not read what is behind a bad frame. */
+static enum nj_err
 walk(struct walk *w)
 {
 	for (; w->at + FRAME + w->page <= w->size; w->at += FRAME + w->page) {
@@ -117,7 +118,7 @@ walk(struct walk *w)
 
 		if (w->f->pMethods->xRead(w->f, w->buf, (int)(FRAME + w->page),
 			w->at) != SQLITE_OK)
-			return w->bad != 0; /* else SQLite will say so */
+			return NJ_IO;
 		good = follows(w);
 		page = number(w->buf);
 		commit = number(w->buf + 4);
@@ -127,13 +128,33 @@ walk(struct walk *w)
 			w->committed = 0;
 		} else if (w->committed &&
 		    (!w->padded || page != w->committed)) {
-			return true;
+			return NJ_MALFORMED;
 		}
 		/* of a bad one that may be an older log's, cut in its header */
 		if (good && w->bad && commit)
 			w->committed = page;
 	}
-	return false;
+	return NJ_OK;
+}
+
+static void
+explain(const struct walk *w, enum nj_err e, const char *log, const char *path,
+    struct nj_why *why)
+{
+	if (e == NJ_MALFORMED) {
+		why_set(why,
+		    "%s is damaged at %lld: what was acknowledged after that "
+		    "would be lost",
+		    log, (long long)w->bad);
+		why_mend(why,
+		    "restore a backup, or go on with what is before it: "
+		    "nightjar store check --repair %s; or start empty with "
+		    "'persistence_on_damage start_empty'",
+		    path);
+	} else if (e == NJ_IO) {
+		why_set(
+		    why, "%s cannot be read at %lld", log, (long long)w->at);
+	}
 }
 
 enum nj_err
@@ -154,17 +175,9 @@ walcheck(const char *name, const char *path, struct nj_why *why)
 	    is &&
 	    vfs->xOpen(vfs, log, w.f, SQLITE_OPEN_READONLY | SQLITE_OPEN_WAL,
 		&got) == SQLITE_OK &&
-	    begin(&w) && walk(&w)) {
-		e = NJ_MALFORMED;
-		why_set(why,
-		    "%s is damaged at %lld: what was acknowledged after that "
-		    "would be lost",
-		    log, (long long)w.bad);
-		why_mend(why,
-		    "restore a backup, or go on with what is before it: "
-		    "nightjar store check --repair %s; or start empty with "
-		    "'persistence_on_damage start_empty'",
-		    path);
+	    begin(&w)) {
+		e = walk(&w);
+		explain(&w, e, log, path, why);
 	}
 	if (!e && w.at && !w.buf)
 		e = NJ_NOMEM;

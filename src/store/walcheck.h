@@ -18,8 +18,8 @@
 
 #include "base/err.h"
 
-/* NJ_MALFORMED: that of the database at path (vfs NULL: SQLite's own) is.  None,
- * or one that SQLite does not take either, is fine. */
+/* NJ_MALFORMED: that of the database at path (vfs NULL: SQLite's own) is; NJ_IO: it
+ * cannot be read.  None, or one that SQLite does not take either, is fine. */
 NJ_MUST enum nj_err
 walcheck(const char *vfs, const char *path, struct nj_why *why);
 
