@@ -36,6 +36,7 @@ durable_init(struct shard *sh, struct store *store)
 	enum nj_err e;
 
 	list_init(&d->keep.pages);
+	list_init(&d->keep.parked);
 	if (!store)
 		return NJ_OK;
 	if ((e = batch_new(&storing_msgs, &d->open)))
@@ -406,6 +407,8 @@ durable_turn(struct shard *sh)
 		return;
 	}
 	d->keep.stuck = store_state(d->store) != STORE_OK;
+	if (!d->keep.stuck)
+		list_splice(&d->keep.pages, &d->keep.parked);
 	if (d->open->live > 0) {
 		if (d->n_spare > 0 && is_due(sh) && !is_hopeful(sh))
 			durable_flush(sh);

@@ -59,7 +59,9 @@ ask_own(struct shard *sh, struct session *s)
 	if (kept_sure_below(k) < upto)
 		upto = kept_sure_below(k);
 	/* while the disk takes nothing, what is recorded may have to stay here */
-	sure = batch_leaves(sh->durable.open, k->id, k->tail_from, upto);
+	sure = kept_still_below(k, &sh->durable.keep);
+	if (sure > upto)
+		sure = upto;
 	if (sure < upto && sure <= k->tail_from)
 		return false;
 	return ask(sh, s, false, k->tail_from, sure);
@@ -75,10 +77,13 @@ ask_handover(struct shard *sh, struct session *s)
 	    handover_wants(sh, s, &from, &upto) && ask(sh, s, true, from, upto);
 }
 
+/* Sessions that cannot be served while the disk takes nothing are not looked at
+ * again before it does: they cost the others nothing, however many they are. */
 void
 paging_ask(struct shard *sh)
 {
 	struct durable *d = &sh->durable;
+	struct list *later = d->keep.stuck ? &d->keep.parked : &d->keep.pages;
 	struct list todo, *at;
 
 	list_init(&todo);
@@ -92,7 +97,7 @@ paging_ask(struct shard *sh)
 		if (!(s->kept->handover ? ask_handover(sh, s)
 					: ask_own(sh, s)) &&
 		    !list_linked(at))
-			list_push(&d->keep.pages, at);
+			list_push(later, at);
 	}
 	list_splice(&d->keep.pages, &todo);
 }
@@ -143,6 +148,19 @@ failed(struct shard *sh, struct session *s, const struct page *p)
 		s->link->ops->fail(s->link);
 }
 
+/* The disk takes nothing now, and what is on it is not this session's next. */
+static void
+park(struct shard *sh, struct session *s)
+{
+	struct kept *k = s->kept;
+
+	k->reading = false;
+	if (s->link)
+		handover_stop(s);
+	if ((s->link || k->handover) && !list_linked(&k->page))
+		list_push(&sh->durable.keep.parked, &k->page);
+}
+
 void
 paging_come(struct shard *sh, struct letter *l)
 {
@@ -155,7 +173,9 @@ paging_come(struct shard *sh, struct letter *l)
 	sh->durable.pages--;
 	if (s && !r->result && n > 0 && !(v = calloc(n, sizeof *v)))
 		r->result = NJ_NOMEM;
-	if (s && r->result) {
+	if (s && r->result == NJ_AGAIN) {
+		park(sh, s);
+	} else if (s && r->result) {
 		failed(sh, s, p);
 	} else if (s) {
 		uint64_t upto =

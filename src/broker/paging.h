@@ -15,7 +15,8 @@ struct shard;
 
 #define PAGES_MAX 64
 
-/* For the sessions in keep.pages; all that was recorded is submitted. */
+/* For the sessions in keep.pages; all that was recorded is submitted, or the disk
+ * takes nothing: then who gets nothing waits in keep.parked. */
 void paging_ask(struct shard *sh);
 /* From the store's thread. */
 void paging_done(void *arg, struct store_read *r);

@@ -79,6 +79,17 @@ kept_is_sure(struct kept *k, uint64_t key)
 		}
 }
 
+/* What goes with another shard's is known to be unsure, or handed over. */
+void
+kept_touch(struct kept *k, const struct keep *keep, uint64_t key)
+{
+	if (keep->part)
+		return;
+	if (k->low_ticket != keep->ticket || key < k->low)
+		k->low = key;
+	k->low_ticket = keep->ticket;
+}
+
 /* Identifiers as the store has them: 4 bytes each, the highest first. */
 static enum nj_err
 write_ids(ids_t ids, uint8_t *few, struct slice *out)
@@ -143,6 +154,7 @@ keep_add(struct session *s, struct delivery *d)
 	if (e)
 		return false;
 	d->key = s->kept->next_key++;
+	kept_touch(s->kept, k, d->key);
 	keep_weigh(k, d->msg);
 	return true;
 }
@@ -152,10 +164,12 @@ keep_state(struct session *s, struct delivery *d)
 {
 	struct keep *k = s->home->keep;
 
-	if (d->key)
-		keep_note(k,
-		    batch_queue_state(k->into, s->kept->id, d->key, d->pid,
-			d->state, &d->rec));
+	if (!d->key)
+		return;
+	keep_note(k,
+	    batch_queue_state(
+		k->into, s->kept->id, d->key, d->pid, d->state, &d->rec));
+	kept_touch(s->kept, k, d->key);
 }
 
 bool
@@ -250,6 +264,7 @@ keep_end(struct session *s, struct delivery *d)
 	    batch_cancel(k->into, d->rec, s->kept->id, d->key) !=
 		BATCH_HAD_ENTRY) {
 		e = batch_queue_end(k->into, s->kept->id, d->key);
+		kept_touch(s->kept, k, d->key);
 		/* whether it is on disk matters to nobody */
 		k->failed |= e != NJ_OK;
 		k->dirty |= !e;

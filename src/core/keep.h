@@ -68,6 +68,8 @@ struct keep {
 	uint64_t bytes;	   /* of messages in records since this was set to 0 */
 	uint64_t queued;   /* bytes of kept messages in queues in memory */
 	struct list pages; /* sessions whose tail is to be read */
+	struct list
+	    parked; /* and those that wait until the disk is not stuck */
 };
 
 /* A session's; NULL where nothing of it is kept. */
@@ -88,6 +90,9 @@ struct kept {
 	struct list page;	   /* in keep.pages */
 	struct handover *handover; /* the broker's; NULL: none is under way */
 	uint64_t handed;	   /* when one took something last; durable.h */
+	/* The lowest key that the shard's own records change, in the batch of
+	 * that ticket. */
+	uint64_t low, low_ticket;
 	/* entries that are not on disk until another shard's are, by key */
 	uint64_t *unsure;
 	uint32_t at_unsure, n_unsure, cap_unsure;
@@ -136,6 +141,14 @@ kept_sure_below(const struct kept *k)
 	return k->n_unsure ? k->unsure[k->at_unsure] : UINT64_MAX;
 }
 void kept_is_sure(struct kept *k, uint64_t key);
+/* A record of the shard's own batch changes that entry, and none below. */
+void kept_touch(struct kept *k, const struct keep *keep, uint64_t key);
+/* The first key that the batch changes which is gathered now. */
+static inline uint64_t
+kept_still_below(const struct kept *k, const struct keep *keep)
+{
+	return k->low_ticket == keep->ticket ? k->low : UINT64_MAX;
+}
 void kept_free(struct kept *k);
 /* Subscription identifiers as the store has them; forgets without memory. */
 ids_t keep_ids(struct slice stored);

@@ -316,9 +316,11 @@ session_take_shared(struct session *s, uint8_t share, bool sent,
 void
 session_keep_shared(struct session *s, uint8_t share)
 {
-	if (s->kept)
+	if (s->kept) {
 		keep_note(s->home->keep,
 		    batch_share_end(s->home->keep->into, s->kept->id, share));
+		kept_touch(s->kept, s->home->keep, 0);
+	}
 	queue_forget_share(&s->queue, share);
 	for (uint32_t i = 0; i < s->out.cap; i++)
 		if (s->out.v[i].pid && s->out.v[i].share == share)

@@ -112,6 +112,7 @@ tail_drop_oldest(struct session *s)
 	    k->tail_from >= kept_sure_below(k))
 		return false;
 	keep_note(keep, batch_queue_shift(keep->into, k->id));
+	kept_touch(k, keep, 0); /* it may be any of them */
 	count_add(&s->home->counts.dropped, 1);
 	count_back(s, 1, k->tail_bytes / k->tail_n);
 	return true;

@@ -13,7 +13,9 @@
  *          concurrently; store_submit and store_read: any.  opts.done, paged
  *          and state: the store's thread.
  * Order:   batches of one caller are applied in the order submitted; a read is
- *          answered as if everything was that was submitted before.
+ *          answered as if everything was that was submitted before.  While that
+ *          cannot be written it is told of what is on disk and stays as it is, or
+ *          NJ_AGAIN: to be asked again when store_state is STORE_OK.
  * Errors:  a commit that fails is tried again, once in retry_ms, until it
  *          succeeds (opts.state says so meanwhile, and again each STORE_REMIND_MS);
  *          batches wait in memory, so callers look at store_state before they

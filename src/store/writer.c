@@ -207,8 +207,8 @@ refuse_facts(struct store *s, enum nj_err e)
 }
 
 /* What a read may be told of what is on disk, though batches before it are not:
- * a page that ends before what they change.  False: nothing yet. */
-static bool
+ * a page that ends before what they change, or NJ_AGAIN. */
+static void
 read_around(struct store *s, struct store_read *r)
 {
 	uint64_t until = r->until, sure = until;
@@ -217,21 +217,22 @@ read_around(struct store *s, struct store_read *r)
 		if (l->kind == STORE_BATCH)
 			sure = batch_leaves(
 			    (struct store_batch *)l, r->session, r->from, sure);
+	r->result = NJ_AGAIN;
 	if (sure < until && sure <= r->from)
-		return false;
+		return;
 	r->until = sure;
 	read_answer(s, r);
 	r->until = until;
+	r->more |= sure < until;
 	if (r->result == NJ_MALFORMED ||
-	    (!r->result && (sure == until || r->n > 0))) {
-		r->more |= sure < until;
-		return true;
-	}
+	    (!r->result && (sure == until || r->n > 0)))
+		return;
 	store_read_fini(r, s->opts.msgs);
-	return false;
+	r->result = NJ_AGAIN;
 }
 
-/* The disk takes nothing; what is on it is read all the same. */
+/* The disk takes nothing; what is on it is read all the same.  No read waits
+ * here: each is looked at once, and whoever gets nothing asks again. */
 static void
 read_meanwhile(struct store *s)
 {
@@ -239,8 +240,8 @@ read_meanwhile(struct store *s)
 
 	for (struct letter *l = s->held; l; l = next) {
 		next = next_of(l);
-		if (l->kind == STORE_READ &&
-		    read_around(s, (struct store_read *)l)) {
+		if (l->kind == STORE_READ) {
+			read_around(s, (struct store_read *)l);
 			if (last)
 				atomic_store_explicit(
 				    &last->next, next, memory_order_relaxed);
