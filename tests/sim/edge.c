@@ -414,7 +414,8 @@ taken(struct edge *e, uint32_t uid, uint8_t code)
 	m->upto = sim->seq;
 	trace("  m%u of %s: %s (0x%02x)", uid, e->client->id,
 	    code < 0x80 ? "taken" : "refused", code);
-	if (code >= 0x80 && seam_refused() == 0 && !sim->is.lossy)
+	if (code >= 0x80 && seam_refused() == 0 && !sim->is.lossy &&
+	    (sim->ills == 0 || code != RC_QUOTA_EXCEEDED))
 		sim_fail("m%u was refused with 0x%02x", uid, code);
 	if (code != RC_NO_MATCHING_SUBSCRIBERS)
 		return;
@@ -455,7 +456,8 @@ edge_on_suback(struct edge *e, const struct frame *f)
 			continue;
 		if (code >= 0x80) {
 			/* the power may have failed while it started */
-			if (seam_refused() == 0 && !disk_is_off())
+			if (seam_refused() == 0 && !disk_is_off() &&
+			    sim->ills == 0)
 				sim_fail("%s is refused %s with 0x%02x",
 				    e->client->id, u->filter, code);
 			u->undone = u->asked;
@@ -619,9 +621,11 @@ settle(struct edge *e)
 	if (!c || c->state == CONN_LIVE)
 		e->paused = false;
 	e->paused |= edge_waits(e);
-	/* what came behind the packet that found no memory was not heard */
+	/* what came behind the packet that found no memory was not heard, nor
+	 * behind one that could not be kept, and whose sender cannot be told */
 	if (c && c->state != CONN_LIVE && e->session &&
-	    e->refusals != seam_refused()) {
+	    (e->refusals != seam_refused() ||
+		(power_ill() && e->version != MQTT5))) {
 		e->session->blurred = true;
 		e->session->expiry_hi = e->expiry_s;
 		if (e->goodbye == GOES)

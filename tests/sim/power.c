@@ -55,13 +55,55 @@ boot(void)
 	trace("the broker starts, %u shards", sim->is.shards);
 	if ((e = world_boot(&why))) {
 		trace("it does not: %s", why.what);
-		if (!disk_is_off())
+		if (!disk_is_off() && (!sim->well_at || e == NJ_MALFORMED))
 			sim_fail("the broker cannot start: %s", why.what);
 		return false;
 	}
 	sqlite3_wal_autocheckpoint(
 	    sim->broker->store->db, 1 + (int)draw(LOG_PAGES));
 	return true;
+}
+
+/* A disk that is full, or fails: all that is written, or some calls of a kind. */
+
+static void
+fall_ill(void)
+{
+	static const int says[] = { SQLITE_FULL, SQLITE_IOERR_WRITE };
+
+	sim->ills++;
+	sim->well_at = sim->now + 1 + draw(P(600) ? 400 : 8000);
+	if (P(600)) {
+		int rc = says[draw(2)];
+
+		trace("the disk is %s", rc == SQLITE_FULL ? "full" : "broken");
+		disk_fail(rc);
+	} else {
+		enum disk_call call = (enum disk_call)draw(DISK_CALLS);
+
+		trace("calls of the disk fail, kind %u", (unsigned)call);
+		disk_fault(
+		    call, 1 + draw(20), P(500) ? 1 + draw(3) : UINT32_MAX);
+	}
+}
+
+bool
+power_ill(void)
+{
+	return sim->well_at ||
+	    (sim->is.store && sim->broker && sim->broker->store &&
+		store_state(sim->broker->store) != STORE_OK);
+}
+
+static void
+get_well(void)
+{
+	if (!sim->well_at)
+		return;
+	trace("the disk is well");
+	sim->well_at = 0;
+	disk_fail(0);
+	disk_fault(DISK_CALLS, 0, 0);
 }
 
 /*
@@ -111,6 +153,7 @@ up(void)
 		disk_cut_at(1 + draw(P(500) ? 30 : 200));
 	if (!boot()) {
 		disk_back(killed);
+		get_well();
 		return;
 	}
 	first_round();
@@ -174,6 +217,10 @@ power_tick(void)
 {
 	if (!sim->is.store || sim->failed)
 		return;
+	if (sim->well_at && sim->now >= sim->well_at)
+		get_well();
+	else if (!sim->calm && !sim->well_at && P(sim->is.ill))
+		fall_ill();
 	if (!sim->broker) {
 		if (sim->calm || sim->now >= sim->up_at)
 			up();
@@ -208,14 +255,17 @@ power_turn(void)
 		cut();
 		return;
 	}
-	next_round();
+	if (store_state(sim->broker->store) == STORE_OK)
+		next_round();
 }
 
 void
 power_calm(void)
 {
-	if (sim->is.store)
-		disk_cut_at(0);
+	if (!sim->is.store)
+		return;
+	disk_cut_at(0);
+	get_well();
 }
 
 const char *

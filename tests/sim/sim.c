@@ -37,16 +37,18 @@ draw_profile(struct profile *is)
 }
 
 static void
-draw_power(struct profile *is, bool memory)
+draw_power(struct profile *is, const struct sim_how *how)
 {
 	struct rng *r = &sim->power;
 
 	is->store = true;
-	is->memory &= memory;
+	is->memory &= how->memory;
 	is->cuts = 1 + (unsigned)pick(r, 8);
 	is->slow_disk = chance(r, 400) ? (unsigned)pick(r, 30) : 0;
 	is->store_turns = 50 + (unsigned)pick(r, 800);
 	is->ticks = 400 + (unsigned)pick(r, 600);
+	if (how->full)
+		is->ill = 1 + (unsigned)pick(r, 20);
 }
 
 static struct client *
@@ -70,7 +72,7 @@ begin(uint64_t seed, const struct sim_how *how)
 	draw_profile(&sim->is);
 	if (how->store) {
 		rng_seed(&sim->power, ~seed);
-		draw_power(&sim->is, how->memory);
+		draw_power(&sim->is, how);
 	}
 	world_start();
 	for (unsigned i = 0; i <= sim->is.clients; i++)
@@ -220,14 +222,15 @@ sim_run(struct sim *s, uint64_t seed, const struct sim_how *how)
 {
 	sim = s;
 	begin(seed, how);
-	trace("seed %llu: %u shards, %u clients%s%s%s%s%s%s",
+	trace("seed %llu: %u shards, %u clients%s%s%s%s%s%s%s",
 	    (unsigned long long)seed, s->is.shards, s->is.clients,
 	    s->is.lossy ? ", small limits" : "",
 	    s->is.memory ? ", memory runs out" : "",
 	    s->is.files ? ", descriptors run out" : "",
 	    s->is.later ? ", slow logins" : "",
 	    s->is.stops ? ", stopped at the end" : "",
-	    s->is.store ? ", power cuts" : "");
+	    s->is.store ? ", power cuts" : "",
+	    s->is.ill ? ", a disk that fails" : "");
 	for (unsigned i = 0; i < s->is.ticks && !s->failed; i++)
 		world_tick();
 	if (s->is.stops) {

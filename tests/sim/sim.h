@@ -51,6 +51,7 @@ struct profile {
 	bool store; /* there is one, and the power fails */
 	unsigned cuts, slow_disk; /* of 1000, a tick */
 	unsigned store_turns;	  /* of 1000, a turn of a shard */
+	unsigned ill; /* of 1000, a tick: the disk is full, or fails */
 };
 
 struct sim {
@@ -69,10 +70,12 @@ struct sim {
 	struct port_opts port;
 	struct listener listener;
 	int fds[SIM_SHARDS];
-	struct broker *broker;		 /* NULL: the power is off */
-	unsigned cuts;			 /* there were so many */
-	uint64_t up_at;			 /* it comes back */
-	uint64_t disk_at;		 /* the disk stands still until then */
+	struct broker *broker; /* NULL: the power is off */
+	unsigned cuts;	       /* there were so many */
+	uint64_t up_at;	       /* it comes back */
+	uint64_t disk_at;      /* the disk stands still until then */
+	uint64_t well_at; /* it is full, or fails, until then; 0: it is well */
+	unsigned ills;	  /* that was so often */
 	uint64_t rounds[SIM_ROUNDS + 1]; /* when the last ones began; power.c */
 	unsigned turned;  /* shards that had a turn in this one */
 	uint64_t dropped; /* messages, by earlier lives */
@@ -92,6 +95,7 @@ extern struct sim *sim;
 struct sim_how {
 	bool store;  /* there is one, and power cuts */
 	bool memory; /* that runs out besides */
+	bool full;   /* the disk is full now and then, or fails */
 	bool tracing;
 };
 bool sim_run(struct sim *s, uint64_t seed, const struct sim_how *how);
@@ -124,6 +128,8 @@ void power_turn(void);
 void power_calm(void);
 void power_fini(void);
 const char *power_unsettled(void);
+/* The store cannot be written now, or does not know yet that it can. */
+bool power_ill(void);
 /* A shard had its turn. */
 void power_turned(unsigned shard);
 /* What was done before that is on disk, ms. */

@@ -2,12 +2,13 @@
  * Runs seeds; a seed that fails is run again with a trace by the command that
  * is printed.
  *
- *   sim [--power [--memory]] [--seeds A-B] [--twice N] [--stop] [--trace]
- *       [--log]
+ *   sim [--power [--memory] [--full]] [--seeds A-B] [--twice N] [--stop]
+ *       [--trace] [--log]
  *
  * --power: the broker has a store, and loses its power now and then.
  * --memory: there is none now and then, either; without --power there always is
  * such a time in some seeds.
+ * --full: its disk is full now and then, or fails.
  * --twice N: every Nth seed is run a second time, and must be the same.
  * --stop: at the first seed that fails.  --log: with the broker's log.
  */
@@ -40,10 +41,11 @@ seconds(void)
 static void
 tell(uint64_t seed, const char *why)
 {
-	printf("\nseed %" PRIu64 ": %s\nto see it: %s%s%s --seeds %" PRIu64
+	printf("\nseed %" PRIu64 ": %s\nto see it: %s%s%s%s --seeds %" PRIu64
 	       "-%" PRIu64 " --trace\n",
 	    seed, why, program, how.store ? " --power" : "",
-	    how.memory ? " --memory" : "", seed, seed);
+	    how.memory ? " --memory" : "", how.full ? " --full" : "", seed,
+	    seed);
 	fflush(stdout);
 }
 
@@ -90,6 +92,7 @@ options(int argc, char **argv)
 		{ "log", no_argument, NULL, 'l' },
 		{ "power", no_argument, NULL, 'p' },
 		{ "memory", no_argument, NULL, 'm' },
+		{ "full", no_argument, NULL, 'f' },
 		{ 0 },
 	};
 	int opt;
@@ -107,6 +110,8 @@ options(int argc, char **argv)
 			how.store = true;
 		else if (opt == 'm')
 			how.memory = true;
+		else if (opt == 'f')
+			how.full = true;
 		else if (opt == 'l')
 			log_types_on = LOG_T_ALL;
 		else
@@ -118,15 +123,15 @@ options(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	uint64_t failed = 0, must = 0, cuts = 0;
+	uint64_t failed = 0, must = 0, cuts = 0, ills = 0;
 	double began = seconds(), told = began;
 
 	program = argv[0];
 	log_types_on = 0;
 	if (!options(argc, argv)) {
 		fprintf(stderr,
-		    "usage: sim [--power [--memory]] [--seeds A-B] [--twice N] "
-		    "[--stop] [--trace] [--log]\n");
+		    "usage: sim [--power [--memory] [--full]] [--seeds A-B] "
+		    "[--twice N] [--stop] [--trace] [--log]\n");
 		return 2;
 	}
 	if (!(world = calloc(1, sizeof *world)))
@@ -136,6 +141,7 @@ main(int argc, char **argv)
 		failed += !run(seed);
 		must += world->model.n_must;
 		cuts += world->cuts;
+		ills += world->ills;
 		if (seconds() - told < 5)
 			continue;
 		told = seconds();
@@ -145,8 +151,9 @@ main(int argc, char **argv)
 		fflush(stdout);
 	}
 	printf("%" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64
-	       " deliveries checked, %" PRIu64 " power cuts, %.1f s\n",
-	    last - first + 1, failed, must, cuts, seconds() - began);
+	       " deliveries checked, %" PRIu64 " power cuts, %" PRIu64
+	       " disks ill, %.1f s\n",
+	    last - first + 1, failed, must, cuts, ills, seconds() - began);
 	free(world);
 	return failed != 0;
 }
