@@ -29,6 +29,14 @@ on_hope_over(struct timer *t, uint64_t now)
 	LIST_OWNER(t, struct durable, hope)->hope_over = true;
 }
 
+/* Who waits for that is looked at when the turn ends. */
+static void
+on_reread_over(struct timer *t, uint64_t now)
+{
+	(void)t;
+	(void)now;
+}
+
 enum nj_err
 durable_init(struct shard *sh, struct store *store)
 {
@@ -47,6 +55,7 @@ durable_init(struct shard *sh, struct store *store)
 	d->store = store;
 	d->idle.fn = on_idle_over;
 	d->hope.fn = on_hope_over;
+	d->reread.fn = on_reread_over;
 	d->keep.ticket = 1;
 	d->keep.into = d->open;
 	sh->home.keep = &d->keep;
@@ -407,7 +416,7 @@ durable_turn(struct shard *sh)
 		return;
 	}
 	d->keep.stuck = store_state(d->store) != STORE_OK;
-	if (!d->keep.stuck)
+	if (!d->keep.stuck && !d->reread.at)
 		list_splice(&d->keep.pages, &d->keep.parked);
 	if (d->open->live > 0) {
 		if (d->n_spare > 0 && is_due(sh) && !is_hopeful(sh))

@@ -121,6 +121,8 @@ struct durable {
 	unsigned n_owed;
 	struct pledge *foreign; /* whose entry is being handled */
 	unsigned pages;		/* under way; paging.c */
+	struct timer reread;	/* until which none is that failed */
+	uint64_t reread_told;	/* when that was in the log */
 	struct timer idle;	/* until which records may wait */
 	bool idle_over;
 	struct timer hope; /* until which open is kept back */

@@ -130,11 +130,56 @@ delivery_of(struct store_entry *en)
 	return d;
 }
 
+/* The disk takes nothing now, and what is on it is not this session's next; or it
+ * cannot be read for a while. */
+static void
+park(struct shard *sh, struct session *s)
+{
+	struct kept *k = s->kept;
+
+	k->reading = false;
+	if (s->link)
+		handover_stop(s);
+	if ((s->link || k->handover) && !list_linked(&k->page))
+		list_push(&sh->durable.keep.parked, &k->page);
+}
+
+/* False: what fails now may not the next time. */
+static bool
+is_final(enum nj_err e)
+{
+	return e == NJ_EOF || e == NJ_MALFORMED || e == NJ_NOMEM;
+}
+
+/* Others are read meanwhile; the disk is asked again soon. */
+static void
+read_later(struct shard *sh, struct session *s, enum nj_err e)
+{
+	struct durable *d = &sh->durable;
+	uint64_t now = sh->home.now_ms;
+
+	if (d->reread_told == 0 || now - d->reread_told >= STORE_REMIND_MS) {
+		d->reread_told = now;
+		nj_log(LOG_T_ERROR,
+		    "Queues cannot be read: %s.  It is tried again until they "
+		    "can.",
+		    nj_strerror(e));
+	}
+	if (!d->reread.at &&
+	    timer_set(&sh->home.timers, &d->reread, now + REREAD_MS))
+		nj_log(LOG_T_ERROR, "out of memory"); /* then at once */
+	park(sh, s);
+}
+
 static void
 failed(struct shard *sh, struct session *s, const struct page *p)
 {
 	enum nj_err e = p->read.result;
 
+	if (!is_final(e)) {
+		read_later(sh, s, e);
+		return;
+	}
 	if (e != NJ_EOF)
 		nj_log(
 		    LOG_T_ERROR, "A queue cannot be read: %s", nj_strerror(e));
@@ -146,19 +191,6 @@ failed(struct shard *sh, struct session *s, const struct page *p)
 	/* it is tried again on the next connection */
 	if (s->link)
 		s->link->ops->fail(s->link);
-}
-
-/* The disk takes nothing now, and what is on it is not this session's next. */
-static void
-park(struct shard *sh, struct session *s)
-{
-	struct kept *k = s->kept;
-
-	k->reading = false;
-	if (s->link)
-		handover_stop(s);
-	if ((s->link || k->handover) && !list_linked(&k->page))
-		list_push(&sh->durable.keep.parked, &k->page);
 }
 
 void

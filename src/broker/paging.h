@@ -15,6 +15,9 @@ struct shard;
 
 #define PAGES_MAX 64
 
+/* What could not be read is asked for again after that. */
+#define REREAD_MS 500
+
 /* For the sessions in keep.pages; all that was recorded is submitted, or the disk
  * takes nothing: then who gets nothing waits in keep.parked. */
 void paging_ask(struct shard *sh);

@@ -98,8 +98,10 @@ struct lanes {
 };
 
 /* A deleted retained message leaves its order behind for as long as an older
- * change of the same topic may still be on its way. */
-#define TOMB_COMMITS 8
+ * change of the same topic may still be on its way: what goes together waits for
+ * every shard's turn, while others commit.  So many commits, and seconds. */
+#define TOMB_AGES 8
+#define TOMB_US	  1000000u
 
 /* checkpoint.c; db NULL: there is none. */
 struct checkpointer {
@@ -157,7 +159,9 @@ struct store {
 	int64_t now_s;			    /* wall clock */
 	const struct store_batch *applying; /* whose records */
 	uint64_t next_session, next_msg;
-	uint64_t tomb_order[TOMB_COMMITS]; /* highest order, by commit */
+	uint64_t tomb_order[TOMB_AGES]; /* highest order, by age */
+	unsigned tomb_at;		/* the oldest, and the next */
+	uint64_t tomb_us;		/* when the last one began */
 	uint64_t order, tombs;
 	/* the thread */
 	struct checkpointer checkpointer;

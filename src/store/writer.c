@@ -91,8 +91,9 @@ next_of(const struct letter *l)
 	return atomic_load_explicit(&l->next, memory_order_relaxed);
 }
 
+/* ages: so do orders of deleted retained messages. */
 static enum nj_err
-apply_all(struct store *s, uint64_t *records)
+apply_all(struct store *s, uint64_t *records, bool ages)
 {
 	enum nj_err e;
 
@@ -109,10 +110,10 @@ apply_all(struct store *s, uint64_t *records)
 	}
 	if ((e = lanes_write(s)) || (e = apply_refs(s)))
 		return e;
-	if (s->tombs > 0) {
+	if (s->tombs > 0 && ages) {
 		/* what could still come before these has come */
 		sqlite3_bind_int64(sql_get(s, ST_TOMBS_END), 1,
-		    (sqlite3_int64)s->tomb_order[s->commits % TOMB_COMMITS]);
+		    (sqlite3_int64)s->tomb_order[s->tomb_at]);
 		return sql_run(s, ST_TOMBS_END);
 	}
 	return NJ_OK;
@@ -122,12 +123,13 @@ static enum nj_err
 commit(struct store *s)
 {
 	uint64_t began = now_us(), records = 0;
+	bool ages = began - s->tomb_us >= TOMB_US;
 	enum nj_err e;
 
 	if ((e = sql_run(s, ST_BEGIN)))
 		goto failed;
 	s->data.why[0] = '\0';
-	if ((e = apply_all(s, &records)) || (e = data_sync(s)) ||
+	if ((e = apply_all(s, &records, ages)) || (e = data_sync(s)) ||
 	    (e = sql_run(s, ST_COMMIT))) {
 		snprintf(s->why, sizeof s->why, "%s",
 		    s->data.why[0] ? s->data.why : sqlite3_errmsg(s->db));
@@ -147,7 +149,11 @@ commit(struct store *s)
 	data_committed(s);
 	refs_clear(&s->refs);
 	lanes_clear(&s->lanes);
-	s->tomb_order[s->commits % TOMB_COMMITS] = s->order;
+	if (ages) {
+		s->tomb_order[s->tomb_at] = s->order;
+		s->tomb_at = (s->tomb_at + 1) % TOMB_AGES;
+		s->tomb_us = began;
+	}
 	atomic_fetch_add(&s->commits, 1);
 	atomic_fetch_add(&s->records, records);
 	atomic_store(&s->last_commit_us, now_us() - began);

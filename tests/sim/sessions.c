@@ -456,8 +456,9 @@ conn_lost(struct edge *e)
 		s->sure = surely;
 		if (edge_waits(e))
 			s->expiry_hi = e->expiry_s;
+		/* by DISCONNECT, perhaps, which is told to nobody */
 		if (s->expiry_hi == 0)
-			end(n, true);
+			end(n, !s->kept);
 	}
 	e->over = true;
 }

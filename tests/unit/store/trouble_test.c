@@ -553,7 +553,57 @@ test_damaged_small(void **st)
 	assert_int_equal(notes_alive, 0);
 }
 
-/* So does a byte of a message that is in its row. */
+/* A change of a retained message that is older than its deletion, and comes long
+ * after it, as it waited for other shards. */
+static void
+test_late_retained(void **st)
+{
+	struct store_batch *x;
+	sqlite3_stmt *rows = NULL;
+
+	(void)st;
+	begin(1);
+	for (uint64_t order = 2; order < 30; order++) {
+		x = batch();
+		assert_int_equal(batch_retain_end(x, order,
+				     slice_str(order == 2 ? "t" : "u")),
+		    NJ_OK);
+		write_now(x);
+	}
+	x = batch();
+	assert_int_equal(
+	    batch_retain(x, 1, note_new("t", "was deleted")), NJ_OK);
+	write_now(x);
+	assert_int_equal(
+	    sqlite3_prepare_v2(store->db,
+		"SELECT count(*) FROM retained WHERE msg IS NOT NULL", -1,
+		&rows, NULL),
+	    SQLITE_OK);
+	assert_int_equal(sqlite3_step(rows), SQLITE_ROW);
+	assert_int_equal(sqlite3_column_int(rows, 0), 0);
+	sqlite3_finalize(rows);
+	/* and it is forgotten when that is long ago */
+	for (unsigned i = 0; i < 2 * TOMB_AGES; i++) {
+		store->tomb_us -= TOMB_US;
+		x = batch();
+		assert_int_equal(
+		    batch_retain_end(x, 200, slice_str("u")), NJ_OK);
+		write_now(x);
+	}
+	rows = NULL;
+	assert_int_equal(sqlite3_prepare_v2(store->db,
+			     "SELECT count(*) FROM retained "
+			     "WHERE topic = CAST('t' AS BLOB)",
+			     -1, &rows, NULL),
+	    SQLITE_OK);
+	assert_int_equal(sqlite3_step(rows), SQLITE_ROW);
+	assert_int_equal(sqlite3_column_int(rows, 0), 0);
+	sqlite3_finalize(rows);
+	close_it();
+	assert_int_equal(notes_alive, 0);
+}
+
+/* A byte of a message in its row that is another one is found when that is read. */
 static void
 test_damaged_row(void **st)
 {
@@ -624,6 +674,7 @@ main(void)
 		cmocka_unit_test(test_copied_after_all),
 		cmocka_unit_test(test_damaged_log),
 		cmocka_unit_test(test_damaged_small),
+		cmocka_unit_test(test_late_retained),
 		cmocka_unit_test(test_damaged_row),
 	};
 

@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A disk that is full, fails or is slow, in any call that the store makes, while
+the broker starts, serves and stops: what cannot be kept is refused or waits, all
+else goes on, and it recovers by itself.  What was acknowledged is there after
+kill -9.
+
+With DISK_TROUBLE=all each call fails in each way that is told of it, which takes
+minutes; else a few of each."""
+import itertools
+import os
+import re
+import subprocess
+import time
+
+import pytest
+
+from faulty import FOR_EVER, Disk
+from harness import wait_until
+from raw import PUBACK, PUBCOMP, PUBREC, PUBREL, Closed, Raw
+
+CONF = '''
+persistence true
+persistence_location store
+max_queued_messages 0
+max_queued_bytes 0
+max_inflight_messages 0
+sys_interval 1
+threads 2
+'''
+FOREVER = {'session_expiry': 0xffffffff}
+ALL = os.environ.get('DISK_TROUBLE') == 'all'
+STORE = 'store/nightjar.db'
+
+# What each call may say, where it is no fault of the program's.
+ERRORS = {
+    'open': ('EMFILE', 'ENFILE', 'ENOSPC', 'EIO', 'EROFS', 'EACCES', 'EINTR'),
+    'read': ('EIO', 'EINTR', 'part'),
+    'write': ('ENOSPC', 'EIO', 'EROFS', 'EDQUOT', 'EINTR', 'part'),
+    'sync': ('EIO', 'ENOSPC', 'EDQUOT', 'EROFS', 'EINTR'),
+    'truncate': ('EIO', 'EINTR', 'EROFS'),
+    'unlink': ('EIO', 'EROFS', 'EACCES'),
+    'mmap': ('ENOMEM', 'ENFILE'),
+    'stat': ('EIO',),
+    'lock': ('EIO', 'ENOLCK', 'EINTR'),
+}
+# Of the store's files: all, the log, data files, the database.
+PARTS = ('', '-wal', '-data', '-shm')
+FEW = [
+    ('write', 'ENOSPC', ''), ('write', 'part', ''), ('write', 'EIO', '-wal'),
+    ('write', 'EROFS', '-data'), ('sync', 'EIO', '-wal'), ('sync', 'EIO', '-data'),
+    ('open', 'EMFILE', '-data'), ('write', 'EINTR', ''), ('read', 'EIO', '-wal'),
+]
+
+
+class Bench:
+    """A broker on such a disk, and what its clients were told."""
+
+    def __init__(self, brokers, tmp_path, monkeypatch, conf=CONF):
+        self.b = brokers(conf, start=False)
+        self.disk = Disk(tmp_path / 'control', os.path.join(self.b.folder, 'store'))
+        for k, v in self.disk.environment().items():
+            monkeypatch.setenv(k, v)
+        self.n = 0
+        self.acked, self.sent = [], []
+
+    def client(self, name, clean=False, version=5, **kw):
+        c = Raw(self.b.port, version=version)
+        if not clean and version == 5:
+            kw['props'] = FOREVER
+        c.connect(name, clean=clean, **kw)
+        return c
+
+    def start(self):
+        self.b.start()
+        # its place in the log of that start
+        self.b.wait_log(' running', 0)
+
+    def begin(self):
+        self.start()
+        with self.client('sub') as s:
+            s.subscribe('q', qos=2)
+            s.disconnect()
+
+    def payload(self, size):
+        self.n += 1
+        text = b'%08d' % self.n
+        self.sent.append(text)
+        return text + b'.' * (size - len(text))
+
+    def burst(self, c, count, size, qos=1):
+        """Publishes; what waits for an answer: {identifier: text}."""
+        asked = {}
+        for _ in range(count):
+            p = self.payload(size)
+            asked[c.publish('q', p, qos=qos)] = p[:8]
+        return asked
+
+    def answers(self, c, asked, timeout=60):
+        """Those of asked, until all are there or none has come for so long; the
+        codes of them."""
+        codes = []
+        while asked:
+            try:
+                p = c.recv(timeout)
+            except TimeoutError:
+                break
+            assert p.kind in (PUBACK, PUBREC, PUBCOMP), p
+            if p.kind == PUBREC and p.code < 0x80:
+                c.ack(PUBREL, p.mid)
+                self.acked.append(asked[p.mid])
+                continue
+            text = asked.pop(p.mid)
+            if p.code < 0x80 and p.kind == PUBACK:
+                self.acked.append(text)
+            codes.append(p.code)
+        return codes
+
+    def is_in_trouble(self, start):
+        """Whether it says that the store cannot be written, and not that it can."""
+        log = self.b.log(start)
+        said = [m.group(0) for m in re.finditer(
+            'cannot be written|disk is full|can be written again', log)]
+        return bool(said) and said[-1] != 'can be written again'
+
+    def ends_with_all(self):
+        """Killed, and started again: everything acknowledged is there, in order."""
+        self.b.kill()
+        self.disk.well()
+        self.start()
+        with self.client('sub') as s:
+            with self.client('last') as p:
+                last = self.payload(20)
+                assert p.publish_acked('q', last) == 0
+                p.disconnect()
+            got = []
+            while not got or got[-1] != last[:8]:
+                got.append(s.message().payload[:8])
+            s.disconnect()
+        missing = set(self.acked) - set(got)
+        assert not missing, f'{len(missing)} acknowledged and lost: {sorted(missing)[:5]}'
+        order = [x for x in got if x in set(self.acked)]
+        assert order == sorted(order), 'not in order'
+        assert len(got) == len(set(got)), 'twice'
+        assert not self.b.faults()
+        self.acked, self.sent = [], []
+
+
+@pytest.fixture
+def bench(brokers, tmp_path, monkeypatch):
+    return Bench(brokers, tmp_path, monkeypatch)
+
+
+def serves(bench, zero):
+    """QoS 0 and pings go on."""
+    zero.publish('zero', b'0')
+    assert zero.message().payload == b'0'
+    zero.ping()
+
+
+def one_fault(bench, calls, error, part, times):
+    """While it serves."""
+    b, disk = bench.b, bench.disk
+    start = b.log_size()
+    five, three, zero = (bench.client(n, clean=True, version=v)
+                         for n, v in (('five', 5), ('three', 4), ('zero', 5)))
+    zero.subscribe('zero')
+    disk.fails(calls, error, times=times, part=part)
+    asked = bench.burst(five, 40, 2000)
+    asked.update(bench.burst(five, 2, 300, qos=2))
+    codes = bench.answers(five, asked, 0.7 if times == FOR_EVER else 60)
+    assert set(codes) <= {0, 0x97}, codes
+    serves(bench, zero)
+    hits = disk.hits
+    three_asked = {}
+    if times == FOR_EVER and bench.is_in_trouble(start):
+        # those of the first publisher stand behind what waits
+        with bench.client('other', clean=True) as r:
+            assert r.publish_acked('q', b'refused', qos=1) == 0x97
+            assert r.publish_acked('q', b'refused', qos=2) == 0x97
+        three_asked = bench.burst(three, 2, 100)
+        assert bench.answers(three, three_asked, 0.3) == []
+        # the alarm
+        zero.subscribe('$SYS/broker/store/state')
+        assert int(zero.message().payload) > 0
+        zero.unsubscribe('$SYS/broker/store/state')
+        for c in (five, three, zero):
+            c.ping()
+        with bench.client('reads', clean=True) as r:
+            r.subscribe('nothing')
+    disk.well()
+    codes = bench.answers(five, asked)
+    assert set(codes) <= {0, 0x97}, codes
+    bench.answers(three, three_asked)
+    wait_until(lambda: not bench.is_in_trouble(start), 'it recovers by itself')
+    asked = bench.burst(five, 1, 100)
+    assert bench.answers(five, asked) == [0]
+    for c in (five, three, zero):
+        c.ping()
+        c.close()
+    assert not b.faults()
+    return hits
+
+
+def rows():
+    if not ALL:
+        return FEW
+    return [(c, e, part) for c, part in itertools.product(ERRORS, PARTS) for e in ERRORS[c]]
+
+
+def test_while_it_serves(bench):
+    bench.begin()
+    for i, (calls, error, part) in enumerate(rows()):
+        for times in (1, 3, FOR_EVER) if ALL else (1, FOR_EVER):
+            began = time.monotonic()
+            try:
+                hits = one_fault(bench, calls, error, part, times)
+                if ALL:
+                    print(f'{calls} {error} {part} x{times}: {hits} failed, '
+                          f'{time.monotonic() - began:.2f} s', flush=True)
+            except BaseException:
+                print(f'-- {calls} {error} {part} x{times}')
+                raise
+        if i % 3 == 2:
+            bench.ends_with_all()
+            bench.disk.well()
+    bench.ends_with_all()
+
+
+def test_who_waits_holds_up_nobody(brokers, tmp_path, monkeypatch):
+    """While the disk is full more sessions than may be read at once want what is
+    not on disk: those whose queues are get them, and in the end all do."""
+    waiting, long = 100, 1500
+    bench = Bench(brokers, tmp_path, monkeypatch, CONF.replace('threads 2', 'threads 1'))
+    bench.start()
+    for i in range(waiting):
+        with bench.client(f'w{i}') as s:
+            s.subscribe('all', qos=1)
+            s.disconnect()
+    with bench.client('long') as s:
+        s.subscribe('long', qos=1)
+        s.disconnect()
+    p = bench.client('pub', clean=True)
+    asked = {p.publish('long', b'%d' % i, qos=1): b'%d' % i for i in range(long)}
+    assert set(bench.answers(p, asked)) == {0}
+    bench.disk.fails('write', 'ENOSPC')
+    three = bench.client('three', clean=True, version=4)
+    three.publish('all', b'waits', qos=1)
+    bench.b.wait_log('disk is full')
+    held = [bench.client(f'w{i}') for i in range(waiting)]
+    with bench.client('long') as s:
+        assert [s.message().payload for _ in range(long)] == [b'%d' % i for i in range(long)]
+    for s in held:
+        s.ping()
+    bench.disk.well()
+    three.expect(PUBACK)
+    for s in held:
+        while s.message().payload != b'waits':
+            pass
+        s.close()
+
+
+def start_once(bench):
+    """Starts it, whatever comes of it: True where it serves."""
+    b = bench.b
+    from harness import NIGHTJAR, knock  # pylint: disable=import-outside-toplevel
+    with open(b.log_path, 'ab') as log:
+        # pylint: disable=consider-using-with
+        b.process = subprocess.Popen([NIGHTJAR, 'serve', '-c', b.conf_path], cwd=b.folder,
+                                     stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    wait_until(lambda: b.process.poll() is not None or (
+        knock(b.port) and ' running' in b.log(bench.mark)), 'it serves or ends')
+    return b.process.poll() is None
+
+
+def faults_of_a_start():
+    if ALL:
+        for calls in ERRORS:
+            for error in ERRORS[calls]:
+                # what is interrupted is tried again, and again
+                for times in (1, 5 if error == 'EINTR' else FOR_EVER):
+                    yield from ((calls, error, at, times) for at in range(60))
+    else:
+        yield from (('write', 'ENOSPC', 0, FOR_EVER), ('sync', 'EIO', 0, 1), ('read', 'EIO', 3, 1),
+                    ('open', 'EMFILE', 3, FOR_EVER), ('unlink', 'EIO', 0, FOR_EVER),
+                    ('mmap', 'ENOMEM', 0, 1))
+
+
+@pytest.mark.parametrize('what', ['new', 'old'])
+def test_at_the_start(bench, what):
+    """It serves, or ends and says what the system said; a file is never called
+    damaged, and nothing is lost: what it could not do then it can later."""
+    b, disk = bench.b, bench.disk
+    if what == 'old':
+        bench.begin()
+    done = None
+    for calls, error, at, times in faults_of_a_start():
+        if done == (calls, error, times):
+            continue
+        if what == 'new':
+            subprocess.run(['rm', '-rf', disk.folder], check=True)
+        else:
+            with bench.client('pub', clean=True) as p:
+                asked = bench.burst(p, 30, 2000)
+                assert set(bench.answers(p, asked)) == {0}
+            b.kill()
+        bench.mark = b.log_size() if os.path.exists(b.log_path) else 0
+        disk.fails(calls, error, skip=at, times=times)
+        served = start_once(bench)
+        if not disk.hits:
+            done = calls, error, times
+        log = b.log(bench.mark)
+        case = f'{calls} {error} {at} x{times}: {log[-3000:]}'
+        assert 'damaged' not in log, case
+        assert not [n for n in os.listdir(disk.folder)
+                    if not re.fullmatch(r'admin.sock|nightjar\.db(-wal|-shm|-journal|\.lock|-data\d+)?', n)], case
+        if not served:
+            assert b.process.returncode == 1, case
+            assert re.search(r'store|persistence|nightjar\.db', log), case
+        else:
+            b.kill()
+        if ALL:
+            print(f'{what} {calls} {error} {at} x{times}: {"serves" if served else "ends"}', flush=True)
+        disk.well()
+        b.process = None
+        bench.start()
+        if what == 'new':
+            b.kill()
+    if what == 'old':
+        bench.ends_with_all()
+
+
+def test_while_it_stops(bench):
+    """It ends all the same, soon; what it had acknowledged is there."""
+    bench.begin()
+    for calls, error, part in rows() if ALL else (('write', 'ENOSPC', ''), ('sync', 'EIO', ''),
+                                                  ('unlink', 'EIO', '')):
+        p = bench.client('pub', clean=True)
+        asked = bench.burst(p, 40, 2000)
+        assert set(bench.answers(p, asked)) == {0}
+        bench.disk.fails(calls, error, part=part)
+        asked = bench.burst(p, 5, 100)
+        assert bench.b.stop() in (0, 1), f'{calls} {error}'
+        try:
+            bench.answers(p, asked)
+        except Closed:
+            pass
+        p.close()
+        bench.disk.well()
+        bench.start()
+    bench.ends_with_all()

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Queues on a disk that takes nothing for a while: who can be read is, and who
+ * cannot costs nothing until the disk takes something again.  The store is the
+ * test's.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "broker/durable.h"
+#include "broker/paging.h"
+#include "broker/shard.h"
+#include "core/tail.h"
+
+#define SESSIONS (3 * PAGES_MAX)
+
+static struct shard *sh;
+static struct index *ix;
+static struct link away;
+static struct session *sessions[SESSIONS];
+static struct store_read *asked[SESSIONS];
+static unsigned n_asked, failed;
+static enum store_state state_is;
+static char store;
+
+void __wrap_store_submit(struct store *s, struct store_batch *b);
+void __wrap_store_read(struct store *s, struct store_read *r);
+enum store_state __wrap_store_state(const struct store *s);
+
+void
+__wrap_store_submit(struct store *s, struct store_batch *b)
+{
+	fail_msg("nothing is recorded here");
+}
+
+void
+__wrap_store_read(struct store *s, struct store_read *r)
+{
+	assert_ptr_equal(s, &store);
+	assert_true(n_asked < SESSIONS);
+	asked[n_asked++] = r;
+}
+
+enum store_state
+__wrap_store_state(const struct store *s)
+{
+	return state_is;
+}
+
+static void
+on_fail(struct link *l)
+{
+	failed++;
+}
+
+static const struct link_ops ops = { .fail = on_fail };
+
+/* SESSIONS of them with something on disk, whose clients are there, and would
+ * rather not take any of it. */
+static int
+begin(void **st)
+{
+	(void)st;
+	if (!(sh = calloc(1, sizeof *sh)))
+		return -1;
+	if (index_new(&(struct index_opts){ .shards = 1 }, &ix))
+		return -1;
+	home_init(&sh->home, 0, ix);
+	sh->home.now_ms = 1000;
+	state_is = STORE_OK;
+	n_asked = failed = 0;
+	away = (struct link){ .ops = &ops };
+	if (durable_init(sh, (struct store *)&store))
+		return -1;
+	for (unsigned i = 0; i < SESSIONS; i++) {
+		struct session *s;
+		char id[12];
+
+		snprintf(id, sizeof id, "%u", i);
+		if (session_new(&sh->home, slice_str(id), &s) ||
+		    !(s->kept = calloc(1, sizeof *s->kept)))
+			return -1;
+		*s->kept = (struct kept){ .session = s,
+			.id = i + 1,
+			.next_key = 100,
+			.tail_n = 1,
+			.tail_from = 50 };
+		s->link = &away;
+		sessions[i] = s;
+	}
+	return 0;
+}
+
+static int
+end(void **st)
+{
+	(void)st;
+	for (unsigned i = 0; i < SESSIONS; i++) {
+		sessions[i]->link = NULL;
+		sessions[i]->kept->tail_n = 0;
+		session_free(sessions[i]);
+	}
+	durable_fini(sh);
+	timers_fini(&sh->home.timers);
+	home_fini(&sh->home);
+	index_free(ix);
+	free(sh);
+	return 0;
+}
+
+static void
+turn(unsigned after_ms)
+{
+	sh->home.now_ms += after_ms;
+	(void)timers_run(&sh->home.timers, sh->home.now_ms, 10);
+	durable_turn(sh);
+}
+
+static void
+answer_all(enum nj_err e)
+{
+	unsigned n = n_asked;
+
+	n_asked = 0;
+	for (unsigned i = 0; i < n; i++) {
+		asked[i]->result = e;
+		paging_come(sh, &asked[i]->letter);
+	}
+}
+
+static unsigned
+length(const struct list *all)
+{
+	unsigned n = 0;
+
+	for (const struct list *at = all->next; at != all; at = at->next)
+		n++;
+	return n;
+}
+
+static void
+want(unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++)
+		tail_ask(sessions[i]);
+}
+
+static void
+test_parked(void **st)
+{
+	(void)st;
+	state_is = STORE_FULL;
+	want(0, 2 * PAGES_MAX);
+	turn(0);
+	assert_int_equal(n_asked, PAGES_MAX);
+	answer_all(NJ_AGAIN);
+	turn(0);
+	assert_int_equal(n_asked, PAGES_MAX);
+	answer_all(NJ_AGAIN);
+	/* all of them wait, and none is looked at */
+	for (unsigned i = 0; i < 10; i++)
+		turn(100);
+	assert_int_equal(n_asked, 0);
+	assert_true(list_empty(&sh->durable.keep.pages));
+	assert_int_equal(length(&sh->durable.keep.parked), 2 * PAGES_MAX);
+	/* another one is asked for at once */
+	want(2 * PAGES_MAX, 2 * PAGES_MAX + 1);
+	turn(0);
+	assert_int_equal(n_asked, 1);
+	assert_int_equal(asked[0]->session, sessions[2 * PAGES_MAX]->kept->id);
+	answer_all(NJ_AGAIN);
+	state_is = STORE_OK;
+	turn(0);
+	assert_int_equal(n_asked, PAGES_MAX);
+	assert_true(list_empty(&sh->durable.keep.parked));
+	answer_all(NJ_OK);
+	assert_int_equal(failed, 0);
+}
+
+/* What the batch changes that is gathered now is known without a look at it. */
+static void
+test_still_here(void **st)
+{
+	const struct keep *keep = &sh->durable.keep;
+
+	(void)st;
+	state_is = STORE_FULL;
+	kept_touch(sessions[0]->kept, keep, 50);
+	kept_touch(sessions[0]->kept, keep, 70);
+	kept_touch(sessions[1]->kept, keep, 60);
+	kept_touch(sessions[2]->kept, keep, 20);
+	want(0, 4);
+	turn(0);
+	assert_int_equal(n_asked, 2);
+	assert_int_equal(asked[0]->session, sessions[1]->kept->id);
+	assert_int_equal(asked[0]->until, 60);
+	assert_int_equal(asked[1]->until, 100);
+	assert_int_equal(length(&keep->parked), 2);
+	answer_all(NJ_AGAIN);
+	/* with the store now, which knows */
+	sh->durable.keep.ticket++;
+	state_is = STORE_OK;
+	turn(0);
+	assert_int_equal(n_asked, 4);
+	answer_all(NJ_OK);
+}
+
+/* A disk that cannot be read is asked again after a while. */
+static void
+test_read_later(void **st)
+{
+	(void)st;
+	want(0, 3);
+	turn(0);
+	assert_int_equal(n_asked, 3);
+	answer_all(NJ_IO);
+	turn(REREAD_MS - 1);
+	assert_int_equal(n_asked, 0);
+	turn(1);
+	assert_int_equal(n_asked, 3);
+	assert_int_equal(failed, 0);
+	/* what is damaged stays so */
+	answer_all(NJ_MALFORMED);
+	assert_int_equal(failed, 3);
+	turn(REREAD_MS);
+	assert_int_equal(n_asked, 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_parked, begin, end),
+		cmocka_unit_test_setup_teardown(test_still_here, begin, end),
+		cmocka_unit_test_setup_teardown(test_read_later, begin, end),
+	};
+
+	return cmocka_run_group_tests_name("broker paging", tests, NULL, NULL);
+}
