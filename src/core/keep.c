@@ -85,9 +85,15 @@ kept_touch(struct kept *k, const struct keep *keep, uint64_t key)
 {
 	if (keep->part)
 		return;
-	if (k->low_ticket != keep->ticket || key < k->low)
+	if (k->low_ticket != keep->ticket) {
+		k->low_ticket = keep->ticket;
+		k->low = UINT64_MAX;
+		k->high = 0;
+	}
+	if (key > 0 && key < k->tail_from)
+		k->high = key >= k->high ? key + 1 : k->high;
+	else if (key < k->low)
 		k->low = key;
-	k->low_ticket = keep->ticket;
 }
 
 /* Identifiers as the store has them: 4 bytes each, the highest first. */

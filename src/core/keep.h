@@ -90,9 +90,9 @@ struct kept {
 	struct list page;	   /* in keep.pages */
 	struct handover *handover; /* the broker's; NULL: none is under way */
 	uint64_t handed;	   /* when one took something last; durable.h */
-	/* The lowest key that the shard's own records change, in the batch of
-	 * that ticket. */
-	uint64_t low, low_ticket;
+	/* What the shard's own records of the batch of that ticket change: the
+	 * lowest key in the tail, and the highest before it, plus 1. */
+	uint64_t low, high, low_ticket;
 	/* entries that are not on disk until another shard's are, by key */
 	uint64_t *unsure;
 	uint32_t at_unsure, n_unsure, cap_unsure;
@@ -141,13 +141,17 @@ kept_sure_below(const struct kept *k)
 	return k->n_unsure ? k->unsure[k->at_unsure] : UINT64_MAX;
 }
 void kept_is_sure(struct kept *k, uint64_t key);
-/* A record of the shard's own batch changes that entry, and none below. */
+/* A record of the shard's own batch changes that entry; 0: any. */
 void kept_touch(struct kept *k, const struct keep *keep, uint64_t key);
-/* The first key that the batch changes which is gathered now. */
+/* The first key of the tail that the batch changes which is gathered now; without
+ * a look at its records, so it may be said to be an earlier one. */
 static inline uint64_t
 kept_still_below(const struct kept *k, const struct keep *keep)
 {
-	return k->low_ticket == keep->ticket ? k->low : UINT64_MAX;
+	if (k->low_ticket != keep->ticket)
+		return UINT64_MAX;
+	/* what was before the tail then is in it again */
+	return k->high > k->tail_from ? 0 : k->low;
 }
 void kept_free(struct kept *k);
 /* Subscription identifiers as the store has them; forgets without memory. */

@@ -16,7 +16,7 @@ import pytest
 
 from faulty import FOR_EVER, Disk
 from harness import wait_until
-from raw import PUBACK, PUBCOMP, PUBREC, PUBREL, Closed, Raw
+from raw import DISCONNECT, PUBACK, PUBCOMP, PUBREC, PUBREL, Closed, Raw
 
 CONF = '''
 persistence true
@@ -45,11 +45,14 @@ ERRORS = {
 }
 # Of the store's files: all, the log, data files, the database.
 PARTS = ('', '-wal', '-data', '-shm')
-FEW = [
-    ('write', 'ENOSPC', ''), ('write', 'part', ''), ('write', 'EIO', '-wal'),
-    ('write', 'EROFS', '-data'), ('sync', 'EIO', '-wal'), ('sync', 'EIO', '-data'),
-    ('open', 'EMFILE', '-data'), ('write', 'EINTR', ''), ('read', 'EIO', '-wal'),
-]
+FEW = [('write', 'ENOSPC', ''), ('sync', 'EIO', '-data'), ('write', 'part', ''),
+       ('sync', 'EIO', '-wal'), ('open', 'EMFILE', '-data'), ('write', 'EIO', '-wal')]
+
+
+def lasts(calls, error, part):
+    """Nothing can be kept for as long as that fails: without data files, and
+    without reading, it goes on."""
+    return calls in ('write', 'sync') and part in ('', '-wal') and error not in ('EINTR', 'part')
 
 
 class Bench:
@@ -61,7 +64,8 @@ class Bench:
         for k, v in self.disk.environment().items():
             monkeypatch.setenv(k, v)
         self.n = 0
-        self.acked, self.sent = [], []
+        self.mark = 0
+        self.acked = []
 
     def client(self, name, clean=False, version=5, **kw):
         c = Raw(self.b.port, version=version)
@@ -81,18 +85,14 @@ class Bench:
             s.subscribe('q', qos=2)
             s.disconnect()
 
-    def payload(self, size):
-        self.n += 1
-        text = b'%08d' % self.n
-        self.sent.append(text)
-        return text + b'.' * (size - len(text))
-
     def burst(self, c, count, size, qos=1):
-        """Publishes; what waits for an answer: {identifier: text}."""
+        """Publishes; what waits for an answer: {identifier: text}.  Texts of one
+        version and QoS are to come in their order."""
         asked = {}
         for _ in range(count):
-            p = self.payload(size)
-            asked[c.publish('q', p, qos=qos)] = p[:8]
+            self.n += 1
+            text = b'%d%d%08d' % (c.version, qos, self.n)
+            asked[c.publish('q', text.ljust(size, b'.'), qos=qos)] = text
         return asked
 
     def answers(self, c, asked, timeout=60):
@@ -103,6 +103,8 @@ class Bench:
             try:
                 p = c.recv(timeout)
             except TimeoutError:
+                break
+            if p.kind == DISCONNECT:
                 break
             assert p.kind in (PUBACK, PUBREC, PUBCOMP), p
             if p.kind == PUBREC and p.code < 0x80:
@@ -128,21 +130,22 @@ class Bench:
         self.disk.well()
         self.start()
         with self.client('sub') as s:
-            with self.client('last') as p:
-                last = self.payload(20)
-                assert p.publish_acked('q', last) == 0
+            with self.client('last', clean=True) as p:
+                assert p.publish_acked('q', b'last') == 0
                 p.disconnect()
             got = []
-            while not got or got[-1] != last[:8]:
-                got.append(s.message().payload[:8])
+            while not got or got[-1] != b'last':
+                got.append(s.message().payload[:10].rstrip(b'.'))
             s.disconnect()
-        missing = set(self.acked) - set(got)
+        acked = set(self.acked)
+        missing = acked - set(got)
         assert not missing, f'{len(missing)} acknowledged and lost: {sorted(missing)[:5]}'
-        order = [x for x in got if x in set(self.acked)]
-        assert order == sorted(order), 'not in order'
         assert len(got) == len(set(got)), 'twice'
+        for kind in (b'51', b'41'):
+            order = [x for x in got if x in acked and x.startswith(kind)]
+            assert order == sorted(order), 'not in order'
         assert not self.b.faults()
-        self.acked, self.sent = [], []
+        self.acked = []
 
 
 @pytest.fixture
@@ -167,12 +170,15 @@ def one_fault(bench, calls, error, part, times):
     disk.fails(calls, error, times=times, part=part)
     asked = bench.burst(five, 40, 2000)
     asked.update(bench.burst(five, 2, 300, qos=2))
+    lasting = times == FOR_EVER and lasts(calls, error, part)
+    if lasting:
+        wait_until(lambda: bench.is_in_trouble(start), 'the alarm')
     codes = bench.answers(five, asked, 0.7 if times == FOR_EVER else 60)
     assert set(codes) <= {0, 0x97}, codes
     serves(bench, zero)
     hits = disk.hits
     three_asked = {}
-    if times == FOR_EVER and bench.is_in_trouble(start):
+    if lasting:
         # those of the first publisher stand behind what waits
         with bench.client('other', clean=True) as r:
             assert r.publish_acked('q', b'refused', qos=1) == 0x97
@@ -210,7 +216,7 @@ def rows():
 def test_while_it_serves(bench):
     bench.begin()
     for i, (calls, error, part) in enumerate(rows()):
-        for times in (1, 3, FOR_EVER) if ALL else (1, FOR_EVER):
+        for times in (1, 3, FOR_EVER) if ALL else (1 if i % 3 == 2 else FOR_EVER,):
             began = time.monotonic()
             try:
                 hits = one_fault(bench, calls, error, part, times)
@@ -281,8 +287,7 @@ def faults_of_a_start():
                     yield from ((calls, error, at, times) for at in range(60))
     else:
         yield from (('write', 'ENOSPC', 0, FOR_EVER), ('sync', 'EIO', 0, 1), ('read', 'EIO', 3, 1),
-                    ('open', 'EMFILE', 3, FOR_EVER), ('unlink', 'EIO', 0, FOR_EVER),
-                    ('mmap', 'ENOMEM', 0, 1))
+                    ('open', 'EMFILE', 3, FOR_EVER))
 
 
 @pytest.mark.parametrize('what', ['new', 'old'])

@@ -194,20 +194,28 @@ test_still_here(void **st)
 	kept_touch(sessions[0]->kept, keep, 50);
 	kept_touch(sessions[0]->kept, keep, 70);
 	kept_touch(sessions[1]->kept, keep, 60);
+	/* what its client has acknowledged is before the tail */
 	kept_touch(sessions[2]->kept, keep, 20);
-	want(0, 4);
+	/* or was, until all of a queue went there */
+	kept_touch(sessions[3]->kept, keep, 20);
+	sessions[3]->kept->tail_from = 20;
+	/* it may be any */
+	kept_touch(sessions[4]->kept, keep, 0);
+	want(0, 6);
 	turn(0);
-	assert_int_equal(n_asked, 2);
+	assert_int_equal(n_asked, 3);
 	assert_int_equal(asked[0]->session, sessions[1]->kept->id);
 	assert_int_equal(asked[0]->until, 60);
+	assert_int_equal(asked[1]->session, sessions[2]->kept->id);
 	assert_int_equal(asked[1]->until, 100);
-	assert_int_equal(length(&keep->parked), 2);
+	assert_int_equal(asked[2]->session, sessions[5]->kept->id);
+	assert_int_equal(length(&keep->parked), 3);
 	answer_all(NJ_AGAIN);
 	/* with the store now, which knows */
 	sh->durable.keep.ticket++;
 	state_is = STORE_OK;
 	turn(0);
-	assert_int_equal(n_asked, 4);
+	assert_int_equal(n_asked, 6);
 	answer_all(NJ_OK);
 }
 
