@@ -202,8 +202,9 @@ end(unsigned n, bool told)
 	sim->model.now[n] = NULL;
 }
 
+/* told: what was before is over for good. */
 static struct msession *
-begin(struct edge *e, bool vague)
+begin(struct edge *e, bool vague, bool told)
 {
 	struct model *md = &sim->model;
 	struct msession *s = calloc(1, sizeof *s);
@@ -215,7 +216,7 @@ begin(struct edge *e, bool vague)
 	s->ended = NEVER;
 	s->vague = vague;
 	/* by now its client knows that what was before has ended */
-	for (unsigned i = 0; i < md->n_sessions; i++)
+	for (unsigned i = 0; told && i < md->n_sessions; i++)
 		md->sessions[i]->told |= md->sessions[i]->client == e->client;
 	md->sessions[md->n_sessions++] = s;
 	md->now[e->client->n] = s;
@@ -321,8 +322,12 @@ model_begin(struct edge *e, bool present)
 		md->ghosts[n] = NULL;
 	}
 	if (!present || vague || !s) {
-		end(n, true);
-		s = begin(e, vague);
+		/* one that had expired by itself ended without a word, and who
+		 * needs nothing kept does not wait for that */
+		bool told = !s || e->expiry_s > 0 || surely_lives(s);
+
+		end(n, told);
+		s = begin(e, vague, told);
 	}
 	s->edge = e;
 	s->kept |= e->expiry_s > 0;
