@@ -43,9 +43,10 @@ doubt(void *arg, const struct nj_why *why)
 }
 
 static enum nj_err
-open_pem(const char *path, struct buf *text, BIO **out, struct nj_why *why)
+open_pem(const char *path, size_t max, struct buf *text, BIO **out,
+    struct nj_why *why)
 {
-	enum nj_err e = file_read(path, PEM_MAX, text, why);
+	enum nj_err e = file_read(path, max, text, why);
 
 	if (e)
 		return e;
@@ -109,7 +110,7 @@ tls_load_certs(const char *path, STACK_OF(X509) * into, struct nj_why *why)
 	BIO *b = NULL;
 	X509 *x;
 	int n = 0;
-	enum nj_err e = open_pem(path, &text, &b, why);
+	enum nj_err e = open_pem(path, PEM_MAX, &text, &b, why);
 
 	if (e)
 		goto out;
@@ -160,7 +161,7 @@ tls_load_crls(const char *path, STACK_OF(X509_CRL) * into, bool required,
 	BIO *b = NULL;
 	X509_CRL *c;
 	int n = 0;
-	enum nj_err e = open_pem(path, &text, &b, why);
+	enum nj_err e = open_pem(path, REVOKED_FILE_MAX, &text, &b, why);
 
 	if (e)
 		goto out;

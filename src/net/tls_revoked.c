@@ -198,6 +198,18 @@ tls_revoked_unref(struct tls_revoked *r)
 	free(r);
 }
 
+/* The others look something up, and take no new reference. */
+void
+tls_revoked_end(struct tls_revoked *r)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+
+	for (unsigned i = 0;
+	     r && i < REVOKED_WAITS && atomic_load(&r->refs) > 1; i++)
+		(void)nanosleep(&ms, NULL);
+	tls_revoked_unref(r);
+}
+
 bool
 tls_revoked_has(
     const struct tls_revoked *r, uint32_t issuer, struct slice serial)

@@ -25,7 +25,8 @@
 #include "base/slice.h"
 
 #define REVOKED_FILE_MAX   (64 * 1024 * 1024)
-#define REVOKED_SERIAL_MAX 20 /* RFC 5280 4.1.2.2 */
+#define REVOKED_WAITS	   2000 /* ms */
+#define REVOKED_SERIAL_MAX 20	/* RFC 5280 4.1.2.2 */
 
 struct revoked_one {
 	uint32_t issuer; /* tls_issuer_hash */
@@ -52,6 +53,9 @@ NJ_MUST enum nj_err tls_revoked_new(STACK_OF(X509_CRL) * *crls, const char *own,
     STACK_OF(X509) * cas, struct tls_revoked **out, struct nj_why *why);
 struct tls_revoked *tls_revoked_ref(struct tls_revoked *r);
 void tls_revoked_unref(struct tls_revoked *r);
+/* The last but for who looks something up just now.  It waits for those, some
+ * seconds at the most, since to free a hundred thousand is not their work. */
+void tls_revoked_end(struct tls_revoked *r);
 /* serial: big endian, without zeros in front. */
 bool tls_revoked_has(
     const struct tls_revoked *r, uint32_t issuer, struct slice serial);

@@ -698,10 +698,11 @@ tls_server_renew_lists(struct tls_server *t, bool *changed, struct nj_why *why)
 		goto out;
 	(void)pthread_mutex_lock(&t->revoked_lock);
 	old = t->revoked;
-	t->revoked = new;
-	*changed = !same_lists(old, new);
+	t->revoked = tls_revoked_ref(new);
 	(void)pthread_mutex_unlock(&t->revoked_lock);
-	tls_revoked_unref(old);
+	*changed = !same_lists(old, new);
+	tls_revoked_unref(new);
+	tls_revoked_end(old);
 out:
 	notes_free(notes);
 	sk_X509_CRL_pop_free(crls, X509_CRL_free);
