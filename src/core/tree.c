@@ -216,15 +216,31 @@ segment_resize(struct tree *t, size_t which, unsigned log)
 	return NJ_OK;
 }
 
-/* Room for one more, at most 3/4 of the slots in use. */
+/* Of 256 slots that are in use so many at most: from 5/8 to 3/4 of them, another
+ * part in each segment.  The hash fills them alike, and so they do not all grow
+ * in the same turn. */
+static uint64_t
+full_at(size_t which)
+{
+	return 160 + which / 8;
+}
+
+/* And where one of so many is, it shrinks. */
+static uint64_t
+empty_at(size_t which)
+{
+	return 8 + which / 64;
+}
+
+/* Room for one more. */
 static enum nj_err
 segment_reserve(struct tree *t, size_t which)
 {
 	struct tree_segment *s = &t->segments[which];
 	unsigned log = SEGMENT_MIN_LOG;
 
-	if ((uint64_t)(s->live + s->graves + 1) * 4 <=
-	    ((uint64_t)s->mask + 1) * 3)
+	if ((uint64_t)(s->live + s->graves + 1) * 256 <=
+	    ((uint64_t)s->mask + 1) * full_at(which))
 		return NJ_OK;
 	while ((uint64_t)(s->live + 1) * 2 > UINT64_C(1) << log)
 		log++;
@@ -274,7 +290,8 @@ table_del(struct tree *t, const struct node *n)
 		s->graves--;
 		i = (i - 1) & mask;
 	}
-	if (mask >> SEGMENT_MIN_LOG && (uint64_t)s->live * 8 < mask) {
+	if (mask >> SEGMENT_MIN_LOG &&
+	    (uint64_t)s->live * empty_at(which) < mask) {
 		unsigned log = SEGMENT_MIN_LOG;
 
 		while ((uint64_t)(s->live + 1) * 2 > UINT64_C(1) << log)
