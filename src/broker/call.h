@@ -31,11 +31,12 @@ struct call_part {
 	struct letter letter;
 	struct list pending; /* in shard.calls */
 	struct call *call;
-	struct buf out; /* the answer */
-	size_t at;	/* the function's own, 0 at first */
-	size_t mark;	/* the same */
-	uint32_t count; /* the same */
-	enum nj_err e;	/* the same; not NJ_OK: it has no answer */
+	struct buf out;	       /* the answer */
+	size_t at;	       /* the function's own, 0 at first */
+	size_t mark;	       /* the same */
+	uint32_t count;	       /* the same */
+	struct subs_look look; /* the same */
+	enum nj_err e;	       /* the same; not NJ_OK: it has no answer */
 };
 
 /* On the shard's thread, inside a turn.  False: there is more to do in the

@@ -21,6 +21,7 @@
 #include "wire/ws.h"
 
 #define READ_TURNS  4
+#define READ_WORK   (TURN_WORK / 2) /* nor is more read after so much */
 #define ROOM_MIN    (32 * 1024)
 #define ROOM_AHEAD  64
 #define BEGAN_SHOWN 16 /* bytes of what is no MQTT */
@@ -240,7 +241,6 @@ handle(struct conn *c, struct slice in)
 
 	if (c->state == CONN_HTTP)
 		return est_handle(c, in) && keep(c, in);
-	sh->work = 0;
 	if (c->subscribing && (c->link.closing || c->saving || !go_on(c)))
 		return c->state == CONN_DEAD ? false : keep(c, in);
 	assert(in.p || in.n == 0);
@@ -492,7 +492,8 @@ conn_read(struct conn *c)
 		read_closing(c);
 		return;
 	}
-	for (int i = 0; i < READ_TURNS; i++) {
+	c->shard->work = 0;
+	for (int i = 0; i < READ_TURNS && c->shard->work < READ_WORK; i++) {
 		if (!read_once(c))
 			return;
 		if (!conn_may_ask(c)) {
@@ -531,6 +532,7 @@ conn_hear_out(struct conn *c)
 		buf_commit(&in, n);
 		count_add(&c->shard->counts.bytes_in, n);
 		c->in = (struct buf){ 0 };
+		c->shard->work = 0;
 		c->link.held += quiet;
 		more = handle(c, buf_slice(&in)) &&
 		    (n == RX_SIZE || stream_pending(c->stream));
@@ -547,6 +549,7 @@ conn_resume(struct conn *c)
 
 	c->paused = c->yields = c->roomy = false;
 	c->in = (struct buf){ 0 };
+	c->shard->work = 0;
 	if (handle(c, buf_slice(&in)) && c->state != CONN_DEAD) {
 		conn_update_wants(c);
 		/* who is not heard now is resumed again */

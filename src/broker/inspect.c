@@ -348,23 +348,31 @@ put_sub(struct buf *out, uint32_t id_opts, struct slice filter)
 	return e ? e : buf_put_slice(out, filter);
 }
 
-/* All at once: max_subscriptions_per_client bounds them. */
+/* Where there are more than SUBS_PORTION slots, and some end meanwhile, another may
+ * be told twice. */
+#define SUBS_PORTION 16384u
+
 static bool
 list_subs(struct shard *sh, struct slice in, struct call_part *p)
 {
 	struct session *s = session_find(&sh->home, in);
+	uint32_t most = SUBS_PORTION;
 	uint8_t dst[UINT16_MAX];
 	const struct sub *sub;
 	struct filter *f;
-	uint32_t at = 0;
 
 	if (!s) {
 		p->e = NJ_NOTFOUND;
 		return true;
 	}
-	while (!p->e && (sub = subs_next(&s->subs, &at, &f)))
+	if (p->look.cap != s->subs.cap) /* from the start */
+		buf_fini(&p->out);
+	while (!p->e &&
+	    (sub = subs_look(&s->subs, sh->broker->index, &p->look, &most, &f)))
 		p->e = put_sub(&p->out, sub->id_opts,
 		    slice_of(dst, filter_text(f, dst, sizeof dst)));
+	if (!p->e && !subs_looked(&s->subs, &p->look))
+		return false;
 	for (struct shared_sub *x = s->shared; !p->e && x; x = x->next)
 		p->e =
 		    put_sub(&p->out, x->id_opts, slice_of(x->filter, x->len));

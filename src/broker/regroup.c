@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/regroup.h"
 
+#include <limits.h>
+
 #include "auth/device_groups.h"
 #include "auth/principal.h"
 #include "base/log.h"
@@ -10,7 +12,8 @@
 
 /* Without memory he stays as he is. */
 static void
-regroup_by(struct shard *sh, struct session *s, struct device_groups *groups)
+regroup_by(struct shard *sh, struct walk *w, struct session *s,
+    struct device_groups *groups)
 {
 	struct principal with, *now = NULL;
 	struct buf list = { 0 };
@@ -25,7 +28,7 @@ regroup_by(struct shard *sh, struct session *s, struct device_groups *groups)
 			s->who = now;
 			/* what it subscribed to is looked at again */
 			s->check_reads |= s->acl != NULL;
-			rights_changed(sh, s);
+			rights_changed(sh, w, s);
 		} else {
 			nj_log(LOG_T_ERROR,
 			    "Out of memory: %s keeps the groups it had.",
@@ -36,10 +39,23 @@ regroup_by(struct shard *sh, struct session *s, struct device_groups *groups)
 }
 
 void
-regroup(struct shard *sh, struct session *s)
+regroup(struct shard *sh, struct walk *w, struct session *s)
 {
 	struct device_groups *g = sh->set->v[s->port].groups;
 
 	if (g && s->who && s->who->device.n > 0)
-		regroup_by(sh, s, g);
+		regroup_by(sh, w, s, g);
+}
+
+void
+regroup_whole(struct shard *sh, struct session *s)
+{
+	struct walk w = { .partly = NULL };
+
+	sh->walk_left = UINT_MAX;
+	regroup(sh, &w, s);
+	for (; w.partly; w.go_on(sh, &w, s)) {
+		w.partly = NULL;
+		sh->walk_left = UINT_MAX;
+	}
 }

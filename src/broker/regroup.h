@@ -9,7 +9,9 @@
 
 #include "broker/shard.h"
 
-/* Gives the session of a device the groups that it has now. */
-void regroup(struct shard *sh, struct session *s);
+/* Gives the session of a device that a walk has met the groups that it has now. */
+void regroup(struct shard *sh, struct walk *w, struct session *s);
+/* The same where there are no turns yet. */
+void regroup_whole(struct shard *sh, struct session *s);
 
 #endif

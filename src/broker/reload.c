@@ -174,7 +174,7 @@ static void
 walk_session(struct shard *sh, struct walk *w, struct session *s)
 {
 	sessions_new_rules(s, sh->set);
-	regroup(sh, s);
+	regroup(sh, w, s);
 }
 
 static void

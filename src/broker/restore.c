@@ -273,7 +273,7 @@ wait_all(struct shard *sh)
 	size_t at = 0;
 
 	while ((s = map_next(&sh->home.sessions, &at)))
-		regroup(sh, s);
+		regroup_whole(sh, s);
 	at = 0;
 	while ((s = map_next(all, &at)))
 		if (sessions_restored(sh, s))

@@ -180,40 +180,35 @@ tell_ended(const struct session *s, struct slice filter)
 	    text_esc(t, sizeof t, filter));
 }
 
-/* One after the other, since a subscription that ends moves others: into its
- * place, or all of them when their table shrinks. */
-static bool
-end_one(struct shard *sh, struct session *s, uint32_t *at, uint8_t *text)
+/* Some of them, as far as this turn goes. */
+static void
+end_subscriptions(struct shard *sh, struct walk *w, struct session *s)
 {
-	uint32_t cap = s->subs.cap;
+	/* a shard's own read buffer is free while nothing is read */
+	uint8_t *text = sh->rx;
 	struct filter *f;
 
-	while (subs_next(&s->subs, at, &f)) {
+	while (subs_look(
+	    &s->subs, sh->broker->index, &w->look, &sh->walk_left, &f)) {
 		struct slice filter =
 		    slice_of(text, filter_text(f, text, MQTT_STRING_MAX));
 
 		if (may_subscribe(s, filter))
 			continue;
 		tell_ended(s, filter);
-		if (subscription_end(sh, s, filter, false) == NJ_OK) {
-			*at = s->subs.cap == cap ? *at - 1 : 0;
-			subs_settle(&s->subs, sh->broker->index);
-			return true;
-		}
+		walk_cost(sh, WALK_SUB_END);
+		if (subscription_end(sh, s, filter, false))
+			break; /* it cannot be found: neither next time */
 	}
-	return false;
+	if (!subs_looked(&s->subs, &w->look))
+		w->partly = s;
 }
 
 static void
-end_subscriptions(struct shard *sh, struct session *s)
+end_shared(struct shard *sh, struct session *s)
 {
-	/* a shard's own read buffer is free while nothing is read */
-	uint8_t *text = sh->rx;
-	uint32_t at = 0;
+	uint8_t *text = sh->rx; /* as above */
 
-	subs_settle(&s->subs, sh->broker->index);
-	while (end_one(sh, s, &at, text))
-		;
 	for (struct shared_sub *x = s->shared, *next; x; x = next) {
 		/* x does not outlive its end, which names the filter */
 		struct slice whole =
@@ -228,11 +223,14 @@ end_subscriptions(struct shard *sh, struct session *s)
 }
 
 void
-rights_changed(struct shard *sh, struct session *s)
+rights_changed(struct shard *sh, struct walk *w, struct session *s)
 {
 	sessions_recheck_reads(s);
-	walk_cost(sh, s->subs.n + s->n_shared);
-	end_subscriptions(sh, s);
+	walk_cost(sh, s->n_shared);
+	end_shared(sh, s);
+	w->go_on = end_subscriptions;
+	w->look = (struct subs_look){ 0 };
+	end_subscriptions(sh, w, s);
 }
 
 /* Connections. */
@@ -298,7 +296,7 @@ walk_session(struct shard *sh, struct walk *w, struct session *s)
 	who =
 	    (struct roles_asker){ s->who->name, session_id(s), s->who->groups };
 	if (!roles_same_for(note->before, note->now, &who))
-		rights_changed(sh, s);
+		rights_changed(sh, w, s);
 }
 
 static void

@@ -37,9 +37,9 @@ const char *rights_outdated(const struct conn *c, const struct auth_request *r);
 void rights_reload(
     struct conn *c, const struct port_set *was, const struct port_set *now);
 
-/* What a session may is other than it was: it is asked about again, and
- * subscriptions that it may not have any more end.  Not while a packet is
- * handled. */
-void rights_changed(struct shard *sh, struct session *s);
+/* What a session that a walk has met may is other than it was: it is asked about
+ * again, and subscriptions that it may not have any more end; of many some a turn,
+ * before the walk goes on.  Not while a packet is handled. */
+void rights_changed(struct shard *sh, struct walk *w, struct session *s);
 
 #endif

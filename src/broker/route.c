@@ -312,7 +312,7 @@ deliver_here(
 {
 	fanout_deliver(&sh->fan, &sh->home, m, t, n);
 	for (uint32_t i = 0; i < n; i++) {
-		sh->work += t[i]->n;
+		sh->work += m->qos > 0 ? t[i]->n * QUEUE_WORK : t[i]->n;
 		for (struct group *g = t[i]->groups; g; g = g->next, sh->work++)
 			give_to_group(sh, g, m, 0, (struct choice){ 0 });
 	}
@@ -538,6 +538,7 @@ route_retain(struct shard *sh, struct msg *m, struct slice owner)
 	uint64_t order;
 	enum nj_err e = retain_change(sh->broker->retain, m, owner, &order);
 
+	sh->work += RETAIN_WORK;
 	if (e || order == 0 || !sh->durable.store)
 		return e;
 	keep_weigh(k, m);

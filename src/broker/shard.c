@@ -328,11 +328,13 @@ next_letter(struct shard *sh)
 static void
 take_mail(struct shard *sh)
 {
+	unsigned fences = 0;
 	struct letter *l;
 
-	for (int i = 0; i < LETTERS_A_TURN; i++) {
+	for (int i = 0; i < LETTERS_A_TURN && fences < FENCES_A_TURN; i++) {
 		if (!(l = next_letter(sh)))
 			return;
+		fences += l->kind == LETTER_FENCE;
 		take_letter(sh, l);
 	}
 }
@@ -344,7 +346,8 @@ must_not_wait(const struct shard *sh)
 {
 	return !list_empty(&sh->again) || !list_empty(&sh->handshakes) ||
 	    !list_empty(&sh->begun) || !list_empty(&sh->calls) ||
-	    !list_empty(&sh->walks) || crowd_waits(sh) || sh->home.ending;
+	    !list_empty(&sh->walks) || !list_empty(&sh->late) ||
+	    crowd_waits(sh) || sh->home.ending;
 }
 
 static void
@@ -507,11 +510,22 @@ drop_doomed(struct conn *c)
 	conn_drop(c, "%s%s%s", c->doomed, *what ? ": " : "", what);
 }
 
+/* At most *left of them. */
+static void
+flush_some(struct list *v, unsigned *left)
+{
+	struct list *at;
+
+	for (; *left > 0 && (at = list_pop(v)); --*left)
+		conn_flush(LIST_OWNER(at, struct conn, kicked));
+}
+
 /* Writes what the turn has gathered.  What a failing connection causes (a
  * will) may give others something to write, hence the loop. */
 static void
 write_out(struct shard *sh)
 {
+	unsigned new = sh->flush_turn, late = sh->flush_turn;
 	struct list *at;
 
 	do {
@@ -519,8 +533,9 @@ write_out(struct shard *sh)
 		/* before an acknowledgement leaves, what it acknowledges is
 		 * with the shards it is for */
 		route_post(sh);
-		while ((at = list_pop(&sh->kicked)))
-			conn_flush(LIST_OWNER(at, struct conn, kicked));
+		flush_some(&sh->kicked, &new);
+		flush_some(&sh->late, &late);
+		list_splice(&sh->late, &sh->kicked);
 		while ((at = list_pop(&sh->doomed)))
 			drop_doomed(LIST_OWNER(at, struct conn, work));
 		/* which may have caused more that is to be on disk */
@@ -647,7 +662,7 @@ recheck_conn(struct shard *sh, struct walk *w, struct conn *c)
 static void
 recheck_session(struct shard *sh, struct walk *w, struct session *s)
 {
-	regroup(sh, s);
+	regroup(sh, w, s);
 }
 
 static const struct walk_ops recheck_ops = {
@@ -677,6 +692,7 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 		.limits = b->opts.limits,
 		.set = b->set,
 		.walk_turn = WALK_TURN,
+		.flush_turn = FLUSHES_A_TURN,
 	};
 	atomic_fetch_add(&b->set->refs, 1);
 	home_init(&sh->home, number, b->index);
@@ -691,6 +707,7 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 		return e;
 	list_init(&sh->conns);
 	list_init(&sh->kicked);
+	list_init(&sh->late);
 	list_init(&sh->again);
 	list_init(&sh->handshakes);
 	list_init(&sh->begun);

@@ -35,6 +35,7 @@
 #define SPARE_BUF_MAX  (512 * 1024)
 #define SPARE_BYTES    (4 * 1024 * 1024)
 #define LETTERS_A_TURN 4096
+#define FENCES_A_TURN  2048 /* of those; each frees a block, some 2 ms */
 #define TIMERS_A_TURN  128
 #define FULL_TURNS_MAX 256 /* of LOOP_EVENTS; deadlines wait no longer */
 #define UNSENT_MAX     256
@@ -42,13 +43,20 @@
 /* Connections that end in a turn, some 2 ms; who is ready then waits for the
  * next.  See also CROWD_GONE. */
 #define DEATHS_A_TURN 128
+/* Connections that are written to in a turn, some 2 ms: of those that this turn
+ * has something for, and of those that an earlier one left.  Who is one of few
+ * does not wait for the thousands that one message goes to. */
+#define FLUSHES_A_TURN 256 /* of each */
 /* Memory goes back when so many connections are fewer than there were. */
 #define GIVEBACK_CONNS	  256
 #define GIVEBACK_AFTER_MS 2000
 #define GIVEBACK_STEP_MS  10
 /* What a connection may cost before the others have their turn: packets, nodes
- * of trees looked at, deliveries.  Some milliseconds. */
-#define TURN_WORK 100000
+ * of trees looked at, deliveries, those of QoS 1 and 2 several times since they
+ * may have to be queued, messages retained.  Three milliseconds or so. */
+#define TURN_WORK   60000
+#define QUEUE_WORK  3
+#define RETAIN_WORK 30
 
 struct broker;
 struct conn;
@@ -132,6 +140,7 @@ struct shard {
 	struct parcel **parcels; /* one a shard, NULL when empty */
 	struct list conns;	 /* all */
 	struct list kicked;	 /* have output */
+	struct list late;	 /* the same, since an earlier turn */
 	struct list again;	 /* have input left */
 	struct list handshakes;	 /* wait for their share of a turn */
 	struct list begun;	 /* the same, and have had a step */
@@ -154,6 +163,7 @@ struct shard {
 	uint64_t accepts_held_until;   /* for a reload; 0: not held */
 	bool walking;		       /* the first of walks has begun */
 	unsigned walk_turn, walk_left; /* WALK_TURN; of this turn */
+	unsigned flush_turn;	       /* FLUSHES_A_TURN */
 	bool begun_last; /* the last step was of one that had been begun */
 	struct timer accept_timer;
 	struct timer sys_timer;

@@ -41,6 +41,21 @@ meet_conns(struct shard *sh, struct walk *w)
 	return false;
 }
 
+static void
+meet(struct shard *sh, struct walk *w, struct session *s)
+{
+	bool on = w->partly == s;
+
+	/* one that was met in part may have gone */
+	w->partly = NULL;
+	if (s->ended)
+		return;
+	if (on)
+		w->go_on(sh, w, s);
+	else
+		w->ops->session(sh, w, s);
+}
+
 static bool
 meet_sessions(struct shard *sh, struct walk *w)
 {
@@ -54,9 +69,15 @@ meet_sessions(struct shard *sh, struct walk *w)
 		s->walked = sh->home.mark;
 		list_remove(&s->all);
 		list_push(all, &s->all);
-		walk_cost(sh, 1);
-		if (!s->ended)
-			w->ops->session(sh, w, s);
+		if (w->partly != s)
+			walk_cost(sh, 1);
+		meet(sh, w, s);
+		if (w->partly) { /* in front again */
+			s->walked = !sh->home.mark;
+			list_remove(&s->all);
+			list_push(all->next, &s->all);
+			return false;
+		}
 	}
 	return false;
 }
@@ -65,6 +86,7 @@ static void
 begin(struct shard *sh, struct walk *w)
 {
 	w->again = false;
+	w->partly = NULL;
 	sh->walking = true;
 	sh->home.mark = !sh->home.mark;
 	if (w->ops->begin)

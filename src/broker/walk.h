@@ -14,6 +14,7 @@
 #define NJ_BROKER_WALK_H
 
 #include "base/list.h"
+#include "core/index.h"
 
 struct conn;
 struct session;
@@ -24,6 +25,8 @@ struct walk;
 #define WALK_TURN 2000
 /* A connection that ends is as much work as so many that stay. */
 #define WALK_DEATH 16
+/* A subscription that ends, besides being asked about. */
+#define WALK_SUB_END 8
 
 struct walk_ops {
 	/* From here on whoever comes is not met; NULL: nothing to do. */
@@ -39,6 +42,11 @@ struct walk {
 	const struct walk_ops *ops;
 	struct list link; /* in shard.walks */
 	bool again;
+	/* A session that takes more than one turn, and what is to be done with it
+	 * instead of ops->session; NULL: there is none.  rights.h */
+	const struct session *partly;
+	void (*go_on)(struct shard *sh, struct walk *w, struct session *s);
+	struct subs_look look;
 };
 
 /* Takes its first step at once if no other is under way. */

@@ -137,6 +137,19 @@ uint32_t subs_clear_some(
 /* Of a large table nothing is left to be moved: until it grows or shrinks again,
  * deleting moves later ones to an earlier place only within a run. */
 void subs_settle(struct subs *ss, struct index *ix);
+/*
+ * A look at each, some at a time: all that are there from its begin to its end
+ * are met once at least.  Between two portions, and of the one that was met last,
+ * they may end; more may come.  Zeroed: it begins.
+ */
+struct subs_look {
+	uint32_t first, left, cap;
+};
+/* The next, NULL: that was all, or *most, which it counts down, is used up. */
+const struct sub *subs_look(struct subs *ss, struct index *ix,
+    struct subs_look *l, uint32_t *most, struct filter **filter);
+/* Whether that was all. */
+bool subs_looked(const struct subs *ss, const struct subs_look *l);
 /* Start with *at = 0; NULL at the end.  Nothing may be put or deleted
  * between. */
 const struct sub *

@@ -22,8 +22,10 @@ struct subs_old {
 
 /* Tables of fewer slots are moved at once. */
 #define MOVE_AT_ONCE 4096
-/* Slots of it that a change looks at: it is over before the next begins. */
+/* Slots of it that a change looks at: it is over before the next begins.  Of one
+ * that grows there is more time, and its pages are new ones. */
 #define MOVE_STEP 32
+#define GROW_STEP 4
 
 static uint32_t
 slot_home(uint32_t cap, const struct targets *t)
@@ -104,6 +106,12 @@ move_some(struct subs *ss, struct index *ix, uint32_t least)
 	old_free(ss, ix);
 }
 
+static void
+move_step(struct subs *ss, struct index *ix)
+{
+	move_some(ss, ix, ss->old->cap < ss->cap ? GROW_STEP : MOVE_STEP);
+}
+
 void
 subs_settle(struct subs *ss, struct index *ix)
 {
@@ -122,7 +130,7 @@ slot_add(struct subs *ss, struct index *ix, struct targets *t, uint32_t at)
 		ss->slots[ss->n] = r;
 	ss->n++;
 	if (ss->old)
-		move_some(ss, ix, MOVE_STEP);
+		move_step(ss, ix);
 }
 
 /* Those of a row, or of a small table. */
@@ -214,7 +222,7 @@ slot_del(struct subs *ss, struct index *ix, struct subref *r)
 {
 	slot_take(ss, r);
 	if (ss->old)
-		move_some(ss, ix, MOVE_STEP);
+		move_step(ss, ix);
 	else if (ss->cap > SUBS_ROW && ss->n < ss->cap / 8 &&
 	    slots_resize(ss, ix, ss->cap / 2) != NJ_OK)
 		return; /* failing to shrink does no harm */
@@ -382,4 +390,55 @@ subs_next(const struct subs *ss, uint32_t *at, struct filter **filter)
 		}
 	}
 	return NULL;
+}
+
+/*
+ * Backwards, since what ends moves others nearer to where they belong, to a lower
+ * slot: they have been met then, or will be.  The lowest of all follows an empty
+ * slot, so that none moves round the table's end to where the look has been.  A
+ * table that changes its size is looked at from the start.
+ */
+static bool
+look_begin(
+    struct subs *ss, struct index *ix, struct subs_look *l, uint32_t *most)
+{
+	uint32_t had = *most;
+
+	if (ss->old) {
+		uint32_t left = ss->old->left;
+
+		move_some(ss, ix, had);
+		*most -= left < had ? left : had;
+		if (ss->old)
+			return false;
+	}
+	*l = (struct subs_look){ .left = ss->cap, .cap = ss->cap };
+	while (ss->cap > SUBS_ROW && ss->slots[l->first].targets)
+		l->first++;
+	return true;
+}
+
+const struct sub *
+subs_look(struct subs *ss, struct index *ix, struct subs_look *l,
+    uint32_t *most, struct filter **filter)
+{
+	if ((ss->old || l->cap != ss->cap) && !look_begin(ss, ix, l, most))
+		return NULL;
+	while (l->left > 0 && *most > 0) {
+		const struct subref *r;
+
+		r = &ss->slots[(l->first + --l->left) & (ss->cap - 1)];
+		--*most;
+		if (r->targets) {
+			*filter = r->targets->filter;
+			return &r->targets->subs[r->at];
+		}
+	}
+	return NULL;
+}
+
+bool
+subs_looked(const struct subs *ss, const struct subs_look *l)
+{
+	return !ss->old && l->cap == ss->cap && l->left == 0;
 }

@@ -500,12 +500,23 @@ must_wait0(struct session *s)
 	return true;
 }
 
+/* One more was taken out and not sent; false: the rest has to wait for another
+ * turn.  A queue may hold millions that have expired. */
+static bool
+may_skip_more(struct session *s)
+{
+	if (s->home->may_skip > 0)
+		s->home->may_skip--;
+	return s->home->may_skip > 0 || overdue_keep(s, NULL);
+}
+
 void
 session_pump(struct session *s)
 {
 	struct session_counts *c = &s->home->counts;
 	struct delivery *again, d;
-	bool may;
+	uint32_t had;
+	bool may, skip;
 
 	if (!s->link || s->link->closing)
 		return;
@@ -525,6 +536,8 @@ session_pump(struct session *s)
 			return;
 		/* the right may have been taken away while it waited */
 		may = session_may_read(s, d.msg);
+		had = s->out.n;
+		skip = true;
 		/* [MQTT-3.3.2-5]; what was begun is finished */
 		if (expired(s, d.msg) &&
 		    !(d.qos == 2 && s->kept && kept_is_known(s->kept, &d))) {
@@ -532,13 +545,19 @@ session_pump(struct session *s)
 			finish_queued(s, &d);
 		} else if (may && d.qos == 0 && !is_known(s, &d)) {
 			if (link_publish(s->link, &d, false, s->home->now_ms) ==
-			    NJ_OK)
+			    NJ_OK) {
 				count_sent(s, &d, false);
+				skip = false;
+			}
 			finish_queued(s, &d);
 		} else if (!may || d.qos == 0 || send_new(s, &d)) {
 			count_add(&c->dropped, 1);
 			finish_queued(s, &d);
+		} else { /* or its client does not take one so large */
+			skip = s->out.n == had;
 		}
+		if (skip && !may_skip_more(s))
+			return;
 	}
 	if (s->kept)
 		tail_ask(s);

@@ -10,6 +10,8 @@ overdue_keep(struct session *s, const struct delivery *d)
 	struct overdue *l = &s->home->overdue;
 	struct overdue_one *x;
 
+	if (!d && s->asked)
+		return NJ_OK;
 	if (l->n == OVERDUE_MAX)
 		return NJ_FULL;
 	x = &l->v[(l->at + l->n++) % OVERDUE_MAX];
@@ -17,6 +19,8 @@ overdue_keep(struct session *s, const struct delivery *d)
 	if (d) {
 		x->d = *d;
 		s->overdue++;
+	} else {
+		s->asked = true;
 	}
 	return NJ_OK;
 }
@@ -43,6 +47,8 @@ overdue_retry(struct home *h)
 			return;
 		else if (x->d.msg)
 			s->overdue--;
+		else
+			s->asked = false;
 		drop_first(l);
 		if (s)
 			session_pump(s);

@@ -27,7 +27,10 @@ void
 home_init(struct home *h, unsigned shard, struct index *ix)
 {
 	*h = (struct home){
-		.shard = shard, .index = ix, .may_forget = FORGET_TURN
+		.shard = shard,
+		.index = ix,
+		.may_forget = FORGET_TURN,
+		.may_skip = SKIP_TURN,
 	};
 	map_init(&h->sessions, id_of);
 	map_init(&h->numbers, number_of);
@@ -159,6 +162,7 @@ home_end_some(struct home *h, bool all)
 			h->ending = after;
 	}
 	h->may_forget = left;
+	h->may_skip = SKIP_TURN;
 }
 
 void
@@ -169,7 +173,6 @@ session_end_name(struct session *s)
 	timer_stop(&h->timers, &s->timer);
 	map_del(&h->sessions, session_id(s));
 	full_forget(s);
-	subs_clear(&s->subs, h->index);
 	s->ended = true;
 }
 

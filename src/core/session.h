@@ -76,6 +76,7 @@ struct home {
 	struct tables tables;
 	struct session *ending; /* the first; home_end_some() */
 	uint32_t may_forget;	/* subscriptions of ended sessions, this turn */
+	uint32_t may_skip;	/* SKIP_TURN, less what this turn has */
 	struct overdue overdue;
 	struct keep *keep; /* NULL: nothing is kept */
 	/* Whether the session may still be given this message; asked for
@@ -120,7 +121,8 @@ struct session {
 	uint32_t overdue;  /* deliveries in home->overdue */
 	bool check_reads;  /* not all it subscribed to may it read */
 	bool ended;	   /* nothing comes to it any more */
-	bool full;	   /* full.h */
+	bool full : 1;	   /* full.h */
+	bool asked : 1;	   /* to be looked at again; overdue.h */
 	uint8_t version;
 	struct queue queue;
 	struct inflight out;
@@ -174,7 +176,8 @@ session_new(struct home *h, struct slice id, struct session **out);
  * queue, some stay for home_end_some(), and nothing is delivered by them. */
 void session_free(struct session *s);
 /* It has ended, and stays for what it leaves behind: its name is free for
- * another, nothing comes to it any more, and it is found by its number only. */
+ * another, nothing comes to it any more, and it is found by its number only.  Its
+ * subscriptions go with it, which may be many. */
 void session_end_name(struct session *s);
 
 /* Subscriptions of ended sessions that are forgotten in a turn, a millisecond
@@ -182,6 +185,10 @@ void session_end_name(struct session *s);
 #define FORGET_TURN 500
 /* Of what waited for them, as many count as one. */
 #define FORGET_QUEUED 8
+
+/* Messages of queues that a turn takes out without sending them, such as expired
+ * ones: a millisecond of work. */
+#define SKIP_TURN 8000
 
 /* Once a turn, and with all set at the end. */
 void home_end_some(struct home *h, bool all);

@@ -203,6 +203,44 @@ go_with_much(int live)
 	(void)client_is_closed(live);
 }
 
+/* A message for all of them is written to some in each turn, and what others get
+ * meanwhile does not wait for that. */
+static void
+tell_all(int live)
+{
+	static const char to_all[] = "\x30\4\0\1mx",
+			  of_all[] = "\x82\6\0\1\0\1m\0";
+	const int each = 7;
+	int fds[CROWD], told = 0;
+	char all[16];
+
+	step = busy = 0;
+	crowd_comes(fds);
+	turns(CROWD);
+	for (int i = 0; i < CROWD; i++)
+		client_say(fds[i], of_all, sizeof of_all - 1);
+	turns(TURNS);
+	for (int i = 0; i < CROWD; i++)
+		check("CONNACK and SUBACK",
+		    recv(fds[i], all, sizeof all, MSG_DONTWAIT) == 4 + 5);
+	world.broker->shards[0].flush_turn = (unsigned)each;
+	client_say(live, to_all, sizeof to_all - 1);
+	turns(1);
+	for (int i = 0; i < CROWD && told < CROWD; i++) {
+		int now = count_in(fds);
+
+		check("some are told in each turn",
+		    now - told == each || now == CROWD);
+		told = now;
+		check("who is not one of many does not wait", is_served(live));
+	}
+	check("all are told", told == CROWD);
+	world.broker->shards[0].flush_turn = FLUSHES_A_TURN;
+	crowd_goes(fds);
+	turns(CROWD);
+	check("all have gone", connections() == 1);
+}
+
 /* After a stall, in which all deadlines have passed: who has spoken is heard,
  * who has not is thrown out, if somewhat later. */
 static void
@@ -295,8 +333,11 @@ start(unsigned shards, bool websockets)
 	world.opts.limits.handshake_budget = 1;
 	world.clock.mono_us = fine;
 	world.opts.limits.connect_timeout_ms = PATIENCE_MS;
-	if (!world_start(&world))
+	if (!world_start(&world)) {
+		for (unsigned i = 0; i < shards; i++)
+			world.broker->shards[i].flush_turn = FLUSHES_A_TURN;
 		return true;
+	}
 	(void)fprintf(stderr, "the broker does not start\n");
 	return false;
 }
@@ -314,6 +355,7 @@ main(void)
 	come_in(live, "long turns have room for more", 200, 3200, 5);
 	go(live);
 	go_with_much(live);
+	tell_all(live);
 	be_late(live);
 	(void)close(live);
 	world_stop(&world);

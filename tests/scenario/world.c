@@ -379,8 +379,10 @@ world_start(struct world *w)
 	}
 	w->port.chain = NULL;
 	/* what takes many turns with many clients does with a few */
-	for (unsigned i = 0; w->broker && i < w->broker->n; i++)
+	for (unsigned i = 0; w->broker && i < w->broker->n; i++) {
 		w->broker->shards[i].walk_turn = 1;
+		w->broker->shards[i].flush_turn = 1;
+	}
 	inside(false);
 	return e;
 }

@@ -140,8 +140,10 @@ world_boot(struct nj_why *why)
 		auth_chain_unref(chain);
 	}
 	sim->port.chain = NULL;
-	for (unsigned i = 0; sim->broker && i < sim->broker->n; i++)
+	for (unsigned i = 0; sim->broker && i < sim->broker->n; i++) {
 		sim->broker->shards[i].walk_turn = 1 + sim->is.clients % 3;
+		sim->broker->shards[i].flush_turn = 1 + sim->is.clients % 3;
+	}
 	return e;
 }
 

@@ -548,6 +548,94 @@ index_moves_tables(void **state)
 	index_free(ix);
 }
 
+/* All that stay are met by a look that takes some at a time, while those it has
+ * met, and others, end, and more come. */
+static void
+index_looks_at_some(void **state)
+{
+	enum { N = 9000, MORE = 12000, SOME = 500 };
+	const struct {
+		const char *why;
+		unsigned ends, odd, comes;
+	} rows[] = {
+		{ "nothing changes", 0, 0, 0 },
+		{ "all end that are met", 1, 0, 0 },
+		{ "every third ends that is met", 3, 0, 0 },
+		{ "others end between two portions", 0, 40, 0 },
+		{ "more come between two portions", 0, 0, 300 },
+		{ "all of that", 2, 20, 300 },
+	};
+
+	(void)state;
+	for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {
+		struct index *ix = make(1);
+		struct session s = { 0 };
+		struct subs_look l = { 0 };
+		bool *met = calloc(MORE, sizeof *met), existed;
+		bool *gone = calloc(MORE, sizeof *gone);
+		unsigned n = 0, rounds = 0, odd = 1;
+		char text[16];
+
+		assert_non_null(met);
+		assert_non_null(gone);
+		for (; n < N; n++) {
+			(void)snprintf(text, sizeof text, "%u", n);
+			assert_int_equal(
+			    subs_put(&s.subs, ix, 0, slice_str(text), &s, 0,
+				false, &existed),
+			    NJ_OK);
+		}
+		for (; !subs_looked(&s.subs, &l) || rounds == 0; rounds++) {
+			uint32_t most = SOME;
+			struct filter *f;
+
+			while (subs_look(&s.subs, ix, &l, &most, &f)) {
+				size_t len = filter_text(
+				    f, (uint8_t *)text, sizeof text - 1);
+				unsigned is;
+
+				text[len] = '\0';
+				is = (unsigned)strtoul(text, NULL, 10);
+				met[is] = true;
+				if (!rows[row].ends || is % rows[row].ends)
+					continue;
+				gone[is] = true;
+				assert_int_equal(subs_del(&s.subs, ix, 0,
+						     slice_str(text), false),
+				    NJ_OK);
+			}
+			assert_in_range(rounds, 0, 8 * N / SOME);
+			for (unsigned i = 0; i < rows[row].odd && odd < N;
+			     i++, odd += 2) {
+				(void)snprintf(text, sizeof text, "%u", odd);
+				if (!gone[odd])
+					assert_int_equal(
+					    subs_del(&s.subs, ix, 0,
+						slice_str(text), false),
+					    NJ_OK);
+				gone[odd] = true;
+			}
+			for (unsigned i = 0; i < rows[row].comes && n < MORE;
+			     i++, n++) {
+				(void)snprintf(text, sizeof text, "%u", n);
+				assert_int_equal(
+				    subs_put(&s.subs, ix, 0, slice_str(text),
+					&s, 0, false, &existed),
+				    NJ_OK);
+			}
+		}
+		assert_in_range(rounds, 2, 8 * N / SOME);
+		for (unsigned i = 0; i < N; i++)
+			if (!met[i] && !gone[i])
+				fail_msg(
+				    "%s: %u was not met", rows[row].why, i);
+		subs_clear(&s.subs, ix);
+		index_free(ix);
+		free(met);
+		free(gone);
+	}
+}
+
 int
 main(void)
 {
@@ -562,6 +650,7 @@ main(void)
 		cmocka_unit_test(index_crowd),
 		cmocka_unit_test(index_churn),
 		cmocka_unit_test(index_moves_tables),
+		cmocka_unit_test(index_looks_at_some),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,12 +87,89 @@ short_queue_goes_at_once(void **state)
 	finish(&x);
 }
 
+/* Nor does a client that comes back to millions of expired messages, or to some
+ * that it does not take. */
+static void
+kick(struct link *l)
+{
+	l->kicked = true;
+}
+
+static void
+no_flush(struct link *l)
+{
+	(void)l;
+}
+
+static const struct link_ops ops = { .kick = kick, .flush = no_flush };
+
+static unsigned
+pump_all(struct place *x, struct link *l)
+{
+	unsigned turns = 0;
+
+	l->ops = &ops;
+	l->version = MQTT5;
+	l->window = 10;
+	l->soft = 1 << 20;
+	assert_int_equal(session_attach(x->s, l), NJ_OK);
+	session_pump(x->s);
+	/* more of it in the same turn changes nothing */
+	session_pump(x->s);
+	for (; x->s->queue.n > 0; turns++) {
+		assert_int_equal(x->h.overdue.n, 1);
+		assert_in_range(turns, 0, TURNS);
+		home_end_some(&x->h, false);
+		overdue_retry(&x->h);
+	}
+	assert_int_equal(x->h.overdue.n, 0);
+	session_detach(x->s);
+	session_free(x->s);
+	link_fini(l);
+	return turns;
+}
+
+static void
+expired_queue_goes_in_pieces(void **state)
+{
+	struct link l = { 0 };
+	struct place x;
+
+	(void)state;
+	begin(&x);
+	x.m->expires_at = 1;
+	for (unsigned i = 0; i < TURNS * SKIP_TURN - 1; i++)
+		queue(&x);
+	x.h.now_ms = 2;
+	assert_int_equal(pump_all(&x, &l), TURNS - 1);
+	assert_int_equal(x.h.counts.expired, TURNS * SKIP_TURN - 1);
+	assert_int_equal(x.h.counts.queued, 0);
+	finish(&x);
+}
+
+static void
+too_large_queue_goes_in_pieces(void **state)
+{
+	struct link l = { .max_packet = 2 };
+	struct place x;
+
+	(void)state;
+	begin(&x);
+	for (unsigned i = 0; i < TURNS * SKIP_TURN - 1; i++)
+		queue(&x);
+	assert_int_equal(pump_all(&x, &l), TURNS - 1);
+	assert_int_equal(x.h.counts.dropped, TURNS * SKIP_TURN - 1);
+	finish(&x);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(long_queue_goes_in_pieces),
 		cmocka_unit_test(short_queue_goes_at_once),
+		cmocka_unit_test(expired_queue_goes_in_pieces),
+		cmocka_unit_test(too_large_queue_goes_in_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
