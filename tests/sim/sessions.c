@@ -514,6 +514,9 @@ message_lost(struct mmsg *m, uint32_t uid)
 	if (m->retain && m->qos == 0 && m->state == M_TAKEN &&
 	    (sim->is.memory || !is_old(m->at_ms)))
 		m->state = M_MAYBE;
+	/* its time had come: it may have been sent, and is again */
+	if (m->will && w->uid == uid && sim->now >= w->lo)
+		m->times = 2;
 	if (!m->will || m->sent_ms == 0 || is_old(m->sent_ms) || w->uid == uid)
 		return;
 	if (m->state == M_NEVER) {
