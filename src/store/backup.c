@@ -14,6 +14,7 @@
 #include "base/rand.h"
 #include "store/impl.h"
 #include "store/view_impl.h"
+#include "store/walfile.h"
 
 /* Between two calls of progress: 16 MiB. */
 #define STEP_PAGES 4096
@@ -136,10 +137,15 @@ static enum nj_err
 copy_pages(struct copy *c, struct nj_why *why)
 {
 	sqlite3_backup *b;
-	enum nj_err e;
-	int rc = sqlite3_open_v2(c->temp, &c->db,
+	const char *vfs;
+	enum nj_err e = walfile_vfs(NULL, &vfs);
+	int rc;
+
+	if (e)
+		return e;
+	rc = sqlite3_open_v2(c->temp, &c->db,
 	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-	    NULL);
+	    vfs);
 
 	/* nobody reads it before it is complete */
 	if (rc == SQLITE_OK)

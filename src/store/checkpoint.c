@@ -48,11 +48,14 @@ on_commit(void *arg, sqlite3 *db, const char *name, int pages)
 /* How many pages of the log are in the database now, and how many of those that
  * were in the log when it began are not. */
 static int
-checkpoint(sqlite3 *db, int *done, int *left)
+checkpoint(struct store *s, sqlite3 *db, int *done, int *left)
 {
 	int in_log = 0;
 	int rc = sqlite3_wal_checkpoint_v2(
 	    db, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_log, done);
+
+	if ((rc & 0xff) == SQLITE_CORRUPT)
+		atomic_store(&s->damaged, true);
 
 	*left = rc == SQLITE_OK && in_log >= 0 ? in_log - *done : 0;
 	return rc;
@@ -96,7 +99,7 @@ rounds(struct store *s)
 
 	for (unsigned i = 0; i < ROUNDS_MAX; i++) {
 		walfile_pace(db);
-		if (checkpoint(db, &done, &left) != SQLITE_OK)
+		if (checkpoint(s, db, &done, &left) != SQLITE_OK)
 			break;
 		if (done - synced > TAIL_PAGES) {
 			send_off(s);
@@ -239,7 +242,7 @@ checkpointer_turn(struct store *s)
 	pthread_mutex_unlock(&c->lock);
 	if (due)
 		s->log_next =
-		    checkpoint(s->db, &done, &left) == SQLITE_OK && left == 0
+		    checkpoint(s, s->db, &done, &left) == SQLITE_OK && left == 0
 		    ? BEGIN_PAGES
 		    : pages + BEGIN_PAGES;
 }
@@ -294,7 +297,8 @@ tidy_turn(struct store *s, bool idle)
 	if (s->untidy)
 		return STEP_MS;
 	/* the file ends where it should when all of the log is in it */
-	if (was && (checkpoint(s->db, &done, &left) != SQLITE_OK || left > 0))
+	if (was &&
+	    (checkpoint(s, s->db, &done, &left) != SQLITE_OK || left > 0))
 		s->changed = s->untidy = true;
 	return s->changed ? PAUSE_MS : -1;
 }

@@ -10,11 +10,14 @@
 
 #include "store/batch.h"
 #include "store/data.h"
+#include "store/pagefile.h"
 #include "store/segment.h"
 #include "store/store.h"
 
-/* "NjMq", so that file(1) and we know whose database it is. */
-#define STORE_APPLICATION 0x4e6a4d71
+/* The last that changed the tables.  The one after it has the same, and
+ * checksums of its pages; that before is used where there is no room to write
+ * it anew. */
+#define TABLES_SCHEMA (PAGESUM_SCHEMA - 1)
 
 enum statement {
 	ST_BEGIN,
@@ -151,6 +154,10 @@ struct store {
 	sqlite3_stmt *st[STATEMENTS];
 	int lock_fd;
 	int db_fd; /* closed after SQLite's own, whose locks end with it */
+	/* a page of the log is damaged: what comes behind it would be lost by
+	 * a crash */
+	atomic_bool damaged;
+	bool plain; /* its pages have no checksums */
 	struct refs refs;
 	struct lanes lanes;
 	struct data_files data;
@@ -266,6 +273,11 @@ int data_turn(struct store *s, bool idle);
 NJ_MUST enum nj_err clean_expired(struct store *s, int64_t now_ms);
 NJ_MUST enum nj_err
 clean_orphans(struct store *s, const uint64_t *sessions, size_t n);
+
+/* convert.c: the file is written anew, with checksums, if it can be; what is
+ * wrong is told, and the file is as it was.  Nothing has it open then, and a
+ * connection is to be opened again. */
+void convert_pages(struct store *s);
 
 /* schema.c: from 0, an empty file, too. */
 NJ_MUST enum nj_err schema_upgrade(struct store *s, unsigned from);

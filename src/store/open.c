@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "store/impl.h"
+#include "store/pagesum.h"
 #include "store/walcheck.h"
 #include "store/walfile.h"
 
@@ -109,15 +110,16 @@ number(struct store *s, const char *sql, uint64_t *out)
 /* What the check says of a page that could not be read is no damage of it: a
  * disk that fails for a moment must not cost the store. */
 static enum nj_err
-damage_of(const char *said)
+damage_of(const char *said, bool judged)
 {
 	static const char mark[] = "error code=";
 	const char *at = strstr(said, mark);
 	enum nj_err e =
 	    at ? sql_err((int)strtol(at + strlen(mark), NULL, 10)) : NJ_OK;
 
-	if (strstr(said, "failed to get page"))
-		e = NJ_IO; /* of those behind a row it says no more */
+	/* of those behind a row it says no more */
+	if (!judged && strstr(said, "failed to get page"))
+		e = NJ_IO;
 	return e ? e : NJ_MALFORMED;
 }
 
@@ -126,6 +128,7 @@ static enum nj_err
 look_at_pages(struct store *s, const char *sql, struct nj_why *why)
 {
 	sqlite3_stmt *st = NULL;
+	uint64_t before = pages_damaged();
 	int rc = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
 	enum nj_err e = NJ_OK;
 
@@ -136,7 +139,7 @@ look_at_pages(struct store *s, const char *sql, struct nj_why *why)
 
 		if (!said || strcmp(said, "ok") == 0)
 			continue;
-		e = damage_of(said);
+		e = damage_of(said, pages_damaged() > before);
 		why_set(why, "%s %s: %s", s->path,
 		    e == NJ_MALFORMED ? "is damaged" : "cannot be checked",
 		    said);
@@ -159,6 +162,30 @@ check_pages(struct store *s, struct nj_why *why)
 	    : e;
 }
 
+/* After the tables are those of TABLES_SCHEMA. */
+static enum nj_err
+mark_pages(struct store *s)
+{
+	s->plain = !pages_have_sums(s->db);
+	return s->plain ? NJ_OK : sql_exec(s, "PRAGMA user_version = 7");
+}
+
+static enum nj_err
+bring_up(struct store *s, unsigned version, struct nj_why *why)
+{
+	enum nj_err e;
+
+	if ((version < TABLES_SCHEMA && (e = schema_upgrade(s, version))) ||
+	    (e = mark_pages(s))) {
+		sql_why(s, why, "bringing its tables up to date");
+		return e;
+	}
+	if (version < TABLES_SCHEMA || !s->plain)
+		nj_log(LOG_T_NOTICE, "%s: brought from schema %u to %d",
+		    s->path, version, s->plain ? TABLES_SCHEMA : STORE_SCHEMA);
+	return NJ_OK;
+}
+
 static enum nj_err
 check_owner(struct store *s, struct nj_why *why)
 {
@@ -172,7 +199,7 @@ check_owner(struct store *s, struct nj_why *why)
 		return e;
 	}
 	if (app == 0 && version == 0 && tables == 0) {
-		if ((e = schema_upgrade(s, 0)))
+		if ((e = schema_upgrade(s, 0)) || (e = mark_pages(s)))
 			sql_why(s, why, "making its tables");
 		return e;
 	}
@@ -189,14 +216,14 @@ check_owner(struct store *s, struct nj_why *why)
 		why_mend(why, "start that one, or restore a backup");
 		return NJ_UNSUPPORTED;
 	}
-	if ((e = check_pages(s, why)) || version == STORE_SCHEMA)
-		return e;
-	if ((e = schema_upgrade(s, (unsigned)version)))
-		sql_why(s, why, "bringing its tables up to date");
-	else
-		nj_log(LOG_T_NOTICE, "%s: brought from schema %u to %d",
-		    s->path, (unsigned)version, STORE_SCHEMA);
-	return e;
+	if (version >= PAGESUM_SCHEMA && !pages_have_sums(s->db)) {
+		why_set(why, "%s is damaged: its first page", s->path);
+		return NJ_MALFORMED;
+	}
+	e = check_pages(s, why);
+	return e || version == STORE_SCHEMA
+	    ? e
+	    : bring_up(s, (unsigned)version, why);
 }
 
 static enum nj_err
@@ -223,13 +250,15 @@ page_sizes(struct store *s, struct nj_why *why)
 
 	if (e)
 		sql_why(s, why, "reading it");
+	if (!s->plain)
+		page -= PAGESUM_BYTES;
 	s->page_bytes = page;
 	s->row_bytes = (page - 12) * 64 / 255 - 23 - ROW_OVERHEAD;
 	return e;
 }
 
 static enum nj_err
-open_db(struct store *s, struct nj_why *why)
+connect_db(struct store *s, struct nj_why *why)
 {
 	const char *vfs;
 	enum nj_err e = walfile_vfs(s->opts.vfs, &vfs);
@@ -249,12 +278,26 @@ open_db(struct store *s, struct nj_why *why)
 		return sql_err(rc);
 	}
 	sqlite3_busy_timeout(s->db, 5000);
-	if ((e = sql_exec(s, settings))) {
+	if ((e = sql_err(pages_want_sums(s->db))) ||
+	    (e = sql_exec(s, settings))) {
 		sql_why(s, why, "opening it");
 		return e;
 	}
-	if ((e = check_owner(s, why)) || (e = next_numbers(s, why)) ||
-	    (e = page_sizes(s, why)))
+	return check_owner(s, why);
+}
+
+static enum nj_err
+open_db(struct store *s, struct nj_why *why)
+{
+	enum nj_err e = connect_db(s, why);
+
+	/* once, when it is of an older schema */
+	if (!e && s->plain && !s->opts.vfs && !s->opts.mend) {
+		convert_pages(s);
+		if (!(e = make_file(s, why)))
+			e = connect_db(s, why);
+	}
+	if (e || (e = next_numbers(s, why)) || (e = page_sizes(s, why)))
 		return e;
 	if ((e = sql_prepare_all(s)))
 		sql_why(s, why, "its tables are not as they should be");

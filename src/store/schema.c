@@ -70,8 +70,9 @@ static const char *const steps[] = {
 	"CREATE TABLE file(no INTEGER PRIMARY KEY) STRICT;",
 };
 
-_Static_assert(sizeof steps / sizeof *steps == STORE_SCHEMA,
-    "one step leads to each schema");
+_Static_assert(sizeof steps / sizeof *steps == TABLES_SCHEMA,
+    "one step leads to each schema of the tables");
+_Static_assert(STORE_SCHEMA == PAGESUM_SCHEMA, "and one to that of pages");
 _Static_assert(STORE_APPLICATION == 1315589489, "the pragma says the same");
 
 static enum nj_err
@@ -97,7 +98,7 @@ schema_upgrade(struct store *s, unsigned from)
 {
 	enum nj_err e = NJ_OK;
 
-	for (unsigned to = from + 1; to <= STORE_SCHEMA && !e; to++)
+	for (unsigned to = from + 1; to <= TABLES_SCHEMA && !e; to++)
 		e = take_step(s, to);
 	return e;
 }

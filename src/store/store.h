@@ -37,7 +37,7 @@ struct store_batch;
 struct store_read;
 
 #define STORE_NEVER	 INT64_MAX /* a time that does not come */
-#define STORE_SCHEMA	 6
+#define STORE_SCHEMA	 7
 #define STORE_PAGE_BYTES (256 * 1024) /* of one answer to store_read */
 
 /* As often is it said that the store still cannot be written. */

@@ -14,6 +14,7 @@
 #include "store/impl.h"
 #include "store/mosquitto.h"
 #include "store/view_impl.h"
+#include "store/walfile.h"
 
 #define BUSY_MS	   10000
 #define DATA_TRIES 20
@@ -148,6 +149,11 @@ identify(struct view *v, struct nj_why *why)
 		why_mend(why, "use that one");
 		return NJ_UNSUPPORTED;
 	}
+	if (version >= PAGESUM_SCHEMA && !pages_have_sums(v->db)) {
+		why_set(why, "%s is damaged: its first page", v->path);
+		why_mend(why, "restore the last backup");
+		return NJ_MALFORMED;
+	}
 	v->schema = (unsigned)version;
 	return NJ_OK;
 }
@@ -155,11 +161,15 @@ identify(struct view *v, struct nj_why *why)
 static enum nj_err
 connect_to(struct view *v, struct nj_why *why)
 {
-	enum nj_err e;
-	int rc = sqlite3_open_v2(v->path, &v->db,
-	    SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-	    NULL);
+	const char *vfs;
+	enum nj_err e = walfile_vfs(NULL, &vfs);
+	int rc;
 
+	if (e)
+		return e;
+	rc = sqlite3_open_v2(v->path, &v->db,
+	    SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+	    vfs);
 	if ((e = view_err(v, "opening it", rc, why)))
 		return e;
 	sqlite3_busy_timeout(v->db, BUSY_MS);

@@ -2,6 +2,7 @@
  */
 #include "store/walfile.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdbool.h>
@@ -12,22 +13,53 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store/pagefile.h"
+#include "store/pagesum.h"
+
+/* The log's format: https://www.sqlite.org/fileformat2.html#walformat */
+#define HEADER	  32
+#define FRAME	  24 /* before each page */
+#define AT_SUM	  16 /* in that */
+#define AT_HEADER 24 /* the same in the header */
+
 /* No page is larger, and SQLite's own VFS takes no more at once. */
 #define PIECE 65536u
 
 /* Reads between two pauses: some 0.2 ms of a checkpoint. */
 #define PACE 32u
 
+/*
+ * A page's own sum (pagesum.h) is set in the log already: whoever brings the log
+ * into the database copies it.  SQLite's sum of the frame, which goes on with the
+ * frame before, is then another one, and so are all behind it: what SQLite has
+ * in memory and what is on disk go on side by side.  SQLite compares them with
+ * nothing; it takes those on disk when it opens a log, or makes them anew.
+ */
+struct chain {
+	sqlite3_int64 at; /* the next frame, if it is behind the last one */
+	struct sum ours;  /* of the frame before, on disk */
+	struct sum sqlite;
+	bool known;	    /* sqlite is */
+	bool big;	    /* words are big-endian */
+	sqlite3_int64 head; /* whose page is to come; 0: none */
+	struct framesum math;
+};
+
 struct walfile {
 	sqlite3_file base;
 	sqlite3_file *real; /* behind this struct */
+	sqlite3_file *db;   /* whose log it is */
 	int fd;		    /* another on the same file; or -1 */
 	uint8_t *buf;
 	size_t n;
 	sqlite3_int64 at; /* where buf belongs */
 	bool paced;	  /* walfile_pace() */
 	unsigned reads;
+	struct chain chain;
 };
+
+/* Behind WALFILE_BYTES there is room for one more. */
+#define BUF_BYTES (WALFILE_BYTES + FRAME + PAGE_MOST)
 
 static struct walfile *
 of(sqlite3_file *f)
@@ -49,7 +81,7 @@ flush(struct walfile *w)
 		    (int)(n - done < PIECE ? n - done : PIECE),
 		    w->at + (sqlite3_int64)done);
 	/* it gets a start; the sync waits for it */
-	if (rc == SQLITE_OK && w->fd >= 0 && n == WALFILE_BYTES)
+	if (rc == SQLITE_OK && w->fd >= 0 && n >= WALFILE_BYTES)
 		(void)sync_file_range(
 		    w->fd, w->at, (off_t)n, SYNC_FILE_RANGE_WRITE);
 	return rc;
@@ -68,6 +100,16 @@ w_close(sqlite3_file *f)
 	return rc ? rc : closed;
 }
 
+/* A page of n bytes behind the head of its frame. */
+static bool
+is_page_at(size_t n, sqlite3_int64 at)
+{
+	sqlite3_int64 frame = FRAME + (sqlite3_int64)n;
+
+	return is_page_size(n) && at >= HEADER + FRAME &&
+	    (at - HEADER) % frame == FRAME;
+}
+
 static int
 w_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 {
@@ -76,30 +118,167 @@ w_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 
 	if (w->paced && ++w->reads % PACE == 0)
 		(void)nanosleep(&(struct timespec){ .tv_nsec = 1 }, NULL);
-	return rc ? rc : w->real->pMethods->xRead(w->real, to, n, at);
+	if (!rc)
+		rc = w->real->pMethods->xRead(w->real, to, n, at);
+	/* SQLite compares its own sums only when it opens the log */
+	if (!rc && is_page_at((size_t)n, at) && pagefile_has_sums(w->db))
+		rc = pagefile_judge(w->db, to, (size_t)n, at, true);
+	return rc;
+}
+
+static int
+append(struct walfile *w, const void *from, size_t n, sqlite3_int64 at)
+{
+	int rc;
+
+	if (w->n > 0 && at != w->at + (sqlite3_int64)w->n && (rc = flush(w)))
+		return rc;
+	if (w->n == 0)
+		w->at = at;
+	memcpy(w->buf + w->n, from, n);
+	w->n += n;
+	return SQLITE_OK;
+}
+
+/* It is whole, so it may go; a head waits for its page. */
+static int
+flush_full(struct walfile *w)
+{
+	return w->n >= WALFILE_BYTES ? flush(w) : SQLITE_OK;
+}
+
+static void
+begin_chain(struct walfile *w, const uint8_t *header)
+{
+	w->chain.at = HEADER;
+	w->chain.big = header[3] & 1;
+	w->chain.ours = w->chain.sqlite = sum_get(header + AT_HEADER);
+	w->chain.known = true;
+	w->chain.head = 0;
+}
+
+/* From a frame on that is not behind the last one that was written. */
+static int
+find_chain(struct walfile *w, sqlite3_int64 at)
+{
+	struct chain *c = &w->chain;
+	uint8_t bytes[HEADER];
+	sqlite3_int64 from = at - FRAME - (sqlite3_int64)c->math.n + AT_SUM;
+	int rc;
+
+	if ((rc = flush(w)) ||
+	    (rc = w->real->pMethods->xRead(w->real, bytes, HEADER, 0)))
+		return rc;
+	begin_chain(w, bytes);
+	c->at = at;
+	if (at == HEADER)
+		return SQLITE_OK;
+	c->known = false;
+	if (!(rc = w->real->pMethods->xRead(w->real, bytes, 8, from)))
+		c->ours = sum_get(bytes);
+	return rc;
+}
+
+/* Where a page is to follow, if any does: SQLite writes heads by themselves too,
+ * with sums of what is on disk. */
+static int
+put_head(struct walfile *w, const void *from, sqlite3_int64 at)
+{
+	struct chain *c = &w->chain;
+	int rc;
+
+	c->head = 0;
+	if (at != c->at)
+		c->at = 0;
+	if ((rc = append(w, from, FRAME, at)))
+		return rc;
+	c->head = at;
+	return SQLITE_OK;
+}
+
+/* The head is the last that was gathered. */
+static int
+put_page(struct walfile *w, const uint8_t *from, size_t n)
+{
+	struct chain *c = &w->chain;
+	sqlite3_int64 at = c->head;
+	uint8_t *head, *page;
+	struct sum sqlite;
+	int rc;
+
+	c->head = 0;
+	if (c->math.n != n)
+		framesum_init(&c->math, n);
+	if (at != c->at) {
+		uint8_t keep[FRAME];
+
+		memcpy(keep, w->buf + w->n - FRAME, FRAME);
+		w->n -= FRAME;
+		if ((rc = find_chain(w, at)) ||
+		    (rc = append(w, keep, FRAME, at)))
+			return rc;
+	}
+	if ((rc = append(w, from, n, at + FRAME)))
+		return rc;
+	page = w->buf + w->n - n;
+	head = page - FRAME;
+	sqlite = sum_get(head + AT_SUM);
+	if (c->known && !c->big && !pagesum_is_first(page)) {
+		c->ours = framesum_set(
+		    &c->math, head, page, c->sqlite, sqlite, c->ours);
+	} else {
+		pagesum_set(page, n);
+		c->ours = sum_add(c->ours, head, 8, c->big);
+		c->ours = sum_add(c->ours, page, n, c->big);
+	}
+	c->sqlite = sqlite;
+	c->known = true;
+	sum_put(head + AT_SUM, c->ours);
+	c->at = at + FRAME + (sqlite3_int64)n;
+	return flush_full(w);
+}
+
+/* One that the same transaction had in the log before, and that is written over:
+ * SQLite makes the sums of all frames from there on anew before it commits. */
+static int
+put_again(struct walfile *w, const void *from, size_t n, sqlite3_int64 at)
+{
+	int rc;
+
+	w->chain.at = 0;
+	if ((rc = append(w, from, n, at)))
+		return rc;
+	pagesum_set(w->buf + w->n - n, n);
+	return flush_full(w);
 }
 
 static int
 w_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 at)
 {
 	struct walfile *w = of(f);
-	const uint8_t *p = from;
-	size_t left = (size_t)n, some;
+	struct chain *c = &w->chain;
+	sqlite3_int64 head = c->head;
 	int rc;
 
-	if (w->n > 0 && at != w->at + (sqlite3_int64)w->n && (rc = flush(w)))
-		return rc;
-	for (; left > 0; left -= some, p += some, at += (sqlite3_int64)some) {
-		if (w->n == 0)
-			w->at = at;
-		some = WALFILE_BYTES - w->n;
-		some = left < some ? left : some;
-		memcpy(w->buf + w->n, p, some);
-		w->n += some;
-		if (w->n == WALFILE_BYTES && (rc = flush(w)))
-			return rc;
+	/* no page is larger */
+	assert(n > 0 && (size_t)n <= FRAME + PAGE_MOST);
+	if (pagefile_has_sums(w->db)) {
+		if (n == FRAME && at >= HEADER)
+			return put_head(w, from, at);
+		if (is_page_size((size_t)n) && head && at == head + FRAME)
+			return put_page(w, from, (size_t)n);
+		if (is_page_at((size_t)n, at))
+			return put_again(w, from, (size_t)n, at);
+		c->at = c->head = 0;
+		if (n == HEADER && at == 0)
+			begin_chain(w, from);
+		else if (at >= HEADER)
+			/* a piece of a page: SQLite does so where a sector
+			 * may be torn, where pages have no sums */
+			return SQLITE_IOERR_WRITE;
 	}
-	return SQLITE_OK;
+	rc = append(w, from, (size_t)n, at);
+	return rc ? rc : flush_full(w);
 }
 
 static int
@@ -204,10 +383,12 @@ v_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *out)
 	struct walfile *w = of(f);
 	int rc;
 
+	if (flags & SQLITE_OPEN_MAIN_DB)
+		return pagefile_open(below, name, f, flags, out);
 	if (!(flags & SQLITE_OPEN_WAL))
 		return below->xOpen(below, name, f, flags, out);
 	*w = (struct walfile){ .fd = -1 };
-	if (!(w->buf = malloc(WALFILE_BYTES)))
+	if (!(w->buf = malloc(BUF_BYTES)))
 		return SQLITE_NOMEM;
 	w->real = (sqlite3_file *)(w + 1);
 	rc = below->xOpen(below, name, w->real, flags, out);
@@ -219,6 +400,7 @@ v_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *out)
 	/* a log is not locked: to close this loses no lock */
 	if (name)
 		w->fd = open(name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	w->db = name ? sqlite3_database_file_object(name) : NULL;
 	w->base.pMethods = &methods;
 	return SQLITE_OK;
 }
@@ -285,6 +467,12 @@ v_error(sqlite3_vfs *v, int n, char *out)
 	return below->xGetLastError ? below->xGetLastError(below, n, out) : 0;
 }
 
+static size_t
+larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
 enum nj_err
 walfile_vfs(const char *base, const char **name)
 {
@@ -304,7 +492,9 @@ walfile_vfs(const char *base, const char **name)
 	v->below = below;
 	v->vfs = (sqlite3_vfs){
 		.iVersion = 1,
-		.szOsFile = (int)sizeof(struct walfile) + below->szOsFile,
+		.szOsFile =
+		    (int)(larger(sizeof(struct walfile), pagefile_size())) +
+		    below->szOsFile,
 		.mxPathname = below->mxPathname,
 		.zName = v->name,
 		.pAppData = v,

@@ -13,6 +13,7 @@
 #include "store/impl.h"
 
 #define RETRY_MS 500
+#define SELDOM	 20 /* as often where it is damaged */
 
 static uint64_t
 now_us(void)
@@ -126,6 +127,11 @@ commit(struct store *s)
 	bool ages = began - s->tomb_us >= TOMB_US;
 	enum nj_err e;
 
+	if (atomic_load(&s->damaged)) {
+		snprintf(s->why, sizeof s->why,
+		    "a page of its log is not as it was written");
+		return NJ_MALFORMED;
+	}
 	if ((e = sql_run(s, ST_BEGIN)))
 		goto failed;
 	s->data.why[0] = '\0';
@@ -272,6 +278,9 @@ rest(const struct store *s)
 	uint64_t ms = s->opts.retry_ms ? s->opts.retry_ms : RETRY_MS;
 	uint64_t gone = (now_us() - s->tried_us) / 1000;
 
+	/* no waiting mends that; a read from the disk that went wrong is over */
+	if (atomic_load(&s->state) == STORE_DAMAGED)
+		ms *= SELDOM;
 	if (atomic_load(&s->state) == STORE_OK || atomic_load(&s->stop) ||
 	    s->opts.no_thread || gone >= ms)
 		return 0;

@@ -9,6 +9,7 @@ import signal
 import socket
 import sqlite3
 import stat
+import struct
 import subprocess
 import time
 
@@ -34,6 +35,24 @@ def store(*args, status=0):
 
 def rows(path, *args):
     return [json.loads(line) for line in store('dump', '--json', *args, path)[0].splitlines()]
+
+
+def reseal(path):
+    """As a program would that knows of the checksums of pages (src/store/pagesum.h)."""
+    data = bytearray(path.read_bytes())
+    size = struct.unpack_from('>H', data, 16)[0]
+    assert data[20] == 8
+    for at in range(0, len(data), size):
+        page = bytearray(data[at:at + size - 8])
+        if at == 0:
+            for first, n in (18, 2), (24, 4), (40, 4), (92, 8):
+                page[first:first + n] = bytes(n)
+        a, b = 0x4e6a5067, 0x53756d21
+        for x, y in struct.iter_unpack('<II', page):
+            a = (a + x + b) & 0xffffffff
+            b = (b + y + a) & 0xffffffff
+        struct.pack_into('<II', data, at + size - 8, a, b)
+    path.write_bytes(data)
 
 
 def put(path, *chunks):
@@ -162,6 +181,8 @@ def test_check_says_what_is_wrong(made):
         c.execute('UPDATE msg SET refs = refs + 1 WHERE id = 1')
         c.execute('DELETE FROM msg WHERE id = 2')
     c.close()
+    assert 'damaged' in store('check', path, status=1)[0]
+    reseal(path)
     said = json.loads(store('check', '--json', path, status=1)[0])
     assert not said['whole']
     assert {f['code'] for f in said['faults']} == {
@@ -216,6 +237,8 @@ def test_restore(made, tmp_path):
     with sqlite3.connect(copy) as c:
         c.execute('DELETE FROM msg WHERE id = 2')
     c.close()
+    assert 'is damaged' in store('restore', '--force', copy, new, status=1)[1]
+    reseal(copy)
     assert 'not there' in store('restore', '--force', copy, new, status=1)[1]
     assert rows(new) == rows(path)
     put(copy, b'rubbish' * 999)

@@ -118,15 +118,6 @@ open_it(const char *vfs)
 	ticket = 0;
 }
 
-static struct store_batch *
-batch(void)
-{
-	struct store_batch *x;
-
-	assert_int_equal(batch_new(&note_ops, &x), NJ_OK);
-	return x;
-}
-
 static void
 write_now(struct store_batch *x)
 {
@@ -138,7 +129,7 @@ write_now(struct store_batch *x)
 static void
 add_session(void)
 {
-	struct store_batch *x = batch();
+	struct store_batch *x = bench_batch();
 
 	assert_int_equal(batch_session(x,
 			     &(struct store_session){ .id = 1,
@@ -154,7 +145,7 @@ add_session(void)
 static void
 put_some(uint64_t from)
 {
-	struct store_batch *x = batch();
+	struct store_batch *x = bench_batch();
 	char text[300];
 	uint32_t at;
 
@@ -179,7 +170,7 @@ put_some(uint64_t from)
 static void
 end_some(uint64_t from, uint64_t step)
 {
-	struct store_batch *x = batch();
+	struct store_batch *x = bench_batch();
 
 	for (uint64_t seq = from; seq < from + BATCH; seq += step)
 		assert_int_equal(batch_queue_end(x, 1, seq), NJ_OK);
@@ -463,16 +454,6 @@ test_view_keeps(void **state)
 	assert_int_equal(notes_alive, 0);
 }
 
-static void
-change(const char *sql)
-{
-	sqlite3 *db;
-
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(db);
-}
-
 /* Large rows of the schema before stay, and new ones come beside them. */
 static void
 test_older_schema(void **state)
@@ -485,11 +466,12 @@ test_older_schema(void **state)
 	add_session();
 	put_some(1);
 	bench_close(&b);
-	change("DROP INDEX seg_file; DROP TABLE file;"
-	       "ALTER TABLE seg DROP COLUMN file;"
-	       "ALTER TABLE seg DROP COLUMN at;"
-	       "ALTER TABLE seg DROP COLUMN len;"
-	       "ALTER TABLE seg DROP COLUMN sum; PRAGMA user_version = 5");
+	bench_edit(path,
+	    "DROP INDEX seg_file; DROP TABLE file;"
+	    "ALTER TABLE seg DROP COLUMN file;"
+	    "ALTER TABLE seg DROP COLUMN at;"
+	    "ALTER TABLE seg DROP COLUMN len;"
+	    "ALTER TABLE seg DROP COLUMN sum; PRAGMA user_version = 5");
 	finds(path, "");
 	bench_data_min = 8192;
 	open_it(NULL);
@@ -529,15 +511,6 @@ test_left_behind(void **state)
 }
 
 static void
-wait_state(enum store_state want)
-{
-	pthread_mutex_lock(&b.lock);
-	while (b.state != want)
-		pthread_cond_wait(&b.change, &b.lock);
-	pthread_mutex_unlock(&b.lock);
-}
-
-static void
 test_trouble(void **state)
 {
 	static const struct {
@@ -559,7 +532,7 @@ test_trouble(void **state)
 		add_session();
 		put_some(1);
 		disk_fail(rows[i].rc);
-		x = batch();
+		x = bench_batch();
 		for (uint64_t seq = 101; seq < 201; seq++) {
 			char text[300];
 
@@ -578,9 +551,9 @@ test_trouble(void **state)
 		}
 		x->ticket = ++ticket;
 		store_submit(b.store, x);
-		wait_state(rows[i].want);
+		bench_wait_state(&b, rows[i].want);
 		disk_fail(0);
-		wait_state(STORE_OK);
+		bench_wait_state(&b, STORE_OK);
 		assert_true(bench_wait(&b, ticket));
 		put_some(201);
 		assert_int_equal(read_all(1, &e), 300);

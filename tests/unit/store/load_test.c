@@ -70,34 +70,6 @@ fresh(void **state)
 	return 0;
 }
 
-static void
-change(const char *sql)
-{
-	char *error = NULL;
-	sqlite3 *db;
-
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	sqlite3_exec(db, sql, NULL, NULL, &error);
-	assert_null(error);
-	sqlite3_close(db);
-}
-
-static sqlite3_int64
-ask(const char *sql)
-{
-	sqlite3 *db;
-	sqlite3_stmt *st;
-	sqlite3_int64 n;
-
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
-	n = sqlite3_column_int64(st, 0);
-	sqlite3_finalize(st);
-	sqlite3_close(db);
-	return n;
-}
-
 static void NJ_PRINTF(1, 2) say(const char *fmt, ...)
 {
 	char line[128];
@@ -202,7 +174,8 @@ loads(const char *want)
 		fail_msg("%s", why.what);
 	assert_int_equal(buf_put_u8(&seen, 0), NJ_OK);
 	assert_string_equal((const char *)buf_slice(&seen).p, want);
-	assert_int_equal(ask("SELECT count(*) FROM msg WHERE refs <> "
+	assert_int_equal(bench_ask(path,
+			     "SELECT count(*) FROM msg WHERE refs <> "
 			     "(SELECT count(*) FROM queue WHERE msg = id) + "
 			     "(SELECT count(*) FROM session WHERE will = "
 			     "msg.id) + (SELECT count(*) FROM retained WHERE "
@@ -228,17 +201,20 @@ static void
 test_all_kinds(void **state)
 {
 	(void)state;
-	change(SESSION("1", "NULL") SESSION("3", "7") MSG("7", "4",
-	    FOREVER) MSG("2", "1", FOREVER) MSG("900", "1", FOREVER) ENTRY("1",
-	    "4", "0", "7") ENTRY("1", "5", "9", "7") ENTRY("1", "6", "0",
-	    "7") "INSERT INTO sub VALUES(1, x'61', 1, 0), (3, x'61', 1, 0);"
-		 "INSERT INTO received VALUES(3, 8);"
-		 "INSERT INTO retained VALUES(x'62', 1, 2), (x'61', 2, 900), "
-		 "(x'63', 3, NULL);");
+	bench_edit(path,
+	    SESSION("1", "NULL") SESSION("3", "7") MSG("7", "4", FOREVER) MSG(
+		"2", "1", FOREVER) MSG("900", "1", FOREVER) ENTRY("1", "4", "0",
+		"7") ENTRY("1", "5", "9", "7") ENTRY("1", "6", "0",
+		"7") "INSERT INTO sub VALUES(1, x'61', 1, 0), (3, x'61', 1, 0);"
+		     "INSERT INTO received VALUES(3, 8);"
+		     "INSERT INTO retained VALUES(x'62', 1, 2), (x'61', 2, "
+		     "900), "
+		     "(x'63', 3, NULL);");
 	loads("session 1;session 3;will 3 7;sub 1;sub 3;received 3 8;"
 	      "inflight 1 5;waiting 1 2 4-6 20;retained 2;retained 900;");
 	assert_int_equal(
-	    ask("SELECT count(*) FROM retained WHERE msg IS NULL"), 0);
+	    bench_ask(path, "SELECT count(*) FROM retained WHERE msg IS NULL"),
+	    0);
 }
 
 /* In flight it was begun, and is finished. */
@@ -246,28 +222,32 @@ static void
 test_expired(void **state)
 {
 	(void)state;
-	change(SESSION("1", "NULL") MSG("1", "2", "999") MSG("2", "1",
-	    "1001") MSG("3", "1", "1000") MSG("4", "1", FOREVER) ENTRY("1", "1",
-	    "0", "1") ENTRY("1", "2", "5", "1") ENTRY("1", "3", "0",
-	    "2") "INSERT INTO retained VALUES(x'61', 1, 3), (x'62', 2, 4);");
+	bench_edit(path,
+	    SESSION("1", "NULL") MSG("1", "2", "999") MSG("2", "1", "1001") MSG(
+		"3", "1", "1000") MSG("4", "1", FOREVER)
+		ENTRY("1", "1", "0", "1") ENTRY("1", "2", "5", "1") ENTRY(
+		    "1", "3", "0", "2") "INSERT INTO retained VALUES(x'61', 1, "
+					"3), (x'62', 2, 4);");
 	loads("session 1;inflight 1 2;waiting 1 1 3-3 10;retained 4;");
-	assert_int_equal(ask("SELECT count(*) FROM msg"), 3);
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM msg"), 3);
 }
 
 static void
 test_orphans(void **state)
 {
 	(void)state;
-	change(SESSION("2", "NULL") MSG("1", "4", FOREVER) ENTRY("1", "1", "0",
-	    "1") ENTRY("1", "2", "7", "1") ENTRY("2", "1", "0", "1") ENTRY("3",
-	    "1", "0",
-	    "1") "INSERT INTO sub VALUES(1, x'61', 1, 0), (1, x'62', 1, 0), "
-		 "(2, x'61', 1, 0), (9, x'61', 1, 0);"
-		 "INSERT INTO received VALUES(1, 1), (2, 1), (9, 1);");
+	bench_edit(path,
+	    SESSION("2", "NULL") MSG("1", "4", FOREVER)
+		ENTRY("1", "1", "0", "1") ENTRY("1", "2", "7", "1") ENTRY(
+		    "2", "1", "0", "1") ENTRY("3", "1", "0",
+		    "1") "INSERT INTO sub VALUES(1, x'61', 1, 0), (1, x'62', "
+			 "1, 0), "
+			 "(2, x'61', 1, 0), (9, x'61', 1, 0);"
+			 "INSERT INTO received VALUES(1, 1), (2, 1), (9, 1);");
 	loads("session 2;sub 2;received 2 1;waiting 2 1 1-1 10;");
-	assert_int_equal(ask("SELECT count(*) FROM sub"), 1);
-	assert_int_equal(ask("SELECT count(*) FROM received"), 1);
-	assert_int_equal(ask("SELECT count(*) FROM queue"), 1);
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM sub"), 1);
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM received"), 1);
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM queue"), 1);
 }
 
 /* Nothing is half read: it says what is wrong. */
@@ -285,7 +265,7 @@ test_message_missing(void **state)
 
 	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		fresh(state);
-		change(rows[i]);
+		bench_edit(path, rows[i]);
 		assert_int_equal(load_it(), NJ_MALFORMED);
 		assert_non_null(strstr(why.what, "message"));
 		assert_non_null(strstr(why.mend, "nightjar store check"));
@@ -305,16 +285,17 @@ static void
 test_segments(void **state)
 {
 	(void)state;
-	change(SESSION("1", "NULL") SESSION("2", "NULL") SESSION(
-	    "4", "NULL") MSG("7", "2", FOREVER) ENTRY("2", "5", "0",
-	    "7") ENTRY("2", "6", "3", "7") SEGMENT("1", "1", "1", SEGMENT_ENTRY)
+	bench_edit(path,
+	    SESSION("1", "NULL") SESSION("2", "NULL") SESSION("4", "NULL") MSG(
+		"7", "2", FOREVER) ENTRY("2", "5", "0", "7") ENTRY("2", "6",
+		"3", "7") SEGMENT("1", "1", "1", SEGMENT_ENTRY)
 		SEGMENT("2", "3", "2", SEGMENT_ENTRY SEGMENT_ENTRY) SEGMENT(
 		    "2", "8", "2", SEGMENT_ENTRY SEGMENT_ENTRY) SEGMENT("3",
 		    "1", "1", SEGMENT_ENTRY) SEGMENT("4", "1", "1",
 		    SEGMENT_ENTRY) "INSERT INTO gone VALUES(2, 8, 1, x'02');");
 	loads("session 1;session 2;session 4;waiting 1 1 1-1 4;inflight 2 6;"
 	      "waiting 2 4 3-9 22;waiting 4 1 1-1 4;");
-	assert_int_equal(ask("SELECT count(*) FROM seg"), 4);
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM seg"), 4);
 }
 
 /* What older schemas lack is added, and nothing is lost. */
@@ -324,26 +305,29 @@ test_older_schema(void **state)
 	sqlite3_int64 made;
 
 	(void)state;
-	made = ask("SELECT count(*) FROM sqlite_schema");
-	change(
+	made = bench_ask(path, "SELECT count(*) FROM sqlite_schema");
+	bench_edit(path,
 	    "DROP TABLE seg; DROP TABLE gone; DROP TABLE file;"
 	    "ALTER TABLE session DROP COLUMN who; PRAGMA user_version = "
 	    "3;" SESSION("1", "NULL") MSG("1", "1", "5") MSG("2", "1", FOREVER)
 		ENTRY("1", "1", "0", "1") ENTRY("1", "2", "0", "2"));
 	loads("session 1;waiting 1 1 2-2 10;");
-	assert_int_equal(ask("PRAGMA user_version"), STORE_SCHEMA);
-	assert_int_equal(ask("SELECT count(*) FROM sqlite_schema"), made);
+	assert_int_equal(bench_ask(path, "PRAGMA user_version"), STORE_SCHEMA);
+	assert_int_equal(
+	    bench_ask(path, "SELECT count(*) FROM sqlite_schema"), made);
 	fresh(state);
-	change("DROP TABLE seg; DROP TABLE gone; DROP TABLE file;"
-	       "DROP TABLE fact;"
-	       "DROP INDEX msg_expires; ALTER TABLE msg DROP COLUMN stored;"
-	       "ALTER TABLE session DROP COLUMN who;"
-	       "PRAGMA user_version = 1;" SESSION("1", "NULL")
-		   OLD_MSG("1", "1", "5") OLD_MSG("2", "1", FOREVER)
-		       ENTRY("1", "1", "0", "1") ENTRY("1", "2", "0", "2"));
+	bench_edit(path,
+	    "DROP TABLE seg; DROP TABLE gone; DROP TABLE file;"
+	    "DROP TABLE fact;"
+	    "DROP INDEX msg_expires; ALTER TABLE msg DROP COLUMN stored;"
+	    "ALTER TABLE session DROP COLUMN who;"
+	    "PRAGMA user_version = 1;" SESSION("1", "NULL")
+		OLD_MSG("1", "1", "5") OLD_MSG("2", "1", FOREVER)
+		    ENTRY("1", "1", "0", "1") ENTRY("1", "2", "0", "2"));
 	loads("session 1;waiting 1 1 2-2 10;");
-	assert_int_equal(ask("PRAGMA user_version"), STORE_SCHEMA);
-	assert_int_equal(ask("SELECT count(*) FROM sqlite_schema"), made);
+	assert_int_equal(bench_ask(path, "PRAGMA user_version"), STORE_SCHEMA);
+	assert_int_equal(
+	    bench_ask(path, "SELECT count(*) FROM sqlite_schema"), made);
 }
 
 int

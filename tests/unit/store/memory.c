@@ -2,11 +2,14 @@
  */
 #include "memory.h"
 
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "store/walfile.h"
 
 _Atomic long notes_alive;
 static _Atomic uint64_t next_id = 1;
@@ -249,6 +252,15 @@ bench_wait(struct bench *b, uint64_t ticket)
 	return there;
 }
 
+void
+bench_wait_state(struct bench *b, enum store_state want)
+{
+	pthread_mutex_lock(&b->lock);
+	while (b->state != want)
+		pthread_cond_wait(&b->change, &b->lock);
+	pthread_mutex_unlock(&b->lock);
+}
+
 static enum nj_err
 l_session(void *arg, const struct store_session *s)
 {
@@ -409,4 +421,57 @@ bench_close(struct bench *b)
 	store_close(b->store);
 	pthread_mutex_destroy(&b->lock);
 	pthread_cond_destroy(&b->change);
+}
+
+struct store_batch *
+bench_batch(void)
+{
+	struct store_batch *x;
+
+	if (batch_new(&note_ops, &x))
+		abort();
+	return x;
+}
+
+static sqlite3 *
+open_by_hand(const char *path)
+{
+	const char *vfs;
+	sqlite3 *db;
+
+	if (walfile_vfs(NULL, &vfs) ||
+	    sqlite3_open_v2(path, &db,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs) != SQLITE_OK)
+		abort();
+	return db;
+}
+
+void
+bench_edit(const char *path, const char *sql)
+{
+	sqlite3 *db = open_by_hand(path);
+
+	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK) {
+		fprintf(stderr, "%s: %s\n", sql, sqlite3_errmsg(db));
+		abort();
+	}
+	sqlite3_close(db);
+}
+
+int64_t
+bench_ask(const char *path, const char *sql)
+{
+	sqlite3 *db = open_by_hand(path);
+	sqlite3_stmt *st = NULL;
+	int64_t n;
+
+	if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) != SQLITE_OK ||
+	    sqlite3_step(st) != SQLITE_ROW) {
+		fprintf(stderr, "%s: %s\n", sql, sqlite3_errmsg(db));
+		abort();
+	}
+	n = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	return n;
 }

@@ -80,11 +80,19 @@ NJ_MUST enum nj_err bench_open(
     struct bench *b, const char *path, const char *vfs, struct nj_why *why);
 /* Starts it; waits until a ticket is there, or the store is in trouble. */
 bool bench_wait(struct bench *b, uint64_t ticket);
+void bench_wait_state(struct bench *b, enum store_state want);
 /* Asks for a page, and waits for it. */
 void bench_read(struct bench *b, struct store_read *r);
 /* What is stored, in model_text's form; the store is started by it. */
 NJ_MUST enum nj_err
 bench_text(struct bench *b, struct buf *out, struct nj_why *why);
 void bench_close(struct bench *b);
+
+/* An empty batch. */
+struct store_batch *bench_batch(void);
+/* Changes a store that is not open, as a program would that knows of its pages'
+ * checksums; and a query's first number. */
+void bench_edit(const char *path, const char *sql);
+int64_t bench_ask(const char *path, const char *sql);
 
 #endif

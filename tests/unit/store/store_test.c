@@ -77,15 +77,6 @@ open_it(const char *vfs)
 	assert_int_equal(store_start(b.store, &why), NJ_OK);
 }
 
-static struct store_batch *
-batch(void)
-{
-	struct store_batch *x;
-
-	assert_int_equal(batch_new(&note_ops, &x), NJ_OK);
-	return x;
-}
-
 static void
 submit(struct store_batch *x)
 {
@@ -112,22 +103,6 @@ put(struct store_batch *x, uint64_t session, uint64_t seq, struct note *n)
 				 .msg = note_ref(n) },
 			     &at),
 	    NJ_OK);
-}
-
-static sqlite3_int64
-ask(const char *sql)
-{
-	sqlite3 *db;
-	sqlite3_stmt *st;
-	sqlite3_int64 n;
-
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
-	n = sqlite3_column_int64(st, 0);
-	sqlite3_finalize(st);
-	sqlite3_close(db);
-	return n;
 }
 
 static void
@@ -158,16 +133,6 @@ test_second_is_refused(void **state)
 }
 
 static void
-spoil(const char *sql)
-{
-	sqlite3 *db;
-
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(db);
-}
-
-static void
 refused(enum nj_err e, const char *says)
 {
 	assert_int_equal(bench_open(&b, path, NULL, &why), e);
@@ -180,12 +145,12 @@ static void
 test_foreign_and_newer(void **state)
 {
 	(void)state;
-	spoil("CREATE TABLE theirs(x)");
+	bench_edit(path, "CREATE TABLE theirs(x)");
 	refused(NJ_UNSUPPORTED, "another program");
 	remove_files();
 	open_it(NULL);
 	bench_close(&b);
-	spoil("PRAGMA user_version = 99");
+	bench_edit(path, "PRAGMA user_version = 99");
 	refused(NJ_UNSUPPORTED, "newer nightjar");
 }
 
@@ -205,7 +170,7 @@ test_no_database(void **state)
 static void
 test_damaged(void **state)
 {
-	struct store_batch *x = batch();
+	struct store_batch *x = bench_batch();
 	int fd;
 
 	(void)state;
@@ -242,7 +207,7 @@ static void
 test_message_is_stored_once(void **state)
 {
 	struct note *n = note_new("a", "once");
-	struct store_batch *x = batch();
+	struct store_batch *x = bench_batch();
 
 	(void)state;
 	open_it(NULL);
@@ -255,24 +220,24 @@ test_message_is_stored_once(void **state)
 	    NJ_OK);
 	assert_int_equal(batch_will(x, 1, 0, 0, note_ref(n)), NJ_OK);
 	write_now(x);
-	assert_int_equal(ask("SELECT count(*) FROM msg"), 1);
-	assert_int_equal(ask("SELECT refs FROM msg"), 1002);
-	x = batch();
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM msg"), 1);
+	assert_int_equal(bench_ask(path, "SELECT refs FROM msg"), 1002);
+	x = bench_batch();
 	for (uint64_t s = 1; s <= 999; s++)
 		assert_int_equal(batch_queue_end(x, s, 1), NJ_OK);
 	write_now(x);
-	assert_int_equal(ask("SELECT refs FROM msg"), 3);
-	x = batch();
+	assert_int_equal(bench_ask(path, "SELECT refs FROM msg"), 3);
+	x = bench_batch();
 	assert_int_equal(batch_session_end(x, 1000), NJ_OK);
 	assert_int_equal(batch_retain_end(x, 2, LIT("a")), NJ_OK);
 	write_now(x);
 	/* and again, after it was gone */
-	x = batch();
+	x = bench_batch();
 	put(x, 5, 9, n);
 	assert_int_equal(batch_will_end(x, 1, note_ref(n)), NJ_OK);
 	write_now(x);
-	assert_int_equal(ask("SELECT count(*) FROM msg"), 1);
-	x = batch();
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM msg"), 1);
+	x = bench_batch();
 	assert_int_equal(batch_queue_end(x, 5, 9), NJ_OK);
 	write_now(x);
 	note_unref(n);
@@ -303,7 +268,7 @@ test_retained_order(void **state)
 		open_it(NULL);
 		for (unsigned k = 0; k < 2; k++) {
 			int o = k ? rows[i].second : rows[i].first;
-			struct store_batch *x = batch();
+			struct store_batch *x = bench_batch();
 			char text[8];
 
 			snprintf(text, sizeof text, "%d", o);
@@ -318,26 +283,19 @@ test_retained_order(void **state)
 			write_now(x);
 		}
 		bench_close(&b);
-		assert_int_equal(ask("SELECT count(*) FROM retained "
+		assert_int_equal(bench_ask(path,
+				     "SELECT count(*) FROM retained "
 				     "WHERE msg IS NOT NULL"),
 		    rows[i].want ? 1 : 0);
 		if (rows[i].want)
 			assert_int_equal(
-			    ask("SELECT CAST(CAST(substr(bytes, 4) AS TEXT) AS "
+			    bench_ask(path,
+				"SELECT CAST(CAST(substr(bytes, 4) AS TEXT) AS "
 				"INTEGER) FROM msg"),
 			    2);
-		assert_int_equal(
-		    ask("SELECT count(*) FROM msg"), rows[i].want ? 1 : 0);
+		assert_int_equal(bench_ask(path, "SELECT count(*) FROM msg"),
+		    rows[i].want ? 1 : 0);
 	}
-}
-
-static void
-wait_state(enum store_state want)
-{
-	pthread_mutex_lock(&b.lock);
-	while (b.state != want)
-		pthread_cond_wait(&b.change, &b.lock);
-	pthread_mutex_unlock(&b.lock);
 }
 
 /* What could not be written is written when it can be, in order. */
@@ -363,16 +321,16 @@ test_disk_in_trouble(void **state)
 		open_it(DISK_VFS);
 		disk_fail(rows[i].rc);
 		for (uint64_t k = 1; k <= 3; k++) {
-			struct store_batch *x = batch();
+			struct store_batch *x = bench_batch();
 
 			put(x, 1, k, n);
 			submit(x);
 		}
-		wait_state(rows[i].want);
+		bench_wait_state(&b, rows[i].want);
 		assert_int_equal(store_state(b.store), rows[i].want);
 		assert_int_equal(b.acked, 0);
 		disk_fail(0);
-		wait_state(STORE_OK);
+		bench_wait_state(&b, STORE_OK);
 		assert_true(bench_wait(&b, 3));
 		note_unref(n);
 		bench_close(&b);
@@ -384,7 +342,7 @@ test_disk_in_trouble(void **state)
 static void
 test_close_in_trouble(void **state)
 {
-	struct store_batch *x = batch();
+	struct store_batch *x = bench_batch();
 
 	(void)state;
 	disk_reset(1);
@@ -392,7 +350,7 @@ test_close_in_trouble(void **state)
 	disk_fail(SQLITE_FULL);
 	assert_int_equal(batch_retain(x, 1, note_new("a", "b")), NJ_OK);
 	submit(x);
-	wait_state(STORE_FULL);
+	bench_wait_state(&b, STORE_FULL);
 	bench_close(&b);
 	assert_int_equal(notes_alive, 0);
 }
@@ -401,7 +359,7 @@ test_close_in_trouble(void **state)
 static void
 test_cancelled(void **state)
 {
-	struct store_batch *x = batch();
+	struct store_batch *x = bench_batch();
 	struct store_stats st;
 	uint32_t at;
 
@@ -445,7 +403,7 @@ static void
 note_many(uint64_t from, uint64_t n, bool end)
 {
 	static char text[4000];
-	struct store_batch *x = batch();
+	struct store_batch *x = bench_batch();
 
 	memset(text, 'x', sizeof text - 1);
 	for (uint64_t seq = from; seq < from + n; seq++) {
@@ -494,8 +452,8 @@ test_files_do_not_grow(void **state)
 	assert_true(size_of("") <= 8 * 1024 * 1024);
 	note_many(1, 1, false);
 	bench_close(&b);
-	assert_int_equal(ask("SELECT count(*) FROM seg"), 1);
-	assert_int_equal(ask("SELECT count(*) FROM msg"), 0);
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM seg"), 1);
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM msg"), 0);
 	assert_int_equal(size_of("-wal"), 0);
 	assert_int_equal(notes_alive, 0);
 }
@@ -530,13 +488,13 @@ test_log_while_somebody_looks(void **state)
 static void
 test_will_of_no_session(void **state)
 {
-	struct store_batch *x = batch();
+	struct store_batch *x = bench_batch();
 
 	(void)state;
 	open_it(NULL);
 	assert_int_equal(batch_will(x, 7, 0, 0, note_new("a", "gone")), NJ_OK);
 	write_now(x);
-	assert_int_equal(ask("SELECT count(*) FROM msg"), 0);
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM msg"), 0);
 	bench_close(&b);
 	assert_int_equal(notes_alive, 0);
 }
@@ -553,7 +511,7 @@ test_pages_of_large_messages(void **state)
 		struct store_read r = {
 			.session = k + 1, .until = UINT64_MAX, .max = 512
 		};
-		struct store_batch *x = batch();
+		struct store_batch *x = bench_batch();
 		char text[60001];
 
 		memset(text, 'x', sizes[k]);
@@ -580,7 +538,7 @@ test_pages_of_large_messages(void **state)
 static void
 test_segments(void **state)
 {
-	struct store_batch *x = batch();
+	struct store_batch *x = bench_batch();
 	struct note *n = note_new("a", "two queues need it");
 
 	(void)state;
@@ -590,34 +548,37 @@ test_segments(void **state)
 	note_many(1, 999, false);
 	write_now(x);
 	note_unref(n);
-	assert_int_equal(ask("SELECT count(*) FROM msg"), 1);
-	assert_int_equal(ask("SELECT count(*) FROM queue"), 2);
-	assert_in_range(ask("SELECT count(*) FROM seg"), 2, 100);
-	assert_int_equal(ask("SELECT sum(n) FROM seg"), 999);
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM msg"), 1);
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM queue"), 2);
+	assert_in_range(bench_ask(path, "SELECT count(*) FROM seg"), 2, 100);
+	assert_int_equal(bench_ask(path, "SELECT sum(n) FROM seg"), 999);
 	/* in the middle, in another order */
-	x = batch();
+	x = bench_batch();
 	for (uint64_t seq = 500; seq > 400; seq--)
 		assert_int_equal(batch_queue_end(x, 1, seq), NJ_OK);
 	write_now(x);
-	assert_int_equal(ask("SELECT (SELECT sum(n) FROM seg) - "
+	assert_int_equal(bench_ask(path,
+			     "SELECT (SELECT sum(n) FROM seg) - "
 			     "(SELECT sum(n) FROM gone)"),
 	    899);
 	note_many(1, 400, true);
 	/* twice is once */
 	note_many(1, 600, true);
-	x = batch();
+	x = bench_batch();
 	assert_int_equal(batch_queue_shift(x, 1), NJ_OK);
 	assert_int_equal(
 	    batch_queue_state(x, 1, 700, 9, 2, &(uint32_t){ 0 }), NJ_OK);
 	write_now(x);
-	assert_int_equal(ask("SELECT count(*) FROM msg"), 2);
-	assert_int_equal(ask("SELECT pid FROM queue WHERE seq = 700"), 9);
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM msg"), 2);
+	assert_int_equal(
+	    bench_ask(path, "SELECT pid FROM queue WHERE seq = 700"), 9);
 	note_many(601, 400, true);
-	assert_int_equal(ask("SELECT (SELECT count(*) FROM seg) + "
+	assert_int_equal(bench_ask(path,
+			     "SELECT (SELECT count(*) FROM seg) + "
 			     "(SELECT count(*) FROM gone)"),
 	    0);
-	assert_int_equal(ask("SELECT count(*) FROM queue"), 1);
-	assert_int_equal(ask("SELECT refs FROM msg"), 1);
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM queue"), 1);
+	assert_int_equal(bench_ask(path, "SELECT refs FROM msg"), 1);
 	bench_close(&b);
 	assert_int_equal(notes_alive, 0);
 }
@@ -626,7 +587,7 @@ test_segments(void **state)
 static void
 test_segments_that_come_and_go(void **state)
 {
-	struct store_batch *x = batch();
+	struct store_batch *x = bench_batch();
 
 	(void)state;
 	open_it(NULL);
@@ -641,13 +602,14 @@ test_segments_that_come_and_go(void **state)
 	assert_int_equal(batch_session_end(x, 2), NJ_OK);
 	assert_int_equal(batch_queue_shift(x, 2), NJ_OK);
 	write_now(x);
-	assert_int_equal(ask("SELECT count(*) FROM seg"), 1);
-	assert_int_equal(ask("SELECT first FROM seg WHERE n = 1"), 20);
-	x = batch();
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM seg"), 1);
+	assert_int_equal(
+	    bench_ask(path, "SELECT first FROM seg WHERE n = 1"), 20);
+	x = bench_batch();
 	assert_int_equal(batch_queue_shift(x, 1), NJ_OK);
 	assert_int_equal(batch_queue_shift(x, 1), NJ_OK);
 	write_now(x);
-	assert_int_equal(ask("SELECT count(*) FROM seg"), 0);
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM seg"), 0);
 	bench_close(&b);
 	assert_int_equal(notes_alive, 0);
 }

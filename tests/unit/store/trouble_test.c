@@ -85,15 +85,6 @@ close_it(void)
 	store = NULL;
 }
 
-static struct store_batch *
-batch(void)
-{
-	struct store_batch *x;
-
-	assert_int_equal(batch_new(&note_ops, &x), NJ_OK);
-	return x;
-}
-
 static void
 submit(struct store_batch *x)
 {
@@ -138,7 +129,7 @@ begin(uint64_t seed)
 
 	disk_reset(seed);
 	open_it();
-	x = batch();
+	x = bench_batch();
 	assert_int_equal(batch_session(x,
 			     &(struct store_session){ .id = 1,
 				 .client = slice_str("c"),
@@ -207,7 +198,7 @@ test_reads_go_on(void **st)
 	(void)st;
 	begin(1);
 	disk_fail(SQLITE_FULL);
-	x = batch();
+	x = bench_batch();
 	put(x, 101);
 	/* what was sent before */
 	assert_int_equal(batch_queue_end(x, 1, 3), NJ_OK);
@@ -257,7 +248,7 @@ test_leaves(void **st)
 		{ 4, 5, 100, 5 },
 		{ 5, 5, 100, 100 },
 	};
-	struct store_batch *x = batch();
+	struct store_batch *x = bench_batch();
 	uint32_t at = UINT32_MAX;
 
 	(void)st;
@@ -300,7 +291,7 @@ test_never(void **st)
 	begin(1);
 	change("INSERT INTO seg(session, first, n, size, stored, data) "
 	       "VALUES(1, 101, 1, 1, 1, x'00')");
-	x = batch();
+	x = bench_batch();
 	put(x, 101);
 	submit(x);
 	store_turn(store);
@@ -333,7 +324,7 @@ test_unreadable(void **st)
 	begin(1);
 	snprintf(name, sizeof name, "%s" DATA_TAIL "0000001", path);
 	assert_true(disk_damage(name, 5000));
-	x = batch();
+	x = bench_batch();
 	assert_int_equal(batch_queue_state(x, 1, 5, 77, 1, &at), NJ_OK);
 	put(x, 101);
 	write_now(x);
@@ -356,7 +347,7 @@ test_found_after_all(void **st)
 		uint64_t n;
 
 		begin(seed);
-		x = batch();
+		x = bench_batch();
 		put(x, 101);
 		submit(x);
 		/* its own bytes are on disk, the log is not */
@@ -365,7 +356,7 @@ test_found_after_all(void **st)
 		store_turn(store);
 		assert_int_equal(state, STORE_FAILING);
 		/* what is written the next time is other bytes */
-		x = batch();
+		x = bench_batch();
 		for (uint64_t seq = 101; seq < 151; seq++)
 			assert_int_equal(batch_queue_end(x, 1, seq), NJ_OK);
 		put(x, 201);
@@ -408,7 +399,7 @@ test_room(void **st)
 
 	(void)st;
 	begin(1);
-	x = batch();
+	x = bench_batch();
 	put(x, 101);
 	submit(x);
 	disk_fault(DISK_SYNC, 1, 1000);
@@ -440,12 +431,12 @@ test_copied_after_all(void **st)
 
 		begin(seed);
 		for (unsigned i = 1; i < 2 * A_FILE; i++) {
-			x = batch();
+			x = bench_batch();
 			put(x, 1 + i * BATCH);
 			write_now(x);
 		}
 		/* two of the first file's are left */
-		x = batch();
+		x = bench_batch();
 		for (uint64_t seq = 1; seq <= (A_FILE - 2) * BATCH; seq++)
 			assert_int_equal(batch_queue_end(x, 1, seq), NJ_OK);
 		submit(x);
@@ -491,7 +482,7 @@ test_damaged_log(void **st)
 
 		begin(i + 1);
 		for (unsigned k = 1; k < 5; k++) {
-			struct store_batch *x = batch();
+			struct store_batch *x = bench_batch();
 
 			put(x, 1 + k * BATCH);
 			write_now(x);
@@ -533,7 +524,7 @@ test_damaged_small(void **st)
 	begin(1);
 	from = disk_size(log);
 	for (uint64_t seq = 101; seq < 121; seq++) {
-		struct store_batch *x = batch();
+		struct store_batch *x = bench_batch();
 		uint32_t at;
 
 		assert_int_equal(batch_queue(x,
@@ -564,13 +555,13 @@ test_late_retained(void **st)
 	(void)st;
 	begin(1);
 	for (uint64_t order = 2; order < 30; order++) {
-		x = batch();
+		x = bench_batch();
 		assert_int_equal(batch_retain_end(x, order,
 				     slice_str(order == 2 ? "t" : "u")),
 		    NJ_OK);
 		write_now(x);
 	}
-	x = batch();
+	x = bench_batch();
 	assert_int_equal(
 	    batch_retain(x, 1, note_new("t", "was deleted")), NJ_OK);
 	write_now(x);
@@ -585,7 +576,7 @@ test_late_retained(void **st)
 	/* and it is forgotten when that is long ago */
 	for (unsigned i = 0; i < 2 * TOMB_AGES; i++) {
 		store->tomb_us -= TOMB_US;
-		x = batch();
+		x = bench_batch();
 		assert_int_equal(
 		    batch_retain_end(x, 200, slice_str("u")), NJ_OK);
 		write_now(x);
@@ -615,7 +606,7 @@ test_damaged_row(void **st)
 
 	(void)st;
 	begin(1);
-	x = batch();
+	x = bench_batch();
 	assert_int_equal(batch_queue(x,
 			     &(struct store_entry){ .session = 1,
 				 .seq = 201,

@@ -72,18 +72,6 @@ fresh(void **state)
 	return 0;
 }
 
-static void
-change(const char *sql)
-{
-	char *error = NULL;
-	sqlite3 *db;
-
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	sqlite3_exec(db, sql, NULL, NULL, &error);
-	assert_null(error);
-	sqlite3_close(db);
-}
-
 static struct view *
 look(const char *at)
 {
@@ -189,7 +177,7 @@ test_while_it_is_written(void **state)
 	pid_t pid;
 
 	(void)state;
-	change(two);
+	bench_edit(path, two);
 	pid = start_writer();
 	for (int i = 0; i < 20; i++) {
 		struct view *v = look(path);
@@ -265,8 +253,9 @@ test_damaged_is_not_copied(void **state)
 	FILE *f;
 
 	(void)state;
-	change("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
-	       "WHERE i < 2000) INSERT INTO sub SELECT i, x'61', 1, 0 FROM n");
+	bench_edit(path,
+	    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+	    "WHERE i < 2000) INSERT INTO sub SELECT i, x'61', 1, 0 FROM n");
 	assert_non_null(f = fopen(path, "r+"));
 	for (long at = 3 * 4096 + 3; at < 100000; at += 4096) {
 		fseek(f, at, SEEK_SET);
@@ -360,8 +349,8 @@ test_faults(void **state)
 
 	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		fresh(state);
-		change(two);
-		change(rows[i].sql);
+		bench_edit(path, two);
+		bench_edit(path, rows[i].sql);
 		finds(path, rows[i].want);
 		n = 0;
 		if (store_repair(path, &n, &why))
@@ -412,11 +401,11 @@ test_not_a_store(void **state)
 	assert_int_equal(view_open(path, &v, &why), NJ_NOTFOUND);
 	assert_int_equal(view_open(folder, &v, &why), NJ_UNSUPPORTED);
 	fresh(state);
-	change("PRAGMA user_version = 99");
+	bench_edit(path, "PRAGMA user_version = 99");
 	assert_int_equal(view_open(path, &v, &why), NJ_UNSUPPORTED);
 	assert_non_null(strstr(why.what, "newer"));
 	fresh(state);
-	change("PRAGMA application_id = 5");
+	bench_edit(path, "PRAGMA application_id = 5");
 	assert_int_equal(view_open(path, &v, &why), NJ_UNSUPPORTED);
 	assert_non_null(strstr(why.what, "another program"));
 }

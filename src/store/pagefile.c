@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "store/pagefile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "store/pagesum.h"
+
+/* The file's header, of which SQLite reads as much by itself. */
+#define HEADER	    100
+#define AT_RESERVED 20
+#define AT_VERSION  60
+#define AT_OWNER    68
+
+/* The same page is told of again after so long. */
+#define SAY_AGAIN_S 60
+
+struct pagefile {
+	sqlite3_file base;
+	sqlite3_file *real; /* behind this struct */
+	const char *name;   /* SQLite's, as long as it is open */
+	uint8_t *copy;	    /* of a page with its sum */
+	atomic_bool sums;
+	sqlite3_int64 said_at;
+	time_t said;
+};
+
+/* Room for another file behind it. */
+#define FILE_SIZE ((sizeof(struct pagefile) + 15) / 16 * 16)
+
+static atomic_ullong damaged;
+
+static struct pagefile *
+of(sqlite3_file *f)
+{
+	return (struct pagefile *)f;
+}
+
+static uint32_t
+number(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
+	    (uint32_t)p[2] << 8 | p[3];
+}
+
+/* Where one of both says so and the other does not, page 1 is damaged, and so is
+ * found to be. */
+static bool
+header_says_sums(const uint8_t *p)
+{
+	uint32_t owner = number(p + AT_OWNER);
+	bool room = p[AT_RESERVED] == PAGESUM_BYTES;
+
+	return pagesum_is_first(p) &&
+	    ((room && owner == 0) ||
+		(owner == STORE_APPLICATION &&
+		    (room || number(p + AT_VERSION) >= PAGESUM_SCHEMA)));
+}
+
+static void
+look(struct pagefile *p, const void *bytes, size_t n, sqlite3_int64 at)
+{
+	if (at == 0 && n >= HEADER)
+		atomic_store(&p->sums, header_says_sums(bytes));
+}
+
+int
+pagefile_judge(
+    sqlite3_file *f, const void *page, size_t n, sqlite3_int64 at, bool log)
+{
+	struct pagefile *p = of(f);
+	time_t now;
+
+	if (pagesum_ok(page, n))
+		return SQLITE_OK;
+	atomic_fetch_add(&damaged, 1);
+	now = time(NULL);
+	if (at != p->said_at || now - p->said >= SAY_AGAIN_S) {
+		p->said_at = at;
+		p->said = now;
+		nj_log(LOG_T_ERROR,
+		    "%s%s is damaged: the page at %lld is not as it was "
+		    "written.  Nothing is taken from it; run nightjar store "
+		    "check",
+		    p->name ? p->name : "The store", log ? "-wal" : "",
+		    (long long)at);
+	}
+	return SQLITE_CORRUPT;
+}
+
+uint64_t
+pages_damaged(void)
+{
+	return atomic_load(&damaged);
+}
+
+static int
+p_close(sqlite3_file *f)
+{
+	struct pagefile *p = of(f);
+	int rc = p->real->pMethods->xClose(p->real);
+
+	free(p->copy);
+	p->copy = NULL;
+	return rc;
+}
+
+static int
+p_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
+{
+	struct pagefile *p = of(f);
+	int rc = p->real->pMethods->xRead(p->real, to, n, at);
+
+	if (rc != SQLITE_OK && rc != SQLITE_IOERR_SHORT_READ)
+		return rc;
+	if (rc == SQLITE_OK)
+		look(p, to, (size_t)n, at);
+	if (atomic_load(&p->sums) && is_page_size((size_t)n) && at % n == 0 &&
+	    pagefile_judge(f, to, (size_t)n, at, false) != SQLITE_OK)
+		return SQLITE_CORRUPT;
+	return rc;
+}
+
+static int
+p_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 at)
+{
+	struct pagefile *p = of(f);
+
+	look(p, from, (size_t)n, at);
+	if (atomic_load(&p->sums) && is_page_size((size_t)n) && at % n == 0) {
+		memcpy(p->copy, from, (size_t)n);
+		pagesum_set(p->copy, (size_t)n);
+		from = p->copy;
+	}
+	return p->real->pMethods->xWrite(p->real, from, n, at);
+}
+
+static int
+p_truncate(sqlite3_file *f, sqlite3_int64 size)
+{
+	return of(f)->real->pMethods->xTruncate(of(f)->real, size);
+}
+
+static int
+p_sync(sqlite3_file *f, int flags)
+{
+	return of(f)->real->pMethods->xSync(of(f)->real, flags);
+}
+
+static int
+p_size(sqlite3_file *f, sqlite3_int64 *size)
+{
+	return of(f)->real->pMethods->xFileSize(of(f)->real, size);
+}
+
+static int
+p_lock(sqlite3_file *f, int how)
+{
+	return of(f)->real->pMethods->xLock(of(f)->real, how);
+}
+
+static int
+p_unlock(sqlite3_file *f, int how)
+{
+	return of(f)->real->pMethods->xUnlock(of(f)->real, how);
+}
+
+static int
+p_reserved(sqlite3_file *f, int *is)
+{
+	return of(f)->real->pMethods->xCheckReservedLock(of(f)->real, is);
+}
+
+static int
+p_control(sqlite3_file *f, int op, void *arg)
+{
+	return of(f)->real->pMethods->xFileControl(of(f)->real, op, arg);
+}
+
+static int
+p_sector(sqlite3_file *f)
+{
+	return of(f)->real->pMethods->xSectorSize(of(f)->real);
+}
+
+static int
+p_characteristics(sqlite3_file *f)
+{
+	return of(f)->real->pMethods->xDeviceCharacteristics(of(f)->real);
+}
+
+static int
+p_shm_map(
+    sqlite3_file *f, int region, int size, int extend, void volatile **out)
+{
+	return of(f)->real->pMethods->xShmMap(
+	    of(f)->real, region, size, extend, out);
+}
+
+static int
+p_shm_lock(sqlite3_file *f, int at, int n, int flags)
+{
+	return of(f)->real->pMethods->xShmLock(of(f)->real, at, n, flags);
+}
+
+static void
+p_shm_barrier(sqlite3_file *f)
+{
+	of(f)->real->pMethods->xShmBarrier(of(f)->real);
+}
+
+static int
+p_shm_unmap(sqlite3_file *f, int gone)
+{
+	return of(f)->real->pMethods->xShmUnmap(of(f)->real, gone);
+}
+
+/* Not mapped: what is read there is not judged. */
+static const sqlite3_io_methods methods = {
+	.iVersion = 2,
+	.xClose = p_close,
+	.xRead = p_read,
+	.xWrite = p_write,
+	.xTruncate = p_truncate,
+	.xSync = p_sync,
+	.xFileSize = p_size,
+	.xLock = p_lock,
+	.xUnlock = p_unlock,
+	.xCheckReservedLock = p_reserved,
+	.xFileControl = p_control,
+	.xSectorSize = p_sector,
+	.xDeviceCharacteristics = p_characteristics,
+	.xShmMap = p_shm_map,
+	.xShmLock = p_shm_lock,
+	.xShmBarrier = p_shm_barrier,
+	.xShmUnmap = p_shm_unmap,
+};
+
+size_t
+pagefile_size(void)
+{
+	return FILE_SIZE;
+}
+
+int
+pagefile_open(
+    sqlite3_vfs *below, const char *name, sqlite3_file *f, int flags, int *out)
+{
+	struct pagefile *p = of(f);
+	int rc;
+
+	memset(p, 0, sizeof *p);
+	if (!(p->copy = malloc(PAGE_MOST)))
+		return SQLITE_NOMEM;
+	p->name = name;
+	p->said_at = -1;
+	p->real = (sqlite3_file *)((uint8_t *)f + FILE_SIZE);
+	p->real->pMethods = NULL;
+	rc = below->xOpen(below, name, p->real, flags, out);
+	if (rc != SQLITE_OK) {
+		free(p->copy);
+		p->copy = NULL;
+		return rc;
+	}
+	p->base.pMethods = &methods;
+	return SQLITE_OK;
+}
+
+bool
+pagefile_has_sums(const sqlite3_file *f)
+{
+	return f && f->pMethods == &methods &&
+	    atomic_load(&((const struct pagefile *)f)->sums);
+}
+
+bool
+pages_have_sums(sqlite3 *db)
+{
+	sqlite3_file *f = NULL;
+
+	return sqlite3_file_control(
+		   db, "main", SQLITE_FCNTL_FILE_POINTER, &f) == SQLITE_OK &&
+	    pagefile_has_sums(f);
+}
+
+int
+pages_want_sums(sqlite3 *db)
+{
+	sqlite3_file *f = NULL;
+	int n = PAGESUM_BYTES;
+	int rc =
+	    sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &f);
+
+	if (rc != SQLITE_OK)
+		return rc;
+	/* else SQLite writes the log's pages in pieces */
+	if (!f || !f->pMethods ||
+	    !(f->pMethods->xDeviceCharacteristics(f) &
+		SQLITE_IOCAP_POWERSAFE_OVERWRITE))
+		return SQLITE_OK;
+	return sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &n);
+}
+
+/* True: n bytes. */
+static bool
+read_whole(int fd, uint8_t *to, size_t n, off_t at)
+{
+	while (n > 0) {
+		ssize_t got = pread(fd, to, n, at);
+
+		if (got == 0)
+			errno = EIO;
+		if (got == 0 || (got < 0 && errno != EINTR))
+			return false;
+		if (got > 0) {
+			to += got;
+			at += got;
+			n -= (size_t)got;
+		}
+	}
+	return true;
+}
+
+static bool
+write_whole(int fd, const uint8_t *from, size_t n, off_t at)
+{
+	while (n > 0) {
+		ssize_t put = pwrite(fd, from, n, at);
+
+		if (put < 0 && errno != EINTR)
+			return false;
+		if (put > 0) {
+			from += put;
+			at += put;
+			n -= (size_t)put;
+		}
+	}
+	return true;
+}
+
+static enum nj_err
+seal(int fd, uint8_t *page)
+{
+	struct stat st;
+	size_t n;
+
+	if (fstat(fd, &st) || !read_whole(fd, page, HEADER, 0))
+		return NJ_IO;
+	n = (size_t)page[16] << 8 | page[17];
+	n = n == 1 ? PAGE_MOST : n;
+	if (!header_says_sums(page) || !is_page_size(n) ||
+	    page[AT_RESERVED] != PAGESUM_BYTES)
+		return NJ_MALFORMED;
+	for (off_t at = 0; at + (off_t)n <= st.st_size; at += (off_t)n) {
+		if (!read_whole(fd, page, n, at))
+			return NJ_IO;
+		pagesum_set(page, n);
+		if (!write_whole(fd, page, n, at))
+			return errno == ENOSPC ? NJ_FULL : NJ_IO;
+	}
+	return fsync(fd) ? NJ_IO : NJ_OK;
+}
+
+enum nj_err
+pages_seal(const char *path, struct nj_why *why)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	uint8_t *page = malloc(PAGE_MOST);
+	enum nj_err e = NJ_NOMEM;
+
+	if (fd < 0)
+		e = NJ_IO;
+	else if (page)
+		e = seal(fd, page);
+	if (e)
+		why_set(why, "%s: setting its checksums: %s", path,
+		    e == NJ_MALFORMED ? "it has no room for them"
+				      : strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	free(page);
+	return e;
+}
