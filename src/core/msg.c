@@ -204,6 +204,7 @@ msg_adopt(struct buf *in, const struct publish *p, struct slice topic,
 	m->topic_len = (uint16_t)topic.n;
 	m->qos = qos;
 	m->retain = retain;
+	m->promised = false;
 	m->expires_at = expires_at;
 	m->keep_id = m->from = 0;
 	*in = (struct buf){ 0 };
