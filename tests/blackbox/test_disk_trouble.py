@@ -110,10 +110,12 @@ class Bench:
             assert p.kind in (PUBACK, PUBREC, PUBCOMP), p
             if p.kind == PUBREC and p.code < 0x80:
                 c.ack(PUBREL, p.mid)
-                self.acked.append(asked[p.mid])
+                if p.code == 0:
+                    self.acked.append(asked[p.mid])
                 continue
             text = asked.pop(p.mid)
-            if p.code < 0x80 and p.kind == PUBACK:
+            # 0x10 says that nobody is to get it
+            if p.code == 0 and p.kind == PUBACK:
                 self.acked.append(text)
             codes.append(p.code)
         return codes
