@@ -186,18 +186,27 @@ broker_stop(struct broker *b)
 /* Letters make letters (a member who is gone is bounced, what is retired
  * posts fences), so it takes some rounds until none is left. */
 static void
-drain(struct broker *b)
+drain_round(struct broker *b, bool last)
 {
 	size_t n;
 
-	if (!rcu_registered)
-		rcu_register_thread();
 	do {
 		n = 0;
 		fence_barrier(b);
 		for (unsigned i = 0; i < b->inited; i++)
-			n += shard_drain(&b->shards[i]);
+			n += shard_drain(&b->shards[i], last);
 	} while (n > 0);
+}
+
+/* No session ends before all that is under way has come to it: a will, or a
+ * message that its publisher is told of. */
+static void
+drain(struct broker *b)
+{
+	if (!rcu_registered)
+		rcu_register_thread();
+	drain_round(b, false);
+	drain_round(b, true);
 	rcu_unregister_thread();
 	rcu_registered = false;
 }

@@ -49,7 +49,8 @@ handover_recall(struct shard *sh, struct session *s, uint8_t share)
 {
 	struct handover *h;
 
-	if (share == 0 || s->kept->tail_n == 0 || !(h = begin(sh, s)))
+	if (share == 0 || s->kept->tail_n == 0 || sh->stopping ||
+	    !(h = begin(sh, s)))
 		return;
 	h->shares[share / 64] |= 1ull << share % 64;
 }

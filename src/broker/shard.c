@@ -607,7 +607,8 @@ shard_turn(struct shard *sh, int max_wait_ms)
 	bury(sh);
 	if (sh->stopping && list_empty(&sh->conns) && list_empty(&sh->walks) &&
 	    !sh->stopped) {
-		sessions_end_all(sh);
+		/* its sessions stay: what the last connections of others
+		 * caused is still to come, and is for them */
 		route_post(sh);
 		sh->stopped = true;
 	}
@@ -736,7 +737,7 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 }
 
 size_t
-shard_drain(struct shard *sh)
+shard_drain(struct shard *sh, bool last)
 {
 	struct letter *l;
 	size_t n = 0;
@@ -746,7 +747,8 @@ shard_drain(struct shard *sh)
 		take_letter(sh, l);
 	n += groups_held(sh);
 	calls_fini(sh);
-	sessions_end_all(sh);
+	if (last)
+		sessions_end_all(sh);
 	write_out(sh);
 	bury(sh);
 	return n;

@@ -198,7 +198,7 @@ void shard_fini(struct shard *sh);
 void shard_turn(struct shard *sh, int max_wait_ms);
 void *shard_main(void *arg);
 /* After the last turn: takes what is still in the mailbox; how many letters. */
-size_t shard_drain(struct shard *sh);
+size_t shard_drain(struct shard *sh, bool last);
 
 /* From any thread. */
 static inline void

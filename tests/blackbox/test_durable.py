@@ -349,6 +349,24 @@ def test_drop_policies(brokers):
                 wait_until(lambda p=p: p.publish_acked('a', b'9') == 0, 'there is room again')
 
 
+def test_wills_of_a_stop(brokers):
+    """Threads without clients have nothing to do when the broker ends, and what
+    the clients of others cause then is for their sessions too."""
+    b = brokers(CONF + 'threads 4\n')
+    for n in range(4):
+        with client(b, f'sub{n}') as s:
+            s.subscribe('w', qos=1)
+            s.disconnect()
+    for n in range(6):
+        c = client(b, f'c{n}', will=('w', b'%d' % n, 1, False))
+        b.stop()
+        c.close()
+        b.start()
+    for n in range(4):
+        with client(b, f'sub{n}') as s:
+            assert sorted(numbers(s, 6)) == list(range(6))
+
+
 @pytest.mark.parametrize('threads', [1, 4])
 def test_refuse_keeps_what_it_took(brokers, threads):
     """Who publishes much at once is ahead of the news that a queue is full, and
