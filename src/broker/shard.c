@@ -525,7 +525,7 @@ flush_some(struct list *v, unsigned *left)
 static void
 write_out(struct shard *sh)
 {
-	unsigned new = sh->flush_turn, late = sh->flush_turn;
+	unsigned new = sh->flush_turn, late = new;
 	struct list *at;
 
 	do {
