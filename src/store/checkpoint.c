@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/log.h"
 #include "store/impl.h"
 #include "store/walfile.h"
 
@@ -45,6 +46,54 @@ on_commit(void *arg, sqlite3 *db, const char *name, int pages)
 	return SQLITE_OK;
 }
 
+static uint64_t
+now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* Once in STORE_REMIND_MS. */
+static void
+tell(struct store *s, const char *why)
+{
+	uint64_t now = now_us(), told = atomic_load(&s->log_told_us);
+
+	if ((told && now - told < STORE_REMIND_MS * UINT64_C(1000)) ||
+	    !atomic_compare_exchange_strong(&s->log_told_us, &told, now))
+		return;
+	if (atomic_load(&s->unsynced))
+		nj_log(LOG_T_ERROR,
+		    "%s could not be synced: its log keeps all, and grows "
+		    "until "
+		    "the broker is started again: look after the disk, then "
+		    "do so",
+		    s->path);
+	else
+		nj_log(LOG_T_ERROR,
+		    "%s cannot be brought up to date: %s.  Its log keeps all, "
+		    "and grows; it is tried again.",
+		    s->path, why);
+}
+
+/*
+ * What the system could not write it may have forgotten, and it says so once: after
+ * another sync the log, which has it, would start again.  So from then on it does
+ * not; the next start brings all of it into the database.
+ */
+static void
+look_at(struct store *s, sqlite3 *db, int rc)
+{
+	if ((rc & 0xff) == SQLITE_CORRUPT)
+		atomic_store(&s->damaged, true);
+	if (rc == SQLITE_IOERR_FSYNC)
+		atomic_store(&s->unsynced, true);
+	if ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_FULL)
+		tell(s, sqlite3_errmsg(db));
+}
+
 /* How many pages of the log are in the database now, and how many of those that
  * were in the log when it began are not. */
 static int
@@ -54,9 +103,7 @@ checkpoint(struct store *s, sqlite3 *db, int *done, int *left)
 	int rc = sqlite3_wal_checkpoint_v2(
 	    db, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_log, done);
 
-	if ((rc & 0xff) == SQLITE_CORRUPT)
-		atomic_store(&s->damaged, true);
-
+	look_at(s, db, rc);
 	*left = rc == SQLITE_OK && in_log >= 0 ? in_log - *done : 0;
 	return rc;
 }
@@ -80,7 +127,7 @@ send_off(const struct store *s)
 /* SQLite syncs the database only when all of the log is in it, which is the
  * tail: it would wait for what the rounds wrote. */
 static int
-sync_database(sqlite3 *db)
+sync_database(struct store *s, sqlite3 *db)
 {
 	sqlite3_file *f = NULL;
 	int rc =
@@ -88,7 +135,9 @@ sync_database(sqlite3 *db)
 
 	if (rc != SQLITE_OK || !f || !f->pMethods)
 		return rc;
-	return f->pMethods->xSync(f, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
+	rc = f->pMethods->xSync(f, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
+	look_at(s, db, rc);
+	return rc;
 }
 
 static void
@@ -103,8 +152,7 @@ rounds(struct store *s)
 			break;
 		if (done - synced > TAIL_PAGES) {
 			send_off(s);
-			/* a disk that fails is the writer's to find out */
-			if (sync_database(db) != SQLITE_OK)
+			if (sync_database(s, db) != SQLITE_OK)
 				break;
 			synced = done;
 		}
@@ -185,6 +233,15 @@ checkpointer_start(struct store *s)
 }
 
 void
+close_database(struct store *s, sqlite3 *db)
+{
+	if (atomic_load(&s->unsynced))
+		(void)sqlite3_db_config(
+		    db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	sqlite3_close(db);
+}
+
+void
 checkpointer_end(struct store *s)
 {
 	struct checkpointer *c = &s->checkpointer;
@@ -199,7 +256,7 @@ checkpointer_end(struct store *s)
 		pthread_join(c->thread, NULL);
 	pthread_mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->change);
-	sqlite3_close(c->db);
+	close_database(s, c->db);
 	*c = (struct checkpointer){ .db = NULL };
 }
 
@@ -228,6 +285,10 @@ checkpointer_turn(struct store *s)
 	int pages = atomic_load(&s->log_pages), done = 0, left = 0;
 	bool due;
 
+	if (atomic_load(&s->unsynced)) {
+		tell(s, "");
+		return;
+	}
 	if (!c->running || !worth_it(s, pages))
 		return;
 	pthread_mutex_lock(&c->lock);
@@ -245,15 +306,6 @@ checkpointer_turn(struct store *s)
 		    checkpoint(s, s->db, &done, &left) == SQLITE_OK && left == 0
 		    ? BEGIN_PAGES
 		    : pages + BEGIN_PAGES;
-}
-
-static uint64_t
-now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000;
 }
 
 static int64_t
@@ -297,7 +349,7 @@ tidy_turn(struct store *s, bool idle)
 	if (s->untidy)
 		return STEP_MS;
 	/* the file ends where it should when all of the log is in it */
-	if (was &&
+	if (was && !atomic_load(&s->unsynced) &&
 	    (checkpoint(s, s->db, &done, &left) != SQLITE_OK || left > 0))
 		s->changed = s->untidy = true;
 	return s->changed ? PAUSE_MS : -1;

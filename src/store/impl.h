@@ -157,7 +157,10 @@ struct store {
 	/* a page of the log is damaged: what comes behind it would be lost by
 	 * a crash */
 	atomic_bool damaged;
-	bool plain; /* its pages have no checksums */
+	/* a sync of the database failed: see checkpoint.c */
+	atomic_bool unsynced;
+	atomic_ullong log_told_us; /* that the log only grows */
+	bool plain;		   /* its pages have no checksums */
 	struct refs refs;
 	struct lanes lanes;
 	struct data_files data;
@@ -301,6 +304,8 @@ void read_answer(struct store *s, struct store_read *r);
 /* checkpoint.c: all but start and end on the store's thread. */
 void checkpointer_start(struct store *s);
 void checkpointer_end(struct store *s);
+/* Its log stays where the database could not be synced. */
+void close_database(struct store *s, sqlite3 *db);
 /* After a commit. */
 void checkpointer_turn(struct store *s);
 /* Gives some free pages back, now and then: after a commit, or when there is

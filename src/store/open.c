@@ -356,7 +356,7 @@ store_close(struct store *s)
 	data_close(s);
 	sql_finalize_all(s);
 	if (s->db)
-		sqlite3_close(s->db);
+		close_database(s, s->db);
 	if (s->db_fd >= 0)
 		close(s->db_fd);
 	if (s->lock_fd >= 0)

@@ -84,6 +84,18 @@ name_of(int fd)
 	return fd >= 0 && fd < FDS ? atomic_load(&names[fd]) : NULL;
 }
 
+/* A part that ends with $ is the end of the name. */
+static bool
+is_meant(const char *name)
+{
+	size_t n = strlen(control->part), all = strlen(name);
+
+	if (n == 0 || control->part[n - 1] != '$')
+		return strstr(name, control->part) != NULL;
+	return all >= n - 1 &&
+	    memcmp(name + all - (n - 1), control->part, n - 1) == 0;
+}
+
 /* 0: the call is made as it is. */
 static int
 fault(int call, const char *name)
@@ -92,8 +104,7 @@ fault(int call, const char *name)
 
 	begin();
 	if (!control || !name || !strstr(name, folder) ||
-	    !(atomic_load(&control->calls) & call) ||
-	    !strstr(name, control->part))
+	    !(atomic_load(&control->calls) & call) || !is_meant(name))
 		return 0;
 	if (atomic_fetch_sub(&control->skip, 1) > 0)
 		return 0;

@@ -378,3 +378,39 @@ def test_while_it_stops(bench):
         bench.disk.well()
         bench.start()
     bench.ends_with_all()
+
+
+def test_a_database_that_was_not_synced(bench):
+    """What the system could not write it may have forgotten, so the log is not let
+    go of, not at the end either; the next start has all of it."""
+    b, wal = bench.b, os.path.join(bench.disk.folder, 'nightjar.db-wal')
+    bench.begin()
+    bench.disk.fails('sync', 'EIO', times=1, part='nightjar.db$')
+    p = bench.client('pub', clean=True)
+    sent = 0
+    while not bench.disk.hits:
+        # more than a log has before it is brought into the database
+        assert sent < 10_000
+        for _ in range(200):
+            p.publish('kept/%d' % (sent % 1000), b'%06d' % sent + b'.' * 4000, qos=1, retain=True)
+            sent += 1
+        for _ in range(200):
+            assert p.expect(PUBACK).code in (0, 0x10)
+    b.wait_log('nightjar.db could not be synced')
+    assert p.publish_acked('kept/last', b'last', retain=True) in (0, 0x10)
+    p.disconnect()
+    before = os.path.getsize(wal)
+    assert b.stop() == 0
+    assert os.path.getsize(wal) >= before > 0
+    bench.start()
+    with bench.client('reads', clean=True) as s:
+        s.subscribe('kept/#')
+        want = {'kept/last': b'last'}
+        want.update({'kept/%d' % (i % 1000): b'%06d' % i for i in range(sent)})
+        while want:
+            m = s.message()
+            assert m.payload[:6] == want.pop(m.topic)[:6], m.topic
+        s.disconnect()
+    assert not b.faults()
+    assert b.stop() == 0
+    assert not os.path.exists(wal)
