@@ -21,6 +21,7 @@
  */
 struct parcel {
 	struct letter letter;
+	uint64_t now_ms; /* the sender's */
 	uint32_t n, cap;
 	uint64_t w[];
 };
@@ -72,6 +73,7 @@ route_post_to(struct shard *sh, unsigned to)
 		return;
 	sh->parcels[to] = NULL;
 	p->letter.kind = LETTER_PARCEL;
+	p->now_ms = sh->home.now_ms;
 	shard_post(&sh->broker->shards[to], &p->letter);
 }
 
@@ -360,6 +362,10 @@ route_parcel(struct shard *sh, struct letter *l)
 {
 	struct parcel *p = (struct parcel *)l;
 
+	/* this turn may have begun before the message came: a receiver would be
+	 * told more of its life than its sender gave it [MQTT-3.3.2-6] */
+	if (p->now_ms > sh->home.now_ms)
+		sh->home.now_ms = p->now_ms;
 	for (uint32_t at = 0; at < p->n;) {
 		const uint64_t *w = p->w + at;
 
