@@ -206,6 +206,9 @@ drain(struct broker *b)
 	if (!rcu_registered)
 		rcu_register_thread();
 	drain_round(b, false);
+	/* they may be very many: what was recorded goes first */
+	for (unsigned i = 0; i < b->inited; i++)
+		durable_flush(&b->shards[i]);
 	drain_round(b, true);
 	rcu_unregister_thread();
 	rcu_registered = false;

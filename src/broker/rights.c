@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/rights.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -180,16 +181,22 @@ tell_ended(const struct session *s, struct slice filter)
 	    text_esc(t, sizeof t, filter));
 }
 
+#define ANEW_MAX 3
+
 /* Some of them, as far as this turn goes. */
 static void
 end_subscriptions(struct shard *sh, struct walk *w, struct session *s)
 {
 	/* a shard's own read buffer is free while nothing is read */
 	uint8_t *text = sh->rx;
+	unsigned all = UINT_MAX, *most = &sh->walk_left;
 	struct filter *f;
 
-	while (subs_look(
-	    &s->subs, sh->broker->index, &w->look, &sh->walk_left, &f)) {
+	/* who lets his table grow and shrink again and again holds up nobody */
+	if (w->look.cap > 0 && w->look.cap != s->subs.cap &&
+	    ++w->anew > ANEW_MAX)
+		most = &all;
+	while (subs_look(&s->subs, sh->broker->index, &w->look, most, &f)) {
 		struct slice filter =
 		    slice_of(text, filter_text(f, text, MQTT_STRING_MAX));
 
@@ -202,6 +209,8 @@ end_subscriptions(struct shard *sh, struct walk *w, struct session *s)
 	}
 	if (!subs_looked(&s->subs, &w->look))
 		w->partly = s;
+	if (most == &all)
+		sh->walk_left = 0;
 }
 
 static void
@@ -229,6 +238,7 @@ rights_changed(struct shard *sh, struct walk *w, struct session *s)
 	walk_cost(sh, s->n_shared);
 	end_shared(sh, s);
 	w->go_on = end_subscriptions;
+	w->anew = 0;
 	w->look = (struct subs_look){ 0 };
 	end_subscriptions(sh, w, s);
 }

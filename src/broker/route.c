@@ -173,7 +173,8 @@ deliver_member(
 		.msg = m,
 		.qos = fanout_qos(s->home, m, id_opts) & 3,
 		.retain = (id_opts & SUB_RAP) && m->retain,
-		.moved = c->moved && (s->kept || !c->disk),
+		/* no mark says that a group's queue is full: full.h */
+		.moved = m->promised || (c->moved && (s->kept || !c->disk)),
 		.share = c->share,
 	};
 

@@ -197,7 +197,8 @@ void shard_fini(struct shard *sh);
 /* One turn: wait, read, route, write.  The caller is an online RCU thread. */
 void shard_turn(struct shard *sh, int max_wait_ms);
 void *shard_main(void *arg);
-/* After the last turn: takes what is still in the mailbox; how many letters. */
+/* After the last turn: takes what is still in the mailbox, and with last ends the
+ * sessions; how much that was, 0: nothing is under way any more. */
 size_t shard_drain(struct shard *sh, bool last);
 
 /* From any thread. */

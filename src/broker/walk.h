@@ -46,6 +46,7 @@ struct walk {
 	 * instead of ops->session; NULL: there is none.  rights.h */
 	const struct session *partly;
 	void (*go_on)(struct shard *sh, struct walk *w, struct session *s);
+	unsigned anew; /* how often it had to begin with that again */
 	struct subs_look look;
 };
 

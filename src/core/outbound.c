@@ -159,7 +159,7 @@ queue_has_room(const struct session *s, const struct delivery *d)
 
 	/* its publisher is told that it is here: full_check() refuses the next,
 	 * when it knows, and only what is under way until then comes on top */
-	if (promised && !d->retain)
+	if (promised && !d->retain && !d->moved)
 		return true;
 	if (lim->max_queued && session_queued(s) / times >= lim->max_queued)
 		return false;
