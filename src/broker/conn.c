@@ -327,7 +327,8 @@ deadline_of(const struct conn *c)
 	}
 	if (c->keep_alive &&
 	    !c->saving) /* [MQTT-3.1.2-22]: one and a half times */
-		due = c->last_rx + c->keep_alive * 1500ull;
+		due = c->last_rx + c->keep_alive * 1500ull +
+		    (c->crowded && c->late ? CROWD_GRACE_MS : 0);
 	if (c->stalled_since) {
 		d = c->stalled_since + lim->write_timeout_ms;
 		due = d < due ? d : due;

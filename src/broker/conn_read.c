@@ -358,16 +358,17 @@ note_bytes(struct conn *c, size_t n)
 static bool
 handle_large(struct conn *c)
 {
+	struct shard *sh = c->shard; /* c may be another's afterwards */
 	struct buf in = c->in;
 	bool ok;
 
 	if (!has_packet(c))
 		return true;
-	c->shard->packet = c->roomy ? &in : NULL;
+	sh->packet = c->roomy ? &in : NULL;
 	c->in = (struct buf){ 0 };
 	c->roomy = false;
 	ok = handle(c, buf_slice(&in));
-	c->shard->packet = NULL;
+	sh->packet = NULL;
 	buf_fini(&in);
 	return ok;
 }
@@ -423,10 +424,13 @@ read_once(struct conn *c)
 		cap = RX_SIZE - had;
 	}
 	if ((e = stream_read(c->stream, at, cap, &n))) {
-		if (e != NJ_AGAIN)
+		if (e != NJ_AGAIN) {
 			read_failed(c, e);
-		else
-			conn_update_wants(c);
+			return false;
+		}
+		if (stream_pending(c->stream))
+			conn_level(c);
+		conn_update_wants(c);
 		return false;
 	}
 	count_add(&sh->counts.bytes_in, n);

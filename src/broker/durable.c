@@ -56,6 +56,7 @@ durable_init(struct shard *sh, struct store *store)
 	d->idle.fn = on_idle_over;
 	d->hope.fn = on_hope_over;
 	d->reread.fn = on_reread_over;
+	d->look.fn = on_reread_over;
 	d->keep.ticket = 1;
 	d->keep.into = d->open;
 	sh->home.keep = &d->keep;
@@ -418,6 +419,10 @@ durable_turn(struct shard *sh)
 	d->keep.stuck = store_state(d->store) != STORE_OK;
 	if (!d->keep.stuck && !d->reread.at)
 		list_splice(&d->keep.pages, &d->keep.parked);
+	else if (!list_empty(&d->keep.parked) && !d->look.at)
+		/* without memory some other turn finds it */
+		(void)!timer_set(
+		    &sh->home.timers, &d->look, sh->home.now_ms + REREAD_MS);
 	if (d->open->live > 0) {
 		if (d->n_spare > 0 && is_due(sh) && !is_hopeful(sh))
 			durable_flush(sh);

@@ -123,6 +123,7 @@ struct durable {
 	unsigned pages;		/* under way; paging.c */
 	struct timer reread;	/* until which none is that failed */
 	uint64_t reread_told;	/* when that was in the log */
+	struct timer look;	/* whether those that wait can go on */
 	struct timer idle;	/* until which records may wait */
 	bool idle_over;
 	struct timer hope; /* until which open is kept back */

@@ -62,6 +62,9 @@ ask_own(struct shard *sh, struct session *s)
 	sure = kept_still_below(k, &sh->durable.keep);
 	if (sure > upto)
 		sure = upto;
+	if (k->parted && sh->durable.open->companions && sure > k->tail_from)
+		sure =
+		    batch_leaves(sh->durable.open, k->id, k->tail_from, sure);
 	if (sure < upto && sure <= k->tail_from)
 		return false;
 	return ask(sh, s, false, k->tail_from, sure);

@@ -79,12 +79,14 @@ kept_is_sure(struct kept *k, uint64_t key)
 		}
 }
 
-/* What goes with another shard's is known to be unsure, or handed over. */
 void
 kept_touch(struct kept *k, const struct keep *keep, uint64_t key)
 {
-	if (keep->part)
+	if (keep->part) {
+		/* what has just come is known to be unsure */
+		k->parted |= key + 1 != k->next_key;
 		return;
+	}
 	if (k->low_ticket != keep->ticket) {
 		k->low_ticket = keep->ticket;
 		k->low = UINT64_MAX;

@@ -93,6 +93,7 @@ struct kept {
 	/* What the shard's own records of the batch of that ticket change: the
 	 * lowest key in the tail, and the highest before it, plus 1. */
 	uint64_t low, high, low_ticket;
+	bool parted; /* one that went with another shard's did, of any batch */
 	/* entries that are not on disk until another shard's are, by key */
 	uint64_t *unsure;
 	uint32_t at_unsure, n_unsure, cap_unsure;

@@ -177,6 +177,8 @@ tls_shed(struct tls_stream *s, X509 *leaf)
 		if (!SSL_set_session(s->ssl, sess))
 			e = NJ_TLS;
 		SSL_SESSION_free(sess); /* the connection's now */
+	} else {
+		ticket = false; /* an identity is no list of issuers */
 	}
 	if (!e && ticket)
 		e = write_ticket(s);

@@ -232,6 +232,7 @@ ticket_good(struct tls_stream *s, SSL_SESSION *sess)
 		return false;
 	if (rest.n == 0 || SSL_SESSION_get0_peer(sess)) {
 		buf_fini(&s->issuers); /* the client may offer several */
+		buf_fini(&s->ident);
 		if (!tls_server_recheck_quiet(
 			s->server, SSL_SESSION_get0_peer(sess)) ||
 		    buf_put_slice(&s->issuers, rest))

@@ -66,10 +66,9 @@ tell(struct store *s, const char *why)
 		return;
 	if (atomic_load(&s->unsynced))
 		nj_log(LOG_T_ERROR,
-		    "%s could not be synced: its log keeps all, and grows "
-		    "until "
-		    "the broker is started again: look after the disk, then "
-		    "do so",
+		    "%s could not be synced.  Its log has all of it, and "
+		    "stays: "
+		    "look after the disk, and start the broker again",
 		    s->path);
 	else
 		nj_log(LOG_T_ERROR,
@@ -235,7 +234,7 @@ checkpointer_start(struct store *s)
 void
 close_database(struct store *s, sqlite3 *db)
 {
-	if (atomic_load(&s->unsynced))
+	if (db && atomic_load(&s->unsynced))
 		(void)sqlite3_db_config(
 		    db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_close(db);

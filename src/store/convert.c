@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -17,14 +18,13 @@
 
 #define TAIL "-anew"
 
-/* Empty, with the old one's rights. */
+/* Empty, and nobody else's. */
 static enum nj_err
 make(struct store *s, const char *path, struct nj_why *why)
 {
 	struct stat st;
 	int fd;
 
-	(void)unlink(path);
 	fd = open(
 	    path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0) {
@@ -103,6 +103,8 @@ part_with_log(struct store *s, struct nj_why *why)
 	int rc = sqlite3_wal_checkpoint_v2(
 	    s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 
+	if (rc == SQLITE_IOERR_FSYNC)
+		atomic_store(&s->unsynced, true);
 	if (rc != SQLITE_OK)
 		return failed(s->db, s->path, rc, why);
 	sqlite3_close(s->db);
@@ -143,8 +145,17 @@ sync_folder(const char *path, struct nj_why *why)
 static enum nj_err
 convert(struct store *s, const char *path, struct nj_why *why)
 {
+	struct statvfs v;
+	struct stat st;
 	enum nj_err e;
 
+	(void)unlink(path); /* of a start that was cut off */
+	if (stat(s->path, &st) == 0 && statvfs(s->path, &v) == 0 &&
+	    (uint64_t)v.f_bavail * v.f_frsize < (uint64_t)st.st_size) {
+		why_set(why, "it takes %llu MiB of free space",
+		    (unsigned long long)st.st_size >> 20);
+		return NJ_FULL;
+	}
 	if ((e = make(s, path, why)) || (e = copy(s, path, why)) ||
 	    (e = mark(path, why)) || (e = pages_seal(path, why)) ||
 	    (e = part_with_log(s, why)))
@@ -153,7 +164,13 @@ convert(struct store *s, const char *path, struct nj_why *why)
 		why_set(why, "%s: %s", s->path, strerror(errno));
 		return NJ_IO;
 	}
-	return sync_folder(s->path, why);
+	/* some file systems cannot */
+	if (sync_folder(s->path, why))
+		nj_log(LOG_T_WARNING,
+		    "Warning: %s was written anew, but its folder could not be "
+		    "synced (%s)",
+		    s->path, why->what);
+	return NJ_OK;
 }
 
 void
@@ -164,7 +181,9 @@ convert_pages(struct store *s)
 	enum nj_err e = NJ_NOMEM;
 
 	nj_log(LOG_T_NOTICE,
-	    "%s: it is written anew once, with checksums of its pages",
+	    "%s: it is written anew once, with checksums of its pages; an "
+	    "older "
+	    "nightjar cannot read it then",
 	    s->path);
 	if (asprintf(&path, "%s" TAIL, s->path) < 0)
 		path = NULL;
@@ -178,7 +197,7 @@ convert_pages(struct store *s)
 		    s->path, why.what[0] ? why.what : nj_strerror(e));
 	free(path);
 	/* SQLite's first: with any descriptor its locks would end */
-	sqlite3_close(s->db);
+	close_database(s, s->db);
 	s->db = NULL;
 	close(s->db_fd);
 	s->db_fd = -1;

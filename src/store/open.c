@@ -294,6 +294,7 @@ open_db(struct store *s, struct nj_why *why)
 	/* once, when it is of an older schema */
 	if (!e && s->plain && !s->opts.vfs && !s->opts.mend) {
 		convert_pages(s);
+		s->plain = false; /* as the next look finds it */
 		if (!(e = make_file(s, why)))
 			e = connect_db(s, why);
 	}

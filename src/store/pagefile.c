@@ -17,6 +17,7 @@
 /* The file's header, of which SQLite reads as much by itself. */
 #define HEADER	    100
 #define AT_RESERVED 20
+#define AT_PAGE	    16
 #define AT_VERSION  60
 #define AT_OWNER    68
 
@@ -29,6 +30,7 @@ struct pagefile {
 	const char *name;   /* SQLite's, as long as it is open */
 	uint8_t *copy;	    /* of a page with its sum */
 	atomic_bool sums;
+	int page; /* bytes; 0: not known yet */
 	sqlite3_int64 said_at;
 	time_t said;
 };
@@ -68,8 +70,14 @@ header_says_sums(const uint8_t *p)
 static void
 look(struct pagefile *p, const void *bytes, size_t n, sqlite3_int64 at)
 {
-	if (at == 0 && n >= HEADER)
-		atomic_store(&p->sums, header_says_sums(bytes));
+	const uint8_t *h = bytes;
+
+	if (at != 0 || n < HEADER)
+		return;
+	atomic_store(&p->sums, header_says_sums(h));
+	p->page = h[AT_PAGE] << 8 | h[AT_PAGE + 1];
+	if (p->page == 1) /* as 65536 is written */
+		p->page = 65536;
 }
 
 int
@@ -117,8 +125,18 @@ static int
 p_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 {
 	struct pagefile *p = of(f);
-	int rc = p->real->pMethods->xRead(p->real, to, n, at);
+	int rc;
 
+	/* SQLite from 3.45 on may leave out the end of a page that only has a part
+	 * of a large value */
+	if (atomic_load(&p->sums) && at > 0 && n < p->page &&
+	    at % p->page == 0) {
+		rc = p_read(f, p->copy, p->page, at);
+		if (rc == SQLITE_OK)
+			memcpy(to, p->copy, (size_t)n);
+		return rc;
+	}
+	rc = p->real->pMethods->xRead(p->real, to, n, at);
 	if (rc != SQLITE_OK && rc != SQLITE_IOERR_SHORT_READ)
 		return rc;
 	if (rc == SQLITE_OK)
@@ -194,7 +212,9 @@ p_sector(sqlite3_file *f)
 static int
 p_characteristics(sqlite3_file *f)
 {
-	return of(f)->real->pMethods->xDeviceCharacteristics(of(f)->real);
+	/* nor less than a page is read (SQLITE_IOCAP_SUBPAGE_READ, 3.48) */
+	return of(f)->real->pMethods->xDeviceCharacteristics(of(f)->real) &
+	    ~0x8000;
 }
 
 static int

@@ -365,7 +365,7 @@ check_log(struct checking *c, struct nj_why *why)
 	enum nj_err e = walcheck(NULL, c->v->path, why);
 
 	/* a broker has begun to since */
-	if (e == NJ_MALFORMED && store_locked(c->v->path))
+	if ((e == NJ_MALFORMED || e == NJ_IO) && store_locked(c->v->path))
 		return NJ_OK;
 	if (e != NJ_MALFORMED)
 		return e;

@@ -21,6 +21,8 @@
 #define FRAME	  24 /* before each page */
 #define AT_SUM	  16 /* in that */
 #define AT_HEADER 24 /* the same in the header */
+#define AT_SALT	  8
+#define AT_SALTS  16 /* the same in the header */
 
 /* No page is larger, and SQLite's own VFS takes no more at once. */
 #define PIECE 65536u
@@ -39,6 +41,7 @@ struct chain {
 	sqlite3_int64 at; /* the next frame, if it is behind the last one */
 	struct sum ours;  /* of the frame before, on disk */
 	struct sum sqlite;
+	uint8_t salt[8];    /* of all its frames */
 	bool known;	    /* sqlite is */
 	bool big;	    /* words are big-endian */
 	sqlite3_int64 head; /* whose page is to come; 0: none */
@@ -153,6 +156,7 @@ begin_chain(struct walfile *w, const uint8_t *header)
 	w->chain.at = HEADER;
 	w->chain.big = header[3] & 1;
 	w->chain.ours = w->chain.sqlite = sum_get(header + AT_HEADER);
+	memcpy(w->chain.salt, header + AT_SALTS, sizeof w->chain.salt);
 	w->chain.known = true;
 	w->chain.head = 0;
 }
@@ -170,13 +174,15 @@ find_chain(struct walfile *w, sqlite3_int64 at)
 	    (rc = w->real->pMethods->xRead(w->real, bytes, HEADER, 0)))
 		return rc;
 	begin_chain(w, bytes);
-	c->at = at;
-	if (at == HEADER)
-		return SQLITE_OK;
-	c->known = false;
-	if (!(rc = w->real->pMethods->xRead(w->real, bytes, 8, from)))
+	c->at = 0; /* until all of it is known */
+	if (at != HEADER) {
+		if ((rc = w->real->pMethods->xRead(w->real, bytes, 8, from)))
+			return rc;
 		c->ours = sum_get(bytes);
-	return rc;
+		c->known = false;
+	}
+	c->at = at;
+	return SQLITE_OK;
 }
 
 /* Where a page is to follow, if any does: SQLite writes heads by themselves too,
@@ -188,12 +194,24 @@ put_head(struct walfile *w, const void *from, sqlite3_int64 at)
 	int rc;
 
 	c->head = 0;
-	if (at != c->at)
+	if (at != c->at ||
+	    memcmp((const uint8_t *)from + AT_SALT, c->salt, sizeof c->salt) !=
+		0)
 		c->at = 0;
 	if ((rc = append(w, from, FRAME, at)))
 		return rc;
 	c->head = at;
 	return SQLITE_OK;
+}
+
+/* Behind a page that put_again() wrote over, to the end of its transaction, where
+ * SQLite makes the sums of what is on disk. */
+static bool
+has_no_sums(const uint8_t *head)
+{
+	static const uint8_t none[FRAME - AT_SALT];
+
+	return memcmp(head + AT_SALT, none, sizeof none) == 0;
 }
 
 /* The head is the last that was gathered. */
@@ -207,6 +225,12 @@ put_page(struct walfile *w, const uint8_t *from, size_t n)
 	int rc;
 
 	c->head = 0;
+	if (has_no_sums(w->buf + w->n - FRAME)) {
+		if ((rc = append(w, from, n, at + FRAME)))
+			return rc;
+		pagesum_set(w->buf + w->n - n, n);
+		return flush_full(w);
+	}
 	if (c->math.n != n)
 		framesum_init(&c->math, n);
 	if (at != c->at) {
@@ -266,7 +290,10 @@ w_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 at)
 		if (n == FRAME && at >= HEADER)
 			return put_head(w, from, at);
 		if (is_page_size((size_t)n) && head && at == head + FRAME)
-			return put_page(w, from, (size_t)n);
+			/* a sync between both is only there where a sector
+			 * may be torn; see below */
+			return w->n < FRAME ? SQLITE_IOERR_WRITE
+					    : put_page(w, from, (size_t)n);
 		if (is_page_at((size_t)n, at))
 			return put_again(w, from, (size_t)n, at);
 		c->at = c->head = 0;

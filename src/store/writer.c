@@ -132,6 +132,14 @@ commit(struct store *s)
 		    "a page of its log is not as it was written");
 		return NJ_MALFORMED;
 	}
+	if (atomic_load(&s->unsynced)) {
+		/* what the system forgot may be read as it was before */
+		snprintf(s->why, sizeof s->why,
+		    "the database could not be synced: look after the disk, "
+		    "and "
+		    "start the broker again");
+		return NJ_IO;
+	}
 	if ((e = sql_run(s, ST_BEGIN)))
 		goto failed;
 	s->data.why[0] = '\0';

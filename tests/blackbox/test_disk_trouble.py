@@ -212,7 +212,8 @@ def one_fault(bench, calls, error, part, times):
         assert bench.answers(three, three_asked, 0.3) == []
         # the alarm
         zero.subscribe('$SYS/broker/store/state')
-        assert int(zero.message().payload) > 0
+        while int(zero.message().payload) == 0:
+            pass
         zero.unsubscribe('$SYS/broker/store/state')
         for c in (five, three, zero):
             c.ping()
@@ -381,35 +382,44 @@ def test_while_it_stops(bench):
 
 
 def test_a_database_that_was_not_synced(bench):
-    """What the system could not write it may have forgotten, so the log is not let
-    go of, not at the end either; the next start has all of it."""
+    """What the system could not write it may have forgotten, so nothing more is
+    acknowledged, and the log is not let go of, not at the end either; the next
+    start has all of it."""
     b, wal = bench.b, os.path.join(bench.disk.folder, 'nightjar.db-wal')
     bench.begin()
     bench.disk.fails('sync', 'EIO', times=1, part='nightjar.db$')
     p = bench.client('pub', clean=True)
-    sent = 0
+    asked, sent = {}, 0
     while not bench.disk.hits:
         # more than a log has before it is brought into the database
         assert sent < 10_000
-        for _ in range(200):
-            p.publish('kept/%d' % (sent % 1000), b'%06d' % sent + b'.' * 4000, qos=1, retain=True)
+        for _ in range(100):
+            text = b'%06d' % sent
+            asked[p.publish('kept/%d' % sent, text + b'.' * 4000, qos=1, retain=True)] = text
             sent += 1
-        for _ in range(200):
-            assert p.expect(PUBACK).code in (0, 0x10)
+        try:
+            while asked:
+                answer = p.recv(60 if not bench.disk.hits else 1)
+                text = asked.pop(answer.mid)
+                if answer.code in (0, 0x10):
+                    bench.acked.append(text)
+        except TimeoutError:
+            pass
     b.wait_log('nightjar.db could not be synced')
-    assert p.publish_acked('kept/last', b'last', retain=True) in (0, 0x10)
-    p.disconnect()
+    p.publish('q', b'it is tried', qos=1)
+    wait_until(lambda: bench.is_in_trouble(0), 'the alarm')
+    with bench.client('other', clean=True) as r:
+        assert r.publish_acked('q', b'refused') == 0x97
+    p.close()
     before = os.path.getsize(wal)
-    assert b.stop() == 0
+    assert b.stop() in (0, 1)
     assert os.path.getsize(wal) >= before > 0
     bench.start()
     with bench.client('reads', clean=True) as s:
         s.subscribe('kept/#')
-        want = {'kept/last': b'last'}
-        want.update({'kept/%d' % (i % 1000): b'%06d' % i for i in range(sent)})
+        want = set(bench.acked)
         while want:
-            m = s.message()
-            assert m.payload[:6] == want.pop(m.topic)[:6], m.topic
+            want.discard(s.message().payload[:6])
         s.disconnect()
     assert not b.faults()
     assert b.stop() == 0
