@@ -197,6 +197,8 @@ void tls_face_of(X509 *x, struct tls_face *out);
 NJ_MUST enum nj_err tls_psk_use(SSL_CTX *ctx, const struct tls_psk *psk);
 /* The identity by whose key the handshake was made; empty: none. */
 struct slice tls_psk_name(const struct tls_stream *s);
+/* Whether who it is follows from the ticket of the session that was resumed. */
+bool tls_has_ident(const struct tls_stream *s);
 /* Says why it failed, if it did because of a key. */
 bool tls_psk_explain(struct tls_stream *s);
 

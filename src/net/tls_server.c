@@ -250,7 +250,7 @@ tls_server_recheck(struct tls_stream *s, X509 *leaf)
 	 * was revoked since. */
 	if (!SSL_session_reused(s->ssl) && !leaf && !t->require)
 		return NJ_OK;
-	if (!leaf && buf_len(&s->ident) > 0) {
+	if (!leaf && tls_has_ident(s)) {
 		if (!tls_ident_take(buf_slice(&s->ident), &id) &&
 		    tls_server_recheck_ident(t, &id))
 			return NJ_OK;

@@ -274,6 +274,15 @@ await_hello(struct tls_stream *s)
 	return NJ_OK;
 }
 
+/* A ticket that was offered need not be the one that was used, or good: whoever saw
+ * another's may offer it, and go on without (RFC 8446 4.2.11). */
+bool
+tls_has_ident(const struct tls_stream *s)
+{
+	return buf_len(&s->ident) > 0 && SSL_session_reused(s->ssl) &&
+	    tls_psk_name(s).n == 0;
+}
+
 /* Who the peer is, from its certificate or from what its ticket says. */
 static enum nj_err
 make_peer(struct tls_stream *s, X509 *leaf)
@@ -282,14 +291,15 @@ make_peer(struct tls_stream *s, X509 *leaf)
 	struct tls_ident id;
 	enum nj_err e;
 
-	if (!leaf && buf_len(&s->ident) > 0) {
+	if (!leaf && tls_has_ident(s)) {
 		if ((e = tls_ident_take(buf_slice(&s->ident), &id)))
 			return e;
 		return tls_peer_of_ident(s->ssl, &id, name, &s->peer);
 	}
 	return tls_peer_new(s->ssl, leaf,
 	    s->server ? s->server->shard[s->shard].sha256 : s->client->sha256,
-	    name, buf_slice(&s->issuers), tls_psk_name(s), &s->peer);
+	    name, leaf ? buf_slice(&s->issuers) : SLICE_NONE, tls_psk_name(s),
+	    &s->peer);
 }
 
 static enum nj_err

@@ -222,6 +222,9 @@ ticket_good(struct tls_stream *s, SSL_SESSION *sess)
 	void *p = NULL;
 	size_t n = 0;
 
+	/* the client may offer several */
+	buf_fini(&s->ident);
+	buf_fini(&s->issuers);
 	if (!SSL_SESSION_get0_ticket_appdata(sess, &p, &n) || n < sizeof note)
 		return false;
 	rest = slice_of((const uint8_t *)p + sizeof note, n - sizeof note);
@@ -231,14 +234,11 @@ ticket_good(struct tls_stream *s, SSL_SESSION *sess)
 	if (note.until && note.until <= (int64_t)time(NULL))
 		return false;
 	if (rest.n == 0 || SSL_SESSION_get0_peer(sess)) {
-		buf_fini(&s->issuers); /* the client may offer several */
-		buf_fini(&s->ident);
 		if (!tls_server_recheck_quiet(
 			s->server, SSL_SESSION_get0_peer(sess)) ||
 		    buf_put_slice(&s->issuers, rest))
 			return false;
 	} else {
-		buf_fini(&s->ident); /* the client may offer several */
 		if (tls_ident_take(rest, &id) ||
 		    !tls_server_recheck_ident(s->server, &id) ||
 		    buf_put_slice(&s->ident, rest))

@@ -120,6 +120,38 @@ def test_rules_resumed(ruled, world, version):
     assert reused == (version == ssl.TLSVersion.TLSv1_3)
 
 
+def by_openssl(port, ca, suite, *more):
+    """The answer to a CONNECT of MQTT 3.1.1."""
+    argv = ['openssl', 's_client', '-connect', f'{HOST}:{port}', '-servername', 'localhost', '-CAfile', ca,
+            '-tls1_3', '-ciphersuites', suite, '-quiet', *more]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL) as p:
+        try:
+            p.stdin.write(connect_packet('', version=4))
+            p.stdin.flush()
+            return p.stdout.read(4)
+        finally:
+            p.kill()
+
+
+def test_stolen_ticket(brokers, world, tmp_path):
+    """A ticket of TLS 1.3 is seen by whoever sees a ClientHello.  He may show it with a
+    cipher that it does not go with: nobody asks then whether it is his, and the
+    handshake goes on without."""
+    b = brokers(world.conf('use_identity_as_username true').replace(
+        'require_certificate true', 'require_certificate false'), anonymous=False)
+    crt, key = world.own.issue('/CN=alice')
+    ticket = str(tmp_path / 'ticket')
+    first = by_openssl(b.port, world.all, 'TLS_AES_256_GCM_SHA384', '-cert', crt, '-key', key,
+                       '-sess_out', ticket)
+    assert first == b'\x20\2\0\0' and os.path.exists(ticket)
+    # it is hers, and good
+    assert by_openssl(b.port, world.all, 'TLS_AES_256_GCM_SHA384', '-sess_in', ticket) == first
+    start = b.log_size()
+    assert by_openssl(b.port, world.all, 'TLS_AES_128_GCM_SHA256', '-sess_in', ticket) != first
+    assert "u'alice'" not in b.log(start)
+
+
 def test_rules_device_field(brokers, world, tmp_path):
     """The ID is believed from the CA that it names, and from no other."""
     b = brokers(world.conf('certificate_rule ca any device'), anonymous=False)
