@@ -208,7 +208,8 @@ drain(struct broker *b)
 	drain_round(b, false);
 	/* they may be very many: what was recorded goes first */
 	for (unsigned i = 0; i < b->inited; i++)
-		durable_flush(&b->shards[i]);
+		if (b->shards[i].durable.n_spare > 0)
+			durable_flush(&b->shards[i]);
 	drain_round(b, true);
 	rcu_unregister_thread();
 	rcu_registered = false;

@@ -89,7 +89,7 @@ crowd_serve(struct shard *sh)
 	if (!crowd_waits(sh))
 		return;
 	from = clock_mono_us(sh->clock);
-	share = (from - sh->home.now_ms * 1000) / CROWD_SHARE;
+	share = (from - sh->began_ms * 1000) / CROWD_SHARE;
 	share = share < CROWD_US ? CROWD_US : share;
 	share = share > CROWD_MOST_US ? CROWD_MOST_US : share;
 	sh->crowd.looked = false;

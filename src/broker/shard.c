@@ -463,7 +463,7 @@ shake_hands(struct shard *sh)
 	if (list_empty(&sh->begun) && list_empty(&sh->handshakes))
 		return;
 	from = clock_mono_us(sh->clock);
-	others = from - sh->home.now_ms * 1000;
+	others = from - sh->began_ms * 1000;
 	for (uint32_t i = 0; i < sh->limits.handshake_budget ||
 	     (others > 0 &&
 		 (clock_mono_us(sh->clock) - from) * HANDSHAKE_SHARE < others);
@@ -578,7 +578,7 @@ bury(struct shard *sh)
 static void
 update_clock(struct shard *sh)
 {
-	sh->home.now_ms = clock_mono(sh->clock);
+	sh->home.now_ms = sh->began_ms = clock_mono(sh->clock);
 	sh->wall_ms = clock_wall(sh->clock);
 }
 

@@ -147,6 +147,7 @@ struct shard {
 	struct list paused;	 /* wait for another shard */
 	struct list doomed;	 /* failed where they cannot be closed */
 	struct list grave;	 /* freed when the turn ends */
+	uint64_t began_ms;	 /* the turn */
 	uint32_t deaths;	 /* this turn */
 	struct list calls;	 /* asked by other threads; call.h */
 	struct list held;	 /* letters that groups_held() sends */

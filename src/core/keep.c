@@ -83,8 +83,7 @@ void
 kept_touch(struct kept *k, const struct keep *keep, uint64_t key)
 {
 	if (keep->part) {
-		/* what has just come is known to be unsure */
-		k->parted |= key + 1 != k->next_key;
+		k->parted = true;
 		return;
 	}
 	if (k->low_ticket != keep->ticket) {
@@ -162,7 +161,9 @@ keep_add(struct session *s, struct delivery *d)
 	if (e)
 		return false;
 	d->key = s->kept->next_key++;
-	kept_touch(s->kept, k, d->key);
+	/* with another shard's it is known to be unsure */
+	if (!k->part)
+		kept_touch(s->kept, k, d->key);
 	keep_weigh(k, d->msg);
 	return true;
 }

@@ -59,7 +59,7 @@ now_us(void)
 static void
 tell(struct store *s, const char *why)
 {
-	uint64_t now = now_us(), told = atomic_load(&s->log_told_us);
+	unsigned long long now = now_us(), told = atomic_load(&s->log_told_us);
 
 	if ((told && now - told < STORE_REMIND_MS * UINT64_C(1000)) ||
 	    !atomic_compare_exchange_strong(&s->log_told_us, &told, now))
@@ -87,7 +87,8 @@ look_at(struct store *s, sqlite3 *db, int rc)
 {
 	if ((rc & 0xff) == SQLITE_CORRUPT)
 		atomic_store(&s->damaged, true);
-	if (rc == SQLITE_IOERR_FSYNC)
+	/* or it was the log's, which is tried again */
+	if (rc == SQLITE_IOERR_FSYNC && pages_unsynced(db))
 		atomic_store(&s->unsynced, true);
 	if ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_FULL)
 		tell(s, sqlite3_errmsg(db));
@@ -300,7 +301,7 @@ checkpointer_turn(struct store *s)
 	due = c->tail_due;
 	c->tail_due = false;
 	pthread_mutex_unlock(&c->lock);
-	if (due)
+	if (due && !atomic_load(&s->unsynced))
 		s->log_next =
 		    checkpoint(s, s->db, &done, &left) == SQLITE_OK && left == 0
 		    ? BEGIN_PAGES
@@ -338,7 +339,8 @@ tidy_turn(struct store *s, bool idle)
 	int done = 0, left = 0;
 
 	s->changed |= !idle;
-	if (s->opts.vfs || s->opts.no_thread || (!s->changed && !was))
+	if (atomic_load(&s->unsynced) || s->opts.vfs || s->opts.no_thread ||
+	    (!s->changed && !was))
 		return -1;
 	if (!(idle && was) && now - s->tidied_us < PAUSE_MS * 1000u)
 		return PAUSE_MS;
@@ -348,7 +350,7 @@ tidy_turn(struct store *s, bool idle)
 	if (s->untidy)
 		return STEP_MS;
 	/* the file ends where it should when all of the log is in it */
-	if (was && !atomic_load(&s->unsynced) &&
+	if (was &&
 	    (checkpoint(s, s->db, &done, &left) != SQLITE_OK || left > 0))
 		s->changed = s->untidy = true;
 	return s->changed ? PAUSE_MS : -1;

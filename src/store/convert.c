@@ -103,7 +103,7 @@ part_with_log(struct store *s, struct nj_why *why)
 	int rc = sqlite3_wal_checkpoint_v2(
 	    s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 
-	if (rc == SQLITE_IOERR_FSYNC)
+	if (rc == SQLITE_IOERR_FSYNC && pages_unsynced(s->db))
 		atomic_store(&s->unsynced, true);
 	if (rc != SQLITE_OK)
 		return failed(s->db, s->path, rc, why);
@@ -151,6 +151,7 @@ convert(struct store *s, const char *path, struct nj_why *why)
 
 	(void)unlink(path); /* of a start that was cut off */
 	if (stat(s->path, &st) == 0 && statvfs(s->path, &v) == 0 &&
+	    v.f_frsize > 0 &&
 	    (uint64_t)v.f_bavail * v.f_frsize < (uint64_t)st.st_size) {
 		why_set(why, "it takes %llu MiB of free space",
 		    (unsigned long long)st.st_size >> 20);
@@ -201,4 +202,6 @@ convert_pages(struct store *s)
 	s->db = NULL;
 	close(s->db_fd);
 	s->db_fd = -1;
+	/* its log is read from the start again */
+	atomic_store(&s->unsynced, false);
 }

@@ -573,7 +573,7 @@ data_turn(struct store *s, bool idle)
 	enum nj_err e;
 
 	/* after a failure the next commit says whether it is over */
-	if (d->n == 0 || d->avoid)
+	if (d->n == 0 || d->avoid || atomic_load(&s->unsynced))
 		return -1;
 	end_sparse(s);
 	delete_dead(s);

@@ -30,6 +30,7 @@ struct pagefile {
 	const char *name;   /* SQLite's, as long as it is open */
 	uint8_t *copy;	    /* of a page with its sum */
 	atomic_bool sums;
+	atomic_bool unsynced;
 	int page; /* bytes; 0: not known yet */
 	sqlite3_int64 said_at;
 	time_t said;
@@ -170,7 +171,16 @@ p_truncate(sqlite3_file *f, sqlite3_int64 size)
 static int
 p_sync(sqlite3_file *f, int flags)
 {
-	return of(f)->real->pMethods->xSync(of(f)->real, flags);
+	struct pagefile *p = of(f);
+	int rc;
+
+	/* the system says so once, and may have forgotten what it could not write */
+	if (atomic_load(&p->unsynced))
+		return SQLITE_IOERR_FSYNC;
+	rc = p->real->pMethods->xSync(p->real, flags);
+	if (rc != SQLITE_OK)
+		atomic_store(&p->unsynced, true);
+	return rc;
 }
 
 static int
@@ -309,6 +319,16 @@ pages_have_sums(sqlite3 *db)
 	return sqlite3_file_control(
 		   db, "main", SQLITE_FCNTL_FILE_POINTER, &f) == SQLITE_OK &&
 	    pagefile_has_sums(f);
+}
+
+bool
+pages_unsynced(sqlite3 *db)
+{
+	sqlite3_file *f = NULL;
+
+	return sqlite3_file_control(
+		   db, "main", SQLITE_FCNTL_FILE_POINTER, &f) == SQLITE_OK &&
+	    f && f->pMethods == &methods && atomic_load(&of(f)->unsynced);
 }
 
 int

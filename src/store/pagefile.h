@@ -38,6 +38,10 @@ int pagefile_open(
 bool pagefile_has_sums(const sqlite3_file *f);
 /* The same of a connection's. */
 bool pages_have_sums(sqlite3 *db);
+/* Whether a sync of it has failed: then each fails until it is opened again, as
+ * after another, in which the system forgot what it could not write, SQLite would
+ * take its log as done with. */
+bool pages_unsynced(sqlite3 *db);
 /* A database that is to be made, or copied by VACUUM, has room for them. */
 NJ_MUST int pages_want_sums(sqlite3 *db);
 
