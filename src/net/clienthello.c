@@ -16,6 +16,7 @@
 #define MSG_HELLO      1
 #define EXT_SNI	       0
 #define EXT_VERSIONS   43
+#define TLS_13	       0x0304
 #define TLS_RECORD_MAX 16384
 
 static bool
@@ -142,8 +143,9 @@ read_versions(struct slice ext, uint16_t best)
 		return best;
 	best = 0;
 	while (!take_u16(&ext, &v))
-		/* GREASE values (RFC 8701) are far above any version. */
-		if ((v >> 8) == 3 && v > best)
+		/* what is none of ours is as if it were not there: GREASE
+		 * values (RFC 8701), a version to come */
+		if ((v >> 8) == 3 && v <= TLS_13 && v > best)
 			best = v;
 	return best;
 }

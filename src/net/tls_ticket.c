@@ -196,9 +196,18 @@ ticket_write(SSL *ssl, void *arg)
 {
 	struct tls_stream *s = tls_stream_of(ssl);
 	SSL_SESSION *sess = SSL_get_session(ssl);
-	struct ticket_note note = { .until = s->trusted_until };
+	struct ticket_note note = { 0 };
 	int64_t life = TLS_TICKET_LIFE_S;
 
+	/* one was offered, perhaps, and not used: nothing of it goes on */
+	if (!s->peer && !SSL_session_reused(ssl)) {
+		buf_fini(&s->ident);
+		if (!SSL_get0_peer_certificate(ssl)) {
+			buf_fini(&s->issuers);
+			s->trusted_until = 0;
+		}
+	}
+	note.until = s->trusted_until;
 	memcpy(note.trust, s->server->trust, sizeof note.trust);
 	if (note.until) {
 		int64_t left = note.until - (int64_t)time(NULL);
@@ -239,7 +248,9 @@ ticket_good(struct tls_stream *s, SSL_SESSION *sess)
 		    buf_put_slice(&s->issuers, rest))
 			return false;
 	} else {
-		if (tls_ident_take(rest, &id) ||
+		/* others have the certificate */
+		if (SSL_SESSION_get_protocol_version(sess) < TLS1_3_VERSION ||
+		    tls_ident_take(rest, &id) ||
 		    !tls_server_recheck_ident(s->server, &id) ||
 		    buf_put_slice(&s->ident, rest))
 			return false;

@@ -148,7 +148,12 @@ def test_stolen_ticket(brokers, world, tmp_path):
     # it is hers, and good
     assert by_openssl(b.port, world.all, 'TLS_AES_256_GCM_SHA384', '-sess_in', ticket) == first
     start = b.log_size()
-    assert by_openssl(b.port, world.all, 'TLS_AES_128_GCM_SHA256', '-sess_in', ticket) != first
+    other = str(tmp_path / 'other')
+    assert by_openssl(b.port, world.all, 'TLS_AES_128_GCM_SHA256', '-sess_in', ticket,
+                      '-sess_out', other) != first
+    # nor has the ticket that he is given then anything of hers
+    assert os.path.exists(other)
+    assert by_openssl(b.port, world.all, 'TLS_AES_128_GCM_SHA256', '-sess_in', other) != first
     assert "u'alice'" not in b.log(start)
 
 
