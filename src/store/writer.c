@@ -171,6 +171,10 @@ commit(struct store *s)
 	atomic_fetch_add(&s->commits, 1);
 	atomic_fetch_add(&s->records, records);
 	atomic_store(&s->last_commit_us, now_us() - began);
+	/* by SQLite's own checkpoint, which says nothing */
+	if (!s->checkpointer.running && !s->opts.no_thread && !s->opts.vfs &&
+	    pages_unsynced(s->db))
+		atomic_store(&s->unsynced, true);
 	return NJ_OK;
 failed:
 	snprintf(s->why, sizeof s->why, "%s", sqlite3_errmsg(s->db));
