@@ -284,9 +284,8 @@ temp_name(const char *path)
 	return tmp;
 }
 
-/* Makes the rename itself survive a power cut. */
-static bool
-sync_dir(const char *path)
+bool
+file_sync_folder(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	char *dir;
@@ -361,7 +360,7 @@ put_file(const char *path, struct slice bytes, mode_t mode, bool replace,
 		e = refuse(why, replace ? "write" : "create", path);
 		(void)unlink(tmp);
 	} else {
-		e = sync_dir(path) ? NJ_OK : refuse(why, "sync", path);
+		e = file_sync_folder(path) ? NJ_OK : refuse(why, "sync", path);
 	}
 	free(tmp);
 	return e;

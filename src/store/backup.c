@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/rand.h"
 #include "store/impl.h"
 #include "store/view_impl.h"
@@ -226,27 +227,6 @@ finish_copy(struct copy *c, struct nj_why *why)
 }
 
 static enum nj_err
-sync_folder(const char *path, struct nj_why *why)
-{
-	const char *slash = strrchr(path, '/');
-	char *dir = !slash  ? strdup(".")
-	    : slash == path ? strdup("/")
-			    : strndup(path, (size_t)(slash - path));
-	enum nj_err e = NJ_OK;
-	int fd;
-
-	if (!dir)
-		return NJ_NOMEM;
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd))
-		e = failed(why, "sync", dir);
-	if (fd >= 0)
-		close(fd);
-	free(dir);
-	return e;
-}
-
-static enum nj_err
 name_copy(struct copy *c, bool force, struct nj_why *why)
 {
 	int fd = open(c->temp, O_RDWR | O_CLOEXEC), rc;
@@ -265,7 +245,9 @@ name_copy(struct copy *c, bool force, struct nj_why *why)
 		unlink(c->temp);
 	free(c->temp);
 	c->temp = NULL;
-	return sync_folder(c->path, why);
+	return file_sync_folder(c->path)
+	    ? NJ_OK
+	    : failed(why, "sync the folder of", c->path);
 }
 
 enum nj_err

@@ -13,6 +13,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "store/impl.h"
 
@@ -120,29 +121,6 @@ part_with_log(struct store *s, struct nj_why *why)
 }
 
 static enum nj_err
-sync_folder(const char *path, struct nj_why *why)
-{
-	const char *slash = strrchr(path, '/');
-	char *dir = !slash  ? strdup(".")
-	    : slash == path ? strdup("/")
-			    : strndup(path, (size_t)(slash - path));
-	enum nj_err e = NJ_OK;
-	int fd;
-
-	if (!dir)
-		return NJ_NOMEM;
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd)) {
-		why_set(why, "%s: %s", dir, strerror(errno));
-		e = NJ_IO;
-	}
-	if (fd >= 0)
-		close(fd);
-	free(dir);
-	return e;
-}
-
-static enum nj_err
 convert(struct store *s, const char *path, struct nj_why *why)
 {
 	struct statvfs v;
@@ -165,12 +143,11 @@ convert(struct store *s, const char *path, struct nj_why *why)
 		why_set(why, "%s: %s", s->path, strerror(errno));
 		return NJ_IO;
 	}
-	/* some file systems cannot */
-	if (sync_folder(s->path, why))
+	if (!file_sync_folder(s->path))
 		nj_log(LOG_T_WARNING,
 		    "Warning: %s was written anew, but its folder could not be "
 		    "synced (%s)",
-		    s->path, why->what);
+		    s->path, strerror(errno));
 	return NJ_OK;
 }
 

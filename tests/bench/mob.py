@@ -4,9 +4,14 @@ tests/bench/pauses, which has no time for clients that think."""
 import contextlib
 import itertools
 import resource
+import os
 import socket
 import struct
+import sys
 import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'blackbox'))
+from raw import string, varint  # pylint: disable=wrong-import-position
 
 HOST = '127.0.0.1'
 BATCH = 400
@@ -23,20 +28,6 @@ def at_most():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard - FOR_OTHERS
-
-
-def varint(n):
-    out = bytearray()
-    while True:
-        n, low = n >> 7, n & 0x7f
-        out.append(low | (0x80 if n else 0))
-        if not n:
-            return bytes(out)
-
-
-def string(s):
-    b = s.encode() if isinstance(s, str) else s
-    return struct.pack('>H', len(b)) + b
 
 
 def packet(first, body):

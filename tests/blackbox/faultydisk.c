@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -119,16 +120,31 @@ fault(int call, const char *name)
 	return error;
 }
 
+/* The folder is told as it is from the root. */
+static const char *
+whole(const char *path, char *room, size_t size)
+{
+	size_t n;
+
+	if (path[0] == '/' || !getcwd(room, size))
+		return path;
+	n = strlen(room);
+	snprintf(room + n, size - n, "/%s", path);
+	return room;
+}
+
 static int
 open_it(int dir, const char *path, int flags, mode_t mode)
 {
+	char room[PATH_MAX];
+	const char *name = whole(path, room, sizeof room);
 	int fd;
 
-	if (fault(F_OPEN, path) > 0)
+	if (fault(F_OPEN, name) > 0)
 		return -1;
 	fd = (int)syscall(SYS_openat, dir, path, flags, mode);
-	if (fd >= 0 && fd < FDS && folder && strstr(path, folder))
-		free(atomic_exchange(&names[fd], strdup(path)));
+	if (fd >= 0 && fd < FDS && folder && strstr(name, folder))
+		free(atomic_exchange(&names[fd], strdup(name)));
 	return fd;
 }
 
@@ -307,7 +323,9 @@ fallocate(int fd, int mode, off_t at, off_t n)
 int
 rename(const char *from, const char *to)
 {
-	return fault(F_RENAME, from) > 0
+	char room[PATH_MAX];
+
+	return fault(F_RENAME, whole(from, room, sizeof room)) > 0
 	    ? -1
 	    : (int)syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
 }
@@ -315,7 +333,9 @@ rename(const char *from, const char *to)
 int
 unlink(const char *path)
 {
-	return fault(F_UNLINK, path) > 0
+	char room[PATH_MAX];
+
+	return fault(F_UNLINK, whole(path, room, sizeof room)) > 0
 	    ? -1
 	    : (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
 }

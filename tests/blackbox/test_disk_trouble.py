@@ -9,13 +9,14 @@ minutes; else a few of each."""
 import itertools
 import os
 import re
+import sqlite3
 import subprocess
 import time
 
 import pytest
 
 from faulty import FOR_EVER, Disk
-from harness import wait_until
+from harness import NIGHTJAR, knock, wait_until
 from raw import DISCONNECT, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Closed, Raw
 
 CONF = '''
@@ -290,14 +291,18 @@ def test_who_waits_holds_up_nobody(brokers, tmp_path, monkeypatch):
         s.close()
 
 
-def start_once(bench):
-    """Starts it, whatever comes of it: True where it serves."""
+def begin_to_start(bench):
     b = bench.b
-    from harness import NIGHTJAR, knock  # pylint: disable=import-outside-toplevel
     with open(b.log_path, 'ab') as log:
         # pylint: disable=consider-using-with
         b.process = subprocess.Popen([NIGHTJAR, 'serve', '-c', b.conf_path], cwd=b.folder,
                                      stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def start_once(bench):
+    """Starts it, whatever comes of it: True where it serves."""
+    b = bench.b
+    begin_to_start(bench)
     wait_until(lambda: b.process.poll() is not None or (
         knock(b.port) and ' running' in b.log(bench.mark)), 'it serves or ends')
     return b.process.poll() is None
@@ -424,3 +429,108 @@ def test_a_database_that_was_not_synced(bench):
     assert not b.faults()
     assert b.stop() == 0
     assert not os.path.exists(wal)
+
+
+def test_slow(bench):
+    """Each sync takes its time: all is acknowledged in the end, and nobody waits for it
+    who has nothing to do with it."""
+    bench.begin()
+    p, zero = bench.client('pub', clean=True), bench.client('zero', clean=True)
+    zero.subscribe('zero')
+    bench.disk.fails('sync', None, slow_us=300_000)
+    asked = bench.burst(p, 40, 2000)
+    asked.update(bench.burst(p, 2, 300, qos=2))
+    serves(bench, zero)
+    assert set(bench.answers(p, asked)) == {0}
+    assert bench.disk.hits
+    p.close()
+    zero.close()
+    bench.ends_with_all()
+
+
+def test_little_room(bench):
+    """It fills up while it is written to, wherever that is."""
+    bench.begin()
+    start = bench.b.log_size()
+    p, zero = bench.client('pub', clean=True), bench.client('zero', clean=True)
+    zero.subscribe('zero')
+    bench.disk.full_after(300_000)
+    asked = bench.burst(p, 300, 2000)
+    wait_until(lambda: bench.is_in_trouble(start), 'the alarm')
+    serves(bench, zero)
+    bench.disk.well()
+    assert set(bench.answers(p, asked)) <= {0, 0x97}
+    wait_until(lambda: not bench.is_in_trouble(start), 'it recovers by itself')
+    p.close()
+    zero.close()
+    bench.ends_with_all()
+
+
+def make_plain(path):
+    """The store as it was before its pages had checksums, which are in bytes that only
+    C can reserve: a file that is made here has none."""
+    new = sqlite3.connect(path + '-plain', isolation_level=None)
+    for line in ('auto_vacuum = INCREMENTAL', 'user_version = 6', 'application_id = 1315589489'):
+        new.execute(f'PRAGMA {line}')
+    new.execute('ATTACH ? AS old', (path,))
+    made = new.execute('SELECT type, name, sql FROM old.sqlite_schema WHERE sql IS NOT NULL').fetchall()
+    for kind, name, sql in made:
+        new.execute(sql)
+        if kind == 'table':
+            new.execute(f'INSERT INTO main.{name} SELECT * FROM old.{name}')
+    new.close()
+    os.chmod(path + '-plain', 0o600)
+    os.chown(path + '-plain', os.stat(path).st_uid, os.stat(path).st_gid)
+    os.rename(path + '-plain', path)
+
+
+def schema_of(path):
+    db = sqlite3.connect(f'file:{path}?mode=ro', uri=True)
+    try:
+        return db.execute('PRAGMA user_version').fetchone()[0]
+    finally:
+        db.close()
+
+
+CONVERSION = [('write', 'ENOSPC', 0, FOR_EVER), ('write', 'EIO', 9, 1), ('sync', 'EIO', 0, 1),
+              ('rename', 'EIO', 0, 1), ('open', 'EMFILE', 5, FOR_EVER), ('sync', None, 0, FOR_EVER)]
+
+
+def test_older_store(bench):
+    """A store of the schema before is written anew at its start, whatever stands in the
+    way of that; the last time the broker is killed while it does so."""
+    b, disk = bench.b, bench.disk
+    path = os.path.join(disk.folder, 'nightjar.db')
+    bench.begin()
+    with bench.client('pub', clean=True) as p:
+        asked = bench.burst(p, 30, 2000)
+        asked.update(bench.burst(p, 5, 20000))
+        assert set(bench.answers(p, asked)) == {0}
+    for calls, error, at, times in CONVERSION:
+        assert b.stop() == 0
+        make_plain(path)
+        assert schema_of(path) == 6
+        bench.mark = b.log_size()
+        disk.fails(calls, error, skip=at, times=times, slow_us=0 if error else 500_000,
+                   part='nightjar.db' if error else '-anew')
+        if error:
+            served = start_once(bench)
+        else:
+            begin_to_start(bench)
+            wait_until(lambda: disk.hits, 'it is written anew')
+            served = True
+        log = b.log(bench.mark)
+        assert 'damaged' not in log, f'{calls} {error}: {log}'
+        assert disk.hits or calls == 'open', f'{calls} {error}'
+        if served:
+            b.kill()
+        else:
+            assert re.search(r'nightjar\.db', log), log
+        disk.well()
+        b.process = None
+        bench.mark = b.log_size()
+        bench.start()
+        b.wait_log(' running', bench.mark)
+        assert schema_of(path) == 7, f'{calls} {error}: {b.log(bench.mark)}'
+        assert not [n for n in os.listdir(disk.folder) if 'anew' in n]
+    bench.ends_with_all()

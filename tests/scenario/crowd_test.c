@@ -197,8 +197,12 @@ go_with_much(int live)
 		(void)close(fds[i]);
 	}
 	turns(CROWD);
-	check("what was said before the end is heard to the last",
-	    !may || client_is_answered(live));
+	if (may)
+		check("what was said before the end is heard to the last",
+		    client_is_answered(live));
+	else
+		printf("skipped: who says much before the end, as a buffer for "
+		       "it takes more rights\n");
 	check("all have gone, and he is there", connections() == 1);
 	(void)client_is_closed(live);
 }
