@@ -113,8 +113,9 @@ struct tls_stream {
 	struct tls_client *client; /* borrowed, or NULL */
 	SSL *ssl;
 	struct tls_peer *peer;
-	char *name;	    /* server: SNI the client sent; client: host */
-	struct buf ident;   /* of the ticket being written or read */
+	char *name; /* server: SNI the client sent; client: host */
+	/* of the certificate that was shown; of a ticket nothing is kept here */
+	struct buf ident;   /* for the ticket being written */
 	struct buf issuers; /* as struct tls_peer has them */
 	char *psk;	    /* server: the identity offered last */
 	const struct tls_psk_watch *psk_watch; /* server; NULL: nobody */
@@ -159,6 +160,9 @@ NJ_MUST enum nj_err tls_server_recheck(struct tls_stream *s, X509 *leaf);
 bool tls_server_recheck_quiet(const struct tls_server *t, X509 *leaf);
 bool tls_server_recheck_ident(
     const struct tls_server *t, const struct tls_ident *id);
+/* Those of TLS 1.2 do not tell of the issuers; and a session by a shared key
+ * gets none. */
+bool tls_server_12_has_no_tickets(const struct tls_server *t);
 
 /* tls_client.c */
 void tls_client_established(struct tls_stream *s);
@@ -197,12 +201,21 @@ void tls_face_of(X509 *x, struct tls_face *out);
 NJ_MUST enum nj_err tls_psk_use(SSL_CTX *ctx, const struct tls_psk *psk);
 /* The identity by whose key the handshake was made; empty: none. */
 struct slice tls_psk_name(const struct tls_stream *s);
-/* Whether who it is follows from the ticket of the session that was resumed. */
-bool tls_has_ident(const struct tls_stream *s);
 /* Says why it failed, if it did because of a key. */
 bool tls_psk_explain(struct tls_stream *s);
 
 /* tls_ticket.c */
+enum tls_came { TLS_CAME_NOT, TLS_CAME_BY_KEY, TLS_CAME_BY_TICKET };
+/* Marks a session that a callback gives to the library. */
+bool tls_came_set(SSL_SESSION *sess, enum tls_came how);
+/* By which the connection's session was resumed; NOT: it was made just now. */
+enum tls_came tls_came(const SSL *ssl);
+/* What the ticket says that it was resumed by; false: by none.  Borrows from
+ * the session. */
+struct tls_told {
+	struct slice ident, issuers; /* see struct tls_stream */
+};
+bool tls_told(const SSL *ssl, struct tls_told *out);
 NJ_MUST enum nj_err
 tls_tickets_new(uint32_t rotate_s, struct tls_tickets **out);
 struct tls_tickets *tls_tickets_ref(struct tls_tickets *t);

@@ -10,7 +10,6 @@
  * Spec: RFC 4279, RFC 5489 (TLS 1.2); RFC 8446 4.2.11, with SHA-256 (TLS 1.3).
  */
 #include <openssl/err.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/rand.h"
@@ -21,16 +20,6 @@
 /* TLS_AES_128_GCM_SHA256: of a key that comes from elsewhere the digest is
  * what counts, and that is SHA-256 unless agreed otherwise. */
 static const unsigned char suite[2] = { 0x13, 0x01 };
-
-/* Tells a session made here from one that a ticket brought. */
-static int mark_index = -1;
-static pthread_once_t mark_once = PTHREAD_ONCE_INIT;
-
-static void
-mark_init(void)
-{
-	mark_index = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, NULL);
-}
 
 /* Tickets come by the same way in TLS 1.3, and are no text. */
 static bool
@@ -81,7 +70,10 @@ on_psk_12(SSL *ssl, const char *identity, unsigned char *psk, unsigned max)
 	uint8_t key[TLS_PSK_MAX];
 	size_t n;
 
-	if (!identity || !is_identity(slice_str(identity)))
+	/* For TLS 1.3 the library asks here too when on_psk_13 gave nothing, with
+	 * the identity as far as its first NUL. */
+	if (SSL_version(ssl) >= TLS1_3_VERSION || !identity ||
+	    !is_identity(slice_str(identity)))
 		return 0;
 	n = key_of(s, slice_str(identity), key);
 	if (n > max)
@@ -91,8 +83,9 @@ on_psk_12(SSL *ssl, const char *identity, unsigned char *psk, unsigned max)
 	return (unsigned)n;
 }
 
+/* Whose key it is made of, it says itself. */
 static SSL_SESSION *
-session_of(SSL *ssl, const uint8_t *key, size_t n)
+session_of(SSL *ssl, struct slice identity, const uint8_t *key, size_t n)
 {
 	const SSL_CIPHER *c = SSL_CIPHER_find(ssl, suite);
 	SSL_SESSION *sess = SSL_SESSION_new();
@@ -100,7 +93,8 @@ session_of(SSL *ssl, const uint8_t *key, size_t n)
 	if (sess && c && SSL_SESSION_set1_master_key(sess, key, n) &&
 	    SSL_SESSION_set_cipher(sess, c) &&
 	    SSL_SESSION_set_protocol_version(sess, TLS1_3_VERSION) &&
-	    SSL_SESSION_set_ex_data(sess, mark_index, &mark_index))
+	    SSL_SESSION_set1_ticket_appdata(sess, identity.p, identity.n) &&
+	    tls_came_set(sess, TLS_CAME_BY_KEY))
 		return sess;
 	SSL_SESSION_free(sess);
 	return NULL;
@@ -119,7 +113,7 @@ on_psk_13(
 	if (!is_identity(id))
 		return 1;
 	if ((n = key_of(s, id, key)) > 0)
-		*out = session_of(ssl, key, n);
+		*out = session_of(ssl, id, key, n);
 	secret_wipe(key, sizeof key);
 	return *out && SSL_set_num_tickets(ssl, 0);
 }
@@ -127,8 +121,7 @@ on_psk_13(
 enum nj_err
 tls_psk_use(SSL_CTX *ctx, const struct tls_psk *psk)
 {
-	(void)pthread_once(&mark_once, mark_init);
-	if (mark_index < 0 || !SSL_CTX_use_psk_identity_hint(ctx, psk->hint))
+	if (!SSL_CTX_use_psk_identity_hint(ctx, psk->hint))
 		return NJ_CRYPTO;
 	SSL_CTX_set_psk_server_callback(ctx, on_psk_12);
 	SSL_CTX_set_psk_find_session_callback(ctx, on_psk_13);
@@ -136,22 +129,26 @@ tls_psk_use(SSL_CTX *ctx, const struct tls_psk *psk)
 }
 
 /* An identity that was offered need not be the one that was used: TLS 1.3
- * may have passed on to a ticket or a certificate. */
+ * may have passed on to a ticket or a certificate.  So the session is asked. */
 struct slice
 tls_psk_name(const struct tls_stream *s)
 {
-	bool used;
+	const char *name;
+	void *p = NULL;
+	size_t n = 0;
 
-	if (!s->psk)
+	if (!s->server || !s->server->psk.key_of)
 		return SLICE_NONE;
-	if (SSL_version(s->ssl) >= TLS1_3_VERSION)
-		used = SSL_session_reused(s->ssl) &&
-		    SSL_SESSION_get_ex_data(
-			SSL_get_session(s->ssl), mark_index) == &mark_index;
-	else
-		used = SSL_get_psk_identity(s->ssl) &&
-		    strcmp(SSL_get_psk_identity(s->ssl), s->psk) == 0;
-	return used ? slice_str(s->psk) : SLICE_NONE;
+	if (SSL_version(s->ssl) >= TLS1_3_VERSION) {
+		if (tls_came(s->ssl) != TLS_CAME_BY_KEY ||
+		    !SSL_SESSION_get0_ticket_appdata(
+			SSL_get_session(s->ssl), &p, &n))
+			return SLICE_NONE;
+		return slice_of(p, n);
+	}
+	/* a ticket would bring it along */
+	name = SSL_session_reused(s->ssl) ? NULL : SSL_get_psk_identity(s->ssl);
+	return name ? slice_str(name) : SLICE_NONE;
 }
 
 bool

@@ -214,6 +214,12 @@ still_good(const struct tls_server *t, X509 *leaf)
 }
 
 bool
+tls_server_12_has_no_tickets(const struct tls_server *t)
+{
+	return t->want_issuers || t->psk.key_of;
+}
+
+bool
 tls_server_recheck_quiet(const struct tls_server *t, X509 *leaf)
 {
 	return leaf ? still_good(t, leaf) == X509_V_OK : !t->require;
@@ -243,6 +249,7 @@ enum nj_err
 tls_server_recheck(struct tls_stream *s, X509 *leaf)
 {
 	const struct tls_server *t = s->server;
+	struct tls_told told = { 0 };
 	struct tls_ident id;
 	int err;
 
@@ -250,8 +257,8 @@ tls_server_recheck(struct tls_stream *s, X509 *leaf)
 	 * was revoked since. */
 	if (!SSL_session_reused(s->ssl) && !leaf && !t->require)
 		return NJ_OK;
-	if (!leaf && tls_has_ident(s)) {
-		if (!tls_ident_take(buf_slice(&s->ident), &id) &&
+	if (!leaf && tls_told(s->ssl, &told) && told.ident.n > 0) {
+		if (!tls_ident_take(told.ident, &id) &&
 		    tls_server_recheck_ident(t, &id))
 			return NJ_OK;
 		why_set(stream_why_new(&s->base),

@@ -263,10 +263,8 @@ await_hello(struct tls_stream *s)
 		return NJ_NOMEM;
 	if ((e = tls_stream_start(s, s->server->shard[s->shard].ctx)))
 		return e;
-	/* TLS 1.2 tickets do not tell of the issuers; a session by a shared
-	 * key gets none, and TLS 1.2 promises one before it is known to be
-	 * one. */
-	if ((s->server->want_issuers || s->server->psk.key_of) &&
+	/* TLS 1.2 promises one before it is known who comes */
+	if (tls_server_12_has_no_tickets(s->server) &&
 	    h.max_version < TLS1_3_VERSION) {
 		(void)SSL_set_options(s->ssl, SSL_OP_NO_TICKET);
 		(void)SSL_set_num_tickets(s->ssl, 0);
@@ -274,32 +272,25 @@ await_hello(struct tls_stream *s)
 	return NJ_OK;
 }
 
-/* A ticket that was offered need not be the one that was used, or good: whoever saw
- * another's may offer it, and go on without (RFC 8446 4.2.11). */
-bool
-tls_has_ident(const struct tls_stream *s)
-{
-	return buf_len(&s->ident) > 0 && SSL_session_reused(s->ssl) &&
-	    tls_psk_name(s).n == 0;
-}
-
 /* Who the peer is, from its certificate or from what its ticket says. */
 static enum nj_err
 make_peer(struct tls_stream *s, X509 *leaf)
 {
 	struct slice name = s->name ? slice_str(s->name) : SLICE_NONE;
+	struct tls_told told = { .issuers = buf_slice(&s->issuers) };
 	struct tls_ident id;
 	enum nj_err e;
 
-	if (!leaf && tls_has_ident(s)) {
-		if ((e = tls_ident_take(buf_slice(&s->ident), &id)))
+	if (s->server)
+		(void)tls_told(s->ssl, &told);
+	if (!leaf && told.ident.n > 0) {
+		if ((e = tls_ident_take(told.ident, &id)))
 			return e;
 		return tls_peer_of_ident(s->ssl, &id, name, &s->peer);
 	}
 	return tls_peer_new(s->ssl, leaf,
 	    s->server ? s->server->shard[s->shard].sha256 : s->client->sha256,
-	    name, leaf ? buf_slice(&s->issuers) : SLICE_NONE, tls_psk_name(s),
-	    &s->peer);
+	    name, leaf ? told.issuers : SLICE_NONE, tls_psk_name(s), &s->peer);
 }
 
 static enum nj_err

@@ -5,6 +5,11 @@
  * So a ticket carries what its certificate was believed on, and until when;
  * one that is not good enough any more is ignored, and the client goes
  * through a full handshake, where everything is checked and explained.
+ *
+ * Offered is not used: whoever saw another's ticket may show it, with a cipher
+ * that it does not go with or beside a key of his own, and the library then
+ * goes on without (RFC 8446 4.2.11).  So nothing of a ticket is kept beside its
+ * session, and only the session that the connection has is asked.
  */
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
@@ -19,6 +24,10 @@
 #include "net/tls_impl.h"
 
 #define GENERATIONS 3
+
+/* The first byte of a key's name: no text begins with it, so that no ticket is
+ * taken for the identity of a shared key (tls_psk.c). */
+#define NAME_NO_TEXT 0xff
 
 struct ticket_key {
 	uint8_t name[16];
@@ -35,14 +44,75 @@ struct tls_tickets {
 	struct secret *keys[GENERATIONS]; /* newest first */
 };
 
-/* What our tickets carry besides the session.  A record of the client's
- * certificate (tls_ident.c) may follow, or, where the session has that itself,
- * what was known of its issuers (struct tls_stream.issuers). */
+/* What our tickets carry besides the session.  After it comes, with ident, a
+ * record of the client's certificate (tls_ident.c), else, where the session has
+ * that itself, what was known of its issuers (struct tls_peer). */
 struct ticket_note {
 	uint8_t trust[32];
 	int64_t until; /* first end in the client's chain; 0: no client
 			* certificate */
+	uint8_t ident;
+	uint8_t zero[7];
 };
+
+/* -- where a session came from ------------------------------------------- */
+
+static int came_index = -1;
+static pthread_once_t came_once = PTHREAD_ONCE_INIT;
+static uint8_t came[TLS_CAME_BY_TICKET + 1]; /* a place for each */
+
+static void
+came_init(void)
+{
+	came_index = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+}
+
+bool
+tls_came_set(SSL_SESSION *sess, enum tls_came how)
+{
+	(void)pthread_once(&came_once, came_init);
+	return came_index >= 0 &&
+	    SSL_SESSION_set_ex_data(sess, came_index, &came[how]);
+}
+
+enum tls_came
+tls_came(const SSL *ssl)
+{
+	const uint8_t *mark;
+
+	(void)pthread_once(&came_once, came_init);
+	if (came_index < 0 || !SSL_session_reused(ssl))
+		return TLS_CAME_NOT;
+	mark = SSL_SESSION_get_ex_data(SSL_get_session(ssl), came_index);
+	return mark ? (enum tls_came)(mark - came) : TLS_CAME_NOT;
+}
+
+static bool
+note_take(SSL_SESSION *sess, struct ticket_note *note, struct tls_told *out)
+{
+	struct slice rest;
+	void *p = NULL;
+	size_t n = 0;
+
+	if (!SSL_SESSION_get0_ticket_appdata(sess, &p, &n) || n < sizeof *note)
+		return false;
+	memcpy(note, p, sizeof *note);
+	rest = slice_of((const uint8_t *)p + sizeof *note, n - sizeof *note);
+	*out = (struct tls_told){ 0 };
+	*(note->ident ? &out->ident : &out->issuers) = rest;
+	return true;
+}
+
+bool
+tls_told(const SSL *ssl, struct tls_told *out)
+{
+	struct ticket_note note;
+
+	return tls_came(ssl) == TLS_CAME_BY_TICKET &&
+	    note_take(SSL_get_session(ssl), &note, out);
+}
+
+/* -- keys ----------------------------------------------------------------- */
 
 static enum nj_err
 key_make(struct secret **out)
@@ -51,6 +121,7 @@ key_make(struct secret **out)
 	enum nj_err e;
 
 	rand_bytes(&k, sizeof k);
+	k.name[0] = NAME_NO_TEXT;
 	e = secret_new(slice_of(&k, sizeof k), out);
 	secret_wipe(&k, sizeof k);
 	return e;
@@ -177,17 +248,31 @@ ticket_crypt(SSL *ssl, uint8_t *name, uint8_t *iv, EVP_CIPHER_CTX *cipher,
 	return enc || at == 0 ? 1 : 2; /* 2: give a new one */
 }
 
+/* -- tickets -------------------------------------------------------------- */
+
 static int
-put_note(SSL_SESSION *sess, const struct ticket_note *note, struct slice ident)
+put_note(SSL_SESSION *sess, const struct ticket_note *note, struct slice rest)
 {
 	struct buf all = { 0 };
 	int ok = !buf_put(&all, note, sizeof *note) &&
-	    !buf_put_slice(&all, ident) &&
+	    !buf_put_slice(&all, rest) &&
 	    SSL_SESSION_set1_ticket_appdata(
 		sess, buf_slice(&all).p, buf_len(&all));
 
 	buf_fini(&all);
 	return ok;
+}
+
+/* Of a session that was made just now: what on_verify and tls_shed know.  One
+ * that was offered, and not used, has no part in it. */
+static int
+note_made(struct tls_stream *s, SSL_SESSION *sess, struct ticket_note *note)
+{
+	memcpy(note->trust, s->server->trust, sizeof note->trust);
+	note->until = s->trusted_until;
+	note->ident = buf_len(&s->ident) > 0;
+	return put_note(
+	    sess, note, buf_slice(note->ident ? &s->ident : &s->issuers));
 }
 
 /* Called when a ticket is about to be written. */
@@ -197,18 +282,20 @@ ticket_write(SSL *ssl, void *arg)
 	struct tls_stream *s = tls_stream_of(ssl);
 	SSL_SESSION *sess = SSL_get_session(ssl);
 	struct ticket_note note = { 0 };
+	struct tls_told told;
 	int64_t life = TLS_TICKET_LIFE_S;
 
-	/* one was offered, perhaps, and not used: nothing of it goes on */
-	if (!s->peer && !SSL_session_reused(ssl)) {
-		buf_fini(&s->ident);
-		if (!SSL_get0_peer_certificate(ssl)) {
-			buf_fini(&s->issuers);
-			s->trusted_until = 0;
-		}
+	if (!SSL_session_reused(ssl)) {
+		if (!note_made(s, sess, &note))
+			return 0;
+	} else if (tls_came(ssl) == TLS_CAME_BY_TICKET) {
+		if (!note_take(sess, &note, &told))
+			return 0;
+	} else { /* by a shared key: it opens nothing */
+		note.until = 1;
+		if (!put_note(sess, &note, SLICE_NONE))
+			return 0;
 	}
-	note.until = s->trusted_until;
-	memcpy(note.trust, s->server->trust, sizeof note.trust);
 	if (note.until) {
 		int64_t left = note.until - (int64_t)time(NULL);
 
@@ -216,47 +303,32 @@ ticket_write(SSL *ssl, void *arg)
 			life = left > 0 ? left : 0;
 	}
 	(void)SSL_SESSION_set_timeout(sess, (long)life);
-	return put_note(sess, &note,
-	    buf_len(&s->ident) > 0 ? buf_slice(&s->ident)
-				   : buf_slice(&s->issuers));
+	return 1;
 }
 
 /* Whether a ticket that we can read is good enough. */
 static bool
-ticket_good(struct tls_stream *s, SSL_SESSION *sess)
+ticket_good(const struct tls_server *t, SSL_SESSION *sess)
 {
+	bool tls13 = SSL_SESSION_get_protocol_version(sess) >= TLS1_3_VERSION;
 	struct ticket_note note;
+	struct tls_told told;
 	struct tls_ident id;
-	struct slice rest;
-	void *p = NULL;
-	size_t n = 0;
 
-	/* the client may offer several */
-	buf_fini(&s->ident);
-	buf_fini(&s->issuers);
-	if (!SSL_SESSION_get0_ticket_appdata(sess, &p, &n) || n < sizeof note)
+	if (!note_take(sess, &note, &told))
 		return false;
-	rest = slice_of((const uint8_t *)p + sizeof note, n - sizeof note);
-	memcpy(&note, p, sizeof note);
-	if (memcmp(note.trust, s->server->trust, sizeof note.trust) != 0)
+	if (memcmp(note.trust, t->trust, sizeof note.trust) != 0)
 		return false; /* other CAs since */
 	if (note.until && note.until <= (int64_t)time(NULL))
 		return false;
-	if (rest.n == 0 || SSL_SESSION_get0_peer(sess)) {
-		if (!tls_server_recheck_quiet(
-			s->server, SSL_SESSION_get0_peer(sess)) ||
-		    buf_put_slice(&s->issuers, rest))
-			return false;
-	} else {
-		/* others have the certificate */
-		if (SSL_SESSION_get_protocol_version(sess) < TLS1_3_VERSION ||
-		    tls_ident_take(rest, &id) ||
-		    !tls_server_recheck_ident(s->server, &id) ||
-		    buf_put_slice(&s->ident, rest))
-			return false;
-	}
-	s->trusted_until = note.until;
-	return true;
+	if (!tls13 && tls_server_12_has_no_tickets(t))
+		return false;
+	if (!note.ident)
+		return tls_server_recheck_quiet(t, SSL_SESSION_get0_peer(sess));
+	/* others have the certificate */
+	return tls13 && !SSL_SESSION_get0_peer(sess) &&
+	    !tls_ident_take(told.ident, &id) &&
+	    tls_server_recheck_ident(t, &id);
 }
 
 static SSL_TICKET_RETURN
@@ -266,7 +338,10 @@ ticket_read(SSL *ssl, SSL_SESSION *sess, const unsigned char *name,
 	bool readable =
 	    status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
 
-	if (!readable || !ticket_good(tls_stream_of(ssl), sess))
+	/* The mark is the session's, so that it goes where that goes: the
+	 * library may still pass it over. */
+	if (!readable || !ticket_good(tls_stream_of(ssl)->server, sess) ||
+	    !tls_came_set(sess, TLS_CAME_BY_TICKET))
 		return SSL_TICKET_RETURN_IGNORE_RENEW;
 	/* TLS 1.3 clients use a ticket once (RFC 8446 C.4) and would have
 	 * none for their next visit. */
