@@ -305,10 +305,13 @@ is_anothers(struct shard *sh, struct slice id, const struct principal *who)
 
 	if (!s || !s->who || slice_eq(s->who->name, who->name))
 		return false;
-	/* what another broker kept goes to the first who gives its user's name,
-	 * if it has one; that broker asked for no more */
-	return strcmp(s->who->by, SESSION_IMPORTED) != 0 ||
-	    (s->who->name.n > 0 && !slice_eq(s->who->name, who->claimed));
+	/* What another broker kept goes to the first who comes, or who gives its
+	 * user's name, if it has one; that broker asked for no more.  Whoever was
+	 * proved to be another gives that name in vain. */
+	if (strcmp(s->who->by, SESSION_IMPORTED) != 0)
+		return true;
+	return s->who->name.n > 0 &&
+	    (who->name.n > 0 || !slice_eq(s->who->name, who->claimed));
 }
 
 /* A client that its own will lets fail again and again costs its subscribers a

@@ -18,6 +18,7 @@ import pytest
 import harness
 import mosquittodb as db
 import raw
+from madecerts import Maker, shows
 
 pytestmark = pytest.mark.ours
 MOSQUITTO = '/usr/sbin/mosquitto'
@@ -387,10 +388,9 @@ def test_import_of_a_real_file(mosquitto, tmp_path):
 KEEPS = 'persistence true\npersistence_location store\nmax_queued_messages 0\n'
 
 
-@pytest.fixture
-def imported(brokers, tmp_path):
-    """A broker on what was Mosquitto's."""
-    broker = brokers(KEEPS, start=False)
+def on_imported(brokers, tmp_path, conf='', **kw):
+    """A broker on what was Mosquitto's, and its store."""
+    broker = brokers(KEEPS + conf, start=False, **kw)
     folder = os.path.join(broker.folder, 'store')
     os.mkdir(folder)
     os.chmod(folder, 0o777)
@@ -399,6 +399,29 @@ def imported(brokers, tmp_path):
     os.chmod(path, 0o666)  # the broker may be another user
     os.chmod(path + '.lock', 0o666)
     return broker.start(), path
+
+
+@pytest.fixture
+def imported(brokers, tmp_path):
+    return on_imported(brokers, tmp_path)
+
+
+def test_imported_session_of_a_proved_user(brokers, tmp_path):
+    """Who was proved to be another writes its user's name in vain; it goes to whom it
+    belongs, whatever he writes."""
+    ca = Maker(tmp_path / 'ca', 'CA')
+    crt, key = ca.issue('/CN=server', 'DNS:localhost', usage='serverAuth')
+    broker, _ = on_imported(brokers, tmp_path, f'certfile {crt}\nkeyfile {key}\ncafile {ca.crt}\n'
+                            'require_certificate true\nuse_identity_as_username true\n', anonymous=False)
+    for who, written, code in (('mallory', None, 0x85), ('mallory', 'someone', 0x85), ('mallory', 'mallory', 0x85),
+                               ('someone', 'mallory', 0), ('mallory', 'someone', 0x85)):
+        with raw.Raw(broker.port, tls=shows(ca.crt, ca.issue(f'/CN={who}'))) as c:
+            ack = c.connect('dev', want=code, clean=False, props={'session_expiry': 100},
+                            **({'username': written} if written else {}))
+            assert code or ack.session_present
+    # this one is nobody's, so it goes to the first
+    with raw.Raw(broker.port, version=4, tls=shows(ca.crt, ca.issue('/CN=mallory'))) as c:
+        c.connect('half', clean=False)
 
 
 def test_broker_serves_what_was_imported(imported):
