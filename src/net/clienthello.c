@@ -158,10 +158,15 @@ read_body(struct slice msg, struct hello *out)
 	uint8_t n8 = 0;
 	uint16_t type = 0;
 
-	if (take_u16(&msg, &out->max_version) || take_bytes(&msg, 32, &skip) ||
+	if (take_u16(&msg, &out->max_version))
+		return;
+	/* alone it promises no more than 1.2 (RFC 8446 4.1.2, 4.2.1) */
+	if (out->max_version >= TLS_13)
+		out->max_version = TLS_13 - 1;
+	if (take_bytes(&msg, 32, &skip) || take_u8(&msg, &n8) ||
+	    take_bytes(&msg, n8, &skip) || take_bin(&msg, &skip) ||
 	    take_u8(&msg, &n8) || take_bytes(&msg, n8, &skip) ||
-	    take_bin(&msg, &skip) || take_u8(&msg, &n8) ||
-	    take_bytes(&msg, n8, &skip) || take_bin(&msg, &exts))
+	    take_bin(&msg, &exts))
 		return;
 	while (!take_u16(&exts, &type) && !take_bin(&exts, &ext)) {
 		if (type == EXT_SNI)

@@ -4,6 +4,8 @@ others, with ciphers that they do not go with, beside keys and certificates of o
 own, before and after a HelloRetryRequest, by TLS 1.2 and 1.3."""
 import os
 import re
+import socket
+import struct
 import subprocess
 
 import pytest
@@ -187,3 +189,39 @@ def test_no_ticket_looks_like_text(site):
     p = subprocess.run(['openssl', 'sess_id', '-in', ticket, '-noout', '-text'], text=True, check=True,
                        capture_output=True, timeout=harness.PATIENCE)
     assert re.search(r'TLS session ticket:\n\s*0000 - ff ', p.stdout)
+
+
+def promises_a_ticket(port, version):
+    """Whether a ServerHello of TLS 1.2 does, for a ClientHello by hand."""
+    groups = struct.pack('>HHHH', 10, 4, 2, 23) + struct.pack('>HHBB', 11, 2, 1, 0)
+    algorithms = struct.pack('>HHHH', 13, 4, 2, 0x0403)
+    extensions = struct.pack('>HH', 35, 0) + groups + algorithms
+    extensions = struct.pack('>H', len(extensions)) + extensions
+    ciphers = struct.pack('>HHH', 4, 0xc02b, 0x00a8)  # ECDHE-ECDSA, PSK
+    hello = struct.pack('>H', version) + bytes(32) + b'\0' + ciphers + b'\1\0' + extensions
+    hello = b'\1' + len(hello).to_bytes(3, 'big') + hello
+    with socket.create_connection((HOST, port), PATIENCE) as s:
+        s.sendall(b'\x16\3\1' + struct.pack('>H', len(hello)) + hello)
+        f = s.makefile('rb')
+        head = f.read(5)
+        assert head[0] == 22, head
+        body = f.read(struct.unpack('>H', head[3:])[0])
+    assert body[0] == 2 and body[4:6] == b'\3\3'
+    at = 38 + 1 + body[38] + 3
+    end = 4 + int.from_bytes(body[1:4], 'big')
+    at += 2
+    while at < end:
+        kind, n = struct.unpack('>HH', body[at:at + 4])
+        if kind == 35:
+            return True
+        at += 4 + n
+    return False
+
+
+@pytest.mark.parametrize('version', [0x0303, 0x0304, 0x0305, 0x03ff])
+def test_a_version_that_is_only_written(site, version):
+    """The library makes 1.2 of what says 1.3 without supported_versions; then no ticket is
+    promised either where there are none with 1.2."""
+    assert promises_a_ticket(site.ports['certs'], version)
+    for port in ('mixed', 'ruled'):
+        assert not promises_a_ticket(site.ports[port], version)

@@ -17,22 +17,29 @@
 static uint8_t hello[4096], work[HELLO_MAX];
 static size_t hello_len;
 
-static int
-make_hello(void **state)
+static size_t
+hello_of(int max, uint8_t *p, size_t size)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 	SSL *ssl = SSL_new(ctx);
 	BIO *out = BIO_new(BIO_s_mem());
 	int n;
 
+	(void)SSL_set_max_proto_version(ssl, max);
 	SSL_set_bio(ssl, BIO_new(BIO_s_mem()), out);
 	SSL_set_connect_state(ssl);
 	(void)SSL_set_tlsext_host_name(ssl, "broker.example");
 	(void)SSL_do_handshake(ssl);
-	n = BIO_read(out, hello, sizeof hello);
+	n = BIO_read(out, p, (int)size);
 	SSL_free(ssl);
 	SSL_CTX_free(ctx);
-	hello_len = n > 0 ? (size_t)n : 0;
+	return n > 0 ? (size_t)n : 0;
+}
+
+static int
+make_hello(void **state)
+{
+	hello_len = hello_of(TLS1_3_VERSION, hello, sizeof hello);
 	return hello_len > 100 ? 0 : -1;
 }
 
@@ -115,6 +122,49 @@ never_ending(void **state)
 	assert_int_equal(parse(p, HELLO_RAW_MAX, &h, NULL), NJ_TOOBIG);
 }
 
+/* OpenSSL makes 1.2 of whatever stands there without supported_versions. */
+static void
+version_without_extension(void **state)
+{
+	const struct {
+		uint16_t says;
+		uint16_t want;
+	} rows[] = {
+		{ 0x0301, 0x0301 },
+		{ 0x0303, 0x0303 },
+		{ 0x0304, 0x0303 },
+		{ 0x0305, 0x0303 },
+		{ 0xffff, 0x0303 },
+	};
+	uint8_t p[1024];
+	size_t n = hello_of(TLS1_2_VERSION, p, sizeof p);
+	/* the same without any extensions */
+	size_t bare = 5 + 4 + 2 + 32;
+	struct hello h;
+
+	assert_true(n > bare);
+	bare += 1 + (size_t)p[bare];
+	bare += 2 + ((size_t)p[bare] << 8 | p[bare + 1]);
+	bare += 1 + (size_t)p[bare];
+	assert_true(n > bare);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		p[9] = (uint8_t)(rows[i].says >> 8);
+		p[10] = (uint8_t)rows[i].says;
+		assert_int_equal(parse(p, n, &h, NULL), NJ_OK);
+		assert_int_equal(h.max_version, rows[i].want);
+	}
+	p[3] = (uint8_t)((bare - 5) >> 8);
+	p[4] = (uint8_t)(bare - 5);
+	p[7] = (uint8_t)((bare - 9) >> 8);
+	p[8] = (uint8_t)(bare - 9);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		p[9] = (uint8_t)(rows[i].says >> 8);
+		p[10] = (uint8_t)rows[i].says;
+		assert_int_equal(parse(p, bare, &h, NULL), NJ_OK);
+		assert_int_equal(h.max_version, rows[i].want);
+	}
+}
+
 int
 main(void)
 {
@@ -123,6 +173,7 @@ main(void)
 		cmocka_unit_test(every_damaged_byte),
 		cmocka_unit_test(records_of_one_byte),
 		cmocka_unit_test(never_ending),
+		cmocka_unit_test(version_without_extension),
 	};
 
 	return cmocka_run_group_tests(tests, make_hello, NULL);
