@@ -40,23 +40,6 @@ check_copy(struct view *v, const char *from, struct nj_why *why)
 	return NJ_MALFORMED;
 }
 
-/* Its log must go with the old file: replayed into the new one it would spoil
- * it. */
-static enum nj_err
-make_place(const char *to, bool force, char **old, struct nj_why *why)
-{
-	if (access(to, F_OK) != 0)
-		return NJ_OK;
-	if (!force) {
-		why_set(why, "there is a store %s", to);
-		why_mend(why,
-		    "--force gives it another name and puts the copy "
-		    "in its place");
-		return NJ_EXISTS;
-	}
-	return store_set_aside(to, "replaced", old, why);
-}
-
 static enum nj_err
 restore(const char *from, const char *to, bool force, struct nj_why *why)
 {
@@ -69,15 +52,14 @@ restore(const char *from, const char *to, bool force, struct nj_why *why)
 		why_mend(why, "end it first");
 		return NJ_BUSY;
 	}
-	if (!(e = view_open(from, &v, why)) &&
-	    !(e = check_copy(v, from, why)) &&
-	    !(e = make_place(to, force, &old, why)))
-		e = view_backup(v, to, false, NULL, NULL, why);
+	if (!(e = view_open(from, &v, why)) && !(e = check_copy(v, from, why)))
+		e = view_restore(v, to, force, store_give_away, &old, why);
 	view_close(v);
-	if (!e) {
+	/* what was made beside a store that is there has its owner */
+	if (!e || access(to, F_OK) != 0)
 		store_give_away(to);
+	if (!e)
 		printf("%s is what %s has\n", to, from);
-	}
 	if (old)
 		printf("The old one is %s now.\n", old);
 	free(old);

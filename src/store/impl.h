@@ -197,6 +197,17 @@ struct store {
 /* Kinds of letters. */
 enum { STORE_BATCH, STORE_READ, STORE_FACTS };
 
+/* open.c: *out holds the lock of the store at path until it is closed. */
+NJ_MUST enum nj_err store_lock(const char *path, int *out, struct nj_why *why);
+
+/* replace.c */
+/* A copy is complete that is to be the store at path, and is not yet. */
+bool restore_pending(const char *path);
+/* It becomes that, if there is one; *old: what the one before is called now, to
+ * be freed, or NULL.  The caller has the lock. */
+NJ_MUST enum nj_err
+restore_finish(const char *path, char **old, struct nj_why *why);
+
 /* sql.c */
 enum nj_err sql_err(int rc);
 void sql_why(struct store *s, struct nj_why *why, const char *doing);

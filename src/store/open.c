@@ -2,7 +2,6 @@
  *
  * Opening, making, locking and checking the file.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -39,27 +38,27 @@ static const char settings[] = "PRAGMA auto_vacuum = INCREMENTAL;"
 /* Where root made it for a store that is another user's, that user must be able
  * to open it. */
 static void
-share_lock(const struct store *s)
+share_lock(const char *path, int fd)
 {
 	struct stat st;
 
-	if (geteuid() == 0 && stat(s->path, &st) == 0 && st.st_uid != 0 &&
-	    fchown(s->lock_fd, st.st_uid, st.st_gid))
+	if (geteuid() == 0 && stat(path, &st) == 0 && st.st_uid != 0 &&
+	    fchown(fd, st.st_uid, st.st_gid))
 		nj_log(LOG_T_WARNING,
-		    "Warning: %s.lock cannot be given to user id %ld: %s",
-		    s->path, (long)st.st_uid, strerror(errno));
+		    "Warning: %s.lock cannot be given to user id %ld: %s", path,
+		    (long)st.st_uid, strerror(errno));
 }
 
-static enum nj_err
-take_lock(struct store *s, struct nj_why *why)
+enum nj_err
+store_lock(const char *store, int *out, struct nj_why *why)
 {
 	char *path = NULL;
+	int fd;
 
-	if (asprintf(&path, "%s.lock", s->path) < 0)
+	if (asprintf(&path, "%s.lock", store) < 0)
 		return NJ_NOMEM;
-	s->lock_fd =
-	    open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (s->lock_fd < 0) {
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0) {
 		why_set(why, "%s: %s", path, strerror(errno));
 		why_mend(why,
 		    "make the folder, and give it to the user that the "
@@ -68,14 +67,16 @@ take_lock(struct store *s, struct nj_why *why)
 		return NJ_IO;
 	}
 	free(path);
-	share_lock(s);
-	if (flock(s->lock_fd, LOCK_EX | LOCK_NB)) {
-		why_set(why, "%s: another broker uses it", s->path);
+	share_lock(store, fd);
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		why_set(why, "%s: another broker uses it", store);
 		why_mend(why,
 		    "end that one, or give this one another "
 		    "persistence_location");
+		close(fd);
 		return NJ_BUSY;
 	}
+	*out = fd;
 	return NJ_OK;
 }
 
@@ -307,6 +308,22 @@ open_db(struct store *s, struct nj_why *why)
 	return e;
 }
 
+/* What a restore was cut off in. */
+static enum nj_err
+go_on_restoring(const char *path, struct nj_why *why)
+{
+	bool was = restore_pending(path);
+	char *old = NULL;
+	enum nj_err e = restore_finish(path, &old, why);
+
+	if (!e && was)
+		nj_log(LOG_T_NOTICE,
+		    "%s: a restore of it had been cut off, and is done now%s%s",
+		    path, old ? "; the old one is " : "", old ? old : "");
+	free(old);
+	return e;
+}
+
 enum nj_err
 store_open(const struct store_opts *o, struct store **out, struct nj_why *why)
 {
@@ -321,8 +338,9 @@ store_open(const struct store_opts *o, struct store **out, struct nj_why *why)
 		free(s);
 		return NJ_NOMEM;
 	}
-	if ((e = take_lock(s, why)) || (e = make_file(s, why)) ||
-	    (e = open_db(s, why))) {
+	if ((e = store_lock(s->path, &s->lock_fd, why)) ||
+	    (!o->vfs && (e = go_on_restoring(s->path, why))) ||
+	    (e = make_file(s, why)) || (e = open_db(s, why))) {
 		store_close(s);
 		return e;
 	}
@@ -367,83 +385,4 @@ store_close(struct store *s)
 	buf_fini(&s->scratch);
 	free(s->path);
 	free(s);
-}
-
-static enum nj_err
-rename_part(
-    const char *path, const char *to, const char *part, struct nj_why *why)
-{
-	char *from = NULL, *dest = NULL;
-	enum nj_err e = NJ_OK;
-
-	if (asprintf(&from, "%s%s", path, part) < 0) {
-		from = NULL;
-		e = NJ_NOMEM;
-	} else if (asprintf(&dest, "%s%s", to, part) < 0) {
-		dest = NULL;
-		e = NJ_NOMEM;
-	} else if (rename(from, dest) && errno != ENOENT) {
-		why_set(
-		    why, "%s cannot be set aside: %s", from, strerror(errno));
-		e = NJ_IO;
-	}
-	free(from);
-	free(dest);
-	return e;
-}
-
-/* The data files, by their names: the database may be damaged. */
-static enum nj_err
-rename_data(const char *path, const char *to, struct nj_why *why)
-{
-	const char *slash = strrchr(path, '/');
-	const char *name = slash ? slash + 1 : path;
-	size_t n = strlen(name), tail = strlen(DATA_TAIL);
-	char *folder = !slash ? strdup(".")
-	    : slash == path   ? strdup("/")
-			      : strndup(path, (size_t)(slash - path));
-	const struct dirent *d;
-	enum nj_err e = NJ_OK;
-	DIR *dir;
-
-	if (!folder)
-		return NJ_NOMEM;
-	if (!(dir = opendir(folder))) {
-		why_set(why, "%s: %s", folder, strerror(errno));
-		e = errno == ENOENT ? NJ_OK : NJ_IO;
-	}
-	while (dir && !e && (d = readdir(dir))) {
-		const char *part = d->d_name + n;
-
-		if (strncmp(d->d_name, name, n) == 0 &&
-		    strncmp(part, DATA_TAIL, tail) == 0 && part[tail] &&
-		    strspn(part + tail, "0123456789") == strlen(part + tail))
-			e = rename_part(path, to, part, why);
-	}
-	if (dir)
-		closedir(dir);
-	free(folder);
-	return e;
-}
-
-enum nj_err
-store_set_aside(
-    const char *path, const char *word, char **to, struct nj_why *why)
-{
-	static const char *const parts[] = { "-wal", "-shm", "" };
-	enum nj_err e;
-
-	if (asprintf(to, "%s.%s-%lld", path, word, (long long)time(NULL)) < 0) {
-		*to = NULL;
-		return NJ_NOMEM;
-	}
-	/* the file itself last: until then it is found damaged again */
-	e = rename_data(path, *to, why);
-	for (size_t i = 0; i < sizeof parts / sizeof *parts && !e; i++)
-		e = rename_part(path, *to, parts[i], why);
-	if (e) {
-		free(*to);
-		*to = NULL;
-	}
-	return e;
 }

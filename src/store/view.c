@@ -206,7 +206,18 @@ view_open(const char *path, struct view **out, struct nj_why *why)
 	struct view *v = calloc(1, sizeof *v);
 	enum nj_err e = NJ_NOMEM;
 
-	if (!v || !(v->path = strdup(path)) || (e = look(v, why)))
+	if (!v || !(v->path = strdup(path)))
+		goto out;
+	/* a store without its log may have its name */
+	if (restore_pending(path)) {
+		why_set(why, "a restore of %s was cut off", path);
+		why_mend(why,
+		    "start the broker, which goes on with it, or restore it "
+		    "again with --force");
+		e = NJ_BUSY;
+		goto out;
+	}
+	if ((e = look(v, why)))
 		goto out;
 	v->live = store_locked(path);
 	if ((e = connect_to(v, why)) || (e = find_data(v, why)))

@@ -134,4 +134,13 @@ NJ_MUST enum nj_err view_backup(struct view *v, const char *path, bool force,
     void (*progress)(void *arg, uint64_t done, uint64_t of), void *arg,
     struct nj_why *why);
 
+/*
+ * Puts a copy of the view in the place of the store at path, which no broker may
+ * have: after a crash the old one is there, or the new one.  made: is told the
+ * copy's name when it is complete.  *old: what the store that was there is called
+ * now, to be freed; NULL: there was none.  NJ_EXISTS: there is one, and not force.
+ */
+NJ_MUST enum nj_err view_restore(struct view *v, const char *path, bool force,
+    void (*made)(const char *copy), char **old, struct nj_why *why);
+
 #endif

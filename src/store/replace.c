@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A store gets another name, and a copy its place.
+ *
+ * Several files get other names then, and none of them may be missed: a store
+ * without its log has lost what was acknowledged last, and an old log is taken
+ * for a new file's.  So a copy is complete and on disk first, under a name that
+ * says what it is for.  From then on the store is what the copy has, whoever is
+ * cut off: what is left to do is done by the next that opens it.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "store/impl.h"
+#include "store/view.h"
+
+#define RESTORED "-restored"
+
+static enum nj_err
+rename_part(
+    const char *path, const char *to, const char *part, struct nj_why *why)
+{
+	char *from = NULL, *dest = NULL;
+	enum nj_err e = NJ_OK;
+
+	if (asprintf(&from, "%s%s", path, part) < 0) {
+		from = NULL;
+		e = NJ_NOMEM;
+	} else if (asprintf(&dest, "%s%s", to, part) < 0) {
+		dest = NULL;
+		e = NJ_NOMEM;
+	} else if (rename(from, dest) && errno != ENOENT) {
+		why_set(
+		    why, "%s cannot be set aside: %s", from, strerror(errno));
+		e = NJ_IO;
+	}
+	free(from);
+	free(dest);
+	return e;
+}
+
+/* The data files, by their names: the database may be damaged. */
+static enum nj_err
+rename_data(const char *path, const char *to, struct nj_why *why)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	size_t n = strlen(name), tail = strlen(DATA_TAIL);
+	char *folder = !slash ? strdup(".")
+	    : slash == path   ? strdup("/")
+			      : strndup(path, (size_t)(slash - path));
+	const struct dirent *d;
+	enum nj_err e = NJ_OK;
+	DIR *dir;
+
+	if (!folder)
+		return NJ_NOMEM;
+	if (!(dir = opendir(folder))) {
+		why_set(why, "%s: %s", folder, strerror(errno));
+		e = errno == ENOENT ? NJ_OK : NJ_IO;
+	}
+	while (dir && !e && (d = readdir(dir))) {
+		const char *part = d->d_name + n;
+
+		if (strncmp(d->d_name, name, n) == 0 &&
+		    strncmp(part, DATA_TAIL, tail) == 0 && part[tail] &&
+		    strspn(part + tail, "0123456789") == strlen(part + tail))
+			e = rename_part(path, to, part, why);
+	}
+	if (dir)
+		closedir(dir);
+	free(folder);
+	return e;
+}
+
+static enum nj_err
+set_aside(const char *path, const char *word, time_t when, char **to,
+    struct nj_why *why)
+{
+	static const char *const parts[] = { "-wal", "-shm", "" };
+	enum nj_err e;
+
+	if (asprintf(to, "%s.%s-%lld", path, word, (long long)when) < 0) {
+		*to = NULL;
+		return NJ_NOMEM;
+	}
+	/* the file itself last: until then it is found damaged again */
+	e = rename_data(path, *to, why);
+	for (size_t i = 0; i < sizeof parts / sizeof *parts && !e; i++)
+		e = rename_part(path, *to, parts[i], why);
+	if (e) {
+		free(*to);
+		*to = NULL;
+	}
+	return e;
+}
+
+enum nj_err
+store_set_aside(
+    const char *path, const char *word, char **to, struct nj_why *why)
+{
+	return set_aside(path, word, time(NULL), to, why);
+}
+
+bool
+restore_pending(const char *path)
+{
+	struct stat st;
+	char *from = NULL;
+	bool is;
+
+	if (asprintf(&from, "%s" RESTORED, path) < 0)
+		return false;
+	is = lstat(from, &st) == 0;
+	free(from);
+	return is;
+}
+
+static enum nj_err
+failed(const char *doing, const char *path, struct nj_why *why)
+{
+	why_set(why, "%s %s: %s", doing, path, strerror(errno));
+	return errno == ENOSPC ? NJ_FULL : NJ_IO;
+}
+
+/* What makes place has the time of the copy in its name: the same, whoever goes
+ * on with it. */
+static enum nj_err
+make_place(const char *path, time_t when, char **old, struct nj_why *why)
+{
+	struct stat st;
+	enum nj_err e = set_aside(path, "replaced", when, old, why);
+
+	if (!e && !file_sync_folder(path))
+		e = failed("syncing the folder of", path, why);
+	/* there was none */
+	if (*old && (e || lstat(*old, &st))) {
+		free(*old);
+		*old = NULL;
+	}
+	return e;
+}
+
+enum nj_err
+restore_finish(const char *path, char **old, struct nj_why *why)
+{
+	char *from = NULL;
+	struct stat st;
+	enum nj_err e = NJ_OK;
+
+	*old = NULL;
+	if (asprintf(&from, "%s" RESTORED, path) < 0)
+		return NJ_NOMEM;
+	if (lstat(from, &st)) {
+		if (errno != ENOENT)
+			e = failed("looking for", from, why);
+		free(from);
+		return e;
+	}
+	if (!(e = make_place(path, st.st_mtime, old, why))) {
+		if (rename(from, path))
+			e = failed("giving its name to", from, why);
+		else if (!file_sync_folder(path))
+			e = failed("syncing the folder of", path, why);
+	}
+	free(from);
+	return e;
+}
+
+/* What backup.c calls a copy that is not complete, and SQLite what is beside it. */
+static bool
+is_unfinished(const char *name, const char *head)
+{
+	static const char *const tails[] = { "", "-wal", "-shm", "-journal" };
+	size_t n = strlen(head);
+
+	if (strncmp(name, head, n) != 0 ||
+	    strspn(name + n, "0123456789abcdef") != 16)
+		return false;
+	for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
+		if (strcmp(name + n + 16, tails[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Those of a restore that was cut off earlier: who has the lock makes the only
+ * one. */
+static void
+drop_unfinished(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	char *folder =
+	    slash ? strndup(path, (size_t)(slash - path) + 1) : strdup("./");
+	DIR *dir = folder ? opendir(folder) : NULL;
+	char *head = NULL, *whole = NULL;
+	const struct dirent *d;
+
+	if (asprintf(&head, ".%s" RESTORED ".", name) < 0)
+		head = NULL;
+	while (dir && head && (d = readdir(dir))) {
+		if (!is_unfinished(d->d_name, head) ||
+		    asprintf(&whole, "%s%s", folder, d->d_name) < 0)
+			continue;
+		(void)unlink(whole);
+		free(whole);
+	}
+	if (dir)
+		closedir(dir);
+	free(head);
+	free(folder);
+}
+
+static enum nj_err
+restore(struct view *v, const char *path, bool force,
+    void (*made)(const char *copy), char **old, struct nj_why *why)
+{
+	char *copy = NULL;
+	struct stat st;
+	enum nj_err e;
+
+	if (!force && (lstat(path, &st) == 0 || restore_pending(path))) {
+		why_set(why, "there is a store %s", path);
+		why_mend(why,
+		    "--force gives it another name and puts the copy "
+		    "in its place");
+		return NJ_EXISTS;
+	}
+	if (asprintf(&copy, "%s" RESTORED, path) < 0)
+		return NJ_NOMEM;
+	drop_unfinished(path);
+	if (!(e = view_backup(v, copy, true, NULL, NULL, why))) {
+		made(copy);
+		e = restore_finish(path, old, why);
+	}
+	free(copy);
+	return e;
+}
+
+enum nj_err
+view_restore(struct view *v, const char *path, bool force,
+    void (*made)(const char *copy), char **old, struct nj_why *why)
+{
+	int lock = -1;
+	enum nj_err e = store_lock(path, &lock, why);
+
+	*old = NULL;
+	if (e)
+		return e;
+	e = restore(v, path, force, made, old, why);
+	close(lock);
+	return e;
+}

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nightjar store restore and import, killed at any of their calls to the file
+system: what is there then is the old store or the new one."""
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+import harness
+import mosquittodb as db
+from faulty import Disk
+from raw import Raw
+from test_store_tools import put, rows, some, store
+
+pytestmark = pytest.mark.ours
+CALLS = 'open write sync truncate rename unlink'
+LONG_US = 60_000_000
+CONF = 'persistence true\npersistence_location store\nmax_queued_messages 0\nthreads 1\n'
+
+
+class Cut:
+    """Runs nightjar store on files below a folder that is made anew each time."""
+
+    def __init__(self, tmp_path, made):
+        self.made, self.folder = made, str(tmp_path / 'place')
+        self.disk = Disk(tmp_path / 'control', self.folder)
+        self.env = {**os.environ, **self.disk.environment()}
+
+    def begin(self, *args):
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.copytree(self.made, self.folder)
+        # pylint: disable=consider-using-with
+        return subprocess.Popen([harness.NIGHTJAR, 'store', *map(str, args)], env=self.env,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def calls(self, *args):
+        """How many there are of them."""
+        self.disk.fails(CALLS, None)
+        p = self.begin(*args)
+        out = p.communicate(timeout=harness.PATIENCE)[0]
+        assert p.returncode == 0, out
+        return self.disk.hits
+
+    def at(self, n, *args):
+        """Killed as it begins with the n-th."""
+        self.disk.fails(CALLS, None, skip=n, times=1, slow_us=LONG_US)
+        p = self.begin(*args)
+        harness.wait_until(lambda: self.disk.hits or p.poll() is not None, 'that call')
+        p.kill()
+        p.communicate(timeout=harness.PATIENCE)
+        assert self.disk.hits, f'there is no call {n}'
+        self.disk.well()
+
+
+def some_of(n):
+    """All of the last ones, where names change."""
+    return sorted({*range(0, n, max(1, n // 16)), *range(max(0, n - 24), n)})
+
+
+@pytest.fixture
+def died(brokers):
+    """The folder of a store whose broker was killed: what it acknowledged last is in
+    its log, and large queues are in a file beside it."""
+    b = brokers(CONF)
+    with Raw(b.port) as s:
+        s.connect('away', clean=False, props={'session_expiry': 0xffffffff})
+        s.subscribe('a/#', qos=1)
+    with Raw(b.port) as p:
+        p.connect('pub')
+        for i in range(60):
+            p.publish('a/b', b'%d' % i + b'.' * 2000, qos=1)
+        for _ in range(60):
+            p.recv()
+        p.publish_acked('r', b'old', retain=True)
+    b.kill()
+    folder = os.path.join(b.folder, 'store')
+    assert os.path.getsize(os.path.join(folder, 'nightjar.db-wal'))
+    assert [n for n in os.listdir(folder) if '-data' in n]
+    if os.path.exists(os.path.join(folder, 'admin.sock')):
+        os.unlink(os.path.join(folder, 'admin.sock'))
+    return folder
+
+
+def test_restore_killed(died, tmp_path):
+    source = tmp_path / 'source.db'
+    store('import', put(tmp_path / 'mosquitto.db', *some()), '--into', source)
+    cut = Cut(tmp_path, died)
+    path = os.path.join(cut.folder, 'nightjar.db')
+    args = 'restore', '--force', source, path
+    n = cut.calls(*args)
+    new = rows(path)
+    assert new == rows(source)
+    shutil.rmtree(cut.folder)
+    shutil.copytree(died, cut.folder)
+    old = rows(path)
+    assert len(old) > 60 and old != new
+    seen = set()
+    for at in some_of(n):
+        cut.at(at, *args)
+        p = subprocess.run([harness.NIGHTJAR, 'store', 'check', '--json', path], text=True, check=False,
+                           capture_output=True, timeout=harness.PATIENCE)
+        if p.returncode == 2:
+            assert 'a restore of' in p.stderr and 'was cut off' in p.stderr, f'{at}: {p.stderr}'
+            # any that opens it to write goes on with it, as the broker does
+            store('check', '--repair', path)
+            found = 'begun'
+        else:
+            assert json.loads(p.stdout)['whole'], f'{at}: {p.stdout}'
+            found = 'not'
+        now = rows(path)
+        assert now == (new if found == 'begun' else old) or now == new, f'killed at call {at} of {n}'
+        if found == 'not' and now == new:
+            found = 'done'
+        seen.add(found)
+        if now == new:
+            aside, = {x.split('.replaced-')[1].split('-')[0] for x in os.listdir(cut.folder)
+                      if '.replaced-' in x}
+            assert rows(f'{path}.replaced-{aside}') == old, f'killed at call {at} of {n}'
+    assert seen >= {'not', 'begun'}, f'{n} calls: {seen}'
+    # what it left is in nobody's way
+    cut.at(n // 2, *args)
+    store(*args)
+    assert rows(path) == new
+    assert not [x for x in os.listdir(cut.folder) if x.startswith('.')]
+
+
+def test_broker_goes_on_with_a_restore(brokers, tmp_path):
+    b = brokers(CONF)
+    folder = os.path.join(b.folder, 'store')
+    path = os.path.join(folder, 'nightjar.db')
+    with Raw(b.port) as p:
+        p.connect('pub')
+        p.publish_acked('r', b'old', retain=True)
+        store('backup', path, tmp_path / 'copy.db')
+        p.publish_acked('r', b'newer', retain=True)
+    b.kill()
+    # as it is when the old one has lost its name
+    shutil.copy(tmp_path / 'copy.db', path + '-restored')
+    st = os.stat(path)
+    os.chown(path + '-restored', st.st_uid, st.st_gid)
+    os.rename(path, path + '.replaced-1')
+    assert 'was cut off' in store('stats', path, status=1)[1]
+    assert 'was cut off' in store('backup', path, tmp_path / 'other.db', status=1)[1]
+    assert '--force' in store('restore', tmp_path / 'copy.db', path, status=1)[1]
+    start = b.log_size()
+    b.start()
+    b.wait_log('a restore of it had been cut off, and is done now', start)
+    with Raw(b.port) as s:
+        s.connect('sub')
+        s.subscribe('r')
+        assert s.message().payload == b'old'
+    assert not os.path.exists(path + '-restored')
+
+
+def test_import_killed(tmp_path):
+    """It is all there, or nothing is, and it can be tried again."""
+    empty = tmp_path / 'empty'
+    os.mkdir(empty)
+    source = put(tmp_path / 'mosquitto.db', *some(), db.message(77, b'large', b'x' * 100_000, retain=True),
+                 db.retain(77))
+    cut = Cut(tmp_path, str(empty))
+    path = os.path.join(cut.folder, 'nightjar.db')
+    args = 'import', source, '--into', path
+    n = cut.calls(*args)
+    want = rows(path)
+    assert len(want) > 5
+    nothing = 0
+    for at in some_of(n):
+        cut.at(at, *args)
+        if not os.path.exists(path) or os.path.getsize(path) == 0:
+            nothing += 1
+        else:
+            p = subprocess.run([harness.NIGHTJAR, 'store', 'check', path], text=True, check=False,
+                               capture_output=True, timeout=harness.PATIENCE)
+            assert p.returncode != 1, f'killed at call {at} of {n}: {p.stdout}'
+            now = rows(path) if p.returncode == 0 else []
+            if now:
+                assert len(now) == len(want), f'killed at call {at} of {n}'
+                continue
+            nothing += 1
+        store(*args)
+        assert len(rows(path)) == len(want)
+    assert nothing > 3
