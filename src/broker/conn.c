@@ -756,6 +756,7 @@ conn_unhook(struct conn *c)
 	list_remove(&c->all);
 	list_remove(&c->kicked);
 	list_remove(&c->work);
+	list_remove(&c->untaken);
 }
 
 void

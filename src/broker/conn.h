@@ -80,6 +80,7 @@ struct conn {
 	struct session *session;
 	struct buf in; /* an unfinished packet */
 	struct list all, kicked, work;
+	struct list untaken; /* in durable.untaken */
 	struct timer timer;
 	uint64_t last_rx;	/* mono ms of the last packet, or ALIVE_BYTES */
 	uint64_t stalled_since; /* output was not taken; 0: it is */
@@ -249,6 +250,9 @@ conn_hears(const struct conn *c)
 /* handlers; one file a packet or family */
 NJ_MUST enum nj_err on_connect(struct conn *c, const struct frame *f);
 NJ_MUST enum nj_err on_publish(struct conn *c, const struct frame *f);
+/* Once a turn: those of durable.untaken are sent away when the store can be
+ * written. */
+void publish_turn(struct shard *sh);
 NJ_MUST enum nj_err on_ack(struct conn *c, const struct frame *f);
 /* The PUBACKs that in begins with, where nothing but their session has to know
  * of them: whether there were any. */

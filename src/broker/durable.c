@@ -45,6 +45,7 @@ durable_init(struct shard *sh, struct store *store)
 
 	list_init(&d->keep.pages);
 	list_init(&d->keep.parked);
+	list_init(&d->untaken);
 	if (!store)
 		return NJ_OK;
 	if ((e = batch_new(&storing_msgs, &d->open)))
@@ -471,13 +472,10 @@ durable_closed(struct shard *sh)
 }
 
 bool
-durable_congested(const struct shard *sh)
+durable_behind(const struct shard *sh)
 {
 	const struct broker *b = sh->broker;
 
-	/* while nothing can be written at all, what must be is refused */
-	if (!sh->durable.store || store_state(sh->durable.store) != STORE_OK)
-		return false;
 	/* in a turn of many publishers much comes together */
 	if (sh->durable.open && is_full(&sh->durable))
 		return true;
@@ -486,6 +484,14 @@ durable_congested(const struct shard *sh)
 			&b->shards[i].durable.behind, memory_order_relaxed))
 			return true;
 	return false;
+}
+
+bool
+durable_congested(const struct shard *sh)
+{
+	/* while nothing can be written at all, what must be is refused */
+	return sh->durable.store &&
+	    store_state(sh->durable.store) == STORE_OK && durable_behind(sh);
 }
 
 void

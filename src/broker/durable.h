@@ -119,6 +119,9 @@ struct durable {
 	unsigned ends_at;
 	struct owed owed[OWED_MAX];
 	unsigned n_owed;
+	/* connections of which something was not taken, and not answered, as
+	 * there was no memory for more; on_publish.c */
+	struct list untaken;
 	struct pledge *foreign; /* whose entry is being handled */
 	unsigned pages;		/* under way; paging.c */
 	struct timer reread;	/* until which none is that failed */
@@ -146,8 +149,10 @@ void durable_turn(struct shard *sh);
 uint64_t durable_gate_end(const struct durable *d);
 /* A batch is on disk (LETTER_STORED). */
 void durable_stored(struct shard *sh, struct letter *l);
-/* Some shard has more to write than the disk takes. */
+/* Some shard has more to write than the disk takes; */
 bool durable_congested(const struct shard *sh);
+/* the same while it takes nothing. */
+bool durable_behind(const struct shard *sh);
 /* This one has promised so much that who waits for it is not heard meanwhile,
  * whatever he says: each word of his may need a promise more. */
 static inline bool

@@ -15,6 +15,7 @@
 #include "broker/guard.h"
 #include "broker/memory.h"
 #include "broker/mounted.h"
+#include "broker/paging.h"
 #include "broker/route.h"
 #include "broker/sessions.h"
 #include "broker/source.h"
@@ -22,6 +23,10 @@
 #include "core/rc.h"
 #include "wire/decode.h"
 #include "wire/topic.h"
+
+/* Connections that end as there is room again: so many a turn, and so often. */
+#define AWAY_TURN 64u
+#define AWAY_MS	  10
 
 /* 3.3.2.3.4: an alias stands for a topic name of this connection. */
 static enum nj_err
@@ -190,18 +195,67 @@ cannot_take(struct conn *c, struct msg *m, bool *together)
 
 /*
  * While the store cannot be written, who can be told is told.  Others get no
- * acknowledgement until it can, and are sent away when there is no memory for
- * more.
+ * acknowledgement until it can.  Where there is no memory for more, what they send
+ * is not taken, nor what comes behind it on that connection, as that would be
+ * another order [MQTT-4.6.0-1]; all else of theirs goes on.  They send it again on
+ * their next connection [MQTT-4.4.0-1], so this one ends when the store can be
+ * written, and not before: until then no session is taken up again.
  */
 static bool
 cannot_be_kept(const struct conn *c, const struct publish *p)
 {
 	const struct durable *d = &c->shard->durable;
 
+	if (p->qos > 0 && list_linked(&c->untaken))
+		return true;
 	if (!d->store || (p->qos == 0 && !p->retain) ||
 	    store_state(d->store) == STORE_OK)
 		return false;
-	return d->keep.full || (c->version == MQTT5 && p->qos > 0);
+	return (c->version == MQTT5 && p->qos > 0) || durable_behind(c->shard);
+}
+
+static bool
+is_written(const struct durable *d)
+{
+	return !d->store || store_state(d->store) == STORE_OK;
+}
+
+/* It waits for what is on its way to the disk before it: after that its
+ * acknowledgements have left. */
+static void
+send_away(struct durable *d)
+{
+	struct list *at, later;
+
+	list_init(&later);
+	for (unsigned i = 0; i < AWAY_TURN && (at = list_pop(&d->untaken));
+	     i++) {
+		struct conn *c = LIST_OWNER(at, struct conn, untaken);
+
+		if (c->link.held > 0)
+			list_push(&later, at);
+		else
+			conn_end(c, RC_QUOTA_EXCEEDED,
+			    "there is room again for what it sent and was "
+			    "not taken");
+	}
+	list_splice(&d->untaken, &later);
+}
+
+void
+publish_turn(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+	bool now = is_written(d);
+
+	if (list_empty(&d->untaken))
+		return;
+	if (now)
+		send_away(d);
+	/* without memory some other turn finds them */
+	if (!list_empty(&d->untaken) && !d->look.at)
+		(void)!timer_set(&sh->home.timers, &d->look,
+		    sh->home.now_ms + (now ? AWAY_MS : REREAD_MS));
 }
 
 /* Whether the packet has become its message.  A retained one has more in it
@@ -237,6 +291,9 @@ take(
 	}
 	if (cannot_be_kept(c, p)) {
 		log_refused(c, topic, "the store cannot be written");
+		if (c->version != MQTT5 && p->qos > 0 &&
+		    !list_linked(&c->untaken))
+			list_push(&sh->durable.untaken, &c->untaken);
 		return RC_QUOTA_EXCEEDED;
 	}
 	if (memory_full(sh->broker)) {
@@ -332,7 +389,8 @@ finish(struct conn *c, const struct publish *p, enum mqtt_rc rc, bool together)
 	}
 	if (rc == RC_QUOTA_EXCEEDED && c->version != MQTT5 && p->qos > 0) {
 		/* it cannot be told, and must not believe it was taken */
-		conn_end(c, rc, "a message of it could not be taken");
+		if (!list_linked(&c->untaken))
+			conn_end(c, rc, "a message of it could not be taken");
 		return NJ_OK;
 	}
 	if (c->version != MQTT5 ||

@@ -600,6 +600,7 @@ shard_turn(struct shard *sh, int max_wait_ms)
 	route_retry(sh);
 	(void)groups_held(sh);
 	unpause(sh);
+	publish_turn(sh);
 	calls_step(sh);
 	walks_step(sh);
 	home_end_some(&sh->home, false);

@@ -291,6 +291,61 @@ def test_who_waits_holds_up_nobody(brokers, tmp_path, monkeypatch):
         s.close()
 
 
+def taken(c, texts, timeout):
+    """Which of {identifier: text} are acknowledged, one after the other, until none is for
+    so long, or the connection ends."""
+    got = []
+    try:
+        while len(got) < len(texts):
+            p = c.recv(timeout)
+            if p.kind == PUBACK:
+                got.append(texts[p.mid])
+    except (TimeoutError, Closed):
+        pass
+    return got
+
+
+@pytest.mark.parametrize('version', [4, 3])
+def test_more_than_memory_takes(bench, version):
+    """Who cannot be told that there is no room for more stays, and goes on with all
+    that is not to be kept; when there is room it is sent away, to say again what
+    was not taken."""
+    b, size, count = bench.b, 1_000_000, 80
+    bench.start()
+    with bench.client('sub') as s:
+        s.subscribe('q', qos=1)
+        s.disconnect()
+    with bench.client('device', version=version) as d:
+        d.subscribe('zero')
+        assert d.publish_acked('q', b'%010d' % 0) == 0
+        bench.disk.fails('write', 'ENOSPC')
+        texts = {d.publish('q', b'%010d' % i + b'.' * size, qos=1): i for i in range(1, count + 1)}
+        b.wait_log("Publish of device to 'q' refused: the store cannot be written")
+        # what comes behind is not taken either, however small
+        texts[d.publish('q', b'%010d' % (count + 1), qos=1)] = count + 1
+        d.publish('zero', b'goes on')
+        assert d.message().payload == b'goes on'
+        d.ping()
+        assert not taken(d, texts, 0.3)
+        # a session could not be taken up again now
+        with Raw(b.port, version=version) as other:
+            other.connect('third', want=3, clean=False)
+        mark = b.log_size()
+        bench.disk.well()
+        got = taken(d, texts, 60)
+        assert 20 < len(got) < count and got == list(range(1, len(got) + 1))
+        with pytest.raises(Closed):
+            d.recv()
+        assert 'there is room again' in b.log(mark)
+    with bench.client('device', version=version) as d:
+        for i in range(len(got) + 1, count + 2):
+            assert d.publish_acked('q', b'%010d' % i + b'.' * 100) == 0
+    b.kill()
+    bench.start()
+    with bench.client('sub') as s:
+        assert [int(s.message().payload[:10]) for _ in range(count + 2)] == list(range(count + 2))
+
+
 def begin_to_start(bench):
     b = bench.b
     with open(b.log_path, 'ab') as log:
