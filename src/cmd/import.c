@@ -52,7 +52,20 @@ const char *const import_left_text[LEFT_REASONS] = {
 	[LEFT_RETAIN_MESSAGE] = "retained topics whose message was not taken",
 	[LEFT_RETAIN_SYS] = "retained messages of $SYS",
 	[LEFT_HALF_RECEIVED] = "half-received QoS 2 messages beyond 1000",
+	[LEFT_MESSAGE_UNNAMED] = "messages that nothing names: they were under "
+				 "way to clients without a session",
 	[LEFT_CHUNK] = "chunks of a kind that is not known",
+};
+
+const char *const import_lack_text[LACKS] = {
+	[LACK_SETTINGS] = "the settings that such a file begins with",
+	[LACK_MESSAGES] = "messages that it names, in queues or as retained",
+	[LACK_CLIENTS] =
+	    "clients that it names, with messages or subscriptions",
+	[LACK_RETAINED] = "topics, perhaps: as many messages were sent to be "
+			  "retained, and none of its topics has them",
+	[LACK_END] = "what came later: Mosquitto was running when it wrote the "
+		     "file, and did not end then",
 };
 
 /* A message of the file; lives until the store is closed. */
@@ -62,12 +75,14 @@ struct carried {
 	int64_t expires_ms;
 	struct msg *msg;
 	struct slice from; /* the client that published it */
-	bool expired;
+	bool expired, named;
+	size_t offset;
 };
 
 struct taken {
 	struct slice client; /* the key */
-	uint64_t id, seq;
+	uint64_t id;	     /* 0: it was not taken */
+	uint64_t seq;
 	struct idset out, in; /* packet identifiers in use */
 	unsigned shares;
 	struct taken *hit; /* routing: the next that matched */
@@ -117,16 +132,36 @@ leave(struct import *im, enum import_left why, const struct mosq_item *it)
 		im->result->left_at[why] = it->offset;
 }
 
+/* NULL: it was not taken, or is not there, which is noted. */
 static struct carried *
-message(const struct import *im, uint64_t number)
+message(struct import *im, uint64_t number)
 {
-	return map_get(&im->messages, slice_of(&number, sizeof number));
+	struct carried *c =
+	    map_get(&im->messages, slice_of(&number, sizeof number));
+
+	if (!c) {
+		im->result->lacks[LACK_MESSAGES]++;
+		return NULL;
+	}
+	c->named = true;
+	return c->msg ? c : NULL;
+}
+
+/* The same of a session. */
+static struct taken *
+session(struct import *im, struct slice client)
+{
+	struct taken *t = map_get(&im->sessions, client);
+
+	if (!t)
+		im->result->lacks[LACK_CLIENTS]++;
+	return t && t->id ? t : NULL;
 }
 
 static void
 carried_free(struct carried *c)
 {
-	if (c)
+	if (c && c->msg)
 		msg_unref(c->msg);
 	free(c);
 }
@@ -140,28 +175,28 @@ take_message(struct import *im, const struct mosq_item *it)
 		.payload = it->payload,
 		.props = it->props,
 	};
-	struct carried *c;
+	struct carried *c = calloc(1, sizeof *c);
+	bool good = topic_name_ok(it->topic);
 	enum nj_err e;
 
-	if (!topic_name_ok(it->topic)) {
-		leave(im, LEFT_MESSAGE_TOPIC, it);
-		return NJ_OK;
-	}
-	if (!(c = calloc(1, sizeof *c)))
+	if (!c)
 		return NJ_NOMEM;
 	c->number = it->msg;
 	c->from = it->client;
+	c->offset = it->offset;
 	c->expires_ms =
 	    it->expiry_time > 0 && it->expiry_time < INT64_MAX / 1000
 	    ? it->expiry_time * 1000
 	    : STORE_NEVER;
 	c->expired = c->expires_ms <= im->now_ms;
-	if ((e = msg_new(&p, it->topic, 0, &c->msg)) ||
+	if ((good && (e = msg_new(&p, it->topic, 0, &c->msg))) ||
 	    (e = map_put(&im->messages, c))) {
 		carried_free(c);
 		if (e != NJ_EXISTS)
 			return e;
 		leave(im, LEFT_MESSAGE_TWICE, it);
+	} else if (!good) {
+		leave(im, LEFT_MESSAGE_TOPIC, it);
 	} else if (c->expired) {
 		leave(im, LEFT_MESSAGE_EXPIRED, it);
 	}
@@ -181,21 +216,34 @@ offline_since(const struct import *im, const struct mosq_item *it)
 	return at < im->now_ms ? at : im->now_ms;
 }
 
+/* *out: of a client that was not taken, now or before. */
 static enum nj_err
-add_session(struct import *im, const struct mosq_item *it)
+know(struct import *im, struct slice client, struct taken **out)
 {
-	struct taken *t = calloc(1, sizeof *t);
-	struct slice user = it->user;
-	enum nj_err e;
+	struct taken *t = map_get(&im->sessions, client);
+	enum nj_err e = NJ_OK;
 
-	if (!t)
-		return NJ_NOMEM;
-	t->client = it->client;
-	if ((e = map_put(&im->sessions, t))) {
-		free(t);
-		if (e == NJ_EXISTS)
-			leave(im, LEFT_SESSION_TWICE, it);
-		return e == NJ_EXISTS ? NJ_OK : e;
+	if (!t) {
+		if (!(t = calloc(1, sizeof *t)))
+			return NJ_NOMEM;
+		t->client = client;
+		if ((e = map_put(&im->sessions, t))) {
+			free(t);
+			return e;
+		}
+	}
+	*out = t;
+	return NJ_OK;
+}
+
+static enum nj_err
+add_session(struct import *im, const struct mosq_item *it, struct taken *t)
+{
+	struct slice user = it->user;
+
+	if (t->id) {
+		leave(im, LEFT_SESSION_TWICE, it);
+		return NJ_OK;
 	}
 	/* Mosquitto 2.0.11 gives a client without one the length of the one
 	 * before, and bytes of its memory */
@@ -219,6 +267,11 @@ add_session(struct import *im, const struct mosq_item *it)
 static enum nj_err
 take_client(struct import *im, const struct mosq_item *it)
 {
+	struct taken *t;
+	enum nj_err e = know(im, it->client, &t);
+
+	if (e)
+		return e;
 	if (it->client.n == 0 || !utf8_ok(it->client))
 		leave(im, LEFT_SESSION_NAME, it);
 	else if (it->expiry_s == 0)
@@ -227,7 +280,7 @@ take_client(struct import *im, const struct mosq_item *it)
 	    it->expiry_time < im->now_ms / 1000)
 		leave(im, LEFT_SESSION_EXPIRED, it);
 	else
-		return add_session(im, it);
+		return add_session(im, it, t);
 	return NJ_OK;
 }
 
@@ -303,7 +356,7 @@ take_out(struct import *im, struct taken *t, struct carried *c,
 static enum nj_err
 take_entry(struct import *im, const struct mosq_item *it)
 {
-	struct taken *t = map_get(&im->sessions, it->client);
+	struct taken *t = session(im, it->client);
 	struct carried *c = message(im, it->msg);
 	enum nj_err e;
 
@@ -345,7 +398,7 @@ static enum nj_err
 take_sub(struct import *im, const struct mosq_item *it)
 {
 	struct wanted w = {
-		.session = map_get(&im->sessions, it->client),
+		.session = session(im, it->client),
 		.whole = it->topic,
 		.options = it->sub_id << 4 | it->qos |
 		    (it->options & (SUB_NO_LOCAL | SUB_RAP)),
@@ -450,11 +503,13 @@ match(struct import *im, const struct carried *c)
 static enum nj_err
 route(struct import *im, const struct mosq_item *it)
 {
-	struct carried *c = message(im, it->msg);
+	struct taken *from = map_get(&im->sessions, it->client);
+	struct carried *c =
+	    map_get(&im->messages, slice_of(&it->msg, sizeof it->msg));
 	enum nj_err e = NJ_OK;
 
 	if (it->kind != MOSQ_ENTRY || it->out || it->qos != 2 || it->pid == 0 ||
-	    !c || c->expired || !map_get(&im->sessions, it->client))
+	    !c || !c->msg || c->expired || !from || !from->id)
 		return NJ_OK;
 	for (struct taken *t = match(im, c), *next; t && !e; t = next) {
 		uint8_t qos = t->hit_qos < 2 ? t->hit_qos : 2;
@@ -484,6 +539,10 @@ first_pass(struct import *im, const struct mosq_item *it)
 		return take_message(im, it);
 	case MOSQ_CLIENT:
 		return take_client(im, it);
+	case MOSQ_CONFIG:
+		im->result->lacks[LACK_SETTINGS] = 0;
+		im->result->lacks[LACK_END] = !it->ended;
+		return NJ_OK;
 	case MOSQ_OTHER:
 		leave(im, LEFT_CHUNK, it);
 		return NJ_OK;
@@ -518,6 +577,26 @@ third_pass(struct import *im, const struct mosq_item *it)
 		return NJ_OK;
 	}
 	return route(im, it);
+}
+
+/* What was under way to clients that Mosquitto does not write down is in the file
+ * as well; a message that was sent to be retained hardly ever. */
+static void
+count_unnamed(struct import *im)
+{
+	struct import_result *r = im->result;
+	struct carried *c;
+	size_t at = 0;
+
+	while ((c = map_next(&im->messages, &at))) {
+		if (c->named)
+			continue;
+		if (c->msg && c->msg->retain && !c->expired)
+			r->lacks[LACK_RETAINED]++;
+		if (r->left[LEFT_MESSAGE_UNNAMED]++ == 0 ||
+		    c->offset < r->left_at[LEFT_MESSAGE_UNNAMED])
+			r->left_at[LEFT_MESSAGE_UNNAMED] = c->offset;
+	}
 }
 
 static enum nj_err
@@ -630,8 +709,11 @@ fill(struct import *im)
 {
 	enum nj_err e;
 
-	if ((e = pass(im, first_pass)) || (e = pass(im, second_pass)) ||
-	    (im->result->took[TOOK_RECEIVED] > 0 && (e = pass(im, third_pass))))
+	im->result->lacks[LACK_SETTINGS] = 1;
+	if ((e = pass(im, first_pass)) || (e = pass(im, second_pass)))
+		return e;
+	count_unnamed(im);
+	if ((im->result->took[TOOK_RECEIVED] > 0 && (e = pass(im, third_pass))))
 		return e;
 	/* one batch is one transaction */
 	store_submit(im->store, im->batch);

@@ -39,6 +39,7 @@ enum import_left {
 	LEFT_MESSAGE_TWICE,
 	LEFT_ENTRY_SESSION,
 	LEFT_ENTRY_MESSAGE,
+	LEFT_MESSAGE_UNNAMED,
 	LEFT_SUB_SESSION,
 	LEFT_SUB_FILTER,
 	LEFT_SUB_SHARES, /* more shared ones than a session can have */
@@ -50,8 +51,20 @@ enum import_left {
 };
 extern const char *const import_left_text[LEFT_REASONS];
 
+/* What shows that a part of the file is missing, or may be. */
+enum import_lack {
+	LACK_SETTINGS,
+	LACK_MESSAGES, /* are named and not there */
+	LACK_CLIENTS,  /* the same */
+	LACK_RETAINED, /* messages that should be, by what sent them */
+	LACK_END,      /* written while Mosquitto ran */
+	LACKS
+};
+extern const char *const import_lack_text[LACKS];
+
 struct import_result {
-	uint32_t version; /* of the file */
+	uint32_t version;      /* of the file */
+	uint64_t lacks[LACKS]; /* how many; of settings and the end 1 */
 	uint64_t took[TOOK_KINDS], left[LEFT_REASONS];
 	size_t left_at[LEFT_REASONS]; /* offset of the first */
 };

@@ -80,6 +80,31 @@ tell(const char *from, const char *into, const struct import_result *r)
 	}
 }
 
+/* Of what is missing, the number where there is one. */
+static void
+warn(const struct import_result *r)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < LACKS; i++) {
+		if (r->lacks[i] == 0)
+			continue;
+		any = true;
+		if (i == LACK_SETTINGS || i == LACK_END)
+			(void)fprintf(stderr, "Warning: the file lacks %s.\n",
+			    import_lack_text[i]);
+		else
+			(void)fprintf(stderr,
+			    "Warning: the file lacks %llu %s.\n",
+			    (unsigned long long)r->lacks[i],
+			    import_lack_text[i]);
+	}
+	if (any)
+		(void)fprintf(stderr,
+		    "To mend it: end Mosquitto, copy the file when it has "
+		    "ended, and import that into a new store.\n");
+}
+
 static enum nj_err
 tell_json(const char *into, const struct import_result *r, struct nj_why *why)
 {
@@ -104,6 +129,16 @@ tell_json(const char *into, const struct import_result *r, struct nj_why *why)
 		    "%s{\"what\":\"%s\",\"count\":%llu,\"offset\":%zu}", comma,
 		    import_left_text[i], (unsigned long long)r->left[i],
 		    r->left_at[i]);
+		comma = ",";
+	}
+	if (!e)
+		e = buf_printf(&b, "],\"lacks\":[");
+	comma = "";
+	for (unsigned i = 0; i < LACKS && !e; i++) {
+		if (r->lacks[i] == 0)
+			continue;
+		e = buf_printf(&b, "%s{\"what\":\"%s\",\"count\":%llu}", comma,
+		    import_lack_text[i], (unsigned long long)r->lacks[i]);
 		comma = ",";
 	}
 	if (!e)
@@ -152,6 +187,8 @@ store_import_cmd(int argc, char **argv)
 			e = tell_json(path, &r, &why);
 		else if (!e)
 			tell(words.v[0], path, &r);
+		if (!e)
+			warn(&r);
 	}
 	if (e)
 		say_why(&why, e);

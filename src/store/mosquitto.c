@@ -60,7 +60,7 @@ mosq_begin(struct slice file, struct mosq_reader *r, struct nj_why *why)
 	if (r->version != MOSQ_V5 && r->version != MOSQ_V6) {
 		why_set(why,
 		    "it is of version %u; versions 5 (Mosquitto 1.6) and 6 "
-		    "(2.x) can be read",
+		    "(1.6.11 and later, 2.x) can be read",
 		    r->version);
 		why_mend(why,
 		    "start a Mosquitto of version 2 with it and end it again: "
@@ -217,11 +217,13 @@ take_sub(const struct mosq_reader *r, struct slice in, struct mosq_item *out,
 }
 
 static enum nj_err
-take_config(const struct mosq_reader *r, struct slice in, struct nj_why *why)
+take_config(const struct mosq_reader *r, struct slice in, struct mosq_item *out,
+    struct nj_why *why)
 {
-	uint8_t size = 0;
+	uint8_t ended = 0, size = 0;
 
-	if (skip(&in, 9) || take_u8(&in, &size))
+	/* the number of the last message */
+	if (skip(&in, 8) || take_u8(&in, &ended) || take_u8(&in, &size))
 		return broken(
 		    r, in.p, why, "settings that their chunk is too short for");
 	if (size != 8)
@@ -229,6 +231,7 @@ take_config(const struct mosq_reader *r, struct slice in, struct nj_why *why)
 		    "message numbers of %u bytes; they are of 8 on every "
 		    "system that Mosquitto supports",
 		    size);
+	out->ended = ended != 0;
 	return NJ_OK;
 }
 
@@ -254,7 +257,7 @@ mosq_next(struct mosq_reader *r, struct mosq_item *out, struct nj_why *why)
 		out->kind = (enum mosq_kind)type;
 	switch (out->kind) {
 	case MOSQ_CONFIG:
-		return take_config(r, body, why);
+		return take_config(r, body, out, why);
 	case MOSQ_MESSAGE:
 		return take_message(r, body, out, why);
 	case MOSQ_ENTRY:

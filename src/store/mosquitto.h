@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * mosquitto - reads Mosquitto's persistence file, versions 5 (1.6) and 6 (2.x).
+ * mosquitto - reads Mosquitto's persistence file, versions 5 (1.6.0 to 1.6.10) and
+ *             6 (later).
  *
  * The file is a header and chunks, each with a type and a length.  Lengths and
  * short numbers are in network order; message numbers and times as the machine
- * had them that wrote it, which is taken to be little-endian.
+ * had them that wrote it, which is taken to be little-endian.  In this order: settings,
+ * messages, clients each with its queues, then subscriptions and retained topics.
+ * Nothing says how many there are, and the header's checksum is always 0: where a
+ * file ends between two chunks, only what names others may tell that they are missing.
  *
  * Owns:    nothing; all slices borrow from the file's bytes.
  * Threads: pure.
@@ -65,6 +69,7 @@ struct mosq_item {
 	size_t offset; /* of the chunk, for what is said about it */
 	struct slice client, user;
 	uint64_t msg; /* its number in this file */
+	bool ended;   /* settings: Mosquitto wrote it as it ended */
 	/* client */
 	int64_t expiry_time; /* Unix time in seconds; also of a message; 0 */
 	uint32_t expiry_s;

@@ -13,8 +13,8 @@ def chunk(kind, body):
     return struct.pack('>II', kind, len(body)) + body
 
 
-def begin(version):
-    return MAGIC + struct.pack('>II', 0, version) + chunk(CFG, struct.pack('<QBB6x', 999, 1, 8))
+def begin(version, ended=True):
+    return MAGIC + struct.pack('>II', 0, version) + chunk(CFG, struct.pack('<QBB6x', 999, ended, 8))
 
 
 def client(version, name, expiry=NEVER, until=0, user=b''):

@@ -107,6 +107,7 @@ def test_import(made):
     assert said['taken'] == {
         'sessions': 2, 'subscriptions': 3, 'retained messages': 1,
         'queued messages': 3, 'messages in flight': 3, 'QoS 2 identifiers not released': 1}
+    assert said['lacks'] == []
     assert {x['what']: x['count'] for x in said['left']} == {
         'sessions that had expired': 1, 'messages that had expired': 1,
         'queued messages of sessions that were not taken': 1,
@@ -301,6 +302,109 @@ def test_import_of_what_is_broken(tmp_path, chunks, says):
     path = tmp_path / 'new.db'
     assert says in store('import', put(tmp_path / 'm', *chunks), '--into', path, status=1)[1]
     assert not path.exists()
+
+
+def lacks(tmp_path, *chunks):
+    """What is said of a file, by the first words of it."""
+    path = tmp_path / 'lacks.db'
+    path.unlink(missing_ok=True)
+    out, err = store('import', put(tmp_path / 'm', *chunks), '--into', path, '--json')
+    said = json.loads(out)['lacks']
+    assert err.count('Warning: ') == len(said) and ('To mend it' in err) == bool(said)
+    store('check', path)
+    return {x['what'].split()[0]: x['count'] for x in said}
+
+
+def test_import_of_a_file_that_ends_between_chunks(tmp_path):
+    """What shows that a part is missing is told; the rest is told in numbers."""
+    one = (db.message(1, b'a', b'x'), db.message(2, b'r', b'y', retain=True))
+    dev = (db.client(6, b'dev'), db.entry(b'dev', 1, QUEUED), db.sub(b'dev', b'a'))
+    end = (db.retain(2),)
+    assert not lacks(tmp_path, db.begin(6), *one, *dev, *end)
+    assert not lacks(tmp_path, db.begin(6))
+    # cut
+    assert lacks(tmp_path, db.begin(6), *one, *dev) == {'topics,': 1}
+    assert lacks(tmp_path, db.begin(6), *one) == {'topics,': 1}
+    assert lacks(tmp_path, db.begin(6)[:23]) == {'the': 1}
+    # parts of it are gone
+    assert lacks(tmp_path, db.begin(6), *dev, *end) == {'messages': 2}
+    assert lacks(tmp_path, db.begin(6), *one, *dev[1:], *end) == {'clients': 2}
+    # written each half an hour, and not at the end
+    assert lacks(tmp_path, db.begin(6, ended=False), *one, *dev, *end) == {'what': 1}
+    # who was not taken was there, and so was what cannot be a message
+    assert not lacks(tmp_path, db.begin(6), db.message(1, b'a/#', b'x'), db.message(2, b'r', b'y'),
+                     db.client(6, b'dev', expiry=0), *dev[1:], *end)
+    out = store('import', put(tmp_path / 'm', db.begin(6), *one, *end), '--into', tmp_path / 'n')[0]
+    assert re.search(r'Left:\n +1 messages that nothing names: .* \(the first at byte 47\)', out)
+
+
+# Version 5 byte by byte, as Mosquitto 1.6.0 to 1.6.10 write it (src/persist.h there: PF_header, PF_cfg,
+# PF_msg_store, PF_client_v5, PF_client_msg, PF_sub, PF_retain), on a 64-bit little-endian machine.
+OF_1_6 = """
+00 b5 00 6d 6f 73 71 75 69 74 74 6f 20 64 62  # magic
+00 00 00 00  00 00 00 05                      # checksum, always 0; version
+00 00 00 01  00 00 00 10                      # settings, of 16 bytes
+2a 00 00 00 00 00 00 00  01 08                # last number; at the end; size of numbers
+00 00 00 00 00 00                             # padding
+00 00 00 02  00 00 00 31                      # message, of 49
+07 00 00 00 00 00 00 00                       # its number
+00 00 00 00 00 00 00 00                       # it does not expire
+00 00 00 05  00 11                            # bytes of payload, its sender's identifier of it
+00 03  00 00  00 06                           # bytes of the sender's name, user, topic
+07 5b  01 00                                  # port 1883, QoS 1, not retained
+70 75 62  74 2f 6f 6e 65 21  68 65 6c 6c 6f   # pub t/one! hello
+02 01 01                                      # properties: 2 bytes, payload format 1
+00 00 00 02  00 00 00 25                      # message, of 37
+08 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00
+00 00 00 02  00 00  00 00  00 00  00 03  07 5b  02 01
+73 2f 78  6f 6e                               # s/x on
+00 00 00 06  00 00 00 14                      # client, of 20
+00 00 00 00 00 00 00 00  ff ff ff ff          # when it ends: never
+00 05  00 04  64 65 76 31                     # last identifier, dev1; no port, no user
+00 00 00 03  00 00 00 14                      # in its queues, of 20
+07 00 00 00 00 00 00 00  00 05  00 04         # number of the message, identifier
+01 03 01 01  64 65 76 31                      # QoS 1, waits for PUBACK, DUP, outgoing
+00 00 00 03  00 00 00 14
+08 00 00 00 00 00 00 00  00 00  00 04
+01 0b 10 01  64 65 76 31                      # QoS 1, queued, RETAIN, outgoing
+00 00 00 04  00 00 00 08                      # retained, of 8; in 1.6 among subscriptions
+08 00 00 00 00 00 00 00
+00 00 00 05  00 00 00 13                      # subscription, of 19
+00 00 00 4d  00 04  00 03                     # identifier 77, bytes of name and filter
+01 08 00 00                                   # QoS 1, retain as published, padding
+64 65 76 31  74 2f 23                         # dev1 t/#
+"""
+
+
+def test_import_of_version_5(tmp_path):
+    path = tmp_path / 'new.db'
+    data = bytes.fromhex(''.join(line.split('#')[0] for line in OF_1_6.replace('t/#', '').splitlines()))
+    said = json.loads(store('import', put(tmp_path / 'm', data), '--into', path, '--json')[0])
+    assert (said['version'], said['left'], said['lacks']) == (5, [], [])
+    assert said['taken'] == {
+        'sessions': 1, 'subscriptions': 1, 'retained messages': 1, 'queued messages': 1,
+        'messages in flight': 1, 'QoS 2 identifiers not released': 0}
+    session, = rows(path, '--what', 'sessions')
+    assert (session['client'], session['user'], session['expiry']) == ('dev1', '', 'never')
+    sub, = rows(path, '--what', 'subscriptions')
+    assert (sub['filter'], sub['qos'], sub['identifier'], sub['retain_as_published'],
+            sub['no_local']) == ('t/#', 1, 77, True, False)
+    one, = rows(path, '--what', 'inflight')
+    assert (one['pid'], one['state'], one['topic'], one['payload'], one['qos']) == (
+        5, 'wait_puback', 't/one!', 'hello', 1)
+    two, = rows(path, '--what', 'queued')
+    assert (two['topic'], two['payload'], two['qos'], two['retain']) == ('s/x', 'on', 1, True)
+    kept, = rows(path, '--what', 'retained')
+    assert (kept['topic'], kept['payload'], kept['qos']) == ('s/x', 'on', 2)
+    store('check', path)
+
+
+@pytest.mark.parametrize('version', [2, 3, 4])
+def test_import_of_1_5_and_older(tmp_path, version):
+    """Up to 1.5 chunks are others: it says who can read them."""
+    err = store('import', put(tmp_path / 'm', db.MAGIC, struct.pack('>II', 0, version), b'\0\1\0\0\0\x0a'),
+                '--into', tmp_path / 'new.db', status=1)[1]
+    assert f'of version {version}' in err and 'start a Mosquitto of version 2' in err
 
 
 def test_import_of_hostile_files(tmp_path):
