@@ -52,8 +52,8 @@ const char *const import_left_text[LEFT_REASONS] = {
 	[LEFT_RETAIN_MESSAGE] = "retained topics whose message was not taken",
 	[LEFT_RETAIN_SYS] = "retained messages of $SYS",
 	[LEFT_HALF_RECEIVED] = "half-received QoS 2 messages beyond 1000",
-	[LEFT_MESSAGE_UNNAMED] = "messages that nothing names: they were under "
-				 "way to clients without a session",
+	[LEFT_MESSAGE_UNNAMED] =
+	    "messages that nothing names (of clients without a session)",
 	[LEFT_CHUNK] = "chunks of a kind that is not known",
 };
 
@@ -62,10 +62,9 @@ const char *const import_lack_text[LACKS] = {
 	[LACK_MESSAGES] = "messages that it names, in queues or as retained",
 	[LACK_CLIENTS] =
 	    "clients that it names, with messages or subscriptions",
-	[LACK_RETAINED] = "topics, perhaps: as many messages were sent to be "
-			  "retained, and none of its topics has them",
-	[LACK_END] = "what came later: Mosquitto was running when it wrote the "
-		     "file, and did not end then",
+	[LACK_RETAINED] =
+	    "topics, perhaps, of messages that were sent to be retained",
+	[LACK_END] = "what came later: Mosquitto went on after it was written",
 };
 
 /* A message of the file; lives until the store is closed. */

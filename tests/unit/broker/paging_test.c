@@ -219,6 +219,52 @@ test_still_here(void **st)
 	answer_all(NJ_OK);
 }
 
+/* What goes with another shard's is known by no key: the batch that has it now is
+ * looked through. */
+static void
+test_parted(void **st)
+{
+	struct durable *d = &sh->durable;
+	struct keep_part part = { .batch = NULL };
+	const unsigned spares = d->n_spare;
+
+	(void)st;
+	state_is = STORE_FULL;
+	d->keep.part = &part;
+	for (unsigned i = 0; i < 5; i++)
+		kept_touch(sessions[i]->kept, &d->keep, 60);
+	d->keep.part = NULL;
+	/* the first of its tail, one behind it, one before it, any */
+	assert_int_equal(
+	    batch_queue_end(d->open, sessions[0]->kept->id, 50), NJ_OK);
+	assert_int_equal(
+	    batch_queue_end(d->open, sessions[1]->kept->id, 60), NJ_OK);
+	assert_int_equal(
+	    batch_queue_end(d->open, sessions[2]->kept->id, 20), NJ_OK);
+	assert_int_equal(
+	    batch_queue_shift(d->open, sessions[3]->kept->id), NJ_OK);
+	/* of session 4 an earlier batch had it */
+	d->open->companions = calloc(1, 16);
+	assert_non_null(d->open->companions);
+	/* all others are with the store */
+	d->n_spare = 0;
+	want(0, 6);
+	turn(0);
+	assert_int_equal(n_asked, 4);
+	assert_int_equal(asked[0]->session, sessions[1]->kept->id);
+	assert_int_equal(asked[0]->until, 60);
+	assert_int_equal(asked[1]->session, sessions[2]->kept->id);
+	assert_int_equal(asked[1]->until, 100);
+	assert_int_equal(asked[2]->session, sessions[4]->kept->id);
+	assert_int_equal(asked[2]->until, 100);
+	assert_int_equal(asked[3]->session, sessions[5]->kept->id);
+	assert_int_equal(length(&d->keep.parked), 2);
+	answer_all(NJ_AGAIN);
+	free(d->open->companions);
+	d->open->companions = NULL;
+	d->n_spare = spares;
+}
+
 /* A disk that cannot be read is asked again after a while. */
 static void
 test_read_later(void **st)
@@ -246,6 +292,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_parked, begin, end),
 		cmocka_unit_test_setup_teardown(test_still_here, begin, end),
+		cmocka_unit_test_setup_teardown(test_parted, begin, end),
 		cmocka_unit_test_setup_teardown(test_read_later, begin, end),
 	};
 

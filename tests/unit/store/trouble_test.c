@@ -631,6 +631,118 @@ test_damaged_row(void **st)
 	assert_int_equal(notes_alive, 0);
 }
 
+static int64_t
+ask(const char *sql)
+{
+	sqlite3_stmt *rows = NULL;
+	int64_t n;
+
+	assert_int_equal(
+	    sqlite3_prepare_v2(store->db, sql, -1, &rows, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(rows), SQLITE_ROW);
+	n = sqlite3_column_int64(rows, 0);
+	sqlite3_finalize(rows);
+	return n;
+}
+
+/* After a sync of the database that failed nothing is committed, whatever for: not
+ * for clients, */
+static void
+test_unsynced_commits(void **st)
+{
+	struct store_batch *x;
+	uint64_t last = 0;
+	bool more = false;
+	char log[80];
+
+	(void)st;
+	snprintf(log, sizeof log, "%s-wal", path);
+	begin(1);
+	atomic_store(&store->unsynced, true);
+	x = bench_batch();
+	put(x, 101);
+	submit(x);
+	for (unsigned i = 0; i < 3; i++)
+		store_turn(store);
+	assert_int_equal(state, STORE_FAILING);
+	assert_int_equal(acked, ticket - 1);
+	assert_int_equal(read_some(1, 101, &last, &more), BATCH);
+	close_it();
+	/* nor as it ends: all of it is in the log */
+	assert_true(disk_size(log) > 0);
+	open_it();
+	assert_int_equal(read_all(), BATCH);
+	close_it();
+	assert_int_equal(disk_size(log), 0);
+	assert_int_equal(notes_alive, 0);
+}
+
+/* nor to copy what is left of a data file, */
+static void
+test_unsynced_moves(void **st)
+{
+	struct store_batch *x;
+	uint64_t live;
+
+	(void)st;
+	begin(1);
+	for (unsigned i = 1; i < 2 * A_FILE; i++) {
+		x = bench_batch();
+		put(x, 1 + i * BATCH);
+		write_now(x);
+	}
+	x = bench_batch();
+	for (uint64_t seq = 1; seq <= (A_FILE - 2) * BATCH; seq++)
+		assert_int_equal(batch_queue_end(x, 1, seq), NJ_OK);
+	/* not yet */
+	store->data.v[0].stuck = true;
+	write_now(x);
+	store->data.v[0].stuck = false;
+	live = store->data.v[0].live;
+	assert_true(live > 0);
+	atomic_store(&store->unsynced, true);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(data_turn(store, true), -1);
+	assert_int_equal(store->data.v[0].live, live);
+	atomic_store(&store->unsynced, false);
+	assert_true(data_turn(store, true) >= 0);
+	assert_int_equal(store->data.v[0].live, 0);
+	assert_int_equal(read_all(), (A_FILE + 2) * BATCH);
+	close_it();
+	assert_int_equal(notes_alive, 0);
+}
+
+/* nor to give free pages back. */
+static void
+test_unsynced_tidies(void **st)
+{
+	int64_t spare;
+
+	(void)st;
+	begin(1);
+	change("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+	       "WHERE i < 2000) INSERT INTO msg SELECT i, 1, 1, 1, 1, 0, "
+	       "zeroblob(4000), 0 FROM n");
+	change("DELETE FROM msg");
+	spare = ask("PRAGMA freelist_count");
+	assert_true(spare > 1024);
+	/* which is done with a thread only */
+	store->opts.vfs = NULL;
+	store->opts.no_thread = false;
+	store->changed = true;
+	atomic_store(&store->unsynced, true);
+	assert_int_equal(tidy_turn(store, true), -1);
+	assert_int_equal(ask("PRAGMA freelist_count"), spare);
+	atomic_store(&store->unsynced, false);
+	store->changed = true;
+	assert_true(tidy_turn(store, true) >= 0);
+	assert_true(ask("PRAGMA freelist_count") < spare);
+	store->opts.vfs = DISK_VFS;
+	store->opts.no_thread = true;
+	close_it();
+	assert_int_equal(notes_alive, 0);
+}
+
 static int
 setup_all(void **st)
 {
@@ -667,6 +779,9 @@ main(void)
 		cmocka_unit_test(test_damaged_small),
 		cmocka_unit_test(test_late_retained),
 		cmocka_unit_test(test_damaged_row),
+		cmocka_unit_test(test_unsynced_commits),
+		cmocka_unit_test(test_unsynced_moves),
+		cmocka_unit_test(test_unsynced_tidies),
 	};
 
 	return cmocka_run_group_tests_name(
