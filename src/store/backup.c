@@ -226,12 +226,20 @@ finish_copy(struct copy *c, struct nj_why *why)
 	return e ? e : copy_err(c, rc, why);
 }
 
+/* The format's versions in the header, of which 2 says that there may be a log; no
+ * sum counts them. */
+static bool
+serve(int fd)
+{
+	return pwrite(fd, "\2\2", 2, 18) == 2;
+}
+
 static enum nj_err
-name_copy(struct copy *c, bool force, struct nj_why *why)
+name_copy(struct copy *c, bool force, bool served, struct nj_why *why)
 {
 	int fd = open(c->temp, O_RDWR | O_CLOEXEC), rc;
 
-	if (fd < 0 || fsync(fd)) {
+	if (fd < 0 || (served && !serve(fd)) || fsync(fd)) {
 		if (fd >= 0)
 			close(fd);
 		return failed(why, "sync", c->temp);
@@ -251,7 +259,7 @@ name_copy(struct copy *c, bool force, struct nj_why *why)
 }
 
 enum nj_err
-view_backup(struct view *v, const char *path, bool force,
+view_copy(struct view *v, const char *path, bool force, bool served,
     void (*progress)(void *arg, uint64_t done, uint64_t of), void *arg,
     struct nj_why *why)
 {
@@ -265,9 +273,17 @@ view_backup(struct view *v, const char *path, bool force,
 	if (sqlite3_close(c.db) != SQLITE_OK && !e)
 		e = NJ_IO;
 	if (!e)
-		e = name_copy(&c, force, why);
+		e = name_copy(&c, force, served, why);
 	if (c.temp)
 		unlink(c.temp);
 	free(c.temp);
 	return e;
+}
+
+enum nj_err
+view_backup(struct view *v, const char *path, bool force,
+    void (*progress)(void *arg, uint64_t done, uint64_t of), void *arg,
+    struct nj_why *why)
+{
+	return view_copy(v, path, force, false, progress, arg, why);
 }

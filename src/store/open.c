@@ -282,6 +282,11 @@ connect_db(struct store *s, struct nj_why *why)
 	if ((e = sql_err(pages_want_sums(s->db))) ||
 	    (e = sql_exec(s, settings))) {
 		sql_why(s, why, "opening it");
+		/* a copy that has no log yet, and is read */
+		if (e == NJ_BUSY)
+			why_mend(why,
+			    "another program has it open, such as 'nightjar "
+			    "store check': let that end first");
 		return e;
 	}
 	return check_owner(s, why);

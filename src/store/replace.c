@@ -19,7 +19,7 @@
 
 #include "base/file.h"
 #include "store/impl.h"
-#include "store/view.h"
+#include "store/view_impl.h"
 
 #define RESTORED "-restored"
 
@@ -236,7 +236,7 @@ restore(struct view *v, const char *path, bool force,
 	if (asprintf(&copy, "%s" RESTORED, path) < 0)
 		return NJ_NOMEM;
 	drop_unfinished(path);
-	if (!(e = view_backup(v, copy, true, NULL, NULL, why))) {
+	if (!(e = view_copy(v, copy, true, true, NULL, NULL, why))) {
 		made(copy);
 		e = restore_finish(path, old, why);
 	}

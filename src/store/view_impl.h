@@ -27,6 +27,11 @@ struct view {
 /* What SQLite says of its last error, with the path before it. */
 NJ_MUST enum nj_err
 view_err(struct view *v, const char *doing, int rc, struct nj_why *why);
+/* view_backup; served: as a broker would have made it.  One without a log becomes
+ * that when nobody reads it, which a start would have to wait for. */
+NJ_MUST enum nj_err view_copy(struct view *v, const char *path, bool force,
+    bool served, void (*progress)(void *arg, uint64_t done, uint64_t of),
+    void *arg, struct nj_why *why);
 /* The numbers of a query's first row, 0 where there is none. */
 NJ_MUST enum nj_err view_numbers(struct view *v, const char *sql, uint64_t *out,
     unsigned n, struct nj_why *why);

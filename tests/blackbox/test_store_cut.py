@@ -4,6 +4,7 @@ system: what is there then is the old store or the new one."""
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 
 import pytest
@@ -56,7 +57,7 @@ class Cut:
 
 def some_of(n):
     """All of the last ones, where names change."""
-    return sorted({*range(0, n, max(1, n // 16)), *range(max(0, n - 24), n)})
+    return sorted({*range(0, n, max(1, n // 8)), *range(max(0, n - 16), n)})
 
 
 @pytest.fixture
@@ -183,3 +184,73 @@ def test_import_killed(tmp_path):
         store(*args)
         assert len(rows(path)) == len(want)
     assert nothing > 3
+
+
+def check(path, env=None):
+    # pylint: disable=consider-using-with
+    return subprocess.Popen([harness.NIGHTJAR, 'store', 'check', path], env=env, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_check_while_a_store_is_made(brokers, tmp_path, monkeypatch):
+    """There is none yet, or there is a whole one; and nothing that it does is in the
+    broker's way."""
+    b = brokers(CONF, start=False)
+    disk = Disk(tmp_path / 'control', os.path.join(b.folder, 'store'))
+    path = os.path.join(b.folder, 'store', 'nightjar.db')
+    seen = []
+    for life in range(3):
+        with monkeypatch.context() as m:
+            for k, v in disk.environment().items():
+                m.setenv(k, v)
+            # each call takes so long that there is time for many looks
+            disk.fails('write sync', None, slow_us=15_000)
+            start = b.log_size() if os.path.exists(b.log_path) else 0
+            b.start()
+        while ' running' not in b.log(start):
+            looks = [check(path) for _ in range(2)]
+            for p in looks:
+                out, err = p.communicate(timeout=harness.PATIENCE)
+                seen.append(p.returncode)
+                assert p.returncode in (0, 2), f'life {life}: {out}{err}'
+                assert p.returncode == 0 or 'no broker has stored anything in it' in err or \
+                    'No such file' in err, f'life {life}: {out}{err}'
+            assert b.alive(), b.log(start)
+        disk.well()
+        assert disk.hits > 10
+        store('check', path)
+        assert b.stop() == 0
+        shutil.rmtree(disk.folder)
+    assert len(seen) > 3 and 2 in seen, seen
+
+
+def test_start_while_a_store_is_looked_at(brokers, tmp_path):
+    """Who reads a store does not keep a broker from it, also one that was just
+    restored."""
+    b = brokers(CONF)
+    path = os.path.join(b.folder, 'store', 'nightjar.db')
+    with Raw(b.port) as p:
+        p.connect('pub')
+        p.publish_acked('r', b'kept', retain=True)
+    store('backup', path, tmp_path / 'copy.db')
+    assert b.stop() == 0
+    store('restore', '--force', tmp_path / 'copy.db', path)
+    reader = sqlite3.connect(f'file:{path}?mode=ro', uri=True, isolation_level=None)
+    reader.execute('BEGIN')
+    assert reader.execute('SELECT count(*) FROM retained').fetchone() == (1,)
+    start = b.log_size()
+    b.start()
+    b.wait_log(' running', start)
+    with Raw(b.port) as p:
+        p.connect('pub')
+        p.publish_acked('s', b'new', retain=True)
+    assert reader.execute('SELECT count(*) FROM retained').fetchone() == (1,)
+    reader.close()
+    assert b.stop() == 0
+    # a copy that was put there by hand has no log, and gets one when nobody reads it
+    shutil.copy(tmp_path / 'copy.db', path)
+    reader = sqlite3.connect(f'file:{path}?mode=ro', uri=True, isolation_level=None)
+    reader.execute('BEGIN')
+    reader.execute('SELECT count(*) FROM retained').fetchone()
+    b.refuses("another program has it open, such as 'nightjar store check'")
+    reader.close()

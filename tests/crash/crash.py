@@ -4,7 +4,7 @@
 it again on the same store, and checks that it kept every promise.
 
   tests/crash/crash.py [--kills N] [--seeds A-B] [--shards 1,2,4] [--jobs N]
-      [--broker FILE] [--keep DIR] [--how HOW]
+      [--broker FILE] [--keep DIR] [--how HOW] [--tls]
 
 Each seed is one store with a number of shards; --kills are shared out among
 them.  The long run:  tests/crash/crash.py --kills 3000 --seeds 1-24
@@ -18,6 +18,7 @@ import random
 import select
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), 'blackbox')]
 # pylint: disable=wrong-import-position
+import certs
 import harness
 from actors import (MS, SECOND, Churner, Expirer, Inspector, Publisher, Receiver, Watcher, Willing)
 from ledger import OPEN, Inbox, Interval, Ledger
@@ -70,11 +72,13 @@ class World:
     """One store, the brokers that live on it one after the other, and its
     clients."""
 
-    def __init__(self, broker, seed, shards, folder, how='kill'):
+    def __init__(self, broker, seed, shards, folder, how='kill', tls=False):
         self.rng = random.Random(f'{seed} {shards}')
         self.ledger = Ledger()
         self.broker, self.shards, self.folder = os.path.abspath(broker), shards, folder
         self.how = how
+        self.tls = None
+        self.pki = certs.Authority(os.path.join(folder, 'ca')) if tls else None
         self.port = harness.free_port()
         self.poll = select.epoll()
         self.links, self.by_fd, self.wills = [], {}, {}
@@ -95,7 +99,17 @@ class World:
                      os.path.join(self.folder, 'broker.conf')]
         with open(self.argv[-1], 'w', encoding='ascii') as f:
             text = (THEIRS if theirs else OURS).format(port=self.port, store=store, shards=self.shards)
+            if self.pki:
+                text = text.replace('allow_anonymous true\n', self.certificates())
             f.write(text.replace('autosave_on_changes true', '') if self.how != 'kill' else text)
+
+    def certificates(self):
+        """All clients show the same one; the lines that ask for it."""
+        crt, key = self.pki.issue('server', 'server')
+        self.tls = ssl.create_default_context(cafile=self.pki.ca)
+        self.tls.load_cert_chain(*self.pki.issue('device'))
+        return (f'cafile {self.pki.ca}\ncertfile {crt}\nkeyfile {key}\nrequire_certificate true\n'
+                'use_identity_as_username true\n')
 
     def people(self):
         """Who there is.  The filters of one session do not overlap, so that
@@ -165,7 +179,7 @@ class World:
         if self.how != 'cut':
             self.end_broker()
         for link in self.links:		# what it had sent was sent
-            if link.sock is not None and link.state != 'connecting' and self.how != 'cut':
+            if link.sock is not None and link.state not in ('connecting', 'shaking') and self.how != 'cut':
                 while link.receive():
                     pass
             link.drop()
@@ -328,12 +342,12 @@ class Sharer(Receiver):
         return super().idle() and not self.group.owed
 
 
-def run_seed(broker, seed, shards, kills, keep=None, how='kill'):
+def run_seed(broker, seed, shards, kills, keep=None, how='kill', tls=False):
     """(line that sums it up, faults)."""
     folder = tempfile.mkdtemp(prefix=f'nightjar-crash-{seed}-', dir=keep)
     os.chmod(folder, 0o755)
     began = time.monotonic()
-    world = World(broker, seed, shards, folder, how).run(kills)
+    world = World(broker, seed, shards, folder, how, tls).run(kills)
     ledger = world.ledger
     line = (f'seed {seed}, {shards} shard{"s" if shards > 1 else ""}: {len(world.kills)} kills in '
             f'{time.monotonic() - began:.1f} s, '
@@ -364,6 +378,7 @@ def main():
     p.add_argument('--keep', help='keep the folders of seeds that fail in here')
     p.add_argument('--how', choices=('kill', 'end', 'cut'), default='kill',
                    help='SIGKILL; SIGTERM; or all connections cut and the broker left alone')
+    p.add_argument('--tls', action='store_true', help='clients come with certificates')
     args = p.parse_args()
     if not args.broker:
         p.error('there is no broker: set NJ_BUILD or give --broker')
@@ -374,7 +389,7 @@ def main():
     began, failed, kills = time.monotonic(), 0, 0
     with multiprocessing.Pool(args.jobs) as pool:
         work = [(args.broker, seed, shards[i % len(shards)], each, args.keep,
-                 args.how)
+                 args.how, args.tls)
                 for i, seed in enumerate(seeds)]
         for line, faults in pool.imap_unordered(_one, work, chunksize=1):
             print(line, *faults, sep='\n  ', flush=True)

@@ -3,6 +3,7 @@
 may be gone at any byte, and to the next one on the same store."""
 import os
 import socket
+import ssl
 import struct
 import sys
 
@@ -62,7 +63,35 @@ class Link:
     def _connected(self):
         if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.drop(5_000_000)
+        elif self.world.tls is None:
+            self._greet()
+        else:
+            self.world.unwatch(self)
+            self.sock = self.world.tls.wrap_socket(self.sock, server_hostname='localhost',
+                                                   do_handshake_on_connect=False)
+            self.asks_write = True
+            self.world.watch(self, True)
+            self.state = 'shaking'
+
+    def _shake(self):
+        """A step of the handshake."""
+        try:
+            self.sock.do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as e:
+            want = isinstance(e, ssl.SSLWantWriteError)
+            if want != self.asks_write:
+                self.asks_write = want
+                self.world.watch(self, want, again=True)
             return
+        except OSError as e:
+            if isinstance(e, ssl.SSLCertVerificationError):
+                self.ledger.fault(f'{self.name}: {e}')
+            self.drop(5_000_000)
+            return
+        self.ledger.counts['handshakes'] += 1
+        self._greet()
+
+    def _greet(self):
         self.state = 'waiting'
         props = None
         if self.version == 5:
@@ -107,12 +136,12 @@ class Link:
         self.size += len(data)
 
     def flush(self):
-        if not self.out or self.sock is None or self.state == 'connecting':
+        if not self.out or self.sock is None or self.state in ('connecting', 'shaking'):
             return
         data = b''.join(self.out) if len(self.out) > 1 else self.out[0]
         try:
             n = self.sock.send(data)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             n = 0
         except OSError:
             n = len(data)		# reading tells the end
@@ -127,15 +156,19 @@ class Link:
     def ready(self, readable, writable):
         if self.state == 'connecting':
             self._connected()
-            return
-        if readable:
-            self.receive()
+        elif self.state == 'shaking':
+            self._shake()
+        elif readable:
+            more = self.receive()
+            # what TLS has read already the poll does not tell
+            while more and self.world.tls is not None and self.sock.pending():
+                more = self.receive()
 
     def receive(self):
         """Reads once; False when there is nothing more to be had."""
         try:
             data = self.sock.recv(CHUNK)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return False
         except OSError:
             data = b''

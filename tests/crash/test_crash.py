@@ -37,6 +37,14 @@ def test_promises_are_kept(build, shards):
     assert not faults, '\n'.join(['', line, *faults])
 
 
+def test_promises_are_kept_over_tls():
+    """Clients with certificates, whose connections end in the midst of handshakes, too."""
+    line, faults = crash.run_seed(harness.NIGHTJAR, 7, 2, 16, tls=True)
+    print(line)
+    assert 'handshakes' in line
+    assert not faults, '\n'.join(['', line, *faults])
+
+
 @pytest.mark.skipif(not brokers.find_mosquitto(), reason='there is no mosquitto to compare with')
 def test_losses_are_found():
     _, faults = crash.run_seed(brokers.find_mosquitto(), 1, 1, 40)
