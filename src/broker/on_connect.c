@@ -631,8 +631,8 @@ login_decided(struct conn *c, struct login *l)
 			    text_esc(user, sizeof user, r->username),
 			    r->has_username ? "'" : "", r->why);
 	} else if (revoked_conn(c)) { /* a walk would not meet it any more */
-		(void)connect_refuse(
-		    c, RC_NOT_AUTHORIZED, "its certificate was revoked");
+		(void)connect_refuse(c, RC_NOT_AUTHORIZED,
+		    "its certificate, or that of a CA above it, was revoked");
 	} else if ((why = rights_outdated(c, r)) ||
 	    (why = reentry_objection(c, r->principal))) {
 		(void)connect_refuse(c, RC_NOT_AUTHORIZED, "%s", why);

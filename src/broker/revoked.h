@@ -10,7 +10,7 @@
 #include "broker/conn.h"
 
 bool revoked_conn(const struct conn *c);
-/* Ends it if its certificate was revoked; true then. */
+/* Ends it if its certificate was revoked, or that of a CA above; true then. */
 bool revoked_end(struct conn *c);
 
 #endif

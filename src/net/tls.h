@@ -117,8 +117,14 @@ NJ_MUST enum nj_err
 tls_server_renew_lists(struct tls_server *t, bool *changed, struct nj_why *why);
 /* Our own CA's list has passed its date: it holds on. */
 bool tls_server_list_is_stale(const struct tls_server *t);
-/* Whether the certificate that a peer showed is revoked now. */
-bool tls_server_peer_is_revoked(
+/* Whether the certificate that a peer showed is revoked now, or that of a CA
+ * above it. */
+enum tls_revoked_who {
+	TLS_REVOKED_NONE,
+	TLS_REVOKED_ITSELF,
+	TLS_REVOKED_ABOVE
+};
+enum tls_revoked_who tls_server_peer_is_revoked(
     const struct tls_server *t, const struct tls_peer *p);
 
 /* A server stream on fd (taken over on success). */
@@ -176,7 +182,8 @@ struct tls_peer {
 	/* with want_issuers: SHA-256 of the public keys of the CAs that the
 	 * certificate was found good by, 32 bytes each, the nearest first */
 	struct slice issuers;
-	struct slice ips; /* SAN iPAddress: each a length byte and bytes */
+	struct slice above; /* those CAs' certificates, by tls_revoked_put */
+	struct slice ips;   /* SAN iPAddress: each a length byte and bytes */
 	bool has_cert, resumed;
 	uint8_t spki_sha256[32], cert_sha256[32];
 };

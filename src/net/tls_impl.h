@@ -115,9 +115,9 @@ struct tls_stream {
 	struct tls_peer *peer;
 	char *name; /* server: SNI the client sent; client: host */
 	/* of the certificate that was shown; of a ticket nothing is kept here */
-	struct buf ident;   /* for the ticket being written */
-	struct buf issuers; /* as struct tls_peer has them */
-	char *psk;	    /* server: the identity offered last */
+	struct buf ident;	   /* for the ticket being written */
+	struct buf issuers, above; /* as struct tls_peer has them */
+	char *psk;		   /* server: the identity offered last */
 	const struct tls_psk_watch *psk_watch; /* server; NULL: nobody */
 	void *psk_watch_arg;
 	uint8_t *kept;	       /* received, not yet taken by OpenSSL */
@@ -153,13 +153,15 @@ void tls_on_message(int write_p, int version, int type, const void *buf,
 
 /* tls_server.c: the lists as they are now, a reference. */
 struct tls_revoked *tls_server_revoked(const struct tls_server *t);
-/* Again after every handshake, resumed ones too. */
+/* tls_recheck.c: again after every handshake, resumed ones too. */
 NJ_MUST enum nj_err tls_server_recheck(struct tls_stream *s, X509 *leaf);
 /* The same for what a ticket holds, a certificate or a record of one, without
  * words. */
 bool tls_server_recheck_quiet(const struct tls_server *t, X509 *leaf);
 bool tls_server_recheck_ident(
     const struct tls_server *t, const struct tls_ident *id);
+/* That none of the CAs is revoked (struct tls_peer.above). */
+bool tls_server_above_good(const struct tls_server *t, struct slice above);
 /* Those of TLS 1.2 do not tell of the issuers; and a session by a shared key
  * gets none. */
 bool tls_server_12_has_no_tickets(const struct tls_server *t);
@@ -185,11 +187,16 @@ bool tls_shed_works(void);
 NJ_MUST enum nj_err tls_shed(struct tls_stream *s, X509 *leaf);
 
 /* tls_peer.c */
-NJ_MUST enum nj_err tls_peer_of_ident(const SSL *ssl,
-    const struct tls_ident *id, struct slice sni, struct tls_peer **out);
+/* What is known beside the certificate. */
+struct tls_beside {
+	struct slice sni, psk;
+	struct slice issuers, above; /* see struct tls_peer */
+};
 NJ_MUST enum nj_err
-tls_peer_new(const SSL *ssl, X509 *leaf, const EVP_MD *sha256, struct slice sni,
-    struct slice issuers, struct slice psk, struct tls_peer **out);
+tls_peer_of_ident(const SSL *ssl, const struct tls_ident *id,
+    const struct tls_beside *b, struct tls_peer **out);
+NJ_MUST enum nj_err tls_peer_new(const SSL *ssl, X509 *leaf,
+    const EVP_MD *sha256, const struct tls_beside *b, struct tls_peer **out);
 /* NJ_DENIED when a name in it could be taken for something else. */
 NJ_MUST enum nj_err tls_peer_names_ok(X509 *leaf, struct nj_why *why);
 /* Of its SubjectPublicKeyInfo. */
@@ -213,7 +220,7 @@ enum tls_came tls_came(const SSL *ssl);
 /* What the ticket says that it was resumed by; false: by none.  Borrows from
  * the session. */
 struct tls_told {
-	struct slice ident, issuers; /* see struct tls_stream */
+	struct slice ident, issuers, above; /* see struct tls_stream */
 };
 bool tls_told(const SSL *ssl, struct tls_told *out);
 NJ_MUST enum nj_err

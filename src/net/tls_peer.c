@@ -161,7 +161,7 @@ tls_peer_names_ok(X509 *leaf, struct nj_why *why)
 /* What goes into the copied strings, before there is a place for them. */
 struct parts {
 	struct slice alpn, sni, cn, subject, uri, dns, email, serial;
-	struct slice psk, issuers, ips;
+	struct slice psk, issuers, above, ips;
 	struct buf ips_mem;
 	unsigned char *cn_mem;
 	BIO *subject_mem;
@@ -284,7 +284,8 @@ assemble(const SSL *ssl, X509 *leaf, const EVP_MD *md, const struct parts *p,
 	const struct slice from[FIELDS] = { p->alpn, p->sni, p->cn, p->subject,
 		p->uri, p->dns, p->email, p->serial, p->psk };
 	const char **to[FIELDS];
-	size_t size = sizeof(struct tls_peer) + p->issuers.n + p->ips.n;
+	size_t size =
+	    sizeof(struct tls_peer) + p->issuers.n + p->above.n + p->ips.n;
 	struct tls_peer *peer;
 	enum nj_err e;
 	char *at;
@@ -305,6 +306,7 @@ assemble(const SSL *ssl, X509 *leaf, const EVP_MD *md, const struct parts *p,
 		at += from[i].n + 1;
 	}
 	peer->issuers = put_bytes(&at, p->issuers);
+	peer->above = put_bytes(&at, p->above);
 	peer->ips = put_bytes(&at, p->ips);
 	peer->has_cert = leaf != NULL;
 	peer->resumed = SSL_session_reused(ssl);
@@ -336,13 +338,15 @@ parts_of_connection(struct parts *p, const SSL *ssl, struct slice sni)
 }
 
 enum nj_err
-tls_peer_new(const SSL *ssl, X509 *leaf, const EVP_MD *sha256, struct slice sni,
-    struct slice issuers, struct slice psk, struct tls_peer **out)
+tls_peer_new(const SSL *ssl, X509 *leaf, const EVP_MD *sha256,
+    const struct tls_beside *b, struct tls_peer **out)
 {
-	struct parts p = { .issuers = issuers, .psk = psk };
+	struct parts p = {
+		.issuers = b->issuers, .above = b->above, .psk = b->psk
+	};
 	enum nj_err e = NJ_OK;
 
-	parts_of_connection(&p, ssl, sni);
+	parts_of_connection(&p, ssl, b->sni);
 	if (leaf)
 		e = parts_of_cert(&p, leaf);
 	if (!e)
@@ -363,8 +367,8 @@ hash_of_der(struct slice der)
 }
 
 enum nj_err
-tls_peer_of_ident(const SSL *ssl, const struct tls_ident *id, struct slice sni,
-    struct tls_peer **out)
+tls_peer_of_ident(const SSL *ssl, const struct tls_ident *id,
+    const struct tls_beside *b, struct tls_peer **out)
 {
 	struct parts p = { .cn = id->cn,
 		.subject = id->subject,
@@ -373,10 +377,11 @@ tls_peer_of_ident(const SSL *ssl, const struct tls_ident *id, struct slice sni,
 		.email = id->email,
 		.serial = id->serial,
 		.issuers = id->issuers,
+		.above = b->above,
 		.ips = id->ips };
 	enum nj_err e;
 
-	parts_of_connection(&p, ssl, sni);
+	parts_of_connection(&p, ssl, b->sni);
 	if ((e = assemble(ssl, NULL, NULL, &p, out)))
 		return e;
 	(*out)->has_cert = true;

@@ -228,24 +228,66 @@ tls_revoked_has_cert(const struct tls_revoked *r, X509 *x)
 		serial_slice(X509_get0_serialNumber(x)));
 }
 
+enum nj_err
+tls_revoked_put(X509 *x, struct buf *out)
+{
+	struct slice serial = serial_slice(X509_get0_serialNumber(x));
+	enum nj_err e;
+
+	if (serial.n > REVOKED_SERIAL_MAX)
+		return NJ_OK; /* nor is it ever on a list */
+	if ((e = buf_put_u32(out, tls_issuer_hash(X509_get_issuer_name(x)))) ||
+	    (e = buf_put_u8(out, (uint8_t)serial.n)))
+		return e;
+	return buf_put_slice(out, serial);
+}
+
+bool
+tls_revoked_has_any(const struct tls_revoked *r, struct slice put)
+{
+	struct slice serial = SLICE_NONE;
+	uint32_t issuer = 0;
+	uint8_t n = 0;
+
+	while (put.n > 0)
+		if (take_u32(&put, &issuer) || take_u8(&put, &n) ||
+		    take_bytes(&put, n, &serial) ||
+		    tls_revoked_has(r, issuer, serial))
+			return true;
+	return false;
+}
+
+/* Whether a foreign list of this issuer holds now. */
+static int
+list_verdict(const struct tls_revoked *r, const X509_NAME *issuer)
+{
+	int verdict = X509_V_ERR_UNABLE_TO_GET_CRL;
+	time_t now = time(NULL);
+
+	for (int i = 0; i < sk_X509_CRL_num(r->crls); i++) {
+		X509_CRL *crl = sk_X509_CRL_value(r->crls, i);
+		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+
+		if (X509_NAME_cmp(X509_CRL_get_issuer(crl), issuer) != 0)
+			continue;
+		if (X509_cmp_time(X509_CRL_get0_lastUpdate(crl), &now) > 0)
+			verdict = X509_V_ERR_CRL_NOT_YET_VALID;
+		else if (next && X509_cmp_time(next, &now) < 0)
+			verdict = X509_V_ERR_CRL_HAS_EXPIRED;
+		else
+			return X509_V_OK;
+	}
+	return verdict;
+}
+
 int
 tls_revoked_verdict(const struct tls_revoked *r, const X509_NAME *issuer,
     const ASN1_INTEGER *serial)
 {
-	time_t now = time(NULL);
-
 	if (!r)
 		return X509_V_OK;
 	if (r->n > 0 &&
 	    tls_revoked_has(r, tls_issuer_hash(issuer), serial_slice(serial)))
 		return X509_V_ERR_CERT_REVOKED;
-	for (int i = 0; i < sk_X509_CRL_num(r->crls); i++) {
-		X509_CRL *crl = sk_X509_CRL_value(r->crls, i);
-		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
-
-		if (next && X509_cmp_time(next, &now) < 0 &&
-		    X509_NAME_cmp(X509_CRL_get_issuer(crl), issuer) == 0)
-			return X509_V_ERR_CRL_HAS_EXPIRED;
-	}
-	return X509_V_OK;
+	return r->crls ? list_verdict(r, issuer) : X509_V_OK;
 }

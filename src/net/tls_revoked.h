@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/slice.h"
 
@@ -61,8 +62,12 @@ bool tls_revoked_has(
     const struct tls_revoked *r, uint32_t issuer, struct slice serial);
 /* The same of a certificate. */
 bool tls_revoked_has_cert(const struct tls_revoked *r, X509 *x);
-/* X509_V_OK, or what the lists say: revoked, or that the foreign one of this
- * issuer has ended. */
+/* Appends how lists call it: issuer and serial. */
+NJ_MUST enum nj_err tls_revoked_put(X509 *x, struct buf *out);
+/* Whether one of those is on a list, or cannot be read. */
+bool tls_revoked_has_any(const struct tls_revoked *r, struct slice put);
+/* X509_V_OK, or what the lists say: revoked, or, where there are foreign ones,
+ * that there is none of this issuer that holds now. */
 int tls_revoked_verdict(const struct tls_revoked *r, const X509_NAME *issuer,
     const ASN1_INTEGER *serial);
 

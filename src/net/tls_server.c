@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * tls_server - the listener's side of TLS: contexts, what is asked of
- *              clients, and the second look at who they are.
+ * tls_server - the listener's side of TLS: contexts, and what is asked of
+ *              clients.
  */
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -82,6 +82,18 @@ note_issuers(struct tls_stream *s, STACK_OF(X509) * chain)
 	return e;
 }
 
+/* They are looked up again when it comes back, and when lists change. */
+static enum nj_err
+note_above(struct tls_stream *s, STACK_OF(X509) * chain)
+{
+	enum nj_err e = NJ_OK;
+
+	buf_fini(&s->above);
+	for (int i = 1; i < sk_X509_num(chain) && !e; i++)
+		e = tls_revoked_put(sk_X509_value(chain, i), &s->above);
+	return e;
+}
+
 /* The dates, where the library was told to leave them to us: says what is wrong
  * in ctx. */
 static bool
@@ -142,8 +154,9 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 		s->explained = true;
 		return 0;
 	}
-	if (s->server->want_issuers &&
-	    note_issuers(s, X509_STORE_CTX_get0_chain(ctx))) {
+	if ((s->server->want_issuers &&
+		note_issuers(s, X509_STORE_CTX_get0_chain(ctx))) ||
+	    note_above(s, X509_STORE_CTX_get0_chain(ctx))) {
 		X509_STORE_CTX_set_error(ctx, X509_V_ERR_OUT_OF_MEM);
 		return 0;
 	}
@@ -163,8 +176,6 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 	return 1;
 }
 
-/* -- the second look ----------------------------------------------------- */
-
 struct tls_revoked *
 tls_server_revoked(const struct tls_server *t)
 {
@@ -175,109 +186,6 @@ tls_server_revoked(const struct tls_server *t)
 	r = tls_revoked_ref(t->revoked);
 	(void)pthread_mutex_unlock(&lockable->revoked_lock);
 	return r;
-}
-
-static bool
-no_lists(const struct tls_server *t)
-{
-	struct tls_revoked *r = tls_server_revoked(t);
-	bool none = !r || (r->n == 0 && !r->crls);
-
-	tls_revoked_unref(r);
-	return none;
-}
-
-/* X509_V_OK, or what the lists say of this certificate. */
-static int
-look_up(const struct tls_server *t, const X509_NAME *issuer,
-    const ASN1_INTEGER *serial)
-{
-	struct tls_revoked *r = tls_server_revoked(t);
-	int verdict = tls_revoked_verdict(r, issuer, serial);
-
-	tls_revoked_unref(r);
-	return verdict;
-}
-
-/* X509_V_OK, or what is wrong with a certificate that was good before. */
-static int
-still_good(const struct tls_server *t, X509 *leaf)
-{
-	time_t now = time(NULL), late = now - t->grace_s;
-
-	if (X509_cmp_time(X509_get0_notAfter(leaf), &late) < 0)
-		return X509_V_ERR_CERT_HAS_EXPIRED;
-	if (X509_cmp_time(X509_get0_notBefore(leaf), &now) > 0)
-		return X509_V_ERR_CERT_NOT_YET_VALID;
-	return look_up(
-	    t, X509_get_issuer_name(leaf), X509_get0_serialNumber(leaf));
-}
-
-bool
-tls_server_12_has_no_tickets(const struct tls_server *t)
-{
-	return t->want_issuers || t->psk.key_of;
-}
-
-bool
-tls_server_recheck_quiet(const struct tls_server *t, X509 *leaf)
-{
-	return leaf ? still_good(t, leaf) == X509_V_OK : !t->require;
-}
-
-bool
-tls_server_recheck_ident(const struct tls_server *t, const struct tls_ident *id)
-{
-	const unsigned char *p = id->issuer.p, *q = id->serial_der.p;
-	X509_NAME *issuer;
-	ASN1_INTEGER *serial;
-	bool good;
-
-	if (id->not_after <= (int64_t)time(NULL))
-		return false;
-	if (no_lists(t))
-		return true;
-	issuer = d2i_X509_NAME(NULL, &p, (long)id->issuer.n);
-	serial = d2i_ASN1_INTEGER(NULL, &q, (long)id->serial_der.n);
-	good = issuer && serial && look_up(t, issuer, serial) == X509_V_OK;
-	X509_NAME_free(issuer);
-	ASN1_INTEGER_free(serial);
-	return good;
-}
-
-enum nj_err
-tls_server_recheck(struct tls_stream *s, X509 *leaf)
-{
-	const struct tls_server *t = s->server;
-	struct tls_told told = { 0 };
-	struct tls_ident id;
-	int err;
-
-	/* A full handshake was checked by on_verify a moment ago, but for what
-	 * was revoked since. */
-	if (!SSL_session_reused(s->ssl) && !leaf && !t->require)
-		return NJ_OK;
-	if (!leaf && tls_told(s->ssl, &told) && told.ident.n > 0) {
-		if (!tls_ident_take(told.ident, &id) &&
-		    tls_server_recheck_ident(t, &id))
-			return NJ_OK;
-		why_set(stream_why_new(&s->base),
-		    "the client certificate of the session to resume is not "
-		    "good any more");
-		return NJ_TLS;
-	}
-	if (!leaf) {
-		if (!t->require)
-			return NJ_OK;
-		why_set(stream_why_new(&s->base),
-		    "the session to resume has no client certificate, and "
-		    "this listener requires one");
-		return NJ_TLS;
-	}
-	if ((err = still_good(t, leaf)) == X509_V_OK)
-		return NJ_OK;
-	pki_explain_verify(err, leaf, 0, stream_why_new(&s->base));
-	return NJ_TLS;
 }
 
 /* -- contexts ------------------------------------------------------------ */
@@ -725,37 +633,6 @@ tls_server_list_is_stale(const struct tls_server *t)
 
 	tls_revoked_unref(r);
 	return stale;
-}
-
-static unsigned
-hex_digit(char c)
-{
-	return c <= '9' ? (unsigned)(c - '0')
-			: (unsigned)((c | 0x20) - 'a' + 10);
-}
-
-bool
-tls_server_peer_is_revoked(const struct tls_server *t, const struct tls_peer *p)
-{
-	const char *hex = p->serial + strspn(p->serial, "0-");
-	uint8_t serial[REVOKED_SERIAL_MAX];
-	size_t digits = strlen(hex), n = (digits + 1) / 2;
-	struct tls_revoked *r;
-	bool revoked;
-
-	if (!p->has_cert || n > sizeof serial)
-		return false;
-	memset(serial, 0, sizeof serial);
-	for (size_t i = 0; i < digits; i++) {
-		size_t from_end = digits - 1 - i;
-
-		serial[n - 1 - from_end / 2] |=
-		    (uint8_t)(hex_digit(hex[i]) << (from_end % 2 * 4));
-	}
-	r = tls_server_revoked(t);
-	revoked = tls_revoked_has(r, p->issuer_hash, slice_of(serial, n));
-	tls_revoked_unref(r);
-	return revoked;
 }
 
 void

@@ -276,21 +276,25 @@ await_hello(struct tls_stream *s)
 static enum nj_err
 make_peer(struct tls_stream *s, X509 *leaf)
 {
-	struct slice name = s->name ? slice_str(s->name) : SLICE_NONE;
-	struct tls_told told = { .issuers = buf_slice(&s->issuers) };
+	struct tls_told told = { .issuers = buf_slice(&s->issuers),
+		.above = buf_slice(&s->above) };
+	struct tls_beside b = { .psk = tls_psk_name(s) };
 	struct tls_ident id;
 	enum nj_err e;
 
 	if (s->server)
 		(void)tls_told(s->ssl, &told);
+	b.sni = s->name ? slice_str(s->name) : SLICE_NONE;
+	b.above = told.above;
 	if (!leaf && told.ident.n > 0) {
 		if ((e = tls_ident_take(told.ident, &id)))
 			return e;
-		return tls_peer_of_ident(s->ssl, &id, name, &s->peer);
+		return tls_peer_of_ident(s->ssl, &id, &b, &s->peer);
 	}
+	b.issuers = leaf ? told.issuers : SLICE_NONE;
 	return tls_peer_new(s->ssl, leaf,
 	    s->server ? s->server->shard[s->shard].sha256 : s->client->sha256,
-	    name, leaf ? told.issuers : SLICE_NONE, tls_psk_name(s), &s->peer);
+	    &b, &s->peer);
 }
 
 static enum nj_err
@@ -310,6 +314,7 @@ established(struct tls_stream *s)
 		s->name = NULL;
 		buf_fini(&s->ident);
 		buf_fini(&s->issuers);
+		buf_fini(&s->above);
 		free(s->psk);
 		s->psk = NULL;
 		/* what the CA says of ours was shown, and a copy of it stays */
@@ -667,6 +672,7 @@ tls_free(struct stream *base)
 	free(s->peer);
 	free(s->name);
 	buf_fini(&s->issuers);
+	buf_fini(&s->above);
 	free(s->psk);
 	buf_fini(&s->ident);
 	free(s->kept);

@@ -44,15 +44,17 @@ struct tls_tickets {
 	struct secret *keys[GENERATIONS]; /* newest first */
 };
 
-/* What our tickets carry besides the session.  After it comes, with ident, a
- * record of the client's certificate (tls_ident.c), else, where the session has
- * that itself, what was known of its issuers (struct tls_peer). */
+/* What our tickets carry besides the session.  After it come the CAs above the
+ * client's certificate (struct tls_peer), and with ident a record of that
+ * certificate (tls_ident.c), else, where the session has it itself, what was
+ * known of its issuers. */
 struct ticket_note {
 	uint8_t trust[32];
-	int64_t until; /* first end in the client's chain; 0: no client
+	int64_t until;	/* first end in the client's chain; 0: no client
 			* certificate */
+	uint16_t above; /* bytes */
 	uint8_t ident;
-	uint8_t zero[7];
+	uint8_t zero[5];
 };
 
 /* -- where a session came from ------------------------------------------- */
@@ -99,6 +101,8 @@ note_take(SSL_SESSION *sess, struct ticket_note *note, struct tls_told *out)
 	memcpy(note, p, sizeof *note);
 	rest = slice_of((const uint8_t *)p + sizeof *note, n - sizeof *note);
 	*out = (struct tls_told){ 0 };
+	if (take_bytes(&rest, note->above, &out->above))
+		return false;
 	*(note->ident ? &out->ident : &out->issuers) = rest;
 	return true;
 }
@@ -251,11 +255,12 @@ ticket_crypt(SSL *ssl, uint8_t *name, uint8_t *iv, EVP_CIPHER_CTX *cipher,
 /* -- tickets -------------------------------------------------------------- */
 
 static int
-put_note(SSL_SESSION *sess, const struct ticket_note *note, struct slice rest)
+put_note(SSL_SESSION *sess, const struct ticket_note *note, struct slice above,
+    struct slice rest)
 {
 	struct buf all = { 0 };
 	int ok = !buf_put(&all, note, sizeof *note) &&
-	    !buf_put_slice(&all, rest) &&
+	    !buf_put_slice(&all, above) && !buf_put_slice(&all, rest) &&
 	    SSL_SESSION_set1_ticket_appdata(
 		sess, buf_slice(&all).p, buf_len(&all));
 
@@ -268,11 +273,17 @@ put_note(SSL_SESSION *sess, const struct ticket_note *note, struct slice rest)
 static int
 note_made(struct tls_stream *s, SSL_SESSION *sess, struct ticket_note *note)
 {
+	/* when tls_shed writes it the peer has them */
+	struct slice above = s->peer ? s->peer->above : buf_slice(&s->above);
+
+	if (above.n > UINT16_MAX)
+		return 0;
 	memcpy(note->trust, s->server->trust, sizeof note->trust);
 	note->until = s->trusted_until;
 	note->ident = buf_len(&s->ident) > 0;
-	return put_note(
-	    sess, note, buf_slice(note->ident ? &s->ident : &s->issuers));
+	note->above = (uint16_t)above.n;
+	return put_note(sess, note, above,
+	    buf_slice(note->ident ? &s->ident : &s->issuers));
 }
 
 /* Called when a ticket is about to be written. */
@@ -293,7 +304,7 @@ ticket_write(SSL *ssl, void *arg)
 			return 0;
 	} else { /* by a shared key: it opens nothing */
 		note.until = 1;
-		if (!put_note(sess, &note, SLICE_NONE))
+		if (!put_note(sess, &note, SLICE_NONE, SLICE_NONE))
 			return 0;
 	}
 	if (note.until) {
@@ -320,6 +331,8 @@ ticket_good(const struct tls_server *t, SSL_SESSION *sess)
 	if (memcmp(note.trust, t->trust, sizeof note.trust) != 0)
 		return false; /* other CAs since */
 	if (note.until && note.until <= (int64_t)time(NULL))
+		return false;
+	if (!tls_server_above_good(t, told.above))
 		return false;
 	if (!tls13 && tls_server_12_has_no_tickets(t))
 		return false;

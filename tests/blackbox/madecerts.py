@@ -36,6 +36,24 @@ class Maker:
                 cwd=self.dir)
         os.chmod(path, 0o600)
 
+    def crl(self, *revoked):
+        """Its list, PEM, with these certificates and those of before."""
+        folder = self.path('lists')
+        conf = os.path.join(folder, 'cnf')
+        if not os.path.exists(folder):
+            os.mkdir(folder)
+            with open(os.path.join(folder, 'index'), 'w', encoding='ascii'):
+                pass
+            with open(os.path.join(folder, 'number'), 'w', encoding='ascii') as f:
+                f.write('01\n')
+            with open(conf, 'w', encoding='ascii') as f:
+                f.write(f'[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index\ncrlnumber={folder}/number\n'
+                        'default_md=sha256\ndefault_crl_days=30\n')
+        by = ['-config', conf, '-cert', self.crt, '-keyfile', self.key]
+        for crt in revoked:
+            openssl('ca', *by, '-revoke', crt, cwd=folder)
+        return openssl('ca', *by, '-gencrl', cwd=folder)
+
     def issue(self, subject, san='', ca=False, usage='clientAuth', extra=''):
         """(certificate with what a verifier needs of CAs, key)"""
         self.n += 1

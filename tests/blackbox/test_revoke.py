@@ -15,6 +15,7 @@ import pytest
 import harness
 from conftest import Factory, new_folder
 from harness import HOST, free_port, paced, wait_until
+from madecerts import Maker, shows
 from raw import Raw, connect_packet
 from wsraw import RawWs
 
@@ -335,3 +336,96 @@ def test_foreign_list_is_read_again(brokers, pki, base_folder, pace):
         assert gone(c) < WITHIN * pace
         other.ping()
     refused(b.port, context(victim))
+
+
+BOTH = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+class Partner:
+    """A broker for the devices of a CA two below a root, with the lists of all three."""
+
+    def __init__(self, brokers, folder):
+        self.root = Maker(folder + '/root', 'Root')
+        self.middle = Maker(folder + '/middle', 'Middle', self.root)
+        self.below = Maker(folder + '/below', 'Below', self.middle)
+        self.lists = os.path.join(folder, 'lists')
+        self.put()
+        crt, key = self.root.issue('/CN=server', 'DNS:localhost', usage='serverAuth')
+        self.b = brokers(f'certfile {crt}\nkeyfile {key}\ncafile {self.root.crt}\ncrlfile {self.lists}\n'
+                         'require_certificate true\nuse_identity_as_username true\n', anonymous=False)
+
+    def put(self, revoked=(), left_out=()):
+        """revoked: pairs of a CA and a certificate."""
+        with open(self.lists + '.new', 'w', encoding='ascii') as f:
+            for ca in (self.root, self.middle, self.below):
+                if ca not in left_out:
+                    f.write(ca.crl(*(crt for by, crt in revoked if by is ca)))
+        os.rename(self.lists + '.new', self.lists)
+
+    def client(self, version, ca):
+        return shows(self.root.crt, ca.issue('/CN=dev'), version)
+
+    def is_let_in(self, ctx, session=None):
+        """Whether it was resumed, and with what it comes back; None: it is not let in."""
+        with contextlib.suppress(OSError), socket.create_connection((HOST, self.b.port), 10) as sock, \
+                ctx.wrap_socket(sock, server_hostname='localhost', session=session) as s:
+            s.sendall(connect_packet('c', version=4))
+            if s.recv(4) == b'\x20\2\0\0':
+                return s.session_reused, s.session
+        return None
+
+
+@pytest.fixture
+def partner(brokers, base_folder):
+    return Partner(brokers, new_folder(base_folder, 'partner-'))
+
+
+@pytest.mark.parametrize('version', BOTH)
+@pytest.mark.parametrize('which', ['below', 'middle'])
+def test_a_ca_that_is_revoked(partner, version, which):
+    """Its devices are out as well: who is connected, who came by a ticket, and who comes
+    back; those of the CA above it stay."""
+    bad, good = partner.client(version, partner.below), partner.client(version, partner.root)
+    first, other = partner.is_let_in(bad)[1], partner.is_let_in(good)[1]
+    reused, second = partner.is_let_in(bad, first)
+    assert reused
+    with Raw(partner.b.port, tls=bad) as c, Raw(partner.b.port) as r, Raw(partner.b.port, tls=good) as g:
+        c.connect('full')
+        r.sock = bad.wrap_socket(r.sock, server_hostname='localhost', session=second)
+        r.connect('resumed')
+        assert r.sock.session_reused
+        g.connect('good')
+        start = partner.b.log_size()
+        partner.put([(partner.middle, partner.below.crt) if which == 'below' else (partner.root, partner.middle.crt)])
+        assert c.closed() == 0x98 and r.closed() == 0x98
+        partner.b.wait_log(r'a CA above its certificate \(serial \w+\) was revoked', start)
+        g.ping()
+    for session in (None, first, second):
+        start = partner.b.log_size()
+        assert partner.is_let_in(bad, session) is None
+        partner.b.wait_log(r"handshake failed: CA certificate '\w+' \(serial \w+\) is revoked", start)
+    assert partner.is_let_in(good, other)[0]
+
+
+@pytest.mark.parametrize('version', BOTH)
+def test_a_list_that_is_gone(partner, version):
+    """Without the list of its CA a device is refused, by a ticket as well; the lists of CAs
+    above are not missed."""
+    ctx = partner.client(version, partner.below)
+    session = partner.is_let_in(ctx)[1]
+    start = partner.b.log_size()
+    partner.put([(partner.middle, partner.middle.issue('/CN=x')[0])], left_out=[partner.root])
+    partner.b.wait_log('New list of revoked', start)
+    reused, session = partner.is_let_in(ctx, session)
+    assert reused
+    start = partner.b.log_size()
+    partner.put([(partner.root, partner.root.issue('/CN=x')[0])], left_out=[partner.below])
+    partner.b.wait_log('New list of revoked', start)
+    for old in (None, session):
+        start = partner.b.log_size()
+        assert partner.is_let_in(ctx, old) is None
+        partner.b.wait_log('handshake failed', start)
+    start = partner.b.log_size()
+    partner.put([(partner.below, partner.below.issue('/CN=x')[0])])
+    partner.b.wait_log('New list of revoked', start)
+    assert partner.is_let_in(ctx, session)[0]

@@ -23,12 +23,13 @@ hello_of(int max, uint8_t *p, size_t size)
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 	SSL *ssl = SSL_new(ctx);
 	BIO *out = BIO_new(BIO_s_mem());
+	char name[] = "broker.example";
 	int n;
 
 	(void)SSL_set_max_proto_version(ssl, max);
 	SSL_set_bio(ssl, BIO_new(BIO_s_mem()), out);
 	SSL_set_connect_state(ssl);
-	(void)SSL_set_tlsext_host_name(ssl, "broker.example");
+	(void)SSL_set_tlsext_host_name(ssl, name);
 	(void)SSL_do_handshake(ssl);
 	n = BIO_read(out, p, (int)size);
 	SSL_free(ssl);
