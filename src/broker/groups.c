@@ -62,6 +62,7 @@ groups_moving(
 	l->letter.kind = LETTER_MOVED;
 	l->targets = x->targets;
 	l->how.from = s->number;
+	l->how.kept = s->kept != NULL;
 	l->name_len = name.n;
 	memcpy(l->name, name.p, name.n);
 	return l;
@@ -218,6 +219,17 @@ groups_held(struct shard *sh)
 	return n;
 }
 
+/* The same while the broker stops.  Of QoS 2 the publisher's identifier may not
+ * come to the disk any more: it ends with its session. */
+static void
+move_on(void *arg, struct delivery *d)
+{
+	if (d->msg->qos == 1)
+		groups_move(arg, d);
+	else
+		delivery_fini(d);
+}
+
 /* What came by x, back to the group's home. */
 static void
 give_back(
@@ -229,7 +241,10 @@ give_back(
 	/* without memory they stay, as long as the session does */
 	if (x->number == 0 || most == 0 || !(l = groups_moving(s, x, most)))
 		return;
-	session_take_shared(s, x->number, sent, groups_move, l);
+	l->how.back = !sent; /* it lives on */
+	l->how.last = sh->stopping;
+	session_take_shared(
+	    s, x->number, sent, sh->stopping ? move_on : groups_move, l);
 	if (!hold(sh, s, x, l))
 		groups_moving_go(sh, l);
 }
@@ -237,7 +252,8 @@ give_back(
 void
 groups_hand_over(struct shard *sh, struct session *s)
 {
-	if (sh->stopping) /* all of them go */
+	/* what is on disk goes at the next start; and who else is there goes */
+	if (sh->stopping && (s->kept || !sh->durable.store))
 		return;
 	for (struct shared_sub *x = s->shared; x; x = x->next)
 		give_back(sh, s, x, true);

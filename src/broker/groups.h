@@ -15,6 +15,8 @@
  * there: else a member that is kept could have it on disk before, and after a crash
  * once more from the publisher.
  * What lies on disk is handed over in pages, while all else goes on (handover.h).
+ * While the broker stops, QoS 1 of sessions that are not on disk goes to one that
+ * is, and what is on disk stays there: the next start goes on.
  *
  * Threads: letters; the session's shard and the group's home.
  * Bounds:  GROUPS_RECALL members are asked when the first comes; moved messages

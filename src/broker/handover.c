@@ -55,22 +55,44 @@ handover_recall(struct shard *sh, struct session *s, uint8_t share)
 	h->shares[share / 64] |= 1ull << share % 64;
 }
 
+/* Whether what has come by some subscription can go to others. */
+static bool
+has_share(const struct session *s)
+{
+	for (const struct shared_sub *x = s->shared; x; x = x->next)
+		if (x->number != 0)
+			return true;
+	return false;
+}
+
 bool
 handover_begin(struct shard *sh, struct session *s)
 {
 	struct handover *h;
-	bool any = false;
 
-	if (!s->kept || s->kept->tail_n == 0 || sh->stopping ||
-	    sh->n_ended >= ENDED_MAX)
+	if (!s->kept || !has_share(s))
 		return false;
-	for (const struct shared_sub *x = s->shared; x; x = x->next)
-		any |= x->number != 0;
-	if (!any || !(h = begin(sh, s)))
+	/* the next start does it, with what is in flight as well */
+	if (sh->stopping)
+		return s->out.n > 0 || session_queued(s) > 0;
+	if (s->kept->tail_n == 0 || sh->n_ended >= ENDED_MAX ||
+	    !(h = begin(sh, s)))
 		return false;
 	for (const struct shared_sub *x = s->shared; x; x = x->next)
 		h->shares[x->number / 64] |= 1ull << x->number % 64;
 	return true;
+}
+
+bool
+handover_go_on(struct shard *sh, struct session *s)
+{
+	bool begun = together_begin(sh);
+
+	groups_hand_over(sh, s);
+	s->kept->handed = together_number(sh);
+	if (begun)
+		together_end(sh);
+	return handover_begin(sh, s);
 }
 
 void
@@ -184,6 +206,9 @@ handover_page(struct shard *sh, struct session *s, struct delivery *v,
 	struct kept *k = s->kept;
 
 	k->reading = false;
+	/* who would get it may be gone, and is there at the next start */
+	if (sh->stopping)
+		handover_stop(s);
 	if (k->handover && k->handover->at == from) {
 		move_all(sh, s, v, n, upto);
 	} else if (k->handover) {

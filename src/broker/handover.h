@@ -24,8 +24,11 @@
 /* To members that are connected and kept: what came by this share of s, whose
  * client is away.  Without memory it stays. */
 void handover_recall(struct shard *sh, struct session *s, uint8_t share);
-/* To any: s is ending.  False: there is nothing, or no memory for it. */
+/* To any: s is ending.  False: there is nothing, or no memory for it.  While the
+ * broker stops it begins at the next start. */
 bool handover_begin(struct shard *sh, struct session *s);
+/* The same of one that had ended when the broker did, and of what it was sent. */
+bool handover_go_on(struct shard *sh, struct session *s);
 /* Its client is back, or the others are gone. */
 void handover_stop(struct session *s);
 /* Where its next page is to be read from, and up to where; false: not now. */

@@ -2,11 +2,13 @@
  *
  * What an earlier life of the broker has stored, taken up before clients come.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "auth/principal.h"
 #include "base/log.h"
+#include "broker/groups.h"
 #include "broker/guard.h"
 #include "broker/identity.h"
 #include "broker/internal.h"
@@ -264,6 +266,18 @@ progress(void *arg, const char *what, uint64_t n)
 	    (unsigned long long)n, what);
 }
 
+/* Groups know all their members before any ends, and leaves them something. */
+static void
+join_all(struct shard *sh)
+{
+	struct letter *l;
+
+	while ((l = mailbox_take(&sh->mail))) {
+		assert(l->kind == LETTER_GROUP);
+		groups_take(sh, l);
+	}
+}
+
 /* Their clocks run; those that have ended hand over what they have. */
 static void
 wait_all(struct shard *sh)
@@ -310,6 +324,8 @@ storing_load(struct broker *b, struct nj_why *why)
 	}
 	n = r.by_id.n;
 	map_fini(&r.by_id);
+	for (unsigned i = 0; i < b->n; i++)
+		join_all(&b->shards[i]);
 	for (unsigned i = 0; i < b->n; i++)
 		wait_all(&b->shards[i]);
 	if (n + r.retained > 0)

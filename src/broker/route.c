@@ -255,9 +255,12 @@ route_moved(struct shard *sh, struct group *g, struct msg *m,
 	struct choice c = { .moved = true, .disk = how->disk };
 	const struct member *who = NULL;
 
-	if (how->disk)
+	if (how->last && !(who = group_pick_lasting(g, how->from)))
+		return;
+	if (how->kept)
 		who = group_pick_kept(g, how->from);
-	if (!who && how->back)
+	/* those who were connected may have gone again */
+	if (!who && how->back && (how->disk || g->n_online == 0))
 		who = group_find_member(g, how->from);
 	if (who)
 		give_to_member(sh, g, m, how->from, c, who);

@@ -52,10 +52,10 @@ void route_parcel(struct shard *sh, struct letter *l);
 /* How a message moves between the members of a group. */
 struct route_move {
 	uint64_t from; /* the session it was with */
-	/* it had its place on disk: to a connected member that is kept, if
-	 * there is one, */
-	bool disk;
+	bool kept; /* as that one was: to a connected one that is, if any, */
 	bool back; /* else to from again, as long as that is a member */
+	bool disk; /* it was read there, and not in memory */
+	bool last; /* the broker stops: to one that is kept, or to nobody */
 };
 
 /* To another member of a group than the one it was with. */

@@ -244,6 +244,7 @@ tell_group(struct shard *sh, const struct session *s,
 		.online =
 		    op == GROUP_ONLINE || (op == GROUP_JOIN && s->link != NULL),
 		.kept = s->kept != NULL,
+		.waits = (x->id_opts & SUB_QOS) || sh->home.limits.upgrade_qos,
 	    });
 }
 
@@ -671,7 +672,7 @@ sessions_restored(struct shard *sh, struct session *s)
 {
 	s->kept->expiry_s = s->expiry_s;
 	if (s->ended) {
-		if (handover_begin(sh, s))
+		if (handover_go_on(sh, s))
 			return false;
 		sessions_end(sh, s);
 		return true;

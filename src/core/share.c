@@ -145,21 +145,21 @@ swap(struct group *g, uint32_t i, uint32_t j)
 	place(g, j, a);
 }
 
-/* The array keeps connected members in front of the others, and in front of
- * them those that are kept: a member goes through the border between. */
+/* The array keeps connected members in front of the others, and in front of them
+ * those that are kept; behind them those that take something while they are away.
+ * A member goes through the borders between. */
 static void
 set_online(struct group *g, struct member *m, bool online)
 {
-	bool first = online && m->kept;
+	uint32_t *const borders[] = { &g->n_kept, &g->n_online, &g->n_waiting };
+	unsigned to = online ? (m->kept ? 0 : 1) : (m->waits ? 2 : 3);
 
-	if (!first && m->at < g->n_kept)
-		swap(g, m->at, --g->n_kept);
-	if (online && m->at >= g->n_online)
-		swap(g, m->at, g->n_online++);
-	else if (!online && m->at < g->n_online)
-		swap(g, m->at, --g->n_online);
-	if (first && m->at >= g->n_kept)
-		swap(g, m->at, g->n_kept++);
+	for (unsigned i = 3; i-- > to;)
+		if (m->at >= *borders[i])
+			swap(g, m->at, (*borders[i])++);
+	for (unsigned i = 0; i < to; i++)
+		if (m->at < *borders[i])
+			swap(g, m->at, --*borders[i]);
 }
 
 static enum nj_err
@@ -213,6 +213,7 @@ group_join(struct groups *gs, struct targets *t, struct slice name,
 	m->id_opts = who->id_opts;
 	m->share = who->share;
 	m->kept = who->kept;
+	m->waits = who->waits;
 	set_online(g, m, who->online);
 	return e;
 }
@@ -227,6 +228,7 @@ group_leave(
 	if (!g ||
 	    !(m = map_del(&g->by_session, slice_of(&session, sizeof session))))
 		return NJ_NOTFOUND;
+	m->waits = false;
 	set_online(g, m, false);
 	swap(g, m->at, g->n - 1);
 	g->n--;
@@ -257,7 +259,9 @@ group_find_member(const struct group *g, uint64_t session)
 struct member *
 group_pick(struct group *g, uint64_t not )
 {
-	uint32_t among = g->n_online ? g->n_online : g->n;
+	uint32_t among = g->n_online ? g->n_online
+	    : g->n_waiting	     ? g->n_waiting
+				     : g->n;
 	struct member *m;
 
 	if (among == 0)
@@ -266,7 +270,7 @@ group_pick(struct group *g, uint64_t not )
 	if (m->session == not &&g->n > 1) {
 		/* the only connected one failed: try those that are not */
 		if (among == 1)
-			among = g->n;
+			among = g->n_waiting > 1 ? g->n_waiting : g->n;
 		m = g->v[(m->at + 1) % among];
 	}
 	return m;
@@ -283,4 +287,21 @@ group_pick_kept(struct group *g, uint64_t not )
 	if (m->session == not )
 		m = g->v[(m->at + 1) % g->n_kept];
 	return m->session == not ? NULL : m;
+}
+
+/* Of those that are away all but some that end just now are kept. */
+#define AWAY_LOOKS 64u
+
+struct member *
+group_pick_lasting(struct group *g, uint64_t not )
+{
+	uint32_t away = g->n_waiting - g->n_online;
+	struct member *m = group_pick_kept(g, not );
+
+	for (uint32_t i = 0; !m && i < away && i < AWAY_LOOKS; i++) {
+		m = g->v[g->n_online + g->turn++ % away];
+		if (!m->kept || m->session == not )
+			m = NULL;
+	}
+	return m;
 }

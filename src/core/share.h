@@ -19,6 +19,7 @@ struct member {
 	uint32_t at;   /* place in the group's array */
 	uint8_t share; /* as the session numbers it; 0: not at all */
 	bool kept;     /* the session outlives the process */
+	bool waits;    /* what has a QoS waits for it while it is away */
 };
 
 struct group {
@@ -26,9 +27,10 @@ struct group {
 	struct targets *targets;
 	uint64_t number; /* unique on this shard */
 	struct map by_session;
-	/* the connected ones first, and of these the kept ones */
+	/* the connected ones first, of these the kept ones; then those for whom
+	 * something waits; n_waiting: of these three */
 	struct member **v;
-	uint32_t n, n_online, n_kept, cap;
+	uint32_t n, n_online, n_kept, n_waiting, cap;
 	uint32_t turn; /* of the round robin */
 	size_t key_len;
 	uint8_t key[]; /* the targets' address and the name */
@@ -54,7 +56,7 @@ struct membership {
 	uint64_t session;
 	uint32_t id_opts;
 	uint8_t share;
-	bool online, kept;
+	bool online, kept, waits;
 };
 
 /* Adds or replaces (NJ_EXISTS).  A session that may be a member holds t. */
@@ -67,10 +69,13 @@ void group_online(struct groups *gs, struct targets *t, struct slice name,
     uint64_t session, bool online);
 /* NULL: is none. */
 const struct member *group_find_member(const struct group *g, uint64_t session);
-/* The next member, connected ones first; one that is not `not` if there is a
- * choice.  NULL when the group is empty. */
+/* The next member, connected ones first, and those before the others for whom
+ * something can wait; one that is not `not` if there is a choice.  NULL when the
+ * group is empty. */
 struct member *group_pick(struct group *g, uint64_t not );
 /* The next connected one that is kept, and not `not`; NULL: there is none. */
 struct member *group_pick_kept(struct group *g, uint64_t not );
+/* The same, or one that is away, and kept, and for whom something waits. */
+struct member *group_pick_lasting(struct group *g, uint64_t not );
 
 #endif

@@ -239,3 +239,62 @@ def test_a_member_goes_before_the_disk_is_there(brokers):
             for mid in mids:
                 p.ack(PUBREL, mid)
             assert [p.wait_for(PUBCOMP).mid for _ in mids] == mids
+
+
+def test_a_session_ends_with_the_broker(durable):
+    """A session that ends as the broker stops: what it had, some of it in flight,
+    goes to others at the next start (MQTT 5, 4.8.2)."""
+    for name in 'ab':
+        away(durable, name)
+    fill(durable, 60, qos=(1,))
+    with Raw(durable.port) as a:
+        # it lasts as long as this connection
+        assert a.connect('a', clean=False).session_present
+        got = [a.expect(PUBLISH) for _ in range(20)]
+        assert {p.qos for p in got} == {1}
+        durable.stop()
+    durable.start()
+    with client(durable, 'b') as b:
+        assert sorted(numbers(b, 60)) == list(range(60))
+        b.disconnect()
+    assert not client(durable, 'a').session_present
+
+
+def test_nothing_waits_for_some(durable):
+    """Members that are away, and subscribed at QoS 0, are given nothing as long as
+    it can wait with another."""
+    for i in range(9):
+        with client(durable, f'zero{i}') as s:
+            s.subscribe(SHARE, qos=0)
+            s.disconnect()
+    away(durable)
+    fill(durable, 40, qos=(1,))
+    with client(durable, 'a') as s:
+        assert sorted(numbers(s, 40)) == list(range(40))
+
+
+def test_a_stop_leaves_it_to_who_is_kept(durable):
+    """What members without sessions have when the broker stops, in flight and in
+    their queues, goes to one that has a session, there or not (MQTT 5, 4.8.2)."""
+    away(durable)
+    away(durable, 'z')
+    with Raw(durable.port) as b, Raw(durable.port) as c:
+        for x in b, c:
+            x.connect(f'clean{id(x)}')
+            x.subscribe(SHARE, qos=1)
+        fill(durable, 60, qos=(1,))
+        durable.stop()
+    durable.start()
+    with client(durable, 'a') as a, client(durable, 'z') as z:
+        got = []
+
+        def more():
+            for x in a, z:
+                try:
+                    while True:
+                        got.append(int(x.message(0.05).payload))
+                except TimeoutError:
+                    pass
+            return len(got) >= 60
+        wait_until(more, 'all have come')
+        assert sorted(got) == list(range(60))

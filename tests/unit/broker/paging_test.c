@@ -14,6 +14,8 @@
 #include <cmocka.h>
 
 #include "broker/durable.h"
+#include "broker/handover.h"
+#include "broker/internal.h"
 #include "broker/paging.h"
 #include "broker/shard.h"
 #include "core/tail.h"
@@ -286,6 +288,49 @@ test_read_later(void **st)
 	assert_int_equal(n_asked, 0);
 }
 
+/* A page for the others of a group, which comes when the broker ends: by then they
+ * may be gone, so all of it stays with the session, and in the store. */
+static void
+test_handover_ends(void **st)
+{
+	struct session *s = sessions[0];
+	struct broker b = { .shards = sh, .n = 1 };
+	struct targets t = { .shard = 0 };
+	struct shared_sub *x = calloc(1, sizeof *x);
+	struct publish p = { .qos = 1 };
+	struct msg *m;
+
+	(void)st;
+	assert_non_null(x);
+	x->targets = &t;
+	x->number = 1;
+	s->shared = x;
+	s->link = NULL;
+	sh->broker = &b;
+	for (unsigned stops = 0; stops < 2; stops++) {
+		s->kept->tail_n = 1;
+		handover_recall(sh, s, 1);
+		turn(0);
+		assert_int_equal(n_asked, 1);
+		assert_non_null(asked[0]->v = calloc(1, sizeof *asked[0]->v));
+		assert_int_equal(msg_new(&p, slice_str("t"), 0, &m), NJ_OK);
+		asked[0]->v[0] = (struct store_entry){
+			.seq = 50, .qos = 1, .share = 1, .msg = m
+		};
+		asked[0]->n = 1;
+		sh->stopping = stops;
+		answer_all(NJ_OK);
+		assert_null(s->kept->handover);
+		/* its end is recorded, and it goes, or it stays */
+		assert_int_equal(sh->durable.open->live, stops ? 0 : 1);
+		assert_int_equal(s->kept->tail_n, stops);
+		batch_clear(sh->durable.open);
+	}
+	sh->stopping = false;
+	s->shared = NULL;
+	free(x);
+}
+
 int
 main(void)
 {
@@ -294,6 +339,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_still_here, begin, end),
 		cmocka_unit_test_setup_teardown(test_parted, begin, end),
 		cmocka_unit_test_setup_teardown(test_read_later, begin, end),
+		cmocka_unit_test_setup_teardown(test_handover_ends, begin, end),
 	};
 
 	return cmocka_run_group_tests_name("broker paging", tests, NULL, NULL);
