@@ -170,8 +170,9 @@ void model_left(struct edge *e);
 void model_tick(void);
 /* A turn has ended: what was seen early has its reason by now. */
 void model_turn(void);
-/* All that was not acknowledged may be forgotten; connections are lost. */
-void model_power_lost(void);
+/* All that was not acknowledged may be forgotten; connections are lost.  stopped:
+ * the broker was there to see it. */
+void model_power_lost(bool stopped);
 /* Clocks run from now for who was here. */
 void model_power_back(void);
 void model_fini(void);

@@ -163,27 +163,62 @@ up(void)
 	edge_turn();
 }
 
+/* This life of the broker is over. */
+static void
+end(bool stopped, bool killed)
+{
+	uint64_t now = sim->now;
+
+	sim->cuts++;
+	model_power_lost(stopped);
+	net_unplug();
+	sim->dropped += verify_dropped();
+	sim->stops = true;
+	world_stop();
+	world_fini();
+	sim->stops = sim->runs = false;
+	if (!stopped)
+		sim->now = now; /* to give its memory back takes no time */
+	memset(sim->starved, 0, sizeof sim->starved);
+	if (disk_is_off())
+		disk_back(killed);
+	sim->up_at = sim->now + (P(700) ? draw(300) : draw(8000));
+	if (P(300))
+		sim->is.shards = 1 + (unsigned)draw(SIM_SHARDS);
+}
+
 static void
 cut(void)
 {
-	uint64_t now = sim->now;
 	bool killed = P(250);
 
 	trace("%s", killed ? "the broker is killed" : "the power fails");
-	sim->cuts++;
 	disk_cut_now();
-	model_power_lost();
-	net_unplug();
-	sim->dropped += verify_dropped();
-	world_stop();
-	world_fini();
-	sim->runs = false;
-	sim->now = now;
-	memset(sim->starved, 0, sizeof sim->starved);
-	disk_back(killed);
-	sim->up_at = now + (P(700) ? draw(300) : draw(8000));
-	if (P(300))
-		sim->is.shards = 1 + (unsigned)draw(SIM_SHARDS);
+	end(false, killed);
+}
+
+/* It is stopped in good order; its network goes with it, or a moment before, and
+ * the power may fail meanwhile. */
+static void
+halt(void)
+{
+	trace("the broker is stopped");
+	if (P(200))
+		disk_cut_at(1 + draw(P(500) ? 12 : 80));
+	end(true, P(250));
+}
+
+bool
+power_store_rests(void)
+{
+	return sim->stops && P(sim->is.slow_stop);
+}
+
+void
+power_meanwhile(struct store *store)
+{
+	if (sim->stops && store && !P(sim->is.slow_stop))
+		store_turn(store);
 }
 
 void
@@ -236,7 +271,9 @@ power_tick(void)
 		sim->disk_at = sim->now + draw(2000);
 	if (!P(sim->is.cuts))
 		return;
-	if (P(400))
+	if (P(sim->is.halts))
+		halt();
+	else if (P(400))
 		cut();
 	else
 		disk_cut_at(1 + draw(P(500) ? 12 : 80));

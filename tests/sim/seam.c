@@ -536,6 +536,19 @@ void
 __wrap_fence_barrier(struct broker *b)
 {
 	seam_grace(true);
+	power_meanwhile(b->store);
+}
+
+/* The store's thread, for brokers that stop: how far it comes meanwhile. */
+
+void __real_store_turn(struct store *s);
+void __wrap_store_turn(struct store *s);
+
+void
+__wrap_store_turn(struct store *s)
+{
+	if (!power_store_rests())
+		__real_store_turn(s);
 }
 
 void

@@ -431,9 +431,9 @@ will_lost(struct edge *e)
 		.lost = true };
 }
 
-/* A connection that was there to the end. */
+/* A connection that was there to the end.  stopped: of a broker that says so. */
 static void
-conn_lost(struct edge *e)
+conn_lost(struct edge *e, bool stopped)
 {
 	struct model *md = &sim->model;
 	unsigned n = e->client->n;
@@ -456,9 +456,9 @@ conn_lost(struct edge *e)
 		trace("  %s has lost its connection", e->client->id);
 		will_lost(e);
 		s->edge = NULL;
-		s->off_lo = e->live_ms;
+		s->off_lo = stopped && surely ? sim->now : e->live_ms;
 		s->lost = true;
-		s->sure = surely;
+		s->sure = surely && !stopped;
 		if (edge_waits(e))
 			s->expiry_hi = e->expiry_s;
 		/* by DISCONNECT, perhaps, which is told to nobody */
@@ -539,14 +539,14 @@ message_lost(struct mmsg *m, uint32_t uid)
 }
 
 void
-model_power_lost(void)
+model_power_lost(bool stopped)
 {
 	struct model *md = &sim->model;
 
 	sim->seq++;
 	model_turn();
 	for (unsigned i = 0; i < sim->net.n; i++)
-		conn_lost(sim->net.v[i]->edge);
+		conn_lost(sim->net.v[i]->edge, stopped);
 	for (unsigned i = 0; i < md->n_sessions; i++)
 		session_lost(md->sessions[i]);
 	for (uint32_t uid = 1; uid < md->n_msgs; uid++)

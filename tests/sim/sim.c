@@ -47,6 +47,8 @@ draw_power(struct profile *is, const struct sim_how *how)
 	is->slow_disk = chance(r, 400) ? (unsigned)pick(r, 30) : 0;
 	is->store_turns = 50 + (unsigned)pick(r, 800);
 	is->ticks = 400 + (unsigned)pick(r, 600);
+	is->halts = (unsigned)pick(r, 700);
+	is->slow_stop = (unsigned)pick(r, 1000);
 	if (how->full)
 		is->ill = 1 + (unsigned)pick(r, 20);
 }

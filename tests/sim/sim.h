@@ -51,7 +51,9 @@ struct profile {
 	bool store; /* there is one, and the power fails */
 	unsigned cuts, slow_disk; /* of 1000, a tick */
 	unsigned store_turns;	  /* of 1000, a turn of a shard */
-	unsigned ill; /* of 1000, a tick: the disk is full, or fails */
+	unsigned ill;	    /* of 1000, a tick: the disk is full, or fails */
+	unsigned halts;	    /* of 1000, of the cuts: the broker is stopped */
+	unsigned slow_stop; /* of 1000, a turn of the store then: it has none */
 };
 
 struct sim {
@@ -72,6 +74,7 @@ struct sim {
 	int fds[SIM_SHARDS];
 	struct broker *broker; /* NULL: the power is off */
 	unsigned cuts;	       /* there were so many */
+	bool stops;	       /* it ends, and its store works on beside it */
 	uint64_t up_at;	       /* it comes back */
 	uint64_t disk_at;      /* the disk stands still until then */
 	uint64_t well_at; /* it is full, or fails, until then; 0: it is well */
@@ -132,6 +135,9 @@ const char *power_unsettled(void);
 bool power_ill(void);
 /* A shard had its turn. */
 void power_turned(unsigned shard);
+/* While the broker stops, the store's thread may be slow, or quick. */
+bool power_store_rests(void);
+void power_meanwhile(struct store *store);
 /* What was done before that is on disk, ms. */
 uint64_t power_sure(void);
 

@@ -23,6 +23,15 @@ verify_dropped(void)
 	return n;
 }
 
+/* The broker has more for it than its connection takes at once. */
+static bool
+is_written_to(const struct edge *e)
+{
+	const struct conn *c = edge_peek(e);
+
+	return c && (link_unsent(&c->link) > 0 || c->link.held > 0);
+}
+
 /* What is still under way; NULL: nothing. */
 const char *
 verify_unsettled(void)
@@ -33,7 +42,8 @@ verify_unsettled(void)
 		const struct client *c = &sim->clients[i];
 
 		/* the broker may end it, and it does not know */
-		if (!client_idle(c) || !edge_surely(c->conn->edge)) {
+		if (!client_idle(c) || !edge_surely(c->conn->edge) ||
+		    is_written_to(c->conn->edge)) {
 			client_describe(c, what, sizeof what);
 			return what;
 		}
@@ -115,12 +125,26 @@ inner_of(const char *filter)
 	return strchr(strchr(filter, '/') + 1, '/') + 1;
 }
 
+/* What it was given of the group goes to others when it ends; what it had when it
+ * left the group is its own, and with power cuts it has to be on disk. */
+static bool
+hands_over(const struct msession *s, const struct mmsg *m, const char *filter)
+{
+	if (m->qos != 1 || (sim->cuts > 0 && !s->kept))
+		return false;
+	for (unsigned i = 0; i < s->n_subs; i++)
+		if (strcmp(s->subs[i].filter, filter) == 0 &&
+		    model_maybe(&s->subs[i], m) && s->subs[i].undone < s->ended)
+			return false;
+	return true;
+}
+
 static void
 verify_group_message(const char *filter, uint32_t uid)
 {
 	struct model *md = &sim->model;
 	struct mmsg *m = &md->msgs[uid];
-	bool sure = false, all_last = true;
+	bool stays = false, all_last = true, handed = true;
 	unsigned takers = 0, times = 0;
 	uint8_t lo = 2;
 
@@ -138,7 +162,9 @@ verify_group_message(const char *filter, uint32_t uid)
 		if (sim->cuts == 0 || s->kept)
 			times += model_got(s, uid)->times2;
 		all_last &= s->ended == NEVER && !may_vanish(s->client, m);
-		sure |= d.sure;
+		handed &= !may_vanish(s->client, m) &&
+		    (s->ended == NEVER || hands_over(s, m, filter));
+		stays |= d.sure && s->ended == NEVER;
 		lo = d.lo < lo ? d.lo : lo;
 	}
 	/* [MQTT-4.8.2-5] */
@@ -147,7 +173,7 @@ verify_group_message(const char *filter, uint32_t uid)
 	if (times > 1 && m->qos == 2)
 		sim_fail("%s has m%u (qos 2) %u times", filter, uid, times);
 	/* without memory a member may not have got into its group */
-	if (m->state != M_TAKEN || !sure || !all_last || lo == 0 ||
+	if (m->state != M_TAKEN || !stays || !handed || lo == 0 ||
 	    sim->is.memory)
 		return;
 	md->n_must++;
