@@ -226,7 +226,8 @@ new_broker(struct server *s, struct broker_opts *o, struct broker **b,
 		if (!why->mend[0])
 			why_mend(why,
 			    "restore a backup, or look at it with 'nightjar "
-			    "store check', or start empty with "
+			    "store check' and go on with what is whole with "
+			    "'nightjar store salvage', or start empty with "
 			    "'persistence_on_damage start_empty'");
 		return e;
 	}

@@ -151,6 +151,8 @@ static const struct verb {
 	{ "stats", store_stats_cmd, "how much of what is in it" },
 	{ "backup", store_backup_cmd, "copies it, while the broker runs too" },
 	{ "restore", store_restore_cmd, "puts a copy in the store's place" },
+	{ "salvage", store_salvage_cmd,
+	    "makes a store of what damaged pages have left of one" },
 	{ "dump", store_dump_cmd,
 	    "prints sessions, subscriptions and messages" },
 	{ "import", store_import_cmd, "takes over Mosquitto's mosquitto.db" },
@@ -186,8 +188,8 @@ cmd_store(int argc, char **argv)
 	text_esc(safe, sizeof safe, slice_str(argv[1]));
 	why_set(&why, "there is no 'nightjar store %s'", safe);
 	why_mend(&why,
-	    "it is one of: check, stats, backup, restore, dump, "
-	    "import");
+	    "it is one of: check, stats, backup, restore, salvage, "
+	    "dump, import");
 	say_why(&why, NJ_INVALID);
 	return EXIT_USAGE;
 }

@@ -37,6 +37,7 @@ int store_check_cmd(int argc, char **argv);
 int store_stats_cmd(int argc, char **argv);
 int store_backup_cmd(int argc, char **argv);
 int store_restore_cmd(int argc, char **argv);
+int store_salvage_cmd(int argc, char **argv);
 int store_dump_cmd(int argc, char **argv);
 int store_import_cmd(int argc, char **argv);
 

@@ -150,9 +150,20 @@ run_steps(struct store *s)
 }
 
 enum nj_err
+store_mend_rows(struct store *s, struct data_source *src)
+{
+	enum nj_err e;
+
+	*src = (struct data_source){ .read = read_data, .arg = s };
+	if ((e = store_functions(s->db)) || (e = data_function(s->db, src)))
+		return e;
+	return run_steps(s);
+}
+
+enum nj_err
 store_repair(const char *path, uint64_t *deleted, struct nj_why *why)
 {
-	struct data_source src = { .read = read_data };
+	struct data_source src;
 	struct store *s = NULL;
 	sqlite3_int64 before;
 	enum nj_err e;
@@ -160,10 +171,8 @@ store_repair(const char *path, uint64_t *deleted, struct nj_why *why)
 	if ((e = store_open(
 		 &(struct store_opts){ .path = path, .mend = true }, &s, why)))
 		return e;
-	src.arg = s;
 	before = sqlite3_total_changes64(s->db);
-	if ((e = store_functions(s->db)) || (e = data_function(s->db, &src)) ||
-	    (e = sql_exec(s, "BEGIN")) || (e = run_steps(s)) ||
+	if ((e = sql_exec(s, "BEGIN")) || (e = store_mend_rows(s, &src)) ||
 	    (e = sql_exec(s, "COMMIT")))
 		sql_why(s, why, "mending it");
 	else

@@ -25,6 +25,12 @@
 /* nj_filter_ok(filter), nj_msg_ok(bytes, topic_len, payload_len): for SQL. */
 NJ_MUST enum nj_err store_functions(sqlite3 *db);
 
+struct store;
+struct data_source;
+
+/* What store_repair does, within a transaction; src stays as long as s. */
+NJ_MUST enum nj_err store_mend_rows(struct store *s, struct data_source *src);
+
 /*
  * Deletes the rows that are not as they should be and those that name what is
  * not there, and counts the users of messages again: all of it or nothing.

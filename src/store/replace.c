@@ -218,21 +218,13 @@ drop_unfinished(const char *path)
 	free(folder);
 }
 
-static enum nj_err
-restore(struct view *v, const char *path, bool force,
-    void (*made)(const char *copy), char **old, struct nj_why *why)
+enum nj_err
+restore_locked(struct view *v, const char *path, void (*made)(const char *copy),
+    char **old, struct nj_why *why)
 {
 	char *copy = NULL;
-	struct stat st;
 	enum nj_err e;
 
-	if (!force && (lstat(path, &st) == 0 || restore_pending(path))) {
-		why_set(why, "there is a store %s", path);
-		why_mend(why,
-		    "--force gives it another name and puts the copy "
-		    "in its place");
-		return NJ_EXISTS;
-	}
 	if (asprintf(&copy, "%s" RESTORED, path) < 0)
 		return NJ_NOMEM;
 	drop_unfinished(path);
@@ -242,6 +234,22 @@ restore(struct view *v, const char *path, bool force,
 	}
 	free(copy);
 	return e;
+}
+
+static enum nj_err
+restore(struct view *v, const char *path, bool force,
+    void (*made)(const char *copy), char **old, struct nj_why *why)
+{
+	struct stat st;
+
+	if (!force && (lstat(path, &st) == 0 || restore_pending(path))) {
+		why_set(why, "there is a store %s", path);
+		why_mend(why,
+		    "--force gives it another name and puts the copy "
+		    "in its place");
+		return NJ_EXISTS;
+	}
+	return restore_locked(v, path, made, old, why);
 }
 
 enum nj_err

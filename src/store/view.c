@@ -36,8 +36,8 @@ view_err(struct view *v, const char *doing, int rc, struct nj_why *why)
 		    "folder");
 	else if (e == NJ_MALFORMED)
 		why_mend(why,
-		    "restore the last backup; what can still be read: "
-		    "sqlite3 %s .recover",
+		    "restore the last backup, or go on with what other pages "
+		    "have: nightjar store salvage %s",
 		    v->path);
 	return e;
 }

@@ -25,9 +25,10 @@
 #define MEND_LOG                                                            \
 	"restore a backup, or stop the broker and run this with --repair, " \
 	"which gives up what was written after that"
-#define MEND_PAGES                                                           \
-	"stop the broker, set the file aside, and restore the last backup; " \
-	"what can still be read: sqlite3 FILE .recover"
+#define MEND_PAGES                                                         \
+	"stop the broker, and restore the last backup (nightjar store "    \
+	"restore --force), or go on with what other pages have (nightjar " \
+	"store salvage)"
 
 struct checking {
 	struct view *v;

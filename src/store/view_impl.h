@@ -32,6 +32,9 @@ view_err(struct view *v, const char *doing, int rc, struct nj_why *why);
 NJ_MUST enum nj_err view_copy(struct view *v, const char *path, bool force,
     bool served, void (*progress)(void *arg, uint64_t done, uint64_t of),
     void *arg, struct nj_why *why);
+/* view_restore of a store whose lock the caller has. */
+NJ_MUST enum nj_err restore_locked(struct view *v, const char *path,
+    void (*made)(const char *copy), char **old, struct nj_why *why);
 /* The numbers of a query's first row, 0 where there is none. */
 NJ_MUST enum nj_err view_numbers(struct view *v, const char *sql, uint64_t *out,
     unsigned n, struct nj_why *why);

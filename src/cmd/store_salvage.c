@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * nightjar store salvage: what is left of a damaged store becomes the store.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cmd/flags.h"
+#include "cmd/store.h"
+#include "store/salvage.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static void
+tell(const char *path, const struct salvage *r, const char *old)
+{
+	uint64_t none = r->damaged;
+
+	printf("%s: %llu of %llu pages are damaged\n", path,
+	    (unsigned long long)r->damaged, (unsigned long long)r->pages);
+	printf("%10s %10s %10s %10s\n", "kept", "pages lost", "in part",
+	    "without");
+	for (unsigned i = 0; i < SALVAGE_KINDS; i++) {
+		printf("%10llu %10llu %10llu %10llu  %s\n",
+		    (unsigned long long)r->of[i].kept,
+		    (unsigned long long)r->of[i].damaged,
+		    (unsigned long long)r->of[i].cut,
+		    (unsigned long long)r->of[i].dropped, salvage_text[i]);
+		none -= r->of[i].damaged;
+	}
+	printf("Pages lost: each had some to a hundred of these.  In part: a "
+	       "part was on such a page, or in a data file that is damaged.  "
+	       "Without: what they belong to is lost, so they were left.\n");
+	if (r->unknown > 0)
+		printf("Of %llu damaged pages it is not known what they had.\n",
+		    (unsigned long long)r->unknown);
+	if (none > r->unknown)
+		printf("%llu damaged pages had nothing of this.\n",
+		    (unsigned long long)(none - r->unknown));
+	if (old)
+		printf("The damaged one is %s now.\n", old);
+}
+
+int
+store_salvage_cmd(int argc, char **argv)
+{
+	const char *conf = NULL;
+	const struct flag flags[] = {
+		{ "config-file", 'c', FLAG_TEXT, &conf, "FILE",
+		    "the broker's configuration: the store that it names", 0,
+		    0 },
+	};
+	struct flag_list words = { .n = 0 };
+	struct nj_why why = { 0 };
+	struct salvage r;
+	char *path = NULL, *old = NULL;
+	int status = EXIT_USAGE;
+	enum nj_err e;
+
+	e = flags_parse(flags, COUNT(flags), argc, argv, &words, &why);
+	if (e == NJ_EOF) {
+		printf("usage: nightjar store salvage -c FILE | PATH\n\n");
+		flags_help(flags, COUNT(flags));
+		return EXIT_FINE;
+	}
+	if (!e && words.n > 1) {
+		why_set(&why, "one store at a time");
+		e = NJ_INVALID;
+	}
+	if (!e &&
+	    !(e = store_which(
+		  words.n ? words.v[0] : NULL, conf, &path, &why))) {
+		status = EXIT_FAILED;
+		if (!(e = store_salvage(
+			  path, store_give_away, &r, &old, &why))) {
+			store_give_away(path);
+			tell(path, &r, old);
+		}
+	}
+	if (e)
+		say_why(&why, e);
+	free(old);
+	free(path);
+	return e ? status : EXIT_FINE;
+}

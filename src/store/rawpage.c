@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "store/rawpage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/pagefile.h"
+#include "store/pagesum.h"
+
+/* Of the database's header. */
+#define HEADER	    100
+#define AT_PAGE	    16
+#define AT_RESERVED 20
+#define AT_MAPPED   52
+#define AT_VERSION  60
+#define AT_OWNER    68
+/* Of the log. */
+#define LOG_HEADER 32
+#define LOG_FRAME  24
+#define LOG_MAGIC  0x377f0682u /* or one more: sums of big-endian words */
+/* The page that has this byte is never used, as files are locked there. */
+#define PENDING 0x40000000u
+
+static bool
+read_whole(int fd, uint8_t *to, size_t n, off_t at)
+{
+	while (n > 0) {
+		ssize_t got = pread(fd, to, n, at);
+
+		if (got == 0 || (got < 0 && errno != EINTR))
+			return false;
+		if (got > 0) {
+			to += got;
+			at += got;
+			n -= (size_t)got;
+		}
+	}
+	return true;
+}
+
+static int
+open_part(const char *path, const char *tail)
+{
+	char *name = NULL;
+	int fd;
+
+	if (asprintf(&name, "%s%s", path, tail) < 0)
+		return -1;
+	fd = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	free(name);
+	return fd;
+}
+
+/* Frames that go together, and how large the file is after them; whichever of
+ * them a page had last is it. */
+struct commit {
+	uint32_t from, till, pages;
+};
+
+static enum nj_err
+grow(struct rawpages *p, uint32_t n)
+{
+	uint32_t *v;
+
+	if (n <= p->n)
+		return NJ_OK;
+	if (!(v = realloc(p->frame, ((size_t)n + 1) * sizeof *v)))
+		return NJ_NOMEM;
+	memset(v + p->n + 1, 0, ((size_t)n - p->n) * sizeof *v);
+	p->frame = v;
+	p->n = n;
+	return NJ_OK;
+}
+
+static off_t
+frame_at(const struct rawpages *p, uint32_t frame)
+{
+	return LOG_HEADER + (off_t)frame * (off_t)(LOG_FRAME + p->size);
+}
+
+/* What a commit has is that of its pages from now on. */
+static enum nj_err
+take_commit(struct rawpages *p, const struct commit *c)
+{
+	uint8_t head[4];
+	enum nj_err e = grow(p, c->pages);
+
+	for (uint32_t i = c->from; !e && i < c->till; i++) {
+		uint32_t no;
+
+		if (!read_whole(p->log, head, sizeof head, frame_at(p, i)))
+			return NJ_IO;
+		no = raw_number(head);
+		if (no > 0 && no <= c->pages)
+			p->frame[no] = i + 1;
+	}
+	/* what was cut off is not there any more */
+	if (!e)
+		p->n = c->pages;
+	return e;
+}
+
+/* As SQLite does: up to the last COMMIT before a frame whose sum does not fit. */
+static enum nj_err
+read_log(struct rawpages *p, uint8_t *frame)
+{
+	uint8_t h[LOG_HEADER];
+	struct commit c = { .from = 0 };
+	struct sum sum;
+	enum nj_err e = NJ_OK;
+	bool big;
+
+	if (!read_whole(p->log, h, sizeof h, 0))
+		return NJ_OK; /* empty */
+	big = raw_number(h) & 1;
+	sum = sum_add((struct sum){ 0, 0 }, h, LOG_FRAME, big);
+	if ((raw_number(h) & ~1u) != LOG_MAGIC ||
+	    raw_number(h + 8) != p->size || sum.a != raw_number(h + 24) ||
+	    sum.b != raw_number(h + 28))
+		return NJ_OK;
+	for (uint32_t i = 0; !e; i++) {
+		if (!read_whole(
+			p->log, frame, LOG_FRAME + p->size, frame_at(p, i)))
+			break;
+		sum = sum_add(sum, frame, 8, big);
+		sum = sum_add(sum, frame + LOG_FRAME, p->size, big);
+		if (memcmp(frame + 8, h + 16, 8) != 0 ||
+		    sum.a != raw_number(frame + 16) ||
+		    sum.b != raw_number(frame + 20))
+			break;
+		if ((c.pages = raw_number(frame + 4))) {
+			c.till = i + 1;
+			e = take_commit(p, &c);
+			c.from = c.till;
+		}
+	}
+	return e;
+}
+
+static enum nj_err
+begin(struct rawpages *p, const char *path, struct nj_why *why)
+{
+	uint8_t h[HEADER];
+	struct stat st;
+
+	if ((p->fd = open_part(path, "")) < 0 || fstat(p->fd, &st)) {
+		why_set(why, "cannot open %s: %s", path, strerror(errno));
+		return errno == ENOENT ? NJ_NOTFOUND : NJ_IO;
+	}
+	if (!read_whole(p->fd, h, sizeof h, 0) || !pagesum_is_first(h)) {
+		why_set(why, "%s does not begin as a store does", path);
+		why_mend(why, "restore the last backup");
+		return NJ_MALFORMED;
+	}
+	p->size = (size_t)h[AT_PAGE] << 8 | h[AT_PAGE + 1];
+	p->size = p->size == 1 ? PAGE_MOST : p->size;
+	if (!is_page_size(p->size) || h[AT_RESERVED] != PAGESUM_BYTES) {
+		why_set(why,
+		    "%s has no checksums of its pages, which say what of it is "
+		    "as it was written",
+		    path);
+		why_mend(why,
+		    "restore the last backup; what can still be read: sqlite3 "
+		    "%s .recover",
+		    path);
+		return NJ_UNSUPPORTED;
+	}
+	p->usable = p->size - PAGESUM_BYTES;
+	p->log = open_part(path, "-wal");
+	return grow(p, (uint32_t)((uint64_t)st.st_size / p->size));
+}
+
+enum nj_err
+rawpages_open(const char *path, struct rawpages *out, struct nj_why *why)
+{
+	struct rawpages p = { .fd = -1, .log = -1 };
+	uint8_t *page = NULL;
+	enum nj_err e = begin(&p, path, why);
+
+	if (!e && !(page = malloc(LOG_FRAME + p.size)))
+		e = NJ_NOMEM;
+	if (!e && p.log >= 0)
+		e = read_log(&p, page);
+	if (!e && (e = rawpages_read(&p, 1, page)) == NJ_MALFORMED) {
+		why_set(why,
+		    "the first page of %s is damaged, which says where all "
+		    "else is",
+		    path);
+		why_mend(why, "restore the last backup");
+	}
+	if (!e && raw_number(page + AT_OWNER) != STORE_APPLICATION) {
+		why_set(why, "%s is a database of another program", path);
+		e = NJ_UNSUPPORTED;
+	} else if (!e && raw_number(page + AT_VERSION) > PAGESUM_SCHEMA) {
+		why_set(why, "%s was written by a newer nightjar", path);
+		why_mend(why, "use that one");
+		e = NJ_UNSUPPORTED;
+	}
+	if (!e) {
+		p.mapped = raw_number(page + AT_MAPPED) != 0;
+		*out = p;
+		p = (struct rawpages){ .fd = -1, .log = -1 };
+	}
+	free(page);
+	rawpages_close(&p);
+	return e;
+}
+
+void
+rawpages_close(struct rawpages *p)
+{
+	if (p->fd >= 0)
+		close(p->fd);
+	if (p->log >= 0)
+		close(p->log);
+	free(p->frame);
+	*p = (struct rawpages){ .fd = -1, .log = -1 };
+}
+
+enum nj_err
+rawpages_read(const struct rawpages *p, uint32_t no, uint8_t *to)
+{
+	off_t at;
+	int fd = p->fd;
+
+	if (no == 0 || no > p->n)
+		return NJ_MALFORMED;
+	at = (off_t)(no - 1) * (off_t)p->size;
+	if (p->frame[no]) {
+		fd = p->log;
+		at = frame_at(p, p->frame[no] - 1) + LOG_FRAME;
+	}
+	return read_whole(fd, to, p->size, at) && pagesum_ok(to, p->size)
+	    ? NJ_OK
+	    : NJ_MALFORMED;
+}
+
+/* 2.5: each such page tells of as many as it has room for, behind it. */
+enum nj_err
+rawpages_kind(const struct rawpages *p, uint32_t no, uint8_t *scratch,
+    enum raw_kind *kind, uint32_t *parent)
+{
+	uint32_t each = (uint32_t)(p->usable / 5) + 1;
+	uint32_t pending = PENDING / (uint32_t)p->size + 1, map;
+	const uint8_t *at;
+
+	*parent = 0;
+	*kind = RAW_MAP;
+	if (no < 3 || no == pending) {
+		*kind = no == 1 ? RAW_ROOT : RAW_MAP;
+		return NJ_OK;
+	}
+	if (!p->mapped)
+		return NJ_MALFORMED;
+	map = (no - 2) / each * each + 2;
+	if (map == pending)
+		map++;
+	if (map >= no)
+		return NJ_OK;
+	if (rawpages_read(p, map, scratch))
+		return NJ_MALFORMED;
+	at = scratch + (size_t)5 * (no - map - 1);
+	if (at[0] < RAW_ROOT || at[0] > RAW_TREE)
+		return NJ_MALFORMED;
+	*kind = (enum raw_kind)at[0];
+	*parent = raw_number(at + 1);
+	return NJ_OK;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * salvage - what is left of a store whose pages are damaged, as a new store in
+ *           its place.
+ *
+ * Threads: the caller's; no broker may have the store.
+ */
+#ifndef NJ_STORE_SALVAGE_H
+#define NJ_STORE_SALVAGE_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "store/rawtree.h"
+
+enum salvage_kind {
+	SALVAGE_SESSIONS,
+	SALVAGE_SUBS,
+	SALVAGE_RECEIVED,
+	SALVAGE_QUEUES,
+	SALVAGE_SEGMENTS,
+	SALVAGE_GONE,
+	SALVAGE_MESSAGES,
+	SALVAGE_RETAINED,
+	SALVAGE_FACTS,
+	SALVAGE_KINDS
+};
+extern const char *const salvage_text[SALVAGE_KINDS];
+
+struct salvage {
+	uint64_t pages, damaged; /* of the file */
+	uint64_t unknown;	 /* of those, of what is not known */
+	struct {
+		uint64_t kept;	  /* rows in the new store */
+		uint64_t dropped; /* read, and belong to nothing that was */
+		uint64_t cut;	  /* of which a part is damaged */
+		uint64_t damaged; /* pages */
+	} of[SALVAGE_KINDS];
+};
+
+/*
+ * Reads all rows that are on pages as they were written, makes a store of those that
+ * belong together, and puts it in the place of the old one, which gets another name
+ * (*old, to be freed): all of that, or nothing.  made: as view_restore has it.
+ * NJ_NOTFOUND: no page is damaged.  NJ_DENIED: users, groups or roles are among what
+ * is lost, and what is left of them could allow what they forbade.
+ */
+NJ_MUST enum nj_err
+store_salvage(const char *path, void (*made)(const char *copy),
+    struct salvage *out, char **old, struct nj_why *why);
+
+#endif

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nightjar store salvage: pages of a store are damaged, and what the others have is
+there again."""
+import collections
+import json
+import os
+import random
+import re
+import shutil
+import sqlite3
+import struct
+import subprocess
+
+import pytest
+
+import mosquittodb as db
+from harness import NIGHTJAR, PATIENCE
+from raw import PUBLISH, Raw, packet, string
+from test_store_tools import put, reseal, rows, store
+
+pytestmark = pytest.mark.ours
+SESSIONS, RETAINED, PAGE = 150, 1200, 4096
+FREE, TREE = 2, 5
+
+
+@pytest.fixture(scope='module')
+def whole(base_folder):
+    """A store with tables of several levels."""
+    import pathlib
+
+    import conftest
+    folder = pathlib.Path(conftest.new_folder(base_folder, 'whole-'))
+    names = [b'device-%04d' % i for i in range(SESSIONS)]
+    chunks = [db.begin(6)]
+    chunks += [db.message(i + 1, b'r/%05d' % i, b'%d' % i * 50, retain=True) for i in range(RETAINED)]
+    # one that goes over several pages
+    chunks.append(db.message(90000, b'large', b'z' * 30_000, retain=True))
+    for i, name in enumerate(names):
+        chunks += [db.client(6, name), db.entry(name, i + 1, 11), db.entry(name, 7, 3, pid=5)]
+    chunks += [db.sub(name, b't/%d/#' % k, qos=1) for name in names for k in range(4)]
+    chunks += [db.retain(i + 1) for i in range(RETAINED)] + [db.retain(90000)]
+    path = folder / 'whole.db'
+    store('import', put(folder / 'm', *chunks), '--into', path)
+    return path
+
+
+def key(row):
+    return json.dumps({k: v for k, v in row.items() if k not in ('session', 'stored')}, sort_keys=True)
+
+
+def all_of(path):
+    return collections.Counter(map(key, rows(path)))
+
+
+def page_of(data, no):
+    return data[(no - 1) * PAGE:no * PAGE]
+
+
+def kinds_of(data):
+    """What each page is, by the page that says so."""
+    each, kinds = (PAGE - 8) // 5 + 1, {}
+    for no in range(3, len(data) // PAGE + 1):
+        told = (no - 2) // each * each + 2
+        if told != no:
+            kinds[no] = page_of(data, told)[5 * (no - told - 1)]
+    return kinds
+
+
+def damage(path, *pages):
+    with open(path, 'r+b') as f:
+        for no in pages:
+            f.seek((no - 1) * PAGE + 1000)
+            was = f.read(1)
+            f.seek(-1, 1)
+            f.write(bytes((was[0] ^ 0x20,)))
+
+
+def salvage(path, status=0):
+    out, err = store('salvage', path, status=status)
+    if status:
+        return err
+    store('check', path)
+    told = {}
+    for line in out.splitlines():
+        m = re.match(r' *(\d+) +(\d+) +(\d+) +(\d+)  (.*)', line)
+        if m:
+            told[m[5]] = tuple(map(int, m.groups()[:4]))
+    aside = re.search(r'The damaged one is (\S+) now', out)[1]
+    assert os.path.exists(aside)
+    return told, out
+
+
+def test_nothing_is_damaged(whole, tmp_path):
+    path = shutil.copy(whole, tmp_path / 'a.db')
+    assert 'no page of' in salvage(path, status=1)
+    assert not [n for n in os.listdir(tmp_path) if 'salvage' in n or 'replaced' in n]
+    assert 'cannot open' in store('salvage', tmp_path / 'none', status=1)[1]
+
+
+def test_each_page(whole, tmp_path):
+    """One after the other: what was on it is lost and nothing else, and nothing is there
+    that was not."""
+    data, before = whole.read_bytes(), all_of(whole)
+    kinds = kinds_of(data)
+    pages = list(range(2, len(data) // PAGE + 1))
+    inner = [no for no in pages if kinds.get(no, 1) in (1, TREE) and page_of(data, no)[0] in (2, 5)]
+    assert len(inner) >= 3
+    others = [no for no in pages if no not in inner]
+    lost_in_all = 0
+    for no in inner + others[::max(1, len(others) // 14)]:
+        path = shutil.copy(whole, tmp_path / f'{no}.db')
+        damage(path, no)
+        assert 'damaged' in store('check', path, status=1)[0]
+        told, out = salvage(path)
+        assert f'1 of {len(pages) + 1} pages are damaged' in out
+        after = all_of(path)
+        assert not after - before, f'page {no}: {list(after - before)[:3]}'
+        lost = sum((before - after).values())
+        lost_in_all += lost
+        page = page_of(data, no)
+        if kinds.get(no, TREE) == FREE or no in inner and page[0] == 5:
+            assert lost == 0, f'page {no}: {out}'
+        # a page has a hundred rows or two, on which that many may depend
+        assert lost < 700, f'page {no}: {lost}\n{out}'
+        if lost:
+            assert sum(v[1] for v in told.values()) == 1 or sum(v[2] for v in told.values()) > 0
+    assert lost_in_all
+
+
+def test_many_pages(whole, tmp_path):
+    data, before = whole.read_bytes(), all_of(whole)
+    kinds = kinds_of(data)
+    leaves = [no for no, kind in kinds.items() if kind == TREE and page_of(data, no)[0] in (10, 13)]
+    path = shutil.copy(whole, tmp_path / 'a.db')
+    damage(path, *leaves[::5])
+    told, _ = salvage(path)
+    after = all_of(path)
+    assert not after - before
+    assert sum(after.values()) > sum(before.values()) / 4
+    assert told['sessions'][0] == len(rows(path, '--what', 'sessions'))
+    # again, what is lost is lost
+    damage(path, 7)
+    assert 'pages are damaged' in salvage(path)[1]
+
+
+def test_what_cannot_be(whole, tmp_path):
+    path = shutil.copy(whole, tmp_path / 'a.db')
+    damage(path, 1)
+    assert 'first page' in salvage(path, status=1)
+    assert 'damaged' in store('check', path, status=1)[0]
+    rubbish = put(tmp_path / 'rubbish', b'rubbish' * 1000)
+    assert 'does not begin as a store' in salvage(rubbish, status=1)
+    assert not [n for n in os.listdir(tmp_path) if 'salvaged' in n or 'replaced' in n]
+
+
+def test_users_and_roles(whole, tmp_path):
+    """All of them, or nothing is taken."""
+    path = shutil.copy(whole, tmp_path / 'a.db')
+    with sqlite3.connect(path) as c:
+        for i in range(400):
+            c.execute('INSERT INTO fact VALUES(?, 1, ?, ?)', (b'roles', b'role-%d' % i, b'v' * 30))
+    c.close()
+    reseal(path)
+    data = path.read_bytes()
+    facts = [no for no in range(3, len(data) // PAGE + 1) if page_of(data, no).count(b'role-') > 10]
+    other = next(no for no in range(3, len(data) // PAGE + 1) if page_of(data, no).count(b'r/00') > 10)
+    assert len(facts) > 2
+    for no in facts[0], facts[-1]:
+        spoiled = shutil.copy(path, tmp_path / f'{no}.db')
+        damage(spoiled, no)
+        was = spoiled.read_bytes()
+        assert 'users, groups or roles are on damaged pages' in salvage(spoiled, status=1)
+        assert spoiled.read_bytes() == was
+    damage(path, other)
+    assert salvage(path)[0]['facts of users, groups and roles'] == (400, 0, 0, 0)
+    assert not [n for n in os.listdir(tmp_path) if 'salvaged' in n]
+
+
+def test_pages_that_say_anything(whole, tmp_path):
+    """What has a sum that fits is not trusted for that."""
+    rng = random.Random(3)
+    data = bytearray(whole.read_bytes())
+    for i in range(12):
+        spoiled = bytearray(data)
+        for _ in range(rng.choice((3, 40, 400))):
+            no = rng.randrange(1, len(data) // PAGE)
+            at = no * PAGE + rng.choice((rng.randrange(12), rng.randrange(200), rng.randrange(PAGE - 8)))
+            spoiled[at] = rng.choice((0, 1, 2, 5, 10, 13, 0x7f, 0x80, 0xff, rng.randrange(256)))
+        path = put(tmp_path / f'{i}.db', spoiled)
+        reseal(path)
+        damage(path, rng.randrange(2, len(data) // PAGE))
+        p = subprocess.run([NIGHTJAR, 'store', 'salvage', path], text=True, check=False,
+                           capture_output=True, timeout=PATIENCE)
+        assert p.returncode in (0, 1) and 'Sanitizer' not in p.stderr, p.stderr
+        if p.returncode == 0:
+            store('check', path)
+        else:
+            assert p.stderr
+
+
+def test_what_the_log_has(brokers):
+    """The broker was killed: what came last is in its log, and large queues are in a file
+    beside it, of which a part is damaged, too."""
+    b = brokers('persistence true\npersistence_location store\nmax_queued_messages 0\nthreads 1\n')
+    path = os.path.join(b.folder, 'store', 'nightjar.db')
+    with Raw(b.port) as p:
+        p.connect('pub')
+        for i in range(300):
+            p.publish(f'kept/{i}', b'%d' % i * 100, qos=1, retain=True)
+        for _ in range(300):
+            p.recv()
+    assert b.stop() == 0
+    b.start()
+    for name in 'away', 'large', 'larger':
+        with Raw(b.port) as s:
+            s.connect(name, clean=False, props={'session_expiry': 0xffffffff})
+            s.subscribe(f'{name}/#', qos=1)
+    with Raw(b.port) as p:
+        p.connect('pub')
+        for topic in 'large/x', 'larger/x':
+            p.send(b''.join(packet_of(topic, i) for i in range(1, 61)))
+            for _ in range(60):
+                p.recv()
+        for i in range(30):
+            p.publish_acked('away/x', b'%d' % i, qos=1)
+    b.kill()
+    before = all_of(path)
+    with open(path + '-wal', 'rb') as f:
+        log = f.read()
+    size = 24 + PAGE
+    logged = {struct.unpack_from('>I', log, at)[0] for at in range(32, len(log) - size + 1, size)}
+    with open(path, 'rb') as f:
+        data = f.read()
+    # one that has messages of retained topics, and is not in the log
+    no = [no for no in range(3, len(data) // PAGE + 1)
+          if no not in logged and page_of(data, no).count(b'kept/') > 2][-1]
+    damage(path, no)
+    files = sorted(n for n in os.listdir(os.path.dirname(path)) if re.search(r'-data\d+$', n))
+    with open(os.path.join(os.path.dirname(path), files[-1]), 'r+b') as f:
+        f.seek(-500, 2)
+        f.write(b'\xff')
+    told, out = salvage(path)
+    assert told['rows of up to 512 queued messages'][2] == 1, out
+    after = all_of(path)
+    assert not after - before
+    lost = [json.loads(k) for k in before - after]
+    assert lost and {x['kind'] for x in lost} == {'retained', 'queued'}
+    assert {x['client'] for x in lost if x['kind'] == 'queued'} == {'larger'}
+    start = b.log_size()
+    b.start()
+    b.wait_log(' running', start)
+    with Raw(b.port) as s:
+        assert s.connect('away', clean=False, props={'session_expiry': 0xffffffff}).session_present
+        assert [int(s.message().payload) for _ in range(30)] == list(range(30))
+
+
+def packet_of(topic, mid):
+    return packet(PUBLISH, 2, string(topic) + struct.pack('>H', mid) + b'\0' + b'.' * 2000)
