@@ -346,6 +346,42 @@ def test_more_than_memory_takes(bench, version):
         assert [int(s.message().payload[:10]) for _ in range(count + 2)] == list(range(count + 2))
 
 
+def test_nothing_overtakes_what_was_not_taken(bench):
+    """There are many of them, who are sent away some at a time: what they say until then
+    is not taken either, although there is room."""
+    b = bench.b
+    bench.start()
+    with bench.client('sub') as s:
+        s.subscribe('q', qos=1)
+        s.disconnect()
+    bench.disk.fails('write', 'ENOSPC')
+    big = bench.client('big', clean=True, version=4)
+    for _ in range(50):
+        big.publish('q', b'.' * 1_000_000, qos=1)
+    b.wait_log("Publish of big to 'q' refused: the store cannot be written")
+    crowd = [bench.client(f'c{i}', clean=True, version=4) for i in range(400)]
+    for c in crowd:
+        c.publish('q', b'first', qos=1)
+        c.ping()
+    bench.disk.well()
+    here = set(crowd)
+    end = time.monotonic() + 60
+    while here:
+        assert time.monotonic() < end, f'{len(here)} are here still'
+        for c in list(here):
+            try:
+                c.publish('q', b'later', qos=1)
+            except OSError:
+                here.discard(c)
+    for c in crowd:
+        # not one of it was acknowledged
+        with pytest.raises(Closed):
+            c.recv()
+        c.close()
+    big.close()
+    assert not b.faults()
+
+
 def begin_to_start(bench):
     b = bench.b
     with open(b.log_path, 'ab') as log:

@@ -127,6 +127,40 @@ def test_restore_killed(died, tmp_path):
     assert not [x for x in os.listdir(cut.folder) if x.startswith('.')]
 
 
+def test_salvage_killed(tmp_path):
+    made = tmp_path / 'made'
+    os.mkdir(made)
+    store('import', put(tmp_path / 'mosquitto.db', *some(), *(
+        db.message(1000 + i, b'r/%d' % i, b'.' * 200, retain=True) for i in range(200)), *(
+            db.retain(1000 + i) for i in range(200))), '--into', made / 'nightjar.db')
+    with open(made / 'nightjar.db', 'r+b') as f:
+        pages = f.read()
+        at = max(pages.rfind(b'r/150'), 4096)
+        f.seek(at)
+        f.write(b'?')
+    cut = Cut(tmp_path, str(made))
+    path = os.path.join(cut.folder, 'nightjar.db')
+    n = cut.calls('salvage', path)
+    new = rows(path)
+    assert len(new) > 100
+    seen = set()
+    for at in some_of(n):
+        cut.at(at, 'salvage', path)
+        p = check(path)
+        out, err = p.communicate(timeout=harness.PATIENCE)
+        seen.add(p.returncode)
+        if p.returncode == 1:
+            assert 'damaged' in out, f'killed at call {at} of {n}: {out}'
+            store('salvage', path)
+        elif p.returncode == 2:
+            assert 'was cut off' in err, f'killed at call {at} of {n}: {err}'
+            assert 'no page of' in store('salvage', path, status=1)[1]
+        assert rows(path) == new, f'killed at call {at} of {n}'
+        assert not [x for x in os.listdir(cut.folder) if x.startswith('nightjar.db-salvaged')
+                    and p.returncode == 1]
+    assert {1, 2} <= seen
+
+
 def test_broker_goes_on_with_a_restore(brokers, tmp_path):
     b = brokers(CONF)
     folder = os.path.join(b.folder, 'store')
