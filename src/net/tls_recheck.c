@@ -143,10 +143,13 @@ own_is_revoked(const struct tls_revoked *r, const struct tls_peer *p)
 {
 	const char *hex = p->serial + strspn(p->serial, "0-");
 	uint8_t serial[REVOKED_SERIAL_MAX];
-	size_t digits = strlen(hex), n = (digits + 1) / 2;
+	size_t digits = strlen(hex), n;
 
-	if (n > sizeof serial)
-		return false;
+	if (digits > 2 * sizeof serial) { /* its end, as on the lists */
+		hex += digits - 2 * sizeof serial;
+		digits = 2 * sizeof serial;
+	}
+	n = (digits + 1) / 2;
 	memset(serial, 0, sizeof serial);
 	for (size_t i = 0; i < digits; i++) {
 		size_t from_end = digits - 1 - i;

@@ -32,15 +32,22 @@ order(const void *a, const void *b)
 	return memcmp(x->serial, y->serial, x->len);
 }
 
-static bool
-set_one(struct revoked_one *one, uint32_t issuer, const uint8_t *p, size_t n)
+static void
+set_one(struct revoked_one *one, uint32_t issuer, struct slice serial)
 {
-	if (n > REVOKED_SERIAL_MAX)
-		return false;
-	*one = (struct revoked_one){ .issuer = issuer, .len = (uint8_t)n };
-	if (n > 0)
-		memcpy(one->serial, p, n);
-	return true;
+	*one =
+	    (struct revoked_one){ .issuer = issuer, .len = (uint8_t)serial.n };
+	if (serial.n > 0)
+		memcpy(one->serial, serial.p, serial.n);
+}
+
+/* Its end, where it is longer than it may be. */
+static struct slice
+serial_end(struct slice s)
+{
+	size_t over = s.n > REVOKED_SERIAL_MAX ? s.n - REVOKED_SERIAL_MAX : 0;
+
+	return over ? slice_of(s.p + over, s.n - over) : s;
 }
 
 static struct slice
@@ -53,7 +60,7 @@ serial_slice(const ASN1_INTEGER *a)
 		s.p++;
 		s.n--;
 	}
-	return s;
+	return serial_end(s);
 }
 
 /* One that was taken off the list again stands in a delta list only. */
@@ -97,8 +104,8 @@ add_list(struct tls_revoked *r, X509_CRL *crl)
 		struct slice s =
 		    serial_slice(X509_REVOKED_get0_serialNumber(one));
 
-		if (!is_removed(one) && set_one(&r->v[r->n], issuer, s.p, s.n))
-			r->n++;
+		if (!is_removed(one))
+			set_one(&r->v[r->n++], issuer, s);
 	}
 	return NJ_OK;
 }
@@ -216,8 +223,10 @@ tls_revoked_has(
 {
 	struct revoked_one key;
 
-	return r && r->n > 0 && set_one(&key, issuer, serial.p, serial.n) &&
-	    bsearch(&key, r->v, r->n, sizeof *r->v, order);
+	if (!r || r->n == 0)
+		return false;
+	set_one(&key, issuer, serial_end(serial));
+	return bsearch(&key, r->v, r->n, sizeof *r->v, order);
 }
 
 bool
@@ -234,8 +243,6 @@ tls_revoked_put(X509 *x, struct buf *out)
 	struct slice serial = serial_slice(X509_get0_serialNumber(x));
 	enum nj_err e;
 
-	if (serial.n > REVOKED_SERIAL_MAX)
-		return NJ_OK; /* nor is it ever on a list */
 	if ((e = buf_put_u32(out, tls_issuer_hash(X509_get_issuer_name(x)))) ||
 	    (e = buf_put_u8(out, (uint8_t)serial.n)))
 		return e;

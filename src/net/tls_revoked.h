@@ -25,9 +25,10 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-#define REVOKED_FILE_MAX   (64 * 1024 * 1024)
-#define REVOKED_WAITS	   2000 /* ms */
-#define REVOKED_SERIAL_MAX 20	/* RFC 5280 4.1.2.2 */
+#define REVOKED_FILE_MAX (64 * 1024 * 1024)
+#define REVOKED_WAITS	 2000 /* ms */
+/* RFC 5280 4.1.2.2; of a longer one the end counts. */
+#define REVOKED_SERIAL_MAX 20
 
 struct revoked_one {
 	uint32_t issuer; /* tls_issuer_hash */
@@ -57,7 +58,8 @@ void tls_revoked_unref(struct tls_revoked *r);
 /* The last but for who looks something up just now.  It waits for those, some
  * seconds at the most, since to free a hundred thousand is not their work. */
 void tls_revoked_end(struct tls_revoked *r);
-/* serial: big endian, without zeros in front. */
+/* serial: big endian; without zeros in front, but for what is left of a longer
+ * one. */
 bool tls_revoked_has(
     const struct tls_revoked *r, uint32_t issuer, struct slice serial);
 /* The same of a certificate. */

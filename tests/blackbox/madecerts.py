@@ -54,7 +54,7 @@ class Maker:
             openssl('ca', *by, '-revoke', crt, cwd=folder)
         return openssl('ca', *by, '-gencrl', cwd=folder)
 
-    def issue(self, subject, san='', ca=False, usage='clientAuth', extra=''):
+    def issue(self, subject, san='', ca=False, usage='clientAuth', extra='', serial=None):
         """(certificate with what a verifier needs of CAs, key)"""
         self.n += 1
         key, csr, crt, ext = (self.path(f'{self.n}.{e}') for e in ('key', 'csr', 'crt', 'ext'))
@@ -70,8 +70,8 @@ class Maker:
             if san:
                 f.write(f'subjectAltName={san}\n')
             f.write(extra)
-        openssl('x509', '-req', '-in', csr, '-CA', self.crt, '-CAkey', self.key, '-CAcreateserial',
-                '-days', '30', '-extfile', ext, '-out', crt, cwd=self.dir)
+        openssl('x509', '-req', '-in', csr, '-CA', self.crt, '-CAkey', self.key,
+                *(['-set_serial', serial] if serial else ['-CAcreateserial']), '-days', '30', '-extfile', ext, '-out', crt, cwd=self.dir)
         if self.parent:
             with open(crt, 'a', encoding='ascii') as out, open(self.crt, encoding='ascii') as own:
                 out.write(own.read())

@@ -429,3 +429,22 @@ def test_a_list_that_is_gone(partner, version):
     partner.put([(partner.below, partner.below.issue('/CN=x')[0])])
     partner.b.wait_log('New list of revoked', start)
     assert partner.is_let_in(ctx, session)[0]
+
+
+@pytest.mark.parametrize('version', BOTH)
+@pytest.mark.parametrize('digits', [40, 42, 46])
+def test_a_long_serial(partner, version, digits):
+    """Some CAs make longer ones than they may (RFC 5280 4.1.2.2)."""
+    pairs = [partner.below.issue('/CN=dev', serial='0x7f' + digit * (digits - 2)) for digit in '0a']
+    for n, pair in enumerate(pairs):
+        ctx = shows(partner.root.crt, pair, version)
+        session = partner.is_let_in(ctx)[1]
+        with Raw(partner.b.port, tls=ctx) as c:
+            c.connect('live')
+            partner.put([(partner.below, pair[0])])
+            assert c.closed() == 0x98
+        for old in (None, session):
+            start = partner.b.log_size()
+            assert partner.is_let_in(ctx, old) is None
+            partner.b.wait_log('handshake failed.*revoked', start)
+        assert n or partner.is_let_in(shows(partner.root.crt, pairs[1], version))
