@@ -41,6 +41,8 @@ class Publisher(Link):
     def topic(self):
         """A topic, whether retained, and its QoS where that has to stay."""
         r = self.rng.random()
+        if r < 0.05:
+            return f's/{self.number}', False, 1
         if r < 0.5:
             return f't/{self.number}/{self.rng.randrange(4)}', False, 0
         if r < 0.65:

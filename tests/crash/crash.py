@@ -31,6 +31,7 @@ import certs
 import harness
 from actors import (MS, SECOND, Churner, Expirer, Inspector, Publisher, Receiver, Watcher, Willing)
 from ledger import OPEN, Inbox, Interval, Ledger
+from raw import PUBACK
 
 # A broker that is silent for so long has stopped.
 PATIENCE = 20.0
@@ -125,6 +126,11 @@ class World:
         group.ordered = False
         for name, version in ('one', 5), ('two', 4), ('three', 5):
             Sharer(self, f'share-{name}', version, group)
+        left = Inbox(self.ledger, '$share/l/s/#')
+        left.ordered = False
+        Sharer(self, 'share-stays', 5, left, 's/#', 'l', 1)
+        for name in 'leaves-a', 'leaves-b':
+            Leaver(self, f'share-{name}', 5, left, 's/#', 'l', 1)
         names = [f'x/{n}' for n in range(16)]
         Churner(self, 'churn-5', 5, names)
         Churner(self, 'churn-4', 4, names)
@@ -187,7 +193,8 @@ class World:
                 link.crashed()
 
     def end_broker(self):
-        how, wanted = ((signal.SIGKILL, (-signal.SIGKILL,)) if self.how == 'kill' else
+        kills = self.rng.random() < 0.5 if self.how == 'mixed' else self.how == 'kill'
+        how, wanted = ((signal.SIGKILL, (-signal.SIGKILL,)) if kills else
                        (signal.SIGTERM, (0, -signal.SIGTERM)))
         self.process.send_signal(how)
         status = self.process.wait()
@@ -318,20 +325,20 @@ class World:
 class Sharer(Receiver):
     """A member of a shared subscription: the group is owed what it gets."""
 
-    def __init__(self, world, name, version, group):
-        self.group = group
-        super().__init__(world, name, version, {'$share/g/h/#': 2}, inbox=Inbox(world.ledger, name),
-                         online=0.95)
+    def __init__(self, world, name, version, group, topics='h/#', called='g', qos=2):
+        self.group, self.topics, self.qos = group, topics, qos
+        super().__init__(world, name, version, {f'$share/{called}/{topics}': qos},
+                         inbox=Inbox(world.ledger, name), online=0.95)
 
     def subscribe(self, filters, ident=0):
         # The group as a whole is subscribed since its first member is.
         if not self.group.filters:
-            self.group.filters['h/#'] = [Interval('h/#', 2, 0, self.ledger.now())]
+            self.group.filters[self.topics] = [Interval(self.topics, self.qos, 0, self.ledger.now())]
         super().subscribe(filters, ident)
 
     def replaces(self, new):
         super().replaces(new)
-        whole = self.group.filters['h/#'][0]
+        whole = self.group.filters[self.topics][0]
         whole.granted = min(whole.granted, new.granted)
 
     def count(self, m, qos, idents, retained):
@@ -340,6 +347,70 @@ class Sharer(Receiver):
 
     def idle(self):
         return super().idle() and not self.group.owed
+
+
+class Leaver(Sharer):
+    """A member that acknowledges little, and whose session ends again and again:
+    what it has not acknowledged is the others', whatever the broker does meanwhile."""
+    END = b'\xe0\x07\x00\x05\x11\x00\x00\x00\x00'	# DISCONNECT, session expiry 0
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.lazy = True
+        self.receive_maximum = self.rng.choice((1, 5, 20))
+
+    def replaces(self, new):
+        # Where it is the only one, all ends with it.
+        Receiver.replaces(self, new)
+
+    def connect(self):
+        # A session that is there already may be told to end with this connection.
+        self.expiry = 0 if self.rng.random() < 0.3 and not self.world.quiet else 3600
+        super().connect()
+
+    def asking(self):
+        if not self.expiry and self.stored == 'yes':
+            self.stored = 'perhaps'
+
+    def opened(self, present):
+        if not present:
+            self.inbox.filters.clear()
+        if not present and not self.expiry:
+            self.pending.clear()		# it would not outlive the broker
+            self.drop(20 * MS)
+            return
+        super().opened(present)
+        self.pending.clear()		# another may have it by now: that is MQTT's choice
+
+    def closed(self, goodbye):
+        super().closed(goodbye)
+        self.inbox.note(f'its session {"ends" if goodbye or not self.expiry else "stays"}')
+        if goodbye or not self.expiry:
+            self.stored = 'perhaps'
+
+    def turn(self, now):
+        if self.state != 'up' or self.world.quiet:
+            super().turn(now)
+        elif self.rng.random() < 0.03:
+            if self.expiry and self.rng.random() < 0.7:
+                self.send(self.END)
+                self.state = 'leaving'
+            else:
+                self.drop(self.rng.randrange(20, 200) * MS)
+        else:
+            if self.held and self.rng.random() < 0.1:
+                self.answer(*self.held.pop(0))
+            self.wake = now + 5 * MS
+
+    def count(self, m, qos, idents, retained):
+        """It counts when it is acknowledged."""
+
+    def answer(self, kind, mid):
+        flight = self.pending.get(mid)
+        m = flight and self.ledger.messages.get(flight.key)
+        if m and kind == PUBACK:
+            super().count(m, flight.qos, None, 0)
+        super().answer(kind, mid)
 
 
 def run_seed(broker, seed, shards, kills, keep=None, how='kill', tls=False):
@@ -376,8 +447,8 @@ def main():
     p.add_argument('--jobs', type=int, default=2 * (os.cpu_count() or 1))
     p.add_argument('--broker', default=harness.NIGHTJAR)
     p.add_argument('--keep', help='keep the folders of seeds that fail in here')
-    p.add_argument('--how', choices=('kill', 'end', 'cut'), default='kill',
-                   help='SIGKILL; SIGTERM; or all connections cut and the broker left alone')
+    p.add_argument('--how', choices=('kill', 'end', 'mixed', 'cut'), default='kill',
+                   help='SIGKILL; SIGTERM; one or the other; or all connections cut and the broker left alone')
     p.add_argument('--tls', action='store_true', help='clients come with certificates')
     args = p.parse_args()
     if not args.broker:

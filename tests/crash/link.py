@@ -8,7 +8,7 @@ import struct
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'blackbox'))
-from raw import (CONNACK, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, UNSUBACK,
+from raw import (CONNACK, DISCONNECT, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, UNSUBACK,
                  Packet, Reader, connect_packet, packet, properties, string)
 
 HOST = '127.0.0.1'
@@ -115,7 +115,7 @@ class Link:
         self.sock.close()
         self.sock = None
         was, self.state = self.state, 'down'
-        self.ended_at = self.ledger.now()
+        self.ended_at = self.world.arrival()
         self.out, self.size = [], 0
         self.wake = self.ended_at + retry
         if was in ('up', 'leaving'):
@@ -231,6 +231,8 @@ class Link:
         elif kind in (SUBACK, UNSUBACK):
             p = Packet(kind, first & 0xf, buf[body:stop], self.version)
             self.on_suback(kind, p.mid, p.codes)
+        elif kind == DISCONNECT and buf[body] == 0x8b and self.world.how in ('end', 'mixed'):
+            self.drop(20_000_000)		# the broker stops
         elif kind != PINGRESP:
             self.ledger.fault(f'{self.name} got packet type {kind}: {buf[body:stop].hex()}')
             self.drop(20_000_000)

@@ -37,6 +37,14 @@ def test_promises_are_kept(build, shards):
     assert not faults, '\n'.join(['', line, *faults])
 
 
+@pytest.mark.parametrize('shards', [1, 4])
+def test_stopped_or_killed(shards):
+    """Half of the lives end in good order, while sessions end."""
+    line, faults = crash.run_seed(harness.NIGHTJAR, 11 + shards, shards, 24, how='mixed')
+    print(line)
+    assert not faults, '\n'.join(['', line, *faults])
+
+
 def test_promises_are_kept_over_tls():
     """Clients with certificates, whose connections end in the midst of handshakes, too."""
     line, faults = crash.run_seed(harness.NIGHTJAR, 7, 2, 16, tls=True)
