@@ -2,7 +2,6 @@
  *
  * What an earlier life of the broker has stored, taken up before clients come.
  */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -266,16 +265,25 @@ progress(void *arg, const char *what, uint64_t n)
 	    (unsigned long long)n, what);
 }
 
-/* Groups know all their members before any ends, and leaves them something. */
+/* Groups know all their members before any ends, and leaves them something.  What else
+ * has come, such as that a table has grown (fence.h), is for the first turn. */
 static void
 join_all(struct shard *sh)
 {
 	struct letter *l;
+	bool any;
 
-	while ((l = mailbox_take(&sh->mail))) {
-		assert(l->kind == LETTER_GROUP);
-		groups_take(sh, l);
-	}
+	do {
+		size_t n = mailbox_depth(&sh->mail);
+
+		for (any = false; n > 0 && (l = mailbox_take(&sh->mail)); n--)
+			if (l->kind == LETTER_GROUP) {
+				groups_take(sh, l);
+				any = true;
+			} else {
+				shard_post(sh, l);
+			}
+	} while (any);
 }
 
 /* Their clocks run; those that have ended hand over what they have. */

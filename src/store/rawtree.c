@@ -63,7 +63,7 @@ value(uint64_t type, struct slice *at, struct rawvalue *out)
 	uint64_t v;
 
 	*out = (struct rawvalue){ .type = RAW_NULL };
-	if (size > at->n)
+	if (!at->p || size > at->n)
 		return false;
 	out->bytes = slice_of(at->p, (size_t)size);
 	at->p += size;

@@ -205,6 +205,23 @@ def test_retained(durable):
         s.silent(0.1)
 
 
+def test_many_retained_at_a_start(brokers):
+    """Tables grow while it is loaded."""
+    b, n = brokers(CONF + 'threads 2\n'), 9000
+    with Raw(b.port) as p:
+        p.connect('pub')
+        for first in range(0, n, 500):
+            p.send(b''.join(packet(PUBLISH, 3, string(f'r/{i}') + struct.pack('>H', i + 1) + b'\0x')
+                            for i in range(first, first + 500)))
+            for _ in range(500):
+                p.expect(PUBACK)
+    again(b)
+    with Raw(b.port) as s:
+        s.connect('sub')
+        s.subscribe('r/#')
+        assert {s.message().topic for _ in range(n)} == {f'r/{i}' for i in range(n)}
+
+
 def test_wills(durable):
     with client(durable, 'watch') as s:
         s.subscribe('will/#', qos=2)
