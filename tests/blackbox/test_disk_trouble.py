@@ -338,6 +338,10 @@ def test_more_than_memory_takes(bench, version):
         assert d.message().payload == b'goes on'
         d.ping()
         assert not taken(d, texts, 0.3)
+        # nor has anybody else room, on the same shard or another
+        for i in range(6):
+            with bench.client(f'other{i}', clean=True, version=version) as other:
+                fill(bench, other)
         # a session could not be taken up again now
         with Raw(b.port, version=version) as other:
             other.connect('third', want=3, clean=False)
