@@ -621,6 +621,15 @@ look_at_dates(struct server *s, struct expiry *expiry)
 	broker_tell_dates(atomic_load(&s->broker), &d);
 }
 
+/* Certificates and lists that a reload replaced, and nobody uses any more. */
+static void
+bury_former(const struct server *s)
+{
+	for (uint32_t i = 0; i < s->conf.nlisteners; i++)
+		if (s->ports[i].tls)
+			tls_server_bury(s->ports[i].tls);
+}
+
 /* Where Mosquitto's start looks for more than its configuration. */
 static void
 tell_environment(const struct conf *c)
@@ -647,6 +656,7 @@ serve_until_told(struct server *s, const sigset_t *set)
 		if (sig == SIGHUP)
 			on_hangup(s);
 		look_at_dates(s, &expiry);
+		bury_former(s);
 		if (sig == SIGINT || sig == SIGTERM)
 			break;
 		if (sig == SIGHUP)

@@ -72,7 +72,8 @@ struct tls_server_opts {
 	const char *ciphersuites; /* TLS 1.3; NULL: ours */
 	unsigned tickets;	  /* 1; 0: no resumption */
 	uint32_t ticket_rotate_s; /* 12 h; three generations are kept */
-	/* On a reload of the same listener: its ticket keys are taken over.
+	/* On a reload of the same listener: its ticket keys are taken over, and
+	 * it is held for tls_server_bury.
 	 * Tickets are used only as long as the CAs and what is required are
 	 * the same, and the certificate is not revoked. */
 	const struct tls_server *previous;
@@ -86,6 +87,9 @@ NJ_MUST enum nj_err tls_server_new(const struct tls_server_opts *o,
     unsigned shards, struct tls_server **out, struct nj_why *why);
 struct tls_server *tls_server_ref(struct tls_server *t);
 void tls_server_unref(struct tls_server *t);
+/* Frees what it came in the place of (previous), if nobody else has that any
+ * more: one thread at a time, and none that has clients to serve. */
+void tls_server_bury(struct tls_server *t);
 /* Only checks: every fault found is told to fn (for --test-config). */
 void tls_server_check(const struct tls_server_opts *o,
     void (*fn)(void *arg, bool fatal, const struct nj_why *why), void *arg);

@@ -89,6 +89,7 @@ struct tls_server {
 	struct tls_note *notes;
 	struct tls_staple **staples; /* of its certificates that have one */
 	unsigned n_staples;
+	struct tls_server *former; /* a reference; see tls_server_bury */
 	struct tls_shard shard[];
 };
 
@@ -165,6 +166,9 @@ bool tls_server_above_good(const struct tls_server *t, struct slice above);
 /* Those of TLS 1.2 do not tell of the issuers; and a session by a shared key
  * gets none. */
 bool tls_server_12_has_no_tickets(const struct tls_server *t);
+
+/* tls_former.c: at its end. */
+void tls_former_fini(struct tls_server *t);
 
 /* tls_client.c */
 void tls_client_established(struct tls_stream *s);

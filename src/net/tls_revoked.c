@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -159,6 +160,148 @@ add_own(struct tls_revoked *r, const char *path, STACK_OF(X509) * cas,
 	return e;
 }
 
+/* -- foreign lists -------------------------------------------------------- */
+
+/* A list and a CA that signed it. */
+struct signed_list {
+	const X509_CRL *crl;
+	X509 *ca;
+};
+
+/* It is complete, and about all of the CA's certificates (RFC 5280 5.2.4, 5.2.5). */
+static bool
+is_plain(const X509_CRL *crl)
+{
+	return X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1) < 0 &&
+	    X509_CRL_get_ext_by_NID(crl, NID_issuing_distribution_point, -1) <
+	    0;
+}
+
+/* Whether the CA may sign lists (RFC 5280 4.2.1.3), and has signed this one. */
+static bool
+has_signed(X509 *ca, X509_CRL *crl)
+{
+	EVP_PKEY *key = X509_get0_pubkey(ca);
+
+	return key && (X509_get_key_usage(ca) & KU_CRL_SIGN) &&
+	    X509_NAME_cmp(
+		X509_CRL_get_issuer(crl), X509_get_subject_name(ca)) == 0 &&
+	    X509_CRL_verify(crl, key) == 1;
+}
+
+static enum nj_err
+add_signed(struct tls_revoked *r, const X509_CRL *crl, X509 *ca)
+{
+	struct signed_list *v = reallocarray(r->good, r->n_good + 1, sizeof *v);
+
+	if (!v)
+		return NJ_NOMEM;
+	r->good = v;
+	if (X509_up_ref(ca) != 1)
+		return NJ_NOMEM;
+	r->good[r->n_good++] = (struct signed_list){ crl, ca };
+	return NJ_OK;
+}
+
+/* What the library would do in each handshake, or in the first: it hashes the
+ * whole list for its signature, and sorts it. */
+static enum nj_err
+look_ahead(
+    struct tls_revoked *r, STACK_OF(X509_CRL) * crls, STACK_OF(X509) * cas)
+{
+	enum nj_err e = NJ_OK;
+
+	for (int i = 0; i < sk_X509_CRL_num(crls); i++) {
+		X509_CRL *crl = sk_X509_CRL_value(crls, i);
+		STACK_OF(X509_REVOKED) *all = X509_CRL_get_REVOKED(crl);
+		X509_REVOKED *one = sk_X509_REVOKED_value(all, 0);
+
+		if (one)
+			(void)X509_CRL_get0_by_serial(
+			    crl, &one, X509_REVOKED_get0_serialNumber(one));
+		for (int k = 0; is_plain(crl) && !e && k < sk_X509_num(cas);
+		     k++)
+			if (has_signed(sk_X509_value(cas, k), crl))
+				e = add_signed(r, crl, sk_X509_value(cas, k));
+	}
+	ERR_clear_error();
+	return e;
+}
+
+/* Whether it was signed by that very certificate. */
+static bool
+is_signed(const struct tls_revoked *r, const X509_CRL *crl, const X509 *ca)
+{
+	for (size_t i = 0; i < r->n_good; i++)
+		if (r->good[i].crl == crl && X509_cmp(r->good[i].ca, ca) == 0)
+			return true;
+	return false;
+}
+
+static bool
+is_timely(const X509_CRL *crl)
+{
+	const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+	time_t now = time(NULL);
+
+	return X509_cmp_time(X509_CRL_get0_lastUpdate(crl), &now) < 0 && next &&
+	    X509_cmp_time(next, &now) > 0;
+}
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static X509_STORE_CTX_check_crl_fn check_whole; /* the library's own */
+
+static void
+find_check(void)
+{
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	X509_STORE *store = X509_STORE_new();
+
+	if (ctx && store && X509_STORE_CTX_init(ctx, store, NULL, NULL) == 1)
+		check_whole = X509_STORE_CTX_get_check_crl(ctx);
+	X509_STORE_CTX_free(ctx);
+	X509_STORE_free(store);
+}
+
+/*
+ * The library has chosen this list by its issuer's name, its time and its scope,
+ * and looks for the certificate in it afterwards.  Between the two it asks
+ * whether the list is good: that is known of one that the issuer of the
+ * certificate was found to have signed when it was read.  Whatever else it may
+ * be, the library finds out itself.
+ */
+static int
+on_check(X509_STORE_CTX *ctx, X509_CRL *crl)
+{
+	const struct tls_revoked *r = X509_STORE_CTX_get_app_data(ctx);
+	STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
+	int depth = X509_STORE_CTX_get_error_depth(ctx);
+	const X509 *x = sk_X509_value(chain, depth);
+	const X509 *issuer = sk_X509_value(chain, depth + 1);
+
+	if (r && x && issuer &&
+	    X509_NAME_cmp(X509_get_issuer_name(x), X509_CRL_get_issuer(crl)) ==
+		0 &&
+	    is_timely(crl) && is_signed(r, crl, issuer))
+		return 1;
+	return check_whole(ctx, crl);
+}
+
+void
+tls_revoked_use(X509_STORE *store)
+{
+	(void)pthread_once(&once, find_check);
+	if (check_whole)
+		X509_STORE_set_check_crl(store, on_check);
+}
+
+void
+tls_revoked_lend(struct tls_revoked *r, X509_STORE_CTX *ctx)
+{
+	X509_STORE_CTX_set0_crls(ctx, r ? r->crls : NULL);
+	(void)X509_STORE_CTX_set_app_data(ctx, r);
+}
+
 /* -- the whole ------------------------------------------------------------ */
 
 enum nj_err
@@ -173,6 +316,8 @@ tls_revoked_new(STACK_OF(X509_CRL) * *crls, const char *own,
 	atomic_init(&r->refs, 1);
 	for (int i = 0; *crls && !e && i < sk_X509_CRL_num(*crls); i++)
 		e = add_list(r, sk_X509_CRL_value(*crls, i));
+	if (!e && *crls)
+		e = look_ahead(r, *crls, cas);
 	if (!e && own && (access(own, F_OK) == 0 || errno != ENOENT))
 		e = add_own(r, own, cas, why);
 	if (e) {
@@ -201,6 +346,9 @@ tls_revoked_unref(struct tls_revoked *r)
 	if (!r || atomic_fetch_sub(&r->refs, 1) > 1)
 		return;
 	sk_X509_CRL_pop_free(r->crls, X509_CRL_free);
+	for (size_t i = 0; i < r->n_good; i++)
+		X509_free(r->good[i].ca);
+	free(r->good);
 	free(r->v);
 	free(r);
 }

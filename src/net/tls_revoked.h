@@ -17,6 +17,7 @@
 #define NJ_NET_TLS_REVOKED_H
 
 #include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,10 +37,14 @@ struct revoked_one {
 	uint8_t serial[REVOKED_SERIAL_MAX];
 };
 
+struct signed_list;
+
 struct tls_revoked {
 	atomic_uint refs;
 	STACK_OF(X509_CRL) * crls; /* foreign ones, for the library's check */
-	struct revoked_one *v;	   /* sorted */
+	struct signed_list *good;  /* those whose signature was found good */
+	size_t n_good;
+	struct revoked_one *v; /* sorted */
 	size_t n;
 	bool own_stale;
 	int64_t until; /* when the first of the lists ends; 0: there is none */
@@ -53,6 +58,12 @@ uint32_t tls_issuer_hash(const X509_NAME *name);
  * in it and has the name of one of cas must be signed by it. */
 NJ_MUST enum nj_err tls_revoked_new(STACK_OF(X509_CRL) * *crls, const char *own,
     STACK_OF(X509) * cas, struct tls_revoked **out, struct nj_why *why);
+/* Checks with that store do not look at the signature of a list again that one of
+ * cas was found to have signed. */
+void tls_revoked_use(X509_STORE *store);
+/* Gives the check its lists, and takes them back with NULL; r stays the
+ * caller's. */
+void tls_revoked_lend(struct tls_revoked *r, X509_STORE_CTX *ctx);
 struct tls_revoked *tls_revoked_ref(struct tls_revoked *r);
 void tls_revoked_unref(struct tls_revoked *r);
 /* The last but for who looks something up just now.  It waits for those, some

@@ -129,15 +129,14 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 	struct tls_revoked *r = tls_server_revoked(s->server);
 	int ok;
 
-	if (r && r->crls)
-		X509_STORE_CTX_set0_crls(ctx, r->crls);
+	tls_revoked_lend(r, ctx);
 	ok = X509_verify_cert(ctx);
 	if (ok > 0 && s->server->grace_s > 0 &&
 	    !chain_is_timely(ctx, s->server->grace_s))
 		ok = 0;
 	if (ok > 0 && chain_is_revoked(r, ctx))
 		ok = 0;
-	X509_STORE_CTX_set0_crls(ctx, NULL);
+	tls_revoked_lend(NULL, ctx);
 	tls_revoked_unref(r);
 	if (ok <= 0) {
 		pki_explain_verify(pki_verify_cause(ctx),
@@ -216,6 +215,8 @@ add_trust(struct tls_shard *sh, const struct tls_server_opts *o,
 	 * intermediates would lock everybody out. */
 	if (o->crlfile && !X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK))
 		return NJ_CRYPTO;
+	if (o->crlfile)
+		tls_revoked_use(store);
 	if (o->grace_s > 0 && /* chain_is_timely looks instead */
 	    !X509_STORE_set_flags(store, X509_V_FLAG_NO_CHECK_TIME))
 		return NJ_CRYPTO;
@@ -454,6 +455,7 @@ server_fill(struct tls_server *t, const struct tls_server_opts *o,
 	if (o->psk) /* taken over, for nothing can fail any more */
 		t->psk = *o->psk;
 	t->psk.hint = NULL; /* the contexts have their own */
+	t->former = tls_server_ref((struct tls_server *)(uintptr_t)o->previous);
 	return NJ_OK;
 }
 
@@ -515,6 +517,7 @@ tls_server_unref(struct tls_server *t)
 	EVP_PKEY_free(t->key);
 	lists_fini(t);
 	tls_tickets_unref(t->tickets);
+	tls_former_fini(t);
 	free(t);
 }
 

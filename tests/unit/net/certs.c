@@ -149,8 +149,9 @@ certs_make(struct certs *c, const struct cert_spec *s)
 	extension(x, issuer, NID_basic_constraints,
 	    s->ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
 	extension(x, issuer, NID_key_usage,
-	    s->ca ? "critical,keyCertSign,cRLSign"
-		  : "critical,digitalSignature");
+	    s->no_lists ? "critical,keyCertSign"
+		: s->ca ? "critical,keyCertSign,cRLSign"
+			: "critical,digitalSignature");
 	if (s->eku)
 		extension(x, issuer, NID_ext_key_usage, s->eku);
 	if (s->san)
@@ -197,5 +198,16 @@ certs_crl(struct certs *c, const char *file, const char *ca, int days,
 	if (!f || !PEM_write_X509_CRL(f, crl) || fclose(f) != 0)
 		abort();
 	ASN1_TIME_free(t);
+	X509_CRL_free(crl);
+}
+
+void
+certs_crl_put(struct certs *c, const char *file, const char *ca, X509_CRL *crl)
+{
+	FILE *f = fopen(certs_path(c, file), "w");
+
+	if (!X509_CRL_sign(crl, c->made[find(c, ca)].key, EVP_sha256()) || !f ||
+	    !PEM_write_X509_CRL(f, crl) || fclose(f) != 0)
+		abort();
 	X509_CRL_free(crl);
 }

@@ -21,6 +21,7 @@ struct cert_spec {
 	const char *issuer;	/* name of an earlier one; NULL: itself */
 	int from_days, to_days; /* both 0: from yesterday for 90 days */
 	bool ca;
+	bool no_lists; /* a CA that may not sign any */
 	bool p384, ed25519;
 	unsigned rsa; /* bits; 0: an EC key */
 };
@@ -44,6 +45,9 @@ X509 *certs_get(struct certs *c, const char *name);
  * yesterday. */
 void certs_crl(struct certs *c, const char *file, const char *ca, int days,
     const char *const *revoked);
+/* The list of another maker, signed by that CA, alone in FILE; freed. */
+void
+certs_crl_put(struct certs *c, const char *file, const char *ca, X509_CRL *crl);
 /* A path in the folder; a static array of a few. */
 const char *certs_path(struct certs *c, const char *file);
 

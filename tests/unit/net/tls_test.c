@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "net/tls_impl.h"
 #include "site.h"
 
 static void
@@ -258,6 +259,45 @@ tickets_die_with_a_change_of_trust(void **state)
 	tls_server_unref(after);
 }
 
+/* A reload replaces the listener's, twice, while a connection stays. */
+static void
+former_ones_are_buried(void **state)
+{
+	struct tls_server *first = server_new(PLAIN, NULL), *second, *third;
+	struct tls_client *c = client_new(NULL, 0);
+	struct pair p;
+
+	pair_ours(&p, first, c, "localhost", false);
+	must(&p);
+	second = server_new(PLAIN, first);
+	tls_server_unref(first);
+	third = server_new(PLAIN, second);
+	tls_server_unref(second);
+	assert_ptr_equal(third->former, second);
+	assert_ptr_equal(second->former, first);
+	/* nobody has the second */
+	tls_server_bury(third);
+	assert_ptr_equal(third->former, first);
+	tls_server_bury(third);
+	assert_ptr_equal(third->former, first);
+	pair_say(p.client, p.server, "still here");
+	pair_fini(&p);
+	assert_ptr_equal(third->former, first);
+	tls_server_bury(third);
+	assert_null(third->former);
+	/* the last of all frees them, too */
+	first = server_new(PLAIN, third);
+	tls_server_unref(third);
+	second = server_new(PLAIN, first);
+	pair_ours(&p, first, c, "localhost", false);
+	must(&p);
+	tls_server_unref(first);
+	tls_server_unref(second);
+	pair_say(p.server, p.client, "still here");
+	pair_fini(&p);
+	tls_client_free(c);
+}
+
 static void
 every_kind_of_certificate(void **state)
 {
@@ -369,6 +409,7 @@ main(void)
 		cmocka_unit_test(tickets_stay_with_their_listener),
 		cmocka_unit_test(revoked_after_a_visit),
 		cmocka_unit_test(tickets_die_with_a_change_of_trust),
+		cmocka_unit_test(former_ones_are_buried),
 		cmocka_unit_test(every_kind_of_certificate),
 		cmocka_unit_test(two_shards_at_once),
 	};

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Foreign lists of revoked certificates: what is known of them before any
+ * handshake, and that each is judged as the library alone would.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "net/tls_impl.h"
+#include "site.h"
+
+#define DAY  86400L
+#define MANY 130000 /* more than 4 MiB of them */
+
+static struct tls_server *
+server_of(const char *crlfile)
+{
+	struct tls_server_opts o = { .certfile =
+					 certs_path(&certs, "server.crt"),
+		.keyfile = certs_path(&certs, "server.key"),
+		.cafile = certs_path(&certs, "cas.pem"),
+		.crlfile = certs_path(&certs, crlfile),
+		.require_certificate = true,
+		.min = TLS_MIN_12 };
+	struct nj_why why = { 0 };
+	struct tls_server *t = NULL;
+
+	if (tls_server_new(&o, 1, &t, &why))
+		fail_msg("%s: %s", crlfile, why.what);
+	return t;
+}
+
+/* What the log would say of this client; "" when it is let in. */
+static const char *
+meet(struct tls_server *t, const char *client)
+{
+	static char said[512];
+	struct tls_client *c = client_new(client, 13);
+	struct pair p;
+
+	pair_ours(&p, t, c, "localhost", false);
+	pair_handshake(&p);
+	(void)snprintf(
+	    said, sizeof said, "%s", p.se ? stream_why(p.server)->what : "");
+	pair_fini(&p);
+	tls_client_free(c);
+	return said;
+}
+
+static void
+refused(struct tls_server *t, const char *client, const char *word)
+{
+	const char *said = meet(t, client);
+
+	if (!strstr(said, word) || !said[0])
+		fail_msg("%s: \"%s\", not %s", client, said, word);
+}
+
+static void
+let_in(struct tls_server *t, const char *client)
+{
+	const char *said = meet(t, client);
+
+	if (said[0])
+		fail_msg("%s: %s", client, said);
+}
+
+static X509_CRL *
+list_of(const char *ca, const char *revoked)
+{
+	X509_CRL *crl = X509_CRL_new();
+	X509_REVOKED *r = X509_REVOKED_new();
+	ASN1_TIME *t = ASN1_TIME_new();
+
+	(void)X509_CRL_set_version(crl, X509_CRL_VERSION_2);
+	(void)X509_CRL_set_issuer_name(
+	    crl, X509_get_subject_name(certs_get(&certs, ca)));
+	(void)X509_gmtime_adj(t, -DAY);
+	(void)X509_CRL_set1_lastUpdate(crl, t);
+	(void)X509_REVOKED_set_serialNumber(
+	    r, X509_get_serialNumber(certs_get(&certs, revoked)));
+	(void)X509_REVOKED_set_revocationDate(r, t);
+	(void)X509_CRL_add0_revoked(crl, r);
+	(void)X509_gmtime_adj(t, 10 * DAY);
+	(void)X509_CRL_set1_nextUpdate(crl, t);
+	ASN1_TIME_free(t);
+	return crl;
+}
+
+static void
+extend(X509_CRL *crl, const char *name, const char *value)
+{
+	X509V3_CTX ctx;
+	X509_EXTENSION *e;
+
+	X509V3_set_ctx(&ctx, NULL, NULL, NULL, crl, 0);
+	X509V3_set_ctx_nodb(&ctx);
+	e = X509V3_EXT_conf(NULL, &ctx, name, value);
+	if (!e || !X509_CRL_add_ext(crl, e, -1))
+		fail_msg("%s: %s", name, value);
+	X509_EXTENSION_free(e);
+}
+
+static void
+append(const char *to, const char *from)
+{
+	char line[256];
+	FILE *in = fopen(certs_path(&certs, from), "r");
+	FILE *out = fopen(certs_path(&certs, to), "a");
+
+	assert_true(in && out);
+	while (fgets(line, sizeof line, in))
+		(void)fputs(line, out);
+	(void)fclose(in);
+	(void)fclose(out);
+}
+
+static void
+tamper(const X509_CRL *crl)
+{
+	const ASN1_BIT_STRING *sig;
+
+	X509_CRL_get0_signature(crl, &sig, NULL);
+	((ASN1_BIT_STRING *)(uintptr_t)sig)->data[sig->length - 1] ^= 1;
+}
+
+/* What the library says of them without us. */
+static int
+library_says(const char *crlfile, const char *client)
+{
+	X509_STORE *store = X509_STORE_new();
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	STACK_OF(X509) *sent = sk_X509_new_null();
+	int said;
+
+	if (X509_STORE_load_locations(
+		store, certs_path(&certs, "cas.pem"), NULL) != 1 ||
+	    X509_STORE_load_locations(
+		store, certs_path(&certs, crlfile), NULL) != 1)
+		fail_msg("%s cannot be read", crlfile);
+	(void)X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
+	(void)sk_X509_push(sent, certs_get(&certs, "middle"));
+	(void)X509_STORE_CTX_init(ctx, store, certs_get(&certs, client), sent);
+	said = X509_verify_cert(ctx) == 1 ? X509_V_OK
+					  : X509_STORE_CTX_get_error(ctx);
+	sk_X509_free(sent);
+	X509_STORE_CTX_free(ctx);
+	X509_STORE_free(store);
+	return said;
+}
+
+/* A list on which dev2 stands, or who else is named last. */
+static const struct {
+	const char *why, *ca, *signer;
+	struct {
+		const char *name, *value;
+	} ext[2];
+	size_t good; /* signatures known before any handshake */
+	int want;
+	const char *word; /* NULL: whoever is not on it is let in */
+	const char *client, *revoked;
+} rows[] = {
+	{ .why = "as they are", .good = 1 },
+	{ .why = "with a number",
+	    .ext = { { "crlNumber", "DER:02:01:07" } },
+	    .good = 1 },
+	{ .why = "of another CA of that name",
+	    .signer = "otherca",
+	    .want = X509_V_ERR_CRL_SIGNATURE_FAILURE,
+	    .word = "not signed by its issuer" },
+	{ .why = "of another CA",
+	    .ca = "otherca",
+	    .signer = "otherca",
+	    .good = 1,
+	    .want = X509_V_ERR_UNABLE_TO_GET_CRL,
+	    .word = "there is no CRL of its issuer" },
+	{ .why = "of a CA that may not sign any",
+	    .ca = "nolists",
+	    .signer = "nolists",
+	    .want = X509_V_ERR_KEYUSAGE_NO_CRL_SIGN,
+	    .word = "",
+	    .client = "lone",
+	    .revoked = "lone2" },
+	{ .why = "of CAs only",
+	    .ext = { { "issuingDistributionPoint", "critical,onlyCA:TRUE" } },
+	    .want = X509_V_ERR_DIFFERENT_CRL_SCOPE,
+	    .word = "" },
+	{ .why = "of no CAs",
+	    .ext = { { "issuingDistributionPoint",
+		"critical,onlyuser:TRUE" } } },
+	{ .why = "of some reasons",
+	    .ext = { { "issuingDistributionPoint",
+		"critical,onlysomereasons:keyCompromise" } },
+	    .want = X509_V_ERR_UNABLE_TO_GET_CRL,
+	    .word = "there is no CRL of its issuer" },
+	{ .why = "of several CAs",
+	    .ext = { { "issuingDistributionPoint",
+		"critical,indirectCRL:TRUE" } },
+	    .want = X509_V_ERR_UNABLE_TO_GET_CRL,
+	    .word = "there is no CRL of its issuer" },
+	{ .why = "with what nobody knows",
+	    .ext = { { "1.2.3.4.5", "critical,DER:05:00" } },
+	    .good = 1,
+	    .want = X509_V_ERR_UNHANDLED_CRITICAL_CRL_EXTENSION,
+	    .word = "" },
+	{ .why = "of a CA that clients send",
+	    .ca = "middle",
+	    .signer = "middle",
+	    .client = "under",
+	    .revoked = "under2" },
+};
+
+static const char *
+make(size_t i)
+{
+	static char file[32];
+	X509_CRL *crl = list_of(rows[i].ca ? rows[i].ca : "ca",
+	    rows[i].revoked ? rows[i].revoked : "dev2");
+
+	for (size_t k = 0; k < 2 && rows[i].ext[k].name; k++)
+		extend(crl, rows[i].ext[k].name, rows[i].ext[k].value);
+	(void)snprintf(file, sizeof file, "list%zu.pem", i);
+	certs_crl_put(
+	    &certs, file, rows[i].signer ? rows[i].signer : "ca", crl);
+	return file;
+}
+
+/* [SECURITY 53] */
+static void
+judged_as_by_the_library(void **state)
+{
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		const char *file = make(i);
+		const char *client = rows[i].client ? rows[i].client : "dev1";
+		const char *gone = rows[i].revoked ? rows[i].revoked : "dev2";
+		struct tls_server *t = server_of(file);
+		struct tls_revoked *r = tls_server_revoked(t);
+		int says = library_says(file, client);
+
+		if (says != rows[i].want || r->n_good != rows[i].good)
+			fail_msg("%s: %s, %zu", rows[i].why,
+			    X509_verify_cert_error_string(says), r->n_good);
+		tls_revoked_unref(r);
+		if (!rows[i].word) {
+			let_in(t, client);
+			refused(t, gone, "revoked");
+		} else {
+			refused(t, client, rows[i].word);
+			refused(t, gone, rows[i].word);
+		}
+		tls_server_unref(t);
+	}
+}
+
+/* A list that says what is new since another one. */
+static void
+what_is_new_is_the_librarys(void **state)
+{
+	X509_CRL *crl = list_of("ca", "dev2");
+	struct tls_server *t;
+	struct tls_revoked *r;
+
+	extend(crl, "crlNumber", "DER:02:01:08");
+	extend(crl, "deltaCRL", "critical,DER:02:01:07");
+	certs_crl_put(&certs, "delta.pem", "ca", crl);
+	t = server_of("delta.pem");
+	r = tls_server_revoked(t);
+	assert_int_equal(r->n_good, 0);
+	tls_revoked_unref(r);
+	if (library_says("delta.pem", "dev1") == X509_V_OK)
+		let_in(t, "dev1");
+	else
+		refused(t, "dev1", "");
+	refused(t, "dev2", "");
+	tls_server_unref(t);
+}
+
+/* What ends, or has not begun, while a broker runs. */
+static void
+dates_are_looked_at(void **state)
+{
+	struct tls_server *t = server_of(make(0));
+	struct tls_revoked *r = tls_server_revoked(t);
+	X509_CRL *crl = sk_X509_CRL_value(r->crls, 0);
+	ASN1_TIME *at = ASN1_TIME_new();
+
+	let_in(t, "dev1");
+	(void)X509_gmtime_adj(at, -60);
+	(void)X509_CRL_set1_nextUpdate(crl, at);
+	refused(t, "dev1", "has expired");
+	(void)X509_gmtime_adj(at, DAY);
+	(void)X509_CRL_set1_nextUpdate(crl, at);
+	let_in(t, "dev1");
+	(void)X509_gmtime_adj(at, 60 * 60);
+	(void)X509_CRL_set1_lastUpdate(crl, at);
+	refused(t, "dev1", "is not valid yet");
+	ASN1_TIME_free(at);
+	tls_revoked_unref(r);
+	tls_server_unref(t);
+}
+
+/* A signature that was found good is not looked at again, and one that was not
+ * opens nothing. */
+static void
+signatures_are_looked_at_once(void **state)
+{
+	struct tls_server *t = server_of(make(0));
+	struct tls_revoked *r = tls_server_revoked(t), *none = NULL;
+	STACK_OF(X509_CRL) *crls = sk_X509_CRL_new_null();
+	X509_CRL *copy = X509_CRL_dup(sk_X509_CRL_value(r->crls, 0));
+	struct nj_why why = { 0 };
+
+	tamper(sk_X509_CRL_value(r->crls, 0));
+	let_in(t, "dev1");
+	refused(t, "dev2", "revoked");
+	tls_revoked_unref(r);
+	tamper(copy);
+	assert_true(copy && sk_X509_CRL_push(crls, copy));
+	assert_int_equal(
+	    tls_revoked_new(&crls, NULL, t->cas, &none, &why), NJ_OK);
+	assert_int_equal(none->n_good, 0);
+	/* in the place of the other */
+	r = t->revoked;
+	t->revoked = none;
+	refused(t, "dev1", "not signed by its issuer");
+	refused(t, "dev2", "not signed by its issuer");
+	tls_revoked_unref(r);
+	tls_server_unref(t);
+}
+
+/* A list of more than 4 MiB, in no order. */
+static void
+long_lists(void **state)
+{
+	X509_CRL *crl = list_of("ca", "dev2");
+	ASN1_TIME *at = ASN1_TIME_new();
+	struct tls_server *t;
+	struct stat st;
+
+	(void)X509_gmtime_adj(at, -DAY);
+	for (uint64_t i = 0; i < MANY; i++) {
+		X509_REVOKED *one = X509_REVOKED_new();
+		ASN1_INTEGER *serial = ASN1_INTEGER_new();
+
+		(void)ASN1_INTEGER_set_uint64(
+		    serial, (UINT64_C(1) << 62) + i * 7919 % MANY);
+		(void)X509_REVOKED_set_serialNumber(one, serial);
+		(void)X509_REVOKED_set_revocationDate(one, at);
+		(void)X509_CRL_add0_revoked(crl, one);
+		ASN1_INTEGER_free(serial);
+	}
+	ASN1_TIME_free(at);
+	certs_crl_put(&certs, "long.pem", "ca", crl);
+	assert_int_equal(stat(certs_path(&certs, "long.pem"), &st), 0);
+	assert_true(st.st_size > 4L * 1024 * 1024);
+	t = server_of("long.pem");
+	assert_int_equal(t->revoked->n, MANY + 1);
+	assert_int_equal(t->revoked->n_good, 1);
+	let_in(t, "dev1");
+	refused(t, "dev2", "revoked");
+	tls_server_unref(t);
+}
+
+int
+main(void)
+{
+	static const struct cert_spec more[] = {
+		{ .name = "nolists",
+		    .cn = "CA without lists",
+		    .ca = true,
+		    .no_lists = true },
+		{ .name = "lone", .eku = "clientAuth", .issuer = "nolists" },
+		{ .name = "lone2", .eku = "clientAuth", .issuer = "nolists" },
+		{ .name = "under", .eku = "clientAuth", .issuer = "middle" },
+		{ .name = "under2", .eku = "clientAuth", .issuer = "middle" },
+	};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(judged_as_by_the_library),
+		cmocka_unit_test(what_is_new_is_the_librarys),
+		cmocka_unit_test(dates_are_looked_at),
+		cmocka_unit_test(signatures_are_looked_at_once),
+		cmocka_unit_test(long_lists),
+	};
+	int r;
+
+	site_init();
+	for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+		certs_make(&certs, &more[i]);
+	append("cas.pem", "ca.crt");
+	append("cas.pem", "otherca.crt");
+	append("cas.pem", "nolists.crt");
+	append("under.crt", "middle.crt");
+	append("under2.crt", "middle.crt");
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	certs_fini(&certs);
+	return r;
+}
