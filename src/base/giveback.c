@@ -21,21 +21,42 @@ struct giveback_piece {
 
 static atomic_size_t held;
 
+struct pages {
+	uintptr_t at, end, size;
+};
+
+/* The whole ones. */
+static struct pages
+pages_between(void *from, void *to)
+{
+	uintptr_t size = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	return (struct pages){ ((uintptr_t)from + size - 1) & ~(size - 1),
+		(uintptr_t)to & ~(size - 1), size };
+}
+
+void
+giveback_pages(void *from, void *to)
+{
+	struct pages v = pages_between(from, to);
+
+	if (v.at < v.end)
+		(void)madvise((void *)v.at, v.end - v.at, MADV_DONTNEED);
+}
+
 /* Hands its whole pages to the system, but for its head; whether they took any
  * room, as one in the middle tells. */
 static bool
 release(struct giveback_piece *p)
 {
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t at = ((uintptr_t)(p + 1) + page - 1) & ~(page - 1);
-	uintptr_t end = ((uintptr_t)p + p->size) & ~(page - 1);
-	uintptr_t middle = at + (end - at) / page / 2 * page;
+	struct pages v = pages_between(p + 1, (char *)p + p->size);
+	uintptr_t middle = v.at + (v.end - v.at) / v.size / 2 * v.size;
 	unsigned char there = 0;
 
-	if (end <= at || mincore((void *)middle, page, &there) != 0 ||
+	if (v.end <= v.at || mincore((void *)middle, v.size, &there) != 0 ||
 	    !(there & 1))
 		return false;
-	(void)madvise((void *)at, end - at, MADV_DONTNEED);
+	(void)madvise((void *)v.at, v.end - v.at, MADV_DONTNEED);
 	return true;
 }
 

@@ -32,6 +32,9 @@ struct giveback {
 bool giveback_step(struct giveback *g);
 /* Ends it at once. */
 void giveback_end(struct giveback *g);
+/* Hands the whole pages of a block of malloc that lie between to the system: zeros
+ * are in them when they are looked at again.  To free it costs less then. */
+void giveback_pages(void *from, void *to);
 /* Bytes that all threads hold now: not in use, though malloc counts them. */
 size_t giveback_held(void);
 

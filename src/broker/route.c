@@ -316,7 +316,10 @@ static void
 deliver_here(
     struct shard *sh, struct msg *m, struct targets *const *t, uint32_t n)
 {
+	uint64_t kept = sh->durable.keep.messages;
+
 	fanout_deliver(&sh->fan, &sh->home, m, t, n);
+	sh->work += (uint32_t)(sh->durable.keep.messages - kept) * KEEP_WORK;
 	for (uint32_t i = 0; i < n; i++) {
 		sh->work += m->qos > 0 ? t[i]->n * QUEUE_WORK : t[i]->n;
 		for (struct group *g = t[i]->groups; g; g = g->next, sh->work++)
@@ -551,6 +554,7 @@ route_retain(struct shard *sh, struct msg *m, struct slice owner)
 	sh->work += RETAIN_WORK;
 	if (e || order == 0 || !sh->durable.store)
 		return e;
+	sh->work += KEEP_WORK;
 	keep_weigh(k, m);
 	keep_note(k,
 	    m->payload_len > 0

@@ -53,10 +53,12 @@
 #define GIVEBACK_STEP_MS  10
 /* What a connection may cost before the others have their turn: packets, nodes
  * of trees looked at, deliveries, those of QoS 1 and 2 several times since they
- * may have to be queued, messages retained.  Three milliseconds or so. */
+ * may have to be queued, more where they go to disk, messages retained.  Three
+ * milliseconds or so. */
 #define TURN_WORK   60000
 #define QUEUE_WORK  3
-#define RETAIN_WORK 30
+#define KEEP_WORK   16
+#define RETAIN_WORK 60
 
 struct broker;
 struct conn;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/giveback.h"
 #include "core/index.h"
 #include "core/index_impl.h"
 
@@ -18,6 +19,7 @@
 struct subs_old {
 	struct subref *slots;
 	uint32_t cap, at, left; /* the next to be moved, and how many */
+	uint32_t from;		/* where that began */
 };
 
 /* Tables of fewer slots are moved at once. */
@@ -25,7 +27,10 @@ struct subs_old {
 /* Slots of it that a change looks at: it is over before the next begins.  Of one
  * that grows there is more time, and its pages are new ones. */
 #define MOVE_STEP 32
-#define GROW_STEP 4
+#define GROW_STEP 2
+/* What is behind goes back to the system in pieces of so many slots: to unmap all
+ * of a large table at once takes milliseconds. */
+#define GIVE_STEP 4096
 
 static uint32_t
 slot_home(uint32_t cap, const struct targets *t)
@@ -73,6 +78,18 @@ insert(struct subs *ss, struct subref r)
 	ss->slots[i] = r;
 }
 
+/* All slots between from and at are empty, and stay so; the page in which the last
+ * piece ended is whole now. */
+static void
+give_behind(struct subref *slots, uint32_t from, uint32_t at)
+{
+	uint32_t more = GIVE_STEP + GIVE_STEP / 4;
+
+	if (at > from)
+		giveback_pages(
+		    slots + (at - from > more ? at - more : from), slots + at);
+}
+
 static void
 old_free(struct subs *ss, struct index *ix)
 {
@@ -101,7 +118,8 @@ move_some(struct subs *ss, struct index *ix, uint32_t least)
 			insert(ss, *r);
 		r->targets = NULL;
 		old->at = (old->at + 1) & (old->cap - 1);
-		old->left--;
+		if (--old->left % GIVE_STEP == 0)
+			give_behind(old->slots, old->from, old->at);
 	}
 	old_free(ss, ix);
 }
@@ -156,10 +174,12 @@ slots_resize(struct subs *ss, struct index *ix, uint32_t cap)
 	if (!(to.slots = calloc(cap, sizeof *to.slots)))
 		return NJ_NOMEM;
 	if (ss->cap > MOVE_AT_ONCE && (to.old = malloc(sizeof *to.old))) {
-		*to.old = (struct subs_old){ ss->slots, ss->cap, 0, ss->cap };
+		*to.old =
+		    (struct subs_old){ ss->slots, ss->cap, 0, ss->cap, 0 };
 		/* no run is cut where it begins */
 		while (ss->slots[to.old->at].targets)
 			to.old->at++;
+		to.old->from = to.old->at;
 	} else {
 		move_at_once(&to, ss);
 		index_count(
@@ -352,7 +372,8 @@ subs_clear_some(
 		struct targets *t = r->targets;
 
 		if (!t) {
-			++*at;
+			if (++*at % GIVE_STEP == 0 && *at <= ss->cap)
+				give_behind(ss->slots, 0, *at);
 			continue;
 		}
 		if (full)

@@ -22,6 +22,7 @@ void
 keep_weigh(struct keep *k, const struct msg *m)
 {
 	*(k->part ? &k->part->bytes : &k->bytes) += msg_size(m);
+	k->messages++;
 }
 
 static enum nj_err

@@ -67,6 +67,7 @@ struct keep {
 	bool full;	   /* so much that nothing more is sent from queues */
 	uint64_t bytes;	   /* of messages in records since this was set to 0 */
 	uint64_t queued;   /* bytes of kept messages in queues in memory */
+	uint64_t messages; /* records of messages there were */
 	struct list pages; /* sessions whose tail is to be read */
 	struct list
 	    parked; /* and those that wait until the disk is not stuck */

@@ -548,6 +548,53 @@ index_moves_tables(void **state)
 	index_free(ix);
 }
 
+/* One of two who have the same filters goes, little by little, while the other's
+ * end: each moves what the other has. */
+static void
+index_clears_some(void **state)
+{
+	enum { MANY = 20000, SOME = 500 };
+	struct index *ix = make(1);
+	struct session goes = { 0 }, stays = { 0 };
+	struct index_stats st;
+	uint32_t at = 0, ended = 0;
+	char text[16];
+
+	(void)state;
+	for (uint32_t i = 0; i < MANY; i++) {
+		(void)snprintf(text, sizeof text, "a/%u", i);
+		subscribe(ix, i % 2 ? &goes : &stays, slice_str(text), 0);
+		subscribe(ix, i % 2 ? &stays : &goes, slice_str(text), 0);
+	}
+	while (goes.subs.n > 0) {
+		uint32_t left = goes.subs.n;
+
+		assert_int_equal(
+		    subs_clear_some(&goes.subs, ix, &at, SOME, false),
+		    left < SOME ? left : SOME);
+		for (unsigned k = 0; k < SOME / 2; k++, ended++) {
+			(void)snprintf(text, sizeof text, "a/%u",
+			    (uint32_t)(ended * UINT32_C(7919) % MANY));
+			assert_int_equal(subs_del(&stays.subs, ix, 0,
+					     slice_str(text), false),
+			    NJ_OK);
+		}
+		index_stats(ix, &st);
+		assert_int_equal(st.subscriptions, goes.subs.n + stays.subs.n);
+	}
+	assert_int_equal(stays.subs.n, MANY - ended);
+	for (uint32_t i = ended; i < MANY; i++) {
+		(void)snprintf(text, sizeof text, "a/%u",
+		    (uint32_t)(i * UINT32_C(7919) % MANY));
+		assert_true(
+		    subs_has(&stays.subs, ix, 0, slice_str(text), NULL));
+	}
+	subs_clear(&stays.subs, ix);
+	index_stats(ix, &st);
+	assert_int_equal(st.filters, 0);
+	index_free(ix);
+}
+
 /* All that stay are met by a look that takes some at a time, while those it has
  * met, and others, end, and more come. */
 static void
@@ -650,6 +697,7 @@ main(void)
 		cmocka_unit_test(index_crowd),
 		cmocka_unit_test(index_churn),
 		cmocka_unit_test(index_moves_tables),
+		cmocka_unit_test(index_clears_some),
 		cmocka_unit_test(index_looks_at_some),
 	};
 
