@@ -115,6 +115,9 @@ broker_new(
 		}
 	if ((e = systree_new(b)) || (e = storing_load(b, why)))
 		goto fail;
+	/* the shards have it, until a reload */
+	port_set_unref(b->set);
+	b->set = NULL;
 	*out = b;
 	return NJ_OK;
 fail:

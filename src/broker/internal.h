@@ -27,7 +27,7 @@ struct broker {
 	struct shard *shards;
 	struct index *index;
 	struct retain *retain;
-	struct port_set *set;	 /* as broker_new was given it */
+	struct port_set *set;	 /* while it is being made */
 	atomic_uint *port_conns; /* connections now, one a port */
 	atomic_uint conns;	 /* connections now */
 	atomic_uint most_conns;	 /* since memory last went back; about */

@@ -58,7 +58,7 @@
 #define TURN_WORK   60000
 #define QUEUE_WORK  3
 #define KEEP_WORK   16
-#define RETAIN_WORK 60
+#define RETAIN_WORK 80
 
 struct broker;
 struct conn;

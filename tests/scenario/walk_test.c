@@ -8,6 +8,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -19,8 +20,9 @@
 #define TURNS	      120 /* more than all of it takes */
 #define ACTORS	      8
 #define RETAINED      1500
-#define LAST_WORDS_MS 5000 /* whoever was sent away is gone by then */
-#define FILTERS	      100  /* each looks at all RETAINED: more than TURN_WORK */
+#define FREED_MS      10000 /* at the most */
+#define LAST_WORDS_MS 5000  /* whoever was sent away is gone by then */
+#define FILTERS	      100 /* each looks at all RETAINED: more than TURN_WORK */
 
 /* One whose end, or whose life, is to be seen in the end. */
 struct actor {
@@ -314,6 +316,20 @@ retain_much(void)
 	turns(TURNS);
 }
 
+/* The first configuration's among them; liburcu's thread does it. */
+static void
+replaced_is_freed(void)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+
+	for (int i = 0; i < FREED_MS && atomic_load(&world.tables) > 1; i++) {
+		turns(1);
+		(void)nanosleep(&ms, NULL);
+	}
+	check(
+	    "what a reload replaced is freed", atomic_load(&world.tables) == 1);
+}
+
 static void
 play_all(unsigned shards)
 {
@@ -327,6 +343,7 @@ play_all(unsigned shards)
 	for (size_t i = 0; i < sizeof events / sizeof *events; i++)
 		for (int moment = 0; moment < MOMENTS; moment++)
 			play(&events[i], moment);
+	replaced_is_freed();
 	world_stop(&world);
 	world_fini(&world);
 }

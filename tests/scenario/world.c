@@ -239,6 +239,7 @@ table_start(struct authenticator *a, struct auth_request *r)
 static void
 table_free(struct authenticator *a)
 {
+	atomic_fetch_sub(&((struct table *)(void *)a)->world->tables, 1);
 	free(a);
 }
 
@@ -350,6 +351,7 @@ make_chain(struct world *w, struct auth_chain **out)
 			.free = table_free,
 			.method = w->no_method ? NULL : &steps };
 		t->world = w;
+		atomic_fetch_add(&w->tables, 1);
 		a = &t->a;
 		if ((e = auth_chain_add(c, &a)))
 			goto fail;

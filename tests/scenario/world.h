@@ -36,6 +36,7 @@ struct world {
 	bool anonymous, later, no_method;
 	struct auth_request *waiting[WORLD_LOGINS]; /* answer LATER */
 	unsigned n_waiting;
+	atomic_uint tables; /* of users that are in use, or not freed yet */
 	char prefixes[64];
 	char mount[64];
 	unsigned accepted; /* connections go to the shards in turn */
