@@ -34,7 +34,7 @@ def packet(first, body):
     return bytes([first]) + varint(len(body)) + body
 
 
-def connect(ident, clean=False, expiry=0, will=None, user=None):
+def connect(ident, clean=False, expiry=0, will=None, user=None, password=None):
     """will: topic, delay in seconds, whether it is retained."""
     flags = 2 if clean else 0
     props = struct.pack('>BI', 17, expiry)
@@ -47,6 +47,9 @@ def connect(ident, clean=False, expiry=0, will=None, user=None):
     if user:
         flags |= 0x80
         tail += string(user)
+    if password:
+        flags |= 0x40
+        tail += string(password)
     return packet(0x10, string('MQTT') + bytes([5, flags, 0, 0]) + varint(len(props)) + props + tail)
 
 
@@ -58,10 +61,10 @@ def unsubscribe(filters):
     return packet(0xa2, b'\0\2\0' + b''.join(map(string, filters)))
 
 
-def publish(topic, qos=0, ident=1, retain=False, expiry=None):
+def publish(topic, qos=0, ident=1, retain=False, expiry=None, payload='sixteen bytes...'):
     props = struct.pack('>BI', 2, expiry) if expiry else b''
     return packet(0x30 | qos << 1 | retain, string(topic) + (struct.pack('>H', ident) if qos else b'')
-                  + varint(len(props)) + props + b'sixteen bytes...')
+                  + varint(len(props)) + props + payload.encode())
 
 
 def dial(port):
@@ -117,10 +120,10 @@ def move_in(port, packets, answer):
     return out
 
 
-def speaker(port, ident):
+def speaker(port, ident, **login):
     """A client that reads whatever comes, and minds nothing."""
     s = dial(port)
-    s.sendall(connect(ident, clean=True))
+    s.sendall(connect(ident, clean=True, **login))
 
     def read():
         with contextlib.suppress(OSError):
