@@ -203,6 +203,7 @@ static void
 halt(void)
 {
 	trace("the broker is stopped");
+	sim->halted = true;
 	if (P(200))
 		disk_cut_at(1 + draw(P(500) ? 12 : 80));
 	end(true, P(250));

@@ -74,6 +74,7 @@ struct sim {
 	int fds[SIM_SHARDS];
 	struct broker *broker; /* NULL: the power is off */
 	unsigned cuts;	       /* there were so many */
+	bool halted;	       /* one of them was a stop in good order */
 	bool stops;	       /* it ends, and its store works on beside it */
 	uint64_t up_at;	       /* it comes back */
 	uint64_t disk_at;      /* the disk stands still until then */
