@@ -258,14 +258,18 @@ tell_groups(struct shard *sh, struct session *s, enum group_op op)
 			    "subscription's state was not passed on");
 }
 
-/* The lowest number none of its shared subscriptions has; 0: all are taken,
- * and what comes by this one stays with the session. */
+/* The next number none of its shared subscriptions has; 0: all are taken, and what
+ * comes by this one stays with the session.  One that was given back is the last to
+ * be given again: by it a message may be on its way still. */
 static uint8_t
-free_number(const struct shared_set *set)
+free_number(const struct session *s)
 {
-	for (unsigned i = 1; i < 256; i++)
-		if (!(set->taken[i / 64] >> i % 64 & 1))
-			return (uint8_t)i;
+	for (unsigned i = 0; i < 255; i++) {
+		unsigned n = (s->share_last + i) % 255 + 1;
+
+		if (!(s->shared_set->taken[n / 64] >> n % 64 & 1))
+			return (uint8_t)n;
+	}
 	return 0;
 }
 
@@ -312,7 +316,8 @@ shared_add(struct session *s, struct shared_sub *x, uint8_t number)
 	}
 	x->number = number && !(set->taken[number / 64] >> number % 64 & 1)
 	    ? number
-	    : free_number(set);
+	    : free_number(s);
+	s->share_last = x->number;
 	set->taken[x->number / 64] |= 1ull << x->number % 64;
 	x->next = s->shared;
 	if (x->next)

@@ -124,6 +124,7 @@ struct session {
 	bool full : 1;	   /* full.h */
 	bool asked : 1;	   /* to be looked at again; overdue.h */
 	uint8_t version;
+	uint8_t share_last; /* the number of a shared subscription given last */
 	struct queue queue;
 	struct inflight out;
 	uint64_t inflight_bytes;

@@ -17,8 +17,10 @@
 #include "broker/handover.h"
 #include "broker/internal.h"
 #include "broker/paging.h"
+#include "broker/sessions.h"
 #include "broker/shard.h"
 #include "core/tail.h"
+#include "wire/topic.h"
 
 #define SESSIONS (3 * PAGES_MAX)
 
@@ -331,6 +333,48 @@ test_handover_ends(void **st)
 	free(x);
 }
 
+static uint8_t
+join(struct session *s, const char *whole)
+{
+	struct slice all = slice_str(whole), group, filter;
+	bool existed;
+
+	assert_int_equal(topic_share(all, &group, &filter), NJ_OK);
+	assert_int_equal(
+	    sessions_join(sh, s, all, group, filter, 1, 0, &existed), NJ_OK);
+	assert_false(existed);
+	return sessions_share(s, all);
+}
+
+/* What was on its way by a subscription that has ended is not another's. */
+static void
+test_numbers(void **st)
+{
+	struct session *s = sessions[0];
+	struct broker b = { .shards = sh, .n = 1, .index = ix };
+	uint8_t was;
+
+	(void)st;
+	sh->broker = &b;
+	groups_init(&sh->groups);
+	was = join(s, "$share/g/a");
+	assert_int_equal(
+	    sessions_unjoin(sh, s, slice_str("$share/g/a")), NJ_OK);
+	for (unsigned i = 0; i < 254; i++) {
+		uint8_t n = join(s, "$share/g/b");
+
+		assert_int_not_equal(n, 0);
+		assert_int_not_equal(n, was);
+		assert_int_equal(
+		    sessions_unjoin(sh, s, slice_str("$share/g/b")), NJ_OK);
+	}
+	assert_int_equal(join(s, "$share/g/b"), was);
+	assert_int_equal(
+	    sessions_unjoin(sh, s, slice_str("$share/g/b")), NJ_OK);
+	batch_clear(sh->durable.open);
+	groups_fini(&sh->groups);
+}
+
 int
 main(void)
 {
@@ -340,6 +384,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_parted, begin, end),
 		cmocka_unit_test_setup_teardown(test_read_later, begin, end),
 		cmocka_unit_test_setup_teardown(test_handover_ends, begin, end),
+		cmocka_unit_test_setup_teardown(test_numbers, begin, end),
 	};
 
 	return cmocka_run_group_tests_name("broker paging", tests, NULL, NULL);
