@@ -9,6 +9,7 @@
 
 #include "auth/homes.h"
 #include "auth/throttle.h"
+#include "base/grace.h"
 #include "base/log.h"
 #include "broker/failures.h"
 #include "broker/fence.h"
@@ -61,12 +62,13 @@ make_shared(struct broker *b)
 		.max_count = b->opts.max_retained,
 		.max_bytes = b->opts.max_retained_bytes,
 		.max_owned = b->opts.max_retained_per_user,
-		.retire = fence_retire,
+		.retire = fence_retire_seen,
 		.arg = b,
 	};
 	enum nj_err e;
 
-	if ((e = index_new(&io, &b->index)) ||
+	if ((e = grace_new(b->n, &b->grace)) ||
+	    (e = index_new(&io, &b->index)) ||
 	    (e = retain_new(&ro, &b->retain)))
 		return e;
 	b->port_conns = calloc(
@@ -236,6 +238,7 @@ broker_free(struct broker *b)
 	for (unsigned i = 0; i < b->inited; i++)
 		shard_fini(&b->shards[i]);
 	fence_free_late(b);
+	grace_free(b->grace);
 	rights_fini(b);
 	systree_free(b->systree);
 	throttle_free(b->throttle);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "broker/est.h"
+#include "broker/fence.h"
 #include "broker/guard.h"
 #include "broker/login.h"
 #include "broker/revoked.h"
@@ -176,13 +177,16 @@ must_pause(struct conn *c, const struct frame *f)
 		return false;
 	if (durable_crowded(&sh->durable, &c->link))
 		return true;
-	if (f->type == MQTT_PUBLISH)
+	if (f->type == MQTT_PUBLISH) {
 		/* QoS 1 and 2, and what is retained */
 		c->pause_disk = (f->flags & 7) != 0;
-	else if (f->type == MQTT_SUBSCRIBE || f->type == MQTT_UNSUBSCRIBE)
+		if ((f->flags & 1) && fence_waits(sh) > SEEN_HIGH)
+			return true;
+	} else if (f->type == MQTT_SUBSCRIBE || f->type == MQTT_UNSUBSCRIBE) {
 		c->pause_disk = c->session->kept != NULL;
-	else
+	} else {
 		return false;
+	}
 	return (sh->broker->n > 1 && route_congested(sh)) ||
 	    (c->pause_disk && durable_congested(sh));
 }
@@ -192,7 +196,8 @@ conn_must_wait(const struct conn *c)
 {
 	const struct shard *sh = c->shard;
 
-	return route_congested(sh) || durable_crowded(&sh->durable, &c->link) ||
+	return route_congested(sh) || fence_waits(sh) > SEEN_HIGH ||
+	    durable_crowded(&sh->durable, &c->link) ||
 	    (c->pause_disk && durable_congested(sh));
 }
 

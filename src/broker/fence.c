@@ -6,6 +6,7 @@
 #include <time.h>
 #include <urcu-qsbr.h>
 
+#include "base/grace.h"
 #include "base/log.h"
 #include "base/pool.h"
 #include "broker/internal.h"
@@ -33,7 +34,6 @@ size_with(unsigned n)
 	return sizeof(struct retired) + n * sizeof(struct fence);
 }
 
-/* A retained message that takes another's place needs one. */
 static struct retired *
 retired_new(struct broker *b, unsigned n, void (*free_fn)(void *), void *p)
 {
@@ -134,7 +134,7 @@ fence_free_late(struct broker *b)
 }
 
 void
-fence_retire(void *arg, void (*free_fn)(void *), void *p)
+fence_retire(void *arg, void (*free_fn)(void *), void *p, size_t size)
 {
 	struct broker *b = arg;
 	struct retired *r = retired_new(b, b->n, free_fn, p);
@@ -148,6 +148,55 @@ fence_retire(void *arg, void (*free_fn)(void *), void *p)
 	atomic_store_explicit(&r->left, b->n, memory_order_release);
 	atomic_fetch_add(&b->retiring, 1);
 	call_rcu(&r->rcu, after_grace);
+}
+
+/* Whose turn this thread runs; NULL: none, as before the start and at the end. */
+static _Thread_local struct shard *turning;
+
+void
+fence_turn_begins(struct shard *sh)
+{
+	grace_enter(sh->broker->grace, sh->home.shard);
+	turning = sh;
+}
+
+void
+fence_turn_ends(struct shard *sh)
+{
+	turning = NULL;
+	grace_turn(sh->broker->grace, sh->home.shard);
+	rcu_quiescent_state();
+}
+
+void
+fence_sleep(struct shard *sh)
+{
+	grace_leave(sh->broker->grace, sh->home.shard);
+	rcu_thread_offline();
+}
+
+void
+fence_awake(struct shard *sh)
+{
+	rcu_thread_online();
+	grace_enter(sh->broker->grace, sh->home.shard);
+}
+
+size_t
+fence_waits(const struct shard *sh)
+{
+	return grace_waits(sh->broker->grace, sh->home.shard);
+}
+
+void
+fence_retire_seen(void *arg, void (*free_fn)(void *), void *p, size_t size)
+{
+	struct broker *b = arg;
+
+	/* without memory to note it the longer way does */
+	if (!turning || turning->broker != b ||
+	    !grace_retire(b->grace, turning->home.shard, free_fn, p, size))
+		fence_retire(arg, free_fn, p, size);
 }
 
 /* rcu_barrier() would do, but what it shares with liburcu's thread looks like

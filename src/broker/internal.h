@@ -16,6 +16,7 @@ struct late {
 	void *p;
 };
 
+struct grace;
 struct throttle;
 struct rights_watch;
 
@@ -52,6 +53,7 @@ struct broker {
 	struct failures *failures;
 	struct systree *systree;      /* shard 0 only */
 	struct rights_watch *watches; /* rights.c; the main thread's */
+	struct grace *grace;	      /* a seat for each shard; fence.h */
 	atomic_uint retiring;	      /* blocks without their fences yet */
 	struct late late[LATE_MAX];
 	atomic_uint n_late;

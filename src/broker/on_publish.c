@@ -180,7 +180,7 @@ cannot_take(struct conn *c, struct msg *m, bool *together)
 		*together = together_begin(c->shard);
 	if (!m->retain)
 		return NULL;
-	who = guard_identity(c->session->who, session_id(c->session));
+	who = source_identity(c->session);
 	switch (route_retain(c->shard, m, slice_of(&who, sizeof who))) {
 	case NJ_OK:
 		return NULL;

@@ -360,7 +360,8 @@ wait(struct shard *sh, int max_wait_ms)
 		ms = max_wait_ms;
 	if ((!list_empty(&sh->paused) || !list_empty(&sh->held) ||
 		sh->durable.together_stuck || sh->durable.n_owed > 0 ||
-		sh->n_unsent > 0 || sh->home.overdue.n > 0) &&
+		sh->n_unsent > 0 || sh->home.overdue.n > 0 ||
+		fence_waits(sh) > SEEN_IDLE) &&
 	    (ms < 0 || ms > PAUSE_MS))
 		ms = PAUSE_MS;
 	if (must_not_wait(sh))
@@ -368,13 +369,13 @@ wait(struct shard *sh, int max_wait_ms)
 	if (ms != 0 && !mailbox_sleep(&sh->mail))
 		ms = 0;
 	if (ms != 0)
-		rcu_thread_offline();
+		fence_sleep(sh);
 	if (loop_wait(sh->loop, ms) < LOOP_EVENTS)
 		sh->full_turns = 0;
 	else
 		sh->full_turns++;
 	if (ms != 0) {
-		rcu_thread_online();
+		fence_awake(sh);
 		mailbox_awake(&sh->mail);
 	}
 }
@@ -587,6 +588,7 @@ void
 shard_turn(struct shard *sh, int max_wait_ms)
 {
 	wait(sh, max_wait_ms);
+	fence_turn_begins(sh);
 	update_clock(sh);
 	sh->deaths = 0;
 	/* Mail first: what another shard acknowledged to its client it posted
@@ -614,7 +616,7 @@ shard_turn(struct shard *sh, int max_wait_ms)
 		route_post(sh);
 		sh->stopped = true;
 	}
-	rcu_quiescent_state();
+	fence_turn_ends(sh);
 }
 
 void *
@@ -626,6 +628,7 @@ shard_main(void *arg)
 	rcu_register_thread();
 	while (!sh->stopped)
 		shard_turn(sh, -1);
+	fence_sleep(sh);
 	rcu_unregister_thread();
 	return NULL;
 }
@@ -774,6 +777,7 @@ shard_fini(struct shard *sh)
 	groups_fini(&sh->groups);
 	quota_fini(&sh->quota);
 	buf_fini(&sh->source);
+	buf_fini(&sh->retainer.text);
 	giveback_end(&sh->giveback);
 	durable_fini(sh);
 	home_fini(&sh->home);

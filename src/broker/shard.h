@@ -181,7 +181,13 @@ struct shard {
 	/* known clients that come and go; sessions that were dropped */
 	struct log_gate known, evictions;
 	struct denied denied;
-	struct buf source; /* source.c's */
+	struct buf source; /* bytes that identify a client, being written */
+	/* who has retained a message last; source.c's */
+	struct {
+		uint64_t session, who; /* number, epoch; 0: nobody */
+		uint64_t id;	       /* guard_identity */
+		struct buf text;
+	} retainer;
 	bool stopping, stopped;
 	struct letter stop_letter;    /* stopping needs no memory */
 	struct letter recheck_letter; /* nor does revoking; broker_recheck */

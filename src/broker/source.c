@@ -48,6 +48,29 @@ write_source(struct buf *b, const struct principal *who)
 	return e;
 }
 
+/* Whoever retains one message mostly goes on to retain others, and is the same:
+ * the epoch is his who was found to be it. */
+static bool
+is_retainer(const struct shard *sh, const struct session *s)
+{
+	return sh->retainer.session == s->number &&
+	    sh->retainer.who == s->who->epoch;
+}
+
+static enum nj_err
+make_retainer(struct shard *sh, const struct session *s)
+{
+	enum nj_err e;
+
+	sh->retainer.session = 0;
+	if ((e = write_source(&sh->retainer.text, s->who)))
+		return e;
+	sh->retainer.id = guard_identity(s->who, session_id(s));
+	sh->retainer.session = s->number;
+	sh->retainer.who = s->who->epoch;
+	return NJ_OK;
+}
+
 enum nj_err
 source_msg_new(const struct session *s, const struct publish *p,
     struct slice topic, uint64_t now_ms, struct msg **out)
@@ -57,9 +80,20 @@ source_msg_new(const struct session *s, const struct publish *p,
 
 	if (!p->retain || !s->who || p->payload.n == 0)
 		return msg_new(p, topic, now_ms, out);
-	if ((e = write_source(&sh->source, s->who)))
+	if (!is_retainer(sh, s) && (e = make_retainer(sh, s)))
 		return e;
-	return msg_new_from(p, topic, now_ms, buf_slice(&sh->source), out);
+	return msg_new_from(
+	    p, topic, now_ms, buf_slice(&sh->retainer.text), out);
+}
+
+uint64_t
+source_identity(const struct session *s)
+{
+	const struct shard *sh = LIST_OWNER(s->home, struct shard, home);
+
+	return s->who && is_retainer(sh, s)
+	    ? sh->retainer.id
+	    : guard_identity(s->who, session_id(s));
 }
 
 /* False: it was written by nobody we know. */

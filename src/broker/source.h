@@ -20,6 +20,8 @@ source_msg_new(const struct session *s, const struct publish *p,
 bool source_may(struct shard *sh, const struct msg *m);
 /* Whether it came from the client of this session. */
 bool source_is(const struct msg *m, const struct session *s);
+/* Whose they are, for quotas: guard_identity. */
+uint64_t source_identity(const struct session *s);
 /* Who is counted for m as a retained message (guard_identity); false: it does
  * not say who published it. */
 bool source_owner(const struct msg *m, uint64_t *who);

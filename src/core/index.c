@@ -323,6 +323,7 @@ targets_unlink(struct index *ix, struct targets *t)
 	struct targets *next =
 	    atomic_load_explicit(&t->next, memory_order_relaxed);
 	struct targets *at = node_value(n);
+	size_t size = sizeof(struct home);
 
 	if (at == t) {
 		atomic_store_explicit(&n->value, next, memory_order_release);
@@ -335,11 +336,10 @@ targets_unlink(struct index *ix, struct targets *t)
 			    &at->next, memory_order_relaxed);
 		atomic_store_explicit(&at->next, next, memory_order_release);
 	}
-	index_count(&ix->bytes, -(int64_t)sizeof(struct home));
 	if (t->subs != home_sub(t))
-		index_count(
-		    &ix->bytes, -(int64_t)(t->cap * sizeof(struct sub)));
-	tree_retire(&ix->tree, targets_free, t);
+		size += t->cap * sizeof(struct sub);
+	index_count(&ix->bytes, -(int64_t)size);
+	tree_retire(&ix->tree, targets_free, t, size);
 	tree_drop(&ix->tree, n);
 }
 

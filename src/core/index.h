@@ -34,7 +34,8 @@ struct session;
 struct group;
 struct memos;
 
-typedef void index_retire_fn(void *arg, void (*free_fn)(void *), void *p);
+typedef void
+index_retire_fn(void *arg, void (*free_fn)(void *), void *p, size_t size);
 
 struct index_opts {
 	unsigned shards;	 /* 1.. */

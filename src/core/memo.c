@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
+
 #define LINE 64
 
 struct memos {
@@ -29,47 +31,12 @@ memos_free(struct memos *ms)
 	free(ms);
 }
 
-static uint64_t
-load(const uint8_t *p, size_t n)
-{
-	uint64_t v = 0;
-
-	memcpy(&v, p, n);
-	return v;
-}
-
-/*
- * Quick, and not keyed: whoever makes topics collide here loses nothing but
- * the shortcut.
- */
-static uint64_t
-quick_hash(struct slice s)
-{
-	const uint64_t k = UINT64_C(0x9fb21c651e98df25);
-	uint64_t h = s.n * k;
-	size_t i = 0;
-
-	for (; i + 8 <= s.n; i += 8) {
-		h = (h ^ load(s.p + i, 8)) * k;
-		h ^= h >> 32;
-	}
-	if (s.n >= 8) {
-		h = (h ^ load(s.p + s.n - 8, 8)) * k; /* overlaps */
-	} else {
-		for (; i < s.n; i++)
-			h = (h ^ s.p[i]) * k;
-	}
-	/* The last bytes stand in the high bits; the place is in the low. */
-	h = (h ^ h >> 32) * k;
-	return h ^ h >> 29;
-}
-
 struct memo *
 memo_at(struct memos *ms, struct slice topic, uint64_t *hash)
 {
 	if (topic.n > MEMO_TEXT)
 		return NULL;
-	*hash = quick_hash(topic);
+	*hash = hash_quick(topic);
 	return &ms->at[*hash & (MEMO_TOPICS - 1)];
 }
 

@@ -5,6 +5,9 @@
  *
  * Messages that expire stand in a heap of timers, so that sweeping costs
  * nothing while none is due.
+ *
+ * Where the topics of the last messages are is remembered, so that a value that
+ * changes again and again is not looked for level by level.
  */
 #include "core/retain.h"
 
@@ -13,9 +16,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/map.h"
 #include "base/timer.h"
 #include "core/tree.h"
+
+#define RECENT 1024
+
+/* It has a message, whose topic is the node's. */
+struct recent {
+	uint64_t hash;
+	struct node *node; /* NULL: none */
+};
 
 struct retain {
 	struct tree tree;
@@ -23,8 +35,9 @@ struct retain {
 	struct timers timers;
 	uint64_t max_count, max_bytes;
 	uint32_t max_owned;
-	uint64_t order;	   /* of the last change; under the lock */
-	struct map owners; /* who has any, by name; under the lock */
+	uint64_t order;		      /* of the last change; under the lock */
+	struct map owners;	      /* who has any, by name; under the lock */
+	struct recent recent[RECENT]; /* under the lock */
 	_Atomic(uint64_t) count, bytes;
 };
 
@@ -42,16 +55,20 @@ owner_name(const void *value)
 	return slice_of(o->name, o->len);
 }
 
-/* NULL in *out: not counted. */
+/* NULL in *out: not counted.  It may be was. */
 static enum nj_err
-owner_get(struct retain *r, struct slice name, struct owner **out)
+owner_get(
+    struct retain *r, struct slice name, struct owner *was, struct owner **out)
 {
 	struct owner *o;
 
 	*out = NULL;
 	if (!r->max_owned || name.n == 0 || name.n > UINT16_MAX)
 		return NJ_OK;
-	if ((*out = map_get(&r->owners, name)))
+	*out = was && slice_eq(owner_name(was), name)
+	    ? was
+	    : map_get(&r->owners, name);
+	if (*out)
 		return NJ_OK;
 	if (!(o = malloc(sizeof *o + name.n)))
 		return NJ_NOMEM;
@@ -82,6 +99,8 @@ owner_set(struct retain *r, struct node *n, struct owner *o)
 {
 	struct owner *was = linked_of(n)->owner;
 
+	if (o == was)
+		return;
 	if (o)
 		o->n++;
 	linked_of(n)->owner = o;
@@ -192,17 +211,57 @@ date(struct retain *r, struct node *n, const struct msg *m)
 	return timer_set(&r->timers, t, m->expires_at);
 }
 
+static struct recent *
+recent_at(struct retain *r, struct slice topic, uint64_t *hash)
+{
+	*hash = hash_quick(topic);
+	return &r->recent[*hash & (RECENT - 1)];
+}
+
+/* The topic's node, if it has a message and is among them; else NULL. */
+static struct node *
+recent_find(struct retain *r, struct slice topic)
+{
+	uint64_t hash;
+	const struct recent *x = recent_at(r, topic, &hash);
+
+	if (!x->node || x->hash != hash ||
+	    !slice_eq(msg_topic(node_value(x->node)), topic))
+		return NULL;
+	return x->node;
+}
+
+static void
+recent_note(struct retain *r, struct slice topic, struct node *n)
+{
+	uint64_t hash;
+	struct recent *x = recent_at(r, topic, &hash);
+
+	*x = (struct recent){ hash, n };
+}
+
+static void
+recent_forget(struct retain *r, struct slice topic, const struct node *n)
+{
+	uint64_t hash;
+	struct recent *x = recent_at(r, topic, &hash);
+
+	if (x->node == n)
+		x->node = NULL;
+}
+
 /* The node goes when it has no message; the message's hold is the node's. */
 static void
 drop_value(struct retain *r, struct node *n)
 {
 	struct msg *was = node_value(n);
 
+	recent_forget(r, msg_topic(was), n);
 	timer_stop(&r->timers, &linked_of(n)->timer);
 	owner_set(r, n, NULL);
 	atomic_store_explicit(&n->value, NULL, memory_order_release);
 	account(r, was, NULL);
-	tree_retire(&r->tree, unref_later, was);
+	tree_retire(&r->tree, unref_later, was, msg_size(was));
 	tree_drop(&r->tree, n);
 }
 
@@ -215,31 +274,47 @@ may_own(const struct retain *r, const struct node *n, const struct owner *o)
 	return !o || o == l->owner || o->n < r->max_owned;
 }
 
+/* m becomes the message of n, which is held or has one. */
 static enum nj_err
-put_value(struct retain *r, struct msg *m, struct owner *o)
+put_at(struct retain *r, struct node *n, struct msg *m, struct owner *o)
 {
-	struct msg *was;
-	struct node *n;
-	enum nj_err e;
+	struct msg *was = node_value(n);
+	enum nj_err e = !may_own(r, n, o) ? NJ_BUSY
+	    : !fits(r, was, m)		  ? NJ_FULL
+					  : date(r, n, m);
 
-	if ((e = tree_hold(&r->tree, msg_topic(m), &n)))
+	if (e)
 		return e;
-	was = node_value(n);
-	e = !may_own(r, n, o)  ? NJ_BUSY
-	    : !fits(r, was, m) ? NJ_FULL
-			       : date(r, n, m);
-	if (e) {
-		tree_drop(&r->tree, n);
-		return e;
-	}
 	owner_set(r, n, o);
 	atomic_store_explicit(&n->value, msg_ref(m), memory_order_release);
 	account(r, was, m);
-	if (was) {
-		tree_retire(&r->tree, unref_later, was);
-		tree_drop(&r->tree, n); /* one hold a message is enough */
-	}
+	if (was)
+		tree_retire(&r->tree, unref_later, was, msg_size(was));
 	return NJ_OK;
+}
+
+static enum nj_err
+put_value(struct retain *r, struct msg *m, struct slice owner)
+{
+	struct node *n = recent_find(r, msg_topic(m));
+	bool had, known = n != NULL;
+	struct owner *o = NULL;
+	enum nj_err e;
+
+	e = owner_get(r, owner, known ? linked_of(n)->owner : NULL, &o);
+	if (!e && !known)
+		e = tree_hold(&r->tree, msg_topic(m), &n);
+	if (!e) {
+		had = node_value(n) != NULL;
+		e = put_at(r, n, m, o);
+		if (!e && !known)
+			recent_note(r, msg_topic(m), n);
+		/* one hold a message is enough */
+		if (!known && (e || had))
+			tree_drop(&r->tree, n);
+	}
+	owner_check(r, o);
+	return e;
 }
 
 enum nj_err
@@ -266,17 +341,13 @@ enum nj_err
 retain_change(
     struct retain *r, struct msg *m, struct slice owner, uint64_t *order)
 {
-	struct owner *o = NULL;
 	enum nj_err e = NJ_OK;
 	struct node *n;
 
 	*order = 0;
 	(void)pthread_mutex_lock(&r->lock);
 	if (m->payload_len > 0) {
-		if (!(e = owner_get(r, owner, &o)))
-			e = put_value(r, m, o);
-		owner_check(r, o);
-		if (!e)
+		if (!(e = put_value(r, m, owner)))
 			*order = ++r->order;
 	} else if ((n = tree_find(&r->tree, msg_topic(m))) && node_value(n)) {
 		drop_value(r, n);

@@ -168,10 +168,10 @@ count_bytes(struct tree *t, size_t more, size_t less)
 }
 
 void
-tree_retire(struct tree *t, void (*free_fn)(void *), void *p)
+tree_retire(struct tree *t, void (*free_fn)(void *), void *p, size_t size)
 {
 	if (t->retire)
-		t->retire(t->arg, free_fn, p);
+		t->retire(t->arg, free_fn, p, size);
 	else
 		free_fn(p);
 }
@@ -190,6 +190,7 @@ segment_resize(struct tree *t, size_t which, unsigned log)
 	uint32_t mask = (UINT32_C(1) << log) - 1;
 	slot *from = s->table;
 	slot *to = calloc((size_t)mask + 1, sizeof *to);
+	size_t had;
 
 	if (!to)
 		return NJ_NOMEM;
@@ -206,13 +207,13 @@ segment_resize(struct tree *t, size_t which, unsigned log)
 	}
 	atomic_store_explicit(
 	    &t->slots[which], pack(to, log), memory_order_release);
-	count_bytes(t, ((size_t)mask + 1) * sizeof *to,
-	    from ? ((size_t)s->mask + 1) * sizeof *from : 0);
+	had = from ? ((size_t)s->mask + 1) * sizeof *from : 0;
+	count_bytes(t, ((size_t)mask + 1) * sizeof *to, had);
 	s->table = to;
 	s->mask = mask;
 	s->graves = 0;
 	if (from)
-		tree_retire(t, free, from);
+		tree_retire(t, free, from, had);
 	return NJ_OK;
 }
 
@@ -433,7 +434,7 @@ prune(struct tree *t, struct node *n)
 		parent->refs--;
 		t->nodes--;
 		count_bytes(t, 0, node_size(t, n->len));
-		tree_retire(t, free, node_block(t, n));
+		tree_retire(t, free, node_block(t, n), node_size(t, n->len));
 		n = parent;
 	}
 }

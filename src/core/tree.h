@@ -30,7 +30,9 @@
 
 #define TREE_SEGMENTS 256
 
-typedef void tree_retire_fn(void *arg, void (*free_fn)(void *), void *p);
+/* size: bytes that are freed. */
+typedef void
+tree_retire_fn(void *arg, void (*free_fn)(void *), void *p, size_t size);
 
 #define NODE_PLUS 0x1u /* has a child "+" */
 #define NODE_HASH 0x2u /* has a child "#" */
@@ -133,6 +135,6 @@ tree_hold(struct tree *t, struct slice text, struct node **out);
 void tree_drop(struct tree *t, struct node *n);
 /* The same for a node a reader stands on; false when it was removed. */
 bool tree_hold_node(struct node *n);
-void tree_retire(struct tree *t, void (*free_fn)(void *), void *p);
+void tree_retire(struct tree *t, void (*free_fn)(void *), void *p, size_t size);
 
 #endif

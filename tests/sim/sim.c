@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "broker/fence.h"
 #include "edge.h"
 
 #define CALM_TICKS 20000
@@ -183,7 +184,8 @@ letters_left(void)
 {
 	seam_grace(true);
 	for (unsigned i = 0; i < sim->broker->n; i++)
-		if (mailbox_depth(&sim->broker->shards[i].mail) > 0)
+		if (mailbox_depth(&sim->broker->shards[i].mail) > 0 ||
+		    fence_waits(&sim->broker->shards[i]) > 0)
 			return "letters";
 	if (power_unsettled())
 		return power_unsettled();

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "broker/conn.h"
+#include "broker/fence.h"
 #include "disk.h"
 #include "edge.h"
 #include "sim.h"
@@ -335,6 +336,7 @@ verify_empty(void)
 		struct shard *sh = &b->shards[i];
 
 		zero("letters", mailbox_depth(&sh->mail));
+		zero("retired bytes", fence_waits(sh));
 		sockets += sh->counts.sockets; /* they move */
 		zero("connected", sh->counts.connected);
 		zero("sessions of a shard", sh->counts.sessions);

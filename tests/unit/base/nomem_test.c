@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "base/grace.h"
 #include "base/map.h"
 #include "base/timer.h"
 #include "base/workers.h"
@@ -157,6 +158,33 @@ workers_need_memory(void **state)
 	assert_null(w);
 }
 
+static void
+ignore(void *p)
+{
+	(void)p;
+}
+
+static void
+grace_says_what_it_cannot_note(void **state)
+{
+	struct grace *g = NULL;
+
+	(void)state;
+	assert_int_equal(grace_new(2, &g), NJ_OK);
+	grace_enter(g, 0);
+	grace_enter(g, 1);
+	refused = true;
+	assert_false(grace_retire(g, 0, ignore, NULL, 1));
+	refused = false;
+	assert_true(grace_retire(g, 0, ignore, NULL, 1));
+	refused = true; /* there is room beside it */
+	assert_true(grace_retire(g, 0, ignore, NULL, 1));
+	grace_turn(g, 0);
+	assert_int_equal(grace_waits(g, 0), 2);
+	refused = false;
+	grace_free(g);
+}
+
 int
 main(void)
 {
@@ -165,6 +193,7 @@ main(void)
 		cmocka_unit_test(map_keeps_its_values),
 		cmocka_unit_test(timers_keep_their_order),
 		cmocka_unit_test(workers_need_memory),
+		cmocka_unit_test(grace_says_what_it_cannot_note),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Shards that subscribe, match and retain at once, as the broker's do: each is
  * an RCU reader with one quiescent state a turn, and what is retired is freed
- * after a grace period.  Meant for ThreadSanitizer and AddressSanitizer.
+ * after a grace period; or by itself, when no turn can see it any more
+ * (retained messages).  Meant for ThreadSanitizer and AddressSanitizer.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -16,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "base/grace.h"
 #include "base/rand.h"
 #include "core/index.h"
 #include "core/retain.h"
@@ -39,6 +41,7 @@ session_subs(struct session *s)
 struct world {
 	struct index *ix;
 	struct retain *rt;
+	struct grace *grace;
 	atomic_uint done;
 };
 
@@ -64,11 +67,12 @@ static struct retired *bin;
 static unsigned long binned;
 
 static void
-retire(void *arg, void (*free_fn)(void *), void *p)
+retire(void *arg, void (*free_fn)(void *), void *p, size_t size)
 {
 	struct retired *r = malloc(sizeof *r);
 
 	(void)arg;
+	(void)size;
 	assert_non_null(r);
 	*r = (struct retired){ NULL, free_fn, p };
 	(void)pthread_mutex_lock(&bin_lock);
@@ -78,10 +82,23 @@ retire(void *arg, void (*free_fn)(void *), void *p)
 	(void)pthread_mutex_unlock(&bin_lock);
 }
 
+static _Thread_local unsigned seat;
+static atomic_ulong seen;
+
+static void
+retire_seen(void *arg, void (*free_fn)(void *), void *p, size_t size)
+{
+	struct world *w = arg;
+
+	assert_true(grace_retire(w->grace, seat, free_fn, p, size));
+	atomic_fetch_add_explicit(&seen, 1, memory_order_relaxed);
+}
+
 /* A shard's quiescent state, visible to the sanitizer. */
 static void
-quiet(void)
+quiet(struct world *w)
 {
+	grace_turn(w->grace, seat);
 	(void)pthread_mutex_lock(&bin_lock);
 	(void)pthread_mutex_unlock(&bin_lock);
 	rcu_quiescent_state();
@@ -200,14 +217,17 @@ run(void *arg)
 	struct rng r;
 
 	rng_seed(&r, s->number);
+	seat = s->number;
 	rcu_register_thread();
+	grace_enter(s->w->grace, seat);
 	for (unsigned i = 0; i < TURNS; i++) {
 		turn(s, &r, &m);
-		quiet();
+		quiet(s->w);
 	}
 	for (unsigned i = 0; i < SESSIONS; i++)
 		subs_clear(&s->sessions[i].subs, s->w->ix);
-	quiet();
+	quiet(s->w);
+	grace_leave(s->w->grace, seat);
 	rcu_unregister_thread();
 	match_fini(&m);
 	atomic_fetch_add(&s->w->done, 1);
@@ -219,12 +239,13 @@ shards_share_the_index(void **state)
 {
 	static struct shard shards[SHARDS];
 	struct index_opts io = { .shards = SHARDS, .retire = retire };
-	struct retain_opts ro = { .retire = retire };
 	struct world w = { 0 };
+	struct retain_opts ro = { .retire = retire_seen, .arg = &w };
 	struct index_stats st;
 
 	(void)state;
 	assert_int_equal(index_new(&io, &w.ix), NJ_OK);
+	assert_int_equal(grace_new(SHARDS, &w.grace), NJ_OK);
 	assert_int_equal(retain_new(&ro, &w.rt), NJ_OK);
 	for (unsigned i = 0; i < SHARDS; i++) {
 		shards[i] = (struct shard){ .w = &w, .number = i };
@@ -242,11 +263,13 @@ shards_share_the_index(void **state)
 	}
 	empty_bin();
 	assert_true(binned > TURNS);
+	assert_true(atomic_load(&seen) > TURNS);
 	index_stats(w.ix, &st);
 	assert_int_equal(st.filters, 0);
 	assert_int_equal(st.subscriptions, 0);
 	index_free(w.ix);
 	retain_free(w.rt);
+	grace_free(w.grace);
 }
 
 int
