@@ -431,6 +431,20 @@ def test_bench(broker, pace):
 
 
 @pytest.mark.alone
+def test_bench_topics(broker):
+    argv = [NIGHTJAR, 'bench', '--json', '-p', str(broker.port), '--warmup', '0', '--pubs', '2',
+            '--retain', '--new-topics', '-n', '20']
+    for name, more in (('a', []), ('b', ['-q', '1']), ('c', ['-q', '1', '-V', '5']),
+                       ('d', ['--pattern', 'fan-in', '-V', '5'])):
+        assert json.loads(run(argv + ['-t', name] + more).stdout)['delivered'] == 40
+        got = run(SUBS['nightjar'] + ['-p', str(broker.port), '-t', name + '/#', '-C', '40', '-W', '9',
+                                      '-F', '%r %t']).stdout.split('\n')[:40]
+        assert all(line.startswith('1 ') for line in got)
+        assert len({line.rsplit('/', 1)[1] for line in got}) == 20
+        assert len(set(got)) == 40
+
+
+@pytest.mark.alone
 def test_bench_subscriptions(broker):
     argv = [NIGHTJAR, 'bench', '--json', '-p', str(broker.port), '--pid', str(broker.pid)]
     for kind in ('exact', 'plus', 'hash', 'mixed'):

@@ -211,6 +211,8 @@ bench_main(struct bench *b, int argc, char **argv)
 		{ "sub-qos", 0, FLAG_NUMBER, &o->sub_qos, "QOS", "of the subscriptions; as --qos", 0, 2 },
 		{ "size", 's', FLAG_NUMBER, &o->size, "BYTES", "of a payload; 64 when not given", HEADER_SIZE, 64L * 1024 * 1024 },
 		{ "window", 'w', FLAG_NUMBER, &o->window, "N", "messages of a publisher under way at once; 1000", 1, 1000000 },
+		{ "retain", 0, FLAG_SWITCH, &o->retain, NULL, "every message is retained", 0, 0 },
+		{ "new-topics", 0, FLAG_SWITCH, &o->new_topics, NULL, "every message has a topic of its own", 0, 0 },
 		{ "rate", 'r', FLAG_NUMBER, &o->rate, "N", "messages a second of all publishers, instead of a window", 1, 100000000 },
 		{ "duration", 'd', FLAG_NUMBER, &o->duration, "SECONDS", "to measure; 5 when not given", 1, DAY },
 		{ "warmup", 0, FLAG_NUMBER, &o->warmup, "SECONDS", "before that; 1 when not given", 0, DAY },

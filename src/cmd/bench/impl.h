@@ -36,7 +36,8 @@ struct opts {
 	const char *host, *unix_path, *user, *password_file, *id_prefix;
 	const char *mode_name, *pattern_name, *version_name, *topic, *kind_name;
 	const char *cafile, *certfile, *keyfile, *ciphers, *tls_min;
-	bool insecure, os_certs, json, resume, websockets, on_input;
+	bool insecure, os_certs, json, resume, websockets, on_input, retain,
+	    new_topics;
 	long port, pubs, subs, qos, sub_qos, size, rate, window, duration,
 	    warmup, count, connections, concurrency, settle, others,
 	    others_each, session_expiry;

@@ -22,6 +22,7 @@
 #define OPEN_NS	    (60 * NS) /* nobody gets connected */
 #define BEHIND_NS   (NS / 10) /* of the schedule, at the end */
 #define FILL_TURN   4096      /* messages of one publisher a turn */
+#define LAST_LEVEL  16	      /* digits, where topics are new */
 #define SEND_NOW_NS 20000     /* nearer than this, waiting costs more */
 
 /* The first bytes of every payload. */
@@ -46,7 +47,7 @@ struct pub {
 	uint64_t seq;	   /* of the next message */
 	uint64_t settled;  /* deliveries that came, or never will */
 	struct buf packet; /* the PUBLISH; id and stamp are patched */
-	size_t id_at, stamp_at;
+	size_t id_at, stamp_at, last_at;
 };
 
 struct sub {
@@ -275,21 +276,24 @@ static void
 sub_filter(const struct load *l, uint32_t index, char *dst, size_t size)
 {
 	const char *t = l->b->o.topic;
+	const char *last = l->b->o.new_topics ? "+" : "t";
 	uint32_t run = l->b->run;
 
 	switch (l->b->o.pattern) {
 	case PAIRS:
-		(void)snprintf(dst, size, "%s/%x/%u/t", t, run, index);
+		(void)snprintf(dst, size, "%s/%x/%u/%s", t, run, index, last);
 		break;
 	case FAN_IN:
-		(void)snprintf(dst, size, "%s/%x/+/t", t, run);
+		(void)snprintf(dst, size, "%s/%x/+/%s", t, run, last);
 		break;
 	case FAN_OUT:
-		(void)snprintf(dst, size, "%s/%x/0/t", t, run);
+		(void)snprintf(dst, size, "%s/%x/0/%s", t, run, last);
 		break;
 	case WILDCARDS: /* different ones that all match all */
-		(void)snprintf(
-		    dst, size, index % 2 ? "%s/%x/+/t" : "%s/%x/#", t, run);
+		if (index % 2)
+			(void)snprintf(dst, size, "%s/%x/+/%s", t, run, last);
+		else
+			(void)snprintf(dst, size, "%s/%x/#", t, run);
 		break;
 	}
 }
@@ -328,15 +332,19 @@ make_packet(struct load *l, struct pub *p)
 	const struct opts *o = &l->b->o;
 	size_t size = (size_t)o->size;
 	char topic[512];
-	struct publish m = { .qos = (uint8_t)o->qos, .id = 1 };
+	struct publish m = {
+		.qos = (uint8_t)o->qos,
+		.retain = o->retain,
+		.id = 1,
+	};
 	uint8_t *payload;
 	enum nj_err e;
 
 	if (!(payload = malloc(size)))
 		return NJ_NOMEM;
 	memset(payload, 'x', size);
-	(void)snprintf(
-	    topic, sizeof topic, "%s/%x/%u/t", o->topic, l->b->run, p->index);
+	(void)snprintf(topic, sizeof topic, "%s/%x/%u/%s", o->topic, l->b->run,
+	    p->index, o->new_topics ? "0000000000000000" : "t");
 	m.topic = slice_str(topic);
 	m.payload = slice_of(payload, size);
 	e = encode_publish(&p->packet, o->ver, &m);
@@ -346,7 +354,16 @@ make_packet(struct load *l, struct pub *p)
 	p->stamp_at = buf_len(&p->packet) - size;
 	/* Behind the id there is the length of no properties. */
 	p->id_at = p->stamp_at - (o->ver == MQTT5 ? 3 : 2);
+	p->last_at =
+	    p->stamp_at - (o->ver == MQTT5) - (o->qos > 0 ? 2 : 0) - LAST_LEVEL;
 	return NJ_OK;
+}
+
+static void
+put_number(uint8_t *at, uint64_t v)
+{
+	for (unsigned i = LAST_LEVEL; i-- > 0; v >>= 4)
+		at[i] = (uint8_t) "0123456789abcdef"[v & 15];
 }
 
 static enum nj_err
@@ -363,6 +380,8 @@ put_message(struct pub *p, uint64_t ns)
 		return e;
 	memcpy(at, packet.p, packet.n);
 	memcpy(at + p->stamp_at, &st, sizeof st);
+	if (p->l->b->o.new_topics)
+		put_number(at + p->last_at, p->seq);
 	if (p->l->b->o.qos > 0) {
 		if (++p->next_id == 0)
 			p->next_id = 1;
