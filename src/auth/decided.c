@@ -23,9 +23,16 @@ struct answer {
 	bool used, may, each, firm;
 };
 
+/* Marks of the topics stand together: one that is new is mostly compared with
+ * none of them. */
+struct answers {
+	uint64_t mark[DECIDED_WAYS];
+	struct answer v[DECIDED_WAYS];
+};
+
 struct decided {
 	uint64_t who, acl, roles; /* epochs; 0: none */
-	struct answer *v;	  /* DECIDED_WAYS; NULL: none yet */
+	struct answers *all;	  /* NULL: none yet */
 	unsigned next;
 };
 
@@ -40,9 +47,9 @@ decided_free(struct decided *d)
 {
 	if (!d)
 		return;
-	for (unsigned i = 0; d->v && i < DECIDED_WAYS; i++)
-		free(d->v[i].topic);
-	free(d->v);
+	for (unsigned i = 0; d->all && i < DECIDED_WAYS; i++)
+		free(d->all->v[i].topic);
+	free(d->all);
 	free(d);
 }
 
@@ -53,24 +60,37 @@ is_current(struct decided *d, const struct asker *a)
 	uint64_t acl = a->acl ? acl_epoch(a->acl) : 0;
 	uint64_t roles = a->roles ? roles_epoch(a->roles) : 0;
 
-	if (d->v && d->who == a->who->epoch && d->acl == acl &&
+	if (d->all && d->who == a->who->epoch && d->acl == acl &&
 	    d->roles == roles)
 		return true;
-	if (!d->v && !(d->v = calloc(DECIDED_WAYS, sizeof *d->v)))
+	if (!d->all && !(d->all = calloc(1, sizeof *d->all)))
 		return false;
 	for (unsigned i = 0; i < DECIDED_WAYS; i++)
-		d->v[i].used = false;
+		d->all->v[i].used = false;
 	d->who = a->who->epoch;
 	d->acl = acl;
 	d->roles = roles;
 	return true;
 }
 
-static void
-note(struct decided *d, enum action what, struct slice topic, bool may,
-    const struct decision *why)
+/* Topics differ in their length, in the middle or in the end. */
+static uint64_t
+mark_of(struct slice topic)
 {
-	struct answer *x = &d->v[d->next];
+	uint64_t middle, end;
+
+	if (topic.n < sizeof end)
+		return topic.n;
+	memcpy(&middle, topic.p + topic.n / 2 - sizeof end / 2, sizeof end);
+	memcpy(&end, topic.p + topic.n - sizeof end, sizeof end);
+	return topic.n + middle * UINT64_C(0x9fb21c651e98df25) + end;
+}
+
+static void
+note(struct decided *d, enum action what, struct slice topic, uint64_t mark,
+    bool may, const struct decision *why)
+{
+	struct answer *x = &d->all->v[d->next];
 	uint8_t *copy;
 
 	if (x->cap < topic.n) {
@@ -80,6 +100,7 @@ note(struct decided *d, enum action what, struct slice topic, bool may,
 		x->cap = (uint16_t)topic.n;
 	}
 	memcpy(x->topic, topic.p, topic.n);
+	d->all->mark[d->next] = mark;
 	x->len = (uint16_t)topic.n;
 	x->what = (uint8_t)what;
 	x->text = why->text;
@@ -94,22 +115,25 @@ bool
 decided_ask(struct decided *d, const struct asker *a, enum action what,
     struct slice topic, struct decision *why)
 {
+	uint64_t mark;
 	bool may;
 
 	/* without rules it is found out as fast as it is found */
 	if (!d || !a->who || (!a->acl && !a->roles && !a->who->has_topics) ||
 	    topic.n == 0 || topic.n > DECIDED_TOPIC_MAX || !is_current(d, a))
 		return decide(a, what, topic, why);
+	mark = mark_of(topic);
 	for (unsigned i = 0; i < DECIDED_WAYS; i++) {
-		const struct answer *x = &d->v[i];
+		const struct answer *x = &d->all->v[i];
 
-		if (x->used && x->len == topic.n && x->what == what &&
+		if (d->all->mark[i] == mark && x->used && x->len == topic.n &&
+		    x->what == what &&
 		    memcmp(x->topic, topic.p, topic.n) == 0) {
 			*why = (struct decision){ x->text, x->each, x->firm };
 			return x->may;
 		}
 	}
 	may = decide(a, what, topic, why);
-	note(d, what, topic, may, why);
+	note(d, what, topic, mark, may, why);
 	return may;
 }

@@ -322,8 +322,11 @@ walk(struct walk *w, uint32_t at, struct slice rest, bool more)
 
 	if (x->best >= w->best)
 		return;
-	if (!w->exact && !top)
+	if (!w->exact && !top) {
 		lower(&w->best, x->hash);
+		if (x->best >= w->best)
+			return;
+	}
 	if (!topic_next(&rest, &more, &level)) {
 		lower(&w->best, x->ends);
 		return;
