@@ -19,6 +19,10 @@
 
 #define FRAME_OUT_MAX (1u << 29) /* longer than any MQTT packet */
 #define FRAMES_MAX    64	 /* of one write */
+/* Packets up to SMALL are copied behind their heads, SMALL_ALL bytes of them for
+ * one write: the system takes many small pieces more slowly. */
+#define SMALL	  1024
+#define SMALL_ALL 16384
 /* Received in one call without a byte of data among it. */
 #define FLOOD_MAX (64 * 1024)
 
@@ -177,6 +181,71 @@ count_sent(struct ws_stream *s, const struct frames *f, size_t sent, size_t *n)
 	return NJ_OK;
 }
 
+/* The small packets that src begins with, framed; *took bytes of src.  The first
+ * one is small. */
+static size_t
+copy_small(uint8_t *dst, const uint8_t *src, size_t len, size_t *took)
+{
+	size_t part = cut_packet(src, len), from = 0, at = 0;
+
+	do {
+		at += ws_head(dst + at, WS_BINARY, part);
+		memcpy(dst + at, src + from, part);
+		at += part;
+		from += part;
+		part = from < len ? cut_packet(src + from, len - from) : 0;
+	} while (
+	    part > 0 && part <= SMALL && at + WS_HEAD_MAX + part <= SMALL_ALL);
+	*took = from;
+	return at;
+}
+
+/* As count_sent, of what copy_small made: not all of it was sent. */
+static enum nj_err
+count_small(
+    struct ws_stream *s, const uint8_t *src, size_t len, size_t sent, size_t *n)
+{
+	size_t all = 0;
+
+	while (sent > 0) {
+		size_t part = cut_packet(src + all, len - all), body;
+		uint8_t head[WS_HEAD_MAX];
+		size_t h = ws_head(head, WS_BINARY, part);
+		enum nj_err e;
+
+		s->owed = (uint32_t)part;
+		if (sent < h) {
+			if ((e = buf_put(&s->out, head + sent, h - sent)))
+				return e;
+			break;
+		}
+		sent -= h;
+		body = part < sent ? part : sent;
+		sent -= body;
+		all += body;
+		s->owed -= (uint32_t)body;
+	}
+	if (all == 0)
+		return NJ_AGAIN; /* no more than a head */
+	*n = all;
+	return NJ_OK;
+}
+
+static enum nj_err
+begin_small(struct ws_stream *s, const uint8_t *src, size_t len, size_t *n)
+{
+	uint8_t flat[SMALL_ALL];
+	size_t took, all = copy_small(flat, src, len, &took), sent = 0;
+	enum nj_err e;
+
+	if ((e = stream_write(s->inner, flat, all, &sent)))
+		return ws_inner_failed(s, e);
+	if (sent < all)
+		return count_small(s, src, len, sent, n);
+	*n = took;
+	return NJ_OK;
+}
+
 static enum nj_err
 begin_frames(struct ws_stream *s, const uint8_t *src, size_t len, size_t *n)
 {
@@ -210,8 +279,11 @@ wss_write(struct stream *base, const uint8_t *src, size_t len, size_t *n)
 		*n = len;
 		return NJ_OK;
 	}
-	return s->owed > 0 ? go_on(s, src, len, n)
-			   : begin_frames(s, src, len, n);
+	if (s->owed > 0)
+		return go_on(s, src, len, n);
+	return len > 0 && cut_packet(src, len) <= SMALL
+	    ? begin_small(s, src, len, n)
+	    : begin_frames(s, src, len, n);
 }
 
 /* Frames end where pieces do; who gathers pieces does so before. */

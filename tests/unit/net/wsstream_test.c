@@ -400,6 +400,53 @@ parse_server(struct slice in, struct buf *data, struct buf *order)
 	}
 }
 
+/* Small packets are copied for one write, as many as there is room for, large
+ * ones are not: the frames are the same. */
+static void
+small_beside_large(void **state)
+{
+	static const uint16_t sizes[] = { 10, 1024, 1025, 1023, 5, 16000, 7,
+		1020, 3000 };
+	static uint8_t packets[200000];
+	struct buf all = { 0 }, data = { 0 }, order = { 0 };
+	size_t len = 0, at = 0, n = 0, count = 0;
+	struct ws_pair p;
+
+	for (; len + 16000 <= sizeof packets; count++) {
+		size_t size = count < 40
+		    ? 1000
+		    : sizes[count % (sizeof sizes / sizeof *sizes)];
+		size_t rest = size - 2 > 127 ? size - 3 : size - 2;
+		size_t i = len;
+
+		memset(packets + len, (int)count, size);
+		packets[i++] = 0x30;
+		for (; rest > 127; rest >>= 7)
+			packets[i++] = (uint8_t)(rest | 128);
+		packets[i] = (uint8_t)rest;
+		len += size;
+	}
+	ws_upgraded(&p, NULL);
+	while (at < len) {
+		enum nj_err e = stream_write(p.s, packets + at, len - at, &n);
+
+		assert_true(e == NJ_OK || e == NJ_AGAIN);
+		at += e ? 0 : n;
+		assert_int_equal(buf_put_slice(&all, hear(&p)), NJ_OK);
+	}
+	while (stream_flush(p.s) != NJ_OK)
+		assert_int_equal(buf_put_slice(&all, hear(&p)), NJ_OK);
+	assert_int_equal(buf_put_slice(&all, hear(&p)), NJ_OK);
+	parse_server(buf_slice(&all), &data, &order);
+	assert_int_equal(buf_len(&data), len);
+	assert_memory_equal(data.p, packets, len);
+	assert_int_equal(buf_len(&order), 2 * count);
+	buf_fini(&all);
+	buf_fini(&data);
+	buf_fini(&order);
+	ws_end(&p);
+}
+
 /* The client does not read: a frame stops half way, pings are answered behind
  * it, with the newest alone. */
 static void
@@ -653,6 +700,7 @@ main(void)
 		cmocka_unit_test(origins),
 		cmocka_unit_test(client_leaves_early),
 		cmocka_unit_test(frames_follow_packets),
+		cmocka_unit_test(small_beside_large),
 		cmocka_unit_test(controls),
 		cmocka_unit_test(faults),
 		cmocka_unit_test(a_flood),
