@@ -47,33 +47,6 @@ shard_of_id(const struct broker *b, struct slice client_id)
 	return (unsigned)(hash_bytes(client_id) % b->n);
 }
 
-/* Output buffers. */
-
-void
-shard_lend(struct shard *sh, struct buf *b)
-{
-	if (sh->n_spare == 0)
-		return;
-	*b = sh->spare[--sh->n_spare];
-	sh->spare_bytes -= b->cap;
-}
-
-void
-shard_give_back(struct shard *sh, struct buf *b)
-{
-	if (!b->p)
-		return;
-	if (sh->n_spare < SPARE_BUFS && b->cap <= SPARE_BUF_MAX &&
-	    sh->spare_bytes + b->cap <= SPARE_BYTES) {
-		b->off = b->len = 0;
-		sh->spare_bytes += b->cap;
-		sh->spare[sh->n_spare++] = *b;
-		*b = (struct buf){ 0 };
-	} else {
-		buf_fini(b);
-	}
-}
-
 /* Accepting. */
 
 static void
