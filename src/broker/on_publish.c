@@ -232,7 +232,7 @@ send_away(struct durable *d)
 	     i++) {
 		struct conn *c = LIST_OWNER(at, struct conn, untaken);
 
-		if (c->link.held > 0)
+		if (d->gate_first < c->untaken_until)
 			list_push(&later, at);
 		else
 			conn_end(c, RC_QUOTA_EXCEEDED,
@@ -292,8 +292,10 @@ take(
 	if (cannot_be_kept(c, p)) {
 		log_refused(c, topic, "the store cannot be written");
 		if (c->version != MQTT5 && p->qos > 0 &&
-		    !list_linked(&c->untaken))
+		    !list_linked(&c->untaken)) {
+			c->untaken_until = durable_gate_end(&sh->durable);
 			list_push(&sh->durable.untaken, &c->untaken);
+		}
 		return RC_QUOTA_EXCEEDED;
 	}
 	if (memory_full(sh->broker)) {

@@ -2,6 +2,7 @@
  *
  * What an earlier life of the broker has stored, taken up before clients come.
  */
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -276,13 +277,17 @@ join_all(struct shard *sh)
 	do {
 		size_t n = mailbox_depth(&sh->mail);
 
-		for (any = false; n > 0 && (l = mailbox_take(&sh->mail)); n--)
+		for (any = false; n > 0; n--) {
+			/* its sender is between its two steps */
+			while (!(l = mailbox_take(&sh->mail)))
+				(void)sched_yield();
 			if (l->kind == LETTER_GROUP) {
 				groups_take(sh, l);
 				any = true;
 			} else {
 				shard_post(sh, l);
 			}
+		}
 	} while (any);
 }
 

@@ -6,11 +6,13 @@ kill -9.
 
 With DISK_TROUBLE=all each call fails in each way that is told of it, which takes
 minutes; else a few of each."""
+import contextlib
 import itertools
 import os
 import re
 import sqlite3
 import subprocess
+import threading
 import time
 
 import pytest
@@ -393,6 +395,55 @@ def test_nothing_overtakes_what_was_not_taken(bench):
         c.close()
     big.close()
     assert not b.faults()
+
+
+@pytest.mark.parametrize('qos', [1, 2])
+def test_who_is_sent_much_meanwhile(bench, qos):
+    """It goes, with what was taken acknowledged, however much it is sent on a slow disk."""
+    b = bench.b
+    bench.start()
+    with bench.client('sub') as s:
+        s.subscribe('q', qos=1)
+        s.disconnect()
+    with bench.client('feeder', clean=True) as f, bench.client('device', version=4, clean=False) as d:
+        d.subscribe('flow', qos=qos)
+        bench.disk.fails('write', 'ENOSPC')
+        texts = fill(bench, d)
+        bench.disk.fails('sync', None, slow_us=20_000)
+        ended, deadline = threading.Event(), time.monotonic() + 60
+
+        def feed():
+            while not ended.wait(0.001) and time.monotonic() < deadline:
+                f.publish('flow', b'x', qos=qos)
+
+        def hear():
+            with contextlib.suppress(Closed, OSError):
+                while not ended.is_set():
+                    with contextlib.suppress(TimeoutError):
+                        p = f.recv(1)
+                        if p.kind == PUBREC and p.code < 0x80:
+                            f.ack(PUBREL, p.mid)
+
+        threads = [threading.Thread(target=feed), threading.Thread(target=hear)]
+        for t in threads:
+            t.start()
+        acked = 0
+        try:
+            while time.monotonic() < deadline:
+                p = d.recv(20)
+                acked += p.kind == PUBACK
+                if p.kind == PUBLISH:
+                    d.ack(PUBACK if qos == 1 else PUBREC, p.mid)
+                elif p.kind == PUBREL:
+                    d.ack(PUBCOMP, p.mid)
+            pytest.fail('it was not sent away')
+        except Closed:
+            assert 20 < acked < len(texts)
+            assert 'there is room again' in b.log()
+        finally:
+            ended.set()
+            for t in threads:
+                t.join()
 
 
 def begin_to_start(bench):
