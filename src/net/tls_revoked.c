@@ -248,6 +248,27 @@ is_timely(const X509_CRL *crl)
 	    X509_cmp_time(next, &now) > 0;
 }
 
+/* Whether the certificates are signed as the chain says, down to this one.  The library
+ * looks at that after the lists: whoever makes up a chain with the name of a CA would
+ * have a list hashed for it, however long. */
+static bool
+is_chain_signed(X509_STORE_CTX *ctx, STACK_OF(X509) * chain, int depth)
+{
+	for (int i = sk_X509_num(chain) - 2; i >= depth; i--) {
+		X509 *x = sk_X509_value(chain, i);
+		EVP_PKEY *key = X509_get0_pubkey(sk_X509_value(chain, i + 1));
+
+		if (key && X509_verify(x, key) == 1)
+			continue;
+		X509_STORE_CTX_set_current_cert(ctx, x);
+		X509_STORE_CTX_set_error_depth(ctx, i);
+		X509_STORE_CTX_set_error(
+		    ctx, X509_V_ERR_CERT_SIGNATURE_FAILURE);
+		return false;
+	}
+	return true;
+}
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static X509_STORE_CTX_check_crl_fn check_whole; /* the library's own */
 
@@ -284,7 +305,7 @@ on_check(X509_STORE_CTX *ctx, X509_CRL *crl)
 		0 &&
 	    is_timely(crl) && is_signed(r, crl, issuer))
 		return 1;
-	return check_whole(ctx, crl);
+	return is_chain_signed(ctx, chain, depth) && check_whole(ctx, crl);
 }
 
 void

@@ -48,6 +48,14 @@ chain_end(STACK_OF(X509) * chain)
 	return end;
 }
 
+/* No list speaks of a root (RFC 5280 6.1): what has its serial on its own is
+ * another's. */
+static bool
+is_root(STACK_OF(X509) * chain, int i)
+{
+	return i > 0 && X509_self_signed(sk_X509_value(chain, i), 0) == 1;
+}
+
 /* Says so in ctx. */
 static bool
 chain_is_revoked(const struct tls_revoked *r, X509_STORE_CTX *ctx)
@@ -57,7 +65,7 @@ chain_is_revoked(const struct tls_revoked *r, X509_STORE_CTX *ctx)
 	for (int i = 0; i < sk_X509_num(chain); i++) {
 		X509 *x = sk_X509_value(chain, i);
 
-		if (!tls_revoked_has_cert(r, x))
+		if (is_root(chain, i) || !tls_revoked_has_cert(r, x))
 			continue;
 		X509_STORE_CTX_set_current_cert(ctx, x);
 		X509_STORE_CTX_set_error_depth(ctx, i);
@@ -90,7 +98,8 @@ note_above(struct tls_stream *s, STACK_OF(X509) * chain)
 
 	buf_fini(&s->above);
 	for (int i = 1; i < sk_X509_num(chain) && !e; i++)
-		e = tls_revoked_put(sk_X509_value(chain, i), &s->above);
+		if (!is_root(chain, i))
+			e = tls_revoked_put(sk_X509_value(chain, i), &s->above);
 	return e;
 }
 

@@ -15,7 +15,7 @@ import pytest
 import harness
 from conftest import Factory, new_folder
 from harness import HOST, free_port, paced, wait_until
-from madecerts import Maker, shows
+from madecerts import Maker, openssl, shows
 from raw import Raw, connect_packet
 from wsraw import RawWs
 
@@ -405,6 +405,25 @@ def test_a_ca_that_is_revoked(partner, version, which):
         assert partner.is_let_in(bad, session) is None
         partner.b.wait_log(r"handshake failed: CA certificate '\w+' \(serial \w+\) is revoked", start)
     assert partner.is_let_in(good, other)[0]
+
+
+@pytest.mark.parametrize('version', BOTH)
+def test_a_device_with_the_number_of_its_root(partner, version):
+    """A list tells of what its CA has issued, and its root is above that."""
+    ctx = partner.client(version, partner.root)
+    session = partner.is_let_in(ctx)[1]
+    number = openssl('x509', '-in', partner.root.crt, '-noout', '-serial', cwd='/').strip().partition('=')[2]
+    twin = partner.root.issue('/CN=twin', serial='0x' + number)
+    assert partner.is_let_in(shows(partner.root.crt, twin, version))
+    with Raw(partner.b.port, tls=ctx) as c:
+        c.connect('stays')
+        start = partner.b.log_size()
+        partner.put([(partner.root, twin[0])])
+        partner.b.wait_log('New list of revoked', start)
+        assert partner.is_let_in(shows(partner.root.crt, twin, version)) is None
+        c.ping()
+    assert partner.is_let_in(ctx, session)[0]
+    assert partner.is_let_in(ctx)
 
 
 @pytest.mark.parametrize('version', BOTH)
