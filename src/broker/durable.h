@@ -59,6 +59,7 @@
  * session or will is back after a crash, as before its end. */
 #define OWED_MAX 256u
 
+struct broker;
 struct conn;
 struct msg;
 struct session;
@@ -227,5 +228,8 @@ void pledge_join(struct shard *sh, struct pledge *p);
 /* What came home when there was no memory to write it. */
 void pledge_again(struct shard *sh);
 void pledge_company(struct shard *sh, struct store_batch *b, bool on_disk);
+/* For storing.c, in the store's thread, before a batch that is on disk goes back:
+ * whom another shard waits for goes there without a turn of the batch's own. */
+void pledge_company_home(struct broker *to, struct store_batch *b);
 
 #endif

@@ -166,16 +166,21 @@ pledge_home(struct shard *sh, struct letter *l)
 }
 
 static void
+send_home(struct broker *b, struct pledge *p)
+{
+	p->letter.kind = LETTER_PLEDGE;
+	shard_post(&b->shards[p->home], &p->letter);
+}
+
+static void
 unref(struct shard *sh, struct pledge *p)
 {
 	if (!p || !last(p))
 		return;
-	if (p->home == sh->home.shard) {
+	if (p->home == sh->home.shard)
 		come_home(sh, p);
-		return;
-	}
-	p->letter.kind = LETTER_PLEDGE;
-	shard_post(&sh->broker->shards[p->home], &p->letter);
+	else
+		send_home(sh->broker, p);
 }
 
 /* p goes with the records of the open batch; its reference is taken over. */
@@ -258,6 +263,24 @@ pledge_part(struct shard *sh, struct letter *l)
 	}
 	if (last(p))
 		pledge_free(p);
+}
+
+void
+pledge_company_home(struct broker *to, struct store_batch *b)
+{
+	struct company *c = b->companions;
+	uint32_t left = 0;
+
+	for (uint32_t i = 0; c && i < c->n; i++) {
+		struct pledge *p = c->v[i];
+
+		if (p->together || p->home == b->owner)
+			c->v[left++] = p;
+		else if (last(p))
+			send_home(to, p);
+	}
+	if (c)
+		c->n = left;
 }
 
 void

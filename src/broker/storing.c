@@ -92,19 +92,26 @@ const struct store_msg_ops storing_msgs = { describe, name, make, unref };
 /* What the store reports; its thread. */
 
 static void
+give_back(struct broker *b, struct store_batch *batch)
+{
+	batch->letter.kind = LETTER_STORED;
+	shard_post(&b->shards[batch->owner], &batch->letter);
+}
+
+static void
 done(void *arg, struct store_batch *batch)
 {
 	struct broker *b = arg;
 
-	batch->letter.kind = LETTER_STORED;
-	shard_post(&b->shards[batch->owner], &batch->letter);
+	pledge_company_home(b, batch);
+	give_back(b, batch);
 }
 
 static void
 dropped(void *arg, struct store_batch *batch)
 {
 	batch->ticket = 0;
-	done(arg, batch);
+	give_back(arg, batch);
 }
 
 static void
