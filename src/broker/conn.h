@@ -80,7 +80,7 @@ struct conn {
 	struct session *session;
 	struct buf in; /* an unfinished packet */
 	struct list all, kicked, work;
-	struct list untaken; /* in durable.untaken */
+	struct list untaken;	/* in durable.untaken */
 	uint64_t untaken_until; /* the gate behind what was taken before */
 	struct timer timer;
 	uint64_t last_rx;	/* mono ms of the last packet, or ALIVE_BYTES */
