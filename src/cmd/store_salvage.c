@@ -31,6 +31,10 @@ tell(const char *path, const struct salvage *r, const char *old)
 	printf("Pages lost: each had some to a hundred of these.  In part: a "
 	       "part was on such a page, or in a data file that is damaged.  "
 	       "Without: what they belong to is lost, so they were left.\n");
+	if (r->missing > 0)
+		printf("%llu damaged pages are missing: the file is cut "
+		       "short.\n",
+		    (unsigned long long)r->missing);
 	if (r->unknown > 0)
 		printf("Of %llu damaged pages it is not known what they had.\n",
 		    (unsigned long long)r->unknown);

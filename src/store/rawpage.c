@@ -17,6 +17,7 @@
 #define HEADER	    100
 #define AT_PAGE	    16
 #define AT_RESERVED 20
+#define AT_PAGES    28
 #define AT_MAPPED   52
 #define AT_VERSION  60
 #define AT_OWNER    68
@@ -203,6 +204,9 @@ rawpages_open(const char *path, struct rawpages *out, struct nj_why *why)
 		e = NJ_UNSUPPORTED;
 	}
 	if (!e) {
+		uint32_t had = raw_number(page + AT_PAGES);
+
+		p.missing = had > p.n ? had - p.n : 0;
 		p.mapped = raw_number(page + AT_MAPPED) != 0;
 		*out = p;
 		p = (struct rawpages){ .fd = -1, .log = -1 };

@@ -19,11 +19,12 @@
 
 struct rawpages {
 	int fd, log;
-	uint32_t n;	 /* pages, from 1 on */
-	size_t size;	 /* bytes of one */
-	size_t usable;	 /* the same without its sum */
-	uint32_t *frame; /* of a page: 1 + the last of the log; 0: none */
-	bool mapped;	 /* there are pages that say what others are */
+	uint32_t n;	  /* pages, from 1 on */
+	uint32_t missing; /* behind those: the store had more */
+	size_t size;	  /* bytes of one */
+	size_t usable;	  /* the same without its sum */
+	uint32_t *frame;  /* of a page: 1 + the last of the log; 0: none */
+	bool mapped;	  /* there are pages that say what others are */
 };
 
 /* NJ_UNSUPPORTED: its pages have no sums.  NJ_MALFORMED: its first page, which says

@@ -25,7 +25,9 @@ struct reading {
 	struct rawtrees *out;
 	rawtree_row *row;
 	void *arg;
-	uint8_t *owner; /* of a page: its tree; NOBODYS: not known */
+	bool unmet;	 /* roots are done */
+	uint64_t beyond; /* pages that something names, behind the last */
+	uint8_t *owner;	 /* of a page: its tree; NOBODYS: not known */
 	bool *met;
 	uint8_t *pages[DEPTH];	 /* the way down */
 	uint8_t *more, *scratch; /* a page each */
@@ -112,15 +114,19 @@ note_tree(struct reading *r, const struct rawvalue *v, unsigned n)
 {
 	struct rawtrees *all = r->out;
 	struct rawtree *t = &all->v[all->n];
+	bool table;
 
 	/* type, name, tbl_name, rootpage, sql */
-	if (n < 4 || v[3].type != RAW_INT || v[3].n <= 0 || v[3].n > r->p->n ||
-	    v[1].bytes.n >= sizeof t->name)
-		return NJ_OK;
-	if (all->n == RAWTREE_TREES)
+	if (n < 4)
 		return NJ_MALFORMED;
-	*t = (struct rawtree){ .table = slice_eq(v[0].bytes, LIT("table")),
-		.root = (uint32_t)v[3].n };
+	table = slice_eq(v[0].bytes, LIT("table"));
+	if (!table && !slice_eq(v[0].bytes, LIT("index")))
+		return NJ_OK;
+	/* a root behind the last page is damage of its tree */
+	if (v[3].type != RAW_INT || v[3].n <= 0 || v[3].n > UINT32_MAX ||
+	    v[1].bytes.n >= sizeof t->name || all->n == RAWTREE_TREES)
+		return table || all->n == RAWTREE_TREES ? NJ_MALFORMED : NJ_OK;
+	*t = (struct rawtree){ .table = table, .root = (uint32_t)v[3].n };
 	memcpy(t->name, v[1].bytes.p, v[1].bytes.n);
 	all->n++;
 	return NJ_OK;
@@ -230,6 +236,7 @@ cell_at(
 static void
 note_damage(struct reading *r, uint32_t no, uint8_t tree)
 {
+	r->beyond += no > r->p->n;
 	if (r->out->damaged++ == 0 || no < r->out->first)
 		r->out->first = no;
 	if (tree == NOBODYS)
@@ -276,8 +283,16 @@ down(struct reading *r, unsigned tree, uint32_t no, unsigned depth)
 	uint8_t *page, *h;
 	enum nj_err e;
 
-	if (no == 0 || no > r->p->n || depth == DEPTH || r->met[no])
+	if (no == 0 || no > r->p->n || depth == DEPTH) {
+		note_damage(r, no, (uint8_t)tree);
 		return NJ_OK;
+	}
+	if (r->met[no]) {
+		/* below a root, each page has one place */
+		if (!r->unmet)
+			note_damage(r, no, (uint8_t)tree);
+		return NJ_OK;
+	}
 	r->met[no] = true;
 	r->owner[no] = (uint8_t)tree;
 	if (!r->pages[depth] && !(r->pages[depth] = malloc(r->p->size)))
@@ -365,9 +380,18 @@ read_all(struct reading *r, struct nj_why *why)
 
 	for (unsigned i = 1; i < r->out->n && !e; i++)
 		e = down(r, i, r->out->v[i].root, 0);
+	r->unmet = true;
 	for (uint32_t no = 2; no <= r->p->n && !e; no++)
 		if (!r->met[no])
 			e = take_unmet(r, no);
+	if (!e && r->p->missing > r->beyond) {
+		uint64_t rest = r->p->missing - r->beyond;
+
+		if (r->out->damaged == 0)
+			r->out->first = r->p->n + 1;
+		r->out->damaged += rest;
+		r->out->unknown += rest;
+	}
 	return e;
 }
 

@@ -41,7 +41,7 @@ typedef enum nj_err rawtree_row(void *arg, const struct rawtree *t, int64_t id,
 struct rawtrees {
 	struct rawtree v[RAWTREE_TREES];
 	unsigned n;
-	uint64_t damaged; /* pages, those of nothing too */
+	uint64_t damaged; /* pages, those of nothing and missing ones too */
 	uint64_t unknown; /* those of what nobody knows */
 	uint32_t first;	  /* of them all */
 };

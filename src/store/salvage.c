@@ -341,7 +341,8 @@ make_copy(struct salvaging *g)
 
 	if ((e = rawpages_open(g->path, &p, g->why)))
 		return e;
-	g->out->pages = p.n;
+	g->out->pages = (uint64_t)p.n + p.missing;
+	g->out->missing = p.missing;
 	drop_copy(g);
 	if (!(e = store_open(
 		  &(struct store_opts){ .path = g->copy, .mend = true }, &g->s,

@@ -28,6 +28,7 @@ extern const char *const salvage_text[SALVAGE_KINDS];
 
 struct salvage {
 	uint64_t pages, damaged; /* of the file */
+	uint64_t missing;	 /* of those, as the file is cut short */
 	uint64_t unknown;	 /* of those, of what is not known */
 	struct {
 		uint64_t kept;	  /* rows in the new store */

@@ -176,6 +176,59 @@ def test_users_and_roles(whole, tmp_path):
     assert not [n for n in os.listdir(tmp_path) if 'salvaged' in n]
 
 
+def with_facts(whole, path, n):
+    shutil.copy(whole, path)
+    with sqlite3.connect(path) as c:
+        for i in range(n):
+            c.execute('INSERT INTO fact VALUES(?, 1, ?, ?)', (b'roles', b'role-%d' % i, b'v' * 30))
+        root = c.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'fact'").fetchone()[0]
+    c.close()
+    reseal(path)
+    return root
+
+
+def test_cut_short(whole, tmp_path):
+    """What is missing is damaged: the pages of users and roles among it are not taken
+    for none."""
+    path = tmp_path / 'a.db'
+    root = with_facts(whole, path, 400)
+    data = path.read_bytes()
+    facts = [no for no in range(3, len(data) // PAGE + 1) if page_of(data, no).count(b'role-') > 10]
+    assert max(facts) == len(data) // PAGE > root
+    # the last page of theirs, some of them, the root of the table
+    for n in len(data) // PAGE - 1, min(facts) - 1, root - 1:
+        cut = put(tmp_path / f'{n}.db', data[:n * PAGE])
+        assert re.search('users, groups or roles are on damaged|where its tables are', salvage(cut, status=1)), n
+        assert cut.read_bytes() == data[:n * PAGE]
+    before, data = all_of(whole), whole.read_bytes()
+    pages = len(data) // PAGE
+    for n in pages - 1, pages * 2 // 3:
+        cut = put(tmp_path / f'whole-{n}.db', data[:n * PAGE])
+        told, out = salvage(cut)
+        assert f'{pages - n} of {pages} pages are damaged' in out
+        assert f'{pages - n} damaged pages are missing' in out
+        assert told['facts of users, groups and roles'] == (0, 0, 0, 0)
+        assert not all_of(cut) - before
+
+
+def test_a_page_of_nowhere(whole, tmp_path):
+    """Roles that a page names by no number that there is are not taken for none."""
+    path = tmp_path / 'a.db'
+    root = with_facts(whole, path, 400)
+    data = path.read_bytes()
+    page = page_of(data, root)
+    assert page[0] == 2
+    cell = (root - 1) * PAGE + struct.unpack_from('>H', page, 12)[0]
+    # the leftmost of its pages, and the rightmost; once more the same
+    other = struct.unpack_from('>I', page, 8)[0]
+    for at, no in (cell, 0), (cell, 0x7fffffff), ((root - 1) * PAGE + 8, 0), (cell, other):
+        spoiled = bytearray(data)
+        struct.pack_into('>I', spoiled, at, no)
+        where = put(tmp_path / 'b.db', spoiled)
+        reseal(where)
+        assert 'users, groups or roles are on damaged pages' in salvage(where, status=1), (at, no)
+
+
 def test_pages_that_say_anything(whole, tmp_path):
     """What has a sum that fits is not trusted for that."""
     rng = random.Random(3)
