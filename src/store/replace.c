@@ -23,6 +23,25 @@
 
 #define RESTORED "-restored"
 
+static char *
+folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return !slash	    ? strdup(".")
+	    : slash == path ? strdup("/")
+			    : strndup(path, (size_t)(slash - path));
+}
+
+static bool
+is_there(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
+/* NJ_EXISTS: the other name has something already, which stays. */
 static enum nj_err
 rename_part(
     const char *path, const char *to, const char *part, struct nj_why *why)
@@ -36,6 +55,10 @@ rename_part(
 	} else if (asprintf(&dest, "%s%s", to, part) < 0) {
 		dest = NULL;
 		e = NJ_NOMEM;
+	} else if (is_there(from) && is_there(dest)) {
+		why_set(why, "%s cannot be set aside: there is a file %s", from,
+		    dest);
+		e = NJ_EXISTS;
 	} else if (rename(from, dest) && errno != ENOENT) {
 		why_set(
 		    why, "%s cannot be set aside: %s", from, strerror(errno));
@@ -53,9 +76,7 @@ rename_data(const char *path, const char *to, struct nj_why *why)
 	const char *slash = strrchr(path, '/');
 	const char *name = slash ? slash + 1 : path;
 	size_t n = strlen(name), tail = strlen(DATA_TAIL);
-	char *folder = !slash ? strdup(".")
-	    : slash == path   ? strdup("/")
-			      : strndup(path, (size_t)(slash - path));
+	char *folder = folder_of(path);
 	const struct dirent *d;
 	enum nj_err e = NJ_OK;
 	DIR *dir;
@@ -66,13 +87,17 @@ rename_data(const char *path, const char *to, struct nj_why *why)
 		why_set(why, "%s: %s", folder, strerror(errno));
 		e = errno == ENOENT ? NJ_OK : NJ_IO;
 	}
-	while (dir && !e && (d = readdir(dir))) {
+	while (dir && !e && (errno = 0, d = readdir(dir))) {
 		const char *part = d->d_name + n;
 
 		if (strncmp(d->d_name, name, n) == 0 &&
 		    strncmp(part, DATA_TAIL, tail) == 0 && part[tail] &&
 		    strspn(part + tail, "0123456789") == strlen(part + tail))
 			e = rename_part(path, to, part, why);
+	}
+	if (dir && !e && errno) {
+		why_set(why, "%s: %s", folder, strerror(errno));
+		e = NJ_IO;
 	}
 	if (dir)
 		closedir(dir);
@@ -81,24 +106,50 @@ rename_data(const char *path, const char *to, struct nj_why *why)
 }
 
 static enum nj_err
-set_aside(const char *path, const char *word, time_t when, char **to,
+rename_all(const char *path, const char *to, struct nj_why *why)
+{
+	static const char *const parts[] = { "-journal", "-wal", "-shm", "" };
+	/* the file itself last: until then it is found damaged again */
+	enum nj_err e = rename_data(path, to, why);
+
+	for (size_t i = 0; i < sizeof parts / sizeof *parts && !e; i++)
+		e = rename_part(path, to, parts[i], why);
+	return e;
+}
+
+static enum nj_err
+set_aside(const char *path, const char *word, struct timespec when, char **to,
     struct nj_why *why)
 {
-	static const char *const parts[] = { "-wal", "-shm", "" };
+	char *done = NULL, more[16] = "";
 	enum nj_err e;
 
-	if (asprintf(to, "%s.%s-%lld", path, word, (long long)when) < 0) {
-		*to = NULL;
-		return NJ_NOMEM;
+	/* until there is a name that nothing has */
+	for (unsigned n = 1;; n++) {
+		if (asprintf(to, "%s.%s-%lld.%09ld%s", path, word,
+			(long long)when.tv_sec, when.tv_nsec, more) < 0) {
+			*to = NULL;
+			e = NJ_NOMEM;
+			break;
+		}
+		e = is_there(*to) ? NJ_EXISTS : rename_all(path, *to, why);
+		if (e != NJ_EXISTS)
+			break;
+		/* who was cut off got as far as this */
+		if (!is_there(path) && is_there(*to)) {
+			free(done);
+			done = *to;
+		} else {
+			free(*to);
+		}
+		(void)snprintf(more, sizeof more, ".%u", n);
 	}
-	/* the file itself last: until then it is found damaged again */
-	e = rename_data(path, *to, why);
-	for (size_t i = 0; i < sizeof parts / sizeof *parts && !e; i++)
-		e = rename_part(path, *to, parts[i], why);
-	if (e) {
+	if (e || (done && !is_there(*to))) {
 		free(*to);
-		*to = NULL;
+		*to = e ? NULL : done;
+		done = e ? done : NULL;
 	}
+	free(done);
 	return e;
 }
 
@@ -106,19 +157,21 @@ enum nj_err
 store_set_aside(
     const char *path, const char *word, char **to, struct nj_why *why)
 {
-	return set_aside(path, word, time(NULL), to, why);
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return set_aside(path, word, now, to, why);
 }
 
 bool
 restore_pending(const char *path)
 {
-	struct stat st;
 	char *from = NULL;
 	bool is;
 
 	if (asprintf(&from, "%s" RESTORED, path) < 0)
 		return false;
-	is = lstat(from, &st) == 0;
+	is = is_there(from);
 	free(from);
 	return is;
 }
@@ -133,38 +186,46 @@ failed(const char *doing, const char *path, struct nj_why *why)
 /* What makes place has the time of the copy in its name: the same, whoever goes
  * on with it. */
 static enum nj_err
-make_place(const char *path, time_t when, char **old, struct nj_why *why)
+make_place(
+    const char *path, struct timespec when, char **old, struct nj_why *why)
 {
-	struct stat st;
 	enum nj_err e = set_aside(path, "replaced", when, old, why);
 
 	if (!e && !file_sync_folder(path))
 		e = failed("syncing the folder of", path, why);
 	/* there was none */
-	if (*old && (e || lstat(*old, &st))) {
+	if (*old && (e || !is_there(*old))) {
 		free(*old);
 		*old = NULL;
 	}
 	return e;
 }
 
+/* Makes place for the copy, if there is one: *is. */
+static enum nj_err
+make_place_for(const char *from, const char *path, bool *is, char **old,
+    struct nj_why *why)
+{
+	struct stat st;
+
+	*old = NULL;
+	*is = lstat(from, &st) == 0;
+	if (*is)
+		return make_place(path, st.st_mtim, old, why);
+	return errno == ENOENT ? NJ_OK : failed("looking for", from, why);
+}
+
 enum nj_err
 restore_finish(const char *path, char **old, struct nj_why *why)
 {
 	char *from = NULL;
-	struct stat st;
-	enum nj_err e = NJ_OK;
+	bool is;
+	enum nj_err e;
 
 	*old = NULL;
 	if (asprintf(&from, "%s" RESTORED, path) < 0)
 		return NJ_NOMEM;
-	if (lstat(from, &st)) {
-		if (errno != ENOENT)
-			e = failed("looking for", from, why);
-		free(from);
-		return e;
-	}
-	if (!(e = make_place(path, st.st_mtime, old, why))) {
+	if (!(e = make_place_for(from, path, &is, old, why)) && is) {
 		if (rename(from, path))
 			e = failed("giving its name to", from, why);
 		else if (!file_sync_folder(path))
@@ -222,16 +283,25 @@ enum nj_err
 restore_locked(struct view *v, const char *path, void (*made)(const char *copy),
     char **old, struct nj_why *why)
 {
-	char *copy = NULL;
+	char *copy = NULL, *before;
+	bool was;
 	enum nj_err e;
 
 	if (asprintf(&copy, "%s" RESTORED, path) < 0)
 		return NJ_NOMEM;
 	drop_unfinished(path);
-	if (!(e = view_copy(v, copy, true, true, NULL, NULL, why))) {
+	/* what one that was cut off began, before its copy and time are gone:
+	 * all that the old store has gets the same name */
+	if (!(e = make_place_for(copy, path, &was, &before, why)) &&
+	    !(e = view_copy(v, copy, true, true, NULL, NULL, why))) {
 		made(copy);
 		e = restore_finish(path, old, why);
+		if (!*old) {
+			*old = before;
+			before = NULL;
+		}
 	}
+	free(before);
 	free(copy);
 	return e;
 }

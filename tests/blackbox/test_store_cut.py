@@ -3,6 +3,7 @@
 system: what is there then is the old store or the new one."""
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -125,6 +126,103 @@ def test_restore_killed(died, tmp_path):
     store(*args)
     assert rows(path) == new
     assert not [x for x in os.listdir(cut.folder) if x.startswith('.')]
+
+
+def asides(path):
+    """What old stores are called now."""
+    folder, name = os.path.split(path)
+    return [os.path.join(folder, x) for x in sorted(os.listdir(folder))
+            if re.fullmatch(re.escape(name) + r'\.replaced-[0-9.]+', x)]
+
+
+def retained(tmp_path, payload):
+    """A store that has one message."""
+    path = tmp_path / (payload.decode() + '.db')
+    store('import', put(tmp_path / 'mosquitto.db', db.begin(6), db.message(
+        1, b'r', payload, retain=True), db.retain(1)), '--into', path)
+    return path
+
+
+def payload_of(path):
+    one, = rows(path, '--what', 'retained')
+    return one['payload']
+
+
+def test_restore_again_and_again(tmp_path):
+    """Each time the one before is kept, also in the same second."""
+    copies = [retained(tmp_path, b'%d' % i) for i in range(6)]
+    path = str(tmp_path / 'nightjar.db')
+    store('restore', copies[0], path)
+    for copy in copies[1:]:
+        store('restore', '--force', copy, path)
+    assert payload_of(path) == '5'
+    assert sorted(map(payload_of, asides(path))) == ['0', '1', '2', '3', '4']
+
+
+def test_name_is_taken(tmp_path):
+    """The copy has the time of an earlier one: what that replaced stays."""
+    path = str(tmp_path / 'nightjar.db')
+    for i in range(4):
+        shutil.copy(retained(tmp_path, b'%d' % i), path + '-restored')
+        os.utime(path + '-restored', ns=(10 ** 18 + 7, 10 ** 18 + 7))
+        store('check', '--repair', path)
+        assert payload_of(path) == str(i)
+    assert [x.split('.replaced-')[1] for x in asides(path)] == [
+        '1000000000.000000007' + x for x in ('', '.1', '.2')]
+    assert [payload_of(x) for x in asides(path)] == ['0', '1', '2']
+
+
+def test_old_journal_is_not_played(tmp_path):
+    """Of a transaction that was cut off it has what pages were, of the old store."""
+    path, copy = str(tmp_path / 'nightjar.db'), retained(tmp_path, b'new')
+    shutil.copy(retained(tmp_path, b'old'), path)
+    old = sqlite3.connect(path, isolation_level=None)
+    old.execute('PRAGMA journal_mode = DELETE')
+    old.execute('PRAGMA cache_size = 1')
+    old.execute('PRAGMA cache_spill = 1')
+    old.execute('BEGIN')
+    old.execute('CREATE TABLE more(a)')
+    old.execute('INSERT INTO more WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n '
+                'WHERE i < 200) SELECT zeroblob(4000) FROM n')
+    with open(path + '-journal', 'rb') as f:
+        journal = f.read()
+    with open(path, 'rb') as f:
+        half = f.read()
+    assert journal[:8] == bytes.fromhex('d9d505f920a163d7')
+    old.execute('ROLLBACK')
+    old.close()
+    for name, data in (path, half), (path + '-journal', journal):
+        with open(name, 'wb') as f:
+            f.write(data)
+    store('restore', '--force', copy, path)
+    assert payload_of(path) == 'new'
+    aside, = asides(path)
+    with open(aside + '-journal', 'rb') as f:
+        assert f.read() == journal
+
+
+def test_forced_after_a_cut(died, tmp_path):
+    """Wherever the first was cut off: the old store is whole, under one name."""
+    first, second = retained(tmp_path, b'first'), retained(tmp_path, b'second')
+    old = rows(shutil.copytree(died, tmp_path / 'as-it-was') / 'nightjar.db')
+    cut = Cut(tmp_path, died)
+    path = os.path.join(cut.folder, 'nightjar.db')
+    n = cut.calls('restore', '--force', first, path)
+    pending = 0
+    for at in range(max(0, n - 16), n):
+        cut.at(at, 'restore', '--force', first, path)
+        was = os.path.exists(path + '-restored')
+        pending += was
+        said = store('restore', '--force', second, path)[0]
+        assert payload_of(path) == 'second'
+        found = [rows(x) for x in asides(path)]
+        assert old in found, f'killed at call {at} of {n}: {os.listdir(cut.folder)}'
+        if was:
+            aside, = asides(path)
+            assert aside in said, f'killed at call {at} of {n}: {said}'
+            assert all(x.startswith(os.path.basename(aside)) for x in os.listdir(cut.folder)
+                       if '.replaced-' in x), f'killed at call {at} of {n}'
+    assert pending > 3
 
 
 def test_salvage_killed(tmp_path):
