@@ -31,6 +31,13 @@ tell(const char *path, const struct salvage *r, const char *old)
 	printf("Pages lost: each had some to a hundred of these.  In part: a "
 	       "part was on such a page, or in a data file that is damaged.  "
 	       "Without: what they belong to is lost, so they were left.\n");
+	if (r->log_left > 0)
+		printf("The log is damaged at %llu: the %llu bytes from there "
+		       "on were not taken; %s.\n",
+		    (unsigned long long)r->log_end,
+		    (unsigned long long)r->log_left,
+		    r->log_lost ? "what was acknowledged in them is lost"
+				: "something acknowledged may be among them");
 	if (r->missing > 0)
 		printf("%llu damaged pages are missing: the file is cut "
 		       "short.\n",

@@ -28,21 +28,24 @@
 /* The page that has this byte is never used, as files are locked there. */
 #define PENDING 0x40000000u
 
-static bool
+/* NJ_EOF: the file ends before. */
+static enum nj_err
 read_whole(int fd, uint8_t *to, size_t n, off_t at)
 {
 	while (n > 0) {
 		ssize_t got = pread(fd, to, n, at);
 
-		if (got == 0 || (got < 0 && errno != EINTR))
-			return false;
+		if (got == 0)
+			return NJ_EOF;
+		if (got < 0 && errno != EINTR)
+			return NJ_IO;
 		if (got > 0) {
 			to += got;
 			at += got;
 			n -= (size_t)got;
 		}
 	}
-	return true;
+	return NJ_OK;
 }
 
 static int
@@ -95,8 +98,8 @@ take_commit(struct rawpages *p, const struct commit *c)
 	for (uint32_t i = c->from; !e && i < c->till; i++) {
 		uint32_t no;
 
-		if (!read_whole(p->log, head, sizeof head, frame_at(p, i)))
-			return NJ_IO;
+		if ((e = read_whole(p->log, head, sizeof head, frame_at(p, i))))
+			return e;
 		no = raw_number(head);
 		if (no > 0 && no <= c->pages)
 			p->frame[no] = i + 1;
@@ -107,6 +110,24 @@ take_commit(struct rawpages *p, const struct commit *c)
 	return e;
 }
 
+/* No log has room for more pages than were in the file and are in it, whatever a
+ * COMMIT says: those behind are missing. */
+static uint32_t
+most_pages(const struct rawpages *p, uint64_t size)
+{
+	uint64_t most = p->n + size / (LOG_FRAME + p->size);
+
+	return most < UINT32_MAX ? (uint32_t)most : UINT32_MAX - 1;
+}
+
+static void
+give_up(struct rawpages *p, uint64_t at, uint64_t size, bool bad)
+{
+	p->log_end = at;
+	p->log_left = size > at ? size - at : 0;
+	p->log_bad = bad;
+}
+
 /* As SQLite does: up to the last COMMIT before a frame whose sum does not fit. */
 static enum nj_err
 read_log(struct rawpages *p, uint8_t *frame)
@@ -114,34 +135,48 @@ read_log(struct rawpages *p, uint8_t *frame)
 	uint8_t h[LOG_HEADER];
 	struct commit c = { .from = 0 };
 	struct sum sum;
-	enum nj_err e = NJ_OK;
-	bool big;
+	struct stat st;
+	enum nj_err e;
+	uint32_t most;
+	bool big, old;
 
-	if (!read_whole(p->log, h, sizeof h, 0))
-		return NJ_OK; /* empty */
+	if (fstat(p->log, &st))
+		return NJ_IO;
+	if ((e = read_whole(p->log, h, sizeof h, 0)))
+		return e == NJ_EOF ? NJ_OK : e; /* empty */
+	most = most_pages(p, (uint64_t)st.st_size);
 	big = raw_number(h) & 1;
 	sum = sum_add((struct sum){ 0, 0 }, h, LOG_FRAME, big);
 	if ((raw_number(h) & ~1u) != LOG_MAGIC ||
 	    raw_number(h + 8) != p->size || sum.a != raw_number(h + 24) ||
-	    sum.b != raw_number(h + 28))
+	    sum.b != raw_number(h + 28)) {
+		if (st.st_size > LOG_HEADER)
+			give_up(p, 0, (uint64_t)st.st_size, true);
 		return NJ_OK;
+	}
 	for (uint32_t i = 0; !e; i++) {
-		if (!read_whole(
-			p->log, frame, LOG_FRAME + p->size, frame_at(p, i)))
+		if ((e = read_whole(
+			 p->log, frame, LOG_FRAME + p->size, frame_at(p, i))))
 			break;
 		sum = sum_add(sum, frame, 8, big);
 		sum = sum_add(sum, frame + LOG_FRAME, p->size, big);
-		if (memcmp(frame + 8, h + 16, 8) != 0 ||
-		    sum.a != raw_number(frame + 16) ||
-		    sum.b != raw_number(frame + 20))
+		/* an older log's frames are behind this one's */
+		old = memcmp(frame + 8, h + 16, 8) != 0;
+		if (old || sum.a != raw_number(frame + 16) ||
+		    sum.b != raw_number(frame + 20)) {
+			give_up(p, (uint64_t)frame_at(p, i),
+			    (uint64_t)st.st_size, !old);
 			break;
+		}
 		if ((c.pages = raw_number(frame + 4))) {
+			if (c.pages > most)
+				c.pages = most;
 			c.till = i + 1;
 			e = take_commit(p, &c);
 			c.from = c.till;
 		}
 	}
-	return e;
+	return e == NJ_EOF ? NJ_OK : e;
 }
 
 static enum nj_err
@@ -154,7 +189,7 @@ begin(struct rawpages *p, const char *path, struct nj_why *why)
 		why_set(why, "cannot open %s: %s", path, strerror(errno));
 		return errno == ENOENT ? NJ_NOTFOUND : NJ_IO;
 	}
-	if (!read_whole(p->fd, h, sizeof h, 0) || !pagesum_is_first(h)) {
+	if (read_whole(p->fd, h, sizeof h, 0) || !pagesum_is_first(h)) {
 		why_set(why, "%s does not begin as a store does", path);
 		why_mend(why, "restore the last backup");
 		return NJ_MALFORMED;
@@ -173,7 +208,10 @@ begin(struct rawpages *p, const char *path, struct nj_why *why)
 		return NJ_UNSUPPORTED;
 	}
 	p->usable = p->size - PAGESUM_BYTES;
-	p->log = open_part(path, "-wal");
+	if ((p->log = open_part(path, "-wal")) < 0 && errno != ENOENT) {
+		why_set(why, "cannot open %s-wal: %s", path, strerror(errno));
+		return NJ_IO;
+	}
 	return grow(p, (uint32_t)((uint64_t)st.st_size / p->size));
 }
 
@@ -186,8 +224,8 @@ rawpages_open(const char *path, struct rawpages *out, struct nj_why *why)
 
 	if (!e && !(page = malloc(LOG_FRAME + p.size)))
 		e = NJ_NOMEM;
-	if (!e && p.log >= 0)
-		e = read_log(&p, page);
+	if (!e && p.log >= 0 && (e = read_log(&p, page)) == NJ_IO)
+		why_set(why, "cannot read %s-wal: %s", path, strerror(errno));
 	if (!e && (e = rawpages_read(&p, 1, page)) == NJ_MALFORMED) {
 		why_set(why,
 		    "the first page of %s is damaged, which says where all "
@@ -227,22 +265,27 @@ rawpages_close(struct rawpages *p)
 	*p = (struct rawpages){ .fd = -1, .log = -1 };
 }
 
-enum nj_err
-rawpages_read(const struct rawpages *p, uint32_t no, uint8_t *to)
+static bool
+read_page(const struct rawpages *p, uint32_t no, uint8_t *to)
 {
 	off_t at;
 	int fd = p->fd;
 
 	if (no == 0 || no > p->n)
-		return NJ_MALFORMED;
+		return false;
 	at = (off_t)(no - 1) * (off_t)p->size;
 	if (p->frame[no]) {
 		fd = p->log;
 		at = frame_at(p, p->frame[no] - 1) + LOG_FRAME;
 	}
-	return read_whole(fd, to, p->size, at) && pagesum_ok(to, p->size)
-	    ? NJ_OK
-	    : NJ_MALFORMED;
+	return read_whole(fd, to, p->size, at) == NJ_OK;
+}
+
+enum nj_err
+rawpages_read(const struct rawpages *p, uint32_t no, uint8_t *to)
+{
+	return read_page(p, no, to) && pagesum_ok(to, p->size) ? NJ_OK
+							       : NJ_MALFORMED;
 }
 
 /* 2.5: each such page tells of as many as it has room for, behind it. */

@@ -25,6 +25,10 @@ struct rawpages {
 	size_t usable;	  /* the same without its sum */
 	uint32_t *frame;  /* of a page: 1 + the last of the log; 0: none */
 	bool mapped;	  /* there are pages that say what others are */
+	/* of the log from a byte on, which was not taken; bad: not only as it
+	 * is an older log's */
+	uint64_t log_end, log_left;
+	bool log_bad;
 };
 
 /* NJ_UNSUPPORTED: its pages have no sums.  NJ_MALFORMED: its first page, which says

@@ -15,6 +15,7 @@
 #include "store/impl.h"
 #include "store/repair.h"
 #include "store/view_impl.h"
+#include "store/walcheck.h"
 
 #define TAIL "-salvaged"
 
@@ -271,7 +272,8 @@ judge(struct salvaging *g)
 		out->of[kind].cut += t->cut;
 	}
 	if (out->damaged == 0) {
-		why_set(g->why, "no page of %s is damaged", g->path);
+		why_set(g->why, "no page of %s is damaged%s", g->path,
+		    out->log_left > 0 ? ", and its log is" : "");
 		why_mend(g->why,
 		    "what else may be wrong with it: nightjar store check %s",
 		    g->path);
@@ -337,12 +339,23 @@ static enum nj_err
 make_copy(struct salvaging *g)
 {
 	struct rawpages p = { .fd = -1, .log = -1 };
+	struct nj_why lost = { 0 };
 	enum nj_err e;
 
+	if ((e = walcheck(NULL, g->path, &lost)) == NJ_MALFORMED) {
+		g->out->log_lost = true;
+	} else if (e) {
+		*g->why = lost;
+		return e;
+	}
 	if ((e = rawpages_open(g->path, &p, g->why)))
 		return e;
 	g->out->pages = (uint64_t)p.n + p.missing;
 	g->out->missing = p.missing;
+	if (p.log_bad || g->out->log_lost) {
+		g->out->log_end = p.log_end;
+		g->out->log_left = p.log_left;
+	}
 	drop_copy(g);
 	if (!(e = store_open(
 		  &(struct store_opts){ .path = g->copy, .mend = true }, &g->s,

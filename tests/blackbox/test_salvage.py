@@ -14,6 +14,7 @@ import subprocess
 import pytest
 
 import mosquittodb as db
+from faulty import Disk
 from harness import NIGHTJAR, PATIENCE
 from raw import PUBLISH, Raw, packet, string
 from test_store_tools import put, reseal, rows, store
@@ -309,3 +310,91 @@ def test_what_the_log_has(brokers):
 
 def packet_of(topic, mid):
     return packet(PUBLISH, 2, string(topic) + struct.pack('>H', mid) + b'\0' + b'.' * 2000)
+
+
+FRAME = 24 + PAGE
+
+
+def framed(frames, salt=b'saltsalt', rest=b''):
+    """A log of (page number, pages after a COMMIT or 0, page)."""
+    def summed(s, data):
+        a, b = s
+        for x, y in struct.iter_unpack('<II', data):
+            a = (a + x + b) & 0xffffffff
+            b = (b + y + a) & 0xffffffff
+        return a, b
+    log = struct.pack('>IIII', 0x377f0682, 3007000, PAGE, 1) + salt
+    s = summed((0, 0), log)
+    log += struct.pack('>II', *s)
+    for no, pages, page in frames:
+        head = struct.pack('>II', no, pages)
+        s = summed(summed(s, head), page)
+        log += head + salt + struct.pack('>II', *s) + page
+    return log + rest
+
+
+def some_leaf(data):
+    return next(no for no in range(3, len(data) // PAGE + 1) if page_of(data, no).count(b'r/00') > 10)
+
+
+def test_log_that_ends_early(whole, tmp_path):
+    """What of it was not taken is told."""
+    data = whole.read_bytes()
+    no, pages = some_leaf(data), len(data) // PAGE
+    log = framed([(1, pages, page_of(data, 1))] * 4)
+    told = {}
+    for name, at in ('none', None), ('second', 32 + FRAME + 500), ('salt', 32 + FRAME + 10), \
+            ('last', 32 + 3 * FRAME + 500), ('head', 5):
+        path = shutil.copy(whole, tmp_path / f'{name}.db')
+        damage(path, no)
+        bad = bytearray(log)
+        if at is not None:
+            bad[at] ^= 1
+        put(tmp_path / f'{name}.db-wal', bad)
+        m = re.search(r'The log is damaged at (\d+): the (\d+) bytes .*; (.*)', salvage(path)[1])
+        told[name] = m and (int(m[1]), int(m[2]), m[3])
+    lost, maybe = 'what was acknowledged in them is lost.', 'something acknowledged may be among them.'
+    assert told == {'none': None, 'second': (32 + FRAME, 3 * FRAME, lost),
+                    'salt': (32 + FRAME, 3 * FRAME, lost),
+                    'last': (32 + 3 * FRAME, FRAME, maybe), 'head': (0, len(log), maybe)}
+    # an older log's frames, which are behind those of each that has begun anew
+    path = shutil.copy(whole, tmp_path / 'older.db')
+    damage(path, no)
+    put(tmp_path / 'older.db-wal', log, framed([(1, pages, page_of(data, 1))], salt=b'pepperpe')[32:])
+    assert 'The log' not in salvage(path)[1]
+
+
+def test_log_that_cannot_be_read(whole, tmp_path):
+    """It is not taken for none."""
+    data = whole.read_bytes()
+    path = shutil.copy(whole, tmp_path / 'a.db')
+    damage(path, some_leaf(data))
+    was = path.read_bytes()
+    log = tmp_path / 'a.db-wal'
+    os.symlink(put(tmp_path / 'elsewhere', framed([(1, 9, page_of(data, 1))])), log)
+    assert 'cannot open' in salvage(path, status=1)
+    os.unlink(log)
+    os.mkdir(log)
+    assert 'cannot read' in salvage(path, status=1)
+    os.rmdir(log)
+    # in any frame of it
+    put(log, framed([(1, len(data) // PAGE, page_of(data, 1))] * 4))
+    disk = Disk(tmp_path / 'control', str(tmp_path))
+    for n in range(10):
+        disk.fails('read', 'EIO', skip=n, part='-wal')
+        p = subprocess.run([NIGHTJAR, 'store', 'salvage', path], text=True, check=False, capture_output=True,
+                           timeout=PATIENCE, env={**os.environ, **disk.environment()})
+        assert p.returncode == 1 and 'cannot' in p.stderr, f'{n}: {p.stderr}'
+        assert disk.hits > 0
+    assert path.read_bytes() == was
+
+
+def test_log_of_too_many_pages(whole, tmp_path):
+    """What a COMMIT says of the file is not believed beyond what there can be."""
+    data = whole.read_bytes()
+    pages = len(data) // PAGE
+    for n in 200_000_000, 0xffffffff:
+        path = shutil.copy(whole, tmp_path / f'{n}.db')
+        damage(path, some_leaf(data))
+        put(tmp_path / f'{n}.db-wal', framed([(1, n, page_of(data, 1))]))
+        assert f' of {pages + 1} pages are damaged' in salvage(path)[1]
