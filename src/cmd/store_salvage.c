@@ -45,9 +45,17 @@ tell(const char *path, const struct salvage *r, const char *old)
 	if (r->unknown > 0)
 		printf("Of %llu damaged pages it is not known what they had.\n",
 		    (unsigned long long)r->unknown);
-	if (none > r->unknown)
+	if (r->maps > 0)
+		printf("%llu damaged pages said what others are.\n",
+		    (unsigned long long)r->maps);
+	if (r->unplaced > 0)
+		printf("%llu whole pages could not be placed: what said whose "
+		       "they are is damaged.  They are free, or what they have "
+		       "is lost, too.\n",
+		    (unsigned long long)r->unplaced);
+	if (none > r->unknown + r->maps)
 		printf("%llu damaged pages had nothing of this.\n",
-		    (unsigned long long)(none - r->unknown));
+		    (unsigned long long)(none - r->unknown - r->maps));
 	if (old)
 		printf("The damaged one is %s now.\n", old);
 }

@@ -288,13 +288,26 @@ rawpages_read(const struct rawpages *p, uint32_t no, uint8_t *to)
 							       : NJ_MALFORMED;
 }
 
+bool
+rawpages_blank(const struct rawpages *p, uint32_t no, uint8_t *to)
+{
+	return read_page(p, no, to) && to[0] == 0 &&
+	    memcmp(to, to + 1, p->size - 1) == 0;
+}
+
+uint32_t
+rawpages_pending(const struct rawpages *p)
+{
+	return PENDING / (uint32_t)p->size + 1;
+}
+
 /* 2.5: each such page tells of as many as it has room for, behind it. */
 enum nj_err
 rawpages_kind(const struct rawpages *p, uint32_t no, uint8_t *scratch,
     enum raw_kind *kind, uint32_t *parent)
 {
 	uint32_t each = (uint32_t)(p->usable / 5) + 1;
-	uint32_t pending = PENDING / (uint32_t)p->size + 1, map;
+	uint32_t pending = rawpages_pending(p), map;
 	const uint8_t *at;
 
 	*parent = 0;

@@ -40,6 +40,11 @@ void rawpages_close(struct rawpages *p); /* {0} after it */
 NJ_MUST enum nj_err
 rawpages_read(const struct rawpages *p, uint32_t no, uint8_t *to);
 
+/* It was read, and never written: all zero.  Into size bytes. */
+bool rawpages_blank(const struct rawpages *p, uint32_t no, uint8_t *to);
+/* The page that is never used. */
+uint32_t rawpages_pending(const struct rawpages *p);
+
 /* Pages that have no rows. */
 enum raw_kind {
 	RAW_ROOT = 1,

@@ -148,9 +148,21 @@ tell_row(struct reading *r, unsigned tree, int64_t id, struct slice record)
 			      : r->row(r->arg, t, id, v, n);
 }
 
-/* The rest of a row, page after page. */
+static void
+note_damage(struct reading *r, uint32_t no, uint8_t tree)
+{
+	r->beyond += no > r->p->n;
+	if (r->out->damaged++ == 0 || no < r->out->first)
+		r->out->first = no;
+	if (tree == NOBODYS)
+		r->out->unknown++;
+	else
+		r->out->v[tree].damaged++;
+}
+
+/* The rest of a row, page after page, of which each has one row. */
 static enum nj_err
-take_rest(struct reading *r, uint32_t next, uint64_t left)
+take_rest(struct reading *r, unsigned tree, uint32_t next, uint64_t left)
 {
 	size_t each = r->p->usable - 4;
 	enum nj_err e = NJ_OK;
@@ -158,8 +170,14 @@ take_rest(struct reading *r, uint32_t next, uint64_t left)
 	while (left > 0 && !e) {
 		size_t n = left < each ? (size_t)left : each;
 
-		if ((e = rawpages_read(r->p, next, r->more)))
+		if (next == 0 || next > r->p->n || r->met[next])
+			return NJ_MALFORMED;
+		r->met[next] = true;
+		r->owner[next] = (uint8_t)tree;
+		if ((e = rawpages_read(r->p, next, r->more))) {
+			note_damage(r, next, (uint8_t)tree);
 			return e;
+		}
 		e = buf_put(&r->record, r->more + 4, n);
 		next = raw_number(r->more);
 		left -= n;
@@ -205,7 +223,7 @@ take_cell(struct reading *r, unsigned tree, uint8_t kind, struct slice cell)
 	buf_truncate(&r->record, 0);
 	e = buf_put(&r->record, cell.p, (size_t)local);
 	if (!e)
-		e = take_rest(r, raw_number(cell.p + local), n - local);
+		e = take_rest(r, tree, raw_number(cell.p + local), n - local);
 	if (e == NJ_MALFORMED) {
 		t->cut++;
 		return NJ_OK;
@@ -231,18 +249,6 @@ cell_at(
 		return NULL;
 	place = (size_t)at[0] << 8 | at[1];
 	return place + CELL_MIN <= r->p->usable ? page + place : NULL;
-}
-
-static void
-note_damage(struct reading *r, uint32_t no, uint8_t tree)
-{
-	r->beyond += no > r->p->n;
-	if (r->out->damaged++ == 0 || no < r->out->first)
-		r->out->first = no;
-	if (tree == NOBODYS)
-		r->out->unknown++;
-	else
-		r->out->v[tree].damaged++;
 }
 
 static enum nj_err
@@ -341,19 +347,28 @@ take_unmet(struct reading *r, uint32_t no)
 	bool known;
 	uint8_t tree = find_owner(r, no, &kind, &known);
 
-	if (tree != NOBODYS && kind == RAW_TREE)
-		return down(r, tree, no, 0);
-	r->met[no] = true;
-	if (rawpages_read(r->p, no, r->more) == NJ_OK)
-		return NJ_OK;
-	if (!known || tree != NOBODYS) {
+	return tree != NOBODYS && kind == RAW_TREE ? down(r, tree, no, 0)
+						   : NJ_OK;
+}
+
+/* And what is no part of a tree then, or nobody knows of which. */
+static void
+judge_unmet(struct reading *r, uint32_t no)
+{
+	enum raw_kind kind;
+	bool known;
+	uint8_t tree = find_owner(r, no, &kind, &known);
+
+	if (rawpages_read(r->p, no, r->more) == NJ_OK) {
+		r->out->unplaced += !known;
+	} else if (!known || tree != NOBODYS) {
 		note_damage(r, no, tree);
-	} else {
-		/* nothing was there */
+	} else if (kind != RAW_FREE || !rawpages_blank(r->p, no, r->more)) {
+		/* no row was there */
+		r->out->maps += kind == RAW_MAP;
 		if (r->out->damaged++ == 0 || no < r->out->first)
 			r->out->first = no;
 	}
-	return NJ_OK;
 }
 
 static enum nj_err
@@ -376,14 +391,20 @@ read_schema(struct reading *r, struct nj_why *why)
 static enum nj_err
 read_all(struct reading *r, struct nj_why *why)
 {
+	uint32_t pending = rawpages_pending(r->p);
 	enum nj_err e = read_schema(r, why);
 
 	for (unsigned i = 1; i < r->out->n && !e; i++)
 		e = down(r, i, r->out->v[i].root, 0);
 	r->unmet = true;
+	if (pending <= r->p->n)
+		r->met[pending] = true;
 	for (uint32_t no = 2; no <= r->p->n && !e; no++)
 		if (!r->met[no])
 			e = take_unmet(r, no);
+	for (uint32_t no = 2; no <= r->p->n && !e; no++)
+		if (!r->met[no])
+			judge_unmet(r, no);
 	if (!e && r->p->missing > r->beyond) {
 		uint64_t rest = r->p->missing - r->beyond;
 

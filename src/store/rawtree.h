@@ -41,9 +41,11 @@ typedef enum nj_err rawtree_row(void *arg, const struct rawtree *t, int64_t id,
 struct rawtrees {
 	struct rawtree v[RAWTREE_TREES];
 	unsigned n;
-	uint64_t damaged; /* pages, those of nothing and missing ones too */
-	uint64_t unknown; /* those of what nobody knows */
-	uint32_t first;	  /* of them all */
+	uint64_t damaged;  /* pages, those of nothing and missing ones too */
+	uint64_t unknown;  /* those of what nobody knows */
+	uint64_t maps;	   /* those that say what others are */
+	uint64_t unplaced; /* whole ones of which that was lost */
+	uint32_t first;	   /* of them all */
 };
 /* NJ_MALFORMED: what says where tables are is damaged.  A callback's error ends it and is returned. */
 NJ_MUST enum nj_err rawtree_read(const struct rawpages *p, struct rawtrees *out,

@@ -261,12 +261,16 @@ judge(struct salvaging *g)
 
 	out->damaged = g->trees.damaged;
 	out->unknown = g->trees.unknown;
+	out->maps = g->trees.maps;
 	for (unsigned i = 0; i < g->trees.n; i++) {
 		const struct rawtree *t = &g->trees.v[i];
 		unsigned kind = kind_of(t);
 
 		if (kind == SALVAGE_KINDS)
 			continue;
+		/* else each page of theirs was met on the way down */
+		if (t->damaged)
+			out->unplaced = g->trees.unplaced;
 		out->of[kind].damaged = t->damaged;
 		out->of[kind].dropped = t->rows - out->of[kind].cut;
 		out->of[kind].cut += t->cut;

@@ -30,6 +30,8 @@ struct salvage {
 	uint64_t pages, damaged; /* of the file */
 	uint64_t missing;	 /* of those, as the file is cut short */
 	uint64_t unknown;	 /* of those, of what is not known */
+	uint64_t maps;		 /* of those, that say what others are */
+	uint64_t unplaced;	 /* whole, and whose is not known */
 	/* of the log from a byte on that is damaged; left 0: none is */
 	uint64_t log_end, log_left;
 	bool log_lost; /* there was more that was acknowledged */

@@ -230,6 +230,75 @@ def test_a_page_of_nowhere(whole, tmp_path):
         assert 'users, groups or roles are on damaged pages' in salvage(where, status=1), (at, no)
 
 
+def test_whole_pages_of_nobody(whole, tmp_path):
+    """A page on the way to others is lost, and what says whose those are."""
+    data, before = whole.read_bytes(), all_of(whole)
+    kinds = kinds_of(data)
+    inner = [no for no in range(3, len(data) // PAGE + 1)
+             if kinds.get(no) in (1, TREE) and page_of(data, no)[0] in (2, 5)]
+    lost_in_all = 0
+    for no in inner:
+        path = shutil.copy(whole, tmp_path / f'{no}.db')
+        damage(path, 2, no)
+        told, out = salvage(path)
+        assert '1 damaged pages said what others are' in out
+        assert 'had nothing of this' not in out or not sum(v[1] for v in told.values())
+        lost = before - all_of(path)
+        lost_in_all += len(lost)
+        m = re.search(r'(\d+) whole pages could not be placed', out)
+        assert m and int(m[1]) > 1 or not lost, f'{no}: {out}'
+    assert lost_in_all > 300
+    # nothing is below it
+    path = shutil.copy(whole, tmp_path / 'map.db')
+    damage(path, 2)
+    out = salvage(path)[1]
+    assert 'could not be placed' not in out and 'had nothing of this' not in out
+    assert all_of(path) == before
+    # nor are roles among them
+    path = tmp_path / 'facts.db'
+    root = with_facts(whole, path, 400)
+    damage(path, 2, root)
+    assert 'users, groups or roles are on damaged pages' in salvage(path, status=1)
+
+
+def test_more_than_a_gigabyte(whole, tmp_path):
+    """The page that has the byte at which files are locked is never written, nor are
+    those that were free from the first."""
+    data = bytearray(whole.read_bytes())
+    had, n, each = len(data) // PAGE, (1 << 30) // PAGE + 3, (PAGE - 8) // 5 + 1
+    struct.pack_into('>I', data, 28, n)
+    for no in range(had + 1, 2 + each):
+        data[PAGE + 5 * (no - 3)] = FREE
+    path = put(tmp_path / 'a.db', data)
+    reseal(path)
+    kinds = put(tmp_path / 'map', (bytes((FREE, 0, 0, 0, 0)) * each)[:PAGE - 8].ljust(PAGE, b'\0'))
+    one = put(tmp_path / 'sealed', path.read_bytes()[:PAGE], kinds.read_bytes())
+    reseal(one)
+    with open(path, 'r+b') as f:
+        f.truncate(n * PAGE)
+        for no in range(2 + each, n + 1, each):
+            f.seek((no - 1) * PAGE)
+            f.write(one.read_bytes()[PAGE:])
+    assert 'no page of' in salvage(path, status=1)
+    damage(path, n)
+    assert f'1 of {n} pages are damaged' in salvage(path)[1]
+
+
+def test_a_row_without_end(whole, tmp_path):
+    """Pages of a row that name each other, and those of another row."""
+    data = bytearray(whole.read_bytes())
+    kinds = kinds_of(data)
+    more = [no for no, kind in kinds.items() if kind in (3, 4)]
+    assert len(more) > 4
+    for no in more[1:]:
+        struct.pack_into('>I', data, (no - 1) * PAGE, more[0])
+    path = put(tmp_path / 'a.db', data)
+    reseal(path)
+    damage(path, some_leaf(data))
+    told, _ = salvage(path)
+    assert told['messages of several queues or topics'][2] == 1
+
+
 def test_pages_that_say_anything(whole, tmp_path):
     """What has a sum that fits is not trusted for that."""
     rng = random.Random(3)
