@@ -8,6 +8,7 @@
 #include "cmd/flags.h"
 #include "cmd/store.h"
 #include "store/salvage.h"
+#include "store/view.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -60,6 +61,18 @@ tell(const char *path, const struct salvage *r, const char *old)
 		printf("The damaged one is %s now.\n", old);
 }
 
+/* Before it is locked, which leaves a file. */
+static enum nj_err
+find(const char *path, struct nj_why *why)
+{
+	if (store_is_there(path))
+		return NJ_OK;
+	why_set(why, "cannot open %s: there is no store", path);
+	why_mend(
+	    why, "give the store's path, or -c and the broker's configuration");
+	return NJ_NOTFOUND;
+}
+
 int
 store_salvage_cmd(int argc, char **argv)
 {
@@ -90,7 +103,8 @@ store_salvage_cmd(int argc, char **argv)
 	    !(e = store_which(
 		  words.n ? words.v[0] : NULL, conf, &path, &why))) {
 		status = EXIT_FAILED;
-		if (!(e = store_salvage(
+		if (!(e = find(path, &why)) &&
+		    !(e = store_salvage(
 			  path, store_give_away, &r, &old, &why))) {
 			store_give_away(path);
 			tell(path, &r, old);

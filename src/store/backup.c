@@ -234,11 +234,24 @@ serve(int fd)
 	return pwrite(fd, "\2\2", 2, 18) == 2;
 }
 
+/* Root's is the broker's before it has a name by which a start finds it.  Where that
+ * cannot be, whoever asked for the copy tells of it. */
+static void
+give_to_folder(int fd, const char *path)
+{
+	struct stat st;
+
+	if (geteuid() == 0 && store_folder_stat(path, &st))
+		(void)!fchown(fd, st.st_uid, st.st_gid);
+}
+
 static enum nj_err
 name_copy(struct copy *c, bool force, bool served, struct nj_why *why)
 {
 	int fd = open(c->temp, O_RDWR | O_CLOEXEC), rc;
 
+	if (fd >= 0 && served)
+		give_to_folder(fd, c->path);
 	if (fd < 0 || (served && !serve(fd)) || fsync(fd)) {
 		if (fd >= 0)
 			close(fd);

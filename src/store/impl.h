@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 #include "store/batch.h"
 #include "store/data.h"
@@ -201,10 +202,13 @@ enum { STORE_BATCH, STORE_READ, STORE_FACTS };
 NJ_MUST enum nj_err store_lock(const char *path, int *out, struct nj_why *why);
 
 /* replace.c */
+/* Of the folder that path is in. */
+bool store_folder_stat(const char *path, struct stat *st);
 /* A copy is complete that is to be the store at path, and is not yet. */
 bool restore_pending(const char *path);
 /* It becomes that, if there is one; *old: what the one before is called now, to
- * be freed, or NULL.  The caller has the lock. */
+ * be freed, or NULL.  The caller has the lock.  NJ_DENIED: what is there was not
+ * left by a restore. */
 NJ_MUST enum nj_err
 restore_finish(const char *path, char **old, struct nj_why *why);
 

@@ -35,15 +35,16 @@ static const char settings[] = "PRAGMA auto_vacuum = INCREMENTAL;"
 /* Read ahead of what is looked at; more may be too much for memory. */
 #define AHEAD_BYTES ((off_t)1 << 30)
 
-/* Where root made it for a store that is another user's, that user must be able
- * to open it. */
+/* Where root made it for a store that is another user's, or will be, that user must
+ * be able to open it. */
 static void
 share_lock(const char *path, int fd)
 {
 	struct stat st;
 
-	if (geteuid() == 0 && stat(path, &st) == 0 && st.st_uid != 0 &&
-	    fchown(fd, st.st_uid, st.st_gid))
+	if (geteuid() == 0 &&
+	    (stat(path, &st) == 0 || store_folder_stat(path, &st)) &&
+	    st.st_uid != 0 && fchown(fd, st.st_uid, st.st_gid))
 		nj_log(LOG_T_WARNING,
 		    "Warning: %s.lock cannot be given to user id %ld: %s", path,
 		    (long)st.st_uid, strerror(errno));

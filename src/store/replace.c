@@ -10,6 +10,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +20,13 @@
 
 #include "base/file.h"
 #include "store/impl.h"
+#include "store/pagesum.h"
 #include "store/view_impl.h"
 
 #define RESTORED "-restored"
+
+/* In the header of a database. */
+#define AT_OWNER 68
 
 static char *
 folder_of(const char *path)
@@ -31,6 +36,16 @@ folder_of(const char *path)
 	return !slash	    ? strdup(".")
 	    : slash == path ? strdup("/")
 			    : strndup(path, (size_t)(slash - path));
+}
+
+bool
+store_folder_stat(const char *path, struct stat *st)
+{
+	char *folder = folder_of(path);
+	bool ok = folder && stat(folder, st) == 0;
+
+	free(folder);
+	return ok;
 }
 
 static bool
@@ -176,6 +191,12 @@ restore_pending(const char *path)
 	return is;
 }
 
+bool
+store_is_there(const char *path)
+{
+	return is_there(path) || restore_pending(path);
+}
+
 static enum nj_err
 failed(const char *doing, const char *path, struct nj_why *why)
 {
@@ -201,18 +222,81 @@ make_place(
 	return e;
 }
 
+/* Whoever may put a file there could as well have changed the store. */
+static bool
+may_own(const char *path, uid_t uid)
+{
+	struct stat st;
+
+	return uid == geteuid() ||
+	    (store_folder_stat(path, &st) && uid == st.st_uid) ||
+	    (lstat(path, &st) == 0 && uid == st.st_uid);
+}
+
+static bool
+is_ours(int fd)
+{
+	uint8_t h[AT_OWNER + 4];
+
+	return pread(fd, h, sizeof h, 0) == (ssize_t)sizeof h &&
+	    pagesum_is_first(h) &&
+	    ((uint32_t)h[AT_OWNER] << 24 | (uint32_t)h[AT_OWNER + 1] << 16 |
+		(uint32_t)h[AT_OWNER + 2] << 8 | h[AT_OWNER + 3]) ==
+	    STORE_APPLICATION;
+}
+
+/* Only what a restore left takes the store's place.  No damage of the store: that
+ * is not set aside for it. */
+static enum nj_err
+check_restored(
+    const char *from, const char *path, struct stat *st, struct nj_why *why)
+{
+	int fd = open(
+	    from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	const char *wrong = NULL;
+
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+		return failed("opening", from, why);
+	if (!S_ISREG(st->st_mode))
+		wrong = "it is not a regular file";
+	else if (!may_own(path, st->st_uid))
+		wrong = "another user's than the store's folder and the store";
+	else if (fd < 0)
+		wrong = strerror(errno);
+	else if (fstat(fd, st) || !S_ISREG(st->st_mode) ||
+	    !may_own(path, st->st_uid) || !is_ours(fd))
+		wrong = "it is not a store of nightjar";
+	if (wrong) {
+		why_set(why,
+		    "%s would become the store, as what a restore left that "
+		    "was cut off, but: %s",
+		    from, wrong);
+		why_mend(why,
+		    "move it away, and restore again if the store is not "
+		    "there; or, if it is what you restored, chown it as the "
+		    "folder is");
+	}
+	if (fd >= 0)
+		close(fd);
+	return wrong ? NJ_DENIED : NJ_OK;
+}
+
 /* Makes place for the copy, if there is one: *is. */
 static enum nj_err
 make_place_for(const char *from, const char *path, bool *is, char **old,
     struct nj_why *why)
 {
 	struct stat st;
+	enum nj_err e;
 
 	*old = NULL;
 	*is = lstat(from, &st) == 0;
-	if (*is)
-		return make_place(path, st.st_mtim, old, why);
-	return errno == ENOENT ? NJ_OK : failed("looking for", from, why);
+	if (!*is)
+		return errno == ENOENT ? NJ_OK
+				       : failed("looking for", from, why);
+	if ((e = check_restored(from, path, &st, why)))
+		return e;
+	return make_place(path, st.st_mtim, old, why);
 }
 
 enum nj_err
@@ -279,6 +363,21 @@ drop_unfinished(const char *path)
 	free(folder);
 }
 
+/* After a failure: what the next start does is not what its words say. */
+static void
+tell_pending(const char *from, const char *path, struct nj_why *why)
+{
+	struct stat st;
+	size_t n;
+
+	if (lstat(from, &st) || check_restored(from, path, &st, NULL))
+		return;
+	n = strlen(why->what);
+	(void)snprintf(why->what + n, sizeof why->what - n,
+	    "; a restore of it is pending, which the broker goes on with when "
+	    "it starts");
+}
+
 enum nj_err
 restore_locked(struct view *v, const char *path, void (*made)(const char *copy),
     char **old, struct nj_why *why)
@@ -301,6 +400,8 @@ restore_locked(struct view *v, const char *path, void (*made)(const char *copy),
 			before = NULL;
 		}
 	}
+	if (e)
+		tell_pending(copy, path, why);
 	free(before);
 	free(copy);
 	return e;
@@ -310,10 +411,10 @@ static enum nj_err
 restore(struct view *v, const char *path, bool force,
     void (*made)(const char *copy), char **old, struct nj_why *why)
 {
-	struct stat st;
-
-	if (!force && (lstat(path, &st) == 0 || restore_pending(path))) {
-		why_set(why, "there is a store %s", path);
+	if (!force && store_is_there(path)) {
+		why_set(why, "there is a store %s%s", path,
+		    restore_pending(path) ? ", and a restore of it is pending"
+					  : "");
 		why_mend(why,
 		    "--force gives it another name and puts the copy "
 		    "in its place");

@@ -142,5 +142,7 @@ NJ_MUST enum nj_err view_backup(struct view *v, const char *path, bool force,
  */
 NJ_MUST enum nj_err view_restore(struct view *v, const char *path, bool force,
     void (*made)(const char *copy), char **old, struct nj_why *why);
+/* There is a file at path, or a copy that is to become one. */
+bool store_is_there(const char *path);
 
 #endif

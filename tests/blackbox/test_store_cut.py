@@ -25,14 +25,17 @@ CONF = 'persistence true\npersistence_location store\nmax_queued_messages 0\nthr
 class Cut:
     """Runs nightjar store on files below a folder that is made anew each time."""
 
-    def __init__(self, tmp_path, made):
-        self.made, self.folder = made, str(tmp_path / 'place')
+    def __init__(self, tmp_path, made, owner=None):
+        self.made, self.folder, self.owner = made, str(tmp_path / 'place'), owner
         self.disk = Disk(tmp_path / 'control', self.folder)
         self.env = {**os.environ, **self.disk.environment()}
 
     def begin(self, *args):
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(self.made, self.folder)
+        if self.owner:
+            for name in '.', *os.listdir(self.folder):
+                os.chown(os.path.join(self.folder, name), self.owner, self.owner)
         # pylint: disable=consider-using-with
         return subprocess.Popen([harness.NIGHTJAR, 'store', *map(str, args)], env=self.env,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -223,6 +226,106 @@ def test_forced_after_a_cut(died, tmp_path):
             assert all(x.startswith(os.path.basename(aside)) for x in os.listdir(cut.folder)
                        if '.replaced-' in x), f'killed at call {at} of {n}'
     assert pending > 3
+
+
+def is_refused(path, copy, word):
+    """Nobody takes it for what a restore left; and nothing else happens."""
+    folder = os.path.dirname(path)
+    before = sorted(os.listdir(folder))
+    for args, status in ((('check', '--repair', path), 2),
+                         (('restore', '--force', copy, path), 1)):
+        err = store(*args, status=status)[1]
+        assert word in err and 'move it away' in err and 'pending' not in err, err
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_not_from_a_restore(brokers, tmp_path):
+    b = brokers(CONF)
+    folder = os.path.join(b.folder, 'store')
+    path, copy = os.path.join(folder, 'nightjar.db'), str(retained(tmp_path, b'other'))
+    restored = path + '-restored'
+    with Raw(b.port) as p:
+        p.connect('pub')
+        p.publish_acked('r', b'own', retain=True)
+    assert b.stop() == 0
+    os.symlink(copy, restored)
+    is_refused(path, copy, 'not a regular file')
+    b.refuses('not a regular file')
+    os.unlink(restored)
+    os.mkfifo(restored)
+    is_refused(path, copy, 'not a regular file')
+    os.unlink(restored)
+    os.mkdir(restored)
+    is_refused(path, copy, 'not a regular file')
+    os.rmdir(restored)
+    with open(copy, 'rb') as f:
+        whole = f.read()
+    for data in b'', b'SQLite format 3', b'rubbish' * 999, b'!' + whole[1:], \
+            whole[:68] + bytes(4) + whole[72:]:
+        with open(restored, 'wb') as f:
+            f.write(data)
+        is_refused(path, copy, 'not a store')
+    with open(restored, 'wb') as f:
+        f.write(whole)
+    if os.geteuid() == 0:
+        os.chown(restored, 4242, 4242)
+        is_refused(path, copy, "another user's")
+    os.unlink(restored)
+    assert payload_of(path) == 'own'
+
+
+def test_failed_restore_says_what_is_pending(tmp_path):
+    made = tmp_path / 'made'
+    os.mkdir(made)
+    shutil.copy(retained(tmp_path, b'old'), made / 'nightjar.db')
+    cut = Cut(tmp_path, str(made))
+    path = os.path.join(cut.folder, 'nightjar.db')
+    new = retained(tmp_path, b'new')
+    n = cut.calls('restore', '--force', new, path)
+    found = set()
+    for at in range(n - 16, n):
+        cut.disk.fails(CALLS, 'EIO', skip=at, times=1)
+        p = cut.begin('restore', '--force', new, path)
+        out = p.communicate(timeout=harness.PATIENCE)[0].decode()
+        cut.disk.well()
+        pending = os.path.exists(path + '-restored')
+        assert ('a restore of it is pending' in out) == pending, f'call {at} of {n}: {out}'
+        assert p.returncode == 1 or not pending, f'call {at} of {n}: {out}'
+        if pending:
+            err = store('restore', new, path, status=1)[1]
+            assert 'a restore of it is pending' in err
+        found.add((p.returncode, pending))
+    assert found >= {(1, True), (1, False)}, found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root makes what others cannot open')
+@pytest.mark.parametrize('there', [True, False])
+def test_what_root_leaves(died, tmp_path, there):
+    """Wherever it is killed: the user of the folder can go on."""
+    new = retained(tmp_path, b'new')
+    if not there:
+        died = tmp_path / 'empty'
+        os.mkdir(died)
+    cut = Cut(tmp_path, str(died), owner=4242)
+    path = os.path.join(cut.folder, 'nightjar.db')
+    args = 'restore', '--force', new, path
+    n = cut.calls(*args)
+    pending = 0
+    for at in range(n):
+        cut.at(at, *args)
+        names = os.listdir(cut.folder)
+        pending += 'nightjar.db-restored' in names
+        for name in names:
+            # what nobody needs is deleted by who has the folder
+            if not name.startswith('.'):
+                assert os.stat(os.path.join(cut.folder, name)).st_uid == 4242, \
+                    f'killed at call {at} of {n}: {name}'
+    assert pending > 3
+
+
+def test_salvage_of_nothing(tmp_path):
+    assert 'there is no store' in store('salvage', tmp_path / 'none.db', status=1)[1]
+    assert not os.listdir(tmp_path)
 
 
 def test_salvage_killed(tmp_path):
