@@ -49,6 +49,15 @@ def built(*path):
     return os.path.join(os.path.dirname(NIGHTJAR), '..', '..', *path)
 
 
+def debian(name):
+    """A file of Debian's mosquitto, installed or unpacked by ./check; None: it is not there."""
+    for root in ('', os.path.join(ROOT, 'build-check', 'mosquitto')):
+        if os.access(root + name, os.R_OK):
+            return root + name
+    return None
+
+
+MOSQUITTO = debian('/usr/sbin/mosquitto')
 REFERENCE = NIGHTJAR is not None and os.path.basename(NIGHTJAR) == 'mosquitto'
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Debian's mosquitto as a bridge to the broker: in each of the ways in which
 its configuration lets it say that it is one, or keep it to itself."""
-import os
 import subprocess
 
 import pytest
@@ -10,7 +9,6 @@ import harness
 from harness import wait_until
 from raw import Raw
 
-MOSQUITTO = '/usr/sbin/mosquitto'
 WAYS = {
     'says it is one': '',
     'keeps it to itself': 'try_private false\n',
@@ -29,7 +27,7 @@ restart_timeout 1
 
 @pytest.mark.parametrize('way', WAYS)
 def test_mosquitto_bridges_to_it(brokers, tmp_path, way):
-    if not os.access(MOSQUITTO, os.X_OK):
+    if not harness.MOSQUITTO:
         pytest.skip('Mosquitto: the broker is not there')
     b = brokers()
     port = harness.free_port()
@@ -38,7 +36,7 @@ def test_mosquitto_bridges_to_it(brokers, tmp_path, way):
     with Raw(b.port) as watcher, open(tmp_path / 'm.log', 'wb') as log:
         watcher.connect('watcher')
         watcher.subscribe('$SYS/broker/connection/#', 'there/#', qos=1)
-        edge = subprocess.Popen([MOSQUITTO, '-v', '-c', str(conf)], stdout=log, stderr=log)
+        edge = subprocess.Popen([harness.MOSQUITTO, '-v', '-c', str(conf)], stdout=log, stderr=log)
         try:
             m = watcher.message()
             assert (m.topic, m.payload) == ('$SYS/broker/connection/edge.b/state', b'1')

@@ -190,7 +190,7 @@ def test_mosquitto_programs(site):
 
 
 def test_mosquitto_bridge(site):
-    if not os.access('/usr/sbin/mosquitto', os.X_OK):
+    if not harness.MOSQUITTO:
         pytest.skip('Mosquitto: the broker is not there')
     folder = site.kit('bridge', 'mosquitto')
     port = harness.free_port()
@@ -201,7 +201,7 @@ def test_mosquitto_bridge(site):
     os.mkdir(os.path.join(folder, 'conf.d'))
     shutil.copy(os.path.join(folder, 'mosquitto-bridge.conf'), os.path.join(folder, 'conf.d'))
     start = site.broker.log_size()
-    with running(['/usr/sbin/mosquitto', '-c', conf], folder):
+    with running([harness.MOSQUITTO, '-c', conf], folder):
         site.broker.wait_log(r'as bridge\b', start)
         mine = site.kit('bridge-reader', 'mosquitto')
         with running(['stdbuf', '-oL', './mosquitto.sh', 'sub', '-t', 'devices/bridge/#', '-C', '1', '-W', '60', '-d'],

@@ -13,20 +13,11 @@ import pytest
 
 import passwords
 from dynsecs import RESPONSE, TOPIC, Dynsec, acl, commands, one, state, user
-from harness import HOST, PATIENCE, ROOT, free_port, wait_until
+from harness import HOST, MOSQUITTO, PATIENCE, debian, free_port, wait_until
 from raw import CONNACK, DISCONNECT, PUBACK, Raw, connect_packet
 
 
-def debian(name):
-    """Of Debian's mosquitto: installed, or unpacked by ./check."""
-    for root in ('', os.path.join(ROOT, 'build-check', 'mosquitto')):
-        if os.access(root + name, os.R_OK):
-            return root + name
-    return None
-
-
 CTRL = debian('/usr/bin/mosquitto_ctrl')
-MOSQUITTO = debian('/usr/sbin/mosquitto')
 PLUGIN = debian('/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so')
 NOT_AUTHORIZED = 0x87
 ADMINISTRATIVE = 0x98

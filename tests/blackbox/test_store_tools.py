@@ -21,7 +21,6 @@ import raw
 from madecerts import Maker, shows
 
 pytestmark = pytest.mark.ours
-MOSQUITTO = '/usr/sbin/mosquitto'
 # mosquitto_internal.h calls them mosq_ms_...
 QOS0, PUBLISH1, PUBACK, PUBLISH2, PUBREC, RESEND_PUBREL, PUBREL, _, PUBCOMP, _, QUEUED = range(1, 12)
 
@@ -430,14 +429,14 @@ def test_import_of_hostile_files(tmp_path):
 
 @pytest.fixture
 def mosquitto(tmp_path):
-    if not os.access(MOSQUITTO, os.X_OK):
+    if not harness.MOSQUITTO:
         pytest.skip('no mosquitto')
     port = harness.free_port()
     conf = tmp_path / 'theirs.conf'
     conf.write_text(f'listener {port} {harness.HOST}\nallow_anonymous true\npersistence true\n'
                     f'persistence_location {tmp_path}/\npersistence_file theirs.db\nlog_type none\n'
                     + ('user root\n' if os.geteuid() == 0 else ''))
-    with subprocess.Popen([MOSQUITTO, '-c', conf]) as p:
+    with subprocess.Popen([harness.MOSQUITTO, '-c', conf]) as p:
         try:
             harness.wait_until(lambda: socket.socket().connect_ex((harness.HOST, port)) == 0,
                                'mosquitto listens')

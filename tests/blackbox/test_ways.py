@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from harness import HOST, NIGHTJAR, free_port, wait_until
+from harness import HOST, MOSQUITTO, NIGHTJAR, free_port, wait_until
 from peer import Peer, Program, start
 from raw import PUBLISH, Closed
 from socksproxy import Proxy
@@ -65,13 +65,14 @@ def test_websocket_by_url(sites, pki, topic, tls):
     run('pub', '-L', url, *more, '-n', '-r', '-q', '1')
 
 
+@pytest.mark.skipif(not MOSQUITTO, reason='Mosquitto: the broker is not there')
 def test_websocket_to_mosquitto(base_folder, topic):
     port, plain = free_port(), free_port()
     conf = os.path.join(base_folder, 'mosquitto-ws.conf')
     with open(conf, 'w', encoding='ascii') as f:
         f.write(f'user root\nlistener {plain} {HOST}\nlistener {port} {HOST}\nprotocol websockets\n'
                 'allow_anonymous true\n')
-    with subprocess.Popen(['/usr/sbin/mosquitto', '-c', conf], stderr=subprocess.DEVNULL) as broker:
+    with subprocess.Popen([MOSQUITTO, '-c', conf], stderr=subprocess.DEVNULL) as broker:
         try:
             wait_until(lambda: socket.socket().connect_ex((HOST, port)) == 0, 'mosquitto listens')
             to = ['-h', HOST, '-p', str(port), '--ws', '-t', topic, '-q', '1', '-V', '5']
