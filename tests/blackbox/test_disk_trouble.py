@@ -439,7 +439,7 @@ def test_who_is_sent_much_meanwhile(bench, qos):
             pytest.fail('it was not sent away')
         except Closed:
             assert 20 < acked < len(texts)
-            assert 'there is room again' in b.log()
+            b.wait_log('there is room again')
         finally:
             ended.set()
             for t in threads:
