@@ -121,6 +121,7 @@ def test_persistent_client_expiration(brokers, version, expires, comes):
         c.connect('device', clean=False)
         c.subscribe('a', qos=1)
         c.disconnect()
+    b.wait_log('Client device disconnected')
     with Raw(b.port, version=version) as p:
         p.connect('pub')
         # what is queued for it is on disk behind that it went
