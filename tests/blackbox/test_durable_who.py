@@ -8,6 +8,7 @@ import time
 import pytest
 
 import certs
+from harness import paced
 from pahoc import tls_context
 from raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Raw
 
@@ -114,14 +115,17 @@ def test_rules_that_changed_while_it_was_down(brokers, tmp_path):
 
 @pytest.mark.parametrize('version', [3, 4])
 @pytest.mark.parametrize('expires, comes', [('1s', False), ('1d', True)])
-def test_persistent_client_expiration(brokers, version, expires, comes):
-    """It counts while the broker is dead, from when the client went."""
+@paced
+def test_persistent_client_expiration(brokers, version, expires, comes, pace):
+    """It counts while the broker is dead, from when the client went, and that is on its
+    way to the disk before it is killed."""
     b = brokers(f'{CONF}persistent_client_expiration {expires}\nthreads 2\n')
     with Raw(b.port, version=version) as c:
         c.connect('device', clean=False)
         c.subscribe('a', qos=1)
         c.disconnect()
     b.wait_log('Client device disconnected')
+    time.sleep(0.02 * pace)
     with Raw(b.port, version=version) as p:
         p.connect('pub')
         # what is queued for it is on disk behind that it went
