@@ -599,6 +599,9 @@ shard_main(void *arg)
 
 	cpu_stretch(CPU_SHORT_US);
 	rcu_register_thread();
+	/* what the start has left to do waits for nothing that would wake it */
+	if (!sh->stopped)
+		shard_turn(sh, 0);
 	while (!sh->stopped)
 		shard_turn(sh, -1);
 	fence_sleep(sh);
