@@ -284,6 +284,29 @@ temp_name(const char *path)
 	return tmp;
 }
 
+enum nj_err
+file_read_at(int fd, void *to, size_t n, off_t at)
+{
+	uint8_t *p = to;
+
+	while (n > 0) {
+		ssize_t got = pread(fd, p, n, at);
+
+		if (got == 0) {
+			errno = EIO;
+			return NJ_EOF;
+		}
+		if (got < 0 && errno != EINTR)
+			return NJ_IO;
+		if (got > 0) {
+			p += got;
+			at += got;
+			n -= (size_t)got;
+		}
+	}
+	return NJ_OK;
+}
+
 bool
 file_sync_folder(const char *path)
 {

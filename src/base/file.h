@@ -28,6 +28,9 @@ NJ_MUST enum nj_err file_write(
 /* The same, but NJ_EXISTS when there is one already. */
 NJ_MUST enum nj_err file_create(
     const char *path, struct slice bytes, mode_t mode, struct nj_why *why);
+/* n bytes from a place on.  NJ_EOF: the file ends before, which for errno is EIO;
+ * NJ_IO: errno says why. */
+NJ_MUST enum nj_err file_read_at(int fd, void *to, size_t n, off_t at);
 /* The folder of path, so that a new name in it survives a power cut; false: errno
  * says why not.  Where folders cannot be synced there is nothing to do. */
 bool file_sync_folder(const char *path);

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "store/pagesum.h"
 
@@ -349,26 +350,6 @@ pages_want_sums(sqlite3 *db)
 	return sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &n);
 }
 
-/* True: n bytes. */
-static bool
-read_whole(int fd, uint8_t *to, size_t n, off_t at)
-{
-	while (n > 0) {
-		ssize_t got = pread(fd, to, n, at);
-
-		if (got == 0)
-			errno = EIO;
-		if (got == 0 || (got < 0 && errno != EINTR))
-			return false;
-		if (got > 0) {
-			to += got;
-			at += got;
-			n -= (size_t)got;
-		}
-	}
-	return true;
-}
-
 static bool
 write_whole(int fd, const uint8_t *from, size_t n, off_t at)
 {
@@ -392,7 +373,7 @@ seal(int fd, uint8_t *page)
 	struct stat st;
 	size_t n;
 
-	if (fstat(fd, &st) || !read_whole(fd, page, HEADER, 0))
+	if (fstat(fd, &st) || file_read_at(fd, page, HEADER, 0))
 		return NJ_IO;
 	n = (size_t)page[16] << 8 | page[17];
 	n = n == 1 ? PAGE_MOST : n;
@@ -400,7 +381,7 @@ seal(int fd, uint8_t *page)
 	    page[AT_RESERVED] != PAGESUM_BYTES)
 		return NJ_MALFORMED;
 	for (off_t at = 0; at + (off_t)n <= st.st_size; at += (off_t)n) {
-		if (!read_whole(fd, page, n, at))
+		if (file_read_at(fd, page, n, at))
 			return NJ_IO;
 		pagesum_set(page, n);
 		if (!write_whole(fd, page, n, at))

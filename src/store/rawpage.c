@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "store/pagefile.h"
 #include "store/pagesum.h"
 
@@ -27,26 +28,6 @@
 #define LOG_MAGIC  0x377f0682u /* or one more: sums of big-endian words */
 /* The page that has this byte is never used, as files are locked there. */
 #define PENDING 0x40000000u
-
-/* NJ_EOF: the file ends before. */
-static enum nj_err
-read_whole(int fd, uint8_t *to, size_t n, off_t at)
-{
-	while (n > 0) {
-		ssize_t got = pread(fd, to, n, at);
-
-		if (got == 0)
-			return NJ_EOF;
-		if (got < 0 && errno != EINTR)
-			return NJ_IO;
-		if (got > 0) {
-			to += got;
-			at += got;
-			n -= (size_t)got;
-		}
-	}
-	return NJ_OK;
-}
 
 static int
 open_part(const char *path, const char *tail)
@@ -98,7 +79,8 @@ take_commit(struct rawpages *p, const struct commit *c)
 	for (uint32_t i = c->from; !e && i < c->till; i++) {
 		uint32_t no;
 
-		if ((e = read_whole(p->log, head, sizeof head, frame_at(p, i))))
+		if ((e = file_read_at(
+			 p->log, head, sizeof head, frame_at(p, i))))
 			return e;
 		no = raw_number(head);
 		if (no > 0 && no <= c->pages)
@@ -142,7 +124,7 @@ read_log(struct rawpages *p, uint8_t *frame)
 
 	if (fstat(p->log, &st))
 		return NJ_IO;
-	if ((e = read_whole(p->log, h, sizeof h, 0)))
+	if ((e = file_read_at(p->log, h, sizeof h, 0)))
 		return e == NJ_EOF ? NJ_OK : e; /* empty */
 	most = most_pages(p, (uint64_t)st.st_size);
 	big = raw_number(h) & 1;
@@ -155,7 +137,7 @@ read_log(struct rawpages *p, uint8_t *frame)
 		return NJ_OK;
 	}
 	for (uint32_t i = 0; !e; i++) {
-		if ((e = read_whole(
+		if ((e = file_read_at(
 			 p->log, frame, LOG_FRAME + p->size, frame_at(p, i))))
 			break;
 		sum = sum_add(sum, frame, 8, big);
@@ -189,7 +171,7 @@ begin(struct rawpages *p, const char *path, struct nj_why *why)
 		why_set(why, "cannot open %s: %s", path, strerror(errno));
 		return errno == ENOENT ? NJ_NOTFOUND : NJ_IO;
 	}
-	if (read_whole(p->fd, h, sizeof h, 0) || !pagesum_is_first(h)) {
+	if (file_read_at(p->fd, h, sizeof h, 0) || !pagesum_is_first(h)) {
 		why_set(why, "%s does not begin as a store does", path);
 		why_mend(why, "restore the last backup");
 		return NJ_MALFORMED;
@@ -278,7 +260,7 @@ read_page(const struct rawpages *p, uint32_t no, uint8_t *to)
 		fd = p->log;
 		at = frame_at(p, p->frame[no] - 1) + LOG_FRAME;
 	}
-	return read_whole(fd, to, p->size, at) == NJ_OK;
+	return file_read_at(fd, to, p->size, at) == NJ_OK;
 }
 
 enum nj_err

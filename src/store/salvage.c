@@ -5,13 +5,13 @@
  */
 #include "store/salvage.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "store/impl.h"
 #include "store/repair.h"
 #include "store/view_impl.h"
@@ -157,23 +157,6 @@ put_row(struct salvaging *g, unsigned kind, int64_t id,
 	return rc == SQLITE_DONE ? NJ_OK : sql_failed(g, "writing it");
 }
 
-static bool
-read_whole(int fd, uint8_t *to, size_t n, off_t at)
-{
-	while (n > 0) {
-		ssize_t got = pread(fd, to, n, at);
-
-		if (got == 0 || (got < 0 && errno != EINTR))
-			return false;
-		if (got > 0) {
-			to += got;
-			at += got;
-			n -= (size_t)got;
-		}
-	}
-	return true;
-}
-
 /* The bytes of a segment that has them in a file; NJ_MALFORMED: they are not there,
  * or not what was written. */
 static enum nj_err
@@ -199,7 +182,8 @@ read_data(struct salvaging *g, const struct rawvalue *v, struct slice *out)
 			close(fd);
 		return e;
 	}
-	got = fd >= 0 && read_whole(fd, to, (size_t)p.len, (off_t)p.at);
+	got = fd >= 0 &&
+	    file_read_at(fd, to, (size_t)p.len, (off_t)p.at) == NJ_OK;
 	if (fd >= 0)
 		close(fd);
 	*out = slice_of(to, (size_t)p.len);

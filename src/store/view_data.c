@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "store/view_impl.h"
 
 struct view_file {
@@ -28,28 +29,6 @@ file_of(const struct view *v, uint64_t no)
 }
 
 static enum nj_err
-read_bytes(int fd, const struct place *p, uint8_t *to)
-{
-	size_t left = (size_t)p->len;
-	off_t at = (off_t)p->at;
-
-	while (left > 0) {
-		ssize_t n = pread(fd, to, left, at);
-
-		if (n == 0)
-			return NJ_MALFORMED;
-		if (n < 0 && errno != EINTR)
-			return NJ_IO;
-		if (n > 0) {
-			to += n;
-			at += n;
-			left -= (size_t)n;
-		}
-	}
-	return NJ_OK;
-}
-
-static enum nj_err
 read_place(void *arg, const struct place *p, struct slice *out)
 {
 	struct view *v = arg;
@@ -61,8 +40,8 @@ read_place(void *arg, const struct place *p, struct slice *out)
 		return NJ_MALFORMED;
 	buf_truncate(&v->page, 0);
 	if ((e = buf_reserve(&v->page, p->len, &to)) ||
-	    (e = read_bytes(f->fd, p, to)))
-		return e;
+	    (e = file_read_at(f->fd, to, (size_t)p->len, (off_t)p->at)))
+		return e == NJ_EOF ? NJ_MALFORMED : e;
 	buf_commit(&v->page, p->len);
 	*out = buf_slice(&v->page);
 	return data_sum(p->file, p->at, *out) == p->sum ? NJ_OK : NJ_MALFORMED;

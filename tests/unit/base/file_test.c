@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
@@ -303,6 +304,49 @@ secret_reads_the_first_line(void **state)
 }
 
 static void
+a_part_of_a_file(void **state)
+{
+	static const struct {
+		size_t n;
+		off_t at;
+		enum nj_err want;
+		const char *text;
+	} rows[] = {
+		{ 10, 0, NJ_OK, "0123456789" },
+		{ 3, 7, NJ_OK, "789" },
+		{ 0, 10, NJ_OK, "" },
+		{ 0, 11, NJ_OK, "" },
+		{ 4, 7, NJ_EOF, NULL },
+		{ 1, 10, NJ_EOF, NULL },
+		{ 1, 99, NJ_EOF, NULL },
+	};
+	int fd, ends[2];
+
+	(void)state;
+	assert_int_equal(
+	    file_write(in_dir("part"), LIT("0123456789"), 0600, NULL), NJ_OK);
+	assert_true((fd = open(in_dir("part"), O_RDONLY | O_CLOEXEC)) >= 0);
+	for (size_t i = 0; i < LEN(rows); i++) {
+		char to[16] = "";
+
+		errno = 0;
+		assert_int_equal(
+		    file_read_at(fd, to, rows[i].n, rows[i].at), rows[i].want);
+		if (rows[i].want == NJ_OK)
+			assert_string_equal(to, rows[i].text);
+		else
+			assert_int_equal(errno, EIO);
+	}
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(unlink(in_dir("part")), 0);
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(file_read_at(ends[0], (char[1]){ 0 }, 1, 0), NJ_IO);
+	assert_int_equal(errno, ESPIPE);
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+}
+
+static void
 secrets_are_kept(void **state)
 {
 	struct secret *s = NULL;
@@ -348,6 +392,7 @@ main(void)
 		cmocka_unit_test(file_mkdir_makes_parents),
 		cmocka_unit_test(private_means_private),
 		cmocka_unit_test(secret_reads_the_first_line),
+		cmocka_unit_test(a_part_of_a_file),
 		cmocka_unit_test(secrets_are_kept),
 	};
 	int failed;
