@@ -40,6 +40,67 @@ store_which(const char *given, const char *conf, char **out, struct nj_why *why)
 	return (*out = strdup(given)) ? NJ_OK : NJ_NOMEM;
 }
 
+static enum nj_err
+take_words(struct store_call *c, const struct flag_list *words)
+{
+	unsigned n = (c->conf ? 0 : 1) + (c->other ? 1 : 0);
+
+	if (!c->other) {
+		if (words->n <= 1)
+			return store_which(words->n ? words->v[0] : NULL,
+			    c->conf, &c->path, &c->why);
+		why_set(&c->why, "one store at a time");
+		return NJ_INVALID;
+	}
+	if (words->n != n) {
+		why_set(&c->why,
+		    c->conf ? "give %s, and nothing else"
+			    : "give %s and the store's path",
+		    c->other);
+		why_mend(&c->why, "see --help");
+		return NJ_INVALID;
+	}
+	c->word = words->v[c->other_first ? 0 : n - 1];
+	return store_which(c->conf ? NULL
+		: c->other_first   ? words->v[1]
+				   : words->v[0],
+	    c->conf, &c->path, &c->why);
+}
+
+enum nj_err
+store_call_parse(struct store_call *c, const struct flag *flags, size_t n,
+    int argc, char **argv)
+{
+	struct flag_list words = { .n = 0 };
+	int failed = c->failed;
+	enum nj_err e;
+
+	c->failed = EXIT_USAGE;
+	e = flags_parse(flags, n, argc, argv, &words, &c->why);
+	if (e == NJ_EOF) {
+		printf("usage: %s\n\n", c->usage);
+		flags_help(flags, n);
+		if (c->notes)
+			printf("\n%s\n", c->notes);
+		return e;
+	}
+	if (!e && !(e = take_words(c, &words)))
+		c->failed = failed;
+	return e;
+}
+
+int
+store_call_end(struct store_call *c, enum nj_err e)
+{
+	/* only --help */
+	if (e == NJ_EOF && !c->path)
+		e = NJ_OK;
+	if (e)
+		say_why(&c->why, e);
+	free(c->path);
+	return e ? c->failed : EXIT_FINE;
+}
+
 const char *
 store_time(char dst[32], int64_t seconds)
 {

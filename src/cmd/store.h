@@ -11,12 +11,39 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "cmd/flags.h"
 #include "store/view.h"
 
 /* given, or where the configuration has it: exactly one of the two.  The
  * caller frees *out. */
 NJ_MUST enum nj_err store_which(
     const char *given, const char *conf, char **out, struct nj_why *why);
+
+/* How each verb is called: with options, which store, and perhaps another word. */
+struct store_call {
+	const char *usage; /* one line or several, without an end */
+	const char *notes; /* behind the options; NULL: none */
+	const char *other; /* the other word: what it is, if there is one */
+	bool other_first;  /* it comes before the store's path */
+	const char *conf;
+	const char *word; /* the other one */
+	char *path;
+	int failed; /* the status of a failure from now on */
+	struct nj_why why;
+};
+
+#define STORE_CONF(call)                                                      \
+	{                                                                     \
+		"config-file", 'c', FLAG_TEXT, &(call)->conf, "FILE",         \
+		    "the broker's configuration: the store that it names", 0, \
+		    0                                                         \
+	}
+
+/* NJ_EOF: --help was printed. */
+NJ_MUST enum nj_err store_call_parse(struct store_call *c,
+    const struct flag *flags, size_t n, int argc, char **argv);
+/* Says why, and is the command's status. */
+int store_call_end(struct store_call *c, enum nj_err e);
 
 /* "2026-11-21T13:00:00Z" in dst. */
 const char *store_time(char dst[32], int64_t seconds);

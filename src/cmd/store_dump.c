@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "cmd/flags.h"
 #include "cmd/store.h"
 #include "core/delivery.h"
 #include "core/index.h"
@@ -330,13 +329,16 @@ dump(struct dump *d, const char *path, unsigned set, const char *client,
 int
 store_dump_cmd(int argc, char **argv)
 {
+	struct store_call call = {
+		.usage = "nightjar store dump [--what KINDS] [--client ID] "
+			 "[--no-payload] [--json] -c FILE | PATH",
+		.failed = EXIT_FAILED,
+	};
 	struct dump d = { .json = false };
-	const char *conf = NULL, *client = NULL;
-	struct flag_list what = { .n = 0 }, words = { .n = 0 };
+	const char *client = NULL;
+	struct flag_list what = { .n = 0 };
 	const struct flag flags[] = {
-		{ "config-file", 'c', FLAG_TEXT, &conf, "FILE",
-		    "the broker's configuration: the store that it names", 0,
-		    0 },
+		STORE_CONF(&call),
 		{ "what", 0, FLAG_LIST, &what, "KINDS",
 		    "sessions, subscriptions, received, inflight, queued, "
 		    "retained, wills",
@@ -348,34 +350,16 @@ store_dump_cmd(int argc, char **argv)
 		{ "json", 0, FLAG_SWITCH, &d.json, NULL, "a JSON object a line",
 		    0, 0 },
 	};
-	struct nj_why why = { 0 };
-	char *path = NULL;
+	enum nj_err e =
+	    store_call_parse(&call, flags, COUNT(flags), argc, argv);
 	unsigned set = 0;
-	int status = EXIT_USAGE;
-	enum nj_err e;
 
-	e = flags_parse(flags, COUNT(flags), argc, argv, &words, &why);
-	if (e == NJ_EOF) {
-		printf("usage: nightjar store dump [--what KINDS] [--client "
-		       "ID] [--no-payload] [--json] -c FILE | PATH\n\n");
-		flags_help(flags, COUNT(flags));
-		return EXIT_FINE;
-	}
 	for (unsigned i = 0; i < what.n && !e; i++)
-		e = kinds_of(what.v[i], &set, &why);
-	if (!e && words.n > 1) {
-		why_set(&why, "one store at a time");
-		e = NJ_INVALID;
-	}
-	if (!e &&
-	    !(e = store_which(
-		  words.n ? words.v[0] : NULL, conf, &path, &why))) {
-		status = EXIT_FAILED;
-		e = dump(&d, path, set ? set : VIEW_ALL, client, &why);
-	}
-	if (e)
-		say_why(&why, e);
+		if ((e = kinds_of(what.v[i], &set, &call.why)))
+			call.failed = EXIT_USAGE;
+	if (!e)
+		e = dump(
+		    &d, call.path, set ? set : VIEW_ALL, client, &call.why);
 	buf_fini(&d.line);
-	free(path);
-	return e ? status : EXIT_FINE;
+	return store_call_end(&call, e);
 }

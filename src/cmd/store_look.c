@@ -8,7 +8,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cmd/flags.h"
 #include "cmd/json.h"
 #include "cmd/store.h"
 #include "store/repair.h"
@@ -114,13 +113,17 @@ repair(const char *path, bool json, struct nj_why *why)
 int
 store_check_cmd(int argc, char **argv)
 {
+	struct store_call call = {
+		.usage = "nightjar store check [--quick] [--repair] [--json] "
+			 "-c FILE | PATH",
+		.notes = "The status is 0: whole, 1: there are faults, 2: it "
+			 "could not be checked.",
+		.failed = STATUS_UNKNOWN,
+	};
 	struct checking c = { .json = false };
 	bool quick = false, mend = false;
-	const char *conf = NULL;
 	const struct flag flags[] = {
-		{ "config-file", 'c', FLAG_TEXT, &conf, "FILE",
-		    "the broker's configuration: the store that it names", 0,
-		    0 },
+		STORE_CONF(&call),
 		{ "quick", 0, FLAG_SWITCH, &quick, NULL,
 		    "not whether indexes agree with their tables", 0, 0 },
 		{ "repair", 0, FLAG_SWITCH, &mend, NULL,
@@ -129,35 +132,16 @@ store_check_cmd(int argc, char **argv)
 		{ "json", 0, FLAG_SWITCH, &c.json, NULL, "one JSON object", 0,
 		    0 },
 	};
-	struct flag_list words = { .n = 0 };
-	struct nj_why why = { 0 };
-	char *path = NULL;
-	enum nj_err e;
+	enum nj_err e =
+	    store_call_parse(&call, flags, COUNT(flags), argc, argv);
+	int status;
 
-	e = flags_parse(flags, COUNT(flags), argc, argv, &words, &why);
-	if (e == NJ_EOF) {
-		printf("usage: nightjar store check [--quick] [--repair] "
-		       "[--json] -c FILE | PATH\n\n");
-		flags_help(flags, COUNT(flags));
-		printf("\nThe status is 0: whole, 1: there are faults, 2: it "
-		       "could not be checked.\n");
-		return EXIT_FINE;
-	}
-	if (!e && words.n > 1) {
-		why_set(&why, "one store at a time");
-		e = NJ_INVALID;
-	}
-	if (!e &&
-	    !(e = store_which(
-		  words.n ? words.v[0] : NULL, conf, &path, &why)) &&
-	    (!mend || !(e = repair(path, c.json, &why))) &&
-	    !(e = check_open(&c, path, quick, &why)))
-		e = check_tell(&c, path, &why);
-	if (e)
-		say_why(&why, e);
+	if (!e && (!mend || !(e = repair(call.path, c.json, &call.why))) &&
+	    !(e = check_open(&c, call.path, quick, &call.why)))
+		e = check_tell(&c, call.path, &call.why);
 	buf_fini(&c.out);
-	free(path);
-	return e ? STATUS_UNKNOWN : c.faults ? STATUS_FAULTS : EXIT_FINE;
+	status = store_call_end(&call, e);
+	return !e && c.faults ? STATUS_FAULTS : status;
 }
 
 /* "12.3 MB" */
@@ -355,45 +339,26 @@ tell_stats(const char *path, unsigned top, bool json, struct nj_why *why)
 int
 store_stats_cmd(int argc, char **argv)
 {
-	const char *conf = NULL;
+	struct store_call call = {
+		.usage = "nightjar store stats [--top N] [--json] -c FILE | "
+			 "PATH",
+		.failed = EXIT_FAILED,
+	};
 	bool json = false;
 	long top = 10;
 	const struct flag flags[] = {
-		{ "config-file", 'c', FLAG_TEXT, &conf, "FILE",
-		    "the broker's configuration: the store that it names", 0,
-		    0 },
+		STORE_CONF(&call),
 		{ "top", 0, FLAG_NUMBER, &top, "N",
 		    "how many of the largest queues (10)", 0, VIEW_TOP_MAX },
 		{ "json", 0, FLAG_SWITCH, &json, NULL, "one JSON object", 0,
 		    0 },
 	};
-	struct flag_list words = { .n = 0 };
-	struct nj_why why = { 0 };
-	char *path = NULL;
-	int status = EXIT_USAGE;
-	enum nj_err e;
+	enum nj_err e =
+	    store_call_parse(&call, flags, COUNT(flags), argc, argv);
 
-	e = flags_parse(flags, COUNT(flags), argc, argv, &words, &why);
-	if (e == NJ_EOF) {
-		printf("usage: nightjar store stats [--top N] [--json] -c FILE "
-		       "| PATH\n\n");
-		flags_help(flags, COUNT(flags));
-		return EXIT_FINE;
-	}
-	if (!e && words.n > 1) {
-		why_set(&why, "one store at a time");
-		e = NJ_INVALID;
-	}
-	if (!e &&
-	    !(e = store_which(
-		  words.n ? words.v[0] : NULL, conf, &path, &why))) {
-		status = EXIT_FAILED;
-		e = tell_stats(path, (unsigned)top, json, &why);
-	}
-	if (e)
-		say_why(&why, e);
-	free(path);
-	return e ? status : EXIT_FINE;
+	if (!e)
+		e = tell_stats(call.path, (unsigned)top, json, &call.why);
+	return store_call_end(&call, e);
 }
 
 static void
@@ -424,47 +389,22 @@ make_backup(const char *path, const char *dest, bool force, struct nj_why *why)
 int
 store_backup_cmd(int argc, char **argv)
 {
-	const char *conf = NULL, *given = NULL, *dest = NULL;
+	struct store_call call = {
+		.usage = "nightjar store backup [--force] -c FILE DEST\n"
+			 "       nightjar store backup [--force] PATH DEST",
+		.other = "DEST, where to copy it",
+		.failed = EXIT_FAILED,
+	};
 	bool force = false;
 	const struct flag flags[] = {
-		{ "config-file", 'c', FLAG_TEXT, &conf, "FILE",
-		    "the broker's configuration: the store that it names", 0,
-		    0 },
+		STORE_CONF(&call),
 		{ "force", 0, FLAG_SWITCH, &force, NULL,
 		    "write over an older copy", 0, 0 },
 	};
-	struct flag_list words = { .n = 0 };
-	struct nj_why why = { 0 };
-	char *path = NULL;
-	int status = EXIT_USAGE;
-	enum nj_err e;
+	enum nj_err e =
+	    store_call_parse(&call, flags, COUNT(flags), argc, argv);
 
-	e = flags_parse(flags, COUNT(flags), argc, argv, &words, &why);
-	if (e == NJ_EOF) {
-		printf("usage: nightjar store backup [--force] -c FILE DEST\n"
-		       "       nightjar store backup [--force] PATH DEST\n\n");
-		flags_help(flags, COUNT(flags));
-		return EXIT_FINE;
-	}
-	if (!e && words.n != (conf ? 1 : 2)) {
-		why_set(&why,
-		    conf ? "where to? give DEST, and nothing else"
-			 : "give the store and where to copy it");
-		why_mend(&why, "nightjar store backup %s DEST",
-		    conf ? "-c FILE" : "PATH");
-		e = NJ_INVALID;
-	}
-	if (!e) {
-		dest = words.v[words.n - 1];
-		given = conf ? NULL : words.v[0];
-		e = store_which(given, conf, &path, &why);
-	}
-	if (!e) {
-		status = EXIT_FAILED;
-		e = make_backup(path, dest, force, &why);
-	}
-	if (e)
-		say_why(&why, e);
-	free(path);
-	return e ? status : EXIT_FINE;
+	if (!e)
+		e = make_backup(call.path, call.word, force, &call.why);
+	return store_call_end(&call, e);
 }

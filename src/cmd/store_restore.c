@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmd/flags.h"
 #include "cmd/store.h"
 #include "store/store.h"
 
@@ -69,40 +68,23 @@ restore(const char *from, const char *to, bool force, struct nj_why *why)
 int
 store_restore_cmd(int argc, char **argv)
 {
-	const char *conf = NULL;
+	struct store_call call = {
+		.usage = "nightjar store restore [--force] COPY -c FILE\n"
+			 "       nightjar store restore [--force] COPY PATH",
+		.other = "the copy",
+		.other_first = true,
+		.failed = EXIT_FAILED,
+	};
 	bool force = false;
 	const struct flag flags[] = {
-		{ "config-file", 'c', FLAG_TEXT, &conf, "FILE",
-		    "the broker's configuration: the store that it names", 0,
-		    0 },
+		STORE_CONF(&call),
 		{ "force", 0, FLAG_SWITCH, &force, NULL,
 		    "in place of a store that is there", 0, 0 },
 	};
-	struct flag_list words = { .n = 0 };
-	struct nj_why why = { 0 };
-	char *path = NULL;
-	int status = EXIT_USAGE;
-	enum nj_err e;
+	enum nj_err e =
+	    store_call_parse(&call, flags, COUNT(flags), argc, argv);
 
-	e = flags_parse(flags, COUNT(flags), argc, argv, &words, &why);
-	if (e == NJ_EOF) {
-		printf("usage: nightjar store restore [--force] COPY -c FILE\n"
-		       "       nightjar store restore [--force] COPY PATH\n\n");
-		flags_help(flags, COUNT(flags));
-		return EXIT_FINE;
-	}
-	if (!e && words.n != (conf ? 1 : 2)) {
-		why_set(&why, "give the copy%s",
-		    conf ? ", and nothing else" : " and the store's path");
-		e = NJ_INVALID;
-	}
-	if (!e &&
-	    !(e = store_which(conf ? NULL : words.v[1], conf, &path, &why))) {
-		status = EXIT_FAILED;
-		e = restore(words.v[0], path, force, &why);
-	}
-	if (e)
-		say_why(&why, e);
-	free(path);
-	return e ? status : EXIT_FINE;
+	if (!e)
+		e = restore(call.word, call.path, force, &call.why);
+	return store_call_end(&call, e);
 }

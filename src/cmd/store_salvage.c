@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cmd/flags.h"
 #include "cmd/store.h"
 #include "store/salvage.h"
 #include "store/view.h"
@@ -76,43 +75,22 @@ find(const char *path, struct nj_why *why)
 int
 store_salvage_cmd(int argc, char **argv)
 {
-	const char *conf = NULL;
-	const struct flag flags[] = {
-		{ "config-file", 'c', FLAG_TEXT, &conf, "FILE",
-		    "the broker's configuration: the store that it names", 0,
-		    0 },
+	struct store_call call = {
+		.usage = "nightjar store salvage -c FILE | PATH",
+		.failed = EXIT_FAILED,
 	};
-	struct flag_list words = { .n = 0 };
-	struct nj_why why = { 0 };
+	const struct flag flags[] = { STORE_CONF(&call) };
 	struct salvage r;
-	char *path = NULL, *old = NULL;
-	int status = EXIT_USAGE;
-	enum nj_err e;
+	char *old = NULL;
+	enum nj_err e =
+	    store_call_parse(&call, flags, COUNT(flags), argc, argv);
 
-	e = flags_parse(flags, COUNT(flags), argc, argv, &words, &why);
-	if (e == NJ_EOF) {
-		printf("usage: nightjar store salvage -c FILE | PATH\n\n");
-		flags_help(flags, COUNT(flags));
-		return EXIT_FINE;
+	if (!e && !(e = find(call.path, &call.why)) &&
+	    !(e = store_salvage(
+		  call.path, store_give_away, &r, &old, &call.why))) {
+		store_give_away(call.path);
+		tell(call.path, &r, old);
 	}
-	if (!e && words.n > 1) {
-		why_set(&why, "one store at a time");
-		e = NJ_INVALID;
-	}
-	if (!e &&
-	    !(e = store_which(
-		  words.n ? words.v[0] : NULL, conf, &path, &why))) {
-		status = EXIT_FAILED;
-		if (!(e = find(path, &why)) &&
-		    !(e = store_salvage(
-			  path, store_give_away, &r, &old, &why))) {
-			store_give_away(path);
-			tell(path, &r, old);
-		}
-	}
-	if (e)
-		say_why(&why, e);
 	free(old);
-	free(path);
-	return e ? status : EXIT_FINE;
+	return store_call_end(&call, e);
 }

@@ -247,6 +247,29 @@ def test_restore(made, tmp_path):
     assert rows(new) == rows(path)
 
 
+def test_wrong_calls(tmp_path):
+    """The same of each, and nothing is made or printed."""
+    conf = put(tmp_path / 'conf', b'persistence true\npersistence_location %s\n' % str(tmp_path).encode())
+    one = ('check', 'stats', 'salvage', 'dump')
+    for args, says in ((('a', 'b'), 'one store at a time'), ((), 'which store'),
+                       (('a', '-c', conf), 'not both'), (('--nothing', 'a'), '--nothing')):
+        for verb in one:
+            out, err = store(verb, *args, status=2)
+            assert says in err and not out, (verb, args, err)
+    for args, says in ((('a',), "give DEST.*the store's path"), ((), 'give DEST'), (('a', 'b', 'c'), 'give DEST'),
+                       (('a', 'b', '-c', conf), 'DEST.*nothing else'), (('-c', conf), 'DEST.*nothing else')):
+        out, err = store('backup', *args, status=2)
+        assert re.search(says, err) and not out, (args, err)
+        out, err = store('restore', *args, status=2)
+        assert re.search(says.replace('DEST', 'the copy'), err) and not out, (args, err)
+    assert 'there is no --what nonsense' in store('dump', '--what', 'sessions,nonsense', 'a', status=2)[1]
+    for verb in one + ('backup', 'restore', 'import'):
+        out, err = store(verb, '--help')
+        assert out.startswith(f'usage: nightjar store {verb} ') and '--config-file' in out and not err
+    assert 'could not be checked' in store('check', '--help')[0]
+    assert sorted(os.listdir(tmp_path)) == ['conf']
+
+
 def test_which_store(made, tmp_path):
     path = made[0]
     conf = tmp_path / 'broker.conf'
