@@ -88,7 +88,7 @@ NJ_MUST enum nj_err tls_server_new(const struct tls_server_opts *o,
 struct tls_server *tls_server_ref(struct tls_server *t);
 void tls_server_unref(struct tls_server *t);
 /* Frees what it came in the place of (previous), if nobody else has that any
- * more: one thread at a time, and none that has clients to serve. */
+ * more, and gives it the lists of revoked certificates if not: one thread at a time, and none that has clients to serve. */
 void tls_server_bury(struct tls_server *t);
 /* Only checks: every fault found is told to fn (for --test-config). */
 void tls_server_check(const struct tls_server_opts *o,

@@ -154,6 +154,9 @@ void tls_on_message(int write_p, int version, int type, const void *buf,
 
 /* tls_server.c: the lists as they are now, a reference. */
 struct tls_revoked *tls_server_revoked(const struct tls_server *t);
+/* Others in their place; both references change hands. */
+struct tls_revoked *
+tls_server_put_lists(struct tls_server *t, struct tls_revoked *r);
 /* tls_recheck.c: again after every handshake, resumed ones too. */
 NJ_MUST enum nj_err tls_server_recheck(struct tls_stream *s, X509 *leaf);
 /* The same for what a ticket holds, a certificate or a record of one, without
@@ -167,7 +170,10 @@ bool tls_server_above_good(const struct tls_server *t, struct slice above);
  * gets none. */
 bool tls_server_12_has_no_tickets(const struct tls_server *t);
 
-/* tls_former.c: at its end. */
+/* tls_former.c: gives its lists to the former ones, and ends old, a reference
+ * (NULL: none). */
+void tls_former_lists(struct tls_server *t, struct tls_revoked *old);
+/* At its end. */
 void tls_former_fini(struct tls_server *t);
 
 /* tls_client.c */

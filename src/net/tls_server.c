@@ -139,6 +139,10 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 	int ok;
 
 	tls_revoked_lend(r, ctx);
+	/* those of a reload that took crlfile away */
+	if (r && !r->crls)
+		(void)X509_VERIFY_PARAM_clear_flags(
+		    X509_STORE_CTX_get0_param(ctx), X509_V_FLAG_CRL_CHECK);
 	ok = X509_verify_cert(ctx);
 	if (ok > 0 && s->server->grace_s > 0 &&
 	    !chain_is_timely(ctx, s->server->grace_s))
@@ -194,6 +198,18 @@ tls_server_revoked(const struct tls_server *t)
 	r = tls_revoked_ref(t->revoked);
 	(void)pthread_mutex_unlock(&lockable->revoked_lock);
 	return r;
+}
+
+struct tls_revoked *
+tls_server_put_lists(struct tls_server *t, struct tls_revoked *r)
+{
+	struct tls_revoked *had;
+
+	(void)pthread_mutex_lock(&t->revoked_lock);
+	had = t->revoked;
+	t->revoked = r;
+	(void)pthread_mutex_unlock(&t->revoked_lock);
+	return had;
 }
 
 /* -- contexts ------------------------------------------------------------ */
@@ -623,13 +639,10 @@ tls_server_renew_lists(struct tls_server *t, bool *changed, struct nj_why *why)
 		goto out;
 	if ((e = tls_revoked_new(&crls, t->lists.own_list, t->cas, &new, why)))
 		goto out;
-	(void)pthread_mutex_lock(&t->revoked_lock);
-	old = t->revoked;
-	t->revoked = tls_revoked_ref(new);
-	(void)pthread_mutex_unlock(&t->revoked_lock);
+	old = tls_server_put_lists(t, tls_revoked_ref(new));
 	*changed = !same_lists(old, new);
 	tls_revoked_unref(new);
-	tls_revoked_end(old);
+	tls_former_lists(t, old);
 out:
 	notes_free(notes);
 	sk_X509_CRL_pop_free(crls, X509_CRL_free);

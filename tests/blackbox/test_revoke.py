@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -336,6 +337,39 @@ def test_foreign_list_is_read_again(brokers, pki, base_folder, pace):
         assert gone(c) < WITHIN * pace
         other.ping()
     refused(b.port, context(victim))
+
+
+def test_lists_are_kept_once(brokers, base_folder):
+    """However many reloads have left connections behind; and all are thrown out by the
+    newest list."""
+    ca = Maker(new_folder(base_folder, 'long-'), 'CA')
+    crt, key = ca.issue('/CN=server', 'DNS:localhost', usage='serverAuth')
+    pair = ca.issue('/CN=dev')
+    ca.crl()
+    with open(ca.path('lists/index'), 'a', encoding='ascii') as f:
+        f.writelines(f'R\t351231235959Z\t200101000000Z\t{(1 << 62) + i:016X}\tunknown\t/CN=x\n'
+                     for i in range(20000))
+    mine = ca.path('mine.crl')
+    with open(mine, 'w', encoding='ascii') as f:
+        f.write(ca.crl())
+    b = brokers(f'certfile {crt}\nkeyfile {key}\ncafile {ca.crt}\ncrlfile {mine}\nrequire_certificate true\n')
+    with contextlib.ExitStack() as stack:
+        old, before = [], 0
+        for i in range(20):
+            c = stack.enter_context(Raw(b.port, tls=shows(ca.crt, pair)))
+            c.connect(f'c{i}')
+            old.append(c)
+            start = b.log_size()
+            b.process.send_signal(signal.SIGHUP)
+            b.wait_log('Reloaded', start)
+            before = b.rss_kib() if i == 4 else before
+        if not b.sanitized():	# five of the lists, and not fifteen
+            assert b.rss_kib() - before < 5 * 4500
+        with open(mine + '.new', 'w', encoding='ascii') as f:
+            f.write(ca.crl(pair[0]))
+        os.rename(mine + '.new', mine)
+        for c in old:
+            assert c.closed() == 0x98
 
 
 BOTH = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]

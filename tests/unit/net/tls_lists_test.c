@@ -24,21 +24,30 @@
 #define MANY 130000 /* more than 4 MiB of them */
 
 static struct tls_server *
-server_of(const char *crlfile)
+reloaded(const char *crlfile, const struct tls_server *previous)
 {
 	struct tls_server_opts o = { .certfile =
 					 certs_path(&certs, "server.crt"),
 		.keyfile = certs_path(&certs, "server.key"),
 		.cafile = certs_path(&certs, "cas.pem"),
-		.crlfile = certs_path(&certs, crlfile),
+		.crlfile = crlfile ? certs_path(&certs, crlfile) : NULL,
 		.require_certificate = true,
-		.min = TLS_MIN_12 };
+		.min = TLS_MIN_12,
+		.tickets = 1,
+		.ticket_rotate_s = 3600,
+		.previous = previous };
 	struct nj_why why = { 0 };
 	struct tls_server *t = NULL;
 
 	if (tls_server_new(&o, 1, &t, &why))
 		fail_msg("%s: %s", crlfile, why.what);
 	return t;
+}
+
+static struct tls_server *
+server_of(const char *crlfile)
+{
+	return reloaded(crlfile, NULL);
 }
 
 /* What the log would say of this client; "" when it is let in. */
@@ -372,6 +381,82 @@ long_lists(void **state)
 	tls_server_unref(t);
 }
 
+/* reload.pem, with those named. */
+static void
+put_list(const char *const *revoked)
+{
+	(void)unlink(certs_path(&certs, "reload.pem"));
+	certs_crl(&certs, "reload.pem", "ca", 30, revoked);
+}
+
+/* Each reload leaves one behind that somebody still uses: they look up what is in
+ * the newest lists, and no other list is kept. */
+static void
+former_ones_have_the_new_lists(void **state)
+{
+	static const char *const none[] = { NULL },
+				 *const gone[] = { "dev2", NULL };
+	struct tls_server *t[4];
+	struct tls_revoked *first;
+	struct nj_why why = { 0 };
+	bool changed = false;
+
+	put_list(none);
+	t[0] = server_of("reload.pem");
+	first = tls_server_revoked(t[0]);
+	let_in(t[0], "dev2");
+	for (int i = 1; i < 4; i++) {
+		if (i == 2)
+			put_list(gone);
+		t[i] = reloaded("reload.pem", t[i - 1]);
+		tls_server_bury(t[i]);
+		/* it is the second that takes dev2 away from all */
+		for (int k = 0; k <= i; k++) {
+			assert_ptr_equal(t[k]->revoked, t[i]->revoked);
+			if (i < 2)
+				let_in(t[k], "dev2");
+			else
+				refused(t[k], "dev2", "revoked");
+			let_in(t[k], "dev1");
+		}
+		assert_int_equal(atomic_load(&t[i]->revoked->refs), i + 1);
+	}
+	assert_int_equal(atomic_load(&first->refs), 1);
+	tls_revoked_unref(first);
+	/* a new file without a reload */
+	put_list(none);
+	assert_int_equal(tls_server_renew_lists(t[3], &changed, &why), NJ_OK);
+	assert_true(changed);
+	assert_int_equal(atomic_load(&t[3]->revoked->refs), 4);
+	let_in(t[0], "dev2");
+	for (int i = 0; i < 4; i++)
+		tls_server_unref(t[i]);
+}
+
+/* Lists that come or go with a reload come or go for the former one as well. */
+static void
+former_ones_without_lists(void **state)
+{
+	static const char *const gone[] = { "dev2", NULL };
+	struct tls_server *with, *without, *again;
+
+	put_list(gone);
+	with = server_of("reload.pem");
+	refused(with, "dev2", "revoked");
+	without = reloaded(NULL, with);
+	tls_server_bury(without);
+	let_in(with, "dev2");
+	let_in(without, "dev2");
+	again = reloaded("reload.pem", without);
+	tls_server_bury(again);
+	refused(with, "dev2", "revoked");
+	refused(without, "dev2", "revoked");
+	let_in(without, "dev1");
+	tls_server_unref(with);
+	tls_server_unref(without);
+	tls_server_unref(again);
+}
+
 int
 main(void)
 {
@@ -391,6 +476,8 @@ main(void)
 		cmocka_unit_test(dates_are_looked_at),
 		cmocka_unit_test(signatures_are_looked_at_once),
 		cmocka_unit_test(long_lists),
+		cmocka_unit_test(former_ones_have_the_new_lists),
+		cmocka_unit_test(former_ones_without_lists),
 	};
 	int r;
 
