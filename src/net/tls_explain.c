@@ -393,7 +393,8 @@ tls_explain(struct tls_stream *s)
 		explain_row(s, &no_psk);
 		return;
 	}
-	if (ssl && is_of_key(code) && tls_psk_explain(s))
+	if (ssl && is_of_key(code) &&
+	    tls_psk_explain(s, code == SSL_R_BINDER_DOES_NOT_VERIFY))
 		return;
 	if (ssl && s->server && code == SSL_R_NO_SHARED_CIPHER &&
 	    tls_offer_explain(s, stream_why_new(&s->base)))

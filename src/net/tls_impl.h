@@ -218,8 +218,9 @@ void tls_face_of(X509 *x, struct tls_face *out);
 NJ_MUST enum nj_err tls_psk_use(SSL_CTX *ctx, const struct tls_psk *psk);
 /* The identity by whose key the handshake was made; empty: none. */
 struct slice tls_psk_name(const struct tls_stream *s);
-/* Says why it failed, if it did because of a key. */
-bool tls_psk_explain(struct tls_stream *s);
+/* Says why it failed, if it did because of a key; binder: at the one that TLS 1.3 has
+ * for it. */
+bool tls_psk_explain(struct tls_stream *s, bool binder);
 
 /* tls_ticket.c */
 enum tls_came { TLS_CAME_NOT, TLS_CAME_BY_KEY, TLS_CAME_BY_TICKET };

@@ -110,8 +110,12 @@ on_psk_13(
 	size_t n;
 
 	*out = NULL;
-	if (!is_identity(id))
+	if (!is_identity(id)) {
+		/* what is wrong from here on is not the last one's fault */
+		free(s->psk);
+		s->psk = NULL;
 		return 1;
+	}
 	if ((n = key_of(s, id, key)) > 0)
 		*out = session_of(ssl, id, key, n);
 	secret_wipe(key, sizeof key);
@@ -151,13 +155,30 @@ tls_psk_name(const struct tls_stream *s)
 	return name ? slice_str(name) : SLICE_NONE;
 }
 
-bool
-tls_psk_explain(struct tls_stream *s)
+/* Whether the handshake failed because of the key that was offered last, given that
+ * it failed as with a wrong one.  With TLS 1.3 the key shows in the binder and nowhere
+ * else: what was passed over is not looked at, and what was used is right.  With TLS 1.2
+ * it is not asked for before it is used. */
+static bool
+is_to_blame(const struct tls_stream *s, bool binder)
 {
-	struct nj_why *w = stream_why_new(&s->base);
+	if (s->phase == TLS_OPEN)
+		return false;
+	if (s->client)
+		return s->client->psk && !SSL_get0_peer_certificate(s->ssl);
+	return s->psk && (binder || SSL_version(s->ssl) < TLS1_3_VERSION);
+}
+
+bool
+tls_psk_explain(struct tls_stream *s, bool binder)
+{
+	struct nj_why *w;
 	char esc[TEXT_ESC];
 
-	if (s->client && s->client->psk && s->phase != TLS_OPEN) {
+	if (!is_to_blame(s, binder))
+		return false;
+	w = stream_why_new(&s->base);
+	if (s->client) {
 		why_set(w,
 		    "the broker knows no such PSK: it has another key for "
 		    "this identity, or none");
@@ -166,8 +187,6 @@ tls_psk_explain(struct tls_stream *s)
 		    "psk_file");
 		return true;
 	}
-	if (!s->server || !s->psk || s->phase == TLS_OPEN)
-		return false;
 	(void)text_esc(esc, sizeof esc, slice_str(s->psk));
 	if (s->psk_watch)
 		s->psk_watch->failed(s->psk_watch_arg, slice_str(s->psk));

@@ -183,6 +183,20 @@ def test_who_came_by_a_key_gets_no_ticket(site):
     assert site.who('mixed', ticket=got, suite=OTHER)[0] is None
 
 
+@pytest.mark.parametrize('retry', [False, True])
+def test_a_key_that_was_passed_over_is_not_blamed(site, retry):
+    """Its digest is not the cipher's: the certificate was shown, and it is that which the
+    client has refused."""
+    start = site.b.log_size()
+    more = {'groups': RETRY} if retry else {}
+    assert site.who('mixed', id='mallory', key=KEYS['mallory'], suite=FIRST, refuse='1', **more) == (None, False)
+    site.b.wait_log('handshake failed.*could not check our signature', start)
+    assert 'pre-shared' not in site.b.log(start)
+    start = site.b.log_size()
+    assert site.who('mixed', id='mallory', key='00' * 16, suite=OTHER, **more) == (None, False)
+    site.b.wait_log("pre-shared key is not that of the identity 'mallory'", start)
+
+
 def test_no_ticket_looks_like_text(site):
     """Else it would be taken for the identity of a key, now and then."""
     ticket = site.ticket_of('mixed', 'alice')

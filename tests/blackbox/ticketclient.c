@@ -8,6 +8,7 @@
  *        ticket=FILE  the session to resume; forged=1: with another secret
  *        key=HEX      a shared key, of the identity id= (%00: a NUL), or of
  *                     the ticket in idticket=FILE
+ *        refuse=1     says that the broker's signature is wrong
  *        save=FILE    where to keep the ticket that comes
  *        client=      MQTT's identifier
  * Says "reused=0 answer=20020000": whether the session was resumed, and what
@@ -66,6 +67,14 @@ on_session(SSL *ssl, SSL_SESSION *sess)
 	if (!b || !PEM_write_bio_SSL_SESSION(b, sess))
 		die("save");
 	BIO_free(b);
+	return 0;
+}
+
+/* As if the broker's certificate were forged: alert decrypt_error. */
+static int
+on_broker(int ok, X509_STORE_CTX *store)
+{
+	X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_SIGNATURE_FAILURE);
 	return 0;
 }
 
@@ -140,6 +149,8 @@ context(char **v)
 		take_identity(v);
 		SSL_CTX_set_psk_use_session_callback(ctx, on_key);
 	}
+	if (arg(v, "refuse"))
+		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_broker);
 	if (arg(v, "save")) {
 		SSL_CTX_set_session_cache_mode(
 		    ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
