@@ -14,6 +14,7 @@
  * QoS 2 of a session that is not on disk goes when its publisher's identifier is
  * there: else a member that is kept could have it on disk before, and after a crash
  * once more from the publisher.
+ * What is on its way to a member that has gone or left the group goes to another.
  * What lies on disk is handed over in pages, while all else goes on (handover.h).
  * While the broker stops, QoS 1 of sessions that are not on disk goes to one that
  * is, and what is on disk stays there: the next start goes on.

@@ -29,12 +29,16 @@ struct parcel {
 enum parcel_kind { FAN = 1, DIRECT, BOUNCE };
 enum { FAN_WORDS = 3, DIRECT_WORDS = 7, BOUNCE_WORDS = 5 };
 
-#define GROUP_TRIES 3
-#define HITS_MIN    64
+/* Members of a group that are there and say no to a message before it is dropped:
+ * they may not read it, or they are away and it is of QoS 0.  Who has gone, or has
+ * left the group, is none of them: the group's home knows of that by the time it
+ * is told, and each goes once for each time that it came. */
+#define GROUP_REFUSALS 64
+#define HITS_MIN       64
 
 /* How a message came to a group's member; a DIRECT carries it as a number. */
 struct choice {
-	uint8_t tries; /* members that were not there */
+	uint8_t tries; /* members that were there, and said no */
 	uint8_t share; /* as the member numbers the subscription */
 	bool moved;    /* was another member's */
 	bool disk;     /* and on disk: in memory it obeys the limits */
@@ -157,10 +161,21 @@ route_congested(const struct shard *sh)
 
 /* Group deliveries. */
 
+/* What is on its way by a subscription that has ended since is for others
+ * [MQTT-3.10.4-1]; 0 has no number to tell. */
 static bool
-member_takes(const struct session *s, const struct msg *m, uint32_t id_opts)
+has_share(const struct session *s, uint8_t share)
 {
-	if (!s || s->ended || !session_may_read(s, m))
+	return share == 0 ||
+	    (s->shared_set &&
+		(s->shared_set->taken[share / 64] >> share % 64 & 1));
+}
+
+static bool
+member_takes(const struct session *s, const struct msg *m, uint32_t id_opts,
+    uint8_t share)
+{
+	if (!s || s->ended || !has_share(s, share) || !session_may_read(s, m))
 		return false;
 	return s->link || fanout_qos(s->home, m, id_opts) > 0;
 }
@@ -199,53 +214,64 @@ keep_entry(struct shard *sh, const struct route_entry *x, struct msg *m)
 	sh->unsent[sh->n_unsent++].w[2] = word(pledge_for(sh, m));
 }
 
-static void give_to_group(struct shard *sh, struct group *g, struct msg *m,
-    uint64_t not, struct choice c);
-
-static void
+/* False: it lives here, and does not take it. */
+static bool
 give_to_member(struct shard *sh, struct group *g, struct msg *m, uint64_t not,
-    struct choice c, const struct member *who)
+    struct choice *c, const struct member *who)
 {
 	unsigned to;
 	uint64_t *w;
 
-	c.share = who->share;
+	c->share = who->share;
 	to = (unsigned)(who->session >> 48);
 	if (to == sh->home.shard) {
 		struct session *s = session_by_number(&sh->home, who->session);
 
-		if (member_takes(s, m, who->id_opts)) {
-			deliver_member(s, m, who->id_opts, &c);
-		} else if (c.tries < GROUP_TRIES && g->n > 1) {
-			c.tries++;
-			give_to_group(sh, g, m, who->session, c);
-		}
-		return;
+		if (!member_takes(s, m, who->id_opts, who->share))
+			return false;
+		deliver_member(s, m, who->id_opts, c);
+		return true;
 	}
 	if (!(w = pack(sh, to, DIRECT_WORDS))) {
 		keep_entry(sh,
-		    &(struct route_entry){ { head(BOUNCE, choice_number(&c)),
+		    &(struct route_entry){ { head(BOUNCE, choice_number(c)),
 			word(m), 0, not, g->number } },
 		    m);
-		return;
+		return true;
 	}
-	w[0] = head(DIRECT, choice_number(&c));
+	w[0] = head(DIRECT, choice_number(c));
 	w[1] = word(msg_ref(m));
 	w[2] = word(pledge_for(sh, m));
 	w[3] = who->session;
 	w[4] = who->id_opts;
 	w[5] = g->number;
 	w[6] = sh->home.shard;
+	return true;
+}
+
+/* Who is asked when `not`, by the subscription c->share, did not take it; NULL:
+ * all have been, or too many. */
+static const struct member *
+next_member(struct group *g, uint64_t not, struct choice *c)
+{
+	const struct member *m = group_find_member(g, not );
+
+	if (!m || m->share != c->share || m->at >= group_takers(g))
+		return group_pick(g, not );
+	if (++c->tries >= GROUP_REFUSALS)
+		return NULL;
+	return group_pick_after(g, m, c->tries);
 }
 
 static void
-give_to_group(struct shard *sh, struct group *g, struct msg *m, uint64_t not,
-    struct choice c)
+give_to(struct shard *sh, struct group *g, struct msg *m, uint64_t not,
+    struct choice c, const struct member *who)
 {
-	const struct member *who = group_pick(g, not );
-
-	if (who)
-		give_to_member(sh, g, m, not, c, who);
+	while (who && !give_to_member(sh, g, m, not, &c, who)) {
+		not = who->session;
+		who = next_member(g, not, &c);
+		sh->work++;
+	}
 }
 
 void
@@ -263,9 +289,9 @@ route_moved(struct shard *sh, struct group *g, struct msg *m,
 	if (!who && how->back && (how->disk || g->n_online == 0))
 		who = group_find_member(g, how->from);
 	if (who)
-		give_to_member(sh, g, m, how->from, c, who);
+		give_to(sh, g, m, how->from, c, who);
 	else if (g->n > 1 || g->v[0]->session != how->from)
-		give_to_group(sh, g, m, how->from, c);
+		give_to(sh, g, m, how->from, c, group_pick(g, how->from));
 }
 
 static void
@@ -277,17 +303,14 @@ take_direct(struct shard *sh, const uint64_t *w)
 	uint64_t *back;
 
 	pledge_begin(sh, pointer(w[2]));
-	if (member_takes(s, m, (uint32_t)w[4])) {
+	if (member_takes(s, m, (uint32_t)w[4], c.share)) {
 		deliver_member(s, m, (uint32_t)w[4], &c);
-	} else if (c.tries >= GROUP_TRIES) {
-		/* nobody is there */
 	} else if (!(back = pack(sh, (unsigned)w[6], BOUNCE_WORDS))) {
 		keep_entry(sh,
 		    &(struct route_entry){
 			{ w[0], w[1], 0, w[3], w[4], w[5], w[6] } },
 		    m);
 	} else {
-		c.tries++;
 		back[0] = head(BOUNCE, choice_number(&c));
 		back[1] = word(msg_ref(m));
 		back[2] = word(pledge_for(sh, m));
@@ -303,10 +326,11 @@ take_bounce(struct shard *sh, const uint64_t *w)
 {
 	struct msg *m = pointer(w[1]);
 	struct group *g = groups_find(&sh->groups, w[4]);
+	struct choice c = choice_of(w[0]);
 
 	pledge_begin(sh, pointer(w[2]));
 	if (g)
-		give_to_group(sh, g, m, w[3], choice_of(w[0]));
+		give_to(sh, g, m, w[3], c, next_member(g, w[3], &c));
 	pledge_end(sh);
 	msg_unref(m);
 }
@@ -323,7 +347,8 @@ deliver_here(
 	for (uint32_t i = 0; i < n; i++) {
 		sh->work += m->qos > 0 ? t[i]->n * QUEUE_WORK : t[i]->n;
 		for (struct group *g = t[i]->groups; g; g = g->next, sh->work++)
-			give_to_group(sh, g, m, 0, (struct choice){ 0 });
+			give_to(sh, g, m, 0, (struct choice){ 0 },
+			    group_pick(g, 0));
 	}
 }
 

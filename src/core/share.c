@@ -277,6 +277,16 @@ group_pick(struct group *g, uint64_t not )
 }
 
 struct member *
+group_pick_after(struct group *g, const struct member *m, uint32_t asked)
+{
+	uint32_t first = g->n_online ? g->n_online : group_takers(g);
+
+	if (asked < first)
+		return g->v[(m->at + 1) % first];
+	return asked < group_takers(g) ? g->v[asked] : NULL;
+}
+
+struct member *
 group_pick_kept(struct group *g, uint64_t not )
 {
 	struct member *m;

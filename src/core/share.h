@@ -73,6 +73,18 @@ const struct member *group_find_member(const struct group *g, uint64_t session);
  * something can wait; one that is not `not` if there is a choice.  NULL when the
  * group is empty. */
 struct member *group_pick(struct group *g, uint64_t not );
+/* Those that may be picked stand before this place. */
+static inline uint32_t
+group_takers(const struct group *g)
+{
+	if (g->n_waiting > 0)
+		return g->n_waiting;
+	return g->n;
+}
+/* The one behind m, that was picked and is the asked-th to say no: connected ones
+ * until all were asked, then those that are away.  NULL: all were. */
+struct member *
+group_pick_after(struct group *g, const struct member *m, uint32_t asked);
 /* The next connected one that is kept, and not `not`; NULL: there is none. */
 struct member *group_pick_kept(struct group *g, uint64_t not );
 /* The same, or one that is away, and kept, and for whom something waits. */
