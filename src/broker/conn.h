@@ -252,7 +252,7 @@ conn_hears(const struct conn *c)
 NJ_MUST enum nj_err on_connect(struct conn *c, const struct frame *f);
 NJ_MUST enum nj_err on_publish(struct conn *c, const struct frame *f);
 /* Once a turn: those of durable.untaken are sent away when the store can be
- * written. */
+ * written, or is damaged. */
 void publish_turn(struct shard *sh);
 NJ_MUST enum nj_err on_ack(struct conn *c, const struct frame *f);
 /* The PUBACKs that in begins with, where nothing but their session has to know

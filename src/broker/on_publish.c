@@ -195,7 +195,8 @@ cannot_take(struct conn *c, struct msg *m, bool *together)
 
 /*
  * While the store cannot be written, who can be told is told.  Others get no
- * acknowledgement until it can.  Where there is no memory for more, what they send
+ * acknowledgement until it can; of a damaged store no end is to be waited for, and
+ * they are sent away at once.  Where there is no memory for more, what they send
  * is not taken, nor what comes behind it on that connection, as that would be
  * another order [MQTT-4.6.0-1]; all else of theirs goes on.  They send it again on
  * their next connection [MQTT-4.4.0-1], so this one ends when the store can be
@@ -205,25 +206,30 @@ static bool
 cannot_be_kept(const struct conn *c, const struct publish *p)
 {
 	const struct durable *d = &c->shard->durable;
+	enum store_state is;
 
 	if (p->qos > 0 && list_linked(&c->untaken))
 		return true;
 	if (!d->store || (p->qos == 0 && !p->retain) ||
-	    store_state(d->store) == STORE_OK)
+	    (is = store_state(d->store)) == STORE_OK)
 		return false;
-	return (c->version == MQTT5 && p->qos > 0) || durable_behind(c->shard);
+	if (p->qos > 0 && (c->version == MQTT5 || is == STORE_DAMAGED))
+		return true;
+	return durable_behind(c->shard);
 }
 
 static bool
-is_written(const struct durable *d)
+is_damaged(const struct shard *sh)
 {
-	return !d->store || store_state(d->store) == STORE_OK;
+	const struct store *store = sh->durable.store;
+
+	return store && store_state(store) == STORE_DAMAGED;
 }
 
-/* It waits for what is on its way to the disk before it: after that its
- * acknowledgements have left. */
+/* What is on its way to the disk before it is waited for: after that its
+ * acknowledgements have left.  To a damaged store nothing is. */
 static void
-send_away(struct durable *d)
+send_away(struct durable *d, bool damaged)
 {
 	struct list *at, later;
 
@@ -232,7 +238,11 @@ send_away(struct durable *d)
 	     i++) {
 		struct conn *c = LIST_OWNER(at, struct conn, untaken);
 
-		if (d->gate_first < c->untaken_until)
+		if (damaged)
+			conn_end(c, RC_QUOTA_EXCEEDED,
+			    "the store is damaged, and what it sent is not "
+			    "taken");
+		else if (d->gate_first < c->untaken_until)
 			list_push(&later, at);
 		else
 			conn_end(c, RC_QUOTA_EXCEEDED,
@@ -246,12 +256,13 @@ void
 publish_turn(struct shard *sh)
 {
 	struct durable *d = &sh->durable;
-	bool now = is_written(d);
+	enum store_state is = d->store ? store_state(d->store) : STORE_OK;
+	bool now = is == STORE_OK || is == STORE_DAMAGED;
 
 	if (list_empty(&d->untaken))
 		return;
 	if (now)
-		send_away(d);
+		send_away(d, is == STORE_DAMAGED);
 	/* without memory some other turn finds them */
 	if (!list_empty(&d->untaken) && !d->look.at)
 		(void)!timer_set(&sh->home.timers, &d->look,
@@ -292,7 +303,7 @@ take(
 	if (cannot_be_kept(c, p)) {
 		log_refused(c, topic, "the store cannot be written");
 		if (c->version != MQTT5 && p->qos > 0 &&
-		    !list_linked(&c->untaken)) {
+		    !list_linked(&c->untaken) && !is_damaged(sh)) {
 			c->untaken_until = durable_gate_end(&sh->durable);
 			list_push(&sh->durable.untaken, &c->untaken);
 		}
