@@ -51,5 +51,7 @@ void daemon_close_all_but(int fd);
 void daemon_be_helper(int fd, const char *name);
 /* Raises the soft limit of open files to the hard one; *now is the result. */
 void daemon_raise_files(unsigned long *now);
+/* What mends that there are too few. */
+#define DAEMON_MEND_FILES "let it open more files (LimitNOFILE, ulimit -n)"
 
 #endif

@@ -2,6 +2,7 @@
  */
 #include "broker/broker.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 
 #include "auth/homes.h"
 #include "auth/throttle.h"
+#include "base/daemon.h"
 #include "base/grace.h"
 #include "base/log.h"
 #include "broker/failures.h"
@@ -82,6 +84,26 @@ make_shared(struct broker *b)
 	return NJ_OK;
 }
 
+static enum nj_err
+init_shards(struct broker *b, struct nj_why *why)
+{
+	enum nj_err e;
+
+	for (; b->inited < b->n; b->inited++) {
+		errno = 0;
+		if (!(e = shard_init(&b->shards[b->inited], b, b->inited)))
+			continue;
+		if (errno == EMFILE || errno == ENFILE) {
+			why_set(why, "shard %u cannot be set up: %s", b->inited,
+			    strerror(errno));
+			why_mend(why, DAEMON_MEND_FILES);
+		}
+		shard_fini(&b->shards[b->inited]);
+		return e;
+	}
+	return NJ_OK;
+}
+
 enum nj_err
 broker_new(
     const struct broker_opts *opts, struct broker **out, struct nj_why *why)
@@ -108,14 +130,9 @@ broker_new(
 	    (e = port_set_new(opts->ports, opts->n_ports, &b->set)) ||
 	    (e = storing_open(b, why)) ||
 	    (e = rolekeep_all(b, b->set->v, b->set->n, why)) ||
-	    (e = rights_watch(b, b->set->v, b->set->n)))
-		goto fail;
-	for (; b->inited < b->n; b->inited++)
-		if ((e = shard_init(&b->shards[b->inited], b, b->inited))) {
-			shard_fini(&b->shards[b->inited]);
-			goto fail;
-		}
-	if ((e = systree_new(b)) || (e = storing_load(b, why)))
+	    (e = rights_watch(b, b->set->v, b->set->n)) ||
+	    (e = init_shards(b, why)) || (e = systree_new(b)) ||
+	    (e = storing_load(b, why)))
 		goto fail;
 	/* the shards have it, until a reload */
 	port_set_unref(b->set);
@@ -127,6 +144,9 @@ fail:
 		why_set(why, "the broker cannot be set up: %s", nj_strerror(e));
 	if (b && b->set) /* theirs stays theirs when this fails */
 		port_set_disown(b->set);
+	/* what was recorded is the next start's to record: nobody writes it */
+	if (b)
+		storing_close(b);
 	broker_free(b);
 	return e;
 }

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/daemon.h"
 #include "base/log.h"
 #include "store/impl.h"
 #include "store/pagesum.h"
@@ -61,9 +62,11 @@ store_lock(const char *store, int *out, struct nj_why *why)
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0) {
 		why_set(why, "%s: %s", path, strerror(errno));
-		why_mend(why,
-		    "make the folder, and give it to the user that the "
-		    "broker runs as");
+		why_mend(why, "%s",
+		    errno == EMFILE || errno == ENFILE
+			? DAEMON_MEND_FILES
+			: "make the folder, and give it to the user that the "
+			  "broker runs as");
 		free(path);
 		return NJ_IO;
 	}

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/daemon.h"
 #include "base/log.h"
 #include "store/impl.h"
 
@@ -378,7 +379,10 @@ store_start(struct store *s, struct nj_why *why)
 	int rc;
 
 	if ((e = mailbox_init(&s->mail))) {
-		why_set(why, "the store's mailbox: %s", strerror(errno));
+		why_set(why, "%s: its thread cannot be given anything: %s",
+		    s->path, strerror(errno));
+		if (errno == EMFILE || errno == ENFILE)
+			why_mend(why, DAEMON_MEND_FILES);
 		return e;
 	}
 	checkpointer_start(s);

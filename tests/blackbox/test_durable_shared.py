@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lies on disk of a shared subscription, when its member is away or gone."""
+import subprocess
+
 import pytest
 
-from harness import paced, wait_until
+from harness import NIGHTJAR, paced, wait_until
 from raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Closed, Raw
 from test_durable import CONF, FOREVER, again, client, numbers
 
@@ -258,6 +260,45 @@ def test_a_session_ends_with_the_broker(durable):
         assert sorted(numbers(b, 60)) == list(range(60))
         b.disconnect()
     assert not client(durable, 'a').session_present
+
+
+def start_with(broker, files):
+    """With so many open files at most: what it says when it refuses to, or None."""
+    mark = broker.log_size()
+    with open(broker.log_path, 'ab') as log:
+        # pylint: disable=consider-using-with
+        broker.process = subprocess.Popen(
+            ['prlimit', f'--nofile={files}', NIGHTJAR, 'serve', '-c', broker.conf_path],
+            cwd=broker.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    wait_until(lambda: broker.process.poll() is not None or ' running' in broker.log(mark),
+               'it serves, or refuses to')
+    return None if broker.process.poll() is None else broker.log(mark)
+
+
+def test_too_few_files(durable):
+    """A start that has something to hand over, with each number of open files that is too
+    small: it is refused, with the reason, and the one that is not has it all."""
+    for name in 'ab':
+        away(durable, name)
+    fill(durable, 60, qos=(1,))
+    with Raw(durable.port) as a:
+        assert a.connect('a', clean=False).session_present
+        durable.stop()
+    reasons = set()
+    for files in range(12, 100):
+        if not (said := start_with(durable, files)):
+            break
+        assert durable.process.returncode == 1 and 'Sanitizer' not in said, said
+        assert 'damaged' not in said
+        assert 'Too many open files' in said or 'nightjar.db: opening it' in said, said
+        if 'LimitNOFILE' in said:
+            reasons |= {w for w in ('shard 0', 'its thread') if w in said}
+    assert reasons == {'shard 0', 'its thread'} and durable.alive()
+    # as many as its clients need
+    durable.stop()
+    durable.start()
+    with client(durable, 'b') as b:
+        assert sorted(numbers(b, 60)) == list(range(60))
 
 
 def test_nothing_waits_for_some(durable):
