@@ -59,7 +59,7 @@ durable_init(struct shard *sh, struct store *store)
 	d->reread.fn = on_reread_over;
 	d->look.fn = on_reread_over;
 	d->keep.ticket = 1;
-	d->keep.into = d->open;
+	d->keep.into = d->keep.own = d->open;
 	sh->home.keep = &d->keep;
 	return NJ_OK;
 }
@@ -303,7 +303,7 @@ durable_flush(struct shard *sh)
 	store_submit(d->store, d->open);
 	/* at the very end there is none any more */
 	d->open = d->n_spare > 0 ? d->spare[--d->n_spare] : NULL;
-	d->keep.into = d->open;
+	d->keep.into = d->keep.own = d->open;
 }
 
 static void

@@ -196,6 +196,19 @@ keep_is_early(struct session *s, const struct delivery *d)
 	return d->key > k->sent_before;
 }
 
+/* It goes with the shard's own, whatever is recorded now: what goes with another
+ * shard's may come to the disk behind what is recorded later, and undo that. */
+static void
+record_sent(struct session *s, uint64_t key)
+{
+	struct keep *keep = s->home->keep;
+	struct kept *k = s->kept;
+
+	k->sent = key;
+	k->sent_ticket = keep->ticket;
+	keep_note(keep, batch_sent(keep->own, k->id, key));
+}
+
 /* That the client may know this entry, and some behind it. */
 static void
 record_ahead(struct session *s, uint64_t key)
@@ -206,11 +219,8 @@ record_ahead(struct session *s, uint64_t key)
 
 	if (k->sent_ticket <= keep->done)
 		k->sent_before = k->sent;
-	if (key + ahead / 2 <= k->sent)
-		return;
-	k->sent = key + ahead;
-	k->sent_ticket = keep->ticket;
-	keep_note(keep, batch_sent(keep->into, k->id, k->sent));
+	if (key + ahead / 2 > k->sent)
+		record_sent(s, key + ahead);
 }
 
 bool
@@ -248,16 +258,13 @@ keep_may_send0(struct session *s, const struct delivery *d)
 void
 keep_left(struct session *s)
 {
-	struct keep *keep = s->home->keep;
 	struct kept *k = s->kept;
 
 	if (k->sent <= k->last)
 		return;
-	k->sent = k->last;
-	if (k->sent_before > k->sent)
-		k->sent_before = k->sent;
-	k->sent_ticket = keep->ticket;
-	keep_note(keep, batch_sent(keep->into, k->id, k->sent));
+	if (k->sent_before > k->last)
+		k->sent_before = k->last;
+	record_sent(s, k->last);
 }
 
 void

@@ -57,6 +57,7 @@ struct keep_part {
 /* A shard's. */
 struct keep {
 	struct store_batch *into; /* where records go now */
+	struct store_batch *own;  /* the shard's, where into is another */
 	struct keep_part *part; /* into is this one's; NULL: the shard's own */
 	bool dirty;		/* one was added, or will be elsewhere */
 	bool failed;
