@@ -32,9 +32,11 @@
 #define PAGE_MAX 512
 #define PAGE_LOW 64
 /* That a client may have been sent entries is recorded so far ahead, and as many
- * times its window, so that none of those waits for the disk. */
+ * times its window, so that none of those waits for the disk; at QoS 2 by a shared
+ * subscription SENT_GROUP, and two windows. */
 #define SENT_AHEAD   512
 #define SENT_WINDOWS 4
+#define SENT_GROUP   8
 
 struct handover;
 struct session;

@@ -21,8 +21,9 @@ def durable(request, brokers):
 def fill(broker, n=N, first=0, topic='t', qos=(1, 2)):
     with client(broker, 'pub') as p:
         # 20 of QoS 2 may be open
-        for at in range(first, first + n, 40):
-            some = range(at, min(at + 40, first + n))
+        step = 40 if 1 in qos else 20
+        for at in range(first, first + n, step):
+            some = range(at, min(at + step, first + n))
             for i in some:
                 p.publish(topic, b'%d' % i, qos=qos[i % len(qos)])
             done = 0
@@ -217,6 +218,30 @@ def test_killed_meanwhile(durable, ends):
     twice = [i for i in set(taker.done) if taker.done.count(i) > 1]
     assert not [i for i in twice if i % 2]
     nothing_left(durable, 'a')
+
+
+@pytest.mark.parametrize('ends', [True, False], ids=['ended', 'back'])
+def test_what_never_left_goes_on(durable, ends):
+    """After a crash only what its window and one more may have had is nobody else's
+    [MQTT-4.8.2-4], [MQTT-4.8.2-5]; the rest goes to another member, once."""
+    n, window = 300, 20
+    away(durable, 'b')
+    with client(durable, 'a', keepalive=0) as a:
+        a.subscribe(SHARE, qos=2)
+        fill(durable, n, qos=(2,))
+        assert [int(a.expect(PUBLISH).payload) for _ in range(window)] == list(range(window))
+        again(durable)
+    with client(durable, 'b') as b:
+        rest = numbers(b, n - 2 * window - 9)
+        assert rest == list(range(2 * window + 9, n))
+        if ends:
+            client(durable, 'a', clean=True).close()
+        else:
+            with client(durable, 'a') as a:
+                assert a.session_present
+                assert numbers(a, 2 * window + 9) == list(range(2 * window + 9))
+                a.silent(0.2)
+        b.silent(0.3)
 
 
 def test_a_member_goes_before_the_disk_is_there(brokers):
