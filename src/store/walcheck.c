@@ -70,24 +70,34 @@ is_sum(struct sum s, const uint8_t *p)
 	return s.a == number(p) && s.b == number(p + 4);
 }
 
-/* False: there is no log, or SQLite takes none of it. */
-static bool
-begin(struct walk *w)
+enum header { NO_HEADER, TORN_HEADER, WHOLE_HEADER };
+
+static enum header
+read_header(struct walk *w)
 {
 	uint8_t h[HEADER];
 
 	if (w->f->pMethods->xFileSize(w->f, &w->size) != SQLITE_OK ||
 	    w->size < HEADER ||
 	    w->f->pMethods->xRead(w->f, h, HEADER, 0) != SQLITE_OK)
-		return false;
+		return NO_HEADER;
 	w->big = number(h) & 1;
 	w->page = number(h + 8);
 	w->sum = add((struct sum){ 0, 0 }, h, FRAME, w->big);
 	if ((number(h) & ~1u) != MAGIC || !is_sum(w->sum, h + FRAME) ||
 	    w->page < PAGE_MIN || w->page > PAGE_MAX ||
 	    (w->page & (w->page - 1)) != 0)
-		return false;
+		return TORN_HEADER;
 	memcpy(w->salt, h + 16, sizeof w->salt);
+	return WHOLE_HEADER;
+}
+
+/* False: there is no log, or SQLite takes none of it. */
+static bool
+begin(struct walk *w)
+{
+	if (read_header(w) != WHOLE_HEADER)
+		return false;
 	w->padded = !(w->f->pMethods->xDeviceCharacteristics(w->f) &
 	    SQLITE_IOCAP_POWERSAFE_OVERWRITE);
 	w->at = HEADER;
@@ -157,34 +167,78 @@ explain(const struct walk *w, enum nj_err e, const char *log, const char *path,
 	}
 }
 
+/* w->f is NULL where there is none, or it cannot be opened; *log is its name. */
+static enum nj_err
+open_log(
+    struct walk *w, const char *name, const char *path, int flags, char **log)
+{
+	sqlite3_vfs *vfs = sqlite3_vfs_find(name);
+	sqlite3_file *f;
+	int is = 0, got = 0;
+
+	if (!vfs || asprintf(log, "%s-wal", path) < 0)
+		return NJ_NOMEM;
+	if (!(f = calloc(1, (size_t)vfs->szOsFile))) {
+		free(*log);
+		return NJ_NOMEM;
+	}
+	if (vfs->xAccess(vfs, *log, SQLITE_ACCESS_EXISTS, &is) == SQLITE_OK &&
+	    is &&
+	    vfs->xOpen(vfs, *log, f, flags | SQLITE_OPEN_WAL, &got) ==
+		SQLITE_OK)
+		w->f = f;
+	if (!w->f && f->pMethods)
+		f->pMethods->xClose(f);
+	if (!w->f)
+		free(f);
+	return NJ_OK;
+}
+
+static void
+close_log(struct walk *w, char *log)
+{
+	if (w->f)
+		w->f->pMethods->xClose(w->f);
+	free(w->f);
+	free(log);
+}
+
 enum nj_err
 walcheck(const char *name, const char *path, struct nj_why *why)
 {
-	sqlite3_vfs *vfs = sqlite3_vfs_find(name);
 	struct walk w = { .bad = 0 };
-	enum nj_err e = NJ_OK;
-	char *log = NULL;
-	int is = 0, got = 0;
+	char *log;
+	enum nj_err e = open_log(&w, name, path, SQLITE_OPEN_READONLY, &log);
 
-	if (!vfs || asprintf(&log, "%s-wal", path) < 0)
-		return NJ_NOMEM;
-	if (!(w.f = calloc(1, (size_t)vfs->szOsFile)))
-		e = NJ_NOMEM;
-	else if (vfs->xAccess(vfs, log, SQLITE_ACCESS_EXISTS, &is) ==
-		SQLITE_OK &&
-	    is &&
-	    vfs->xOpen(vfs, log, w.f, SQLITE_OPEN_READONLY | SQLITE_OPEN_WAL,
-		&got) == SQLITE_OK &&
-	    begin(&w)) {
+	if (e)
+		return e;
+	if (w.f && begin(&w)) {
 		e = walk(&w);
 		explain(&w, e, log, path, why);
 	}
 	if (!e && w.at && !w.buf)
 		e = NJ_NOMEM;
-	if (w.f && w.f->pMethods)
-		w.f->pMethods->xClose(w.f);
 	free(w.buf);
-	free(w.f);
-	free(log);
+	close_log(&w, log);
+	return e;
+}
+
+enum nj_err
+walcheck_forget_torn(const char *name, const char *path, struct nj_why *why)
+{
+	struct walk w = { .bad = 0 };
+	char *log;
+	enum nj_err e = open_log(&w, name, path, SQLITE_OPEN_READWRITE, &log);
+
+	if (e)
+		return e;
+	if (w.f && read_header(&w) == TORN_HEADER &&
+	    (w.f->pMethods->xTruncate(w.f, 0) != SQLITE_OK ||
+		w.f->pMethods->xSync(w.f, SQLITE_SYNC_FULL) != SQLITE_OK)) {
+		why_set(
+		    why, "%s has no whole header, and cannot be emptied", log);
+		e = NJ_IO;
+	}
+	close_log(&w, log);
 	return e;
 }

@@ -10,7 +10,7 @@
  * cut does.
  *
  * Owns:    nothing.
- * Threads: any; nobody writes the log meanwhile.
+ * Threads: any; nobody else writes the log meanwhile.
  * Bounds:  memory of one page; it is read once, as SQLite then does.
  */
 #ifndef NJ_STORE_WALCHECK_H
@@ -22,5 +22,14 @@
  * cannot be read.  None, or one that SQLite does not take either, is fine. */
 NJ_MUST enum nj_err
 walcheck(const char *vfs, const char *path, struct nj_why *why);
+/*
+ * Before it is opened to be written.  Of a log whose header a power cut has torn
+ * SQLite takes nothing, as it should: all behind it is in the database.  But the
+ * salts that are in it may be the last log's, and SQLite would begin the next with
+ * these, in front of whole frames of the last: they would be taken for damage.  So
+ * such a log is emptied.
+ */
+NJ_MUST enum nj_err
+walcheck_forget_torn(const char *vfs, const char *path, struct nj_why *why);
 
 #endif

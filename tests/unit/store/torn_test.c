@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A log whose first bytes a power cut has torn as the next log was begun, when all
+ * of it was in the database: the salts are the last log's still.  What the next
+ * starts write in front of its frames is no damage, and nothing is lost.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "disk.h"
+#include "memory.h"
+#include "store/impl.h"
+#include "store/walcheck.h"
+
+#define SESSIONS 6u /* a commit each */
+
+/* Of the header: the number of the log, and its checksum. */
+static const unsigned torn_at[] = { 0, 15, 28 };
+
+static char path[64], wal[72];
+static struct store *store;
+static uint64_t done;
+
+static void
+on_done(void *arg, struct store_batch *b)
+{
+	(void)arg;
+	done++;
+	batch_free(b);
+}
+
+static void
+open_it(void)
+{
+	const struct store_opts o = {
+		.path = path,
+		.vfs = DISK_VFS,
+		.msgs = &note_ops,
+		.done = on_done,
+		.no_thread = true,
+	};
+	struct nj_why why = { .what = "" };
+
+	if (store_open(&o, &store, &why))
+		fail_msg("%s", why.what);
+	assert_int_equal(store_start(store, &why), NJ_OK);
+}
+
+static void
+kill_it(void)
+{
+	disk_cut_now();
+	store_close(store);
+	store = NULL;
+	disk_killed();
+}
+
+static void
+commit_session(uint64_t id)
+{
+	const uint64_t before = done;
+	struct store_batch *x;
+
+	assert_int_equal(batch_new(&note_ops, &x), NJ_OK);
+	assert_int_equal(batch_session(x,
+			     &(struct store_session){ .id = id,
+				 .client = slice_of(&id, sizeof id),
+				 .version = 5,
+				 .expiry_s = 100,
+				 .offline_ms = STORE_NEVER }),
+	    NJ_OK);
+	store_submit(store, x);
+	store_turn(store);
+	assert_int_equal(done, before + 1);
+}
+
+static int64_t
+sessions(void)
+{
+	sqlite3_stmt *st = NULL;
+	int64_t n;
+
+	assert_int_equal(sqlite3_prepare_v2(store->db,
+			     "SELECT count(*) FROM session", -1, &st, NULL),
+	    SQLITE_OK);
+	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+	n = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	return n;
+}
+
+static void
+test_torn_header(void **st)
+{
+	(void)st;
+	for (unsigned i = 0; i < sizeof torn_at / sizeof *torn_at; i++) {
+		uint64_t id = 0;
+
+		disk_reset(1);
+		open_it();
+		while (id < SESSIONS)
+			commit_session(++id);
+		/* all of it is in the database */
+		assert_int_equal(sqlite3_wal_checkpoint_v2(store->db, NULL,
+				     SQLITE_CHECKPOINT_PASSIVE, NULL, NULL),
+		    SQLITE_OK);
+		kill_it();
+		assert_true(disk_damage(wal, torn_at[i]));
+		for (unsigned k = 0; k < 3; k++) {
+			open_it();
+			assert_int_equal(sessions(), id);
+			commit_session(++id);
+			kill_it();
+		}
+		open_it();
+		assert_int_equal(sessions(), id);
+		store_close(store);
+	}
+}
+
+/* One that is whole is not touched, and one that cannot be emptied is told of. */
+static void
+test_emptied(void **st)
+{
+	struct nj_why why = { .what = "" };
+	uint64_t size;
+
+	(void)st;
+	disk_reset(1);
+	assert_int_equal(walcheck_forget_torn(DISK_VFS, path, &why), NJ_OK);
+	open_it();
+	commit_session(1);
+	kill_it();
+	size = disk_size(wal);
+	assert_true(size > 0);
+	assert_int_equal(walcheck_forget_torn(DISK_VFS, path, &why), NJ_OK);
+	assert_int_equal(disk_size(wal), size);
+	assert_true(disk_damage(wal, 15));
+	disk_fault(DISK_TRUNCATE, 1, 1);
+	assert_int_equal(walcheck_forget_torn(DISK_VFS, path, &why), NJ_IO);
+	assert_non_null(strstr(why.what, "cannot be emptied"));
+	disk_fault(DISK_CALLS, 0, 0);
+	assert_int_equal(disk_size(wal), size);
+	assert_int_equal(walcheck_forget_torn(DISK_VFS, path, &why), NJ_OK);
+	assert_int_equal(disk_size(wal), 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_torn_header),
+		cmocka_unit_test(test_emptied),
+	};
+	char lock[80];
+	int rc;
+
+	(void)snprintf(
+	    path, sizeof path, "/tmp/nightjar-torn-%d", (int)getpid());
+	(void)snprintf(wal, sizeof wal, "%s-wal", path);
+	rc = cmocka_run_group_tests_name("torn log", tests, NULL, NULL);
+	disk_fini();
+	(void)unlink(path);
+	(void)snprintf(lock, sizeof lock, "%s.lock", path);
+	(void)unlink(lock);
+	return rc;
+}
