@@ -468,7 +468,8 @@ conn_lost(struct edge *e, bool stopped)
 	e->over = true;
 }
 
-/* Where it stands, as far as it must be on disk. */
+/* Where it stands, as far as it must be on disk.  What was published again is
+ * taken as another, and the one that is under way may not be there. */
 static void
 flights_lost(struct msession *s)
 {
@@ -478,8 +479,8 @@ flights_lost(struct msession *s)
 
 		if (f->state == F_RELEASED ? !f->pubrel
 					   : f->qos == 1 &&
-			    (m->state != M_TAKEN || m->retain || m->will ||
-				s->client->role == ROLE_WORKER))
+			    (m->state != M_TAKEN || m->times > 1 || m->retain ||
+				m->will || s->client->role == ROLE_WORKER))
 			f->maybe_on = true;
 	}
 }
