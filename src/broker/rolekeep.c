@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "auth/rolebase.h"
 #include "auth/roles_rows.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "broker/internal.h"
 #include "broker/storing.h"
@@ -82,11 +84,60 @@ take(void *arg, unsigned kind, struct slice name, struct slice value)
 	return NJ_OK;
 }
 
+/* Where the store has lost what it had, the file from which that was taken over is
+ * not what holds instead: it may allow what was forbidden since.  Only one that
+ * somebody has written after that is. */
+static enum nj_err
+take_lost(void *arg, unsigned kind, struct slice name, struct slice value)
+{
+	struct timespec *when = arg;
+	char text[MARK_MAX];
+	long long s = 0;
+	long ns = 0;
+
+	(void)kind;
+	(void)name;
+	(void)snprintf(
+	    text, sizeof text, "%.*s", (int)value.n, (const char *)value.p);
+	if (sscanf(text, "%lld.%9ld", &s, &ns) < 1)
+		return NJ_MALFORMED;
+	*when = (struct timespec){ .tv_sec = (time_t)s, .tv_nsec = ns };
+	return NJ_OK;
+}
+
+static enum nj_err
+judge_file(const char *path, const struct timespec *lost, struct nj_why *why)
+{
+	char day[32] = "";
+	struct stat st;
+	struct tm tm;
+	bool is = file_stat(path, &st);
+
+	if (is &&
+	    (st.st_mtim.tv_sec > lost->tv_sec ||
+		(st.st_mtim.tv_sec == lost->tv_sec &&
+		    st.st_mtim.tv_nsec > lost->tv_nsec)))
+		return NJ_NOTFOUND;
+	if (gmtime_r(&lost->tv_sec, &tm))
+		(void)strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	why_set(why,
+	    "the users, groups and roles that the store had were lost when it "
+	    "was salvaged, %s; %s %s, and the broker does not begin with less "
+	    "than they forbade",
+	    day, path, is ? "is older than that" : "is not there");
+	why_mend(why,
+	    "let %s say what holds from now on (nightjar-dynsec(7)), and: "
+	    "touch %s",
+	    path, path);
+	return NJ_DENIED;
+}
+
 static enum nj_err
 load(void *arg, struct roles **out, struct nj_why *why)
 {
 	struct rolekeep *k = arg;
 	struct loading l = { .k = k, .why = why };
+	struct timespec lost;
 	enum nj_err e;
 
 	if (k->loaded) {
@@ -98,6 +149,9 @@ load(void *arg, struct roles **out, struct nj_why *why)
 		return e;
 	}
 	e = facts_read(k->store, slice_str(k->space), take, &l, why);
+	if (e == NJ_NOTFOUND &&
+	    !(e = facts_read(k->store, LIT(FACTS_LOST), take_lost, &lost, why)))
+		e = judge_file(k->path, &lost, why);
 	if (!e && (e = roles_reader_end(l.reader, out)))
 		why_set(
 		    why, "%s: what the store has of it is not whole", k->path);
@@ -125,6 +179,7 @@ rolekeep_look(
     struct view *v, const char *path, struct roles **out, struct nj_why *why)
 {
 	struct loading l = { .why = why };
+	struct timespec lost;
 	char *space = NULL;
 	enum nj_err e;
 
@@ -134,6 +189,9 @@ rolekeep_look(
 	    !(e = view_facts(v, slice_str(space), take_row, &l, why)) &&
 	    (e = roles_reader_end(l.reader, out)))
 		why_set(why, "%s: what the store has of it is not whole", path);
+	else if (e == NJ_NOTFOUND &&
+	    !(e = view_facts(v, LIT(FACTS_LOST), take_lost, &lost, why)))
+		e = judge_file(path, &lost, why);
 	roles_reader_free(l.reader);
 	free(space);
 	return e;

@@ -23,6 +23,11 @@
 #include "base/slice.h"
 #include "store/store.h"
 
+/* The space of a store whose facts are lost, that of others are not there for want of
+ * any: one with a name, whose value says when, in seconds since 1970 with a fraction
+ * of nine digits. */
+#define FACTS_LOST "lost"
+
 struct facts;
 
 NJ_MUST enum nj_err facts_new(struct slice space, struct facts **out);

@@ -28,6 +28,8 @@
 #define LOG_MAGIC  0x377f0682u /* or one more: sums of big-endian words */
 /* The page that has this byte is never used, as files are locked there. */
 #define PENDING 0x40000000u
+/* In which a page is looked for that says of what size all are. */
+#define GUESS_BYTES (64u << 20)
 
 static int
 open_part(const char *path, const char *tail)
@@ -110,13 +112,50 @@ give_up(struct rawpages *p, uint64_t at, uint64_t size, bool bad)
 	p->log_bad = bad;
 }
 
+/* Which pages the frames from one on would change, of which sum is that of the one
+ * before.  A number that may itself be damaged is not believed; what is of an older
+ * log is behind all others. */
+static enum nj_err
+note_lost(struct rawpages *p, uint32_t from, struct sum sum,
+    const uint8_t *salt, bool big, uint8_t *frame)
+{
+	bool unsure = false;
+	enum nj_err e = NJ_OK;
+
+	free(p->lost);
+	if (!(p->lost = calloc((size_t)p->n + 1, sizeof *p->lost)))
+		return NJ_NOMEM;
+	for (uint32_t i = from; !e; i++) {
+		uint32_t no;
+		bool ours, whole;
+
+		if ((e = file_read_at(
+			 p->log, frame, LOG_FRAME + p->size, frame_at(p, i))))
+			break;
+		sum = sum_add(sum, frame, 8, big);
+		sum = sum_add(sum, frame + LOG_FRAME, p->size, big);
+		whole = sum.a == raw_number(frame + 16) &&
+		    sum.b == raw_number(frame + 20);
+		sum = sum_get(frame + 16);
+		ours = memcmp(frame + 8, salt, 8) == 0;
+		no = raw_number(frame);
+		p->lost_any |= unsure && ours;
+		unsure |=
+		    !whole && (!ours || pagesum_ok(frame + LOG_FRAME, p->size));
+		p->lost_any |= unsure && ours;
+		if (no > 0 && no <= p->n)
+			p->lost[no] |= ours || whole;
+	}
+	return e == NJ_EOF ? NJ_OK : e;
+}
+
 /* As SQLite does: up to the last COMMIT before a frame whose sum does not fit. */
 static enum nj_err
 read_log(struct rawpages *p, uint8_t *frame)
 {
 	uint8_t h[LOG_HEADER];
 	struct commit c = { .from = 0 };
-	struct sum sum;
+	struct sum sum, before;
 	struct stat st;
 	enum nj_err e;
 	uint32_t most;
@@ -140,6 +179,7 @@ read_log(struct rawpages *p, uint8_t *frame)
 		if ((e = file_read_at(
 			 p->log, frame, LOG_FRAME + p->size, frame_at(p, i))))
 			break;
+		before = sum;
 		sum = sum_add(sum, frame, 8, big);
 		sum = sum_add(sum, frame + LOG_FRAME, p->size, big);
 		/* an older log's frames are behind this one's */
@@ -148,6 +188,7 @@ read_log(struct rawpages *p, uint8_t *frame)
 		    sum.b != raw_number(frame + 20)) {
 			give_up(p, (uint64_t)frame_at(p, i),
 			    (uint64_t)st.st_size, !old);
+			e = note_lost(p, i, before, h + 16, big, frame);
 			break;
 		}
 		if ((c.pages = raw_number(frame + 4))) {
@@ -161,40 +202,120 @@ read_log(struct rawpages *p, uint8_t *frame)
 	return e == NJ_EOF ? NJ_OK : e;
 }
 
+/* Pages of that size that are as they were written, among the first of a file. */
+static bool
+has_pages(int fd, uint64_t bytes, size_t size, uint8_t *page)
+{
+	for (uint64_t at = size; at + size <= bytes && at < GUESS_BYTES;
+	     at += size)
+		if (file_read_at(fd, page, size, (off_t)at) == NJ_OK &&
+		    pagesum_ok(page, size))
+			return true;
+	return false;
+}
+
+/* What the header says is believed where the page that has it is whole.  0: no page
+ * has a sum that fits. */
+static enum nj_err
+find_size(
+    const struct rawpages *p, const uint8_t *h, uint64_t bytes, size_t *out)
+{
+	size_t said = (size_t)h[AT_PAGE] << 8 | h[AT_PAGE + 1];
+	uint8_t *page = malloc(PAGE_MOST);
+	enum nj_err e = page ? NJ_OK : NJ_NOMEM;
+
+	*out = 0;
+	said = said == 1 ? PAGE_MOST : said;
+	if (!e && is_page_size(said) && pagesum_is_first(h) &&
+	    file_read_at(p->fd, page, said, 0) == NJ_OK &&
+	    pagesum_ok(page, said))
+		*out = said;
+	for (size_t n = PAGE_LEAST; !e && !*out && n <= PAGE_MOST; n *= 2)
+		if (has_pages(p->fd, bytes, n, page))
+			*out = n;
+	free(page);
+	return e;
+}
+
+static enum nj_err
+refuse(const char *path, const uint8_t *h, struct nj_why *why)
+{
+	size_t n = (size_t)h[AT_PAGE] << 8 | h[AT_PAGE + 1];
+
+	if (!pagesum_is_first(h)) {
+		why_set(why, "%s does not begin as a store does", path);
+		why_mend(why, "restore the last backup");
+		return NJ_MALFORMED;
+	}
+	if (is_page_size(n == 1 ? PAGE_MOST : n) &&
+	    h[AT_RESERVED] == PAGESUM_BYTES) {
+		why_set(why, "no page of %s is as it was written", path);
+		why_mend(why, "restore the last backup");
+		return NJ_MALFORMED;
+	}
+	why_set(why,
+	    "%s has no checksums of its pages, which say what of it is as it "
+	    "was written",
+	    path);
+	why_mend(why,
+	    "restore the last backup; what can still be read: sqlite3 %s "
+	    ".recover",
+	    path);
+	return NJ_UNSUPPORTED;
+}
+
 static enum nj_err
 begin(struct rawpages *p, const char *path, struct nj_why *why)
 {
-	uint8_t h[HEADER];
+	uint8_t h[HEADER] = { 0 };
 	struct stat st;
+	enum nj_err e;
 
 	if ((p->fd = open_part(path, "")) < 0 || fstat(p->fd, &st)) {
 		why_set(why, "cannot open %s: %s", path, strerror(errno));
 		return errno == ENOENT ? NJ_NOTFOUND : NJ_IO;
 	}
-	if (file_read_at(p->fd, h, sizeof h, 0) || !pagesum_is_first(h)) {
-		why_set(why, "%s does not begin as a store does", path);
-		why_mend(why, "restore the last backup");
-		return NJ_MALFORMED;
-	}
-	p->size = (size_t)h[AT_PAGE] << 8 | h[AT_PAGE + 1];
-	p->size = p->size == 1 ? PAGE_MOST : p->size;
-	if (!is_page_size(p->size) || h[AT_RESERVED] != PAGESUM_BYTES) {
-		why_set(why,
-		    "%s has no checksums of its pages, which say what of it is "
-		    "as it was written",
-		    path);
-		why_mend(why,
-		    "restore the last backup; what can still be read: sqlite3 "
-		    "%s .recover",
-		    path);
-		return NJ_UNSUPPORTED;
-	}
+	if ((e = file_read_at(p->fd, h, sizeof h, 0)) == NJ_IO)
+		why_set(why, "cannot read %s: %s", path, strerror(errno));
+	if (e)
+		return e == NJ_EOF ? refuse(path, h, why) : e;
+	if ((e = find_size(p, h, (uint64_t)st.st_size, &p->size)))
+		return e;
+	if (!p->size)
+		return refuse(path, h, why);
 	p->usable = p->size - PAGESUM_BYTES;
 	if ((p->log = open_part(path, "-wal")) < 0 && errno != ENOENT) {
 		why_set(why, "cannot open %s-wal: %s", path, strerror(errno));
 		return NJ_IO;
 	}
 	return grow(p, (uint32_t)((uint64_t)st.st_size / p->size));
+}
+
+/* What the first page says, if it is there. */
+static enum nj_err
+read_first(
+    struct rawpages *p, const char *path, uint8_t *page, struct nj_why *why)
+{
+	uint32_t had;
+
+	if (rawpages_read(p, 1, page)) {
+		p->headless = true;
+		p->mapped = true; /* as each that we made is */
+		return NJ_OK;
+	}
+	if (raw_number(page + AT_OWNER) != STORE_APPLICATION) {
+		why_set(why, "%s is a database of another program", path);
+		return NJ_UNSUPPORTED;
+	}
+	if (raw_number(page + AT_VERSION) > PAGESUM_SCHEMA) {
+		why_set(why, "%s was written by a newer nightjar", path);
+		why_mend(why, "use that one");
+		return NJ_UNSUPPORTED;
+	}
+	had = raw_number(page + AT_PAGES);
+	p->missing = had > p->n ? had - p->n : 0;
+	p->mapped = raw_number(page + AT_MAPPED) != 0;
+	return NJ_OK;
 }
 
 enum nj_err
@@ -208,26 +329,7 @@ rawpages_open(const char *path, struct rawpages *out, struct nj_why *why)
 		e = NJ_NOMEM;
 	if (!e && p.log >= 0 && (e = read_log(&p, page)) == NJ_IO)
 		why_set(why, "cannot read %s-wal: %s", path, strerror(errno));
-	if (!e && (e = rawpages_read(&p, 1, page)) == NJ_MALFORMED) {
-		why_set(why,
-		    "the first page of %s is damaged, which says where all "
-		    "else is",
-		    path);
-		why_mend(why, "restore the last backup");
-	}
-	if (!e && raw_number(page + AT_OWNER) != STORE_APPLICATION) {
-		why_set(why, "%s is a database of another program", path);
-		e = NJ_UNSUPPORTED;
-	} else if (!e && raw_number(page + AT_VERSION) > PAGESUM_SCHEMA) {
-		why_set(why, "%s was written by a newer nightjar", path);
-		why_mend(why, "use that one");
-		e = NJ_UNSUPPORTED;
-	}
-	if (!e) {
-		uint32_t had = raw_number(page + AT_PAGES);
-
-		p.missing = had > p.n ? had - p.n : 0;
-		p.mapped = raw_number(page + AT_MAPPED) != 0;
+	if (!e && !(e = read_first(&p, path, page, why))) {
 		*out = p;
 		p = (struct rawpages){ .fd = -1, .log = -1 };
 	}
@@ -244,6 +346,7 @@ rawpages_close(struct rawpages *p)
 	if (p->log >= 0)
 		close(p->log);
 	free(p->frame);
+	free(p->lost);
 	*p = (struct rawpages){ .fd = -1, .log = -1 };
 }
 

@@ -29,10 +29,15 @@ struct rawpages {
 	 * is an older log's */
 	uint64_t log_end, log_left;
 	bool log_bad;
+	bool *lost;    /* of a page: a frame of what was not taken has it */
+	bool lost_any; /* and there are frames whose pages are not known */
+	bool
+	    headless; /* the first page is damaged: what it says is not known */
 };
 
-/* NJ_UNSUPPORTED: its pages have no sums.  NJ_MALFORMED: its first page, which says
- * where all else is, is damaged. */
+/* Where the first page is damaged, what pages are like is seen from the others.
+ * NJ_UNSUPPORTED: its pages have no sums.  NJ_MALFORMED: it does not look like a
+ * store. */
 NJ_MUST enum nj_err
 rawpages_open(const char *path, struct rawpages *out, struct nj_why *why);
 void rawpages_close(struct rawpages *p); /* {0} after it */

@@ -22,10 +22,11 @@ enum { INDEX_INNER = 2, TABLE_INNER = 5, INDEX_LEAF = 10, TABLE_LEAF = 13 };
 
 struct reading {
 	const struct rawpages *p;
+	const struct rawroot *made;
+	unsigned n_made;
 	struct rawtrees *out;
 	rawtree_row *row;
 	void *arg;
-	bool unmet;	 /* roots are done */
 	uint64_t beyond; /* pages that something names, behind the last */
 	uint8_t *owner;	 /* of a page: its tree; NOBODYS: not known */
 	bool *met;
@@ -133,6 +134,13 @@ note_tree(struct reading *r, const struct rawvalue *v, unsigned n)
 }
 
 static enum nj_err
+tell_hole(struct reading *r, unsigned tree)
+{
+	return tree == SCHEMA ? NJ_OK
+			      : r->row(r->arg, &r->out->v[tree], 0, NULL, 0);
+}
+
+static enum nj_err
 tell_row(struct reading *r, unsigned tree, int64_t id, struct slice record)
 {
 	struct rawtree *t = &r->out->v[tree];
@@ -141,7 +149,7 @@ tell_row(struct reading *r, unsigned tree, int64_t id, struct slice record)
 
 	if (!take_record(record, v, &n)) {
 		t->cut++;
-		return NJ_OK;
+		return tell_hole(r, tree);
 	}
 	t->rows++;
 	return tree == SCHEMA ? note_tree(r, v, n)
@@ -226,7 +234,7 @@ take_cell(struct reading *r, unsigned tree, uint8_t kind, struct slice cell)
 		e = take_rest(r, tree, raw_number(cell.p + local), n - local);
 	if (e == NJ_MALFORMED) {
 		t->cut++;
-		return NJ_OK;
+		return tell_hole(r, tree);
 	}
 	return e ? e : tell_row(r, tree, (int64_t)id, buf_slice(&r->record));
 }
@@ -291,13 +299,14 @@ down(struct reading *r, unsigned tree, uint32_t no, unsigned depth)
 
 	if (no == 0 || no > r->p->n || depth == DEPTH) {
 		note_damage(r, no, (uint8_t)tree);
-		return NJ_OK;
+		return tell_hole(r, tree);
 	}
 	if (r->met[no]) {
 		/* below a root, each page has one place */
-		if (!r->unmet)
-			note_damage(r, no, (uint8_t)tree);
-		return NJ_OK;
+		if (r->out->unmet)
+			return NJ_OK;
+		note_damage(r, no, (uint8_t)tree);
+		return tell_hole(r, tree);
 	}
 	r->met[no] = true;
 	r->owner[no] = (uint8_t)tree;
@@ -313,7 +322,7 @@ down(struct reading *r, unsigned tree, uint32_t no, unsigned depth)
 	if (e != NJ_MALFORMED)
 		return e;
 	note_damage(r, no, (uint8_t)tree);
-	return NJ_OK;
+	return tell_hole(r, tree);
 }
 
 /* The tree of a page that was not met; NOBODYS: it has none, or none is known. */
@@ -371,6 +380,77 @@ judge_unmet(struct reading *r, uint32_t no)
 	}
 }
 
+/* Whether a page can be the root of that, and whether it is known. */
+static bool
+can_be_root(struct reading *r, uint32_t no, bool rowid, unsigned *known)
+{
+	enum raw_kind kind;
+	uint32_t parent;
+	uint8_t is;
+
+	if (rawpages_kind(r->p, no, r->scratch, &kind, &parent) == NJ_OK &&
+	    kind != RAW_ROOT)
+		return false;
+	if (rawpages_read(r->p, no, r->more))
+		return true;
+	is = r->more[0];
+	++*known;
+	return rowid ? is == TABLE_LEAF || is == TABLE_INNER
+		     : is == INDEX_LEAF || is == INDEX_INNER;
+}
+
+/* The i-th place has the i-th, or all tables come before the indexes. */
+static const struct rawroot *
+placed(const struct reading *r, bool sorted, unsigned i)
+{
+	unsigned at = 0;
+
+	if (!sorted)
+		return &r->made[i];
+	for (unsigned pass = 0; pass < 2; pass++)
+		for (unsigned k = 0; k < r->n_made; k++)
+			if (r->made[k].table == (pass == 0) && at++ == i)
+				return &r->made[k];
+	return NULL;
+}
+
+static bool
+fits(struct reading *r, bool sorted)
+{
+	unsigned known = 0;
+
+	for (unsigned i = 0; i < r->n_made; i++)
+		if (!can_be_root(r, r->made[i].root,
+			placed(r, sorted, i)->rowid, &known))
+			return false;
+	return known > 0;
+}
+
+/* Roots never move: each is where it was made. */
+static enum nj_err
+guess_schema(struct reading *r, struct nj_why *why)
+{
+	struct rawtrees *all = r->out;
+	bool made = fits(r, false), sorted = fits(r, true);
+
+	if (made == sorted || r->n_made >= RAWTREE_TREES) {
+		why_set(why,
+		    "the first page is damaged, which says where all else is, "
+		    "and that cannot be seen from the others");
+		why_mend(why, "restore the last backup");
+		return NJ_MALFORMED;
+	}
+	for (unsigned i = 0; i < r->n_made; i++) {
+		const struct rawroot *from = placed(r, sorted, i);
+		struct rawtree *t = &all->v[all->n++];
+
+		*t = (struct rawtree){ .table = from->table,
+			.root = r->made[i].root };
+		memcpy(t->name, from->name, sizeof t->name);
+	}
+	return NJ_OK;
+}
+
 static enum nj_err
 read_schema(struct reading *r, struct nj_why *why)
 {
@@ -380,6 +460,8 @@ read_schema(struct reading *r, struct nj_why *why)
 	*t = (struct rawtree){ .name = "sqlite_schema", .root = 1 };
 	r->out->n = 1;
 	e = down(r, SCHEMA, 1, 0);
+	if (!e && r->p->headless)
+		return guess_schema(r, why);
 	if (!e && (t->damaged || t->cut)) {
 		why_set(why, "what says where its tables are is damaged");
 		why_mend(why, "restore the last backup");
@@ -396,7 +478,7 @@ read_all(struct reading *r, struct nj_why *why)
 
 	for (unsigned i = 1; i < r->out->n && !e; i++)
 		e = down(r, i, r->out->v[i].root, 0);
-	r->unmet = true;
+	r->out->unmet = true;
 	if (pending <= r->p->n)
 		r->met[pending] = true;
 	for (uint32_t no = 2; no <= r->p->n && !e; no++)
@@ -405,6 +487,9 @@ read_all(struct reading *r, struct nj_why *why)
 	for (uint32_t no = 2; no <= r->p->n && !e; no++)
 		if (!r->met[no])
 			judge_unmet(r, no);
+	for (uint32_t no = 1; no <= r->p->n && r->p->lost && !e; no++)
+		if (r->p->lost[no] && r->owner[no] != NOBODYS)
+			r->out->v[r->owner[no]].stale++;
 	if (!e && r->p->missing > r->beyond) {
 		uint64_t rest = r->p->missing - r->beyond;
 
@@ -417,10 +502,16 @@ read_all(struct reading *r, struct nj_why *why)
 }
 
 enum nj_err
-rawtree_read(const struct rawpages *p, struct rawtrees *out, rawtree_row *row,
-    void *arg, struct nj_why *why)
+rawtree_read(const struct rawpages *p, const struct rawroot *made,
+    unsigned n_made, struct rawtrees *out, rawtree_row *row, void *arg,
+    struct nj_why *why)
 {
-	struct reading r = { .p = p, .out = out, .row = row, .arg = arg };
+	struct reading r = { .p = p,
+		.made = made,
+		.n_made = n_made,
+		.out = out,
+		.row = row,
+		.arg = arg };
 	enum nj_err e = NJ_NOMEM;
 
 	*out = (struct rawtrees){ .n = 0 };

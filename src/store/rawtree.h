@@ -26,6 +26,15 @@ struct rawtree {
 	uint64_t rows;	  /* that were read */
 	uint64_t damaged; /* pages */
 	uint64_t cut;	  /* rows of which a part is on such a page */
+	uint64_t stale;	  /* pages that the log has anew where it is lost */
+};
+
+/* Where a table or an index begins in a store that was just made. */
+struct rawroot {
+	char name[32];
+	bool table;
+	bool rowid; /* the kind of tree that has rows by number */
+	uint32_t root;
 };
 
 struct rawvalue {
@@ -34,7 +43,8 @@ struct rawvalue {
 	struct slice bytes;
 };
 
-/* One row; id is SQLite's, of a table without one 0.  Borrowed for the call. */
+/* One row; id is SQLite's, of a table without one 0.  Borrowed for the call.  v NULL:
+ * here a page or a row is damaged. */
 typedef enum nj_err rawtree_row(void *arg, const struct rawtree *t, int64_t id,
     const struct rawvalue *v, unsigned n);
 
@@ -46,9 +56,17 @@ struct rawtrees {
 	uint64_t maps;	   /* those that say what others are */
 	uint64_t unplaced; /* whole ones of which that was lost */
 	uint32_t first;	   /* of them all */
+	bool unmet;	   /* from here on rows are in no order */
 };
-/* NJ_MALFORMED: what says where tables are is damaged.  A callback's error ends it and is returned. */
-NJ_MUST enum nj_err rawtree_read(const struct rawpages *p, struct rawtrees *out,
+/*
+ * made: where the tables of a new store are, by their pages.  Where the first page is
+ * damaged they are taken to be there, or, as in one that was written anew from an
+ * older schema, all tables first and then the indexes: whichever of the two fits.
+ * NJ_MALFORMED: what says where tables are is damaged, and neither does.  A
+ * callback's error ends it and is returned.
+ */
+NJ_MUST enum nj_err rawtree_read(const struct rawpages *p,
+    const struct rawroot *made, unsigned n_made, struct rawtrees *out,
     rawtree_row *row, void *arg, struct nj_why *why);
 
 #endif

@@ -9,15 +9,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "store/facts.h"
 #include "store/impl.h"
 #include "store/repair.h"
 #include "store/view_impl.h"
 #include "store/walcheck.h"
 
-#define TAIL "-salvaged"
+#define TAIL	 "-salvaged"
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 const char *const salvage_text[SALVAGE_KINDS] = {
 	[SALVAGE_SESSIONS] = "sessions",
@@ -61,6 +64,7 @@ enum { SEG_DATA = 5, SEG_FILE, SEG_AT, SEG_LEN, SEG_SUM };
 
 struct salvaging {
 	const char *path;
+	const struct salvage_opts *opts;
 	char *copy;
 	struct salvage *out;
 	struct store *s;
@@ -68,6 +72,8 @@ struct salvaging {
 	struct rawtrees trees;
 	struct buf data;
 	struct data_source source;
+	uint64_t stale; /* pages of facts */
+	bool stale_any;
 	int lock;
 	struct nj_why *why;
 };
@@ -210,12 +216,31 @@ put_segment(struct salvaging *g, const struct rawvalue *v, unsigned n)
 }
 
 static enum nj_err
+tell_fact(struct salvaging *g, const struct rawvalue *v, unsigned n)
+{
+	struct salvage_fact f = { .hole = n < 4, .in_order = !g->trees.unmet };
+
+	if (!f.hole) {
+		f.space = v[0].bytes;
+		f.kind = (unsigned)v[1].n;
+		f.name = v[2].bytes;
+		f.value = v[3].bytes;
+	}
+	return g->opts->fact ? g->opts->fact(g->opts->arg, &f) : NJ_OK;
+}
+
+static enum nj_err
 on_row(void *arg, const struct rawtree *t, int64_t id, const struct rawvalue *v,
     unsigned n)
 {
 	struct salvaging *g = arg;
 	unsigned kind = kind_of(t);
+	enum nj_err e;
 
+	if (kind == SALVAGE_FACTS && (e = tell_fact(g, v, n)))
+		return e;
+	if (!v)
+		return NJ_OK;
 	if (kind == SALVAGE_SEGMENTS)
 		return put_segment(g, v, n);
 	return kind == SALVAGE_KINDS ? NJ_OK : put_row(g, kind, id, v, n);
@@ -237,6 +262,54 @@ drop_copy(const struct salvaging *g)
 	}
 }
 
+/* What was acknowledged after the state that is there may be less than it allows. */
+static enum nj_err
+judge_facts(struct salvaging *g)
+{
+	struct salvage *out = g->out;
+
+	out->facts_lost = out->of[SALVAGE_FACTS].damaged > 0 ||
+	    out->of[SALVAGE_FACTS].cut > 0;
+	out->facts_stale = out->log_lost && (g->stale || g->stale_any);
+	if ((!out->facts_lost && !out->facts_stale) || g->opts->without_facts)
+		return NJ_OK;
+	if (out->facts_lost)
+		why_set(g->why,
+		    "users, groups or roles are on damaged pages of %s, and "
+		    "what is left of them could allow what they forbade",
+		    g->path);
+	else
+		why_set(g->why,
+		    "users, groups or roles %s in the part of the log that is "
+		    "lost, and what %s has of them could allow what they "
+		    "forbade",
+		    g->stale ? "were changed" : "may have been changed",
+		    g->path);
+	why_mend(g->why,
+	    "restore the last backup; or go on without any of them: "
+	    "--without-users-and-roles");
+	return NJ_DENIED;
+}
+
+/* None of them, rather than some. */
+static enum nj_err
+drop_facts(struct salvaging *g)
+{
+	struct timespec now;
+	char sql[128];
+
+	if (!g->out->facts_lost && !g->out->facts_stale)
+		return NJ_OK;
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	(void)snprintf(sql, sizeof sql,
+	    "INSERT INTO fact VALUES(CAST('" FACTS_LOST
+	    "' AS BLOB), 0, CAST('when' AS BLOB), CAST('%lld.%09ld' AS BLOB))",
+	    (long long)now.tv_sec, now.tv_nsec);
+	if (sql_exec(g->s, "DELETE FROM fact") || sql_exec(g->s, sql))
+		return sql_failed(g, "writing it");
+	return NJ_OK;
+}
+
 /* What is lost, and whether anything is. */
 static enum nj_err
 judge(struct salvaging *g)
@@ -244,6 +317,8 @@ judge(struct salvaging *g)
 	struct salvage *out = g->out;
 
 	out->damaged = g->trees.damaged;
+	if (out->pages < out->damaged)
+		out->pages = out->damaged; /* some are named, and not there */
 	out->unknown = g->trees.unknown;
 	out->maps = g->trees.maps;
 	for (unsigned i = 0; i < g->trees.n; i++) {
@@ -252,6 +327,8 @@ judge(struct salvaging *g)
 
 		if (kind == SALVAGE_KINDS)
 			continue;
+		if (kind == SALVAGE_FACTS)
+			g->stale = t->stale;
 		/* else each page of theirs was met on the way down */
 		if (t->damaged)
 			out->unplaced = g->trees.unplaced;
@@ -267,18 +344,7 @@ judge(struct salvaging *g)
 		    g->path);
 		return NJ_NOTFOUND;
 	}
-	if (out->of[SALVAGE_FACTS].damaged || out->of[SALVAGE_FACTS].cut) {
-		why_set(g->why,
-		    "users, groups or roles are on damaged pages of %s, and "
-		    "what is left of them could allow what they forbade",
-		    g->path);
-		why_mend(g->why,
-		    "restore the last backup; what can still be read: sqlite3 "
-		    "%s .recover",
-		    g->path);
-		return NJ_DENIED;
-	}
-	return NJ_OK;
+	return judge_facts(g);
 }
 
 static enum nj_err
@@ -299,6 +365,10 @@ count_kept(struct salvaging *g)
 		}
 		kept = (uint64_t)sqlite3_column_int64(st, 0);
 		sqlite3_finalize(st);
+		/* what says that they are lost is none of them */
+		if (i == SALVAGE_FACTS &&
+		    (g->out->facts_lost || g->out->facts_stale))
+			kept = 0;
 		g->out->of[i].kept = kept;
 		g->out->of[i].dropped = g->out->of[i].dropped > kept
 		    ? g->out->of[i].dropped - kept
@@ -307,14 +377,46 @@ count_kept(struct salvaging *g)
 	return NJ_OK;
 }
 
+/* Where the new store has its tables. */
+static enum nj_err
+read_places(struct salvaging *g, struct rawroot *out, unsigned max, unsigned *n)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = sqlite3_prepare_v2(g->s->db,
+	    "SELECT name, type = 'table', sql NOT LIKE '%WITHOUT ROWID', "
+	    "rootpage FROM sqlite_schema WHERE rootpage > 0 ORDER BY rootpage",
+	    -1, &st, NULL);
+
+	*n = 0;
+	if (rc == SQLITE_OK) {
+		while ((rc = sqlite3_step(st)) == SQLITE_ROW && *n < max) {
+			struct rawroot *r = &out[(*n)++];
+
+			*r = (struct rawroot){
+				.table = sqlite3_column_int(st, 1),
+				.rowid = sqlite3_column_int(st, 1) &&
+				    sqlite3_column_int(st, 2),
+				.root = (uint32_t)sqlite3_column_int64(st, 3),
+			};
+			(void)snprintf(r->name, sizeof r->name, "%s",
+			    (const char *)sqlite3_column_text(st, 0));
+		}
+	}
+	sqlite3_finalize(st);
+	return rc == SQLITE_DONE ? NJ_OK : sql_failed(g, "reading it");
+}
+
 static enum nj_err
 fill(struct salvaging *g, const struct rawpages *p)
 {
+	struct rawroot made[SALVAGE_KINDS * 2];
+	unsigned n = 0;
 	enum nj_err e;
 
-	if ((e = prepare(g)) || (e = sql_exec(g->s, "BEGIN")) ||
-	    (e = rawtree_read(p, &g->trees, on_row, g, g->why)) ||
-	    (e = judge(g)))
+	if ((e = read_places(g, made, COUNT(made), &n)) || (e = prepare(g)) ||
+	    (e = sql_exec(g->s, "BEGIN")) ||
+	    (e = rawtree_read(p, made, n, &g->trees, on_row, g, g->why)) ||
+	    (e = judge(g)) || (e = drop_facts(g)))
 		return e;
 	if ((e = store_mend_rows(g->s, &g->source)) ||
 	    (e = sql_exec(g->s, "COMMIT")))
@@ -340,6 +442,8 @@ make_copy(struct salvaging *g)
 		return e;
 	g->out->pages = (uint64_t)p.n + p.missing;
 	g->out->missing = p.missing;
+	g->out->headless = p.headless;
+	g->stale_any = p.lost_any;
 	if (p.log_bad || g->out->log_lost) {
 		g->out->log_end = p.log_end;
 		g->out->log_left = p.log_left;
@@ -368,7 +472,7 @@ on_fault(void *arg, const struct view_fault *f)
 
 /* It is looked at as any store is, before it becomes one. */
 static enum nj_err
-put_in_place(struct salvaging *g, void (*made)(const char *copy), char **old)
+put_in_place(struct salvaging *g, char **old)
 {
 	struct nj_why fault = { 0 };
 	struct view *v = NULL;
@@ -380,7 +484,8 @@ put_in_place(struct salvaging *g, void (*made)(const char *copy), char **old)
 			*g->why = fault;
 			e = NJ_INVALID;
 		} else {
-			e = restore_locked(v, g->path, made, old, g->why);
+			e = restore_locked(
+			    v, g->path, g->opts->made, old, g->why);
 		}
 	}
 	view_close(v);
@@ -388,11 +493,11 @@ put_in_place(struct salvaging *g, void (*made)(const char *copy), char **old)
 }
 
 enum nj_err
-store_salvage(const char *path, void (*made)(const char *copy),
+store_salvage(const char *path, const struct salvage_opts *opts,
     struct salvage *out, char **old, struct nj_why *why)
 {
 	struct salvaging g = {
-		.path = path, .out = out, .lock = -1, .why = why
+		.path = path, .opts = opts, .out = out, .lock = -1, .why = why
 	};
 	char *before = NULL;
 	enum nj_err e;
@@ -404,7 +509,7 @@ store_salvage(const char *path, void (*made)(const char *copy),
 	if (!(e = store_lock(path, &g.lock, why))) {
 		if (!(e = restore_finish(path, &before, why)) &&
 		    !(e = make_copy(&g)))
-			e = put_in_place(&g, made, old);
+			e = put_in_place(&g, old);
 		drop_copy(&g);
 		close(g.lock);
 	}

@@ -4,16 +4,19 @@ there again."""
 import collections
 import json
 import os
+import pathlib
 import random
 import re
 import shutil
 import sqlite3
+import stat
 import struct
 import subprocess
 
 import pytest
 
 import mosquittodb as db
+from dynsecs import SERVES, Dynsec, acl, one, state, user
 from faulty import Disk
 from harness import NIGHTJAR, PATIENCE
 from raw import PUBLISH, Raw, packet, string
@@ -27,8 +30,6 @@ FREE, TREE = 2, 5
 @pytest.fixture(scope='module')
 def whole(base_folder):
     """A store with tables of several levels."""
-    import pathlib
-
     import conftest
     folder = pathlib.Path(conftest.new_folder(base_folder, 'whole-'))
     names = [b'device-%04d' % i for i in range(SESSIONS)]
@@ -74,6 +75,7 @@ def damage(path, *pages):
             was = f.read(1)
             f.seek(-1, 1)
             f.write(bytes((was[0] ^ 0x20,)))
+    return path
 
 
 def salvage(path, status=0):
@@ -128,6 +130,63 @@ def test_each_page(whole, tmp_path):
     assert lost_in_all
 
 
+def first_pages(data):
+    """Damage of the first page, of several kinds."""
+    first = bytearray(data[:PAGE])
+    first[1000] ^= 0x20
+    yield 'a byte', bytes(first) + data[PAGE:]
+    yield 'the header', bytes(100) + data[100:]
+    yield 'all of it', random.Random(1).randbytes(PAGE) + data[PAGE:]
+    wrong = bytearray(data[:PAGE])
+    wrong[16:18] = struct.pack('>H', 512)       # of another size
+    yield 'the size', bytes(wrong) + data[PAGE:]
+    wrong[20] = 0                               # without sums
+    yield 'no sums', bytes(wrong) + data[PAGE:]
+
+
+def anew(path, to):
+    """As a store is that was written anew from an older schema: SQLite makes all tables
+    first, and then the indexes."""
+    with sqlite3.connect(path) as c:
+        c.execute('VACUUM INTO ?', (str(to),))
+    c.close()
+    os.chmod(to, 0o600)
+    reseal(to)
+    store('check', to)
+    return to
+
+
+def test_the_first_page(whole, tmp_path):
+    """Where tables begin is seen from the others, in whichever of two ways they stand."""
+    roots = []
+    for name, path in ('made', whole), ('anew', anew(whole, tmp_path / 'anew.db')):
+        with sqlite3.connect(path) as c:
+            roots.append(dict(c.execute('SELECT name, rootpage FROM sqlite_schema')))
+        c.close()
+        before = all_of(path)
+        for how, data in first_pages(path.read_bytes()):
+            spoiled = put(tmp_path / f'{name}-{how}.db'.replace(' ', '-'), data)
+            told, out = salvage(spoiled)
+            assert all_of(spoiled) == before, (name, how)
+            assert 'The first page is damaged' in out and 'had nothing of this' not in out
+            assert told['sessions'] == (SESSIONS, 0, 0, 0)
+        # and a root besides
+        for table in 'sub', 'file', 'seg', 'retained':
+            spoiled = shutil.copy(path, tmp_path / f'{name}-{table}.db')
+            damage(spoiled, 1, roots[-1][table])
+            told, out = salvage(spoiled)
+            assert '2 of ' in out and not all_of(spoiled) - before
+            if table == 'file':
+                assert all_of(spoiled) == before
+    assert roots[0]['fact'] != roots[1]['fact'] and sorted(roots[0].values()) == sorted(roots[1].values())
+    # the log has it whole
+    data = whole.read_bytes()
+    path = put(tmp_path / 'logged.db', bytes(100), data[100:])
+    put(tmp_path / 'logged.db-wal', framed([(1, len(data) // PAGE, page_of(data, 1))]))
+    damage(path, some_leaf(data))
+    assert 'The first page' not in salvage(path)[1]
+
+
 def test_many_pages(whole, tmp_path):
     data, before = whole.read_bytes(), all_of(whole)
     kinds = kinds_of(data)
@@ -145,10 +204,29 @@ def test_many_pages(whole, tmp_path):
 
 
 def test_what_cannot_be(whole, tmp_path):
+    # which of two ways tables stand is seen from these, if at all
     path = shutil.copy(whole, tmp_path / 'a.db')
-    damage(path, 1)
-    assert 'first page' in salvage(path, status=1)
+    was = damage(path, 1, 12, 15).read_bytes()
+    assert 'that cannot be seen from the others' in salvage(path, status=1)
+    assert path.read_bytes() == was
     assert 'damaged' in store('check', path, status=1)[0]
+    # nor from pages that are another database's
+    with sqlite3.connect(tmp_path / 'other.db') as c:
+        c.execute('PRAGMA page_size = 4096')
+        c.execute('CREATE TABLE t(a)')
+        c.executemany('INSERT INTO t VALUES(?)', [('x' * 900,)] * 100)
+    c.close()
+    other = bytearray((tmp_path / 'other.db').read_bytes())
+    other[20] = 8
+    for no in range(len(other) // PAGE):
+        other[(no + 1) * PAGE - 8:(no + 1) * PAGE] = bytes(8)
+    reseal(put(tmp_path / 'other.db', other))
+    damage(tmp_path / 'other.db', 1)
+    assert 'that cannot be seen from the others' in salvage(tmp_path / 'other.db', status=1)
+    # no page of it is whole
+    spoiled = shutil.copy(whole, tmp_path / 'b.db')
+    damage(spoiled, *range(1, len(whole.read_bytes()) // PAGE + 1))
+    assert 'no page of' in salvage(spoiled, status=1)
     rubbish = put(tmp_path / 'rubbish', b'rubbish' * 1000)
     assert 'does not begin as a store' in salvage(rubbish, status=1)
     assert not [n for n in os.listdir(tmp_path) if 'salvaged' in n or 'replaced' in n]
@@ -311,7 +389,7 @@ def test_pages_that_say_anything(whole, tmp_path):
             spoiled[at] = rng.choice((0, 1, 2, 5, 10, 13, 0x7f, 0x80, 0xff, rng.randrange(256)))
         path = put(tmp_path / f'{i}.db', spoiled)
         reseal(path)
-        damage(path, rng.randrange(2, len(data) // PAGE))
+        damage(path, rng.randrange(2, len(data) // PAGE), *(1,) * (i % 2))
         p = subprocess.run([NIGHTJAR, 'store', 'salvage', path], text=True, check=False,
                            capture_output=True, timeout=PATIENCE)
         assert p.returncode in (0, 1) and 'Sanitizer' not in p.stderr, p.stderr
@@ -402,6 +480,127 @@ def framed(frames, salt=b'saltsalt', rest=b''):
     return log + rest
 
 
+def test_roles_that_the_lost_log_has(whole, tmp_path):
+    """Whoever lost a right there would have it again: not without being told to."""
+    path = tmp_path / 'roles.db'
+    root = with_facts(whole, path, 400)
+    data = path.read_bytes()
+    pages, leaf = len(data) // PAGE, some_leaf(data)
+    of_roles = next(no for no in range(3, pages + 1) if page_of(data, no).count(b'role-') > 10)
+    refusal = 'users, groups or roles %s changed in the part of the log that is lost'
+    for name, no, at, says in (
+            # where it is damaged, a page, and behind it
+            ('of others', leaf, 500, None), ('a leaf', of_roles, 500, refusal % 'were'),
+            ('the root', root, 500, refusal % 'were'),
+            # the number, or what says whether it is right
+            ('a number', leaf, 3, refusal % 'may have been'), ('a sum', leaf, 17, refusal % 'may have been'),
+            ('a salt', leaf, 10, None), ('a salt of theirs', of_roles, 10, refusal % 'were')):
+        for place in 1, 2:
+            frames = [(leaf, pages, page_of(data, leaf))] * 5
+            frames[place] = (no, pages, page_of(data, no))
+            log = bytearray(framed(frames))
+            # the first is where it is damaged, but for the one behind it
+            log[32 + FRAME + (at if place == 1 or at == 500 else 500)] ^= 1
+            spoiled = damage(shutil.copy(path, tmp_path / f'{name}-{place}.db'.replace(' ', '-')), some_leaf(data) + 1)
+            put(pathlib.Path(f'{spoiled}-wal'), log)
+            want = says if place == 1 or says != refusal % 'may have been' else None
+            err = salvage(spoiled, status=1 if want else 0)
+            assert not want or re.search(want, err) and '--without-users-and-roles' in err, (name, place, err)
+    # the last transaction may have been cut by a power failure, and no broker minds
+    spoiled = damage(shutil.copy(path, tmp_path / 'last.db'), leaf + 1)
+    log = bytearray(framed([(leaf, pages, page_of(data, leaf)), (of_roles, pages, page_of(data, of_roles))]))
+    log[32 + FRAME + 500] ^= 1
+    put(pathlib.Path(f'{spoiled}-wal'), log)
+    assert salvage(spoiled)[0]['facts of users, groups and roles'][0] == 400
+
+
+def facts_pages(data):
+    return [no for no in range(3, len(data) // PAGE + 1) if page_of(data, no).count(b'"rolename"') > 5]
+
+
+def test_without_users_and_roles(brokers, tmp_path):
+    """Which are missing is told; none of them is taken, and no broker starts with what
+    they were once made of, but with what somebody writes after that."""
+    where = tmp_path / 'store'
+    where.mkdir()
+    if os.geteuid() == 0:
+        os.chown(where, SERVES.pw_uid, SERVES.pw_gid)
+    os.chmod(tmp_path, 0o755)
+    roles = [{'rolename': f'role-{i:03}', 'acls': [acl('publishClientSend', f'{i}/#', False, 9)]}
+             for i in range(200)]
+    d = Dynsec(brokers, str(tmp_path), state(
+        [user(f'u{i:03}', f'role-{i:03}') for i in range(200)], roles,
+        [{'groupname': 'all', 'roles': [{'rolename': 'role-007'}], 'clients': [{'username': 'u001'}]}],
+        anonymousGroup='all'), f'persistence true\npersistence_location {where}/\n')
+    with d.admin() as c:
+        one(c, 'disableClient', username='u003')
+    d.broker.stop()
+    path = where / 'nightjar.db'
+    # not what the file says: it was taken over, and the store is newer
+    for how in 'leaf', 'root', 'all':
+        spoiled = shutil.copy(path, tmp_path / f'{how}.db')
+        data = spoiled.read_bytes()
+        leaves = facts_pages(data)
+        with sqlite3.connect(path) as c:
+            root = c.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'fact'").fetchone()[0]
+        c.close()
+        assert len(leaves) > 6
+        of_roles = [no for no in leaves if page_of(data, no).count(b'"acls"') > 5]
+        pages = {'leaf': [of_roles[len(of_roles) // 2]], 'root': [root], 'all': [root, *leaves]}[how]
+        held = {m for no in pages for m in re.findall(rb'"rolename":"(role-\d+)"', page_of(data, no))}
+        damage(spoiled, *pages)
+        was = spoiled.read_bytes()
+        out, err = store('salvage', spoiled, status=1)
+        assert '--without-users-and-roles' in err and spoiled.read_bytes() == was
+        if how == 'all':
+            assert 'missing' not in out or 'some were lost' in out
+        missing = set(re.findall(r'missing: role "(role-\d+)", which user "u\d+" names', out))
+        if how == 'leaf':
+            assert missing and missing <= {x.decode() for x in held}
+            assert re.search(r'some were lost behind (role|user|group) "\S+" before (role|user|what)', out)
+        out = json.loads(store('salvage', '--without-users-and-roles', '--json', spoiled)[0])
+        assert out['rows']['facts'] == {'kept': 0, 'pages_lost': len(pages), 'in_part': 0,
+                                        'without': out['rows']['facts']['without']}
+        told = out['users_and_roles']
+        if how == 'leaf':
+            assert {x['name'] for x in told['files'][0]['missing'] if x['kind'] == 'role'} == missing
+            assert told['files'][0]['file'] == d.path and told['lost_between']
+            found = json.loads((tmp_path / 'leaf.db.found-roles-1.json').read_text())
+            assert stat.S_IMODE(os.stat(tmp_path / 'leaf.db.found-roles-1.json').st_mode) == 0o600
+            names = {x['name'] for x in told['files'][0]['found'] if x['kind'] == 'role'}
+            assert {x['rolename'] for x in found['roles']} == names and not names & missing
+        with sqlite3.connect(spoiled) as c:
+            assert [bytes(r[0]) for r in c.execute('SELECT space FROM fact')] == [b'lost']
+        c.close()
+        assert os.path.exists(out['old'])
+    d.broker.stop()
+    # the one of the leaf is served
+    for tail in '', '-wal', '-shm':
+        if os.path.exists(f'{path}{tail}'):
+            os.unlink(f'{path}{tail}')
+    shutil.copy(tmp_path / 'leaf.db', path)
+    if os.geteuid() == 0:
+        os.chown(path, SERVES.pw_uid, SERVES.pw_gid)
+    d.broker.refuses(rf'were lost when it was salvaged.*{d.path} is older than that')
+    p = subprocess.run([NIGHTJAR, 'acl', 'explain', '-c', d.broker.conf_path, '--user', 'u003', 'x'],
+                       text=True, check=False, capture_output=True, timeout=PATIENCE)
+    assert p.returncode != 0 and 'is older than that' in p.stdout + p.stderr, p
+    os.rename(d.path, d.path + '-old')
+    d.broker.refuses(rf'were lost when it was salvaged.*{d.path} is not there')
+    # what was found, which has no role that is missing
+    d.write((tmp_path / 'leaf.db.found-roles-1.json').read_text())
+    d.broker.start()
+    with d.admin() as c:
+        assert 'role-007' in [x['rolename'] for x in one(c, 'getGroup', groupname='all')['data']['group']['roles']] \
+            or 'role-007' in missing
+        assert one(c, 'getClient', username='u003')['data']['client'].get('disabled')
+    d.broker.stop()
+    # from now on it is the store that says
+    os.unlink(d.path)
+    d.broker.start()
+    d.admin().close()
+
+
 def some_leaf(data):
     return next(no for no in range(3, len(data) // PAGE + 1) if page_of(data, no).count(b'r/00') > 10)
 
@@ -422,7 +621,8 @@ def test_log_that_ends_early(whole, tmp_path):
         put(tmp_path / f'{name}.db-wal', bad)
         m = re.search(r'The log is damaged at (\d+): the (\d+) bytes .*; (.*)', salvage(path)[1])
         told[name] = m and (int(m[1]), int(m[2]), m[3])
-    lost, maybe = 'what was acknowledged in them is lost.', 'something acknowledged may be among them.'
+    lost = 'what was acknowledged in them is lost, and what was deleted in them is there again.'
+    maybe = 'something acknowledged may be among them.'
     assert told == {'none': None, 'second': (32 + FRAME, 3 * FRAME, lost),
                     'salt': (32 + FRAME, 3 * FRAME, lost),
                     'last': (32 + 3 * FRAME, FRAME, maybe), 'head': (0, len(log), maybe)}
