@@ -8,6 +8,7 @@
 
 #include "auth/principal.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "broker/groups.h"
 #include "broker/guard.h"
 #include "broker/identity.h"
@@ -96,12 +97,19 @@ fill(struct restoring *r, struct session *s, const struct store_session *from)
 	return map_put(&r->by_id, s);
 }
 
-/* Of two with one client identifier the newer counts; the other was ending. */
+/* Of two with one client identifier the newer counts, which the client used last.  No
+ * broker leaves two: the end of one is on disk no later than what comes in its place. */
 static void
 forget(struct restoring *r, struct session *s)
 {
 	struct shard *sh = shard_of(s);
+	char id[TEXT_ESC];
 
+	nj_log(LOG_T_WARNING,
+	    "Warning: the store has two sessions of client %s, as damage or "
+	    "another program can leave them: the older one ends, its will is "
+	    "not sent and what it had is not delivered.",
+	    text_esc(id, sizeof id, session_id(s)));
 	(void)map_del(&r->by_id, id_of(s));
 	keep_note(&sh->durable.keep,
 	    batch_session_end(sh->durable.keep.into, s->kept->id));

@@ -18,7 +18,7 @@
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-/* What a failed import leaves; its lock may be in use. */
+/* What a failed import leaves. */
 static void
 drop_store(const char *path)
 {
@@ -31,6 +31,7 @@ drop_store(const char *path)
 			(void)unlink(name);
 		free(name);
 	}
+	store_forget_lock(path);
 }
 
 static enum nj_err

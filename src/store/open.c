@@ -51,6 +51,55 @@ share_lock(const char *path, int fd)
 		    (long)st.st_uid, strerror(errno));
 }
 
+/* Whoever looks whether it is locked has it for a moment (store_locked). */
+#define LOCK_TRIES 50
+#define LOCK_WAIT  2000000 /* ns */
+
+static bool
+lock_now(int fd)
+{
+	for (unsigned i = 0; i < LOCK_TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return true;
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return false;
+		(void)nanosleep(
+		    &(struct timespec){ .tv_nsec = LOCK_WAIT }, NULL);
+	}
+	return false;
+}
+
+/* Not that of a file which somebody has deleted meanwhile (store_forget_lock). */
+static bool
+is_still(int fd, const char *path)
+{
+	struct stat is, was;
+
+	return fstat(fd, &was) == 0 && lstat(path, &is) == 0 &&
+	    is.st_dev == was.st_dev && is.st_ino == was.st_ino;
+}
+
+static int
+open_lock(const char *path, struct nj_why *why)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd >= 0)
+		return fd;
+	why_set(why, "%s: %s", path, strerror(errno));
+	if (errno == EMFILE || errno == ENFILE)
+		why_mend(why, "%s", DAEMON_MEND_FILES);
+	else if (errno == EACCES)
+		why_mend(why,
+		    "run this as the user that the broker runs as, or give "
+		    "the folder to that user");
+	else if (errno == ENOENT)
+		why_mend(why,
+		    "make the folder, and give it to the user that the "
+		    "broker runs as");
+	return -1;
+}
+
 enum nj_err
 store_lock(const char *store, int *out, struct nj_why *why)
 {
@@ -59,27 +108,27 @@ store_lock(const char *store, int *out, struct nj_why *why)
 
 	if (asprintf(&path, "%s.lock", store) < 0)
 		return NJ_NOMEM;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0) {
-		why_set(why, "%s: %s", path, strerror(errno));
-		why_mend(why, "%s",
-		    errno == EMFILE || errno == ENFILE
-			? DAEMON_MEND_FILES
-			: "make the folder, and give it to the user that the "
-			  "broker runs as");
-		free(path);
-		return NJ_IO;
+	for (;;) {
+		if ((fd = open_lock(path, why)) < 0) {
+			free(path);
+			return NJ_IO;
+		}
+		share_lock(store, fd);
+		if (!lock_now(fd)) {
+			why_set(why, "%s: another broker uses it, or a command",
+			    store);
+			why_mend(why,
+			    "end that one, or give this one another "
+			    "persistence_location");
+			free(path);
+			close(fd);
+			return NJ_BUSY;
+		}
+		if (is_still(fd, path))
+			break;
+		close(fd);
 	}
 	free(path);
-	share_lock(store, fd);
-	if (flock(fd, LOCK_EX | LOCK_NB)) {
-		why_set(why, "%s: another broker uses it", store);
-		why_mend(why,
-		    "end that one, or give this one another "
-		    "persistence_location");
-		close(fd);
-		return NJ_BUSY;
-	}
 	*out = fd;
 	return NJ_OK;
 }

@@ -97,7 +97,7 @@ static const char *const steps[] = {
 	"expiry NOT BETWEEN 0 AND 4294967295 OR length(client) > 65535",
 	/* the newest is the one that the client used last */
 	"DELETE FROM session WHERE " STORE_LIVE " AND id NOT IN (SELECT "
-	"max(id) FROM session WHERE " STORE_LIVE " GROUP BY client, mount)",
+	"max(id) FROM session WHERE " STORE_LIVE " GROUP BY client)",
 	"DELETE FROM sub WHERE session NOT IN (SELECT id FROM session) OR "
 	"NOT nj_filter_ok(filter)",
 	"DELETE FROM received WHERE session NOT IN (SELECT id FROM session) "

@@ -197,6 +197,22 @@ store_is_there(const char *path)
 	return is_there(path) || restore_pending(path);
 }
 
+void
+store_forget_lock(const char *store)
+{
+	char *path = NULL;
+	int fd = -1;
+
+	if (store_is_there(store) || asprintf(&path, "%s.lock", store) < 0)
+		return;
+	if (access(path, F_OK) == 0 && store_lock(store, &fd, NULL) == NJ_OK) {
+		if (!store_is_there(store))
+			(void)unlink(path);
+		close(fd);
+	}
+	free(path);
+}
+
 static enum nj_err
 failed(const char *doing, const char *path, struct nj_why *why)
 {
@@ -408,8 +424,7 @@ restore_locked(struct view *v, const char *path, void (*made)(const char *copy),
 }
 
 static enum nj_err
-restore(struct view *v, const char *path, bool force,
-    void (*made)(const char *copy), char **old, struct nj_why *why)
+may_replace(const char *path, bool force, struct nj_why *why)
 {
 	if (!force && store_is_there(path)) {
 		why_set(why, "there is a store %s%s", path,
@@ -420,7 +435,7 @@ restore(struct view *v, const char *path, bool force,
 		    "in its place");
 		return NJ_EXISTS;
 	}
-	return restore_locked(v, path, made, old, why);
+	return NJ_OK;
 }
 
 enum nj_err
@@ -428,12 +443,17 @@ view_restore(struct view *v, const char *path, bool force,
     void (*made)(const char *copy), char **old, struct nj_why *why)
 {
 	int lock = -1;
-	enum nj_err e = store_lock(path, &lock, why);
+	enum nj_err e;
 
 	*old = NULL;
-	if (e)
+	/* before it is locked, which leaves a file */
+	if ((e = may_replace(path, force, why)) ||
+	    (e = store_lock(path, &lock, why)))
 		return e;
-	e = restore(v, path, force, made, old, why);
+	if (!(e = may_replace(path, force, why)))
+		e = restore_locked(v, path, made, old, why);
 	close(lock);
+	if (e)
+		store_forget_lock(path);
 	return e;
 }

@@ -144,5 +144,7 @@ NJ_MUST enum nj_err view_restore(struct view *v, const char *path, bool force,
     void (*made)(const char *copy), char **old, struct nj_why *why);
 /* There is a file at path, or a copy that is to become one. */
 bool store_is_there(const char *path);
+/* Where no store came to be: the file of its lock goes, unless somebody has it. */
+void store_forget_lock(const char *path);
 
 #endif

@@ -66,7 +66,7 @@ static const struct rule {
 	    MEND_REPAIR },
 	{ "session-twice",
 	    "SELECT count(*), min(id) FROM (SELECT max(id) AS id FROM session "
-	    "WHERE " STORE_LIVE " GROUP BY client, mount HAVING count(*) > 1)",
+	    "WHERE " STORE_LIVE " GROUP BY client HAVING count(*) > 1)",
 	    "clients that have more than one session, such as session",
 	    MEND_REPAIR },
 	{ "orphan-subscription",

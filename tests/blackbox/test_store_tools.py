@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """nightjar store: Mosquitto's file becomes a store, and what the tools say of it."""
 import base64
+import fcntl
 import json
 import os
+import pathlib
 import random
 import re
+import shutil
 import signal
 import socket
 import sqlite3
 import stat
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -18,6 +22,7 @@ import pytest
 import harness
 import mosquittodb as db
 import raw
+from faulty import Disk
 from madecerts import Maker, shows
 
 pytestmark = pytest.mark.ours
@@ -245,6 +250,51 @@ def test_restore(made, tmp_path):
     put(copy, b'rubbish' * 999)
     store('restore', '--force', copy, new, status=1)
     assert rows(new) == rows(path)
+
+
+def test_nothing_is_left_of_a_failure(made, tmp_path):
+    """No lock of a store that did not come to be."""
+    copy, new = tmp_path / 'copy.db', tmp_path / 'new' / 'nightjar.db'
+    store('backup', made[0], copy)
+    os.mkdir(new.parent)
+    disk = Disk(tmp_path / 'control', str(tmp_path))
+    disk.fails('write', 'ENOSPC', part='restored')
+    p = subprocess.run([harness.NIGHTJAR, 'store', 'restore', copy, new], text=True, check=False, capture_output=True,
+                       timeout=harness.PATIENCE, env={**os.environ, **disk.environment()})
+    assert p.returncode == 1 and 'is full' in p.stderr and disk.hits > 0, p
+    assert os.listdir(new.parent) == []
+    disk.fails('write', 'ENOSPC', part='nightjar.db')
+    source = put(tmp_path / 'm', *some())
+    p = subprocess.run([harness.NIGHTJAR, 'store', 'import', source, '--into', new], text=True, check=False,
+                       capture_output=True, timeout=harness.PATIENCE, env={**os.environ, **disk.environment()})
+    assert p.returncode == 1 and p.stderr and disk.hits > 0, p
+    assert os.listdir(new.parent) == []
+    # nor one beside a store that stays as it is
+    shutil.copy(copy, new)
+    assert 'there is a store' in store('restore', copy, new, status=1)[1]
+    assert os.listdir(new.parent) == ['nightjar.db']
+
+
+def test_who_only_looks_is_in_nobodys_way(made):
+    """It asks for the lock to know whether a broker has it, and so has it for a moment."""
+    path, asked = made[0], threading.Event()
+    lock = os.open(f'{path}.lock', os.O_RDONLY)
+
+    def look():
+        while not asked.is_set():
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            fcntl.flock(lock, fcntl.LOCK_UN)
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(12):
+            store('check', '--repair', path)
+    finally:
+        asked.set()
+        looking.join()
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    assert 'another broker uses it' in store('check', '--repair', path, status=2)[1]
+    os.close(lock)
 
 
 def test_wrong_calls(tmp_path):
@@ -525,6 +575,27 @@ def on_imported(brokers, tmp_path, conf='', **kw):
     os.chmod(path, 0o666)  # the broker may be another user
     os.chmod(path + '.lock', 0o666)
     return broker.start(), path
+
+
+def test_two_sessions_of_a_client(imported):
+    """No broker leaves two; of what another program has left the newer counts, and the
+    log says so."""
+    broker, path = imported
+    broker.stop()
+    with sqlite3.connect(path) as c:
+        newest = c.execute('SELECT max(id) FROM session').fetchone()[0]
+        c.execute("INSERT INTO session SELECT id + ?, client, user, x'6d2f', version, expiry, offline, "
+                  "NULL, NULL, NULL, sent, who FROM session WHERE client = x'646576'", (newest,))
+    c.close()
+    reseal(pathlib.Path(path))
+    assert 'session-twice' in store('check', path, status=1)[0]
+    start = broker.log_size()
+    broker.start()
+    broker.wait_log('the store has two sessions of client dev, .*the older one ends', start)
+    broker.stop()
+    os.chmod(path, 0o600)
+    store('check', path)
+    assert [x['session'] for x in rows(path, '--what', 'sessions') if x['client'] == 'dev'][0] > newest
 
 
 @pytest.fixture

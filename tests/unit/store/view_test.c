@@ -319,6 +319,12 @@ test_faults(void **state)
 		  "x'61', x'', x'', 5, 1, 1, "
 		  "NULL, 0, 0)",
 		    "session-twice 1;" },
+		/* under another mount_point it is the same client */
+		{ "INSERT INTO session(id, client, user, mount, version, "
+		  "expiry, offline, will, will_delay, will_expiry) VALUES(3, "
+		  "x'61', x'', x'6d2f', 5, 1, 1, "
+		  "NULL, 0, 0)",
+		    "session-twice 1;" },
 		{ "INSERT INTO session(id, client, user, mount, version, "
 		  "expiry, offline, will, will_delay, will_expiry) VALUES(3, "
 		  "x'63', x'', x'', 9, 1, 1, "
