@@ -39,6 +39,9 @@ const char *const import_left_text[LEFT_REASONS] = {
 	[LEFT_SESSION_ENDED] = "sessions that end with their connection",
 	[LEFT_SESSION_NAME] = "sessions whose client identifier is none",
 	[LEFT_USER] = "user names that are none, of sessions that were taken",
+	[LEFT_USER_DOUBT] = ("user names that Mosquitto before 2.0.16 may have "
+			     "taken from another client, of sessions that "
+			     "were taken"),
 	[LEFT_SESSION_TWICE] = "sessions of a client that has one already",
 	[LEFT_MESSAGE_EXPIRED] = "messages that had expired",
 	[LEFT_MESSAGE_TOPIC] = "messages whose topic is none",
@@ -101,6 +104,8 @@ struct import {
 	int64_t now_ms;
 	struct import_result *result;
 	struct map messages, sessions;
+	struct slice user; /* the last of a client, */
+	bool doubt;	   /* which others have that are not its */
 	struct wanted *subs;
 	size_t n_subs, cap_subs;
 	struct store_batch *batch;
@@ -235,21 +240,42 @@ know(struct import *im, struct slice client, struct taken **out)
 	return NJ_OK;
 }
 
-static enum nj_err
-add_session(struct import *im, const struct mosq_item *it, struct taken *t)
+/* Mosquitto before 2.0.16 gives a client without one that of the one before: with its
+ * length's bytes the wrong way round, so with what its memory has behind it, and every
+ * other time the name itself.  Behind the first such that name is nobody's. */
+static struct slice
+user_of(struct import *im, const struct mosq_item *it, enum import_left *why)
 {
-	struct slice user = it->user;
+	struct slice user = it->user, last = im->user;
 
+	*why = LEFT_REASONS;
+	if (!utf8_ok(user)) {
+		*why = LEFT_USER;
+		im->doubt |= last.n > 0 && user.n > last.n &&
+		    memcmp(user.p, last.p, last.n) == 0;
+		return SLICE_NONE;
+	}
+	if (im->doubt && slice_eq(user, last)) {
+		*why = LEFT_USER_DOUBT;
+		return SLICE_NONE;
+	}
+	if (user.n > 0) {
+		im->user = user;
+		im->doubt = false;
+	}
+	return user;
+}
+
+static enum nj_err
+add_session(struct import *im, const struct mosq_item *it, struct taken *t,
+    struct slice user, enum import_left why)
+{
 	if (t->id) {
 		leave(im, LEFT_SESSION_TWICE, it);
 		return NJ_OK;
 	}
-	/* Mosquitto 2.0.11 gives a client without one the length of the one
-	 * before, and bytes of its memory */
-	if (!utf8_ok(user)) {
-		leave(im, LEFT_USER, it);
-		user = SLICE_NONE;
-	}
+	if (why != LEFT_REASONS)
+		leave(im, why, it);
 	t->id = im->next_session++;
 	im->result->took[TOOK_SESSIONS]++;
 	return batch_session(im->batch,
@@ -266,6 +292,9 @@ add_session(struct import *im, const struct mosq_item *it, struct taken *t)
 static enum nj_err
 take_client(struct import *im, const struct mosq_item *it)
 {
+	enum import_left why;
+	/* of those that are not taken, too: names go from one to the next */
+	struct slice user = user_of(im, it, &why);
 	struct taken *t;
 	enum nj_err e = know(im, it->client, &t);
 
@@ -279,7 +308,7 @@ take_client(struct import *im, const struct mosq_item *it)
 	    it->expiry_time < im->now_ms / 1000)
 		leave(im, LEFT_SESSION_EXPIRED, it);
 	else
-		return add_session(im, it, t);
+		return add_session(im, it, t, user, why);
 	return NJ_OK;
 }
 

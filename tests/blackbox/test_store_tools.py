@@ -448,6 +448,31 @@ OF_1_6 = """
 """
 
 
+def test_import_of_names_that_are_others(tmp_path):
+    """As Mosquitto before 2.0.16 writes them: who has no name has that of the one before,
+    every other time with a length whose bytes are the wrong way round."""
+    def beyond(name):
+        n = struct.unpack('<H', struct.pack('>H', len(name)))[0]
+        return name + b'\0' + b'\x55' * (n - len(name) - 1)
+    clients = [(b'anna-1', b'anna'), (b'anna-2', b'anna'), (b'none-1', beyond(b'anna')), (b'none-2', b'anna'),
+               (b'none-3', beyond(b'anna')), (b'bert-1', b'bert'), (b'anna-3', b'anna'), (b'bert-2', b'bert'),
+               (b'none-4', beyond(b'bert')), (b'none-5', b'bert'), (b'anna-4', b'anna')]
+    file = put(tmp_path / 'm', db.begin(6), *(db.client(6, name, user=user) for name, user in clients))
+    out = store('import', file, '--into', tmp_path / 'new.db')[0]
+    assert re.search(r' 3 user names that are none', out), out
+    assert re.search(r' 2 user names that Mosquitto before 2.0.16 may have taken from another client', out), out
+    assert {x['client']: x['user'] for x in rows(tmp_path / 'new.db', '--what', 'sessions')} == {
+        name.decode(): name.decode()[:4] if not name.startswith(b'none') else '' for name, _ in clients}
+    # one that had expired is passed by, and its name is not
+    file = put(tmp_path / 'm', db.begin(6), db.client(6, b'old', expiry=10, until=1000, user=b'anna'),
+               db.client(6, b'none-1', user=beyond(b'anna')), db.client(6, b'none-2', user=b'anna'))
+    said = json.loads(store('import', file, '--into', tmp_path / 'other.db', '--json')[0])
+    assert {x['what'].split(',')[0]: x['count'] for x in said['left']} == {
+        'sessions that had expired': 1, 'user names that are none': 1,
+        'user names that Mosquitto before 2.0.16 may have taken from another client': 1}
+    assert {x['user'] for x in rows(tmp_path / 'other.db', '--what', 'sessions')} == {''}
+
+
 def test_import_of_version_5(tmp_path):
     path = tmp_path / 'new.db'
     data = bytes.fromhex(''.join(line.split('#')[0] for line in OF_1_6.replace('t/#', '').splitlines()))
