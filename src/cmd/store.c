@@ -40,6 +40,16 @@ store_which(const char *given, const char *conf, char **out, struct nj_why *why)
 	return (*out = strdup(given)) ? NJ_OK : NJ_NOMEM;
 }
 
+enum nj_err
+store_said(struct nj_why *why)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return NJ_OK;
+	why_set(why, "it is done, but cannot be told on standard output: %s",
+	    strerror(errno));
+	return NJ_IO;
+}
+
 static enum nj_err
 take_words(struct store_call *c, const struct flag_list *words)
 {
@@ -95,6 +105,8 @@ store_call_end(struct store_call *c, enum nj_err e)
 	/* only --help */
 	if (e == NJ_EOF && !c->path)
 		e = NJ_OK;
+	if (!e)
+		e = store_said(&c->why);
 	if (e)
 		say_why(&c->why, e);
 	free(c->path);
@@ -173,23 +185,50 @@ store_flush(struct buf *b, struct nj_why *why)
 	return NJ_OK;
 }
 
+/* Whose a new file is: the store's in whose place it comes, or beside which it is; or
+ * the folder's. */
+static bool
+owner_of(const char *path, struct stat *st)
+{
+	static const char *const tails[] = { "-restored", ".lock" };
+	const char *slash = strrchr(path, '/');
+	size_t n = strlen(path);
+	char *name = NULL;
+	bool is = false;
+
+	for (size_t i = 0; i < COUNT(tails) && !is; i++) {
+		size_t tail = strlen(tails[i]);
+
+		if (n <= tail || strcmp(path + n - tail, tails[i]) != 0)
+			continue;
+		name = strndup(path, n - tail);
+		is = name && lstat(name, st) == 0 && S_ISREG(st->st_mode) &&
+		    st->st_uid != 0;
+		free(name);
+	}
+	if (is)
+		return true;
+	name = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	is = name && stat(name, st) == 0;
+	free(name);
+	return is;
+}
+
 static void
 give_away(const char *path)
 {
-	const char *slash = strrchr(path, '/');
-	char *dir =
-	    slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-	struct stat st;
+	struct stat st, now;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
-	if (dir && fd >= 0 && geteuid() == 0 && stat(dir, &st) == 0 &&
+	/* only what root has made */
+	if (fd >= 0 && geteuid() == 0 && fstat(fd, &now) == 0 &&
+	    now.st_uid == 0 && owner_of(path, &st) &&
 	    fchown(fd, st.st_uid, st.st_gid))
 		(void)fprintf(stderr,
 		    "nightjar: %s could not be given to user id %ld: %s\n",
 		    path, (long)st.st_uid, strerror(errno));
 	if (fd >= 0)
 		(void)close(fd);
-	free(dir);
 }
 
 void

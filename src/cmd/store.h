@@ -45,6 +45,9 @@ NJ_MUST enum nj_err store_call_parse(struct store_call *c,
 /* Says why, and is the command's status. */
 int store_call_end(struct store_call *c, enum nj_err e);
 
+/* What was said has arrived, as far as can be known. */
+NJ_MUST enum nj_err store_said(struct nj_why *why);
+
 /* "2026-11-21T13:00:00Z" in dst. */
 const char *store_time(char dst[32], int64_t seconds);
 
@@ -56,8 +59,8 @@ store_put_json(struct buf *b, const char *name, struct slice s);
 /* Everything in b to standard output, and b empty. */
 NJ_MUST enum nj_err store_flush(struct buf *b, struct nj_why *why);
 
-/* A store that root has made goes to the user whose folder it is in, with its
- * lock, so that the broker can open them. */
+/* A store that root has made goes, with its lock, to the user whose store it replaces,
+ * or whose folder it is in, so that the broker can open them. */
 void store_give_away(const char *path);
 
 int store_check_cmd(int argc, char **argv);

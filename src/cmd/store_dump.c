@@ -285,7 +285,7 @@ on_row(void *arg, const struct view_row *r)
 static enum nj_err
 kinds_of(const char *words, unsigned *set, struct nj_why *why)
 {
-	while (*words) {
+	do {
 		size_t n = strcspn(words, ","), i = 0;
 		char safe[TEXT_ESC];
 
@@ -303,7 +303,7 @@ kinds_of(const char *words, unsigned *set, struct nj_why *why)
 		}
 		*set |= kinds[i].kind;
 		words += n + (words[n] == ',');
-	}
+	} while (*words);
 	return NJ_OK;
 }
 

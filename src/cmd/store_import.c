@@ -190,6 +190,8 @@ store_import_cmd(int argc, char **argv)
 			tell(words.v[0], path, &r);
 		if (!e)
 			warn(&r);
+		if (!e)
+			e = store_said(&why);
 	}
 	if (e)
 		say_why(&why, e);

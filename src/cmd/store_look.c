@@ -104,6 +104,11 @@ repair(const char *path, bool json, struct nj_why *why)
 	uint64_t changed = 0;
 	enum nj_err e = store_repair(path, &changed, why);
 
+	if (e == NJ_MALFORMED && !why->mend[0])
+		why_mend(why,
+		    "restore a backup, or go on with what is whole: nightjar "
+		    "store salvage %s",
+		    path);
 	if (!e && !json)
 		printf("%s: %llu rows deleted or mended\n", path,
 		    (unsigned long long)changed);
@@ -141,7 +146,7 @@ store_check_cmd(int argc, char **argv)
 		e = check_tell(&c, call.path, &call.why);
 	buf_fini(&c.out);
 	status = store_call_end(&call, e);
-	return !e && c.faults ? STATUS_FAULTS : status;
+	return status == EXIT_FINE && c.faults ? STATUS_FAULTS : status;
 }
 
 /* "12.3 MB" */

@@ -70,6 +70,11 @@ check_target(const struct copy *c, bool force, struct nj_why *why)
 		return NJ_INVALID;
 	}
 	if (lstat(c->path, &b) == 0) {
+		if (S_ISDIR(b.st_mode)) {
+			why_set(why, "%s is a folder", c->path);
+			why_mend(why, "give the name of a file in it");
+			return NJ_INVALID;
+		}
 		if (!force) {
 			why_set(why, "there is a file %s", c->path);
 			why_mend(why, "--force writes over it");

@@ -84,16 +84,18 @@ open_lock(const char *path, struct nj_why *why)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
+	int err = errno;
+
 	if (fd >= 0)
 		return fd;
-	why_set(why, "%s: %s", path, strerror(errno));
-	if (errno == EMFILE || errno == ENFILE)
+	why_set(why, "%s: %s", path, strerror(err));
+	if (err == EMFILE || err == ENFILE)
 		why_mend(why, "%s", DAEMON_MEND_FILES);
-	else if (errno == EACCES)
+	else if (err == EACCES)
 		why_mend(why,
 		    "run this as the user that the broker runs as, or give "
 		    "the folder to that user");
-	else if (errno == ENOENT)
+	else if (err == ENOENT)
 		why_mend(why,
 		    "make the folder, and give it to the user that the "
 		    "broker runs as");
@@ -108,7 +110,7 @@ store_lock(const char *store, int *out, struct nj_why *why)
 
 	if (asprintf(&path, "%s.lock", store) < 0)
 		return NJ_NOMEM;
-	for (;;) {
+	for (unsigned i = 0;; i++) {
 		if ((fd = open_lock(path, why)) < 0) {
 			free(path);
 			return NJ_IO;
@@ -124,7 +126,7 @@ store_lock(const char *store, int *out, struct nj_why *why)
 			close(fd);
 			return NJ_BUSY;
 		}
-		if (is_still(fd, path))
+		if (i == LOCK_TRIES || is_still(fd, path))
 			break;
 		close(fd);
 	}
@@ -178,6 +180,21 @@ damage_of(const char *said, bool judged)
 }
 
 /* "ok" in one row, or what is wrong in several. */
+/* The first line of it that says something: there may be a hundred. */
+static void
+say_damage(
+    const struct store *s, enum nj_err e, const char *said, struct nj_why *why)
+{
+	const char *end;
+
+	if (strncmp(said, "***", 3) == 0 && (end = strchr(said, '\n')))
+		said = end + 1;
+	end = said + strcspn(said, "\n");
+	why_set(why, "%s %s: %.*s%s", s->path,
+	    e == NJ_MALFORMED ? "is damaged" : "cannot be checked",
+	    (int)(end - said), said, *end && end[1] ? ", and more" : "");
+}
+
 static enum nj_err
 look_at_pages(struct store *s, const char *sql, struct nj_why *why)
 {
@@ -194,9 +211,7 @@ look_at_pages(struct store *s, const char *sql, struct nj_why *why)
 		if (!said || strcmp(said, "ok") == 0)
 			continue;
 		e = damage_of(said, pages_damaged() > before);
-		why_set(why, "%s %s: %s", s->path,
-		    e == NJ_MALFORMED ? "is damaged" : "cannot be checked",
-		    said);
+		say_damage(s, e, said, why);
 	}
 	if (!e && (e = sql_err(rc)))
 		sql_why(s, why, "checking it");

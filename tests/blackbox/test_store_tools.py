@@ -275,6 +275,52 @@ def test_nothing_is_left_of_a_failure(made, tmp_path):
     assert os.listdir(new.parent) == ['nightjar.db']
 
 
+def test_what_cannot_be_told_or_written(made, tmp_path):
+    """A full standard output is a failure, whatever it was to tell; so is a copy that would
+    be a folder."""
+    path = made[0]
+    with open('/dev/full', 'wb') as full:
+        for args, status in ((('check', path), 2), (('stats', path), 1), (('dump', path), 1),
+                             (('check', '--json', path), 2), (('backup', path, tmp_path / 'c.db'), 1),
+                             (('restore', tmp_path / 'c.db', tmp_path / 'd.db'), 1),
+                             (('import', put(tmp_path / 'm', *some()), '--into', tmp_path / 'e.db'), 1)):
+            p = subprocess.run([harness.NIGHTJAR, 'store', *map(str, args)], stdout=full, stderr=subprocess.PIPE,
+                               text=True, check=False, timeout=harness.PATIENCE)
+            assert p.returncode == status and 'standard output' in p.stderr, (args, p)
+    for name in 'c.db', 'd.db', 'e.db':
+        store('check', tmp_path / name)
+    for force in (), ('--force',):
+        assert 'is a folder' in store('backup', *force, path, tmp_path, status=1)[1]
+        assert 'is a folder' not in store('backup', *force, path, '/dev/null', status=1)[1]
+    assert stat.S_ISCHR(os.stat('/dev/null').st_mode)
+    assert 'there is no --what' in store('dump', '--what', '', path, status=2)[1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='files are given to another user')
+def test_whose_it_is_after_a_restore(made, tmp_path):
+    """Root's folder, and the broker's store: it can open what comes in its place."""
+    path, copy, folder = made[0], tmp_path / 'copy.db', tmp_path / 'folder'
+    store('backup', path, copy)
+    folder.mkdir()
+    there = folder / 'nightjar.db'
+    shutil.copy(copy, there)
+    os.chown(there, 65534, 65534)
+    store('check', '--repair', there)
+    store('restore', '--force', copy, there)
+    for name in there, f'{there}.lock':
+        assert os.stat(name).st_uid == 65534, name
+    # what is damaged, too
+    damaged = bytearray(there.read_bytes())
+    damaged[-PAGE + 900] ^= 1
+    there.write_bytes(damaged)
+    store('salvage', there)
+    for name in there, f'{there}.lock':
+        assert os.stat(name).st_uid == 65534, name
+    # that of nobody else: the folder's
+    store('restore', copy, folder / 'new.db')
+    assert os.stat(folder / 'new.db').st_uid == 0
+
+
 def test_who_only_looks_is_in_nobodys_way(made):
     """It asks for the lock to know whether a broker has it, and so has it for a moment."""
     path, asked = made[0], threading.Event()
@@ -586,6 +632,7 @@ def test_import_of_a_real_file(mosquitto, tmp_path):
     assert [x['topic'] for x in rows(new, '--what', 'retained')] == ['r']
 
 
+PAGE = 4096
 KEEPS = 'persistence true\npersistence_location store\nmax_queued_messages 0\n'
 
 
@@ -676,6 +723,46 @@ def test_broker_serves_what_was_imported(imported):
         assert c.message().topic == 't/new'
         c.ack(raw.PUBREL, 77)
         assert c.wait_for(raw.PUBCOMP).mid == 77
+
+
+def test_backup_while_much_is_published(brokers, tmp_path):
+    """Whatever was acknowledged before it began is in it, and nothing is missing before
+    the last that is; also of messages that go to data files."""
+    broker = brokers(KEEPS)
+    path = os.path.join(broker.folder, 'store', 'nightjar.db')
+    window, acked, sent, done = 60, 0, 0, threading.Event()
+    with raw.Raw(broker.port) as c:
+        c.connect('away', clean=False, props={'session_expiry': 0xffffffff})
+        c.subscribe('a/#', qos=1)
+        c.disconnect()
+
+    def publish(p):
+        nonlocal acked, sent
+        while not done.is_set() or acked < sent:
+            for _ in range(window if acked == sent and not done.is_set() else 0):
+                p.publish('a/b', (b'%d ' % sent).ljust(1500, b'.'), qos=1, mid=sent % 65535 + 1)
+                sent += 1
+            p.expect(raw.PUBACK)
+            acked += 1
+    with raw.Raw(broker.port) as p:
+        p.connect('pub')
+        publisher = threading.Thread(target=publish, args=(p,))
+        publisher.start()
+        try:
+            for i in range(2):
+                least = acked
+                copy, new = tmp_path / f'{i}.db', tmp_path / f'{i}-new.db'
+                store('backup', path, copy)
+                most = sent
+                store('restore', copy, new)
+                store('check', new)
+                got = [int(x['payload'].split()[0]) for x in rows(new, '--what', 'queued')]
+                assert got == list(range(len(got))) and least <= len(got) <= most
+        finally:
+            done.set()
+            publisher.join()
+    assert acked == sent > window
+    assert len(rows(path, '--what', 'queued')) == sent
 
 
 def test_tools_beside_a_broker(brokers, tmp_path):
