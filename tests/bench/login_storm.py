@@ -220,7 +220,7 @@ class Turns:
         found = [0.0]
         with contextlib.suppress(OSError), open(self.file, encoding='ascii') as f:
             for line in f:
-                us, ended = map(float, line.split())
+                us, _, ended = map(float, line.split())
                 if ended / 1e6 >= since:
                     found.append(us / 1e3)
         return f'{max(found):.2f}'
