@@ -64,7 +64,6 @@ set_mount(struct session *s, struct slice prefix)
 static enum nj_err
 fill(struct restoring *r, struct session *s, const struct store_session *from)
 {
-	const struct clock *clock = r->b->clock;
 	struct principal who = {
 		.name = from->user,
 		.claimed = from->user,
@@ -85,8 +84,8 @@ fill(struct restoring *r, struct session *s, const struct store_session *from)
 	s->version = from->version == STORE_IMPORTED ? MQTT311 : from->version;
 	s->expiry_s = from->expiry_s;
 	s->offline_since = from->offline_ms == STORE_NEVER
-	    ? clock_mono(clock) /* it was connected until the end */
-	    : storing_mono(r->b, from->offline_ms);
+	    ? clock_mono(r->b->clock) /* it was connected until the end */
+	    : storing_past(r->b, from->offline_ms);
 	/* of an older store no more is known than the name */
 	if (from->who.n > 0 && identity_read(from->who, &who))
 		return NJ_MALFORMED;

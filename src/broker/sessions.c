@@ -18,6 +18,7 @@
 #include "broker/internal.h"
 #include "broker/quota.h"
 #include "broker/route.h"
+#include "core/full.h"
 
 /* The store. */
 
@@ -570,6 +571,12 @@ due_ms(uint64_t from, uint32_t seconds)
 					    : from + seconds * 1000ull;
 }
 
+static bool
+is_over(const struct shard *sh, const struct session *s)
+{
+	return sh->home.now_ms >= due_ms(s->offline_since, expiry_of(sh, s));
+}
+
 static void arm(struct shard *sh, struct session *s);
 
 static void
@@ -686,6 +693,7 @@ sessions_restored(struct shard *sh, struct session *s)
 		evict(sh, s, "max_offline_sessions_per_user is reached");
 		return true;
 	}
+	full_check(s);
 	/* one that was connected and ends with its connection, too: its will
 	 * goes out when the clock runs */
 	arm(sh, s);
@@ -752,9 +760,9 @@ sessions_take(struct conn *c, struct slice id, bool clean_start,
 		    c->peer);
 		s = session_find(&sh->home, id);
 	}
-	/* [MQTT-3.1.2-4]; one that ended with the broker's last life is only
-	 * there for its will */
-	if (s && (clean_start || expiry_of(sh, s) == 0 || moved_in(c, s))) {
+	/* [MQTT-3.1.2-4]; one whose time was over before this life of the broker is
+	 * only there for its will, until the clock runs [MQTT-3.1.2-23] */
+	if (s && (clean_start || is_over(sh, s) || moved_in(c, s))) {
 		sessions_end(sh, s);
 		s = NULL;
 	}

@@ -21,16 +21,35 @@ to_wall(const struct broker *b, uint64_t mono_ms)
 	    : clock_wall(b->clock) + (int64_t)(mono_ms - clock_mono(b->clock));
 }
 
-uint64_t
-storing_mono(const struct broker *b, int64_t wall_ms)
+static uint64_t
+after(const struct broker *b, int64_t ms)
 {
 	uint64_t now = clock_mono(b->clock);
-	int64_t left;
 
-	if (wall_ms == STORE_NEVER)
+	return ms < 0 && (uint64_t)-ms > now ? 0 : now + (uint64_t)ms;
+}
+
+/* The calendar may have been set back while the broker was down, and some machines
+ * have none before they have a network. */
+uint64_t
+storing_past(const struct broker *b, int64_t wall_ms)
+{
+	int64_t today = clock_wall(b->clock);
+
+	return after(b, wall_ms < today ? wall_ms - today : 0);
+}
+
+/* So no more is left than when it was stored, which is known to the second. */
+static uint64_t
+to_mono(const struct broker *b, const struct store_body *body)
+{
+	int64_t today = clock_wall(b->clock);
+
+	if (body->expires_ms == STORE_NEVER)
 		return MSG_NEVER;
-	left = wall_ms - clock_wall(b->clock);
-	return left < 0 && (uint64_t)-left > now ? 0 : now + (uint64_t)left;
+	if (today / 1000 < body->stored_s)
+		today = body->stored_s * 1000 + 999;
+	return after(b, body->expires_ms - today);
 }
 
 static void
@@ -50,6 +69,9 @@ describe(void *arg, void *msg, struct store_body *out)
 		.retain = m->retain,
 		.source = m->source_len > 0,
 		.expires_ms = to_wall(b, m->expires_at),
+		.stored_s = m->expires_at == MSG_NEVER
+		    ? 0
+		    : clock_wall(b->clock) / 1000,
 	};
 }
 
@@ -75,7 +97,7 @@ make(void *arg, const struct store_body *body, void **msg)
 		return e;
 	m->qos = body->qos;
 	m->retain = body->retain;
-	m->expires_at = storing_mono(arg, body->expires_ms);
+	m->expires_at = to_mono(arg, body);
 	m->keep_id = body->id;
 	*msg = m;
 	return NJ_OK;

@@ -20,8 +20,9 @@ NJ_MUST enum nj_err storing_open(struct broker *b, struct nj_why *why);
 /* Sessions on their shards, subscriptions, retained messages; then the store
  * takes batches. */
 NJ_MUST enum nj_err storing_load(struct broker *b, struct nj_why *why);
-/* A date as the broker's clock has it; long ago is 0. */
-uint64_t storing_mono(const struct broker *b, int64_t wall_ms);
+/* A date in the past as the broker's clock has it: now at the latest, whatever the
+ * calendar says; long ago is 0. */
+uint64_t storing_past(const struct broker *b, int64_t wall_ms);
 /* What was submitted is written. */
 void storing_close(struct broker *b);
 

@@ -245,7 +245,7 @@ put_msg(
 	    st, 5, body->qos | body->retain << 2 | body->source << 3);
 	sqlite3_bind_int64(st, 6, body->expires_ms);
 	sql_bind_slice(st, 7, body->bytes);
-	sqlite3_bind_int64(st, 8, now_s);
+	sqlite3_bind_int64(st, 8, body->stored_s ? body->stored_s : now_s);
 	return sql_run(s, ST_MSG);
 }
 

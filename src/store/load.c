@@ -134,6 +134,7 @@ make_msg(struct store *s, sqlite3_stmt *st, int at, uint64_t id, void **msg)
 		.retain = (flags & 4) != 0,
 		.source = (flags & 8) != 0,
 		.expires_ms = sqlite3_column_int64(st, at + 3),
+		.stored_s = sqlite3_column_int64(st, at + 5),
 		.bytes = sql_column(st, at + 4),
 	};
 
@@ -418,7 +419,7 @@ load_retained(struct reading *r)
 		    by_number);
 	begin(r, "retained messages");
 	e = sql_err(sqlite3_prepare_v2(r->s->db,
-	    "SELECT id, topic_len, payload_len, flags, expires, bytes "
+	    "SELECT id, topic_len, payload_len, flags, expires, bytes, stored "
 	    "FROM msg WHERE id >= ?1 ORDER BY id",
 	    -1, &st, NULL));
 	for (size_t i = 0; !e && i < r->retained.n;)

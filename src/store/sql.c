@@ -94,8 +94,8 @@ static const char *const text[STATEMENTS] = {
 	[ST_MSG_REFS] = "UPDATE msg SET refs = refs + ?2 WHERE id = ?1 "
 			"RETURNING refs",
 	[ST_MSG_GC] = "DELETE FROM msg WHERE id = ?1",
-	[ST_MSG_GET] = "SELECT topic_len, payload_len, flags, expires, bytes "
-		       "FROM msg WHERE id = ?1",
+	[ST_MSG_GET] = "SELECT topic_len, payload_len, flags, expires, bytes, "
+		       "stored FROM msg WHERE id = ?1",
 	[ST_RETAIN_GET] = "SELECT ord, msg FROM retained WHERE topic = ?1",
 	[ST_RETAIN] = "INSERT OR REPLACE INTO retained(topic, ord, msg) "
 		      "VALUES(?1, ?2, ?3)",

@@ -63,6 +63,7 @@ struct store_body {
 	bool retain;
 	bool source;	    /* its last property says who published it */
 	int64_t expires_ms; /* wall clock; STORE_NEVER */
+	int64_t stored_s;   /* wall clock; 0: who writes it knows */
 };
 
 /* A session's version: it is from another broker's file, which does not say.

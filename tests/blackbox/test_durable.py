@@ -357,6 +357,10 @@ def test_drop_policies(brokers):
             codes = [p.publish_acked('a', b'%d' % i) for i in range(6)]
             assert codes == ([0] * 3 + [0x97] * 3 if policy == 'refuse' else [0] * 6)
         again(b)
+        if policy == 'refuse':
+            # nobody has told the new broker of a full queue but the store
+            with client(b, 'pub') as p:
+                assert [p.publish_acked('a', b'8', qos=q) for q in (1, 2)] == [0x97] * 2
         with client(b, 'sub') as s:
             assert numbers(s, 3) == kept
             s.silent(0.1)

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The calendar is another after a restart than it was: set back, or not set at all by a
+machine without a clock of its own."""
+import time
+
+import pytest
+
+from harness import preload
+from raw import Raw
+
+CONF = '''
+persistence true
+persistence_location store
+max_queued_messages 0
+'''
+FOREVER = {'session_expiry': 0xffffffff}
+
+pytestmark = pytest.mark.ours
+
+
+def kept(broker, name, expiry=0xffffffff, **kw):
+    c = Raw(broker.port)
+    c.session_present = c.connect(name, clean=False, props={'session_expiry': expiry},
+                                  **kw).session_present
+    return c
+
+
+@pytest.fixture(params=[1, 4], ids=lambda n: f'{n}-shards')
+def broker(request, brokers):
+    return brokers(CONF + f'threads {request.param}\n')
+
+
+def start(broker, monkeypatch, days):
+    """It is killed, and a broker with another calendar takes its place."""
+    broker.kill()
+    with monkeypatch.context() as m:
+        for name, value in preload(days).items():
+            m.setenv(name, value)
+        broker.start()
+
+
+@pytest.mark.parametrize('days', [-1, -10000])
+def test_nothing_lives_longer(broker, monkeypatch, days):
+    """What is left of an expiry is never more than there was [MQTT-3.3.2-6], and clocks of
+    sessions and wills run on [MQTT-3.1.2-23]."""
+    with kept(broker, 'long') as s:
+        s.subscribe('a', qos=1)
+        s.subscribe('will/+', qos=1)
+        s.disconnect()
+    with kept(broker, 'short', 2) as s:
+        s.disconnect()
+    kept(broker, 'gone', will=('will/gone', b'', 1, False, {'will_delay': 2})).close()
+    with Raw(broker.port) as p:
+        p.connect('pub')
+        p.publish_acked('a', b'', props={'message_expiry': 100})
+        p.publish_acked('kept', b'x', retain=True, props={'message_expiry': 100})
+        p.publish_acked('stays', b'x', retain=True)
+    time.sleep(0.2)		# that they have left is on disk soon
+    start(broker, monkeypatch, days)
+    with Raw(broker.port) as r:
+        r.connect('reader')
+        r.subscribe('#', qos=1)
+        got = {m.topic: m.props.get('message_expiry') for m in (r.message(), r.message())}
+    assert got['stays'] is None and 0 < got['kept'] <= 100
+    with kept(broker, 'long') as s:
+        assert s.session_present
+        assert 0 < s.message().props['message_expiry'] <= 100
+        assert s.message().topic == 'will/gone'
+    time.sleep(2)
+    with kept(broker, 'short', 0) as s:
+        assert not s.session_present
+
+
+DAY = 86400
+
+
+def test_the_machine_was_off(broker, monkeypatch):
+    """All the time that it was down counts, also what was before the machine started."""
+    with kept(broker, 'watch') as s:
+        s.subscribe('will/+', qos=1)
+        s.disconnect()
+    for name, days in ('over', 1000), ('stays', 3000):
+        with kept(broker, name, days * DAY) as s:
+            s.disconnect()
+    for name, days in ('due', 1000), ('later', 3000):
+        kept(broker, name, will=(f'will/{name}', b'', 1, False, {'will_delay': days * DAY})).close()
+    time.sleep(0.2)
+    start(broker, monkeypatch, 2000)
+    with kept(broker, 'over', 0) as s:
+        assert not s.session_present
+    with kept(broker, 'stays', 0) as s:
+        assert s.session_present
+    with kept(broker, 'watch') as s:
+        assert s.session_present and s.message().topic == 'will/due'
+        s.silent(0.1)
+
+
+def test_forward_again(broker, monkeypatch):
+    """What was kept meanwhile counts from the day it had."""
+    start(broker, monkeypatch, -1)
+    with kept(broker, 'day', 3600) as s:
+        s.disconnect()
+    with kept(broker, 'ever') as s:
+        s.disconnect()
+    with Raw(broker.port) as p:
+        p.connect('pub')
+        p.publish_acked('day', b'x', retain=True, props={'message_expiry': 3600})
+        p.publish_acked('ever', b'x', retain=True)
+    time.sleep(0.2)
+    start(broker, monkeypatch, 0)
+    with kept(broker, 'day') as s:
+        assert not s.session_present
+    with kept(broker, 'ever') as s:
+        assert s.session_present
+    with Raw(broker.port) as r:
+        r.connect('reader')
+        r.subscribe('#', qos=1)
+        assert r.message().topic == 'ever'
+        r.silent(0.1)
