@@ -185,35 +185,6 @@ store_flush(struct buf *b, struct nj_why *why)
 	return NJ_OK;
 }
 
-/* Whose a new file is: the store's in whose place it comes, or beside which it is; or
- * the folder's. */
-static bool
-owner_of(const char *path, struct stat *st)
-{
-	static const char *const tails[] = { "-restored", ".lock" };
-	const char *slash = strrchr(path, '/');
-	size_t n = strlen(path);
-	char *name = NULL;
-	bool is = false;
-
-	for (size_t i = 0; i < COUNT(tails) && !is; i++) {
-		size_t tail = strlen(tails[i]);
-
-		if (n <= tail || strcmp(path + n - tail, tails[i]) != 0)
-			continue;
-		name = strndup(path, n - tail);
-		is = name && lstat(name, st) == 0 && S_ISREG(st->st_mode) &&
-		    st->st_uid != 0;
-		free(name);
-	}
-	if (is)
-		return true;
-	name = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-	is = name && stat(name, st) == 0;
-	free(name);
-	return is;
-}
-
 static void
 give_away(const char *path)
 {
@@ -222,7 +193,7 @@ give_away(const char *path)
 
 	/* only what root has made */
 	if (fd >= 0 && geteuid() == 0 && fstat(fd, &now) == 0 &&
-	    now.st_uid == 0 && owner_of(path, &st) &&
+	    now.st_uid == 0 && store_owner_stat(path, &st) &&
 	    fchown(fd, st.st_uid, st.st_gid))
 		(void)fprintf(stderr,
 		    "nightjar: %s could not be given to user id %ld: %s\n",

@@ -3,11 +3,13 @@
  * A copy of a store while a broker writes it: SQLite's own copying of pages,
  * of one moment, into a file that gets its name when it is complete.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,6 +26,7 @@ struct copy {
 	struct view *from;
 	const char *path;
 	char *temp;
+	int held; /* the same, locked: who made it is there */
 	sqlite3 *db;
 	void (*progress)(void *arg, uint64_t done, uint64_t of);
 	void *arg;
@@ -96,13 +99,63 @@ check_target(const struct copy *c, bool force, struct nj_why *why)
 	return NJ_OK;
 }
 
+/* What make_temp() calls it, and SQLite what is beside it. */
+static bool
+is_unfinished(const char *name, const char *head)
+{
+	static const char *const tails[] = { "", "-wal", "-shm", "-journal" };
+	size_t n = strlen(head);
+
+	if (strncmp(name, head, n) != 0 ||
+	    strspn(name + n, "0123456789abcdef") != 16)
+		return false;
+	for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
+		if (strcmp(name + n + 16, tails[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Those of copies of the same name whose makers were cut off. */
+static void
+drop_unfinished(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	char *folder =
+	    slash ? strndup(path, (size_t)(slash - path) + 1) : strdup("./");
+	DIR *dir = folder ? opendir(folder) : NULL;
+	char *head = NULL, *whole = NULL;
+	const struct dirent *d;
+
+	if (asprintf(&head, ".%s.", name) < 0)
+		head = NULL;
+	while (dir && head && (d = readdir(dir))) {
+		int fd;
+
+		if (!is_unfinished(d->d_name, head) ||
+		    asprintf(&whole, "%s%s", folder, d->d_name) < 0)
+			continue;
+		fd = open(whole,
+		    O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+			(void)unlink(whole);
+		if (fd >= 0)
+			close(fd);
+		free(whole);
+	}
+	if (dir)
+		closedir(dir);
+	free(head);
+	free(folder);
+}
+
 static enum nj_err
 make_temp(struct copy *c, struct nj_why *why)
 {
 	const char *slash = strrchr(c->path, '/');
 	int dir = slash ? (int)(slash - c->path) + 1 : 0;
+	struct stat st;
 	uint64_t r;
-	int fd;
 
 	rand_bytes(&r, sizeof r);
 	if (asprintf(&c->temp, "%.*s.%s.%016llx", dir, c->path, c->path + dir,
@@ -110,16 +163,18 @@ make_temp(struct copy *c, struct nj_why *why)
 		c->temp = NULL;
 		return NJ_NOMEM;
 	}
-	fd = open(
+	c->held = open(
 	    c->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0) {
+	/* a disk may know of no such locks; and who drops what is unfinished
+	 * may have come in between */
+	if (c->held < 0 || (flock(c->held, LOCK_EX) && errno == EINTR) ||
+	    lstat(c->temp, &st)) {
 		enum nj_err e = failed(why, "make", c->temp);
 
 		free(c->temp);
 		c->temp = NULL;
 		return e;
 	}
-	close(fd);
 	return NJ_OK;
 }
 
@@ -242,11 +297,11 @@ serve(int fd)
 /* Root's is the broker's before it has a name by which a start finds it.  Where that
  * cannot be, whoever asked for the copy tells of it. */
 static void
-give_to_folder(int fd, const char *path)
+give_to_broker(int fd, const char *path)
 {
 	struct stat st;
 
-	if (geteuid() == 0 && store_folder_stat(path, &st))
+	if (geteuid() == 0 && store_owner_stat(path, &st))
 		(void)!fchown(fd, st.st_uid, st.st_gid);
 }
 
@@ -256,7 +311,7 @@ name_copy(struct copy *c, bool force, bool served, struct nj_why *why)
 	int fd = open(c->temp, O_RDWR | O_CLOEXEC), rc;
 
 	if (fd >= 0 && served)
-		give_to_folder(fd, c->path);
+		give_to_broker(fd, c->path);
 	if (fd < 0 || (served && !serve(fd)) || fsync(fd)) {
 		if (fd >= 0)
 			close(fd);
@@ -281,11 +336,17 @@ view_copy(struct view *v, const char *path, bool force, bool served,
     void (*progress)(void *arg, uint64_t done, uint64_t of), void *arg,
     struct nj_why *why)
 {
-	struct copy c = { v, path, NULL, NULL, progress, arg };
+	struct copy c = { v, path, NULL, -1, NULL, progress, arg };
 	enum nj_err e;
 
-	if ((e = check_target(&c, force, why)) || (e = make_temp(&c, why)))
+	if ((e = check_target(&c, force, why)))
 		return e;
+	drop_unfinished(path);
+	if ((e = make_temp(&c, why))) {
+		if (c.held >= 0)
+			close(c.held);
+		return e;
+	}
 	if (!(e = copy_pages(&c, why)) && !(e = copy_data(&c, why)))
 		e = finish_copy(&c, why);
 	if (sqlite3_close(c.db) != SQLITE_OK && !e)
@@ -294,6 +355,7 @@ view_copy(struct view *v, const char *path, bool force, bool served,
 		e = name_copy(&c, force, served, why);
 	if (c.temp)
 		unlink(c.temp);
+	close(c.held);
 	free(c.temp);
 	return e;
 }

@@ -48,6 +48,29 @@ store_folder_stat(const char *path, struct stat *st)
 	return ok;
 }
 
+bool
+store_owner_stat(const char *path, struct stat *st)
+{
+	static const char *const tails[] = { RESTORED, ".lock" };
+	size_t n = strlen(path);
+
+	for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+		size_t tail = strlen(tails[i]);
+		char *store;
+		bool is;
+
+		if (n <= tail || strcmp(path + n - tail, tails[i]) != 0)
+			continue;
+		store = strndup(path, n - tail);
+		is = store && lstat(store, st) == 0 && S_ISREG(st->st_mode) &&
+		    st->st_uid != 0;
+		free(store);
+		if (is)
+			return true;
+	}
+	return store_folder_stat(path, st);
+}
+
 static bool
 is_there(const char *path)
 {
@@ -335,50 +358,6 @@ restore_finish(const char *path, char **old, struct nj_why *why)
 	return e;
 }
 
-/* What backup.c calls a copy that is not complete, and SQLite what is beside it. */
-static bool
-is_unfinished(const char *name, const char *head)
-{
-	static const char *const tails[] = { "", "-wal", "-shm", "-journal" };
-	size_t n = strlen(head);
-
-	if (strncmp(name, head, n) != 0 ||
-	    strspn(name + n, "0123456789abcdef") != 16)
-		return false;
-	for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
-		if (strcmp(name + n + 16, tails[i]) == 0)
-			return true;
-	return false;
-}
-
-/* Those of a restore that was cut off earlier: who has the lock makes the only
- * one. */
-static void
-drop_unfinished(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	const char *name = slash ? slash + 1 : path;
-	char *folder =
-	    slash ? strndup(path, (size_t)(slash - path) + 1) : strdup("./");
-	DIR *dir = folder ? opendir(folder) : NULL;
-	char *head = NULL, *whole = NULL;
-	const struct dirent *d;
-
-	if (asprintf(&head, ".%s" RESTORED ".", name) < 0)
-		head = NULL;
-	while (dir && head && (d = readdir(dir))) {
-		if (!is_unfinished(d->d_name, head) ||
-		    asprintf(&whole, "%s%s", folder, d->d_name) < 0)
-			continue;
-		(void)unlink(whole);
-		free(whole);
-	}
-	if (dir)
-		closedir(dir);
-	free(head);
-	free(folder);
-}
-
 /* After a failure: what the next start does is not what its words say. */
 static void
 tell_pending(const char *from, const char *path, struct nj_why *why)
@@ -404,7 +383,6 @@ restore_locked(struct view *v, const char *path, void (*made)(const char *copy),
 
 	if (asprintf(&copy, "%s" RESTORED, path) < 0)
 		return NJ_NOMEM;
-	drop_unfinished(path);
 	/* what one that was cut off began, before its copy and time are gone:
 	 * all that the old store has gets the same name */
 	if (!(e = make_place_for(copy, path, &was, &before, why)) &&

@@ -144,6 +144,10 @@ NJ_MUST enum nj_err view_restore(struct view *v, const char *path, bool force,
     void (*made)(const char *copy), char **old, struct nj_why *why);
 /* There is a file at path, or a copy that is to become one. */
 bool store_is_there(const char *path);
+/* Whose a new file beside a store is: of one that comes in its place, or of its lock,
+ * the store's owner, unless there is none or that is root; else the folder's. */
+struct stat;
+bool store_owner_stat(const char *path, struct stat *st);
 /* Where no store came to be: the file of its lock goes, unless somebody has it. */
 void store_forget_lock(const char *path);
 

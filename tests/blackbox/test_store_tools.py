@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """nightjar store: Mosquitto's file becomes a store, and what the tools say of it."""
 import base64
+import contextlib
 import fcntl
 import json
 import os
@@ -275,6 +276,34 @@ def test_nothing_is_left_of_a_failure(made, tmp_path):
     assert os.listdir(new.parent) == ['nightjar.db']
 
 
+def test_backups_that_were_cut_off(made, tmp_path):
+    """What one leaves that was killed goes with the next of the same name; not what one that
+    is at work has, nor what has another name."""
+    folder = tmp_path / 'copies'
+    folder.mkdir()
+    names = ['.c.db.0123456789abcdef', '.c.db.0123456789abcdef-journal', '.c.db.fedcba9876543210',
+             '.c.db.short', '.d.db.0123456789abcdef', 'c.db.0123456789abcdef']
+    for name in names:
+        (folder / name).write_bytes(b'x')
+    with open(folder / names[2], 'rb') as busy:
+        fcntl.flock(busy, fcntl.LOCK_EX)
+        store('backup', made[0], folder / 'c.db')
+    assert sorted(os.listdir(folder)) == sorted(names[2:] + ['c.db'])
+    store('backup', '--force', made[0], folder / 'c.db')
+    assert sorted(os.listdir(folder)) == sorted(names[3:] + ['c.db'])
+    # two at once, and one that is killed
+    with contextlib.ExitStack() as both:
+        two = [both.enter_context(subprocess.Popen([harness.NIGHTJAR, 'store', 'backup', '--force', made[0],
+                                                    folder / 'c.db'], stdout=subprocess.DEVNULL)) for _ in range(2)]
+        assert [p.wait(harness.PATIENCE) for p in two] == [0, 0]
+    with subprocess.Popen([harness.NIGHTJAR, 'store', 'backup', '--force', made[0], folder / 'c.db'],
+                          stdout=subprocess.DEVNULL) as p:
+        p.kill()
+    store('check', folder / 'c.db')
+    store('backup', '--force', made[0], folder / 'c.db')
+    assert sorted(os.listdir(folder)) == sorted(names[3:] + ['c.db'])
+
+
 def test_what_cannot_be_told_or_written(made, tmp_path):
     """A full standard output is a failure, whatever it was to tell; so is a copy that would
     be a folder."""
@@ -316,6 +345,11 @@ def test_whose_it_is_after_a_restore(made, tmp_path):
     store('salvage', there)
     for name in there, f'{there}.lock':
         assert os.stat(name).st_uid == 65534, name
+    # and where the folder is a third one's
+    os.chown(folder, 65533, 65533)
+    store('restore', '--force', copy, there)
+    assert os.stat(there).st_uid == 65534
+    os.chown(folder, 0, 0)
     # that of nobody else: the folder's
     store('restore', copy, folder / 'new.db')
     assert os.stat(folder / 'new.db').st_uid == 0
