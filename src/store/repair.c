@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "store/impl.h"
+#include "store/salvage.h"
 #include "wire/topic.h"
 
 static struct slice
@@ -168,7 +169,8 @@ store_repair(const char *path, uint64_t *deleted, struct nj_why *why)
 	sqlite3_int64 before;
 	enum nj_err e;
 
-	if ((e = store_open(
+	if ((e = salvage_judge_log(path, why)) ||
+	    (e = store_open(
 		 &(struct store_opts){ .path = path, .mend = true }, &s, why)))
 		return e;
 	before = sqlite3_total_changes64(s->db);

@@ -34,7 +34,8 @@ NJ_MUST enum nj_err store_mend_rows(struct store *s, struct data_source *src);
 /*
  * Deletes the rows that are not as they should be and those that name what is
  * not there, and counts the users of messages again: all of it or nothing.
- * *deleted rows went.  Pages that are damaged are beyond it (NJ_MALFORMED).
+ * *deleted rows went.  Pages that are damaged are beyond it (NJ_MALFORMED), and a log
+ * that has lost changes of users or roles (NJ_DENIED).
  */
 NJ_MUST enum nj_err
 store_repair(const char *path, uint64_t *deleted, struct nj_why *why);

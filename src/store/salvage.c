@@ -336,7 +336,7 @@ judge(struct salvaging *g)
 		out->of[kind].dropped = t->rows - out->of[kind].cut;
 		out->of[kind].cut += t->cut;
 	}
-	if (out->damaged == 0) {
+	if (out->damaged == 0 && !out->log_lost) {
 		why_set(g->why, "no page of %s is damaged%s", g->path,
 		    out->log_left > 0 ? ", and its log is" : "");
 		why_mend(g->why,
@@ -459,6 +459,46 @@ make_copy(struct salvaging *g)
 	g->s = NULL;
 	rawpages_close(&p);
 	return e;
+}
+
+static enum nj_err
+pass_row(void *arg, const struct rawtree *t, int64_t id,
+    const struct rawvalue *v, unsigned n)
+{
+	return NJ_OK;
+}
+
+enum nj_err
+salvage_judge_log(const char *path, struct nj_why *why)
+{
+	struct rawpages p = { .fd = -1, .log = -1 };
+	struct rawtrees trees = { .n = 0 };
+	struct nj_why none = { 0 };
+	bool stale;
+	enum nj_err e;
+
+	/* what else is wrong, or cannot be read, whoever opens it tells */
+	if (store_locked(path) || walcheck(NULL, path, &none) != NJ_MALFORMED ||
+	    rawpages_open(path, &p, &none))
+		return NJ_OK;
+	e = rawtree_read(&p, NULL, 0, &trees, pass_row, NULL, &none);
+	stale = p.lost_any;
+	for (unsigned i = 0; i < trees.n; i++)
+		stale |= kind_of(&trees.v[i]) == SALVAGE_FACTS &&
+		    trees.v[i].stale > 0;
+	rawpages_close(&p);
+	if (e || !stale)
+		return e == NJ_NOMEM ? e : NJ_OK;
+	why_set(why,
+	    "users, groups or roles may have been changed in the part of the "
+	    "log that is lost, and what %s has of them could allow what they "
+	    "forbade",
+	    path);
+	why_mend(why,
+	    "restore the last backup; or go on without any of them: nightjar "
+	    "store salvage --without-users-and-roles %s",
+	    path);
+	return NJ_DENIED;
 }
 
 static void

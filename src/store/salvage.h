@@ -68,12 +68,17 @@ struct salvage {
  * Reads all rows that are on pages as they were written, makes a store of those that
  * belong together, and puts it in the place of the old one, which gets another name
  * (*old, to be freed): all of that, or nothing.
- * NJ_NOTFOUND: no page is damaged.  NJ_DENIED: users, groups or roles are among what
- * is lost, what is left of them could allow what they forbade, and without_facts was
- * not said.
+ * NJ_NOTFOUND: no page is damaged, and of the log nothing that was acknowledged.
+ * NJ_DENIED: users, groups or roles are among what is lost, what is left of them could
+ * allow what they forbade, and without_facts was not said.
  */
 NJ_MUST enum nj_err
 store_salvage(const char *path, const struct salvage_opts *opts,
     struct salvage *out, char **old, struct nj_why *why);
+
+/* Whether a store may be opened with what its log has before it is damaged.  NJ_DENIED:
+ * users, groups or roles may have been changed behind that, so that more would be
+ * allowed than was. */
+NJ_MUST enum nj_err salvage_judge_log(const char *path, struct nj_why *why);
 
 #endif

@@ -506,6 +506,24 @@ def test_roles_that_the_lost_log_has(whole, tmp_path):
             want = says if place == 1 or says != refusal % 'may have been' else None
             err = salvage(spoiled, status=1 if want else 0)
             assert not want or re.search(want, err) and '--without-users-and-roles' in err, (name, place, err)
+    # no page is damaged, but the log is: neither goes on with roles that are older
+    for no, status in (of_roles, 1), (leaf, 0):
+        frames = [(leaf, pages, page_of(data, leaf))] * 5
+        frames[1] = (no, pages, page_of(data, no))
+        log = bytearray(framed(frames))
+        log[32 + FRAME + 500] ^= 1
+        mended = shutil.copy(path, tmp_path / f'repair-{no}.db')
+        put(pathlib.Path(f'{mended}-wal'), log)
+        assert 'bad-log' in store('check', mended, status=1)[0]
+        err = store('check', '--repair', mended, status=2 if status else 0)[1]
+        assert not status or 'salvage --without-users-and-roles' in err
+        salvaged = shutil.copy(path, tmp_path / f'salvage-{no}.db')
+        put(pathlib.Path(f'{salvaged}-wal'), log)
+        err = salvage(salvaged, status=status)
+        assert not status or refusal % 'were' in err
+    out = json.loads(store('salvage', '--json', '--without-users-and-roles', salvaged.parent /
+                           f'salvage-{of_roles}.db')[0])
+    assert (out['damaged'], out['rows']['facts']['kept'], out['log']['acknowledged_lost']) == (0, 0, True)
     # the last transaction may have been cut by a power failure, and no broker minds
     spoiled = damage(shutil.copy(path, tmp_path / 'last.db'), leaf + 1)
     log = bytearray(framed([(leaf, pages, page_of(data, leaf)), (of_roles, pages, page_of(data, of_roles))]))
