@@ -23,6 +23,8 @@ struct restoring {
 	struct broker *b;
 	struct map by_id; /* sessions, by their number in the store */
 	uint64_t retained, waiting, inflight;
+	const struct session *of; /* whose entries come */
+	uint64_t newest;	  /* of its keys so far */
 };
 
 static struct slice
@@ -185,6 +187,27 @@ take_received(void *arg, uint64_t session, uint16_t pid)
 	return e == NJ_EXISTS ? NJ_OK : e;
 }
 
+/* Its new entries' identifiers follow on those of what it has (kept_pid): one that is
+ * taken makes the new entry another, which the next start would send before older ones
+ * [MQTT-4.6.0-1].  What was lost had QoS 1, and no client remembers that. */
+static void
+follow(struct restoring *r, struct session *s, uint64_t key)
+{
+	struct kept *k = s->kept;
+	uint64_t next = key + 1;
+
+	if (r->of != s)
+		r->newest = 0;
+	r->of = s;
+	if (key <= r->newest)
+		return;
+	r->newest = key;
+	if (k->next_key > next)
+		next += (k->next_key - next + KEPT_PIDS - 1) / KEPT_PIDS *
+		    KEPT_PIDS;
+	k->next_key = next;
+}
+
 static enum nj_err
 take_inflight(void *arg, const struct store_entry *en)
 {
@@ -213,8 +236,7 @@ take_inflight(void *arg, const struct store_entry *en)
 	} else {
 		s->inflight_bytes += d.msg->payload_len;
 	}
-	if (en->seq >= s->kept->next_key)
-		s->kept->next_key = en->seq + 1;
+	follow(r, s, en->seq);
 	if ((e = inflight_restore(&s->out, &d))) {
 		delivery_fini(&d);
 		return e == NJ_EXISTS ? NJ_OK : e;
@@ -237,8 +259,7 @@ take_waiting(void *arg, uint64_t session, uint64_t n, uint64_t first,
 	k->tail_n = n;
 	k->tail_bytes = bytes + n * sizeof(struct msg);
 	k->tail_from = first;
-	if (last >= k->next_key)
-		k->next_key = last + 1;
+	follow(r, s, last);
 	count_add(&s->home->counts.queued, k->tail_n);
 	count_add(&s->home->counts.queued_bytes, k->tail_bytes);
 	r->waiting += n;

@@ -114,10 +114,11 @@ void keep_state(struct session *s, struct delivery *d);
  * and is the same after a crash [MQTT-4.4.0-1]; want is what it is then.
  */
 bool keep_sends(struct session *s, struct delivery *d, uint16_t want);
+#define KEPT_PIDS 65535u
 static inline uint16_t
 kept_pid(uint64_t key)
 {
-	return (uint16_t)((key - 1) % 65535 + 1);
+	return (uint16_t)((key - 1) % KEPT_PIDS + 1);
 }
 /* d, of QoS 0, is about to be sent, and after a crash would not be once more
  * (4.3.1).  False: not before what was recorded is on disk. */

@@ -103,6 +103,27 @@ def test_in_flight_keeps_its_identifier(durable, qos):
         s.silent()
 
 
+def test_a_large_window_keeps_its_order(brokers):
+    """What nobody acknowledges comes again in its order after each start [MQTT-4.6.0-1], what
+    was queued between two of them behind what was there before."""
+    b = brokers(CONF + 'max_inflight_messages 0\n')
+    with client(b, 'sub') as s:
+        s.subscribe('a', qos=1)
+    total = 0
+    for more in 600, 100, 100:
+        s = client(b, 'sub')
+        with client(b, 'pub') as p:
+            for i in range(total, total + more):
+                p.publish_acked('a', b'%d' % i)
+        total += more
+        again(b)
+        s.close()
+        with client(b, 'sub') as s:
+            got = [s.expect(PUBLISH) for _ in range(total)]
+            assert [int(m.payload) for m in got] == list(range(total))
+            assert len({m.mid for m in got}) == total
+
+
 def test_exactly_once_from_the_publisher(durable):
     names = [f'sub{i}' for i in range(6)]
     for n in names:
