@@ -57,7 +57,9 @@ make_shared(struct broker *b)
 {
 	struct index_opts io = {
 		.shards = b->n,
-		.retire = fence_retire,
+		/* letters between shards name targets */
+		.retire = b->n > 1 ? fence_retire : fence_retire_seen,
+		.retire_seen = fence_retire_seen,
 		.arg = b,
 	};
 	struct retain_opts ro = {

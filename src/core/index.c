@@ -70,12 +70,16 @@ index_new(const struct index_opts *opts, struct index **out)
 
 	if (!(ix = index_alloc()))
 		return NJ_NOMEM;
-	if ((e = tree_init(&ix->tree, false, opts->retire, opts->arg))) {
+	if ((e = tree_init(&ix->tree, false,
+		 opts->retire_seen ? opts->retire_seen : opts->retire,
+		 opts->arg))) {
 		free(ix);
 		return e;
 	}
 	(void)pthread_mutex_init(&ix->lock, NULL);
 	ix->shards = opts->shards;
+	ix->retire = opts->retire;
+	ix->arg = opts->arg;
 	atomic_init(&ix->changes, 1);
 	*out = ix;
 	return NJ_OK;
@@ -339,7 +343,10 @@ targets_unlink(struct index *ix, struct targets *t)
 	if (t->subs != home_sub(t))
 		size += t->cap * sizeof(struct sub);
 	index_count(&ix->bytes, -(int64_t)size);
-	tree_retire(&ix->tree, targets_free, t, size);
+	if (ix->retire)
+		ix->retire(ix->arg, targets_free, t, size);
+	else
+		targets_free(t);
 	tree_drop(&ix->tree, n);
 }
 

@@ -40,6 +40,9 @@ index_retire_fn(void *arg, void (*free_fn)(void *), void *p, size_t size);
 struct index_opts {
 	unsigned shards;	 /* 1.. */
 	index_retire_fn *retire; /* NULL: free at once (one thread) */
+	/* Of the tree's nodes and tables, which no letter names: readers see
+	 * them in their turns only.  NULL: as retire. */
+	index_retire_fn *retire_seen;
 	void *arg;
 };
 

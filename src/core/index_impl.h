@@ -21,6 +21,8 @@ struct index {
 	uint64_t filters;
 	_Atomic(uint64_t) subscriptions, bytes;
 	unsigned shards;
+	index_retire_fn *retire; /* of targets */
+	void *arg;
 };
 
 /* Most filters have one subscriber: it needs no array of its own. */
