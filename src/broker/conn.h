@@ -75,11 +75,12 @@ struct proxied {
 struct conn {
 	struct watch watch;
 	struct link link;
-	struct shard *shard;
+	struct shard *shard; /* this and the next: link_prefetch() */
+	struct list kicked;
 	struct stream *stream;
 	struct session *session;
 	struct buf in; /* an unfinished packet */
-	struct list all, kicked, work;
+	struct list all, work;
 	struct list untaken;	/* in durable.untaken */
 	uint64_t untaken_until; /* the gate behind what was taken before */
 	struct timer timer;

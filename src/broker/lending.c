@@ -6,7 +6,7 @@
 #include "base/pool.h"
 #include "broker/shard.h"
 
-#define LENT 512
+#define LENT 256
 
 void
 shard_lend(struct shard *sh, struct buf *b)

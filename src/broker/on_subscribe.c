@@ -277,9 +277,10 @@ answer(struct conn *c, const struct subscribing *s, bool later)
 }
 
 /* One entry costs about as much as this many nodes, and each byte of it as so many,
- * since all may be levels: 1,000 common ones a turn, some 2 ms. */
-#define ENTRY_WORK 45
-#define ENTRY_BYTE 3
+ * since all may be levels: 350 to 500 common ones a turn, some 2 ms where all of them are
+ * in no cache and their tables grow. */
+#define ENTRY_WORK 90
+#define ENTRY_BYTE 6
 /* A retained message that is sent, against one that is passed by. */
 #define SEND_WORK 4
 /* Nodes a filter that are looked at for whether there is any. */

@@ -101,22 +101,32 @@ prefetch_many(const struct targets *t, uint32_t i)
 		session_prefetch_link(t->subs[i + AHEAD].session);
 }
 
+static inline size_t
+deliver_unless_own(struct home *h, struct msg *m, const struct sub *sub)
+{
+	if (is_own(sub, m))
+		return 0;
+	deliver_one(h, m, sub);
+	return 1;
+}
+
 /* The common case: no other filter matched, so nothing can overlap. */
 static size_t
 deliver_list(struct home *h, struct msg *m, const struct targets *t)
 {
-	bool ahead = m->qos > 0 || t->n > MANY;
 	size_t n = 0;
 
+	if (m->qos == 0 && t->n <= MANY) {
+		for (uint32_t i = 0; i < t->n; i++)
+			n += deliver_unless_own(h, m, &t->subs[i]);
+		return n;
+	}
 	for (uint32_t i = 0; i < t->n; i++) {
-		if (ahead && m->qos > 0)
+		if (m->qos > 0)
 			prefetch(t, i);
-		else if (ahead)
+		else
 			prefetch_many(t, i);
-		if (is_own(&t->subs[i], m))
-			continue;
-		deliver_one(h, m, &t->subs[i]);
-		n++;
+		n += deliver_unless_own(h, m, &t->subs[i]);
 	}
 	return n;
 }

@@ -217,7 +217,7 @@ NJ_PREFETCHES void
 session_prefetch_place(const struct session *s)
 {
 	if (s->link)
-		__builtin_prefetch(&s->link->out);
+		link_prefetch(s->link);
 	inflight_prefetch(&s->out, 0);
 }
 
@@ -226,7 +226,7 @@ NJ_PREFETCHES void
 session_prefetch_link(const struct session *s)
 {
 	if (s->link)
-		__builtin_prefetch(s->link);
+		link_prefetch(s->link);
 }
 
 /*
