@@ -337,8 +337,9 @@ connect_db(struct store *s, struct nj_why *why)
 		sql_why(s, why, "opening it");
 		return e;
 	}
-	if ((!s->opts.mend && (e = walcheck(s->opts.vfs, s->path, why))) ||
-	    (e = walcheck_forget_torn(s->opts.vfs, s->path, why)))
+	if ((e = walcheck_mend_header(
+		 s->opts.vfs, s->path, s->opts.mend, why)) ||
+	    (!s->opts.mend && (e = walcheck(s->opts.vfs, s->path, why))))
 		return e;
 	rc = sqlite3_open_v2(s->path, &s->db,
 	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,

@@ -14,9 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 #define HEADER	 32
 #define FRAME	 24
 #define MAGIC	 0x377f0682u /* or one more: sums of big-endian words */
+#define VERSION	 3007000u
+#define OUR_PAGE 4096u
 #define PAGE_MIN 512u
 #define PAGE_MAX 65536u
 
@@ -28,6 +32,7 @@ struct walk {
 	sqlite3_file *f;
 	sqlite3_int64 size, at;
 	uint8_t *buf; /* a frame and its page */
+	uint8_t header[HEADER];
 	uint8_t salt[8];
 	uint32_t page; /* bytes */
 	bool big;
@@ -44,6 +49,15 @@ number(const uint8_t *p)
 {
 	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
 	    (uint32_t)p[2] << 8 | p[3];
+}
+
+static void
+put_number(uint8_t *p, uint32_t v)
+{
+	p[0] = (uint8_t)(v >> 24);
+	p[1] = (uint8_t)(v >> 16);
+	p[2] = (uint8_t)(v >> 8);
+	p[3] = (uint8_t)v;
 }
 
 static uint32_t
@@ -70,12 +84,18 @@ is_sum(struct sum s, const uint8_t *p)
 	return s.a == number(p) && s.b == number(p + 4);
 }
 
+static bool
+is_page(uint32_t n)
+{
+	return n >= PAGE_MIN && n <= PAGE_MAX && (n & (n - 1)) == 0;
+}
+
 enum header { NO_HEADER, TORN_HEADER, WHOLE_HEADER };
 
 static enum header
 read_header(struct walk *w)
 {
-	uint8_t h[HEADER];
+	uint8_t *h = w->header;
 
 	if (w->f->pMethods->xFileSize(w->f, &w->size) != SQLITE_OK ||
 	    w->size < HEADER ||
@@ -85,24 +105,21 @@ read_header(struct walk *w)
 	w->page = number(h + 8);
 	w->sum = add((struct sum){ 0, 0 }, h, FRAME, w->big);
 	if ((number(h) & ~1u) != MAGIC || !is_sum(w->sum, h + FRAME) ||
-	    w->page < PAGE_MIN || w->page > PAGE_MAX ||
-	    (w->page & (w->page - 1)) != 0)
+	    !is_page(w->page))
 		return TORN_HEADER;
 	memcpy(w->salt, h + 16, sizeof w->salt);
 	return WHOLE_HEADER;
 }
 
-/* False: there is no log, or SQLite takes none of it. */
-static bool
+/* Behind a whole header. */
+static enum nj_err
 begin(struct walk *w)
 {
-	if (read_header(w) != WHOLE_HEADER)
-		return false;
 	w->padded = !(w->f->pMethods->xDeviceCharacteristics(w->f) &
 	    SQLITE_IOCAP_POWERSAFE_OVERWRITE);
 	w->at = HEADER;
 	w->buf = malloc(FRAME + w->page);
-	return w->buf != NULL;
+	return w->buf ? NJ_OK : NJ_NOMEM;
 }
 
 /* The next frame; whether it stands behind the one before. */
@@ -145,6 +162,86 @@ walk(struct walk *w)
 			w->committed = page;
 	}
 	return NJ_OK;
+}
+
+/* Which number the log must have for this header to have that sum: each of its
+ * words is added to one half of the sum, and goes into the other. */
+static uint32_t
+solve_number(const uint8_t *h, struct sum sum, bool big)
+{
+	struct sum s = add((struct sum){ 0, 0 }, h, 8, big);
+	uint32_t b = sum.b - word(h + 20, big) - sum.a;
+	uint8_t raw[4];
+
+	s.a += word(h + 8, big) + s.b;
+	put_number(raw, b - s.b - s.a);
+	return word(raw, big);
+}
+
+/* Whether the first frame, in w->buf, stands behind this header; its sum is put
+ * into it. */
+static bool
+begins(struct walk *w, uint8_t *h, uint32_t which)
+{
+	put_number(h + 12, which);
+	w->sum = add((struct sum){ 0, 0 }, h, FRAME, w->big);
+	put_number(h + FRAME, w->sum.a);
+	put_number(h + FRAME + 4, w->sum.b);
+	return follows(w);
+}
+
+/* All of it is known but which log it is, and the sum; one of these is as it was,
+ * or the number of the next log was on its way to the disk. */
+static bool
+guess_header(struct walk *w, bool big, uint8_t *h)
+{
+	struct sum said = { number(w->header + FRAME),
+		number(w->header + FRAME + 4) };
+	uint32_t which = number(w->header + 12);
+
+	w->big = big;
+	put_number(h, MAGIC | big);
+	put_number(h + 4, VERSION);
+	put_number(h + 8, w->page);
+	memcpy(h + 16, w->salt, sizeof w->salt);
+	return begins(w, h, which) || begins(w, h, which - 1) ||
+	    begins(w, h, solve_number(h, said, big));
+}
+
+/*
+ * Of a header that is not as it should be: NJ_OK and the one that the frames behind
+ * it had in h; NJ_NOTFOUND: there are none that SQLite would take;
+ * NJ_MALFORMED: there are, but not from the first on.
+ */
+static enum nj_err
+find_header(struct walk *w, uint8_t h[HEADER])
+{
+	enum nj_err e;
+
+	if (!is_page(w->page))
+		w->page = OUR_PAGE;
+	if (w->size < HEADER + FRAME + w->page)
+		return NJ_NOTFOUND;
+	if (!(w->buf = malloc(FRAME + w->page)))
+		return NJ_NOMEM;
+	if (w->f->pMethods->xRead(
+		w->f, w->buf, (int)(FRAME + w->page), HEADER) != SQLITE_OK)
+		return NJ_IO;
+	memcpy(w->salt, w->buf + 8, sizeof w->salt);
+	if (guess_header(w, false, h) || guess_header(w, true, h))
+		return NJ_OK;
+	if (w->size < HEADER + 2 * (sqlite3_int64)(FRAME + w->page))
+		return NJ_NOTFOUND;
+	if (w->f->pMethods->xRead(w->f, w->salt, sizeof w->salt,
+		HEADER + FRAME + w->page + 8) != SQLITE_OK)
+		return NJ_IO;
+	for (unsigned big = 0; big < 2; big++) {
+		w->big = big;
+		w->at = w->bad = HEADER;
+		if ((e = walk(w)))
+			return e;
+	}
+	return NJ_NOTFOUND;
 }
 
 static void
@@ -203,6 +300,35 @@ close_log(struct walk *w, char *log)
 	free(log);
 }
 
+static enum nj_err
+check_log(struct walk *w, const char *log, const char *path, struct nj_why *why)
+{
+	uint8_t h[HEADER];
+	enum nj_err e;
+
+	switch (read_header(w)) {
+	case NO_HEADER:
+		return NJ_OK;
+	case WHOLE_HEADER:
+		if (!(e = begin(w)))
+			e = walk(w);
+		explain(w, e, log, path, why);
+		return e;
+	case TORN_HEADER:
+		break;
+	}
+	if ((e = find_header(w, h))) {
+		explain(w, e, log, path, why);
+		return e == NJ_NOTFOUND ? NJ_OK : e;
+	}
+	why_set(why, "%s is damaged in its first %d bytes", log, HEADER);
+	why_mend(why,
+	    "start the broker, which makes them anew; or nightjar store "
+	    "check --repair %s",
+	    path);
+	return NJ_MALFORMED;
+}
+
 enum nj_err
 walcheck(const char *name, const char *path, struct nj_why *why)
 {
@@ -212,33 +338,51 @@ walcheck(const char *name, const char *path, struct nj_why *why)
 
 	if (e)
 		return e;
-	if (w.f && begin(&w)) {
-		e = walk(&w);
-		explain(&w, e, log, path, why);
-	}
-	if (!e && w.at && !w.buf)
-		e = NJ_NOMEM;
+	if (w.f)
+		e = check_log(&w, log, path, why);
 	free(w.buf);
 	close_log(&w, log);
 	return e;
 }
 
+/* Its header is h; NULL: it is emptied. */
+static enum nj_err
+mend(struct walk *w, const uint8_t *h, const char *log, struct nj_why *why)
+{
+	const sqlite3_io_methods *io = w->f->pMethods;
+	int rc = h ? io->xWrite(w->f, h, HEADER, 0) : io->xTruncate(w->f, 0);
+
+	if (rc != SQLITE_OK || io->xSync(w->f, SQLITE_SYNC_FULL) != SQLITE_OK) {
+		why_set(why, "%s has no whole header, and cannot be %s", log,
+		    h ? "written" : "emptied");
+		return NJ_IO;
+	}
+	nj_log(LOG_T_WARNING, "%s had no whole header: %s", log,
+	    h ? "it has that of what is in it again" : "it is emptied");
+	return NJ_OK;
+}
+
 enum nj_err
-walcheck_forget_torn(const char *name, const char *path, struct nj_why *why)
+walcheck_mend_header(
+    const char *name, const char *path, bool give_up, struct nj_why *why)
 {
 	struct walk w = { .bad = 0 };
+	uint8_t h[HEADER];
 	char *log;
 	enum nj_err e = open_log(&w, name, path, SQLITE_OPEN_READWRITE, &log);
 
 	if (e)
 		return e;
-	if (w.f && read_header(&w) == TORN_HEADER &&
-	    (w.f->pMethods->xTruncate(w.f, 0) != SQLITE_OK ||
-		w.f->pMethods->xSync(w.f, SQLITE_SYNC_FULL) != SQLITE_OK)) {
-		why_set(
-		    why, "%s has no whole header, and cannot be emptied", log);
-		e = NJ_IO;
+	if (w.f && read_header(&w) == TORN_HEADER) {
+		e = find_header(&w, h);
+		if (!e || e == NJ_NOTFOUND || (e == NJ_MALFORMED && give_up))
+			e = mend(&w, e ? NULL : h, log, why);
+		else if (e == NJ_MALFORMED)
+			e = NJ_OK; /* the check says so */
+		else
+			explain(&w, e, log, path, why);
 	}
+	free(w.buf);
 	close_log(&w, log);
 	return e;
 }

@@ -16,6 +16,8 @@
 #ifndef NJ_STORE_WALCHECK_H
 #define NJ_STORE_WALCHECK_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 /* NJ_MALFORMED: that of the database at path (vfs NULL: SQLite's own) is; NJ_IO: it
@@ -23,13 +25,17 @@
 NJ_MUST enum nj_err
 walcheck(const char *vfs, const char *path, struct nj_why *why);
 /*
- * Before it is opened to be written.  Of a log whose header a power cut has torn
- * SQLite takes nothing, as it should: all behind it is in the database.  But the
- * salts that are in it may be the last log's, and SQLite would begin the next with
- * these, in front of whole frames of the last: they would be taken for damage.  So
- * such a log is emptied.
+ * Before it is checked and opened to be written.  Of a log whose header is not as it
+ * should be SQLite takes nothing.  Where whole frames stand behind it, from the first
+ * on, it gets the header back that they had: if that was damaged, what was
+ * acknowledged is not lost; if a power cut has torn it as the next log was begun,
+ * all of them are in the database, and are written to it once more.  Where there
+ * are none it is emptied: SQLite could begin the next log with the salts that are in
+ * such a header, in front of frames of the last, which would be taken for damage.
+ * What is damaged beyond that stays as it is, for walcheck to tell, unless it is
+ * given up: then it is emptied, too.
  */
-NJ_MUST enum nj_err
-walcheck_forget_torn(const char *vfs, const char *path, struct nj_why *why);
+NJ_MUST enum nj_err walcheck_mend_header(
+    const char *vfs, const char *path, bool give_up, struct nj_why *why);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A log whose first bytes a power cut has torn as the next log was begun, when all
- * of it was in the database: the salts are the last log's still.  What the next
- * starts write in front of its frames is no damage, and nothing is lost.
+ * A log whose first bytes are not as they should be: a power cut has torn them as
+ * the next log was begun, when all of it was in the database and the salts are the
+ * last log's still; or they were damaged.  Nothing is lost, and what the next starts
+ * write in front of its frames is no damage.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -126,7 +127,81 @@ test_torn_header(void **st)
 	}
 }
 
-/* One that is whole is not touched, and one that cannot be emptied is told of. */
+static void
+one_commit(void)
+{
+	disk_reset(1);
+	open_it();
+	commit_session(1);
+	kill_it();
+}
+
+static void
+expect(uint64_t n)
+{
+	open_it();
+	assert_int_equal(sessions(), n);
+	store_close(store);
+}
+
+/* Of a log that is needed each byte of the header: nothing is lost, and who only
+ * looks is told. */
+static void
+test_damaged_header(void **st)
+{
+	(void)st;
+	for (unsigned at = 0; at < 32; at++) {
+		struct nj_why why = { .what = "" };
+		uint64_t size;
+
+		one_commit();
+		size = disk_size(wal);
+		assert_int_equal(walcheck(DISK_VFS, path, &why), NJ_OK);
+		assert_true(disk_damage(wal, at));
+		assert_int_equal(walcheck(DISK_VFS, path, &why), NJ_MALFORMED);
+		assert_non_null(strstr(why.what, "first 32 bytes"));
+		assert_int_equal(
+		    walcheck_mend_header(DISK_VFS, path, false, &why), NJ_OK);
+		assert_int_equal(disk_size(wal), size);
+		assert_int_equal(walcheck(DISK_VFS, path, &why), NJ_OK);
+		assert_true(disk_damage(wal, at));
+		expect(1);
+	}
+}
+
+/* And the first frame, too: that is told, and nothing is written. */
+static void
+test_damaged_beginning(void **st)
+{
+	const struct store_opts o = {
+		.path = path,
+		.vfs = DISK_VFS,
+		.msgs = &note_ops,
+		.done = on_done,
+		.no_thread = true,
+	};
+	struct nj_why why = { .what = "" };
+	uint64_t size;
+
+	(void)st;
+	disk_reset(1);
+	open_it();
+	for (uint64_t id = 0; id < SESSIONS;)
+		commit_session(++id);
+	kill_it();
+	size = disk_size(wal);
+	for (unsigned at = 0; at < 100; at += 3)
+		assert_true(disk_damage(wal, at));
+	assert_int_equal(store_open(&o, &store, &why), NJ_MALFORMED);
+	assert_non_null(strstr(why.what, "-wal is damaged at 32"));
+	assert_int_equal(disk_size(wal), size);
+	assert_int_equal(
+	    walcheck_mend_header(DISK_VFS, path, true, &why), NJ_OK);
+	assert_int_equal(disk_size(wal), 0);
+	expect(0);
+}
+
+/* What has no frames is emptied; what cannot be written is told of. */
 static void
 test_emptied(void **st)
 {
@@ -135,21 +210,29 @@ test_emptied(void **st)
 
 	(void)st;
 	disk_reset(1);
-	assert_int_equal(walcheck_forget_torn(DISK_VFS, path, &why), NJ_OK);
-	open_it();
-	commit_session(1);
-	kill_it();
+	assert_int_equal(
+	    walcheck_mend_header(DISK_VFS, path, false, &why), NJ_OK);
+	one_commit();
 	size = disk_size(wal);
-	assert_true(size > 0);
-	assert_int_equal(walcheck_forget_torn(DISK_VFS, path, &why), NJ_OK);
-	assert_int_equal(disk_size(wal), size);
 	assert_true(disk_damage(wal, 15));
+	disk_fault(DISK_WRITE, 1, 1);
+	assert_int_equal(
+	    walcheck_mend_header(DISK_VFS, path, false, &why), NJ_IO);
+	assert_non_null(strstr(why.what, "cannot be written"));
+	disk_fault(DISK_CALLS, 0, 0);
+	/* of each frame the page: none follows another */
+	for (uint64_t at = 32 + 24; at < size; at += 24 + 4096)
+		assert_true(disk_damage(wal, at));
+	assert_true(disk_damage(wal, 15));
+	assert_true(disk_damage(wal, 14));
 	disk_fault(DISK_TRUNCATE, 1, 1);
-	assert_int_equal(walcheck_forget_torn(DISK_VFS, path, &why), NJ_IO);
+	assert_int_equal(
+	    walcheck_mend_header(DISK_VFS, path, false, &why), NJ_IO);
 	assert_non_null(strstr(why.what, "cannot be emptied"));
 	disk_fault(DISK_CALLS, 0, 0);
 	assert_int_equal(disk_size(wal), size);
-	assert_int_equal(walcheck_forget_torn(DISK_VFS, path, &why), NJ_OK);
+	assert_int_equal(
+	    walcheck_mend_header(DISK_VFS, path, false, &why), NJ_OK);
 	assert_int_equal(disk_size(wal), 0);
 }
 
@@ -158,6 +241,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_torn_header),
+		cmocka_unit_test(test_damaged_header),
+		cmocka_unit_test(test_damaged_beginning),
 		cmocka_unit_test(test_emptied),
 	};
 	char lock[80];

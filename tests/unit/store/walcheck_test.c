@@ -270,10 +270,15 @@ test_no_log(void **st)
 	(void)st;
 	disk_reset(1);
 	assert_int_equal(walcheck(DISK_VFS, PATH, &why), NJ_OK);
-	write_log("C!CC", 4096, false);
-	/* its first bytes: SQLite takes none of it */
+	/* its first bytes, of which SQLite takes none then, and nothing whole is
+	 * behind */
+	write_log("C!", 4096, false);
 	assert_true(disk_damage(LOG, 20));
 	assert_int_equal(walcheck(DISK_VFS, PATH, &why), NJ_OK);
+	write_log("C!CC", 4096, false);
+	assert_true(disk_damage(LOG, 20));
+	assert_int_equal(walcheck(DISK_VFS, PATH, &why), NJ_MALFORMED);
+	assert_non_null(strstr(why.what, "damaged at 32"));
 }
 
 int
