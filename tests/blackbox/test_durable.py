@@ -503,9 +503,12 @@ def test_read_only_folder_is_refused(brokers):
 
 
 def write_rules(path, text):
-    with open(path, 'w', encoding='ascii') as f:
+    """At once: a broker that starts may be reading them."""
+    new = f'{path}.new'
+    with open(new, 'w', encoding='ascii') as f:
         f.write(text)
-    os.chmod(path, 0o640)
+    os.chmod(new, 0o640)
+    os.replace(new, path)
 
 
 @pytest.mark.parametrize('threads', [1, 4])
