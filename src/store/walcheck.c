@@ -322,10 +322,7 @@ check_log(struct walk *w, const char *log, const char *path, struct nj_why *why)
 		return e == NJ_NOTFOUND ? NJ_OK : e;
 	}
 	why_set(why, "%s is damaged in its first %d bytes", log, HEADER);
-	why_mend(why,
-	    "start the broker, which makes them anew; or nightjar store "
-	    "check --repair %s",
-	    path);
+	why_mend(why, "start the broker, which makes them anew");
 	return NJ_MALFORMED;
 }
 
