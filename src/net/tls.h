@@ -181,13 +181,14 @@ struct tls_peer {
 	const char *subject; /* RFC 2253, as Mosquitto prints it */
 	const char *san_uri, *san_dns, *san_email; /* the first of each */
 	const char *serial;			   /* hexadecimal */
-	uint32_t issuer_hash;			   /* tls_issuer_hash */
 	int64_t not_after;			   /* Unix seconds */
 	/* with want_issuers: SHA-256 of the public keys of the CAs that the
 	 * certificate was found good by, 32 bytes each, the nearest first */
 	struct slice issuers;
-	struct slice above; /* those CAs' certificates, by tls_revoked_put */
-	struct slice ips;   /* SAN iPAddress: each a length byte and bytes */
+	/* how lists call the certificate, then the CAs above it
+	 * (tls_revoked_put) */
+	struct slice listed;
+	struct slice ips; /* SAN iPAddress: each a length byte and bytes */
 	bool has_cert, resumed;
 	uint8_t spki_sha256[32], cert_sha256[32];
 };

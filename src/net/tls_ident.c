@@ -42,33 +42,23 @@ put_bin(struct buf *b, struct slice s)
 }
 
 enum nj_err
-tls_ident_put(X509 *leaf, const struct tls_peer *p, struct buf *out)
+tls_ident_put(const struct tls_peer *p, struct buf *out)
 {
 	const struct slice strings[] = { slice_str(p->cn),
 		slice_str(p->subject), slice_str(p->san_uri),
 		slice_str(p->san_dns), slice_str(p->san_email),
 		slice_str(p->serial), p->issuers, p->ips };
-	unsigned char *issuer = NULL, *serial = NULL;
-	int in = i2d_X509_NAME(X509_get_issuer_name(leaf), &issuer);
-	int sn = i2d_ASN1_INTEGER(X509_get0_serialNumber(leaf), &serial);
-	enum nj_err e = NJ_NOMEM;
+	enum nj_err e;
 
-	if (in <= 0 || sn <= 0)
-		goto out;
 	if ((e = buf_put_u32(out, (uint32_t)((uint64_t)p->not_after >> 32))) ||
 	    (e = buf_put_u32(out, (uint32_t)p->not_after)) ||
 	    (e = buf_put(out, p->spki_sha256, 32)) ||
-	    (e = buf_put(out, p->cert_sha256, 32)) ||
-	    (e = put_bin(out, slice_of(issuer, (size_t)in))) ||
-	    (e = put_bin(out, slice_of(serial, (size_t)sn))))
-		goto out;
+	    (e = buf_put(out, p->cert_sha256, 32)))
+		return e;
 	for (size_t i = 0; i < sizeof strings / sizeof *strings && !e; i++)
 		e = put_bin(out, strings[i]);
 	if (!e && buf_len(out) > IDENT_MAX)
 		e = NJ_TOOBIG;
-out:
-	OPENSSL_free(issuer);
-	OPENSSL_free(serial);
 	return e;
 }
 
@@ -76,9 +66,8 @@ enum nj_err
 tls_ident_take(struct slice s, struct tls_ident *out)
 {
 	struct tls_ident id = { 0 };
-	struct slice *const fields[] = { &id.issuer, &id.serial_der, &id.cn,
-		&id.subject, &id.uri, &id.dns, &id.email, &id.serial,
-		&id.issuers, &id.ips };
+	struct slice *const fields[] = { &id.cn, &id.subject, &id.uri, &id.dns,
+		&id.email, &id.serial, &id.issuers, &id.ips };
 	uint32_t hi = 0, lo = 0;
 	enum nj_err e;
 
@@ -170,7 +159,7 @@ tls_shed(struct tls_stream *s, X509 *leaf)
 	    !(park = park_of(sh, s->ssl)) ||
 	    SSL_set_SSL_CTX(s->ssl, park) != park)
 		return ticket && !whole ? write_ticket(s) : NJ_OK;
-	if (ticket && tls_ident_put(leaf, s->peer, &s->ident)) {
+	if (ticket && tls_ident_put(s->peer, &s->ident)) {
 		buf_fini(&s->ident); /* with the certificate then */
 		ticket = !whole;
 	} else if (ticket && (sess = session_for_ticket(s))) {

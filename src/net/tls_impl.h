@@ -116,9 +116,9 @@ struct tls_stream {
 	struct tls_peer *peer;
 	char *name; /* server: SNI the client sent; client: host */
 	/* of the certificate that was shown; of a ticket nothing is kept here */
-	struct buf ident;	   /* for the ticket being written */
-	struct buf issuers, above; /* as struct tls_peer has them */
-	char *psk;		   /* server: the identity offered last */
+	struct buf ident;	    /* for the ticket being written */
+	struct buf issuers, listed; /* as struct tls_peer has them */
+	char *psk;		    /* server: the identity offered last */
 	const struct tls_psk_watch *psk_watch; /* server; NULL: nobody */
 	void *psk_watch_arg;
 	uint8_t *kept;	       /* received, not yet taken by OpenSSL */
@@ -162,10 +162,11 @@ NJ_MUST enum nj_err tls_server_recheck(struct tls_stream *s, X509 *leaf);
 /* The same for what a ticket holds, a certificate or a record of one, without
  * words. */
 bool tls_server_recheck_quiet(const struct tls_server *t, X509 *leaf);
-bool tls_server_recheck_ident(
-    const struct tls_server *t, const struct tls_ident *id);
-/* That none of the CAs is revoked (struct tls_peer.above). */
-bool tls_server_above_good(const struct tls_server *t, struct slice above);
+bool tls_server_recheck_ident(const struct tls_ident *id);
+/* That none of it is revoked (struct tls_peer.listed), and there is a list where one
+ * has to be; known: as tls_revoked_holds. */
+bool tls_server_listed_good(
+    const struct tls_server *t, struct slice listed, bool known);
 /* Those of TLS 1.2 do not tell of the issuers; and a session by a shared key
  * gets none. */
 bool tls_server_12_has_no_tickets(const struct tls_server *t);
@@ -183,12 +184,10 @@ void tls_client_established(struct tls_stream *s);
 struct tls_ident {
 	int64_t not_after;
 	struct slice spki_sha256, cert_sha256; /* 32 bytes */
-	struct slice issuer, serial_der;
 	struct slice cn, subject, uri, dns, email, serial;
 	struct slice issuers, ips;
 };
-NJ_MUST enum nj_err
-tls_ident_put(X509 *leaf, const struct tls_peer *p, struct buf *out);
+NJ_MUST enum nj_err tls_ident_put(const struct tls_peer *p, struct buf *out);
 /* Borrows from s. */
 NJ_MUST enum nj_err tls_ident_take(struct slice s, struct tls_ident *out);
 bool tls_shed_works(void);
@@ -200,7 +199,7 @@ NJ_MUST enum nj_err tls_shed(struct tls_stream *s, X509 *leaf);
 /* What is known beside the certificate. */
 struct tls_beside {
 	struct slice sni, psk;
-	struct slice issuers, above; /* see struct tls_peer */
+	struct slice issuers, listed; /* see struct tls_peer */
 };
 NJ_MUST enum nj_err
 tls_peer_of_ident(const SSL *ssl, const struct tls_ident *id,
@@ -231,7 +230,7 @@ enum tls_came tls_came(const SSL *ssl);
 /* What the ticket says that it was resumed by; false: by none.  Borrows from
  * the session. */
 struct tls_told {
-	struct slice ident, issuers, above; /* see struct tls_stream */
+	struct slice ident, issuers, listed; /* see struct tls_stream */
 };
 bool tls_told(const SSL *ssl, struct tls_told *out);
 NJ_MUST enum nj_err

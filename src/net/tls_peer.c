@@ -161,7 +161,7 @@ tls_peer_names_ok(X509 *leaf, struct nj_why *why)
 /* What goes into the copied strings, before there is a place for them. */
 struct parts {
 	struct slice alpn, sni, cn, subject, uri, dns, email, serial;
-	struct slice psk, issuers, above, ips;
+	struct slice psk, issuers, listed, ips;
 	struct buf ips_mem;
 	unsigned char *cn_mem;
 	BIO *subject_mem;
@@ -285,7 +285,7 @@ assemble(const SSL *ssl, X509 *leaf, const EVP_MD *md, const struct parts *p,
 		p->uri, p->dns, p->email, p->serial, p->psk };
 	const char **to[FIELDS];
 	size_t size =
-	    sizeof(struct tls_peer) + p->issuers.n + p->above.n + p->ips.n;
+	    sizeof(struct tls_peer) + p->issuers.n + p->listed.n + p->ips.n;
 	struct tls_peer *peer;
 	enum nj_err e;
 	char *at;
@@ -306,7 +306,7 @@ assemble(const SSL *ssl, X509 *leaf, const EVP_MD *md, const struct parts *p,
 		at += from[i].n + 1;
 	}
 	peer->issuers = put_bytes(&at, p->issuers);
-	peer->above = put_bytes(&at, p->above);
+	peer->listed = put_bytes(&at, p->listed);
 	peer->ips = put_bytes(&at, p->ips);
 	peer->has_cert = leaf != NULL;
 	peer->resumed = SSL_session_reused(ssl);
@@ -314,7 +314,6 @@ assemble(const SSL *ssl, X509 *leaf, const EVP_MD *md, const struct parts *p,
 	peer->cipher = SSL_get_cipher_name(ssl);
 	if (leaf) {
 		peer->not_after = tls_time(X509_get0_notAfter(leaf));
-		peer->issuer_hash = tls_issuer_hash(X509_get_issuer_name(leaf));
 		if ((e = digests(peer, leaf, md))) {
 			free(peer);
 			return e;
@@ -342,7 +341,7 @@ tls_peer_new(const SSL *ssl, X509 *leaf, const EVP_MD *sha256,
     const struct tls_beside *b, struct tls_peer **out)
 {
 	struct parts p = {
-		.issuers = b->issuers, .above = b->above, .psk = b->psk
+		.issuers = b->issuers, .listed = b->listed, .psk = b->psk
 	};
 	enum nj_err e = NJ_OK;
 
@@ -353,17 +352,6 @@ tls_peer_new(const SSL *ssl, X509 *leaf, const EVP_MD *sha256,
 		e = assemble(ssl, leaf, sha256, &p, out);
 	parts_fini(&p);
 	return e;
-}
-
-static uint32_t
-hash_of_der(struct slice der)
-{
-	const unsigned char *p = der.p;
-	X509_NAME *name = d2i_X509_NAME(NULL, &p, (long)der.n);
-	uint32_t h = name ? tls_issuer_hash(name) : 0;
-
-	X509_NAME_free(name);
-	return h;
 }
 
 enum nj_err
@@ -377,7 +365,7 @@ tls_peer_of_ident(const SSL *ssl, const struct tls_ident *id,
 		.email = id->email,
 		.serial = id->serial,
 		.issuers = id->issuers,
-		.above = b->above,
+		.listed = b->listed,
 		.ips = id->ips };
 	enum nj_err e;
 
@@ -386,7 +374,6 @@ tls_peer_of_ident(const SSL *ssl, const struct tls_ident *id,
 		return e;
 	(*out)->has_cert = true;
 	(*out)->not_after = id->not_after;
-	(*out)->issuer_hash = hash_of_der(id->issuer);
 	memcpy((*out)->spki_sha256, id->spki_sha256.p, 32);
 	memcpy((*out)->cert_sha256, id->cert_sha256.p, 32);
 	return NJ_OK;

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "net/tls_impl.h"
 
 uint32_t
@@ -19,6 +20,36 @@ tls_issuer_hash(const X509_NAME *name)
 	unsigned long h = X509_NAME_hash_ex(name, NULL, NULL, &ok);
 
 	return ok ? (uint32_t)h : 0;
+}
+
+static uint32_t
+hash_never_0(struct slice s)
+{
+	uint32_t h = (uint32_t)hash_quick(s);
+
+	return h ? h : 1;
+}
+
+static uint32_t
+hash_of_id(const ASN1_OCTET_STRING *id)
+{
+	return id ? hash_never_0(slice_of(ASN1_STRING_get0_data(id),
+			(size_t)ASN1_STRING_length(id)))
+		  : 0;
+}
+
+/* The CA whose certificate this is. */
+static struct revoked_by
+by_cert(X509 *ca)
+{
+	const ASN1_BIT_STRING *key = X509_get0_pubkey_bitstr(ca);
+
+	return (struct revoked_by){ .name = tls_issuer_hash(
+					X509_get_subject_name(ca)),
+		.key = key ? hash_never_0(slice_of(ASN1_STRING_get0_data(key),
+				 (size_t)ASN1_STRING_length(key)))
+			   : 0,
+		.id = hash_of_id(X509_get0_subject_key_id(ca)) };
 }
 
 static int
@@ -34,10 +65,13 @@ order(const void *a, const void *b)
 }
 
 static void
-set_one(struct revoked_one *one, uint32_t issuer, struct slice serial)
+set_one(
+    struct revoked_one *one, uint32_t issuer, size_t list, struct slice serial)
 {
-	*one =
-	    (struct revoked_one){ .issuer = issuer, .len = (uint8_t)serial.n };
+	memset(one, 0, sizeof *one); /* they are compared, too */
+	one->issuer = issuer;
+	one->list = (uint16_t)list;
+	one->len = (uint8_t)serial.n;
 	if (serial.n > 0)
 		memcpy(one->serial, serial.p, serial.n);
 }
@@ -86,17 +120,59 @@ note_end(struct tls_revoked *r, const ASN1_TIME *next)
 		r->until = end;
 }
 
+/* Who made a list: the one of cas that has signed it, or what it says itself. */
+static struct revoked_by
+by_list(X509_CRL *crl, STACK_OF(X509) * cas, bool own)
+{
+	AUTHORITY_KEYID *akid;
+	struct revoked_by by = { .name = tls_issuer_hash(
+				     X509_CRL_get_issuer(crl)) };
+
+	for (int i = 0; i < sk_X509_num(cas); i++) {
+		X509 *ca = sk_X509_value(cas, i);
+		EVP_PKEY *key = X509_get0_pubkey(ca);
+
+		if (key &&
+		    X509_NAME_cmp(X509_CRL_get_issuer(crl),
+			X509_get_subject_name(ca)) == 0 &&
+		    X509_CRL_verify(crl, key) == 1)
+			return by_cert(ca);
+	}
+	ERR_clear_error();
+	if (!own) { /* ours counts for all of that name */
+		akid = X509_CRL_get_ext_d2i(
+		    crl, NID_authority_key_identifier, NULL, NULL);
+		by.id = hash_of_id(akid ? akid->keyid : NULL);
+		AUTHORITY_KEYID_free(akid);
+	}
+	return by;
+}
+
 static enum nj_err
-add_list(struct tls_revoked *r, X509_CRL *crl)
+add_by(struct tls_revoked *r, struct revoked_by by)
+{
+	struct revoked_by *v;
+
+	if (r->n_by > UINT16_MAX)
+		return NJ_TOOBIG;
+	if (!(v = reallocarray(r->by, r->n_by + 1, sizeof *v)))
+		return NJ_NOMEM;
+	r->by = v;
+	r->by[r->n_by++] = by;
+	return NJ_OK;
+}
+
+static enum nj_err
+add_list(struct tls_revoked *r, X509_CRL *crl, struct revoked_by by)
 {
 	STACK_OF(X509_REVOKED) *all = X509_CRL_get_REVOKED(crl);
-	uint32_t issuer = tls_issuer_hash(X509_CRL_get_issuer(crl));
 	size_t more = all ? (size_t)sk_X509_REVOKED_num(all) : 0;
 	struct revoked_one *v;
+	enum nj_err e;
 
 	note_end(r, X509_CRL_get0_nextUpdate(crl));
-	if (more == 0)
-		return NJ_OK;
+	if ((e = add_by(r, by)) || more == 0)
+		return e;
 	if (!(v = reallocarray(r->v, r->n + more, sizeof *v)))
 		return NJ_NOMEM;
 	r->v = v;
@@ -106,9 +182,101 @@ add_list(struct tls_revoked *r, X509_CRL *crl)
 		    serial_slice(X509_REVOKED_get0_serialNumber(one));
 
 		if (!is_removed(one))
-			set_one(&r->v[r->n++], issuer, s);
+			set_one(&r->v[r->n++], by.name, r->n_by - 1, s);
 	}
 	return NJ_OK;
+}
+
+/* A list and a CA that signed it. */
+struct signed_list {
+	struct signed_list *next;
+	const X509_CRL *crl;
+	X509 *ca;
+	uint32_t key;  /* as struct revoked_by */
+	bool plain;    /* there is no more to it than its signature */
+	bool noted;    /* by a handshake */
+	bool accepted; /* the library lets certificates of that CA pass by it */
+};
+
+static bool
+has_cert(STACK_OF(X509) * v, const X509 *x)
+{
+	for (int i = 0; i < sk_X509_num(v); i++)
+		if (X509_cmp(sk_X509_value(v, i), x) == 0)
+			return true;
+	return false;
+}
+
+/* A reference, unless it is there. */
+static enum nj_err
+add_cert(STACK_OF(X509) * v, X509 *x)
+{
+	if (has_cert(v, x))
+		return NJ_OK;
+	if (X509_up_ref(x) != 1)
+		return NJ_NOMEM;
+	if (sk_X509_push(v, x) > 0)
+		return NJ_OK;
+	X509_free(x);
+	return NJ_NOMEM;
+}
+
+/* The CAs between clients and ours that the former lists have met. */
+static enum nj_err
+take_sent(struct tls_revoked *r, const struct tls_revoked *had)
+{
+	enum nj_err e = NJ_OK;
+
+	if (!(r->sent = sk_X509_new_null()))
+		return NJ_NOMEM;
+	for (int i = 0; had && !e && i < sk_X509_num(had->sent); i++)
+		e = add_cert(r->sent, sk_X509_value(had->sent, i));
+	for (const struct signed_list *l = had ? atomic_load(&had->good) : NULL;
+	     l && !e; l = l->next)
+		if (l->noted)
+			e = add_cert(r->sent, l->ca);
+	atomic_store(&r->noted, (unsigned)sk_X509_num(r->sent));
+	return e;
+}
+
+/* All that may have signed a list; owns nothing but itself. */
+static enum nj_err
+all_cas(struct tls_revoked *r, STACK_OF(X509) * ours, STACK_OF(X509) * *out)
+{
+	STACK_OF(X509) *all = ours ? sk_X509_dup(ours) : sk_X509_new_null();
+	size_t n;
+
+	if (!all)
+		return NJ_NOMEM;
+	*out = all; /* freed by the caller either way */
+	r->n_ours = (size_t)sk_X509_num(all);
+	for (int i = 0; i < sk_X509_num(r->sent); i++)
+		if (!has_cert(all, sk_X509_value(r->sent, i)) &&
+		    sk_X509_push(all, sk_X509_value(r->sent, i)) <= 0)
+			return NJ_NOMEM;
+	n = (size_t)sk_X509_num(all);
+	if (n > 0 && !(r->cas = calloc(n, sizeof *r->cas)))
+		return NJ_NOMEM;
+	for (; r->n_cas < n; r->n_cas++)
+		r->cas[r->n_cas] = by_cert(sk_X509_value(all, (int)r->n_cas));
+	return NJ_OK;
+}
+
+/* Whether a list speaks of what that CA has issued. */
+static bool
+is_about(const struct tls_revoked *r, size_t list, const struct revoked_by *ca)
+{
+	const struct revoked_by *by = &r->by[list];
+
+	if (by->name != ca->name)
+		return false;
+	if (by->key)
+		return by->key == ca->key;
+	/* One that was looked at has not signed it. */
+	for (size_t i = 0; i < r->n_cas; i++)
+		if (r->cas[i].name == ca->name && r->cas[i].key == ca->key)
+			return false;
+	return !by->id || !ca->id || by->id == ca->id;
 }
 
 /* -- our own list --------------------------------------------------------- */
@@ -117,23 +285,12 @@ add_list(struct tls_revoked *r, X509_CRL *crl)
  * stands below a root which is, counts: whoever may write the file could as
  * well take it away. */
 static bool
-is_forged(X509_CRL *crl, STACK_OF(X509) * cas)
+is_forged(const struct tls_revoked *r, const struct revoked_by *by)
 {
-	bool named = false;
-
-	for (int i = 0; i < sk_X509_num(cas); i++) {
-		X509 *ca = sk_X509_value(cas, i);
-		EVP_PKEY *key = X509_get0_pubkey(ca);
-
-		if (X509_NAME_cmp(X509_CRL_get_issuer(crl),
-			X509_get_subject_name(ca)) != 0)
-			continue;
-		if (key && X509_CRL_verify(crl, key) == 1)
-			return false;
-		named = true;
-	}
-	ERR_clear_error();
-	return named;
+	for (size_t i = 0; !by->key && i < r->n_ours; i++)
+		if (r->cas[i].name == by->name)
+			return true;
+	return false;
 }
 
 static enum nj_err
@@ -149,24 +306,19 @@ add_own(struct tls_revoked *r, const char *path, STACK_OF(X509) * cas,
 	for (int i = 0; !e && i < sk_X509_CRL_num(own); i++) {
 		X509_CRL *crl = sk_X509_CRL_value(own, i);
 		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+		struct revoked_by by = by_list(crl, cas, true);
 
-		if (is_forged(crl, cas))
+		if (is_forged(r, &by))
 			continue;
 		if (next && X509_cmp_time(next, &now) < 0)
 			r->own_stale = true;
-		e = add_list(r, crl);
+		e = add_list(r, crl, by);
 	}
 	sk_X509_CRL_pop_free(own, X509_CRL_free);
 	return e;
 }
 
 /* -- foreign lists -------------------------------------------------------- */
-
-/* A list and a CA that signed it. */
-struct signed_list {
-	const X509_CRL *crl;
-	X509 *ca;
-};
 
 /* It is complete, and about all of the CA's certificates (RFC 5280 5.2.4, 5.2.5). */
 static bool
@@ -175,6 +327,16 @@ is_plain(const X509_CRL *crl)
 	return X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1) < 0 &&
 	    X509_CRL_get_ext_by_NID(crl, NID_issuing_distribution_point, -1) <
 	    0;
+}
+
+/* The library refuses who is to pass by what it does not know. */
+static bool
+is_critical(const X509_CRL *crl)
+{
+	for (int i = 0; i < X509_CRL_get_ext_count(crl); i++)
+		if (X509_EXTENSION_get_critical(X509_CRL_get_ext(crl, i)))
+			return true;
+	return false;
 }
 
 /* Whether the CA may sign lists (RFC 5280 4.2.1.3), and has signed this one. */
@@ -190,16 +352,25 @@ has_signed(X509 *ca, X509_CRL *crl)
 }
 
 static enum nj_err
-add_signed(struct tls_revoked *r, const X509_CRL *crl, X509 *ca)
+add_signed(struct tls_revoked *r, const X509_CRL *crl, X509 *ca, bool noted)
 {
-	struct signed_list *v = reallocarray(r->good, r->n_good + 1, sizeof *v);
+	struct signed_list *l = calloc(1, sizeof *l);
 
-	if (!v)
+	if (!l)
 		return NJ_NOMEM;
-	r->good = v;
-	if (X509_up_ref(ca) != 1)
+	if (X509_up_ref(ca) != 1) {
+		free(l);
 		return NJ_NOMEM;
-	r->good[r->n_good++] = (struct signed_list){ crl, ca };
+	}
+	l->crl = crl;
+	l->ca = ca;
+	l->key = by_cert(ca).key;
+	l->plain = is_plain(crl);
+	l->noted = noted;
+	l->accepted = noted || !is_critical(crl);
+	l->next = atomic_load(&r->good);
+	while (!atomic_compare_exchange_weak(&r->good, &l->next, l))
+		;
 	return NJ_OK;
 }
 
@@ -221,21 +392,32 @@ look_ahead(
 			    crl, &one, X509_REVOKED_get0_serialNumber(one));
 		for (int k = 0; is_plain(crl) && !e && k < sk_X509_num(cas);
 		     k++)
-			if (has_signed(sk_X509_value(cas, k), crl))
-				e = add_signed(r, crl, sk_X509_value(cas, k));
+			if (has_signed(sk_X509_value(cas, k), crl) &&
+			    !(e = add_signed(
+				  r, crl, sk_X509_value(cas, k), false)))
+				r->n_good++;
 	}
 	ERR_clear_error();
 	return e;
 }
 
 /* Whether it was signed by that very certificate. */
+static const struct signed_list *
+find_signed(const struct tls_revoked *r, const X509_CRL *crl, const X509 *ca)
+{
+	for (const struct signed_list *l = atomic_load(&r->good); l;
+	     l = l->next)
+		if (l->crl == crl && X509_cmp(l->ca, ca) == 0)
+			return l;
+	return NULL;
+}
+
 static bool
 is_signed(const struct tls_revoked *r, const X509_CRL *crl, const X509 *ca)
 {
-	for (size_t i = 0; i < r->n_good; i++)
-		if (r->good[i].crl == crl && X509_cmp(r->good[i].ca, ca) == 0)
-			return true;
-	return false;
+	const struct signed_list *l = find_signed(r, crl, ca);
+
+	return l && l->plain;
 }
 
 static bool
@@ -244,8 +426,8 @@ is_timely(const X509_CRL *crl)
 	const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
 	time_t now = time(NULL);
 
-	return X509_cmp_time(X509_CRL_get0_lastUpdate(crl), &now) < 0 && next &&
-	    X509_cmp_time(next, &now) > 0;
+	return X509_cmp_time(X509_CRL_get0_lastUpdate(crl), &now) < 0 &&
+	    (!next || X509_cmp_time(next, &now) > 0);
 }
 
 /* Whether the certificates are signed as the chain says, down to this one.  The library
@@ -294,18 +476,25 @@ find_check(void)
 static int
 on_check(X509_STORE_CTX *ctx, X509_CRL *crl)
 {
-	const struct tls_revoked *r = X509_STORE_CTX_get_app_data(ctx);
+	struct tls_lent *lent = X509_STORE_CTX_get_app_data(ctx);
+	const struct tls_revoked *r = lent ? lent->r : NULL;
 	STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
 	int depth = X509_STORE_CTX_get_error_depth(ctx);
 	const X509 *x = sk_X509_value(chain, depth);
-	const X509 *issuer = sk_X509_value(chain, depth + 1);
-
-	if (r && x && issuer &&
+	X509 *issuer = sk_X509_value(chain, depth + 1);
+	bool own = x && issuer &&
 	    X509_NAME_cmp(X509_get_issuer_name(x), X509_CRL_get_issuer(crl)) ==
-		0 &&
-	    is_timely(crl) && is_signed(r, crl, issuer))
+		0;
+
+	if (r && own && is_timely(crl) && is_signed(r, crl, issuer))
 		return 1;
-	return is_chain_signed(ctx, chain, depth) && check_whole(ctx, crl);
+	if (!is_chain_signed(ctx, chain, depth) || !check_whole(ctx, crl))
+		return 0;
+	if (r && own && depth == 0) {
+		lent->seen = crl;
+		lent->issuer = issuer;
+	}
+	return 1;
 }
 
 void
@@ -317,30 +506,53 @@ tls_revoked_use(X509_STORE *store)
 }
 
 void
-tls_revoked_lend(struct tls_revoked *r, X509_STORE_CTX *ctx)
+tls_revoked_lend(struct tls_lent *l, X509_STORE_CTX *ctx)
 {
-	X509_STORE_CTX_set0_crls(ctx, r ? r->crls : NULL);
-	(void)X509_STORE_CTX_set_app_data(ctx, r);
+	X509_STORE_CTX_set0_crls(ctx, l->r ? l->r->crls : NULL);
+	(void)X509_STORE_CTX_set_app_data(ctx, l);
+}
+
+/* Who takes up no place here has the library do it all in each handshake. */
+void
+tls_revoked_back(struct tls_lent *l, X509_STORE_CTX *ctx, bool good)
+{
+	struct tls_revoked *r = l->r;
+
+	X509_STORE_CTX_set0_crls(ctx, NULL);
+	(void)X509_STORE_CTX_set_app_data(ctx, NULL);
+	/* by that one, and not by another of its name in the chain */
+	if (good && l->seen && !find_signed(r, l->seen, l->issuer) &&
+	    has_signed(l->issuer, l->seen) &&
+	    atomic_fetch_add(&r->noted, 1) < REVOKED_NOTED_MAX)
+		(void)!add_signed(r, l->seen, l->issuer, true);
 }
 
 /* -- the whole ------------------------------------------------------------ */
 
 enum nj_err
 tls_revoked_new(STACK_OF(X509_CRL) * *crls, const char *own,
-    STACK_OF(X509) * cas, struct tls_revoked **out, struct nj_why *why)
+    STACK_OF(X509) * ours, const struct tls_revoked *had,
+    struct tls_revoked **out, struct nj_why *why)
 {
 	struct tls_revoked *r = calloc(1, sizeof *r);
-	enum nj_err e = NJ_OK;
+	STACK_OF(X509) *cas = NULL;
+	enum nj_err e;
 
 	if (!r)
 		return NJ_NOMEM;
 	atomic_init(&r->refs, 1);
-	for (int i = 0; *crls && !e && i < sk_X509_CRL_num(*crls); i++)
-		e = add_list(r, sk_X509_CRL_value(*crls, i));
+	if (!(e = take_sent(r, had)))
+		e = all_cas(r, ours, &cas);
+	for (int i = 0; *crls && !e && i < sk_X509_CRL_num(*crls); i++) {
+		X509_CRL *crl = sk_X509_CRL_value(*crls, i);
+
+		e = add_list(r, crl, by_list(crl, cas, false));
+	}
 	if (!e && *crls)
 		e = look_ahead(r, *crls, cas);
 	if (!e && own && (access(own, F_OK) == 0 || errno != ENOENT))
 		e = add_own(r, own, cas, why);
+	sk_X509_free(cas);
 	if (e) {
 		tls_revoked_unref(r);
 		return e;
@@ -367,9 +579,15 @@ tls_revoked_unref(struct tls_revoked *r)
 	if (!r || atomic_fetch_sub(&r->refs, 1) > 1)
 		return;
 	sk_X509_CRL_pop_free(r->crls, X509_CRL_free);
-	for (size_t i = 0; i < r->n_good; i++)
-		X509_free(r->good[i].ca);
-	free(r->good);
+	for (struct signed_list *l = atomic_load(&r->good), *next; l;
+	     l = next) {
+		next = l->next;
+		X509_free(l->ca);
+		free(l);
+	}
+	sk_X509_pop_free(r->sent, X509_free);
+	free(r->by);
+	free(r->cas);
 	free(r->v);
 	free(r);
 }
@@ -386,84 +604,112 @@ tls_revoked_end(struct tls_revoked *r)
 	tls_revoked_unref(r);
 }
 
-bool
-tls_revoked_has(
-    const struct tls_revoked *r, uint32_t issuer, struct slice serial)
+static bool
+has(const struct tls_revoked *r, const struct revoked_by *ca,
+    struct slice serial)
 {
 	struct revoked_one key;
+	const struct revoked_one *at;
 
 	if (!r || r->n == 0)
 		return false;
-	set_one(&key, issuer, serial_end(serial));
-	return bsearch(&key, r->v, r->n, sizeof *r->v, order);
+	set_one(&key, ca->name, 0, serial);
+	at = bsearch(&key, r->v, r->n, sizeof *r->v, order);
+	/* it may stand on several lists */
+	while (at && at > r->v && order(at - 1, &key) == 0)
+		at--;
+	for (; at && at < r->v + r->n && order(at, &key) == 0; at++)
+		if (is_about(r, at->list, ca))
+			return true;
+	return false;
 }
 
 bool
-tls_revoked_has_cert(const struct tls_revoked *r, X509 *x)
+tls_revoked_has_cert(const struct tls_revoked *r, X509 *x, X509 *issuer)
 {
-	return r && r->n > 0 &&
-	    tls_revoked_has(r, tls_issuer_hash(X509_get_issuer_name(x)),
-		serial_slice(X509_get0_serialNumber(x)));
+	struct revoked_by ca;
+
+	if (!r || r->n == 0)
+		return false;
+	ca = by_cert(issuer);
+	return has(r, &ca, serial_slice(X509_get0_serialNumber(x)));
 }
 
 enum nj_err
-tls_revoked_put(X509 *x, struct buf *out)
+tls_revoked_put(X509 *x, X509 *issuer, struct buf *out)
 {
 	struct slice serial = serial_slice(X509_get0_serialNumber(x));
+	struct revoked_by ca = by_cert(issuer);
 	enum nj_err e;
 
-	if ((e = buf_put_u32(out, tls_issuer_hash(X509_get_issuer_name(x)))) ||
+	if ((e = buf_put_u32(out, ca.name)) || (e = buf_put_u32(out, ca.key)) ||
+	    (e = buf_put_u32(out, ca.id)) ||
 	    (e = buf_put_u8(out, (uint8_t)serial.n)))
 		return e;
 	return buf_put_slice(out, serial);
+}
+
+static bool
+take_one(struct slice *put, struct revoked_by *ca, struct slice *serial)
+{
+	uint8_t n = 0;
+
+	return !take_u32(put, &ca->name) && !take_u32(put, &ca->key) &&
+	    !take_u32(put, &ca->id) && !take_u8(put, &n) &&
+	    n <= REVOKED_SERIAL_MAX && !take_bytes(put, n, serial);
+}
+
+bool
+tls_revoked_take(struct slice *put, struct slice *first)
+{
+	struct slice rest = *put, serial = SLICE_NONE;
+	struct revoked_by ca;
+
+	if (!take_one(&rest, &ca, &serial))
+		return false;
+	*first = slice_of(put->p, put->n - rest.n);
+	*put = rest;
+	return true;
 }
 
 bool
 tls_revoked_has_any(const struct tls_revoked *r, struct slice put)
 {
 	struct slice serial = SLICE_NONE;
-	uint32_t issuer = 0;
-	uint8_t n = 0;
+	struct revoked_by ca;
 
 	while (put.n > 0)
-		if (take_u32(&put, &issuer) || take_u8(&put, &n) ||
-		    take_bytes(&put, n, &serial) ||
-		    tls_revoked_has(r, issuer, serial))
+		if (!take_one(&put, &ca, &serial) || has(r, &ca, serial))
 			return true;
 	return false;
 }
 
-/* Whether a foreign list of this issuer holds now. */
-static int
-list_verdict(const struct tls_revoked *r, const X509_NAME *issuer)
+static bool
+is_accepted(const struct tls_revoked *r, const X509_CRL *crl, uint32_t key)
 {
-	int verdict = X509_V_ERR_UNABLE_TO_GET_CRL;
-	time_t now = time(NULL);
-
-	for (int i = 0; i < sk_X509_CRL_num(r->crls); i++) {
-		X509_CRL *crl = sk_X509_CRL_value(r->crls, i);
-		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
-
-		if (X509_NAME_cmp(X509_CRL_get_issuer(crl), issuer) != 0)
-			continue;
-		if (X509_cmp_time(X509_CRL_get0_lastUpdate(crl), &now) > 0)
-			verdict = X509_V_ERR_CRL_NOT_YET_VALID;
-		else if (next && X509_cmp_time(next, &now) < 0)
-			verdict = X509_V_ERR_CRL_HAS_EXPIRED;
-		else
-			return X509_V_OK;
-	}
-	return verdict;
+	for (const struct signed_list *l = atomic_load(&r->good); l;
+	     l = l->next)
+		if (l->crl == crl && l->key == key && l->accepted)
+			return true;
+	return false;
 }
 
-int
-tls_revoked_verdict(const struct tls_revoked *r, const X509_NAME *issuer,
-    const ASN1_INTEGER *serial)
+bool
+tls_revoked_holds(const struct tls_revoked *r, struct slice put, bool known)
 {
-	if (!r)
-		return X509_V_OK;
-	if (r->n > 0 &&
-	    tls_revoked_has(r, tls_issuer_hash(issuer), serial_slice(serial)))
-		return X509_V_ERR_CERT_REVOKED;
-	return r->crls ? list_verdict(r, issuer) : X509_V_OK;
+	struct slice serial = SLICE_NONE;
+	struct revoked_by ca;
+
+	if (!r || !r->crls)
+		return true;
+	if (!take_one(&put, &ca, &serial))
+		return false;
+	for (int i = 0; i < sk_X509_CRL_num(r->crls); i++) {
+		const X509_CRL *crl = sk_X509_CRL_value(r->crls, i);
+
+		if (is_about(r, (size_t)i, &ca) && is_timely(crl) &&
+		    (!known || is_accepted(r, crl, ca.key)))
+			return true;
+	}
+	return false;
 }

@@ -7,10 +7,15 @@
  * complete whatever its date, as whoever revokes a certificate writes it: it
  * is used on, and told of.
  *
+ * Several CAs may have one name: an old key and a new one, or two that know
+ * nothing of each other.  A list speaks of the certificates of that one which
+ * has signed it.
+ *
  * Owns:    struct tls_revoked its lists.  Reference counted: a handshake keeps
  *          the one it began with.
- * Threads: read-only once made.
- * Bounds:  REVOKED_FILE_MAX bytes a file.
+ * Threads: read-only once made, but for what handshakes have found out of
+ *          lists (noted), which any may add to.
+ * Bounds:  REVOKED_FILE_MAX bytes a file; REVOKED_NOTED_MAX.
  * Spec:    RFC 5280 5, 6.3.
  */
 #ifndef NJ_NET_TLS_REVOKED_H
@@ -26,13 +31,22 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-#define REVOKED_FILE_MAX (64 * 1024 * 1024)
-#define REVOKED_WAITS	 2000 /* ms */
+#define REVOKED_FILE_MAX  (64 * 1024 * 1024)
+#define REVOKED_WAITS	  2000 /* ms */
+#define REVOKED_NOTED_MAX 256  /* beside those of our CAs */
 /* RFC 5280 4.1.2.2; of a longer one the end counts. */
 #define REVOKED_SERIAL_MAX 20
 
+/* A CA, as lists tell it from others. */
+struct revoked_by {
+	uint32_t name; /* tls_issuer_hash */
+	uint32_t key;  /* a hash of the public key; 0: it is not known */
+	uint32_t id;   /* a hash of the key's identifier; 0: it has none */
+};
+
 struct revoked_one {
 	uint32_t issuer; /* tls_issuer_hash */
+	uint16_t list;	 /* which of them it stands on */
 	uint8_t len;
 	uint8_t serial[REVOKED_SERIAL_MAX];
 };
@@ -42,12 +56,27 @@ struct signed_list;
 struct tls_revoked {
 	atomic_uint refs;
 	STACK_OF(X509_CRL) * crls; /* foreign ones, for the library's check */
-	struct signed_list *good;  /* those whose signature was found good */
-	size_t n_good;
+	/* Those whose signature was found good, and by which certificate. */
+	_Atomic(struct signed_list *) good;
+	atomic_uint noted;     /* of them by handshakes, and sent */
+	size_t n_good;	       /* of them when they were read */
+	struct revoked_by *by; /* of each list; foreign ones first */
+	/* The CAs that were there when they were read: ours, and those that
+	 * clients had sent by then. */
+	struct revoked_by *cas;
+	STACK_OF(X509) * sent;
+	size_t n_by, n_cas, n_ours;
 	struct revoked_one *v; /* sorted */
 	size_t n;
 	bool own_stale;
 	int64_t until; /* when the first of the lists ends; 0: there is none */
+};
+
+/* The lists of one check, and what it saw of them. */
+struct tls_lent {
+	struct tls_revoked *r; /* borrowed */
+	X509_CRL *seen;
+	X509 *issuer;
 };
 
 /* Of the name as the library compares names; 0 when it cannot be. */
@@ -55,33 +84,35 @@ uint32_t tls_issuer_hash(const X509_NAME *name);
 
 /* crls: foreign ones, moved on success (may be empty).  own: the path of our
  * own list, PEM, or NULL; a file that is not there is an empty list.  What is
- * in it and has the name of one of cas must be signed by it. */
+ * in it and has the name of one of cas must be signed by it.  had: the lists of
+ * before, or NULL: what CAs clients sent with them is known. */
 NJ_MUST enum nj_err tls_revoked_new(STACK_OF(X509_CRL) * *crls, const char *own,
-    STACK_OF(X509) * cas, struct tls_revoked **out, struct nj_why *why);
+    STACK_OF(X509) * cas, const struct tls_revoked *had,
+    struct tls_revoked **out, struct nj_why *why);
 /* Checks with that store do not look at the signature of a list again that one of
  * cas was found to have signed. */
 void tls_revoked_use(X509_STORE *store);
-/* Gives the check its lists, and takes them back with NULL; r stays the
- * caller's. */
-void tls_revoked_lend(struct tls_revoked *r, X509_STORE_CTX *ctx);
+/* Gives the check the lists of l->r. */
+void tls_revoked_lend(struct tls_lent *l, X509_STORE_CTX *ctx);
+/* Takes them back.  good: the certificate was found good, so that whatever list
+ * the library asked is known from now on. */
+void tls_revoked_back(struct tls_lent *l, X509_STORE_CTX *ctx, bool good);
 struct tls_revoked *tls_revoked_ref(struct tls_revoked *r);
 void tls_revoked_unref(struct tls_revoked *r);
 /* The last but for who looks something up just now.  It waits for those, some
  * seconds at the most, since to free a hundred thousand is not their work. */
 void tls_revoked_end(struct tls_revoked *r);
-/* serial: big endian; without zeros in front, but for what is left of a longer
- * one. */
-bool tls_revoked_has(
-    const struct tls_revoked *r, uint32_t issuer, struct slice serial);
-/* The same of a certificate. */
-bool tls_revoked_has_cert(const struct tls_revoked *r, X509 *x);
+/* Whether this certificate of that issuer is on a list. */
+bool tls_revoked_has_cert(const struct tls_revoked *r, X509 *x, X509 *issuer);
 /* Appends how lists call it: issuer and serial. */
-NJ_MUST enum nj_err tls_revoked_put(X509 *x, struct buf *out);
+NJ_MUST enum nj_err tls_revoked_put(X509 *x, X509 *issuer, struct buf *out);
+/* The first of those, and the rest; false: there is none. */
+bool tls_revoked_take(struct slice *put, struct slice *first);
 /* Whether one of those is on a list, or cannot be read. */
 bool tls_revoked_has_any(const struct tls_revoked *r, struct slice put);
-/* X509_V_OK, or what the lists say: revoked, or, where there are foreign ones,
- * that there is none of this issuer that holds now. */
-int tls_revoked_verdict(const struct tls_revoked *r, const X509_NAME *issuer,
-    const ASN1_INTEGER *serial);
+/* Whether the first of those is of a CA with a foreign list that holds now; true
+ * where no foreign lists are asked.  known: and whose signature was found good. */
+bool
+tls_revoked_holds(const struct tls_revoked *r, struct slice put, bool known);
 
 #endif

@@ -48,6 +48,13 @@ chain_end(STACK_OF(X509) * chain)
 	return end;
 }
 
+/* One that stands alone is its own. */
+static X509 *
+issuer_of(STACK_OF(X509) * chain, int i)
+{
+	return sk_X509_value(chain, i + 1 < sk_X509_num(chain) ? i + 1 : i);
+}
+
 /* No list speaks of a root (RFC 5280 6.1): what has its serial on its own is
  * another's. */
 static bool
@@ -65,7 +72,8 @@ chain_is_revoked(const struct tls_revoked *r, X509_STORE_CTX *ctx)
 	for (int i = 0; i < sk_X509_num(chain); i++) {
 		X509 *x = sk_X509_value(chain, i);
 
-		if (is_root(chain, i) || !tls_revoked_has_cert(r, x))
+		if (is_root(chain, i) ||
+		    !tls_revoked_has_cert(r, x, issuer_of(chain, i)))
 			continue;
 		X509_STORE_CTX_set_current_cert(ctx, x);
 		X509_STORE_CTX_set_error_depth(ctx, i);
@@ -92,14 +100,15 @@ note_issuers(struct tls_stream *s, STACK_OF(X509) * chain)
 
 /* They are looked up again when it comes back, and when lists change. */
 static enum nj_err
-note_above(struct tls_stream *s, STACK_OF(X509) * chain)
+note_listed(struct tls_stream *s, STACK_OF(X509) * chain)
 {
 	enum nj_err e = NJ_OK;
 
-	buf_fini(&s->above);
-	for (int i = 1; i < sk_X509_num(chain) && !e; i++)
+	buf_fini(&s->listed);
+	for (int i = 0; i < sk_X509_num(chain) && !e; i++)
 		if (!is_root(chain, i))
-			e = tls_revoked_put(sk_X509_value(chain, i), &s->above);
+			e = tls_revoked_put(sk_X509_value(chain, i),
+			    issuer_of(chain, i), &s->listed);
 	return e;
 }
 
@@ -136,9 +145,10 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 	    ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
 	struct tls_stream *s = tls_stream_of(ssl);
 	struct tls_revoked *r = tls_server_revoked(s->server);
+	struct tls_lent lent = { .r = r };
 	int ok;
 
-	tls_revoked_lend(r, ctx);
+	tls_revoked_lend(&lent, ctx);
 	/* those of a reload that took crlfile away */
 	if (r && !r->crls)
 		(void)X509_VERIFY_PARAM_clear_flags(
@@ -149,7 +159,7 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 		ok = 0;
 	if (ok > 0 && chain_is_revoked(r, ctx))
 		ok = 0;
-	tls_revoked_lend(NULL, ctx);
+	tls_revoked_back(&lent, ctx, ok > 0);
 	tls_revoked_unref(r);
 	if (ok <= 0) {
 		pki_explain_verify(pki_verify_cause(ctx),
@@ -168,7 +178,7 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 	}
 	if ((s->server->want_issuers &&
 		note_issuers(s, X509_STORE_CTX_get0_chain(ctx))) ||
-	    note_above(s, X509_STORE_CTX_get0_chain(ctx))) {
+	    note_listed(s, X509_STORE_CTX_get0_chain(ctx))) {
 		X509_STORE_CTX_set_error(ctx, X509_V_ERR_OUT_OF_MEM);
 		return 0;
 	}
@@ -338,9 +348,18 @@ digest_trust(
 	const EVP_MD *md = t->shard[0].sha256;
 	EVP_MD_CTX *c = EVP_MD_CTX_new();
 	uint8_t flags[3] = { t->require, t->want, t->want_issuers };
+	STACK_OF(SSL_CIPHER) *ciphers = SSL_CTX_get_ciphers(t->shard[0].ctx);
 	uint8_t one[EVP_MAX_MD_SIZE];
 	bool ok = c && EVP_DigestInit_ex(c, md, NULL) &&
 	    EVP_DigestUpdate(c, flags, sizeof flags);
+
+	/* With TLS 1.2 a session keeps its cipher, whatever is served now. */
+	for (int i = 0; i < sk_SSL_CIPHER_num(ciphers) && ok; i++) {
+		uint32_t id =
+		    SSL_CIPHER_get_id(sk_SSL_CIPHER_value(ciphers, i));
+
+		ok = EVP_DigestUpdate(c, &id, sizeof id);
+	}
 
 	for (int i = 0; i < sk_X509_num(m->cas) && ok; i++)
 		ok = X509_digest(sk_X509_value(m->cas, i), md, one, NULL) &&
@@ -405,6 +424,7 @@ lists_init(struct tls_server *t, const struct tls_server_opts *o,
 	const char **const to[] = { &t->lists.crlfile, &t->lists.capath,
 		&t->lists.own_list, &t->lists.cafile };
 	STACK_OF(X509_CRL) *none = NULL;
+	struct tls_revoked *had;
 	struct nj_why why = { 0 };
 	enum nj_err e;
 
@@ -413,13 +433,15 @@ lists_init(struct tls_server *t, const struct tls_server_opts *o,
 			return NJ_NOMEM;
 	t->cas = m->cas;
 	m->cas = NULL; /* moved */
+	had = o->previous ? tls_server_revoked(o->previous) : NULL;
 	e = tls_revoked_new(o->crlfile ? &m->crls : &none, o->own_list, t->cas,
-	    &t->revoked, &why);
+	    had, &t->revoked, &why);
 	if (e && e != NJ_NOMEM) {
 		note(r, &why);
 		e = tls_revoked_new(o->crlfile ? &m->crls : &none, NULL, t->cas,
-		    &t->revoked, &why);
+		    had, &t->revoked, &why);
 	}
+	tls_revoked_unref(had);
 	return e;
 }
 
@@ -621,14 +643,16 @@ tls_server_warnings(struct tls_server *t,
 static bool
 same_lists(const struct tls_revoked *a, const struct tls_revoked *b)
 {
-	return a && a->n == b->n &&
+	return a && a->n == b->n && a->n_by == b->n_by &&
+	    (a->n_by == 0 ||
+		memcmp(a->by, b->by, a->n_by * sizeof *a->by) == 0) &&
 	    (a->n == 0 || memcmp(a->v, b->v, a->n * sizeof *a->v) == 0);
 }
 
 enum nj_err
 tls_server_renew_lists(struct tls_server *t, bool *changed, struct nj_why *why)
 {
-	struct tls_revoked *new = NULL, *old;
+	struct tls_revoked *new = NULL, *old = tls_server_revoked(t);
 	STACK_OF(X509_CRL) *crls = NULL;
 	struct tls_note *notes = NULL;
 	struct report r = { .why = why, .tail = &notes };
@@ -637,13 +661,17 @@ tls_server_renew_lists(struct tls_server *t, bool *changed, struct nj_why *why)
 	if (t->lists.crlfile &&
 	    (e = tls_reload_crls(&t->lists, on_fault, &r, &crls)))
 		goto out;
-	if ((e = tls_revoked_new(&crls, t->lists.own_list, t->cas, &new, why)))
+	if ((e = tls_revoked_new(
+		 &crls, t->lists.own_list, t->cas, old, &new, why)))
 		goto out;
+	tls_revoked_unref(old);
 	old = tls_server_put_lists(t, tls_revoked_ref(new));
 	*changed = !same_lists(old, new);
 	tls_revoked_unref(new);
 	tls_former_lists(t, old);
+	old = NULL;
 out:
+	tls_revoked_unref(old);
 	notes_free(notes);
 	sk_X509_CRL_pop_free(crls, X509_CRL_free);
 	ERR_clear_error();

@@ -277,7 +277,7 @@ static enum nj_err
 make_peer(struct tls_stream *s, X509 *leaf)
 {
 	struct tls_told told = { .issuers = buf_slice(&s->issuers),
-		.above = buf_slice(&s->above) };
+		.listed = buf_slice(&s->listed) };
 	struct tls_beside b = { .psk = tls_psk_name(s) };
 	struct tls_ident id;
 	enum nj_err e;
@@ -285,7 +285,7 @@ make_peer(struct tls_stream *s, X509 *leaf)
 	if (s->server)
 		(void)tls_told(s->ssl, &told);
 	b.sni = s->name ? slice_str(s->name) : SLICE_NONE;
-	b.above = told.above;
+	b.listed = told.listed;
 	if (!leaf && told.ident.n > 0) {
 		if ((e = tls_ident_take(told.ident, &id)))
 			return e;
@@ -314,7 +314,7 @@ established(struct tls_stream *s)
 		s->name = NULL;
 		buf_fini(&s->ident);
 		buf_fini(&s->issuers);
-		buf_fini(&s->above);
+		buf_fini(&s->listed);
 		free(s->psk);
 		s->psk = NULL;
 		/* what the CA says of ours was shown, and a copy of it stays */
@@ -672,7 +672,7 @@ tls_free(struct stream *base)
 	free(s->peer);
 	free(s->name);
 	buf_fini(&s->issuers);
-	buf_fini(&s->above);
+	buf_fini(&s->listed);
 	free(s->psk);
 	buf_fini(&s->ident);
 	free(s->kept);

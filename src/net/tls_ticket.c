@@ -44,15 +44,15 @@ struct tls_tickets {
 	struct secret *keys[GENERATIONS]; /* newest first */
 };
 
-/* What our tickets carry besides the session.  After it come the CAs above the
- * client's certificate (struct tls_peer), and with ident a record of that
+/* What our tickets carry besides the session.  After it comes how lists call the
+ * client's certificate and the CAs above it (struct tls_peer), and with ident a record of that
  * certificate (tls_ident.c), else, where the session has it itself, what was
  * known of its issuers. */
 struct ticket_note {
 	uint8_t trust[32];
-	int64_t until;	/* first end in the client's chain; 0: no client
+	int64_t until;	 /* first end in the client's chain; 0: no client
 			* certificate */
-	uint16_t above; /* bytes */
+	uint16_t listed; /* bytes */
 	uint8_t ident;
 	uint8_t zero[5];
 };
@@ -101,7 +101,7 @@ note_take(SSL_SESSION *sess, struct ticket_note *note, struct tls_told *out)
 	memcpy(note, p, sizeof *note);
 	rest = slice_of((const uint8_t *)p + sizeof *note, n - sizeof *note);
 	*out = (struct tls_told){ 0 };
-	if (take_bytes(&rest, note->above, &out->above))
+	if (take_bytes(&rest, note->listed, &out->listed))
 		return false;
 	*(note->ident ? &out->ident : &out->issuers) = rest;
 	return true;
@@ -255,12 +255,12 @@ ticket_crypt(SSL *ssl, uint8_t *name, uint8_t *iv, EVP_CIPHER_CTX *cipher,
 /* -- tickets -------------------------------------------------------------- */
 
 static int
-put_note(SSL_SESSION *sess, const struct ticket_note *note, struct slice above,
+put_note(SSL_SESSION *sess, const struct ticket_note *note, struct slice listed,
     struct slice rest)
 {
 	struct buf all = { 0 };
 	int ok = !buf_put(&all, note, sizeof *note) &&
-	    !buf_put_slice(&all, above) && !buf_put_slice(&all, rest) &&
+	    !buf_put_slice(&all, listed) && !buf_put_slice(&all, rest) &&
 	    SSL_SESSION_set1_ticket_appdata(
 		sess, buf_slice(&all).p, buf_len(&all));
 
@@ -274,15 +274,15 @@ static int
 note_made(struct tls_stream *s, SSL_SESSION *sess, struct ticket_note *note)
 {
 	/* when tls_shed writes it the peer has them */
-	struct slice above = s->peer ? s->peer->above : buf_slice(&s->above);
+	struct slice listed = s->peer ? s->peer->listed : buf_slice(&s->listed);
 
-	if (above.n > UINT16_MAX)
+	if (listed.n > UINT16_MAX)
 		return 0;
 	memcpy(note->trust, s->server->trust, sizeof note->trust);
 	note->until = s->trusted_until;
 	note->ident = buf_len(&s->ident) > 0;
-	note->above = (uint16_t)above.n;
-	return put_note(sess, note, above,
+	note->listed = (uint16_t)listed.n;
+	return put_note(sess, note, listed,
 	    buf_slice(note->ident ? &s->ident : &s->issuers));
 }
 
@@ -332,7 +332,9 @@ ticket_good(const struct tls_server *t, SSL_SESSION *sess)
 		return false; /* other CAs since */
 	if (note.until && note.until <= (int64_t)time(NULL))
 		return false;
-	if (!tls_server_above_good(t, told.above))
+	if (!tls_server_listed_good(t, told.listed, true))
+		return false;
+	if ((note.ident || SSL_SESSION_get0_peer(sess)) && told.listed.n == 0)
 		return false;
 	if (!tls13 && tls_server_12_has_no_tickets(t))
 		return false;
@@ -340,8 +342,7 @@ ticket_good(const struct tls_server *t, SSL_SESSION *sess)
 		return tls_server_recheck_quiet(t, SSL_SESSION_get0_peer(sess));
 	/* others have the certificate */
 	return tls13 && !SSL_SESSION_get0_peer(sess) &&
-	    !tls_ident_take(told.ident, &id) &&
-	    tls_server_recheck_ident(t, &id);
+	    !tls_ident_take(told.ident, &id) && tls_server_recheck_ident(&id);
 }
 
 static SSL_TICKET_RETURN

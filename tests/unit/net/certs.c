@@ -152,6 +152,10 @@ certs_make(struct certs *c, const struct cert_spec *s)
 	    s->no_lists ? "critical,keyCertSign"
 		: s->ca ? "critical,keyCertSign,cRLSign"
 			: "critical,digitalSignature");
+	if (s->ca)
+		extension(x, x, NID_subject_key_identifier, "hash");
+	if (s->issuer)
+		extension(x, issuer, NID_authority_key_identifier, "keyid");
 	if (s->eku)
 		extension(x, issuer, NID_ext_key_usage, s->eku);
 	if (s->san)

@@ -121,6 +121,21 @@ extend(X509_CRL *crl, const char *name, const char *value)
 	X509_EXTENSION_free(e);
 }
 
+/* Says by whose key it is signed. */
+static void
+name_key(X509_CRL *crl, const char *ca)
+{
+	X509V3_CTX ctx;
+	X509_EXTENSION *e;
+
+	X509V3_set_ctx(&ctx, certs_get(&certs, ca), NULL, NULL, crl, 0);
+	X509V3_set_ctx_nodb(&ctx);
+	e = X509V3_EXT_conf(
+	    NULL, &ctx, "authorityKeyIdentifier", "keyid:always");
+	assert_true(e && X509_CRL_add_ext(crl, e, -1));
+	X509_EXTENSION_free(e);
+}
+
 static void
 append(const char *to, const char *from)
 {
@@ -337,7 +352,7 @@ signatures_are_looked_at_once(void **state)
 	tamper(copy);
 	assert_true(copy && sk_X509_CRL_push(crls, copy));
 	assert_int_equal(
-	    tls_revoked_new(&crls, NULL, t->cas, &none, &why), NJ_OK);
+	    tls_revoked_new(&crls, NULL, t->cas, NULL, &none, &why), NJ_OK);
 	assert_int_equal(none->n_good, 0);
 	/* in the place of the other */
 	r = t->revoked;
@@ -457,10 +472,166 @@ former_ones_without_lists(void **state)
 	tls_server_unref(again);
 }
 
+static void
+renew(struct tls_server *t)
+{
+	struct nj_why why = { 0 };
+	bool changed = false;
+
+	if (tls_server_renew_lists(t, &changed, &why))
+		fail_msg("%s", why.what);
+}
+
+/* A CA that clients send: its list is hashed for the first of them, and known when
+ * it is read again. */
+static void
+lists_of_cas_that_are_sent(void **state)
+{
+	static const int versions[] = { 12, 13 };
+
+	for (size_t i = 0; i < 2; i++) {
+		X509_CRL *crl = list_of("middle", "under2");
+		struct tls_client *c = client_new("under", versions[i]);
+		struct tls_server *t;
+		struct tls_revoked *r;
+
+		certs_crl_put(&certs, "sent.pem", "middle", crl);
+		t = server_of("sent.pem");
+		r = tls_server_revoked(t);
+		assert_int_equal(r->n_good, 0);
+		assert_int_equal(atomic_load(&r->noted), 0);
+		assert_false(visit(t, c));
+		assert_int_equal(atomic_load(&r->noted), 1);
+		tamper(sk_X509_CRL_value(r->crls, 0));
+		assert_true(visit(t, c));
+		let_in(t, "under");
+		refused(t, "under2", "revoked");
+		assert_int_equal(atomic_load(&r->noted), 1);
+		tls_revoked_unref(r);
+		renew(t);
+		assert_int_equal(t->revoked->n_good, 1);
+		assert_int_equal(sk_X509_num(t->revoked->sent), 1);
+		tamper(sk_X509_CRL_value(t->revoked->crls, 0));
+		let_in(t, "under");
+		assert_true(visit(t, c));
+		refused(t, "under2", "revoked");
+		assert_int_equal(atomic_load(&t->revoked->noted), 1);
+		tls_client_free(c);
+		tls_server_unref(t);
+	}
+}
+
+/* rolled.pem: lists of the old key and of the new one; NULL: without one. */
+static void
+put_both(const char *gone_old, const char *gone_new)
+{
+	static const char *const keys[] = { "rootold", "rootnew" };
+	const char *const gone[] = { gone_old, gone_new };
+
+	(void)unlink(certs_path(&certs, "rolled.pem"));
+	for (size_t i = 0; i < 2; i++) {
+		X509_CRL *crl = gone[i] ? list_of(keys[i], gone[i]) : NULL;
+
+		if (!crl)
+			continue;
+		name_key(crl, keys[i]);
+		certs_crl_put(&certs, "one.pem", keys[i], crl);
+		append("rolled.pem", "one.pem");
+	}
+}
+
+/* Neither by a ticket nor anew. */
+static void
+stays_out(struct tls_server *t, struct tls_client *c)
+{
+	for (int i = 0; i < 2; i++) {
+		struct pair p;
+
+		pair_ours(&p, t, c, "localhost", i == 0);
+		pair_handshake(&p);
+		assert_int_equal(p.se, NJ_TLS);
+		pair_fini(&p);
+	}
+}
+
+/* [SECURITY 53] An old key and a new one of one name: a list speaks of what its key
+ * has signed. */
+static void
+two_cas_of_one_name(void **state)
+{
+	static const int versions[] = { 12, 13 };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct tls_client *old = client_new("devold", versions[i]);
+		struct tls_client *new = client_new("devnew", versions[i]);
+		struct tls_server *t;
+		struct pair p;
+
+		put_both("devnew", "devold"); /* the other's each */
+		t = server_of("rolled.pem");
+		assert_false(visit(t, old));
+		assert_true(visit(t, old));
+		assert_false(visit(t, new));
+		assert_true(visit(t, new));
+		pair_ours(&p, t, new, "localhost", false);
+		must(&p);
+		assert_int_equal(
+		    tls_server_peer_is_revoked(t, stream_tls(p.server)),
+		    TLS_REVOKED_NONE);
+		put_both("server", "devnew");
+		renew(t);
+		assert_int_equal(
+		    tls_server_peer_is_revoked(t, stream_tls(p.server)),
+		    TLS_REVOKED_ITSELF);
+		pair_fini(&p);
+		stays_out(t, new);
+		assert_true(visit(t, old));
+		put_both("server", NULL);
+		renew(t);
+		stays_out(t, new);
+		assert_true(visit(t, old));
+		put_both(NULL, "server");
+		renew(t);
+		assert_true(visit(t, new));
+		stays_out(t, old);
+		tls_client_free(old);
+		tls_client_free(new);
+		tls_server_unref(t);
+	}
+}
+
+/* The list of a key that is not trusted any more is nothing to the new one. */
+static void
+the_list_of_an_old_key(void **state)
+{
+	struct tls_server_opts o = { .certfile =
+					 certs_path(&certs, "server.crt"),
+		.keyfile = certs_path(&certs, "server.key"),
+		.cafile = certs_path(&certs, "rootnew.crt"),
+		.crlfile = certs_path(&certs, "rolled.pem"),
+		.require_certificate = true,
+		.min = TLS_MIN_12 };
+	struct tls_server *t = NULL;
+	struct nj_why why = { 0 };
+
+	put_both("devnew", "server");
+	assert_int_equal(tls_server_new(&o, 1, &t, &why), NJ_OK);
+	let_in(t, "devnew");
+	refused(t, "devold", "");
+	put_both("devnew", "devnew");
+	renew(t);
+	refused(t, "devnew", "revoked");
+	tls_server_unref(t);
+}
+
 int
 main(void)
 {
 	static const struct cert_spec more[] = {
+		{ .name = "rootold", .cn = "Rolled CA", .ca = true },
+		{ .name = "rootnew", .cn = "Rolled CA", .ca = true },
+		{ .name = "devold", .eku = "clientAuth", .issuer = "rootold" },
+		{ .name = "devnew", .eku = "clientAuth", .issuer = "rootnew" },
 		{ .name = "nolists",
 		    .cn = "CA without lists",
 		    .ca = true,
@@ -478,6 +649,9 @@ main(void)
 		cmocka_unit_test(long_lists),
 		cmocka_unit_test(former_ones_have_the_new_lists),
 		cmocka_unit_test(former_ones_without_lists),
+		cmocka_unit_test(lists_of_cas_that_are_sent),
+		cmocka_unit_test(two_cas_of_one_name),
+		cmocka_unit_test(the_list_of_an_old_key),
 	};
 	int r;
 
@@ -487,6 +661,8 @@ main(void)
 	append("cas.pem", "ca.crt");
 	append("cas.pem", "otherca.crt");
 	append("cas.pem", "nolists.crt");
+	append("cas.pem", "rootold.crt");
+	append("cas.pem", "rootnew.crt");
 	append("under.crt", "middle.crt");
 	append("under2.crt", "middle.crt");
 	r = cmocka_run_group_tests(tests, NULL, NULL);

@@ -259,6 +259,44 @@ tickets_die_with_a_change_of_trust(void **state)
 	tls_server_unref(after);
 }
 
+/* A session of TLS 1.2 keeps its cipher: one that is not served any more is not taken
+ * up again. */
+static void
+tickets_die_with_their_ciphers(void **state)
+{
+	static const char *const ciphers[] = { "ECDHE-ECDSA-CHACHA20-POLY1305",
+		"ECDHE-ECDSA-AES256-GCM-SHA384" };
+	struct tls_server *t[2] = { NULL };
+	struct tls_client *c = client_new("dev1", 12);
+	struct pair p;
+
+	for (size_t i = 0; i < 2; i++) {
+		struct tls_server_opts o = { .certfile = certs_path(
+						 &certs, "server.crt"),
+			.keyfile = certs_path(&certs, "server.key"),
+			.cafile = certs_path(&certs, "ca.crt"),
+			.require_certificate = true,
+			.min = TLS_MIN_12,
+			.ciphers = ciphers[i],
+			.tickets = 1,
+			.ticket_rotate_s = 3600,
+			.previous = i ? t[0] : NULL };
+		struct nj_why why = { 0 };
+
+		assert_int_equal(tls_server_new(&o, 1, &t[i], &why), NJ_OK);
+	}
+	assert_false(visit(t[0], c));
+	assert_true(visit(t[0], c));
+	pair_ours(&p, t[1], c, "localhost", true);
+	must(&p);
+	assert_false(stream_tls(p.server)->resumed);
+	assert_string_equal(stream_tls(p.server)->cipher, ciphers[1]);
+	pair_fini(&p);
+	tls_client_free(c);
+	tls_server_unref(t[0]);
+	tls_server_unref(t[1]);
+}
+
 /* A reload replaces the listener's, twice, while a connection stays. */
 static void
 former_ones_are_buried(void **state)
@@ -409,6 +447,7 @@ main(void)
 		cmocka_unit_test(tickets_stay_with_their_listener),
 		cmocka_unit_test(revoked_after_a_visit),
 		cmocka_unit_test(tickets_die_with_a_change_of_trust),
+		cmocka_unit_test(tickets_die_with_their_ciphers),
 		cmocka_unit_test(former_ones_are_buried),
 		cmocka_unit_test(every_kind_of_certificate),
 		cmocka_unit_test(two_shards_at_once),
