@@ -206,7 +206,7 @@ static void
 keep_entry(struct shard *sh, const struct route_entry *x, struct msg *m)
 {
 	if (sh->n_unsent == UNSENT_MAX) {
-		count_add(&sh->home.counts.dropped, 1);
+		home_dropped(&sh->home, DROP_MEMORY, msg_topic(m));
 		return;
 	}
 	msg_ref(m);
@@ -486,9 +486,11 @@ void
 route(struct shard *sh, struct msg *m)
 {
 	size_t n;
+	enum nj_err e = route_match(sh, m);
 
-	if (route_match(sh, m) || route_out(sh, m, &n))
-		count_add(&sh->home.counts.dropped, 1);
+	if (e || (e = route_out(sh, m, &n)))
+		home_dropped(&sh->home, e == NJ_FULL ? DROP_WORK : DROP_MEMORY,
+		    msg_topic(m));
 }
 
 bool

@@ -271,6 +271,21 @@ publish3_as(
 	return NJ_OK;
 }
 
+static bool
+is_seen(struct link *l, const struct msg *m, struct slice *topic)
+{
+	return mount_seen(l->mount, msg_topic(m), topic) &&
+	    (topic->p[0] != '$' || l->ops->sees(l, msg_topic(m)));
+}
+
+bool
+link_hides(struct link *l, const struct msg *m)
+{
+	struct slice topic;
+
+	return l->mount && !is_seen(l, m, &topic);
+}
+
 /* For a client who does not see a part of its topics. */
 static enum nj_err
 publish_mounted(
@@ -280,8 +295,7 @@ publish_mounted(
 	struct buf own = { 0 };
 	enum nj_err e;
 
-	if (!mount_seen(l->mount, msg_topic(d->msg), &topic) ||
-	    (topic.p[0] == '$' && !l->ops->sees(l, msg_topic(d->msg))))
+	if (!is_seen(l, d->msg, &topic))
 		return NJ_TOOBIG;
 	if (l->version != MQTT5)
 		return publish3_as(l, d, topic, dup);

@@ -82,6 +82,9 @@ link_unsent(const struct link *l)
 /* Unsent bytes are above the soft bound and a flush did not help. */
 bool link_congested(struct link *l);
 
+/* Whether nothing of it may be seen by the client, because of its mount. */
+bool link_hides(struct link *l, const struct msg *m);
+
 /* Whether the client takes a packet with so many bytes behind its fixed
  * header [MQTT-3.1.2-24]. */
 bool link_fits(const struct link *l, uint32_t remaining);

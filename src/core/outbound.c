@@ -51,6 +51,17 @@ window_open(struct session *s, const struct msg *next)
 	return !link_congested(s->link);
 }
 
+/* The client does not take one so large, which is as if it had been delivered
+ * [MQTT-3.1.2-25]; of what its mount hides nothing is said. */
+static void
+count_unseen(struct session *s, const struct delivery *d)
+{
+	if (!link_hides(s->link, d->msg))
+		session_dropped(s, DROP_SIZE);
+	else if (d->qos > 0)
+		count_add(&s->home->counts.dropped, 1);
+}
+
 /* On the wire, for the first time on this connection. */
 static void
 send(struct session *s, struct delivery *d, bool dup)
@@ -60,8 +71,7 @@ send(struct session *s, struct delivery *d, bool dup)
 	if (e == NJ_OK) {
 		count_sent(s, d, dup);
 	} else if (e == NJ_TOOBIG) {
-		/* as if it had been delivered [MQTT-3.1.2-25] */
-		count_add(&s->home->counts.dropped, 1);
+		count_unseen(s, d);
 		s->inflight_bytes -= d->msg->payload_len;
 		if (s->kept)
 			keep_end(s, d);
@@ -149,8 +159,8 @@ session_send_held(struct session *s, uint16_t pid)
  */
 #define MOVED_TIMES 128u
 
-static bool
-queue_has_room(const struct session *s, const struct delivery *d)
+static enum drop_cause
+queue_limit(const struct session *s, const struct delivery *d)
 {
 	const struct session_limits *lim = &s->home->limits;
 	bool promised = d->msg->promised && d->qos > 0;
@@ -160,12 +170,14 @@ queue_has_room(const struct session *s, const struct delivery *d)
 	/* its publisher is told that it is here: full_check() refuses the next,
 	 * when it knows, and only what is under way until then comes on top */
 	if (promised && !d->retain && !d->moved)
-		return true;
+		return DROP_NONE;
 	if (lim->max_queued && session_queued(s) / times >= lim->max_queued)
-		return false;
+		return DROP_MESSAGES;
 	return !lim->max_queued_bytes ||
-	    (session_queued_bytes(s) + delivery_size(d)) / times <=
-	    lim->max_queued_bytes;
+		(session_queued_bytes(s) + delivery_size(d)) / times <=
+		    lim->max_queued_bytes
+	    ? DROP_NONE
+	    : DROP_BYTES;
 }
 
 bool
@@ -183,7 +195,6 @@ session_is_behind(const struct session *s)
 static bool
 drop_oldest(struct session *s)
 {
-	struct session_counts *c = &s->home->counts;
 	struct delivery d;
 
 	if (s->queue.n == 0)
@@ -195,18 +206,22 @@ drop_oldest(struct session *s)
 	if (s->kept)
 		keep_end(s, &d);
 	delivery_fini(&d);
-	count_add(&c->dropped, 1);
 	return true;
 }
 
-static bool
+/* The limit for which there is none. */
+static enum drop_cause
 make_room(struct session *s, const struct delivery *d)
 {
-	while (!queue_has_room(s, d))
+	enum drop_cause limit;
+
+	while ((limit = queue_limit(s, d))) {
 		if (s->home->limits.drop_policy != DROP_OLDEST ||
 		    !drop_oldest(s))
-			return false;
-	return true;
+			return limit;
+		session_dropped(s, limit);
+	}
+	return DROP_NONE;
 }
 
 enum nj_err
@@ -257,15 +272,17 @@ enqueue_kept(struct session *s, struct delivery *d)
 static void
 enqueue(struct session *s, struct delivery *d)
 {
+	enum drop_cause limit = make_room(s, d);
+
 	d->state = DELIVERY_QUEUED;
-	if (make_room(s, d) &&
+	if (!limit &&
 	    (s->kept ? enqueue_kept(s, d)
 		     : (s->overdue == 0 && session_requeue(s, d) == NJ_OK) ||
 			overdue_keep(s, d) == NJ_OK)) {
 		full_check(s);
 		return;
 	}
-	count_add(&s->home->counts.dropped, 1);
+	session_dropped(s, limit ? limit : DROP_MEMORY);
 	delivery_fini(d);
 }
 
@@ -293,6 +310,21 @@ must_queue0(const struct session *s)
 	    (!s->link && s->home->limits.queue_qos0 && s->expiry_s);
 }
 
+/* Whether it is on the wire. */
+static bool
+send0(struct session *s, const struct delivery *d)
+{
+	enum nj_err e = link_publish(s->link, d, false, s->home->now_ms);
+
+	if (e == NJ_OK)
+		count_sent(s, d, false);
+	else if (e == NJ_TOOBIG)
+		count_unseen(s, d);
+	else if (e == NJ_NOMEM)
+		session_dropped(s, DROP_MEMORY);
+	return e == NJ_OK;
+}
+
 static void
 deliver_qos0(struct session *s, const struct delivery *what)
 {
@@ -305,10 +337,9 @@ deliver_qos0(struct session *s, const struct delivery *what)
 	}
 	if (s->link) {
 		if (link_congested(s->link))
-			count_add(&s->home->counts.dropped, 1);
-		else if (link_publish(s->link, what, false, s->home->now_ms) ==
-		    NJ_OK)
-			count_sent(s, what, false);
+			session_dropped(s, DROP_OUTPUT);
+		else
+			send0(s, what);
 	}
 	ids_free(what->ids);
 }
@@ -425,7 +456,7 @@ await_pubcomp(struct session *s, struct delivery *d)
 static void
 take_back(struct session *s, struct delivery *d, bool known)
 {
-	count_add(&s->home->counts.dropped, 1);
+	session_dropped(s, DROP_RIGHT);
 	if (d->qos == 2 && known) {
 		await_pubcomp(s, d);
 		release(s, d);
@@ -544,14 +575,13 @@ session_pump(struct session *s)
 			count_add(&c->expired, 1);
 			finish_queued(s, &d);
 		} else if (may && d.qos == 0 && !is_known(s, &d)) {
-			if (link_publish(s->link, &d, false, s->home->now_ms) ==
-			    NJ_OK) {
-				count_sent(s, &d, false);
-				skip = false;
-			}
+			skip = !send0(s, &d);
 			finish_queued(s, &d);
 		} else if (!may || d.qos == 0 || send_new(s, &d)) {
-			count_add(&c->dropped, 1);
+			session_dropped(s,
+			    !may	 ? DROP_RIGHT
+				: !d.qos ? DROP_ONCE
+					 : DROP_MEMORY);
 			finish_queued(s, &d);
 		} else { /* or its client does not take one so large */
 			skip = s->out.n == had;

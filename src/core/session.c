@@ -43,6 +43,7 @@ home_fini(struct home *h)
 	assert(h->sessions.n == 0 && h->numbers.n == 0);
 	home_end_some(h, true);
 	overdue_clear(&h->overdue);
+	drops_end(h);
 	map_fini(&h->sessions);
 	map_fini(&h->numbers);
 	timers_fini(&h->timers);
@@ -311,7 +312,7 @@ session_take_shared(struct session *s, uint8_t share, bool sent,
 				keep_end(s, &d);
 			fn(arg, &d);
 		} else if (session_requeue(s, &d) && overdue_keep(s, &d)) {
-			count_add(&s->home->counts.dropped, 1);
+			session_dropped(s, DROP_MEMORY);
 			delivery_fini(&d);
 		}
 }

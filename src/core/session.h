@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/timer.h"
+#include "core/drops.h"
 #include "core/index.h"
 #include "core/inflight.h"
 #include "core/keep.h"
@@ -52,9 +53,9 @@ struct session_limits {
 /* Written by the shard, read by any: plain relaxed 64-bit cells. */
 struct session_counts {
 	uint64_t sent, sent_bytes;     /* PUBLISH out */
-	uint64_t dropped;	       /* for want of room */
+	uint64_t dropped;	       /* drops.h */
 	uint64_t queued, queued_bytes; /* now waiting */
-	uint64_t expired;
+	uint64_t expired;	       /* before they were sent */
 };
 
 /* A shard, as far as core/ knows it. */
@@ -78,6 +79,7 @@ struct home {
 	uint32_t may_forget;	/* subscriptions of ended sessions, this turn */
 	uint32_t may_skip;	/* SKIP_TURN, less what this turn has */
 	struct overdue overdue;
+	struct drops drops;
 	struct keep *keep; /* NULL: nothing is kept */
 	/* Whether the session may still be given this message; asked for
 	 * sessions that say check_reads. */

@@ -113,7 +113,6 @@ tail_drop_oldest(struct session *s)
 		return false;
 	keep_note(keep, batch_queue_shift(keep->into, k->id));
 	kept_touch(k, keep, 0); /* it may be any of them */
-	count_add(&s->home->counts.dropped, 1);
 	count_back(s, 1, k->tail_bytes / k->tail_n);
 	return true;
 }

@@ -211,8 +211,9 @@ def test_case_18_retained_quota(start_both):
 
 def test_case_19_offline_flood(start_both):
     """A session that is away keeps max_queued_messages, and no more bytes
-    than it may."""
+    than it may; the log tells of what is lost, in few lines."""
     b = start_both('max_queued_messages 1000\nmax_queued_bytes 4M\n')
+    start = b.log_size()
     with Raw(b.port) as c:
         c.connect('away', props=FOREVER)
         c.subscribe('flood/#', qos=1)
@@ -221,6 +222,7 @@ def test_case_19_offline_flood(start_both):
         send_all(p, (publish_packet('flood/a', 1, mid=i % 60000 + 1, payload=b'x') for i in range(20_000)))
         send_all(p, (publish_packet('flood/b', 1, mid=i % 60000 + 1, payload=b'x' * 100_000)
                      for i in range(200)), most=1 << 20)
+    told(b, start, r'being dropped for client away: .*\(max_queued_messages 1000\).*To mend it: ', most=2, a_second=1)
     with Raw(b.port) as c:
         assert c.connect('away', clean=False, props=FOREVER).session_present
         got = [c.message() for _ in range(1000)]
@@ -280,6 +282,7 @@ def test_case_21_zero_window_reader(start_both, qos):
             p.publish('fan/t', struct.pack('>I', i) + b'x' * 20000)
             assert struct.unpack('>I', reader.message().payload[:4])[0] == i
         told(b, start, 'Client stalled disconnected: it has read nothing', most=1)
+        told(b, start, r'being dropped for client stalled: .*\(max_output_bytes 1000000\)', most=2, a_second=1)
 
 
 def test_case_22_flood_without_reading(start_both):
