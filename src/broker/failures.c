@@ -117,6 +117,9 @@ static const struct mend_row {
 	{ "HTTP or WebSocket to an MQTT port",
 	    "use the port of a listener with 'protocol websockets', or add "
 	    "that line to this one" },
+	{ "the store cannot be written",
+	    "make room on its disk, or mend what the log says of the store; "
+	    "'nightjar status' shows how it is" },
 	{ "is revoked",
 	    "give the device a new certificate: nightjar ca device ID "
 	    "--again" },

@@ -509,38 +509,38 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 	sh->durable.keep.dirty = sh->durable.keep.failed = false;
 	e = NJ_DENIED;
 	if (is_anothers(sh, id, who)) {
-		(void)connect_refuse(c, RC_CLIENT_ID_NOT_VALID,
+		(void)connect_refuse_known(c, id, RC_CLIENT_ID_NOT_VALID,
 		    "its client identifier "
 		    "belongs to the session of another user; choose another");
 		goto out;
 	}
 	if ((why = rights_refusal(c, who->name, id, l->req->proof))) {
-		(void)connect_refuse(c, RC_NOT_AUTHORIZED, "%s", why);
+		(void)connect_refuse_known(c, id, RC_NOT_AUTHORIZED, "%s", why);
 		goto out;
 	}
 	asker = rights_asker(c, who, id);
 	if (k->has_will &&
 	    !decide(&asker, ACTION_PUBLISH, k->will.topic, &rule)) {
-		(void)connect_refuse(c, RC_NOT_AUTHORIZED,
+		(void)connect_refuse_known(c, id, RC_NOT_AUTHORIZED,
 		    "it may not publish its "
 		    "will: %s",
 		    rule.text);
 		goto out;
 	}
 	if (k->has_will && !may_leave_will(sh, id, who)) {
-		(void)connect_refuse(c, RC_CONNECTION_RATE_EXCEEDED,
+		(void)connect_refuse_known(c, id, RC_CONNECTION_RATE_EXCEEDED,
 		    "too many wills of it were sent within a minute "
 		    "(max_wills_per_minute)");
 		goto out;
 	}
 	if (cannot_be_kept(c, k, id)) {
-		(void)connect_refuse(c, RC_QUOTA_EXCEEDED,
+		(void)connect_refuse_known(c, id, RC_QUOTA_EXCEEDED,
 		    "the store cannot be written, and its session must be "
 		    "kept");
 		goto out;
 	}
 	if ((e = sessions_take(c, id, k->clean_start, &s, &in.present))) {
-		(void)connect_refuse(c,
+		(void)connect_refuse_known(c, id,
 		    e == NJ_FULL ? RC_QUOTA_EXCEEDED : rc_of(e), "%s",
 		    e == NJ_FULL ? "global_max_clients is reached"
 				 : nj_strerror(e));

@@ -18,6 +18,10 @@ void connect_refuse_as(
 /* The same, not openly; always NJ_OK: the client has its answer. */
 enum nj_err connect_refuse(struct conn *c, enum mqtt_rc rc, const char *fmt,
     ...) __attribute__((format(printf, 3, 4)));
+/* The same for one that has shown who it is: the log has its client identifier. */
+enum nj_err
+connect_refuse_known(struct conn *c, struct slice id, enum mqtt_rc rc,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* What a login that ended so is told. */
 enum mqtt_rc connect_refusal_of(enum auth_reason reason);
 
