@@ -680,6 +680,28 @@ serve_until_told(struct server *s, const sigset_t *set)
 	    LOG_T_INFORMATION, "nightjar version " NJ_VERSION " terminating.");
 }
 
+/* Why it failed: on stderr, and in the log where that is elsewhere. */
+static void
+tell_failed(struct server *s, enum nj_err e, const struct nj_why *why)
+{
+	const char *what = why->what[0] ? why->what : nj_strerror(e);
+	struct log_opts lo = log_options(s, &s->conf);
+	bool elsewhere = lo.dests & (LOG_D_FILE | LOG_D_SYSLOG | LOG_D_STDOUT);
+	struct nj_why none = { 0 };
+
+	if (elsewhere && !s->logging)
+		s->logging = log_start(&lo, &none) == NJ_OK;
+	elsewhere = elsewhere && s->logging;
+	if (elsewhere)
+		nj_log(LOG_T_ERROR, "Error: %s%s%s", what,
+		    why->mend[0] ? ".  To mend it: " : "", why->mend);
+	if (elsewhere && lo.dests & LOG_D_STDERR && log_on(LOG_T_ERROR))
+		return; /* it stands there */
+	fprintf(stderr, "Error: %s\n", what);
+	if (why->mend[0])
+		fprintf(stderr, "%s\n", why->mend);
+}
+
 static int
 run(struct server *s, const struct serve_hooks *hooks)
 {
@@ -690,10 +712,7 @@ run(struct server *s, const struct serve_hooks *hooks)
 
 	block_signals(&set);
 	if ((e = start(s, &why))) {
-		fprintf(stderr, "Error: %s\n",
-		    why.what[0] ? why.what : nj_strerror(e));
-		if (why.mend[0])
-			fprintf(stderr, "%s\n", why.mend);
+		tell_failed(s, e, &why);
 		status = e == NJ_INVALID ? EXIT_CONFIG : 1;
 	} else {
 		if (s->opts->background)
