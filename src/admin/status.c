@@ -79,6 +79,28 @@ set_certificates(struct admin_call *c)
 	return set_end(all, "crl", d.lists);
 }
 
+/* Whether what must be kept can be. */
+static enum nj_err
+set_store(json_t *to, const struct broker_totals *t)
+{
+	json_t *store = json_object();
+	enum nj_err e = admin_set(to, "store", store);
+
+	if (e)
+		return e;
+	if (!t->stores)
+		return admin_set(store, "state", json_string("none"));
+	if ((e = admin_set(store, "state", json_string(t->store_name))) ||
+	    (e = admin_set(store, "number", json_integer(t->store))) ||
+	    (e = admin_set(
+		 store, "refused", json_integer((json_int_t)t->store_refused))))
+		return e;
+	return t->store_since_ms
+	    ? admin_set(store, "since",
+		  json_integer((json_int_t)(t->store_since_ms / 1000)))
+	    : NJ_OK;
+}
+
 enum nj_err
 admin_status(struct admin_call *c, struct nj_why *why)
 {
@@ -105,6 +127,7 @@ admin_status(struct admin_call *c, struct nj_why *why)
 		{ "messages_received", t.received },
 		{ "messages_sent", t.sent },
 		{ "messages_dropped", t.dropped },
+		{ "messages_expired", t.expired },
 		{ "messages_refused", t.refused },
 		{ "logins_failed", t.logins_failed },
 		{ "bytes_received", t.bytes_in },
@@ -114,6 +137,8 @@ admin_status(struct admin_call *c, struct nj_why *why)
 	for (size_t i = 0; !e && i < sizeof rows / sizeof *rows; i++)
 		e = admin_set(c->result, rows[i].name,
 		    json_integer((json_int_t)rows[i].v));
+	if (!e)
+		e = set_store(c->result, &t);
 	return e ? e : set_certificates(c);
 }
 

@@ -566,8 +566,18 @@ inspect_totals(struct broker *b, struct broker_totals *out)
 		out->bytes_out += count_get(&c->bytes_out);
 		out->sent += count_get(&s->sent);
 		out->dropped += count_get(&s->dropped);
+		out->expired += count_get(&s->expired);
+		out->store_refused += count_get(&c->store_refused);
 		out->queued += count_get(&s->queued);
 		out->queued_bytes += count_get(&s->queued_bytes);
+	}
+	if (b->store) {
+		enum store_state is = store_state(b->store);
+
+		out->stores = true;
+		out->store = is;
+		out->store_name = store_state_name(is);
+		out->store_since_ms = atomic_load(&b->store_since);
 	}
 	index_stats(b->index, &ix);
 	out->subscriptions = ix.subscriptions;

@@ -110,6 +110,12 @@ struct broker_totals {
 	uint64_t retained, retained_bytes, queued, queued_bytes;
 	uint64_t received, sent, dropped, refused, logins_failed;
 	uint64_t bytes_in, bytes_out, sockets, heap;
+	uint64_t expired;
+	bool stores; /* there is a store */
+	unsigned store;
+	const char *store_name; /* of that state */
+	int64_t store_since_ms; /* wall clock; 0: since the start */
+	uint64_t store_refused; /* PUBLISH, as it cannot be written */
 };
 void inspect_totals(struct broker *b, struct broker_totals *out);
 

@@ -45,6 +45,8 @@ struct broker {
 	} asked;
 	uint64_t started_ms;
 	struct store *store;	     /* NULL: nothing is kept */
+	_Atomic int64_t store_since; /* wall clock: its state; 0: the start */
+	int store_was;		     /* that state; its thread's */
 	_Atomic(uint64_t) next_kept; /* session's number in it */
 	uint64_t next_msg;	     /* its thread's */
 	struct throttle *throttle;   /* guard.h; NULL: none */

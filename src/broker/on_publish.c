@@ -301,6 +301,7 @@ take(
 		return RC_NOT_AUTHORIZED;
 	}
 	if (cannot_be_kept(c, p)) {
+		count_add(&sh->counts.store_refused, 1);
 		log_refused(c, topic, "the store cannot be written");
 		if (c->version != MQTT5 && p->qos > 0 &&
 		    !list_linked(&c->untaken) && !is_damaged(sh)) {

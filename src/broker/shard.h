@@ -69,9 +69,9 @@ struct shard_counts {
 	uint64_t bytes_in, bytes_out;
 	uint64_t packets_in, packets_out;
 	uint64_t publish_in, publish_in_bytes;
-	uint64_t publish_refused;
-	uint64_t sockets;	   /* now */
-	uint64_t opened, connects; /* sockets; CONNECTs taken */
+	uint64_t publish_refused, store_refused; /* the latter of the former */
+	uint64_t sockets;			 /* now */
+	uint64_t opened, connects;		 /* sockets; CONNECTs taken */
 	uint64_t connected, sessions, expired_sessions, evicted_sessions;
 	uint64_t handshakes, handshakes_failed, resumed;
 	uint64_t logins_failed;

@@ -139,8 +139,12 @@ dropped(void *arg, struct store_batch *batch)
 static void
 state(void *arg, enum store_state s, const char *why)
 {
-	const struct broker *b = arg;
+	struct broker *b = arg;
 
+	/* of trouble it tells again and again */
+	if ((int)s != b->store_was)
+		atomic_store(&b->store_since, clock_wall(b->clock));
+	b->store_was = (int)s;
 	switch (s) {
 	case STORE_OK:
 		nj_log(LOG_T_NOTICE,

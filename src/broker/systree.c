@@ -46,6 +46,7 @@ FIGURE(f_bytes_out, f->c.bytes_out)
 FIGURE(f_pub_in, f->c.publish_in)
 FIGURE(f_pub_out, f->s.sent)
 FIGURE(f_pub_dropped, f->s.dropped)
+FIGURE(f_pub_expired, f->s.expired)
 FIGURE(f_pub_bytes_in, f->c.publish_in_bytes)
 FIGURE(f_pub_bytes_out, f->s.sent_bytes)
 FIGURE(f_stored, f->retained + f->s.queued)
@@ -66,6 +67,7 @@ FIGURE(f_handshakes_failed, f->c.handshakes_failed)
 FIGURE(f_resumed, f->c.resumed)
 FIGURE(f_logins_failed, f->c.logins_failed)
 FIGURE(f_refused, f->c.publish_refused)
+FIGURE(f_store_refused, f->c.store_refused)
 FIGURE(f_slow, f->c.slow_dropped)
 
 static const struct {
@@ -86,6 +88,7 @@ static const struct {
 	{ "store/messages/count", f_stored },
 	{ "store/messages/bytes", f_stored_bytes },
 	{ "store/state", f_store_state },
+	{ "store/refused", f_store_refused },
 	{ "store/commits", f_commits },
 	{ "store/commit/microseconds", f_commit_us },
 	{ "subscriptions/count", f_subscriptions },
@@ -98,6 +101,7 @@ static const struct {
 	{ "publish/bytes/received", f_pub_bytes_in },
 	{ "publish/bytes/sent", f_pub_bytes_out },
 	{ "publish/messages/dropped", f_pub_dropped },
+	{ "publish/messages/expired", f_pub_expired },
 	{ "publish/messages/received", f_pub_in },
 	{ "publish/messages/sent", f_pub_out },
 	{ "publish/messages/refused", f_refused },

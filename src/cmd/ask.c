@@ -398,3 +398,56 @@ ask_span(long long s, char *dst, size_t size)
 		    dst, size, "%lld d %lld h", s / 86400, s % 86400 / 3600);
 	return dst;
 }
+
+static const char *
+store_word(const json_t *status, char *dst, size_t size)
+{
+	return ask_text(json_object_get(status, "store"), "state", dst, size);
+}
+
+const char *
+ask_store(const json_t *status, char *dst, size_t size)
+{
+	const json_t *store = json_object_get(status, "store");
+	long long refused = ask_number(store, "refused");
+	time_t at = (time_t)ask_number(store, "since");
+	char state[32], since[48] = "", lost[64] = "";
+	struct tm tm;
+
+	(void)store_word(status, state, sizeof state);
+	if (strcmp(state, "none") == 0) {
+		(void)snprintf(dst, size, "none (without persistence true)");
+		return dst;
+	}
+	if (at && localtime_r(&at, &tm))
+		(void)strftime(
+		    since, sizeof since, " since %Y-%m-%d %H:%M:%S", &tm);
+	if (refused)
+		(void)snprintf(lost, sizeof lost,
+		    " (%lld messages were refused for it)", refused);
+	(void)snprintf(dst, size, "%s%s%s", state, since, lost);
+	return dst;
+}
+
+const char *
+ask_store_mend(const json_t *status)
+{
+	static const struct {
+		const char *state, *mend;
+	} rows[] = {
+		{ "full",
+		    "make room on the disk of persistence_location; the broker "
+		    "goes on by itself" },
+		{ "failing",
+		    "look in the broker's log for what the disk says; the "
+		    "broker goes on by itself when it can be written" },
+		{ "damaged", "stop the broker, and: nightjar store check" },
+	};
+	char state[32];
+
+	(void)store_word(status, state, sizeof state);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (strcmp(state, rows[i].state) == 0)
+			return rows[i].mend;
+	return "";
+}

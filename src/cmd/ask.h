@@ -59,6 +59,11 @@ void ask_print_json(const json_t *v);
 /* A text member safe for a terminal; "" when it is absent. */
 const char *ask_text(const json_t *o, const char *name, char *dst, size_t size);
 long long ask_number(const json_t *o, const char *name);
+/* Of what "status" answers: "full since 2025-01-31 10:00:00 (12 messages were
+ * refused for it)". */
+const char *ask_store(const json_t *status, char *dst, size_t size);
+/* What mends that; "": nothing is wrong. */
+const char *ask_store_mend(const json_t *status);
 /* "3 d 4 h", "12 min", "5 s" */
 const char *ask_span(long long seconds, char *dst, size_t size);
 

@@ -49,6 +49,26 @@ show_one(const json_t *f)
 		printf("    (%lld times since %s)\n", count, first);
 }
 
+/* Who was refused for a full disk is one of many: it stands there first. */
+static void
+show_store(struct doctor *d, json_t *r)
+{
+	json_t *status = NULL;
+	struct nj_why why = { 0 };
+	char store[200];
+
+	if (ask(&d->ask, "status", NULL, &status, &why))
+		return;
+	if (d->ask.json)
+		(void)json_object_set(
+		    r, "store", json_object_get(status, "store"));
+	else if (ask_store_mend(status)[0])
+		printf("The broker's store is %s.\n    to mend it: %s\n",
+		    ask_store(status, store, sizeof store),
+		    ask_store_mend(status));
+	json_decref(status);
+}
+
 int
 doctor_last(struct doctor *d)
 {
@@ -63,6 +83,7 @@ doctor_last(struct doctor *d)
 	}
 	list = json_object_get(r, "refused");
 	n = json_array_size(list);
+	show_store(d, r);
 	if (d->ask.json)
 		ask_print_json(r);
 	else if (n == 0)

@@ -69,12 +69,13 @@ show_status(const json_t *r)
 		{ "messages_received", "messages received" },
 		{ "messages_sent", "messages sent" },
 		{ "messages_dropped", "messages dropped" },
+		{ "messages_expired", "messages expired" },
 		{ "messages_refused", "messages refused" },
 		{ "logins_failed", "logins failed" },
 		{ "heap_bytes", "bytes of memory" },
 		{ "shards", "shards" },
 	};
-	char version[TEXT_ESC], span[32];
+	char version[TEXT_ESC], span[32], store[200];
 
 	printf("nightjar %s, process %lld, for %s\n",
 	    ask_text(r, "version", version, sizeof version),
@@ -83,6 +84,9 @@ show_status(const json_t *r)
 	for (size_t i = 0; i < COUNT(rows); i++)
 		printf("  %-18s %lld\n", rows[i].label,
 		    ask_number(r, rows[i].name));
+	printf("  %-18s %s\n", "store", ask_store(r, store, sizeof store));
+	if (ask_store_mend(r)[0])
+		printf("      to mend it: %s\n", ask_store_mend(r));
 	show_ends(json_object_get(r, "certificates"));
 }
 

@@ -12,9 +12,11 @@
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
-static const struct {
+struct row {
 	const char *member, *name, *type, *help;
-} rows[] = {
+};
+
+static const struct row rows[] = {
 	{ "uptime", "uptime_seconds", "gauge", "Time since the start." },
 	{ "shards", "shards", "gauge", "Threads that serve connections." },
 	{ "sockets", "sockets", "gauge", "Connections, whatever their state." },
@@ -33,6 +35,8 @@ static const struct {
 	    "PUBLISH packets sent." },
 	{ "messages_dropped", "messages_dropped_total", "counter",
 	    "Messages dropped because of a limit." },
+	{ "messages_expired", "messages_expired_total", "counter",
+	    "Messages that expired before they were sent." },
 	{ "messages_refused", "messages_refused_total", "counter",
 	    "Messages refused." },
 	{ "logins_failed", "logins_failed_total", "counter",
@@ -68,16 +72,32 @@ print_ends(const json_t *all)
 	}
 }
 
+static const struct row store_rows[] = {
+	{ "number", "store_state", "gauge",
+	    "The store: 0 ok, 1 full, 2 failing, 3 damaged." },
+	{ "since", "store_state_since_seconds", "gauge",
+	    "When that began, as Unix time; not there: with the start." },
+	{ "refused", "store_refused_total", "counter",
+	    "Messages refused because the store could not be written." },
+};
+
+static void
+print_row(const struct row *row, const json_t *r)
+{
+	if (json_is_integer(json_object_get(r, row->member)))
+		printf("# HELP nightjar_%s %s\n"
+		       "# TYPE nightjar_%s %s\n"
+		       "nightjar_%s %lld\n",
+		    row->name, row->help, row->name, row->type, row->name,
+		    ask_number(r, row->member));
+}
+
 void
 metrics_print(const json_t *r)
 {
 	for (size_t i = 0; i < COUNT(rows); i++)
-		if (json_is_integer(json_object_get(r, rows[i].member)))
-			printf("# HELP nightjar_%s %s\n"
-			       "# TYPE nightjar_%s %s\n"
-			       "nightjar_%s %lld\n",
-			    rows[i].name, rows[i].help, rows[i].name,
-			    rows[i].type, rows[i].name,
-			    ask_number(r, rows[i].member));
+		print_row(&rows[i], r);
+	for (size_t i = 0; i < COUNT(store_rows); i++)
+		print_row(&store_rows[i], json_object_get(r, "store"));
 	print_ends(json_object_get(r, "certificates"));
 }

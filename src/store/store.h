@@ -186,6 +186,8 @@ NJ_MUST enum nj_err store_start(struct store *s, struct nj_why *why);
 void store_turn(struct store *s);
 void store_submit(struct store *s, struct store_batch *b);
 enum store_state store_state(const struct store *s);
+/* In a word. */
+const char *store_state_name(enum store_state s);
 
 /* Entries of one session's queue that are not in flight, from one seq to before
  * another. */

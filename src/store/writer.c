@@ -462,6 +462,17 @@ writer_end(struct store *s)
 	s->running = false;
 }
 
+const char *
+store_state_name(enum store_state s)
+{
+	static const char *const names[] = { [STORE_OK] = "ok",
+		[STORE_FULL] = "full",
+		[STORE_FAILING] = "failing",
+		[STORE_DAMAGED] = "damaged" };
+
+	return names[s];
+}
+
 enum store_state
 store_state(const struct store *s)
 {

@@ -7,7 +7,8 @@ from raw import Raw
 PREFIX = '$SYS/broker/'
 NUMBERS = ['clients/total', 'clients/connected', 'messages/received', 'messages/sent',
            'bytes/received', 'bytes/sent', 'subscriptions/count', 'retained messages/count',
-           'publish/messages/received', 'publish/messages/sent', 'publish/messages/dropped']
+           'publish/messages/received', 'publish/messages/sent', 'publish/messages/dropped',
+           'publish/messages/expired']
 
 
 @pytest.fixture
