@@ -35,9 +35,15 @@ struct copy {
 static enum nj_err
 failed(struct nj_why *why, const char *verb, const char *path)
 {
-	why_set(why, "cannot %s %s: %s", verb, path, strerror(errno));
-	if (errno == ENOSPC)
+	int err = errno;
+
+	why_set(why, "cannot %s %s: %s", verb, path, strerror(err));
+	if (err == ENOSPC)
 		why_mend(why, "free space on the disk of %s", path);
+	else if (err == ENOENT)
+		why_mend(why, "make the folder first, or give another path");
+	else
+		store_mend(why, err);
 	return NJ_IO;
 }
 

@@ -79,6 +79,53 @@ is_still(int fd, const char *path)
 	    is.st_dev == was.st_dev && is.st_ino == was.st_ino;
 }
 
+void
+store_mend(struct nj_why *why, int err)
+{
+	switch (err) {
+	case EMFILE:
+	case ENFILE:
+		why_mend(why, "%s", DAEMON_MEND_FILES);
+		break;
+	case EACCES:
+	case EPERM:
+		why_mend(why,
+		    "run this as the user that the broker runs as, or give "
+		    "the file and its folder to that user");
+		break;
+	case ENOENT:
+		why_mend(why,
+		    "make the folder, and give it to the user that the "
+		    "broker runs as");
+		break;
+	case ENOTDIR:
+		why_mend(why,
+		    "give another path: what should be a folder in this one "
+		    "is a file");
+		break;
+	case EISDIR:
+		why_mend(why, "give the path of a file in it");
+		break;
+	case ELOOP:
+		why_mend(why, "give the file itself, not a symbolic link");
+		break;
+	case EROFS:
+		why_mend(why,
+		    "mount its file system for writing; where that was so, the "
+		    "kernel has ended it for a fault of the disk, see: dmesg");
+		break;
+	case ENOSPC:
+	case EDQUOT:
+		why_mend(why, "make room on its disk");
+		break;
+	case EIO:
+		why_mend(why, "the disk fails, see: dmesg");
+		break;
+	default:
+		break;
+	}
+}
+
 static int
 open_lock(const char *path, struct nj_why *why)
 {
@@ -89,16 +136,7 @@ open_lock(const char *path, struct nj_why *why)
 	if (fd >= 0)
 		return fd;
 	why_set(why, "%s: %s", path, strerror(err));
-	if (err == EMFILE || err == ENFILE)
-		why_mend(why, "%s", DAEMON_MEND_FILES);
-	else if (err == EACCES)
-		why_mend(why,
-		    "run this as the user that the broker runs as, or give "
-		    "the folder to that user");
-	else if (err == ENOENT)
-		why_mend(why,
-		    "make the folder, and give it to the user that the "
-		    "broker runs as");
+	store_mend(why, err);
 	return -1;
 }
 
@@ -142,7 +180,10 @@ make_file(struct store *s, struct nj_why *why)
 	s->db_fd =
 	    open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (s->db_fd < 0) {
-		why_set(why, "%s: %s", s->path, strerror(errno));
+		int err = errno;
+
+		why_set(why, "%s: %s", s->path, strerror(err));
+		store_mend(why, err);
 		return NJ_IO;
 	}
 	/* all of it is read now, and not from start to end: the kernel may

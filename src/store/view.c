@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "store/impl.h"
@@ -23,13 +24,24 @@ enum nj_err
 view_err(struct view *v, const char *doing, int rc, struct nj_why *why)
 {
 	enum nj_err e = sql_err(rc);
+	struct statvfs fs;
 
 	if (!e)
 		return NJ_OK;
 	why_set(why, "%s: %s: %s", v->path, doing,
 	    v->db ? sqlite3_errmsg(v->db) : sqlite3_errstr(rc));
 	/* readers note where they are, in the -shm file */
-	if ((rc & 0xff) == SQLITE_READONLY || (rc & 0xff) == SQLITE_CANTOPEN)
+	if (((rc & 0xff) == SQLITE_READONLY ||
+		(rc & 0xff) == SQLITE_CANTOPEN) &&
+	    statvfs(v->path, &fs) == 0 && fs.f_flag & ST_RDONLY)
+		why_mend(why,
+		    "its file system is read-only, and it has a log (-wal) or "
+		    "a "
+		    "broker: mount it for writing, or copy the store with all "
+		    "files whose names begin with its name, and look at the "
+		    "copy");
+	else if ((rc & 0xff) == SQLITE_READONLY ||
+	    (rc & 0xff) == SQLITE_CANTOPEN)
 		why_mend(why,
 		    "run this as the user that the broker runs as, or as "
 		    "root: also who only reads needs to write in the store's "
@@ -85,11 +97,12 @@ look(struct view *v, struct nj_why *why)
 	int fd = open(v->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (fd < 0) {
-		enum nj_err e = errno == ENOENT ? NJ_NOTFOUND
-		    : errno == EACCES		? NJ_DENIED
-						: NJ_IO;
+		int err = errno;
+		enum nj_err e = err == ENOENT ? NJ_NOTFOUND
+		    : err == EACCES	      ? NJ_DENIED
+					      : NJ_IO;
 
-		why_set(why, "cannot open %s: %s", v->path, strerror(errno));
+		why_set(why, "cannot open %s: %s", v->path, strerror(err));
 		if (e == NJ_NOTFOUND)
 			why_mend(why,
 			    "give the store's path, or -c and the broker's "
@@ -98,11 +111,20 @@ look(struct view *v, struct nj_why *why)
 			why_mend(why,
 			    "run this as the user that the broker runs as, "
 			    "or as root");
+		else
+			store_mend(why, err);
 		return e;
 	}
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		bool folder = S_ISDIR(st.st_mode);
+
 		close(fd);
-		why_set(why, "%s is not a file", v->path);
+		why_set(why, folder ? "%s is a folder" : "%s is not a file",
+		    v->path);
+		if (folder)
+			why_mend(why,
+			    "give the path of the store in it, as a rule "
+			    "nightjar.db");
 		return NJ_UNSUPPORTED;
 	}
 	got = read(fd, head, sizeof head);
@@ -158,6 +180,65 @@ identify(struct view *v, struct nj_why *why)
 	return NJ_OK;
 }
 
+/* Nobody can change it, as far as we see, and it has no log. */
+static bool
+is_still(const struct view *v)
+{
+	struct statvfs fs;
+	struct stat st;
+	char *wal = NULL;
+	bool still;
+
+	if (v->live || statvfs(v->path, &fs) || !(fs.f_flag & ST_RDONLY) ||
+	    asprintf(&wal, "%s-wal", v->path) < 0)
+		return false;
+	still = lstat(wal, &st) ? errno == ENOENT : st.st_size == 0;
+	free(wal);
+	return still;
+}
+
+/* The name by which SQLite reads it without its -shm file, which cannot be made
+ * there; NULL: no memory. */
+static char *
+still_name(const char *path)
+{
+	static const char head[] = "file:", rest[] = "?immutable=1";
+	char *name = malloc(sizeof head + 3 * strlen(path) + sizeof rest);
+	char *at = name;
+
+	if (!name)
+		return NULL;
+	memcpy(at, head, sizeof head - 1);
+	at += sizeof head - 1;
+	/* what follows two would be the name of a machine */
+	while (path[0] == '/' && path[1] == '/')
+		path++;
+	for (; *path; path++)
+		if (*path == '?' || *path == '#' || *path == '%')
+			at += snprintf(at, 4, "%%%02X", (unsigned char)*path);
+		else
+			*at++ = *path;
+	memcpy(at, rest, sizeof rest);
+	return name;
+}
+
+static int
+open_it(struct view *v, const char *vfs)
+{
+	int flags =
+	    SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+	char *name;
+	int rc;
+
+	if (!is_still(v))
+		return sqlite3_open_v2(v->path, &v->db, flags, vfs);
+	if (!(name = still_name(v->path)))
+		return SQLITE_NOMEM;
+	rc = sqlite3_open_v2(name, &v->db, flags | SQLITE_OPEN_URI, vfs);
+	free(name);
+	return rc;
+}
+
 static enum nj_err
 connect_to(struct view *v, struct nj_why *why)
 {
@@ -167,9 +248,7 @@ connect_to(struct view *v, struct nj_why *why)
 
 	if (e)
 		return e;
-	rc = sqlite3_open_v2(v->path, &v->db,
-	    SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-	    vfs);
+	rc = open_it(v, vfs);
 	if ((e = view_err(v, "opening it", rc, why)))
 		return e;
 	sqlite3_busy_timeout(v->db, BUSY_MS);
