@@ -697,8 +697,15 @@ state(void *arg, enum store_state s, const char *said)
 {
 	struct import *im = arg;
 
-	if (s != STORE_OK)
-		why_set(im->why, "cannot write it: %s", said);
+	if (s == STORE_OK)
+		return;
+	why_set(im->why, "cannot write it: %s", said);
+	if (s == STORE_FULL)
+		why_mend(im->why, "free space on the disk it is written to");
+	else if (s == STORE_FAILING)
+		why_mend(im->why,
+		    "look at what the disk says (dmesg), or write it to "
+		    "another");
 }
 
 static enum nj_err

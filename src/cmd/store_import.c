@@ -47,7 +47,7 @@ import(const char *from, const char *into, struct import_result *r,
 		return e;
 	if ((e = import_mosquitto(buf_slice(&file), into,
 		 clock_wall(&clock_system), r, &inner))) {
-		why_set(why, "%s: %s", from,
+		why_set(why, "%s into %s: %s", from, into,
 		    inner.what[0] ? inner.what : nj_strerror(e));
 		if (inner.mend[0])
 			why_mend(why, "%s", inner.mend);

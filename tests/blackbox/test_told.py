@@ -12,6 +12,7 @@ import tempfile
 
 import pytest
 
+import mosquittodb
 from faulty import Disk
 from harness import NIGHTJAR, wait_until
 from raw import Raw
@@ -200,3 +201,17 @@ def test_paths(store, tmp_path):
     assert 'No such file' in said and 'make the folder' in said, said
     said = run('store', 'check', path + '/x', status=2)
     assert 'Not a directory' in said and 'is a file' in said, said
+
+
+@pytest.mark.skipif(not can_mount(), reason='nothing can be mounted')
+def test_import_on_a_full_disk(tmp_path):
+    old, new = tmp_path / 'mosquitto.db', tmp_path / 'new'
+    old.write_bytes(mosquittodb.begin(6) + b''.join(
+        mosquittodb.message(i, b't/%d' % i, b'x' * 20000, retain=True) + mosquittodb.retain(i)
+        for i in range(1, 40)))
+    new.mkdir()
+    said = in_mounts('mount -t tmpfs -o size=200k x "$1" || exit 99\n'
+                     '"$NJ" store import "$2" --into "$1/new.db"; e=$?; ls -A "$1" >&2; exit $e',
+                     new, old, status=1)
+    assert f'{old} into {new}/new.db: cannot write it: ' in said, said
+    assert said.endswith('to mend it: free space on the disk it is written to\n'), said
