@@ -310,24 +310,21 @@ must_queue0(const struct session *s)
 	    (!s->link && s->home->limits.queue_qos0 && s->expiry_s);
 }
 
-/* Whether it is on the wire. */
-static bool
-send0(struct session *s, const struct delivery *d)
+/* QoS 0 that link_publish() did not take. */
+static void
+lose(struct session *s, const struct delivery *d, enum nj_err e)
 {
-	enum nj_err e = link_publish(s->link, d, false, s->home->now_ms);
-
-	if (e == NJ_OK)
-		count_sent(s, d, false);
-	else if (e == NJ_TOOBIG)
+	if (e == NJ_TOOBIG)
 		count_unseen(s, d);
 	else if (e == NJ_NOMEM)
 		session_dropped(s, DROP_MEMORY);
-	return e == NJ_OK;
 }
 
 static void
 deliver_qos0(struct session *s, const struct delivery *what)
 {
+	enum nj_err e;
+
 	if (must_queue0(s)) {
 		struct delivery d = copy_of(what);
 
@@ -338,8 +335,11 @@ deliver_qos0(struct session *s, const struct delivery *what)
 	if (s->link) {
 		if (link_congested(s->link))
 			session_dropped(s, DROP_OUTPUT);
+		else if (!(e = link_publish(
+			       s->link, what, false, s->home->now_ms)))
+			count_sent(s, what, false);
 		else
-			send0(s, what);
+			lose(s, what, e);
 	}
 	ids_free(what->ids);
 }
@@ -546,6 +546,7 @@ session_pump(struct session *s)
 {
 	struct session_counts *c = &s->home->counts;
 	struct delivery *again, d;
+	enum nj_err e;
 	uint32_t had;
 	bool may, skip;
 
@@ -575,7 +576,11 @@ session_pump(struct session *s)
 			count_add(&c->expired, 1);
 			finish_queued(s, &d);
 		} else if (may && d.qos == 0 && !is_known(s, &d)) {
-			skip = !send0(s, &d);
+			e = link_publish(s->link, &d, false, s->home->now_ms);
+			if ((skip = e != NJ_OK))
+				lose(s, &d, e);
+			else
+				count_sent(s, &d, false);
 			finish_queued(s, &d);
 		} else if (!may || d.qos == 0 || send_new(s, &d)) {
 			session_dropped(s,
