@@ -703,9 +703,7 @@ state(void *arg, enum store_state s, const char *said)
 	if (s == STORE_FULL)
 		why_mend(im->why, "free space on the disk it is written to");
 	else if (s == STORE_FAILING)
-		why_mend(im->why,
-		    "look at what the disk says (dmesg), or write it to "
-		    "another");
+		why_mend(im->why, "look at what the disk says: dmesg");
 }
 
 static enum nj_err
