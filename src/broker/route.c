@@ -256,7 +256,12 @@ next_member(struct group *g, uint64_t not, struct choice *c)
 {
 	const struct member *m = group_find_member(g, not );
 
-	if (!m || m->share != c->share || m->at >= group_takers(g))
+	if (!m || m->share != c->share) {
+		/* places have moved, and it will not come again */
+		c->tries = 0;
+		return group_pick(g, not );
+	}
+	if (m->at >= group_takers(g))
 		return group_pick(g, not );
 	if (++c->tries >= GROUP_REFUSALS)
 		return NULL;

@@ -17,6 +17,7 @@
 #include "base/rand.h"
 #include "store/impl.h"
 #include "store/view_impl.h"
+#include "store/walcheck.h"
 #include "store/walfile.h"
 
 /* Between two calls of progress: 16 MiB. */
@@ -314,16 +315,12 @@ give_to_broker(int fd, const char *path)
 static enum nj_err
 name_copy(struct copy *c, bool force, bool served, struct nj_why *why)
 {
-	int fd = open(c->temp, O_RDWR | O_CLOEXEC), rc;
+	int rc;
 
-	if (fd >= 0 && served)
-		give_to_broker(fd, c->path);
-	if (fd < 0 || (served && !serve(fd)) || fsync(fd)) {
-		if (fd >= 0)
-			close(fd);
+	if (served)
+		give_to_broker(c->held, c->path);
+	if ((served && !serve(c->held)) || fsync(c->held))
 		return failed(why, "sync", c->temp);
-	}
-	close(fd);
 	/* link() does not write over what came there meanwhile */
 	rc = force ? rename(c->temp, c->path) : link(c->temp, c->path);
 	if (rc)
@@ -337,6 +334,16 @@ name_copy(struct copy *c, bool force, bool served, struct nj_why *why)
 	    : failed(why, "sync the folder of", c->path);
 }
 
+/* What SQLite would not take of it, and say nothing. */
+static enum nj_err
+check_log(struct view *v, struct nj_why *why)
+{
+	enum nj_err e = walcheck(NULL, v->path, why);
+
+	/* a broker writes it, or has begun to since */
+	return e && store_locked(v->path) ? NJ_OK : e;
+}
+
 enum nj_err
 view_copy(struct view *v, const char *path, bool force, bool served,
     void (*progress)(void *arg, uint64_t done, uint64_t of), void *arg,
@@ -345,7 +352,7 @@ view_copy(struct view *v, const char *path, bool force, bool served,
 	struct copy c = { v, path, NULL, -1, NULL, progress, arg };
 	enum nj_err e;
 
-	if ((e = check_target(&c, force, why)))
+	if ((e = check_target(&c, force, why)) || (e = check_log(v, why)))
 		return e;
 	drop_unfinished(path);
 	if ((e = make_temp(&c, why))) {

@@ -6,6 +6,8 @@
 
 #include "store/impl.h"
 #include "store/salvage.h"
+#include "store/view.h"
+#include "store/walcheck.h"
 #include "wire/topic.h"
 
 static struct slice
@@ -169,7 +171,9 @@ store_repair(const char *path, uint64_t *deleted, struct nj_why *why)
 	sqlite3_int64 before;
 	enum nj_err e;
 
-	if ((e = salvage_judge_log(path, why)) ||
+	if ((!store_locked(path) &&
+		(e = walcheck_mend_header(NULL, path, false, why))) ||
+	    (e = salvage_judge_log(path, why)) ||
 	    (e = store_open(
 		 &(struct store_opts){ .path = path, .mend = true }, &s, why)))
 		return e;

@@ -443,7 +443,8 @@ make_copy(struct salvaging *g)
 	g->out->pages = (uint64_t)p.n + p.missing;
 	g->out->missing = p.missing;
 	g->out->headless = p.headless;
-	g->stale_any = p.lost_any;
+	/* from its header on, what it would change is not known */
+	g->stale_any = p.lost_any || (g->out->log_lost && p.log_end == 0);
 	if (p.log_bad || g->out->log_lost) {
 		g->out->log_end = p.log_end;
 		g->out->log_left = p.log_left;
@@ -482,7 +483,8 @@ salvage_judge_log(const char *path, struct nj_why *why)
 	    rawpages_open(path, &p, &none))
 		return NJ_OK;
 	e = rawtree_read(&p, NULL, 0, &trees, pass_row, NULL, &none);
-	stale = p.lost_any;
+	/* from its header on, what it would change is not known */
+	stale = p.lost_any || p.log_end == 0;
 	for (unsigned i = 0; i < trees.n; i++)
 		stale |= kind_of(&trees.v[i]) == SALVAGE_FACTS &&
 		    trees.v[i].stale > 0;
@@ -548,6 +550,7 @@ store_salvage(const char *path, const struct salvage_opts *opts,
 		return NJ_NOMEM;
 	if (!(e = store_lock(path, &g.lock, why))) {
 		if (!(e = restore_finish(path, &before, why)) &&
+		    !(e = walcheck_mend_header(NULL, path, false, why)) &&
 		    !(e = make_copy(&g)))
 			e = put_in_place(&g, old);
 		drop_copy(&g);

@@ -22,9 +22,6 @@
 #define MEND_START                                                             \
 	"nothing: the broker deletes such rows when it starts next; --repair " \
 	"does it now"
-#define MEND_LOG                                                            \
-	"restore a backup, or stop the broker and run this with --repair, " \
-	"which gives up what was written after that"
 #define MEND_PAGES                                                         \
 	"stop the broker, and restore the last backup (nightjar store "    \
 	"restore --force), or go on with what other pages have (nightjar " \
@@ -370,7 +367,7 @@ check_log(struct checking *c, struct nj_why *why)
 		return NJ_OK;
 	if (e != NJ_MALFORMED)
 		return e;
-	found(c, "bad-log", 1, MEND_LOG, "%s", why->what);
+	found(c, "bad-log", 1, why->mend, "%s", why->what);
 	return NJ_OK;
 }
 

@@ -78,6 +78,17 @@ add(struct sum s, const uint8_t *p, size_t n, bool big)
 	return s;
 }
 
+/* What it was before that was added. */
+static struct sum
+take_away(struct sum s, const uint8_t *p, size_t n, bool big)
+{
+	for (; n >= 8; n -= 8) {
+		s.b -= word(p + n - 4, big) + s.a;
+		s.a -= word(p + n - 8, big) + s.b;
+	}
+	return s;
+}
+
 static bool
 is_sum(struct sum s, const uint8_t *p)
 {
@@ -190,22 +201,22 @@ begins(struct walk *w, uint8_t *h, uint32_t which)
 	return follows(w);
 }
 
-/* All of it is known but which log it is, and the sum; one of these is as it was,
- * or the number of the next log was on its way to the disk. */
+/* All of it is known but the number of the log and the sum.  That is what the first
+ * frame's was made from, and says the number. */
 static bool
 guess_header(struct walk *w, bool big, uint8_t *h)
 {
-	struct sum said = { number(w->header + FRAME),
-		number(w->header + FRAME + 4) };
-	uint32_t which = number(w->header + 12);
+	const uint8_t *frame = w->buf;
+	struct sum s = { number(frame + 16), number(frame + 20) };
 
+	s = take_away(s, frame + FRAME, w->page, big);
+	s = take_away(s, frame, 8, big);
 	w->big = big;
 	put_number(h, MAGIC | big);
 	put_number(h + 4, VERSION);
 	put_number(h + 8, w->page);
 	memcpy(h + 16, w->salt, sizeof w->salt);
-	return begins(w, h, which) || begins(w, h, which - 1) ||
-	    begins(w, h, solve_number(h, said, big));
+	return begins(w, h, solve_number(h, s, big));
 }
 
 /*
@@ -214,14 +225,14 @@ guess_header(struct walk *w, bool big, uint8_t *h)
  * NJ_MALFORMED: there are, but not from the first on.
  */
 static enum nj_err
-find_header(struct walk *w, uint8_t h[HEADER])
+find_header_of(struct walk *w, uint32_t page, uint8_t h[HEADER])
 {
 	enum nj_err e;
 
-	if (!is_page(w->page))
-		w->page = OUR_PAGE;
+	w->page = page;
 	if (w->size < HEADER + FRAME + w->page)
 		return NJ_NOTFOUND;
+	free(w->buf);
 	if (!(w->buf = malloc(FRAME + w->page)))
 		return NJ_NOMEM;
 	if (w->f->pMethods->xRead(
@@ -242,6 +253,17 @@ find_header(struct walk *w, uint8_t h[HEADER])
 			return e;
 	}
 	return NJ_NOTFOUND;
+}
+
+static enum nj_err
+find_header(struct walk *w, uint8_t h[HEADER])
+{
+	uint32_t said = w->page;
+	enum nj_err e = find_header_of(w, OUR_PAGE, h);
+
+	if (e == NJ_NOTFOUND && said != OUR_PAGE && is_page(said))
+		e = find_header_of(w, said, h);
+	return e;
 }
 
 static void

@@ -521,6 +521,18 @@ def test_roles_that_the_lost_log_has(whole, tmp_path):
         put(pathlib.Path(f'{salvaged}-wal'), log)
         err = salvage(salvaged, status=status)
         assert not status or refusal % 'were' in err
+    # of the header alone nothing is lost; without the first nobody knows whose page it was
+    for name, first in ('head', 0), ('both', 1):
+        log = bytearray(framed([(leaf, pages, page_of(data, leaf))] * 5))
+        log[20] ^= 1
+        log[32 + 500] ^= first
+        for verb, status in (('check', '--repair'), 2 * first), (('salvage',), first):
+            spoiled = shutil.copy(path, tmp_path / f'{name}-{verb[0]}.db')
+            if verb[0] == 'salvage':
+                damage(spoiled, leaf + 1)
+            put(pathlib.Path(f'{spoiled}-wal'), log)
+            err = store(*verb, spoiled, status=status)[1]
+            assert not status or '--without-users-and-roles' in err, (name, verb, err)
     out = json.loads(store('salvage', '--json', '--without-users-and-roles', salvaged.parent /
                            f'salvage-{of_roles}.db')[0])
     assert (out['damaged'], out['rows']['facts']['kept'], out['log']['acknowledged_lost']) == (0, 0, True)
@@ -643,7 +655,9 @@ def test_log_that_ends_early(whole, tmp_path):
     maybe = 'something acknowledged may be among them.'
     assert told == {'none': None, 'second': (32 + FRAME, 3 * FRAME, lost),
                     'salt': (32 + FRAME, 3 * FRAME, lost),
-                    'last': (32 + 3 * FRAME, FRAME, maybe), 'head': (0, len(log), maybe)}
+                    'last': (32 + 3 * FRAME, FRAME, maybe),
+                    # it gets another
+                    'head': None}
     # an older log's frames, which are behind those of each that has begun anew
     path = shutil.copy(whole, tmp_path / 'older.db')
     damage(path, no)

@@ -400,7 +400,8 @@ v_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *out)
 			    (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_WAL));
 		}
 	if (!d) { /* no fault that a store should meet */
-		(void)fprintf(stderr, "more than %d files on the disk\n", FILES);
+		(void)fprintf(
+		    stderr, "more than %d files on the disk\n", FILES);
 		abort();
 	}
 	h->data = d;

@@ -236,6 +236,24 @@ test_emptied(void **st)
 	assert_int_equal(disk_size(wal), 0);
 }
 
+/* Nothing of the header is left, or it tells of other pages. */
+static void
+test_no_header(void **st)
+{
+	static const unsigned parts[][2] = { { 0, 32 }, { 10, 11 }, { 12, 32 },
+		{ 8, 28 } };
+	struct nj_why why = { .what = "" };
+
+	(void)st;
+	for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++) {
+		one_commit();
+		for (unsigned at = parts[i][0]; at < parts[i][1]; at++)
+			assert_true(disk_damage(wal, at));
+		assert_int_equal(walcheck(DISK_VFS, path, &why), NJ_MALFORMED);
+		expect(1);
+	}
+}
+
 int
 main(void)
 {
@@ -244,6 +262,7 @@ main(void)
 		cmocka_unit_test(test_damaged_header),
 		cmocka_unit_test(test_damaged_beginning),
 		cmocka_unit_test(test_emptied),
+		cmocka_unit_test(test_no_header),
 	};
 	char lock[80];
 	int rc;
