@@ -81,7 +81,7 @@ struct conn {
 	struct session *session;
 	struct buf in; /* an unfinished packet */
 	struct list all, work;
-	struct list untaken;	/* in durable.untaken */
+	struct list untaken;	/* in durable.untaken, or in durable.saving */
 	uint64_t untaken_until; /* the gate behind what was taken before */
 	struct timer timer;
 	uint64_t last_rx;	/* mono ms of the last packet, or ALIVE_BYTES */
@@ -284,6 +284,8 @@ void on_login(struct shard *sh, struct letter *l);
 void login_abandon(struct conn *c);
 /* Its session is on disk: CONNACK, and what follows it. */
 void connect_go_on(struct conn *c);
+/* Once a turn: those of durable.saving are told when the store cannot be written. */
+void connect_turn(struct shard *sh);
 void admission_free(struct conn *c);
 
 #endif

@@ -46,6 +46,7 @@ durable_init(struct shard *sh, struct store *store)
 	list_init(&d->keep.pages);
 	list_init(&d->keep.parked);
 	list_init(&d->untaken);
+	list_init(&d->saving);
 	if (!store)
 		return NJ_OK;
 	if ((e = batch_new(&storing_msgs, &d->open)))

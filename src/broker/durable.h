@@ -123,6 +123,7 @@ struct durable {
 	/* connections of which something was not taken, and not answered, as
 	 * there was no memory for more; on_publish.c */
 	struct list untaken;
+	struct list saving;	/* those that wait for CONNACK; on_connect.c */
 	struct pledge *foreign; /* whose entry is being handled */
 	unsigned pages;		/* under way; paging.c */
 	struct timer reread;	/* until which none is that failed */

@@ -20,6 +20,7 @@
 #include "broker/guard.h"
 #include "broker/login.h"
 #include "broker/mounted.h"
+#include "broker/paging.h"
 #include "broker/quota.h"
 #include "broker/reentry.h"
 #include "broker/refuse.h"
@@ -411,18 +412,27 @@ let_in(struct conn *c, const struct connect *k, struct connack_in *in)
 	session_pump(s);
 }
 
-/* While the store cannot be written, those come in whose session is there, and
- * those who need none. */
+static bool
+store_is_written(const struct shard *sh)
+{
+	const struct store *store = sh->durable.store;
+
+	return !store || store_state(store) == STORE_OK;
+}
+
+/* While the store cannot be written, those come in whose session is on disk, and
+ * those who need none.  Their wills are kept in memory, if there is some. */
 static bool
 cannot_be_kept(const struct conn *c, const struct connect *k, struct slice id)
 {
-	const struct store *store = c->shard->durable.store;
 	const struct session *s;
 
-	if (!store || store_state(store) == STORE_OK || expiry_asked(k) == 0)
+	if (k->has_will && durable_behind(c->shard))
+		return true;
+	if (expiry_asked(k) == 0)
 		return false;
 	s = session_find(&c->shard->home, id);
-	return !s || !s->kept || k->clean_start || k->has_will;
+	return !s || !s->kept || !s->kept->there || k->clean_start;
 }
 
 /* What CONNACK needs when its session is on disk. */
@@ -440,6 +450,7 @@ admission_free(struct conn *c)
 	if (!a)
 		return;
 	c->admission = NULL;
+	list_remove(&c->untaken);
 	buf_wipe(&a->packet);
 	buf_fini(&a->auth_data);
 	free(a);
@@ -462,10 +473,40 @@ wait_for_disk(struct conn *c, struct login *l, const struct connack_in *in)
 	a->present = in->present;
 	a->assigned = in->assigned_id.n > 0;
 	c->session->coming = c;
+	list_push(&c->shard->durable.saving, &c->untaken);
 	conn_set_state_within(c, CONN_SAVING);
 	conn_update_wants(c);
 	durable_promise_to_go_on(c);
 	return NJ_OK;
+}
+
+/* What its CONNECT has begun is not on disk, and will not be soon: it is told, and
+ * comes again.  Nobody has heard of a session that it began. */
+static void
+tell_stuck(struct conn *c)
+{
+	if (!c->admission->present)
+		c->session->expiry_s = 0;
+	c->clean_disconnect = true; /* it was not let in: no will */
+	(void)connect_refuse(c, RC_QUOTA_EXCEEDED,
+	    "the store cannot be written, and its session must be kept");
+}
+
+void
+connect_turn(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+	struct list *at;
+
+	if (list_empty(&d->saving))
+		return;
+	if (!store_is_written(sh))
+		while ((at = list_pop(&d->saving)))
+			tell_stuck(LIST_OWNER(at, struct conn, untaken));
+	/* without memory some other turn finds them */
+	else if (!d->look.at)
+		(void)!timer_set(
+		    &sh->home.timers, &d->look, sh->home.now_ms + REREAD_MS);
 }
 
 void
@@ -480,6 +521,8 @@ connect_go_on(struct conn *c)
 	};
 	struct connect k;
 
+	if (c->session->kept)
+		c->session->kept->there = true;
 	if (decode_connect(buf_slice(&a->packet), &k))
 		conn_drop(c, "its CONNECT changed under our hands");
 	else
@@ -494,6 +537,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 {
 	struct shard *sh = c->shard;
 	struct connack_in in = { .auth_data = buf_slice(&l->req->out) };
+	bool writes = store_is_written(sh);
 	struct asker asker;
 	struct decision rule;
 	char made[AUTO_ID_MAX];
@@ -533,10 +577,11 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 		    "(max_wills_per_minute)");
 		goto out;
 	}
-	if (cannot_be_kept(c, k, id)) {
+	if (!writes && cannot_be_kept(c, k, id)) {
 		(void)connect_refuse_known(c, id, RC_QUOTA_EXCEEDED,
-		    "the store cannot be written, and its session must be "
-		    "kept");
+		    "the store cannot be written, and its session%s must be "
+		    "kept",
+		    k->has_will ? " or its will" : "");
 		goto out;
 	}
 	if ((e = sessions_take(c, id, k->clean_start, &s, &in.present))) {
@@ -562,7 +607,8 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 		e = NJ_NOMEM;
 		goto refused;
 	}
-	if (sh->durable.keep.dirty) {
+	/* what there is no room for now is recorded when there is */
+	if (sh->durable.keep.dirty && writes) {
 		if ((e = wait_for_disk(c, l, &in)))
 			goto refused;
 	} else {

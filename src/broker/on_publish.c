@@ -200,7 +200,7 @@ cannot_take(struct conn *c, struct msg *m, bool *together)
  * is not taken, nor what comes behind it on that connection, as that would be
  * another order [MQTT-4.6.0-1]; all else of theirs goes on.  They send it again on
  * their next connection [MQTT-4.4.0-1], so this one ends when the store can be
- * written, and not before: until then no session is taken up again.
+ * written, and not before: until then they could only say the same again.
  */
 static bool
 cannot_be_kept(const struct conn *c, const struct publish *p)

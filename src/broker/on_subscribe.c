@@ -102,6 +102,7 @@ keep_sub(struct conn *c, struct slice whole, bool shared, uint32_t options)
 
 	if (!s->kept)
 		return;
+	s->kept->sub_ticket = k->ticket;
 	keep_note(k,
 	    batch_sub(k->into,
 		&(struct store_sub){
@@ -112,25 +113,46 @@ keep_sub(struct conn *c, struct slice whole, bool shared, uint32_t options)
 		}));
 }
 
+/* Whether it has this one, and as what. */
+static bool
+has_sub(
+    const struct conn *c, struct slice whole, bool shared, uint32_t *options)
+{
+	const struct shared_sub *x;
+
+	if (shared) {
+		if ((x = sessions_joined(c->session, whole)) && options)
+			*options = x->id_opts;
+		return x != NULL;
+	}
+	return subs_has(&c->session->subs, c->shard->broker->index,
+	    c->shard->home.shard, whole, options);
+}
+
 /* Whether there is room for it; replacing one that is there stays possible. */
 static bool
 may_add(struct conn *c, struct slice whole, bool shared)
 {
-	if (quota_left(c))
-		return true;
-	if (shared)
-		return sessions_joined(c->session, whole);
-	return subs_has(&c->session->subs, c->shard->broker->index,
-	    c->shard->home.shard, whole, NULL);
+	return quota_left(c) || has_sub(c, whole, shared, NULL);
 }
 
 /* The store is full or failing. */
 static bool
-cannot_be_kept(const struct conn *c)
+is_stuck(const struct conn *c)
 {
 	const struct store *store = c->shard->durable.store;
 
 	return c->session->kept && store_state(store) != STORE_OK;
+}
+
+/* It is on disk as it is asked for. */
+static bool
+is_kept(const struct conn *c, struct slice whole, bool shared, uint32_t options)
+{
+	uint32_t had = 0;
+
+	return c->session->kept->sub_ticket <= c->shard->durable.keep.done &&
+	    has_sub(c, whole, shared, &had) && had == options;
 }
 
 /* One entry. */
@@ -143,12 +165,13 @@ subscribe_one(struct conn *c, const struct subscription *s, uint32_t id)
 	struct slice group, filter;
 	enum mqtt_rc rc = check_filter(c, s, &group, &filter);
 	uint32_t opts = id_opts(c, s, id, qos, group.n > 0);
-	bool existed = false;
+	bool existed = false, stuck = is_stuck(c);
 	enum nj_err e;
 
 	if (rc)
 		return (struct result){ (uint8_t)rc, false };
-	if (!may_add(c, s->filter, group.n > 0) || cannot_be_kept(c))
+	if (!may_add(c, s->filter, group.n > 0) ||
+	    (stuck && !is_kept(c, s->filter, group.n > 0, opts)))
 		return (struct result){ RC_QUOTA_EXCEEDED, false };
 	if (group.n)
 		e = sessions_join(sh, c->session, s->filter, group, filter,
@@ -159,7 +182,8 @@ subscribe_one(struct conn *c, const struct subscription *s, uint32_t id)
 		    &existed);
 	if (e)
 		return (struct result){ (uint8_t)rc_of(e), false };
-	keep_sub(c, s->filter, group.n > 0, opts);
+	if (!stuck)
+		keep_sub(c, s->filter, group.n > 0, opts);
 	/* 3.8.3.1: shared subscriptions get no retained messages */
 	return (struct result){
 		.code = qos,

@@ -79,6 +79,7 @@ fill(struct restoring *r, struct session *s, const struct store_session *from)
 		return NJ_NOMEM;
 	s->kept->session = s;
 	s->kept->id = from->id;
+	s->kept->there = true;
 	/* a client may know by its identifier what was lost */
 	s->kept->next_key = from->sent + 1;
 	s->kept->sent = s->kept->sent_before = from->sent;

@@ -154,9 +154,8 @@ sessions_keep(struct shard *sh, struct session *s)
 	 * nor before the end of that connection */
 	begun = together_if_pending(sh, s);
 	keep_facts(sh, s, STORE_NEVER);
-	/* that it is connected again need not be known before it is told, if
-	 * its time does not run out meanwhile */
-	if (s->kept->expiry_s == s->expiry_s &&
+	/* that it is back need not be known first if its time does not run out */
+	if (s->kept->there && s->kept->expiry_s == s->expiry_s &&
 	    expiry_of(sh, s) == MQTT_EXPIRY_NEVER)
 		d->keep.dirty = dirty;
 	s->kept->expiry_s = s->expiry_s;
@@ -406,10 +405,10 @@ sessions_share(const struct session *s, struct slice whole)
 	return x ? x->number : 0;
 }
 
-bool
-sessions_joined(struct session *s, struct slice whole)
+const struct shared_sub *
+sessions_joined(const struct session *s, struct slice whole)
 {
-	return shared_find(s, whole) != NULL;
+	return shared_find(s, whole);
 }
 
 static void

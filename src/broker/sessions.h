@@ -72,7 +72,9 @@ NJ_MUST enum nj_err sessions_join(struct shard *sh, struct session *s,
     uint32_t id_opts, uint8_t number, bool *existed);
 /* As the session numbers it; 0: not at all. */
 uint8_t sessions_share(const struct session *s, struct slice whole);
-bool sessions_joined(struct session *s, struct slice whole);
+/* NULL: it has none of that. */
+const struct shared_sub *
+sessions_joined(const struct session *s, struct slice whole);
 NJ_MUST enum nj_err
 sessions_unjoin(struct shard *sh, struct session *s, struct slice whole);
 

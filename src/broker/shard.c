@@ -576,6 +576,7 @@ shard_turn(struct shard *sh, int max_wait_ms)
 	route_retry(sh);
 	(void)groups_held(sh);
 	unpause(sh);
+	connect_turn(sh);
 	publish_turn(sh);
 	calls_step(sh);
 	walks_step(sh);

@@ -84,9 +84,11 @@ struct kept {
 	/* Recorded: up to here the client may know them.  Its latest value is
 	 * on disk when its ticket is, the one before already. */
 	uint64_t sent, sent_before, sent_ticket;
-	uint64_t last;	   /* it was sent up to here */
-	uint64_t known;	   /* the same when the broker was started */
-	uint32_t expiry_s; /* as it is in the store */
+	uint64_t last;	     /* it was sent up to here */
+	uint64_t known;	     /* the same when the broker was started */
+	uint64_t sub_ticket; /* the last record of a subscription; durable.h */
+	uint32_t expiry_s;   /* as it is in the store */
+	bool there;	     /* it was on disk when its client came in */
 	uint64_t tail_n, tail_bytes;
 	uint64_t tail_from; /* no key in the tail is below */
 	bool reading;

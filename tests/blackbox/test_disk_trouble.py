@@ -19,7 +19,7 @@ import pytest
 
 from faulty import FOR_EVER, Disk
 from harness import NIGHTJAR, knock, wait_until
-from raw import DISCONNECT, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Closed, Raw
+from raw import DISCONNECT, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, Closed, Raw
 
 CONF = '''
 persistence true
@@ -291,6 +291,105 @@ def test_who_waits_holds_up_nobody(brokers, tmp_path, monkeypatch):
         while s.message().payload != b'waits':
             pass
         s.close()
+
+
+def fill_up(bench):
+    """From now on nothing can be written, and the broker knows: who publishes at QoS 1
+    has found out, and waits."""
+    start = bench.b.log_size()
+    bench.disk.fails('write', 'ENOSPC')
+    c = bench.client('finds-out', clean=True, version=4)
+    c.publish('found', b'out', qos=1, retain=True)
+    bench.b.wait_log('disk is full', start)
+    return c
+
+
+BACK = [(5, {'props': {'session_expiry': 999}}), (5, {'props': FOREVER}), (4, {}), (3, {})]
+
+
+def test_who_comes_back(brokers, tmp_path, monkeypatch):
+    """While the disk is full, whose session is on disk comes in, reads what waits for it, and
+    subscribes to what it had; that it was there is recorded when there is room.  Who
+    would need a new session is told at once."""
+    bench = Bench(brokers, tmp_path, monkeypatch, CONF + 'persistent_client_expiration 1d\n')
+    b = bench.b
+    bench.start()
+    for i, (version, kw) in enumerate(BACK):
+        with Raw(b.port, version=version) as s:
+            s.connect(f's{i}', clean=False, **kw)
+            s.subscribe(f'q{i}', qos=1)
+            s.subscribe(f'$share/g/g{i}', qos=1)
+            s.disconnect()
+    with bench.client('pub', clean=True) as p:
+        for i in range(len(BACK)):
+            assert p.publish_acked(f'q{i}', b'waits') == 0
+            assert p.publish_acked(f'g{i}', b'waits') == 0
+    waits = fill_up(bench)
+    back = []
+    for i, (version, kw) in enumerate(BACK):
+        s = Raw(b.port, version=version)
+        ack = s.connect(f's{i}', clean=False, will=('will', b'%d' % i), **kw)
+        assert ack.session_present or version == 3
+        for _ in range(2):
+            assert s.message().payload == b'waits'
+        refused = 0x97 if version == 5 else 0x80
+        s.send_subscribe((f'q{i}', 1), (f'$share/g/g{i}', 1), (f'$share/h/g{i}', 1), (f'q{i}', 2), ('other', 0))
+        if version == 3:
+            # it knows no refusal
+            with pytest.raises(Closed):
+                s.wait_for(SUBACK)
+            s.close()
+            s = Raw(b.port, version=version)
+            s.connect(f's{i}', clean=False, will=('will', b'%d' % i))
+            s.send_subscribe((f'q{i}', 1), (f'$share/g/g{i}', 1))
+            assert s.wait_for(SUBACK).codes == [1, 1]
+        else:
+            assert s.wait_for(SUBACK).codes == [1, 1, refused, refused, refused]
+        s.ping()
+        back.append(s)
+    # nothing of it need be kept but its will, which waits in memory
+    clean = bench.client('clean', clean=True, will=('will', b'clean'))
+    clean.subscribe('zero', 'will')
+    serves(bench, clean)
+    for version, kw in BACK:
+        with Raw(b.port, version=version) as s:
+            s.connect('new', want=0x97 if version == 5 else 3, clean=False, **kw)
+        # nor does one that begins anew come in
+        with Raw(b.port, version=version) as s:
+            if version == 5:
+                s.connect('s0', want=0x97, clean=True, **kw)
+    back[0].vanish()
+    assert clean.message().payload == b'0'
+    bench.disk.well()
+    waits.expect(PUBACK)
+    waits.close()
+    b.kill()
+    bench.start()
+    for i, (version, kw) in enumerate(BACK):
+        with Raw(b.port, version=version) as s:
+            assert s.connect(f's{i}', clean=False, **kw).session_present or version == 3
+            s.disconnect()
+    for s in back:
+        s.close()
+    assert not b.faults()
+
+
+@pytest.mark.parametrize('version', [5, 4])
+def test_who_finds_out(bench, version):
+    """Whose CONNECT is the first that there is no room for is told, not left without an
+    answer; its session, of which nobody has heard, is none when there is room."""
+    b = bench.b
+    bench.start()
+    bench.disk.fails('write', 'ENOSPC')
+    kw = {'props': FOREVER} if version == 5 else {}
+    for _ in range(2):
+        with Raw(b.port, version=version) as s:
+            s.connect('first', want=0x97 if version == 5 else 3, clean=False, **kw)
+    bench.disk.well()
+    wait_until(lambda: not bench.is_in_trouble(0), 'it recovers by itself')
+    with Raw(b.port, version=version) as s:
+        assert not s.connect('first', clean=False, **kw).session_present
+        s.subscribe('q', qos=1)
 
 
 def taken(c, texts, timeout):

@@ -81,6 +81,7 @@ edge_on_connect(struct edge *e, const struct frame *f)
 	e->called = true;
 	e->called_ms = sim->now;
 	e->called_seq = sim->seq;
+	e->unwritten = power_ill();
 	e->version = k.version;
 	e->clean = k.clean_start;
 	e->expiry_s = k.version == MQTT5

@@ -38,7 +38,8 @@ struct edge {
 	bool replays; /* what came before CONNACK */
 	char alias[CLIENT_ALIASES + 1][64];
 	/* where it stands */
-	bool live; /* CONNACK said yes */
+	bool live;	/* CONNACK said yes */
+	bool unwritten; /* it came while nothing could be */
 	bool over, refused;
 	bool paused;	       /* its last packets may not have been handled */
 	bool will_seen;	       /* ahead of its end */

@@ -95,6 +95,10 @@ struct msession {
 	uint64_t born, ended;
 	uint32_t expiry_lo, expiry_hi; /* s */
 	uint64_t off_lo, off_hi;       /* ms; when it was left */
+	/* its client came when nothing could be written; before that it was */
+	bool unwritten;
+	uint64_t was_off;
+	uint32_t was_lo, was_hi;
 	bool lost, sure; /* its clock runs from when the power is back */
 	bool kept;	 /* may be on disk */
 	bool told;	 /* that it has ended: by a CONNACK */

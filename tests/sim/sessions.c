@@ -315,7 +315,8 @@ model_begin(struct edge *e, bool present)
 		vague = true;
 	if (present && unsure && (!s || !surely_lives(s)))
 		vague = true;
-	will_back(e, present && !vague, unsure);
+	e->unwritten |= power_ill();
+	will_back(e, present && !vague, unsure || e->unwritten);
 	md->unsure[n] = md->unsure_clean[n] = false;
 	if (md->ghosts[n]) {
 		subs_gone(md->ghosts[n]);
@@ -326,9 +327,16 @@ model_begin(struct edge *e, bool present)
 		 * needs nothing kept does not wait for that */
 		bool told = !s || e->expiry_s > 0 || surely_lives(s);
 
+		told &= !e->unwritten;
 		end(n, told);
 		s = begin(e, vague, told);
 	}
+	if (e->unwritten && !s->unwritten) {
+		s->was_off = s->off_lo;
+		s->was_lo = s->expiry_lo;
+		s->was_hi = s->expiry_hi;
+	}
+	s->unwritten = e->unwritten;
 	s->edge = e;
 	s->kept |= e->expiry_s > 0;
 	s->conns++;
@@ -415,7 +423,7 @@ will_lost(struct edge *e)
 
 	if (!uid)
 		return;
-	if (e->goodbye != STAYS || !edge_surely(e)) {
+	if (e->goodbye != STAYS || !edge_surely(e) || e->unwritten) {
 		will_maybe(uid, e->live_seq);
 		sim->model.msgs[uid].times = 2;
 		return;
@@ -485,6 +493,18 @@ flights_lost(struct msession *s)
 	}
 }
 
+/* Its client came when that could not be recorded, and perhaps never was. */
+static void
+as_it_was(struct msession *s)
+{
+	s->off_lo = s->was_off;
+	s->sure = false;
+	if (s->was_lo < s->expiry_lo)
+		s->expiry_lo = s->was_lo;
+	if (s->was_hi > s->expiry_hi)
+		s->expiry_hi = s->was_hi;
+}
+
 /* Its end was told to nobody: it may be back. */
 static void
 session_lost(struct msession *s)
@@ -494,6 +514,8 @@ session_lost(struct msession *s)
 
 	if (md->now[n] == s) {
 		flights_lost(s);
+		if (s->unwritten)
+			as_it_was(s);
 		s->lost |= !s->edge && !is_old(s->off_hi);
 		return;
 	}
