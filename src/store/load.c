@@ -458,8 +458,11 @@ store_load(struct store *s, const struct store_loader *l, struct nj_why *why)
 	struct reading r = { .s = s, .l = l };
 	enum nj_err e;
 
-	if (!(e = clean_expired(s, l->now_ms)) && !(e = load_all(&r)))
-		e = clean_orphans(s, r.orphans.v, r.orphans.n);
+	/* on a full disk that is left, and done when another start has room */
+	if ((!(e = clean_expired(s, l->now_ms)) || e == NJ_FULL) &&
+	    !(e = load_all(&r)) &&
+	    (e = clean_orphans(s, r.orphans.v, r.orphans.n)) == NJ_FULL)
+		e = NJ_OK;
 	if (e == NJ_MALFORMED && sqlite3_errcode(s->db) != SQLITE_CORRUPT) {
 		why_set(why,
 		    "%s: one of its %s names a message that is not "

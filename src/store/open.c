@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -403,10 +404,76 @@ connect_db(struct store *s, struct nj_why *why)
 	return check_owner(s, why);
 }
 
+/*
+ * SQLite makes two files before it reads anything, and deletes them when it ends.  So
+ * that a broker which was stopped starts on a full disk, too, the lock's file has
+ * as many bytes meanwhile, which are given up for that.
+ */
+#define BALLAST (256 * 1024)
+
+/* As much as there is room for. */
+static void
+ballast_take(const struct store *s)
+{
+	static const uint8_t zeros[32 * 1024];
+	struct stat st;
+	ssize_t n = 1;
+
+	if (s->lock_fd < 0 || s->opts.vfs || fstat(s->lock_fd, &st) != 0)
+		return;
+	for (; st.st_size < BALLAST && n > 0; st.st_size += n)
+		n = pwrite(s->lock_fd, zeros, sizeof zeros, st.st_size);
+}
+
+/* Whether there was any. */
+static bool
+ballast_drop(const struct store *s)
+{
+	struct stat st;
+
+	return s->lock_fd >= 0 && !s->opts.vfs && fstat(s->lock_fd, &st) == 0 &&
+	    st.st_size > 0 && ftruncate(s->lock_fd, 0) == 0;
+}
+
+/* What SQLite calls an error of the disk. */
+static void
+say_no_room(const struct store *s, int said, struct nj_why *why)
+{
+	struct statvfs st;
+	unsigned long long left;
+
+	if (s->opts.vfs || fstatvfs(s->db_fd, &st) != 0)
+		return;
+	left = (unsigned long long)st.f_bavail * st.f_frsize;
+	if (said != ENOSPC && said != EDQUOT && left >= BALLAST)
+		return;
+	why_set(why, "no room on the file system of %s: %llu bytes free",
+	    s->path, left);
+	why_mend(why,
+	    "make room there, some 256 KiB at least, or move the store to "
+	    "where there is (persistence_location)");
+}
+
+static enum nj_err
+connect_anyhow(struct store *s, struct nj_why *why)
+{
+	enum nj_err e = connect_db(s, why);
+
+	if ((e == NJ_IO || e == NJ_FULL) && ballast_drop(s)) {
+		sqlite3_close(s->db);
+		s->db = NULL;
+		s->plain = false;
+		e = connect_db(s, why);
+	}
+	if (e == NJ_IO || e == NJ_FULL)
+		say_no_room(s, s->db ? sqlite3_system_errno(s->db) : 0, why);
+	return e;
+}
+
 static enum nj_err
 open_db(struct store *s, struct nj_why *why)
 {
-	enum nj_err e = connect_db(s, why);
+	enum nj_err e = connect_anyhow(s, why);
 
 	/* once, when it is of an older schema */
 	if (!e && s->plain && !s->opts.vfs && !s->opts.mend) {
@@ -460,6 +527,7 @@ store_open(const struct store_opts *o, struct store **out, struct nj_why *why)
 		store_close(s);
 		return e;
 	}
+	ballast_take(s);
 	*out = s;
 	return NJ_OK;
 }
@@ -494,6 +562,7 @@ store_close(struct store *s)
 		close_database(s, s->db);
 	if (s->db_fd >= 0)
 		close(s->db_fd);
+	ballast_take(s);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	refs_fini(&s->refs);

@@ -298,12 +298,26 @@ fdatasync(int fd)
 					      : (int)syscall(SYS_fdatasync, fd);
 }
 
+/* What is given up is room for others. */
+static int
+gives_up(const struct stat *before, off_t left, int rc)
+{
+	if (rc == 0 && control && atomic_load(&control->limited) &&
+	    before->st_size > left)
+		atomic_fetch_add(&control->room, (int)(before->st_size - left));
+	return rc;
+}
+
 int
 ftruncate64(int fd, off_t n)
 {
-	return fault(F_TRUNCATE, name_of(fd)) > 0
-	    ? -1
-	    : (int)syscall(SYS_ftruncate, fd, n);
+	struct stat st = { .st_size = 0 };
+
+	if (fault(F_TRUNCATE, name_of(fd)) > 0)
+		return -1;
+	if (name_of(fd))
+		(void)syscall(SYS_fstat, fd, &st);
+	return gives_up(&st, n, (int)syscall(SYS_ftruncate, fd, n));
 }
 
 int
@@ -334,10 +348,14 @@ int
 unlink(const char *path)
 {
 	char room[PATH_MAX];
+	const char *name = whole(path, room, sizeof room);
+	struct stat st = { .st_size = 0 };
 
-	return fault(F_UNLINK, whole(path, room, sizeof room)) > 0
-	    ? -1
-	    : (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+	if (fault(F_UNLINK, name) > 0)
+		return -1;
+	if (folder && strstr(name, folder))
+		(void)syscall(SYS_newfstatat, AT_FDCWD, path, &st, 0);
+	return gives_up(&st, 0, (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0));
 }
 
 void *

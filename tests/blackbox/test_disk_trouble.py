@@ -618,6 +618,50 @@ def test_at_the_start(bench, what):
         bench.ends_with_all()
 
 
+def test_a_start_without_room(bench):
+    """A broker that was stopped starts on a full disk, too, as often as it is, and goes on
+    there as one that was running when it filled up.  Where what it had put by for
+    that is gone it says what is the matter."""
+    b, disk = bench.b, bench.disk
+    lock = os.path.join(disk.folder, 'nightjar.db.lock')
+    bench.begin()
+    with bench.client('pub', clean=True) as p:
+        assert p.publish_acked('q', b'waits') == 0
+        assert p.publish_acked('kept', b'is retained', retain=True) == 0x10
+    assert b.stop() == 0
+    assert not os.path.exists(os.path.join(disk.folder, 'nightjar.db-wal'))
+    disk.full_after(0)
+    for i in range(3):
+        mark = b.log_size()
+        bench.start()
+        with bench.client('reads', clean=True) as r:
+            r.subscribe('kept')
+            assert r.message().payload == b'is retained'
+        with bench.client('big', clean=True) as p:
+            # more than was given up
+            asked = bench.burst(p, 1, 1_000_000)
+            wait_until(lambda at=mark: bench.is_in_trouble(at), 'the alarm')
+            if i == 2:
+                disk.well()
+                assert bench.answers(p, asked) == [0]
+        if i < 2:
+            with bench.client('other', clean=True) as r:
+                assert r.publish_acked('q', b'refused') == 0x97
+            assert b.stop() in (0, 1)
+    with bench.client('sub') as s:
+        assert s.message().payload == b'waits'
+        s.disconnect()
+    assert b.stop() == 0
+    os.truncate(lock, 0)
+    disk.full_after(0)
+    b.refuses(r'no room on the file system of \S+nightjar\.db: \d+ bytes free')
+    disk.well()
+    bench.start()
+    with bench.client('sub') as s:
+        s.ping()
+    assert not b.faults()
+
+
 def test_while_it_stops(bench):
     """It ends all the same, soon; what it had acknowledged is there."""
     bench.begin()
