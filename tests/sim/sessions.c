@@ -579,6 +579,20 @@ model_power_lost(bool stopped)
 			md->wills[i].hi = NEVER;
 }
 
+/* What has expired meanwhile was not taken up.  At QoS 1 its identifier is free: its
+ * client does not remember it. */
+static void
+flights_back(struct msession *s)
+{
+	for (unsigned i = 0; i < s->n_flight; i++) {
+		struct flight *f = &s->flight[i];
+		const struct mmsg *m = &sim->model.msgs[f->uid];
+
+		if (f->qos == 1 && after(m->at_ms, m->expiry_s) <= sim->now)
+			f->maybe_on = true;
+	}
+}
+
 void
 model_power_back(void)
 {
@@ -588,6 +602,8 @@ model_power_back(void)
 		struct msession *s = md->now[i];
 		struct mwill *w = &md->wills[i];
 
+		if (s)
+			flights_back(s);
 		if (s && s->lost)
 			s->off_hi = sim->now;
 		if (s && s->lost && s->sure)
