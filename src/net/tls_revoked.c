@@ -662,11 +662,14 @@ take_one(struct slice *put, struct revoked_by *ca, struct slice *serial)
 bool
 tls_revoked_take(struct slice *put, struct slice *first)
 {
-	struct slice rest = *put, serial = SLICE_NONE;
-	struct revoked_by ca;
+	struct slice rest = *put, serial = SLICE_NONE, same = SLICE_NONE;
+	struct revoked_by ca, by;
 
 	if (!take_one(&rest, &ca, &serial))
 		return false;
+	for (struct slice next = rest; take_one(&next, &by, &same) &&
+	     by.name == ca.name && slice_eq(same, serial);)
+		rest = next;
 	*first = slice_of(put->p, put->n - rest.n);
 	*put = rest;
 	return true;
@@ -694,22 +697,31 @@ is_accepted(const struct tls_revoked *r, const X509_CRL *crl, uint32_t key)
 	return false;
 }
 
+static bool
+list_holds(const struct tls_revoked *r, const struct revoked_by *ca, bool known)
+{
+	for (int i = 0; i < sk_X509_CRL_num(r->crls); i++) {
+		const X509_CRL *crl = sk_X509_CRL_value(r->crls, i);
+
+		if (is_about(r, (size_t)i, ca) && is_timely(crl) &&
+		    (!known || is_accepted(r, crl, ca->key)))
+			return true;
+	}
+	return false;
+}
+
 bool
 tls_revoked_holds(const struct tls_revoked *r, struct slice put, bool known)
 {
-	struct slice serial = SLICE_NONE;
+	struct slice first = SLICE_NONE, serial = SLICE_NONE;
 	struct revoked_by ca;
 
 	if (!r || !r->crls)
 		return true;
-	if (!take_one(&put, &ca, &serial))
+	if (!tls_revoked_take(&put, &first))
 		return false;
-	for (int i = 0; i < sk_X509_CRL_num(r->crls); i++) {
-		const X509_CRL *crl = sk_X509_CRL_value(r->crls, i);
-
-		if (is_about(r, (size_t)i, &ca) && is_timely(crl) &&
-		    (!known || is_accepted(r, crl, ca.key)))
+	while (take_one(&first, &ca, &serial))
+		if (list_holds(r, &ca, known))
 			return true;
-	}
 	return false;
 }

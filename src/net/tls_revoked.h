@@ -9,7 +9,7 @@
  *
  * Several CAs may have one name: an old key and a new one, or two that know
  * nothing of each other.  A list speaks of the certificates of that one which
- * has signed it.
+ * has signed it, and of those of its namesakes below it in a client's chain.
  *
  * Owns:    struct tls_revoked its lists.  Reference counted: a handshake keeps
  *          the one it began with.
@@ -104,13 +104,14 @@ void tls_revoked_unref(struct tls_revoked *r);
 void tls_revoked_end(struct tls_revoked *r);
 /* Whether this certificate of that issuer is on a list. */
 bool tls_revoked_has_cert(const struct tls_revoked *r, X509 *x, X509 *issuer);
-/* Appends how lists call it: issuer and serial. */
+/* Appends how lists call it: issuer and serial.  One whose issuer has a namesake
+ * above it is put once with each, in a row. */
 NJ_MUST enum nj_err tls_revoked_put(X509 *x, X509 *issuer, struct buf *out);
-/* The first of those, and the rest; false: there is none. */
+/* All of the first certificate of those, and the rest; false: there is none. */
 bool tls_revoked_take(struct slice *put, struct slice *first);
 /* Whether one of those is on a list, or cannot be read. */
 bool tls_revoked_has_any(const struct tls_revoked *r, struct slice put);
-/* Whether the first of those is of a CA with a foreign list that holds now; true
+/* Whether the first certificate of those is of a CA with a foreign list that holds now; true
  * where no foreign lists are asked.  known: and whose signature was found good. */
 bool
 tls_revoked_holds(const struct tls_revoked *r, struct slice put, bool known);

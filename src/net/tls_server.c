@@ -63,6 +63,40 @@ is_root(STACK_OF(X509) * chain, int i)
 	return i > 0 && X509_self_signed(sk_X509_value(chain, i), 0) == 1;
 }
 
+/* Whose lists speak of the one at i: its issuer's at *at = 0, then those of each CA
+ * above that has the same name.  NULL: there is none left.  Where a CA has a new key
+ * and the old one is certified by it (RFC 4210 4.4), the new one signs the list of
+ * both, and the library believes that. */
+static X509 *
+next_lister(STACK_OF(X509) * chain, int i, int *at)
+{
+	const X509_NAME *name = X509_get_issuer_name(sk_X509_value(chain, i));
+
+	if (*at == 0) {
+		*at = i + 2;
+		return issuer_of(chain, i);
+	}
+	while (*at < sk_X509_num(chain)) {
+		X509 *ca = sk_X509_value(chain, (*at)++);
+
+		if (X509_NAME_cmp(X509_get_subject_name(ca), name) == 0)
+			return ca;
+	}
+	return NULL;
+}
+
+static bool
+is_listed(const struct tls_revoked *r, STACK_OF(X509) * chain, int i)
+{
+	int at = 0;
+	X509 *ca;
+
+	while ((ca = next_lister(chain, i, &at)))
+		if (tls_revoked_has_cert(r, sk_X509_value(chain, i), ca))
+			return true;
+	return false;
+}
+
 /* Says so in ctx. */
 static bool
 chain_is_revoked(const struct tls_revoked *r, X509_STORE_CTX *ctx)
@@ -72,8 +106,7 @@ chain_is_revoked(const struct tls_revoked *r, X509_STORE_CTX *ctx)
 	for (int i = 0; i < sk_X509_num(chain); i++) {
 		X509 *x = sk_X509_value(chain, i);
 
-		if (is_root(chain, i) ||
-		    !tls_revoked_has_cert(r, x, issuer_of(chain, i)))
+		if (is_root(chain, i) || !is_listed(r, chain, i))
 			continue;
 		X509_STORE_CTX_set_current_cert(ctx, x);
 		X509_STORE_CTX_set_error_depth(ctx, i);
@@ -105,10 +138,15 @@ note_listed(struct tls_stream *s, STACK_OF(X509) * chain)
 	enum nj_err e = NJ_OK;
 
 	buf_fini(&s->listed);
-	for (int i = 0; i < sk_X509_num(chain) && !e; i++)
-		if (!is_root(chain, i))
-			e = tls_revoked_put(sk_X509_value(chain, i),
-			    issuer_of(chain, i), &s->listed);
+	for (int i = 0; i < sk_X509_num(chain); i++) {
+		int at = 0;
+		X509 *ca;
+
+		while (!is_root(chain, i) && !e &&
+		    (ca = next_lister(chain, i, &at)))
+			e = tls_revoked_put(
+			    sk_X509_value(chain, i), ca, &s->listed);
+	}
 	return e;
 }
 

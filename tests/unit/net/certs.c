@@ -120,13 +120,17 @@ write_files(struct certs *c, const char *name, X509 *x, EVP_PKEY *key)
 void
 certs_make(struct certs *c, const struct cert_spec *s)
 {
-	EVP_PKEY *key = new_key(s), *signer = key;
+	EVP_PKEY *key =
+	    s->key_of ? c->made[find(c, s->key_of)].key : new_key(s);
+	EVP_PKEY *signer = key;
 	X509 *x = X509_new(), *issuer = x;
 	X509_NAME *n = X509_get_subject_name(x);
 	const char *cn = s->cn ? s->cn : s->name;
 	long from = s->from_days, to = s->to_days;
 	uint64_t serial = 0;
 
+	if (s->key_of && EVP_PKEY_up_ref(key) != 1)
+		abort();
 	if (!key || RAND_bytes((unsigned char *)&serial, 7) != 1)
 		abort();
 	if (!from && !to) {

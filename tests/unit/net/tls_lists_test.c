@@ -600,9 +600,9 @@ two_cas_of_one_name(void **state)
 	}
 }
 
-/* The list of a key that is not trusted any more is nothing to the new one. */
-static void
-the_list_of_an_old_key(void **state)
+/* It knows the new root only. */
+static struct tls_server *
+rolled(void)
 {
 	struct tls_server_opts o = { .certfile =
 					 certs_path(&certs, "server.crt"),
@@ -610,12 +610,77 @@ the_list_of_an_old_key(void **state)
 		.cafile = certs_path(&certs, "rootnew.crt"),
 		.crlfile = certs_path(&certs, "rolled.pem"),
 		.require_certificate = true,
-		.min = TLS_MIN_12 };
+		.min = TLS_MIN_12,
+		.tickets = 1,
+		.ticket_rotate_s = 3600 };
 	struct tls_server *t = NULL;
 	struct nj_why why = { 0 };
 
+	if (tls_server_new(&o, 1, &t, &why))
+		fail_msg("%s", why.what);
+	return t;
+}
+
+/* Lists of both keys, and who is connected by the old one; want: what becomes of
+ * him. */
+static void
+put_and_ask(struct tls_server *t, struct pair *p, const char *gone_old,
+    const char *gone_new, enum tls_revoked_who want)
+{
+	const struct tls_peer *peer = stream_tls(p->server);
+
+	put_both(gone_old, gone_new);
+	renew(t);
+	assert_int_equal(tls_server_peer_is_revoked(t, peer), want);
+	assert_int_equal(tls_server_listed_good(t, peer->listed, true),
+	    want == TLS_REVOKED_NONE);
+}
+
+/* [SECURITY 53] The new key has certified the old one, and signs the list of what
+ * both have issued (RFC 4210 4.4). */
+static void
+an_old_key_below_the_new_one(void **state)
+{
+	static const int versions[] = { 12, 13 };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct tls_client *c = client_new("devcross", versions[i]);
+		struct tls_server *t;
+		struct pair p;
+
+		put_both(NULL, "server");
+		t = rolled();
+		assert_false(visit(t, c));
+		assert_true(visit(t, c));
+		pair_ours(&p, t, c, "localhost", false);
+		must(&p);
+		put_and_ask(t, &p, NULL, "server", TLS_REVOKED_NONE);
+		put_and_ask(t, &p, NULL, "crossold", TLS_REVOKED_ABOVE);
+		stays_out(t, c);
+		put_and_ask(t, &p, NULL, "devcross", TLS_REVOKED_ITSELF);
+		stays_out(t, c);
+		/* and an old list that still holds beside it */
+		put_and_ask(t, &p, "server", "devcross", TLS_REVOKED_ITSELF);
+		stays_out(t, c);
+		refused(t, "devcross", "revoked");
+		put_and_ask(t, &p, "devcross", "server", TLS_REVOKED_ITSELF);
+		stays_out(t, c);
+		put_and_ask(t, &p, NULL, "server", TLS_REVOKED_NONE);
+		let_in(t, "devcross");
+		pair_fini(&p);
+		tls_client_free(c);
+		tls_server_unref(t);
+	}
+}
+
+/* The list of a key that is not trusted any more is nothing to the new one. */
+static void
+the_list_of_an_old_key(void **state)
+{
+	struct tls_server *t;
+
 	put_both("devnew", "server");
-	assert_int_equal(tls_server_new(&o, 1, &t, &why), NJ_OK);
+	t = rolled();
 	let_in(t, "devnew");
 	refused(t, "devold", "");
 	put_both("devnew", "devnew");
@@ -632,6 +697,14 @@ main(void)
 		{ .name = "rootnew", .cn = "Rolled CA", .ca = true },
 		{ .name = "devold", .eku = "clientAuth", .issuer = "rootold" },
 		{ .name = "devnew", .eku = "clientAuth", .issuer = "rootnew" },
+		{ .name = "crossold",
+		    .cn = "Rolled CA",
+		    .ca = true,
+		    .issuer = "rootnew",
+		    .key_of = "rootold" },
+		{ .name = "devcross",
+		    .eku = "clientAuth",
+		    .issuer = "rootold" },
 		{ .name = "nolists",
 		    .cn = "CA without lists",
 		    .ca = true,
@@ -651,6 +724,7 @@ main(void)
 		cmocka_unit_test(former_ones_without_lists),
 		cmocka_unit_test(lists_of_cas_that_are_sent),
 		cmocka_unit_test(two_cas_of_one_name),
+		cmocka_unit_test(an_old_key_below_the_new_one),
 		cmocka_unit_test(the_list_of_an_old_key),
 	};
 	int r;
@@ -663,6 +737,7 @@ main(void)
 	append("cas.pem", "nolists.crt");
 	append("cas.pem", "rootold.crt");
 	append("cas.pem", "rootnew.crt");
+	append("devcross.crt", "crossold.crt");
 	append("under.crt", "middle.crt");
 	append("under2.crt", "middle.crt");
 	r = cmocka_run_group_tests(tests, NULL, NULL);
