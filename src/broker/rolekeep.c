@@ -91,16 +91,19 @@ static enum nj_err
 take_lost(void *arg, unsigned kind, struct slice name, struct slice value)
 {
 	struct timespec *when = arg;
-	char text[MARK_MAX];
-	long long s = 0;
+	char text[MARK_MAX], *end;
+	long long s;
 	long ns = 0;
 
 	(void)kind;
 	(void)name;
 	(void)snprintf(
 	    text, sizeof text, "%.*s", (int)value.n, (const char *)value.p);
-	if (sscanf(text, "%lld.%9ld", &s, &ns) < 1)
+	s = strtoll(text, &end, 10);
+	if (end == text)
 		return NJ_MALFORMED;
+	if (*end == '.')
+		ns = strtol(end + 1, NULL, 10);
 	*when = (struct timespec){ .tv_sec = (time_t)s, .tv_nsec = ns };
 	return NJ_OK;
 }

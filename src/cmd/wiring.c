@@ -222,7 +222,8 @@ load_tls(const struct conf *c, const struct conf_listener *l, struct wiring *w,
 		/* who renews shows what he has; others have nothing yet */
 		o.want_certificate = true;
 		o.tickets = 0;
-		o.grace_s = ENROL_GRACE_DAYS * 86400;
+		if (!l->crlfile)
+			o.grace_s = ENROL_GRACE_DAYS * 86400;
 		if (!l->cafile && !l->capath && w->ca_dir) {
 			ca = pki_path(w->ca_dir, "pki/ca.crt");
 			o.cafile = ca;
