@@ -452,8 +452,7 @@ on_fault(void *arg, bool fatal, const struct nj_why *why)
 	}
 }
 
-/* A damaged list of our own does not keep a broker from its start; at a reload all
- * stays as it was, for whom the former one refuses this one would let in. */
+/* A damaged list of our own does not keep a broker from its start. */
 static enum nj_err
 lists_init(struct tls_server *t, const struct tls_server_opts *o,
     struct tls_material *m, struct report *r)
@@ -475,9 +474,7 @@ lists_init(struct tls_server *t, const struct tls_server_opts *o,
 	had = o->previous ? tls_server_revoked(o->previous) : NULL;
 	e = tls_revoked_new(o->crlfile ? &m->crls : &none, o->own_list, t->cas,
 	    had, &t->revoked, &why);
-	if (e && e != NJ_NOMEM && had) {
-		on_fault(r, true, &why);
-	} else if (e && e != NJ_NOMEM) {
+	if (e && e != NJ_NOMEM) {
 		note(r, &why);
 		e = tls_revoked_new(o->crlfile ? &m->crls : &none, NULL, t->cas,
 		    had, &t->revoked, &why);
