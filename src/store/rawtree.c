@@ -209,11 +209,14 @@ local_of(size_t usable, bool leaf_of_table, uint64_t n)
 static enum nj_err
 take_cell(struct reading *r, unsigned tree, uint8_t kind, struct slice cell)
 {
-	struct rawtree *t = &r->out->v[tree];
+	struct rawtree *t;
 	uint64_t n, id = 0, local;
 	size_t used;
 	enum nj_err e;
 
+	if (tree >= RAWTREE_TREES)
+		return NJ_OK;
+	t = &r->out->v[tree];
 	if (!(used = varint(cell.p, cell.n, &n)))
 		return NJ_MALFORMED;
 	cell = slice_of(cell.p + used, cell.n - used);
@@ -268,7 +271,8 @@ take_cells(struct reading *r, unsigned tree, const uint8_t *page,
     const uint8_t *h, unsigned depth)
 {
 	unsigned n = (unsigned)h[3] << 8 | h[4];
-	bool rows = tree == SCHEMA || r->out->v[tree].table;
+	bool rows =
+	    tree < RAWTREE_TREES && (tree == SCHEMA || r->out->v[tree].table);
 	enum nj_err e = NJ_OK;
 
 	for (unsigned i = 0; i < n && !e; i++) {

@@ -147,6 +147,7 @@ def test_stolen_ticket(brokers, world, tmp_path):
     assert first == b'\x20\2\0\0' and os.path.exists(ticket)
     # it is hers, and good
     assert by_openssl(b.port, world.all, 'TLS_AES_256_GCM_SHA384', '-sess_in', ticket) == first
+    b.wait_log(r'(?s)u.alice.*disconnected.*u.alice.*disconnected')
     start = b.log_size()
     other = str(tmp_path / 'other')
     # after a retry: not every version of the library gives him one otherwise
