@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/tls_revoked.h"
 
-#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/hash.h"
 #include "net/tls_impl.h"
@@ -301,8 +299,12 @@ add_own(struct tls_revoked *r, const char *path, STACK_OF(X509) * cas,
 	time_t now = time(NULL);
 	enum nj_err e = own ? NJ_OK : NJ_NOMEM;
 
-	if (!e)
-		e = tls_load_crls(path, own, true, why);
+	if (!e && (e = tls_load_crls(path, own, true, why)) == NJ_NOTFOUND) {
+		/* nobody was revoked so far */
+		if (why)
+			*why = (struct nj_why){ 0 };
+		e = NJ_OK;
+	}
 	for (int i = 0; !e && i < sk_X509_CRL_num(own); i++) {
 		X509_CRL *crl = sk_X509_CRL_value(own, i);
 		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
@@ -312,6 +314,7 @@ add_own(struct tls_revoked *r, const char *path, STACK_OF(X509) * cas,
 			continue;
 		if (next && X509_cmp_time(next, &now) < 0)
 			r->own_stale = true;
+		r->has_own = true;
 		e = add_list(r, crl, by);
 	}
 	sk_X509_CRL_pop_free(own, X509_CRL_free);
@@ -550,7 +553,7 @@ tls_revoked_new(STACK_OF(X509_CRL) * *crls, const char *own,
 	}
 	if (!e && *crls)
 		e = look_ahead(r, *crls, cas);
-	if (!e && own && (access(own, F_OK) == 0 || errno != ENOENT))
+	if (!e && own)
 		e = add_own(r, own, cas, why);
 	sk_X509_free(cas);
 	if (e) {

@@ -68,6 +68,7 @@ struct tls_revoked {
 	size_t n_by, n_cas, n_ours;
 	struct revoked_one *v; /* sorted */
 	size_t n;
+	bool has_own; /* our CA has one */
 	bool own_stale;
 	int64_t until; /* when the first of the lists ends; 0: there is none */
 };

@@ -452,7 +452,8 @@ on_fault(void *arg, bool fatal, const struct nj_why *why)
 	}
 }
 
-/* A damaged list of our own does not keep a broker from its start. */
+/* A damaged list of our own does not keep a broker from its start.  At a reload all
+ * stays as it was if there was one, for whom that refuses would be let in. */
 static enum nj_err
 lists_init(struct tls_server *t, const struct tls_server_opts *o,
     struct tls_material *m, struct report *r)
@@ -474,7 +475,9 @@ lists_init(struct tls_server *t, const struct tls_server_opts *o,
 	had = o->previous ? tls_server_revoked(o->previous) : NULL;
 	e = tls_revoked_new(o->crlfile ? &m->crls : &none, o->own_list, t->cas,
 	    had, &t->revoked, &why);
-	if (e && e != NJ_NOMEM) {
+	if (e && e != NJ_NOMEM && had && had->has_own) {
+		on_fault(r, true, &why);
+	} else if (e && e != NJ_NOMEM) {
 		note(r, &why);
 		e = tls_revoked_new(o->crlfile ? &m->crls : &none, NULL, t->cas,
 		    had, &t->revoked, &why);

@@ -131,7 +131,6 @@ static int
 open_lock(const char *path, struct nj_why *why)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
 	int err = errno;
 
 	if (fd >= 0)
@@ -221,7 +220,6 @@ damage_of(const char *said, bool judged)
 	return e ? e : NJ_MALFORMED;
 }
 
-/* "ok" in one row, or what is wrong in several. */
 /* The first line of it that says something: there may be a hundred. */
 static void
 say_damage(
@@ -237,6 +235,7 @@ say_damage(
 	    (int)(end - said), said, *end && end[1] ? ", and more" : "");
 }
 
+/* "ok" in one row, or what is wrong in several. */
 static enum nj_err
 look_at_pages(struct store *s, const char *sql, struct nj_why *why)
 {

@@ -307,6 +307,26 @@ def test_a_stale_list_locks_nobody_out(brokers, base_folder):
     wait_until(lambda: _is_refused(b.port, ca.context(good)), 'it is refused')
 
 
+def test_a_damaged_list_at_a_reload(brokers, base_folder):
+    """All stays as it was: nobody is let in whom it refused."""
+    ca = Ca(new_folder(base_folder, 'ca-'))
+    good, bad = ca.device('good'), ca.device('bad')
+    ca('revoke', 'bad')
+    b = brokers(f'certfile {ca.path("server", "server.crt")}\n'
+                f'keyfile {ca.path("server", "server.key")}\n'
+                f'cafile {ca.path("pki", "ca.crt")}\nrequire_certificate true\n')
+    refused(b.port, ca.context(bad))
+    start = b.log_size()
+    with open(ca.path('crl', 'ca.crl'), 'wb') as f:
+        f.write(b'-----BEGIN X509 CRL-----\nrubbish\n')
+    b.hup()
+    b.wait_log('Reload failed, everything stays as it was.*ca.crl', start)
+    for _ in range(2):
+        refused(b.port, ca.context(bad))
+        with Raw(b.port, tls=ca.context(good)) as c:
+            c.connect('good')
+
+
 @paced
 def test_foreign_list_is_read_again(brokers, pki, base_folder, pace):
     """A crlfile that is replaced holds at once, and by a SIGHUP as well; a
