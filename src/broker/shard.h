@@ -57,7 +57,7 @@
  * milliseconds or so. */
 #define TURN_WORK   60000
 #define QUEUE_WORK  3
-#define KEEP_WORK   16
+#define KEEP_WORK   128
 #define RETAIN_WORK 80
 
 struct broker;
