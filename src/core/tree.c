@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Order of publication: a node is complete before its slot is stored
- * (release), its slot before the parent's flag.  Removal goes the other way,
+ * (release), its slot before the parent's flag or bit.  Removal goes the other way,
  * and leaves a grave in the slot so that probes run on past it.
  */
 #include "core/tree.h"
@@ -52,7 +52,7 @@ tree_level_hash(struct slice level)
 /*
  * The level's hash is keyed, so a peer cannot aim at a slot; mixing in the
  * parent's address needs no key.  Of the result, bits 0-23 choose the slot,
- * 24-31 the segment, 48-63 are the tag.
+ * 24-31 the segment, 40-42 the parent's bit, 48-63 are the tag.
  */
 static uint64_t
 child_hash(const struct node *parent, uint64_t level_hash)
@@ -78,11 +78,17 @@ tag_of(uint64_t hash)
 	return hash >> ADDR_BITS;
 }
 
-static struct node *
-lookup(const struct tree *t, const struct node *parent, struct slice text,
-    uint64_t level_hash)
+static unsigned char
+kid_of(uint64_t hash)
 {
-	uint64_t h = child_hash(parent, level_hash);
+	return (unsigned char)(1u << (hash >> 40 & 7));
+}
+
+/* h: by child_hash(). */
+static struct node *
+probe(const struct tree *t, const struct node *parent, struct slice text,
+    uint64_t h)
+{
 	uint64_t seg = atomic_load_explicit(
 	    &t->slots[segment_of((uint32_t)h)], memory_order_acquire);
 	uint32_t mask;
@@ -104,11 +110,23 @@ lookup(const struct tree *t, const struct node *parent, struct slice text,
 	}
 }
 
+static struct node *
+lookup(const struct tree *t, const struct node *parent, struct slice text,
+    uint64_t level_hash)
+{
+	return probe(t, parent, text, child_hash(parent, level_hash));
+}
+
 struct node *
 tree_child(
     const struct tree *t, const struct node *parent, const struct level *lv)
 {
-	return lookup(t, parent, lv->text, lv->hash);
+	uint64_t h = child_hash(parent, lv->hash);
+
+	if (!(atomic_load_explicit(&parent->kids, memory_order_acquire) &
+		kid_of(h)))
+		return NULL;
+	return probe(t, parent, lv->text, h);
 }
 
 struct node *
@@ -356,6 +374,7 @@ node_new(struct tree *t, struct node *parent, struct slice text)
 	n->hash = 0;
 	n->refs = 0;
 	atomic_init(&n->flags, 0);
+	atomic_init(&n->kids, 0);
 	n->len = (uint16_t)text.n;
 	if (text.n > 0)
 		memcpy(n->text, text.p, text.n);
@@ -409,6 +428,9 @@ child_add(
 	if (flag_for(n))
 		atomic_fetch_or_explicit(
 		    &parent->flags, flag_for(n), memory_order_release);
+	else
+		atomic_fetch_or_explicit(
+		    &parent->kids, kid_of(h), memory_order_release);
 	parent->refs++;
 	t->nodes++;
 	count_bytes(t, node_size(t, text.n), 0);

@@ -5,8 +5,9 @@
  * level text, leads from any node to any child in one probe.  It is cut into
  * segments that grow one by one, so that no writer stalls for long.  A slot is
  * a node's address with 16 bits of its hash on top: a miss seldom touches a
- * node.  A node tells by a flag whether it has a "+" or "#" child, so that
- * these are looked for only where they are.
+ * node.  A node tells by a flag whether it has a "+" or "#" child, and by eight
+ * bits which others it may have, so that these are looked for only where they
+ * are: in a large table a slot that is empty is a line that no cache has.
  *
  * Owns:    nodes and the table; values are the user's.
  * Threads: readers any, inside an RCU read-side section; writers one at a
@@ -38,14 +39,15 @@ tree_retire_fn(void *arg, void (*free_fn)(void *), void *p, size_t size);
 #define NODE_HASH 0x2u /* has a child "#" */
 #define NODE_GONE 0x4u /* not in the tree any more; the writer's */
 
-/* Everything but value and flags is fixed before readers see a node; refs is
- * the writer's. */
+/* Everything but value, flags and kids is fixed before readers see a node; refs
+ * is the writer's. */
 struct node {
 	struct node *parent; /* NULL: the root, which has no text */
 	_Atomic(void *) value;
 	uint32_t hash;
 	uint32_t refs; /* children and tree_hold */
 	atomic_uchar flags;
+	atomic_uchar kids; /* by hash, an eighth each; never cleared */
 	uint16_t len;
 	uint8_t text[];
 };
@@ -94,6 +96,7 @@ void tree_fini(struct tree *t, void (*drop)(void *value));
 
 /* Readers. */
 uint64_t tree_level_hash(struct slice level);
+/* lv is neither "+" nor "#". */
 struct node *tree_child(
     const struct tree *t, const struct node *parent, const struct level *lv);
 struct node *tree_plus(const struct tree *t, const struct node *parent);

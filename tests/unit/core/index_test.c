@@ -323,6 +323,50 @@ index_puts_and_replaces(void **state)
 	index_free(ix);
 }
 
+/* The names below one level come and go, with "+" and "#" beside them: who is
+ * there is found, and nobody else; a node's kids. */
+static void
+index_names_of_one_level(void **state)
+{
+	struct index *ix = make(1);
+	struct session s = { 0 }, wild = { 0 };
+	bool there[60] = { false };
+	const size_t n = sizeof there / sizeof *there;
+	char text[16];
+
+	(void)state;
+	subscribe(ix, &s, LIT("up"), 0);
+	for (unsigned step = 0; step < 3000; step++) {
+		size_t i = step * 37u % (n - step % 7);
+		struct slice name = slice_of(
+		    text, (size_t)snprintf(text, sizeof text, "up/%zu", i));
+		unsigned others = 0;
+
+		if (there[i])
+			assert_int_equal(
+			    subs_del(&s.subs, ix, 0, name, false), NJ_OK);
+		else
+			subscribe(ix, &s, name, 0);
+		there[i] = !there[i];
+		if (step % 100 == 50)
+			subscribe(ix, &wild, LIT("up/+"), 0);
+		if (step % 100 == 70)
+			subscribe(ix, &wild, LIT("up/#"), 0);
+		if (step % 100 == 90)
+			subs_clear(&wild.subs, ix);
+		if (step % 100 >= 50 && step % 100 < 90)
+			others = step % 100 < 70 ? 1 : 2;
+		for (size_t k = 0; k < n; k++) {
+			name = slice_of(text,
+			    (size_t)snprintf(text, sizeof text, "up/%zu", k));
+			assert_int_equal(matches(ix, name), there[k] + others);
+		}
+	}
+	subs_clear(&s.subs, ix);
+	subs_clear(&wild.subs, ix);
+	index_free(ix);
+}
+
 /* A session whose queue is full counts where it is, once; full.h. */
 static void
 index_counts_the_full(void **state)
@@ -691,6 +735,7 @@ main(void)
 		cmocka_unit_test(index_bounds_levels),
 		cmocka_unit_test(index_agrees_with_oracle),
 		cmocka_unit_test(index_puts_and_replaces),
+		cmocka_unit_test(index_names_of_one_level),
 		cmocka_unit_test(index_counts_the_full),
 		cmocka_unit_test(index_holds),
 		cmocka_unit_test(filter_text_cuts),
