@@ -15,7 +15,7 @@
 #include "broker/certname.h"
 #include "broker/conn.h"
 #include "broker/connack.h"
-#include "broker/control.h"
+#include "broker/connect_check.h"
 #include "broker/enroll.h"
 #include "broker/guard.h"
 #include "broker/login.h"
@@ -31,113 +31,12 @@
 #include "broker/walk.h"
 #include "core/rc.h"
 #include "wire/decode.h"
-#include "wire/topic.h"
 
 /* Longest client identifier the broker makes. */
 #define AUTO_ID_MAX 512
 
-/* Step 1: what can be said before knowing who it is. */
-
-static enum nj_err
-check_version(struct conn *c, const struct connect *k)
-{
-	if (conn_port(c)->versions & 1u << k->version)
-		return NJ_OK;
-	(void)connect_refuse(c, RC_UNSUPPORTED_VERSION,
-	    "this listener does not serve MQTT version %d "
-	    "(accept_protocol_versions)",
-	    (int)k->version);
-	return NJ_UNSUPPORTED;
-}
-
-/* One of several, separated by blanks. */
-bool
-port_takes_id(const struct port_opts *po, struct slice id)
-{
-	const char *p = po->clientid_prefixes;
-
-	if (!p)
-		return true;
-	while (*p) {
-		size_t n = strcspn(p, " ,");
-
-		if (n > 0 && slice_has_prefix(id, slice_of(p, n)))
-			return true;
-		p += n;
-		p += strspn(p, " ,");
-	}
-	return false;
-}
-
-static enum nj_err
-check_id(struct conn *c, const struct connect *k)
-{
-	const struct port_opts *po = conn_port(c);
-	const char *why = NULL;
-
-	if (k->client_id.n == 0) {
-		if (k->version == MQTT31)
-			why = "MQTT 3.1 has no empty client identifiers";
-		else if (!po->allow_zero_length_clientid)
-			why = "an empty client identifier is not allowed here "
-			      "(allow_zero_length_clientid)";
-		else if (k->version == MQTT311 && !k->clean_start)
-			/* [MQTT-3.1.3-8] of 3.1.1 */
-			why = "an empty client identifier needs a clean "
-			      "session";
-	} else if (!port_takes_id(po, k->client_id)) {
-		why = "its client identifier begins with none of "
-		      "clientid_prefixes";
-	}
-	if (!why)
-		return NJ_OK;
-	(void)connect_refuse(c, RC_CLIENT_ID_NOT_VALID, "%s", why);
-	return NJ_INVALID;
-}
-
-static enum nj_err
-check_will(struct conn *c, const struct connect *k)
-{
-	if (!k->has_will)
-		return NJ_OK;
-	if (!topic_name_ok(k->will.topic))
-		(void)connect_refuse(c, RC_TOPIC_NAME_INVALID,
-		    "the topic of its will is not one to publish to");
-	else if (control_is_topic(k->will.topic))
-		(void)connect_refuse(c, RC_NOT_AUTHORIZED,
-		    "its will would be a command to the broker ($CONTROL/)");
-	else if (c->shard->limits.message_size_limit &&
-	    k->will.payload.n > c->shard->limits.message_size_limit)
-		(void)connect_refuse(c, RC_PACKET_TOO_LARGE,
-		    "the payload of its will is above message_size_limit");
-	else if (k->will.qos > conn_port(c)->max_qos)
-		(void)connect_refuse(c, RC_QOS_NOT_SUPPORTED,
-		    "its will has QoS %u (max_qos)", k->will.qos);
-	else if (k->will.retain && !c->shard->limits.retain_available)
-		(void)connect_refuse(c, RC_RETAIN_NOT_SUPPORTED,
-		    "its will is retained (retain_available)");
-	else
-		return NJ_OK;
-	return NJ_INVALID;
-}
-
-/* A 5.0 client is told the server's keep alive instead. */
-static enum nj_err
-check_keep_alive(struct conn *c, const struct connect *k)
-{
-	uint16_t max = c->shard->limits.max_keepalive;
-
-	if (!max || k->version == MQTT5 ||
-	    (k->keep_alive > 0 && k->keep_alive <= max))
-		return NJ_OK;
-	(void)connect_refuse(c, RC_CLIENT_ID_NOT_VALID,
-	    "its keep alive of %u s is "
-	    "not within max_keepalive %u",
-	    k->keep_alive, max);
-	return NJ_INVALID;
-}
-
-/* Step 2: who is it. */
+/* Step 1, what can be said before knowing who it is, is connect_check.h.
+ * Step 2: who is it. */
 
 static enum nj_err
 new_login(struct conn *c, const struct frame *f, const struct connect *k,
@@ -700,36 +599,6 @@ login_decided(struct conn *c, struct login *l)
 	login_free(l);
 }
 
-/* The method it asks for, or how to say no [MQTT-4.12.0-1]. */
-static enum nj_err
-check_method(struct conn *c, const struct connect *k)
-{
-	const struct auth_chain *chain = conn_port(c)->chain;
-	const struct auth_method *m, *have;
-	char name[TEXT_ESC];
-
-	if (k->version != MQTT5 || !props_has(&k->props, PROP_AUTH_METHOD))
-		return NJ_OK;
-	if (!(m = auth_chain_method(chain, k->props.auth_method))) {
-		have = auth_chain_nth_method(chain, 0);
-		(void)connect_refuse(c, RC_BAD_AUTH_METHOD,
-		    "the authentication method '%s' is not offered here; %s%s",
-		    text_esc(name, sizeof name, k->props.auth_method),
-		    have ? "there is " : "there is none",
-		    have ? have->name : "");
-		return NJ_UNSUPPORTED;
-	}
-	/* its session's home was chosen before the name is proved */
-	if (conn_port(c)->use_username_as_clientid && k->username.n == 0) {
-		(void)connect_refuse(c, RC_CLIENT_ID_NOT_VALID,
-		    "the user name is the client identifier here "
-		    "(use_username_as_clientid), and its CONNECT has none");
-		return NJ_INVALID;
-	}
-	c->auth_method = m->name;
-	return NJ_OK;
-}
-
 enum nj_err
 on_connect(struct conn *c, const struct frame *f)
 {
@@ -757,15 +626,14 @@ on_connect(struct conn *c, const struct frame *f)
 	    (!props_has(&k.props, PROP_REQUEST_PROBLEM) ||
 		k.props.request_problem);
 	c->link.explains = c->problem_info;
-	if (check_version(c, &k) || check_id(c, &k) || check_will(c, &k) ||
-	    check_keep_alive(c, &k))
+	if (connect_check(c, &k))
 		return NJ_OK;
 	right = enroll_purpose(c, &k, &objection);
 	if (!objection && right == ENROLLING_NOT)
 		objection = certname_objection(c);
 	if (objection)
 		return connect_refuse(c, RC_NOT_AUTHORIZED, "%s", objection);
-	if (right == ENROLLING_NOT && check_method(c, &k))
+	if (right == ENROLLING_NOT && connect_check_method(c, &k))
 		return NJ_OK;
 	if (conn_port(c)->use_username_as_clientid &&
 	    login_client_id(c, &k).n == 0)
