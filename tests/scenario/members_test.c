@@ -105,6 +105,15 @@ the_group(void)
 	return map_next(&world.broker->shards[HOME].groups.by_number, &at);
 }
 
+/* Whom the group's home would ask, so many places on. */
+static unsigned
+place(unsigned after)
+{
+	const struct group *g = the_group();
+
+	return (unsigned)(g->v[(g->turn + after) % g->n_online]->session >> 48);
+}
+
 static void
 begin(void)
 {
@@ -169,9 +178,7 @@ those_that_go_at_once(void)
 	publish(1);
 	turn(LAST);
 	while (the_group()->n_online > 1) {
-		const struct group *g = the_group();
-		unsigned next =
-		    (unsigned)(g->v[g->turn % g->n_online]->session >> 48);
+		unsigned next = place(0);
 
 		client_say(fds[next], "\xe0\0", 2);
 		turn(next); /* it leaves */
@@ -184,11 +191,26 @@ those_that_go_at_once(void)
 	end();
 }
 
+static unsigned reader; /* whose member may read what comes, alone */
+
 static bool
-may_not(const struct session *s, const struct msg *m)
+may_read(const struct session *s, const struct msg *m)
 {
 	(void)m;
-	return s->number >> 48 == MEMBERS;
+	return s->number >> 48 == reader;
+}
+
+static void
+ask_all(void)
+{
+	for (unsigned i = 1; i <= MEMBERS; i++) {
+		struct home *h = &world.broker->shards[i].home;
+		size_t at = 0;
+		struct session *s = map_next(&h->sessions, &at);
+
+		h->may_read = may_read;
+		s->check_reads = true;
+	}
 }
 
 /* All but one may not read it: each is asked, whoever comes first. */
@@ -196,14 +218,8 @@ static void
 those_that_may_not_read(void)
 {
 	begin();
-	for (unsigned i = 1; i <= MEMBERS; i++) {
-		struct home *h = &world.broker->shards[i].home;
-		size_t at = 0;
-		struct session *s = map_next(&h->sessions, &at);
-
-		h->may_read = may_not;
-		s->check_reads = true;
-	}
+	reader = MEMBERS;
+	ask_all();
 	publish(MEMBERS);
 	settle();
 	check("who may has all", got(MEMBERS) == MEMBERS);
@@ -217,11 +233,41 @@ those_that_may_not_read(void)
 	end();
 }
 
+/* Half of them may not read it, and who is asked next has left meanwhile: places
+ * have moved, so all that are left are asked, those who said no once more. */
+static void
+who_leaves_among_those_that_may_not_read(void)
+{
+	unsigned asked[MEMBERS / 2 + 1];
+
+	begin();
+	reader = 0;
+	ask_all();
+	for (unsigned i = 0; i <= MEMBERS / 2; i++)
+		asked[i] = place(i);
+	publish(1);
+	turn(LAST);
+	for (unsigned i = 0; i < MEMBERS / 2; i++) {
+		turn(HOME);
+		turn(asked[i]); /* it says no */
+	}
+	say_filter(fds[asked[MEMBERS / 2]], 0xa2, false);
+	turn(asked[MEMBERS / 2]); /* it leaves */
+	turn(HOME);		  /* it is sent the message, and then out */
+	check("it has left", the_group()->n == MEMBERS - 1);
+	reader = place(MEMBERS - 2); /* the last in the row that begins now */
+	settle();
+	check("the last one is asked, too", got(reader) == 1);
+	check("and nobody else has it", got_by_all() == 0);
+	end();
+}
+
 int
 main(void)
 {
 	those_that_unsubscribe();
 	those_that_go_at_once();
 	those_that_may_not_read();
+	who_leaves_among_those_that_may_not_read();
 	return check_failures() > 0;
 }
