@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cmd/store.h"
+#include "store/lock.h"
 #include "store/store.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/rand.h"
 #include "store/impl.h"
+#include "store/lock.h"
 #include "store/view_impl.h"
 #include "store/walcheck.h"
 #include "store/walfile.h"

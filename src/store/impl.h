@@ -198,9 +198,7 @@ struct store {
 /* Kinds of letters. */
 enum { STORE_BATCH, STORE_READ, STORE_FACTS };
 
-/* open.c: *out holds the lock of the store at path until it is closed. */
-NJ_MUST enum nj_err store_lock(const char *path, int *out, struct nj_why *why);
-/* What mends that errno, of a file of the store or its folder. */
+/* mend.c: what mends that errno, of a file of the store or its folder. */
 void store_mend(struct nj_why *why, int err);
 
 /* replace.c */

@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Opening, making, locking and checking the file.
+ * Opening, making and checking the file.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/daemon.h"
 #include "base/log.h"
 #include "store/impl.h"
+#include "store/lock.h"
 #include "store/pagesum.h"
 #include "store/walcheck.h"
 #include "store/walfile.h"
@@ -36,142 +32,6 @@ static const char settings[] = "PRAGMA auto_vacuum = INCREMENTAL;"
 
 /* Read ahead of what is looked at; more may be too much for memory. */
 #define AHEAD_BYTES ((off_t)1 << 30)
-
-/* Where root made it for a store that is another user's, or will be, that user must
- * be able to open it. */
-static void
-share_lock(const char *path, int fd)
-{
-	struct stat st;
-
-	if (geteuid() == 0 &&
-	    (stat(path, &st) == 0 || store_folder_stat(path, &st)) &&
-	    st.st_uid != 0 && fchown(fd, st.st_uid, st.st_gid))
-		nj_log(LOG_T_WARNING,
-		    "Warning: %s.lock cannot be given to user id %ld: %s", path,
-		    (long)st.st_uid, strerror(errno));
-}
-
-/* Whoever looks whether it is locked has it for a moment (store_locked). */
-#define LOCK_TRIES 50
-#define LOCK_WAIT  2000000 /* ns */
-
-static bool
-lock_now(int fd)
-{
-	for (unsigned i = 0; i < LOCK_TRIES; i++) {
-		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-			return true;
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return false;
-		(void)nanosleep(
-		    &(struct timespec){ .tv_nsec = LOCK_WAIT }, NULL);
-	}
-	return false;
-}
-
-/* Not that of a file which somebody has deleted meanwhile (store_forget_lock). */
-static bool
-is_still(int fd, const char *path)
-{
-	struct stat is, was;
-
-	return fstat(fd, &was) == 0 && lstat(path, &is) == 0 &&
-	    is.st_dev == was.st_dev && is.st_ino == was.st_ino;
-}
-
-void
-store_mend(struct nj_why *why, int err)
-{
-	switch (err) {
-	case EMFILE:
-	case ENFILE:
-		why_mend(why, "%s", DAEMON_MEND_FILES);
-		break;
-	case EACCES:
-	case EPERM:
-		why_mend(why,
-		    "run this as the user that the broker runs as, or give "
-		    "the file and its folder to that user");
-		break;
-	case ENOENT:
-		why_mend(why,
-		    "make the folder, and give it to the user that the "
-		    "broker runs as");
-		break;
-	case ENOTDIR:
-		why_mend(why,
-		    "give another path: what should be a folder in this one "
-		    "is a file");
-		break;
-	case EISDIR:
-		why_mend(why, "give the path of a file in it");
-		break;
-	case ELOOP:
-		why_mend(why, "give the file itself, not a symbolic link");
-		break;
-	case EROFS:
-		why_mend(why,
-		    "mount its file system for writing; where that was so, the "
-		    "kernel has ended it for a fault of the disk, see: dmesg");
-		break;
-	case ENOSPC:
-	case EDQUOT:
-		why_mend(why, "make room on its disk");
-		break;
-	case EIO:
-		why_mend(why, "the disk fails, see: dmesg");
-		break;
-	default:
-		break;
-	}
-}
-
-static int
-open_lock(const char *path, struct nj_why *why)
-{
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int err = errno;
-
-	if (fd >= 0)
-		return fd;
-	why_set(why, "%s: %s", path, strerror(err));
-	store_mend(why, err);
-	return -1;
-}
-
-enum nj_err
-store_lock(const char *store, int *out, struct nj_why *why)
-{
-	char *path = NULL;
-	int fd;
-
-	if (asprintf(&path, "%s.lock", store) < 0)
-		return NJ_NOMEM;
-	for (unsigned i = 0;; i++) {
-		if ((fd = open_lock(path, why)) < 0) {
-			free(path);
-			return NJ_IO;
-		}
-		share_lock(store, fd);
-		if (!lock_now(fd)) {
-			why_set(why, "%s: another broker uses it, or a command",
-			    store);
-			why_mend(why,
-			    "end that one, or give this one another "
-			    "persistence_location");
-			free(path);
-			close(fd);
-			return NJ_BUSY;
-		}
-		if (i == LOCK_TRIES || is_still(fd, path))
-			break;
-		close(fd);
-	}
-	free(path);
-	*out = fd;
-	return NJ_OK;
-}
 
 /* Its mode is set by making it; SQLite gives its other files the same. */
 static enum nj_err
@@ -403,37 +263,6 @@ connect_db(struct store *s, struct nj_why *why)
 	return check_owner(s, why);
 }
 
-/*
- * SQLite makes two files before it reads anything, and deletes them when it ends.  So
- * that a broker which was stopped starts on a full disk, too, the lock's file has
- * as many bytes meanwhile, which are given up for that.
- */
-#define BALLAST (256 * 1024)
-
-/* As much as there is room for. */
-static void
-ballast_take(const struct store *s)
-{
-	static const uint8_t zeros[32 * 1024];
-	struct stat st;
-	ssize_t n = 1;
-
-	if (s->lock_fd < 0 || s->opts.vfs || fstat(s->lock_fd, &st) != 0)
-		return;
-	for (; st.st_size < BALLAST && n > 0; st.st_size += n)
-		n = pwrite(s->lock_fd, zeros, sizeof zeros, st.st_size);
-}
-
-/* Whether there was any. */
-static bool
-ballast_drop(const struct store *s)
-{
-	struct stat st;
-
-	return s->lock_fd >= 0 && !s->opts.vfs && fstat(s->lock_fd, &st) == 0 &&
-	    st.st_size > 0 && ftruncate(s->lock_fd, 0) == 0;
-}
-
 /* What SQLite calls an error of the disk. */
 static void
 say_no_room(const struct store *s, int said, struct nj_why *why)
@@ -444,7 +273,7 @@ say_no_room(const struct store *s, int said, struct nj_why *why)
 	if (s->opts.vfs || fstatvfs(s->db_fd, &st) != 0)
 		return;
 	left = (unsigned long long)st.f_bavail * st.f_frsize;
-	if (said != ENOSPC && said != EDQUOT && left >= BALLAST)
+	if (said != ENOSPC && said != EDQUOT && left >= STORE_BALLAST)
 		return;
 	why_set(why, "no room on the file system of %s: %llu bytes free",
 	    s->path, left);
@@ -458,7 +287,7 @@ connect_anyhow(struct store *s, struct nj_why *why)
 {
 	enum nj_err e = connect_db(s, why);
 
-	if ((e == NJ_IO || e == NJ_FULL) && ballast_drop(s)) {
+	if ((e == NJ_IO || e == NJ_FULL) && store_ballast_drop(s)) {
 		sqlite3_close(s->db);
 		s->db = NULL;
 		s->plain = false;
@@ -526,7 +355,7 @@ store_open(const struct store_opts *o, struct store **out, struct nj_why *why)
 		store_close(s);
 		return e;
 	}
-	ballast_take(s);
+	store_ballast_take(s);
 	*out = s;
 	return NJ_OK;
 }
@@ -561,7 +390,7 @@ store_close(struct store *s)
 		close_database(s, s->db);
 	if (s->db_fd >= 0)
 		close(s->db_fd);
-	ballast_take(s);
+	store_ballast_take(s);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	refs_fini(&s->refs);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "store/impl.h"
+#include "store/lock.h"
 #include "store/salvage.h"
 #include "store/view.h"
 #include "store/walcheck.h"

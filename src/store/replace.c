@@ -20,6 +20,7 @@
 
 #include "base/file.h"
 #include "store/impl.h"
+#include "store/lock.h"
 #include "store/pagesum.h"
 #include "store/view_impl.h"
 

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "store/facts.h"
 #include "store/impl.h"
+#include "store/lock.h"
 #include "store/repair.h"
 #include "store/view_impl.h"
 #include "store/walcheck.h"

@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "store/impl.h"
+#include "store/lock.h"
 #include "store/mosquitto.h"
 #include "store/view_impl.h"
 #include "store/walfile.h"
@@ -67,24 +67,6 @@ view_numbers(struct view *v, const char *sql, uint64_t *out, unsigned n,
 			out[i] = (uint64_t)sqlite3_column_int64(st, (int)i);
 	sqlite3_finalize(st);
 	return view_err(v, "reading it", rc, why);
-}
-
-bool
-store_locked(const char *path)
-{
-	char *name = NULL;
-	bool locked;
-	int fd;
-
-	if (asprintf(&name, "%s.lock", path) < 0)
-		return true;
-	fd = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	free(name);
-	if (fd < 0)
-		return false;
-	locked = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-	close(fd);
-	return locked;
 }
 
 /* Before SQLite sees it: is there a file, and does it look like a store? */

@@ -32,8 +32,6 @@ void view_close(struct view *v);
 
 /* A broker had it open when the view was made. */
 bool view_live(const struct view *v);
-/* Whether a broker has the store at path open now, whatever the file is. */
-bool store_locked(const char *path);
 
 /* The largest queues that are told of. */
 #define VIEW_TOP_MAX 100

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "store/impl.h"
+#include "store/lock.h"
 #include "store/repair.h"
 #include "store/view_impl.h"
 #include "store/walcheck.h"
