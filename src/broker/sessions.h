@@ -10,6 +10,7 @@
 #include "auth/decided.h"
 #include "auth/rolebase.h"
 #include "broker/conn.h"
+#include "broker/groups.h"
 #include "broker/shard.h"
 
 /* principal.by of a session from another broker's file: nobody proved to be
@@ -77,5 +78,10 @@ const struct shared_sub *
 sessions_joined(const struct session *s, struct slice whole);
 NJ_MUST enum nj_err
 sessions_unjoin(struct shard *sh, struct session *s, struct slice whole);
+/* The homes of all its groups are told. */
+void
+sessions_tell_groups(struct shard *sh, struct session *s, enum group_op op);
+/* All of them, at its end. */
+void sessions_leave_groups(struct shard *sh, struct session *s);
 
 #endif
