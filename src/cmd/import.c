@@ -3,18 +3,12 @@
  * The file is read three times: messages and clients, then what names them,
  * then the messages that were half received.
  */
-#include "cmd/import.h"
-
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/map.h"
+#include "cmd/import_impl.h"
 #include "core/delivery.h"
 #include "core/index.h"
-#include "core/inflight.h"
-#include "core/msg.h"
-#include "store/batch.h"
-#include "store/mosquitto.h"
 #include "wire/topic.h"
 
 /* Shared subscriptions of one session, as sessions number them. */
@@ -22,8 +16,6 @@
 /* Half-received messages that are routed here: each is compared with every
  * subscription. */
 #define ROUTED_MAX 1000
-/* Shared subscriptions that such a message goes to, one member each. */
-#define ROUTED_SHARES 16
 
 const char *const import_took_text[TOOK_KINDS] = {
 	[TOOK_SESSIONS] = "sessions",
@@ -68,51 +60,6 @@ const char *const import_lack_text[LACKS] = {
 	[LACK_RETAINED] =
 	    "topics, perhaps, of messages that were sent to be retained",
 	[LACK_END] = "what came later: Mosquitto went on after it was written",
-};
-
-/* A message of the file; lives until the store is closed. */
-struct carried {
-	uint64_t number; /* the file's: the key */
-	uint64_t id;	 /* the store's; 0: not stored */
-	int64_t expires_ms;
-	struct msg *msg;
-	struct slice from; /* the client that published it */
-	bool expired, named;
-	size_t offset;
-};
-
-struct taken {
-	struct slice client; /* the key */
-	uint64_t id;	     /* 0: it was not taken */
-	uint64_t seq;
-	struct idset out, in; /* packet identifiers in use */
-	unsigned shares;
-	struct taken *hit; /* routing: the next that matched */
-	uint8_t hit_qos;
-	uint32_t hit_ids;
-};
-
-struct wanted {
-	struct taken *session;
-	struct slice whole, filter;
-	bool shared;
-	uint32_t options;
-};
-
-struct import {
-	struct slice file;
-	int64_t now_ms;
-	struct import_result *result;
-	struct map messages, sessions;
-	struct slice user; /* the last of a client, */
-	bool doubt;	   /* which others have that are not its */
-	struct wanted *subs;
-	size_t n_subs, cap_subs;
-	struct store_batch *batch;
-	struct store *store;
-	uint64_t next_msg, next_session, order, routed;
-	bool written;
-	struct nj_why *why;
 };
 
 static struct slice
@@ -312,29 +259,6 @@ take_client(struct import *im, const struct mosq_item *it)
 	return NJ_OK;
 }
 
-static enum nj_err
-put_entry(struct import *im, struct taken *t, struct carried *c, uint16_t pid,
-    uint8_t qos, uint8_t state, bool retain, uint32_t sub_id)
-{
-	const uint8_t id[4] = { (uint8_t)(sub_id >> 24),
-		(uint8_t)(sub_id >> 16), (uint8_t)(sub_id >> 8),
-		(uint8_t)sub_id };
-	uint32_t at;
-
-	return batch_queue(im->batch,
-	    &(struct store_entry){
-		.session = t->id,
-		.seq = ++t->seq,
-		.pid = pid,
-		.qos = qos,
-		.state = state,
-		.retain = retain,
-		.ids = slice_of(id, sub_id ? sizeof id : 0),
-		.msg = c,
-	    },
-	    &at);
-}
-
 /* Where an entry stood with Mosquitto, as the session has it; QUEUED also for
  * what has no usable packet identifier. */
 static enum delivery_state
@@ -377,7 +301,7 @@ take_out(struct import *im, struct taken *t, struct carried *c,
 	if (pid == 0 && c->expired)
 		return NJ_OK;
 	im->result->took[pid ? TOOK_INFLIGHT : TOOK_QUEUED]++;
-	return put_entry(
+	return import_put_entry(
 	    im, t, c, pid, it->qos, state, it->retain != 0, it->sub_id);
 }
 
@@ -479,86 +403,6 @@ take_retain(struct import *im, const struct mosq_item *it)
 	return batch_retain(im->batch, ++im->order, c);
 }
 
-/* Whether another member of the same shared subscription has it. */
-static bool
-share_has(struct slice seen[ROUTED_SHARES], unsigned *n, struct slice whole)
-{
-	for (unsigned i = 0; i < *n; i++)
-		if (slice_eq(seen[i], whole))
-			return true;
-	if (*n == ROUTED_SHARES)
-		return true;
-	seen[(*n)++] = whole;
-	return false;
-}
-
-/* The sessions that a message is for, each once. */
-static struct taken *
-match(struct import *im, const struct carried *c)
-{
-	struct slice topic = msg_topic(c->msg);
-	struct slice shares[ROUTED_SHARES] = { SLICE_NONE };
-	struct taken *first = NULL;
-	unsigned n = 0;
-
-	for (size_t i = 0; i < im->n_subs; i++) {
-		const struct wanted *w = &im->subs[i];
-		struct taken *t = w->session;
-		uint8_t qos = w->options & SUB_QOS;
-
-		if (!topic_matches(w->filter, topic) ||
-		    ((w->options & SUB_NO_LOCAL) &&
-			slice_eq(c->from, t->client)) ||
-		    (w->shared && share_has(shares, &n, w->whole)))
-			continue;
-		if (!t->hit) {
-			/* the last one points at itself */
-			t->hit = first ? first : t;
-			t->hit_qos = 0;
-			t->hit_ids = 0;
-			first = t;
-		}
-		if (qos >= t->hit_qos) {
-			t->hit_qos = qos;
-			t->hit_ids = w->options >> 4;
-		}
-	}
-	return first;
-}
-
-/* Mosquitto hands a QoS 2 message on when the client releases it, this broker
- * when it is received; so those that it has received go out now. */
-static enum nj_err
-route(struct import *im, const struct mosq_item *it)
-{
-	struct taken *from = map_get(&im->sessions, it->client);
-	struct carried *c =
-	    map_get(&im->messages, slice_of(&it->msg, sizeof it->msg));
-	enum nj_err e = NJ_OK;
-
-	if (it->kind != MOSQ_ENTRY || it->out || it->qos != 2 || it->pid == 0 ||
-	    !c || !c->msg || c->expired || !from || !from->id)
-		return NJ_OK;
-	for (struct taken *t = match(im, c), *next; t && !e; t = next) {
-		uint8_t qos = t->hit_qos < 2 ? t->hit_qos : 2;
-
-		next = t->hit == t ? NULL : t->hit;
-		t->hit = NULL;
-		if (qos == 0)
-			continue; /* nobody is there for it */
-		im->result->took[TOOK_QUEUED]++;
-		e = put_entry(
-		    im, t, c, 0, qos, DELIVERY_QUEUED, false, t->hit_ids);
-	}
-	if (!e && c->msg->retain && c->msg->payload_len > 0) {
-		im->result->took[TOOK_RETAINED]++;
-		e = batch_retain(im->batch, ++im->order, c);
-	} else if (!e && c->msg->retain) {
-		e = batch_retain_end(im->batch, ++im->order, msg_topic(c->msg));
-	}
-	return e;
-}
-
 static enum nj_err
 first_pass(struct import *im, const struct mosq_item *it)
 {
@@ -604,7 +448,7 @@ third_pass(struct import *im, const struct mosq_item *it)
 		leave(im, LEFT_HALF_RECEIVED, it);
 		return NJ_OK;
 	}
-	return route(im, it);
+	return import_route(im, it);
 }
 
 /* What was under way to clients that Mosquitto does not write down is in the file
@@ -642,99 +486,6 @@ pass(struct import *im,
 		if ((e = take(im, &it)))
 			return e;
 	return e == NJ_EOF ? NJ_OK : e;
-}
-
-static void
-describe(void *arg, void *msg, struct store_body *out)
-{
-	const struct carried *c = msg;
-	const struct msg *m = c->msg;
-
-	(void)arg;
-	*out = (struct store_body){
-		.id = c->id,
-		.bytes = slice_of(m->data,
-		    (size_t)2 + m->topic_len + m->payload_len + m->props_len),
-		.topic_len = m->topic_len,
-		.payload_len = m->payload_len,
-		.qos = m->qos,
-		.retain = m->retain,
-		.expires_ms = c->expires_ms,
-	};
-}
-
-static uint64_t
-name(void *arg, void *msg)
-{
-	struct import *im = arg;
-	struct carried *c = msg;
-
-	if (c->id == 0)
-		c->id = im->next_msg++;
-	return c->id;
-}
-
-/* They stay in the map as long as the store is open. */
-static void
-unref(void *msg)
-{
-	(void)msg;
-}
-
-static const struct store_msg_ops ops = {
-	.describe = describe, .name = name, .unref = unref
-};
-
-static void
-done(void *arg, struct store_batch *b)
-{
-	((struct import *)arg)->written = true;
-	batch_free(b);
-}
-
-static void
-state(void *arg, enum store_state s, const char *said)
-{
-	struct import *im = arg;
-
-	if (s == STORE_OK)
-		return;
-	why_set(im->why, "cannot write it: %s", said);
-	if (s == STORE_FULL)
-		why_mend(im->why, "free space on the disk it is written to");
-	else if (s == STORE_FAILING)
-		why_mend(im->why, "look at what the disk says: dmesg");
-}
-
-static enum nj_err
-open_into(struct import *im, const char *into)
-{
-	enum nj_err e = store_open(
-	    &(struct store_opts){
-		.path = into,
-		.msgs = &ops,
-		.arg = im,
-		.done = done,
-		.state = state,
-		.no_thread = true,
-		/* one file is easily given away */
-		.data_min = STORE_ONE_FILE,
-	    },
-	    &im->store, im->why);
-
-	if (e)
-		return e;
-	im->next_session = store_next_session(im->store);
-	im->next_msg = store_next_msg(im->store);
-	im->order = store_order(im->store);
-	if (im->next_session > 1 || im->next_msg > 1 || im->order > 0) {
-		why_set(im->why, "%s has sessions or messages in it", into);
-		why_mend(im->why,
-		    "give a new file: what two stores say of one client or "
-		    "topic cannot be joined");
-		return NJ_EXISTS;
-	}
-	return store_start(im->store, im->why);
 }
 
 static enum nj_err
@@ -792,7 +543,8 @@ import_mosquitto(struct slice file, const char *into, int64_t now_ms,
 	*out = (struct import_result){ .version = 0 };
 	map_init(&im.messages, number_of);
 	map_init(&im.sessions, client_of);
-	if (!(e = batch_new(&ops, &im.batch)) && !(e = open_into(&im, into)))
+	if (!(e = batch_new(&import_msg_ops, &im.batch)) &&
+	    !(e = import_open(&im, into)))
 		e = fill(&im);
 	import_fini(&im);
 	return e;
