@@ -15,6 +15,7 @@
 #include "store/lock.h"
 #include "store/mosquitto.h"
 #include "store/view_impl.h"
+#include "store/walcheck.h"
 #include "store/walfile.h"
 
 #define BUSY_MS	   10000
@@ -127,6 +128,19 @@ look(struct view *v, struct nj_why *why)
 	return NJ_OK;
 }
 
+/* Neither what is in the file nor what SQLite takes of its log: all that was ever
+ * stored may be behind a place where that is damaged. */
+static enum nj_err
+say_empty(struct view *v, struct nj_why *why)
+{
+	if (!store_locked(v->path) &&
+	    walcheck(NULL, v->path, why) == NJ_MALFORMED)
+		return NJ_MALFORMED;
+	why_set(
+	    why, "%s is empty: no broker has stored anything in it", v->path);
+	return NJ_UNSUPPORTED;
+}
+
 static enum nj_err
 identify(struct view *v, struct nj_why *why)
 {
@@ -139,10 +153,9 @@ identify(struct view *v, struct nj_why *why)
 		 v, "SELECT count(*) FROM sqlite_schema", &tables, 1, why)))
 		return e;
 	if (app != STORE_APPLICATION) {
-		why_set(why,
-		    tables ? "%s is a database of another program"
-			   : "%s is empty: no broker has stored anything in it",
-		    v->path);
+		if (!tables)
+			return say_empty(v, why);
+		why_set(why, "%s is a database of another program", v->path);
 		return NJ_UNSUPPORTED;
 	}
 	if (version > STORE_SCHEMA) {

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nightjar store restore and import, killed at any of their calls to the file
-system: what is there then is the old store or the new one."""
+"""nightjar store restore, import, salvage, check --repair, backup and dump, killed at any
+of their calls to the file system: what is there then is the old store or the new one."""
 import json
 import os
+import pathlib
 import re
 import shutil
 import sqlite3
@@ -14,7 +15,7 @@ import harness
 import mosquittodb as db
 from faulty import Disk
 from raw import Raw
-from test_store_tools import put, rows, some, store
+from test_store_tools import put, reseal, rows, some, store
 
 pytestmark = pytest.mark.ours
 CALLS = 'open write sync truncate rename unlink'
@@ -489,3 +490,100 @@ def test_start_while_a_store_is_looked_at(brokers, tmp_path):
     reader.execute('SELECT count(*) FROM retained').fetchone()
     b.refuses("another program has it open, such as 'nightjar store check'")
     reader.close()
+
+
+def rows_disagree(tmp_path, died):
+    """Beside what is whole; another store than the one that died."""
+    shutil.rmtree(died)
+    os.mkdir(died)
+    path = pathlib.Path(died, 'nightjar.db')
+    more = [db.message(1000 + i, b'r/%d' % i, b'.' * 200, retain=True) for i in range(200)]
+    store('import', put(tmp_path / 'mosquitto.db', *some(), *more, *(
+        db.retain(1000 + i) for i in range(200))), '--into', path)
+    with sqlite3.connect(path) as c:
+        c.execute('DELETE FROM session WHERE client = ?', (b'half',))
+        c.execute('DELETE FROM msg WHERE id = 2 OR topic_len = 5 AND id % 3 = 0')
+    c.close()
+    reseal(path)
+    return 'missing-message'
+
+
+def log_has_no_header(_, died):
+    with open(os.path.join(died, 'nightjar.db-wal'), 'r+b') as f:
+        f.seek(20)
+        was = f.read(1)
+        f.seek(20)
+        f.write(bytes((was[0] ^ 1,)))
+    return 'damaged'
+
+
+@pytest.mark.parametrize('spoil', [rows_disagree, log_has_no_header])
+def test_repair_killed(died, tmp_path, spoil):
+    """It is as damaged as it was, or mended."""
+    code = spoil(tmp_path, died)
+    cut = Cut(tmp_path, died)
+    path = os.path.join(cut.folder, 'nightjar.db')
+    n = cut.calls('check', '--repair', path)
+    want = rows(path)
+    assert len(want) > 60
+    seen = set()
+    for at in some_of(n):
+        cut.at(at, 'check', '--repair', path)
+        p = subprocess.run([harness.NIGHTJAR, 'store', 'check', '--json', path], text=True, check=False,
+                           capture_output=True, timeout=harness.PATIENCE)
+        assert p.returncode < 2, f'killed at call {at} of {n}: {p.stderr}'
+        said = json.loads(p.stdout)
+        seen.add(said['whole'])
+        if said['whole']:
+            assert rows(path) == want, f'killed at call {at} of {n}'
+        else:
+            assert code in {f['code'] for f in said['faults']}, f'killed at call {at} of {n}: {said}'
+        store('check', '--repair', path)
+        assert rows(path) == want, f'killed at call {at} of {n}'
+    assert seen == {False, True}
+
+
+@pytest.mark.parametrize('force', [False, True])
+def test_backup_killed(died, tmp_path, force):
+    """There is no copy, that of before, or a whole one; and the store is as it was."""
+    before = retained(tmp_path, b'before')
+    if force:
+        store('backup', before, os.path.join(died, 'copy.db'))
+    cut = Cut(tmp_path, died)
+    path, copy = os.path.join(cut.folder, 'nightjar.db'), os.path.join(cut.folder, 'copy.db')
+    args = 'backup', *['--force'] * force, path, copy
+    n = cut.calls(*args)
+    want, old = rows(path), rows(before)
+    assert len(want) > 60 and rows(copy) == want
+    seen = set()
+    for at in some_of(n):
+        cut.at(at, *args)
+        assert rows(path) == want, f'killed at call {at} of {n}'
+        if os.path.exists(copy):
+            store('check', copy)
+            now = rows(copy)
+            assert now == want or force and now == old, f'killed at call {at} of {n}'
+            seen.add('new' if now == want else 'old')
+        else:
+            assert not force, f'killed at call {at} of {n}'
+            seen.add('none')
+        store('backup', '--force', path, copy)
+        assert rows(copy) == want, f'killed at call {at} of {n}'
+        assert not [x for x in os.listdir(cut.folder) if x.startswith('.copy')]
+    assert seen == {'new', 'old' if force else 'none'}
+
+
+@pytest.mark.parametrize('verb', [('dump', '--json'), ('check',), ('stats',)])
+def test_looking_killed(died, tmp_path, verb):
+    """What only looks changes nothing that outlives it: neither the store nor its log."""
+    def contents(folder):
+        return {x: pathlib.Path(folder, x).read_bytes() for x in os.listdir(folder) if not x.endswith('-shm')}
+    before = contents(died)
+    cut = Cut(tmp_path, died)
+    path = os.path.join(cut.folder, 'nightjar.db')
+    n = cut.calls(*verb, path)
+    for at in range(n):
+        cut.at(at, *verb, path)
+        assert contents(cut.folder) == before, f'killed at call {at} of {n}'
+        assert len(rows(path)) > 60, f'killed at call {at} of {n}'
+    assert n > 1
