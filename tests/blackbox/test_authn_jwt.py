@@ -187,6 +187,14 @@ def test_within_the_skew(served, site):
         assert answer(served.port, site.es.token(**claims)) == 0
 
 
+def test_more_leeway(brokers, site):
+    b = brokers(site.conf + 'failed_logins_per_minute 0\njwt_leeway 300\n', anonymous=False)
+    for claims in ({'exp': now(-200)}, {'nbf': now(200)}, {'iat': now(200)}):
+        assert answer(b.port, site.es.token(**claims)) == 0, claims
+    for claims in ({'exp': now(-301)}, {'nbf': now(400)}, {'iat': now(400)}):
+        assert answer(b.port, site.es.token(**claims)) == NOT_AUTHORIZED, claims
+
+
 def test_parties(brokers, site):
     b = brokers(site.conf + 'jwt_issuer https://issuer.example\njwt_audience mqtt\n'
                 'failed_logins_per_minute 0\njwt_leeway 0\n', anonymous=False)

@@ -2,7 +2,9 @@
 """nightjar ca: what it makes, judged by the openssl command."""
 import json
 import os
+import pty
 import re
+import select
 import stat
 import subprocess
 
@@ -172,6 +174,71 @@ def test_passphrase_kept_elsewhere(ca, tmp_path):
     away.write_text('something else\n', encoding='ascii')
     assert 'does not open' in ca('device', 'dev2', f'--passphrase-file={away}', status=1)
     assert not os.path.exists(ca.path('devices', 'dev2'))
+
+
+def at_a_terminal(*argv, says):
+    """(status, what it showed); at each question the next of says is typed."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv(harness.NIGHTJAR, [harness.NIGHTJAR, *argv])
+    shown, says = b'', list(says)
+    try:
+        while True:
+            assert select.select([fd], [], [], harness.PATIENCE)[0], shown
+            try:
+                more = os.read(fd, 4096)
+            except OSError:		# it has ended
+                break
+            if not more:
+                break
+            shown += more
+            if more.endswith(b': ') and says:
+                os.write(fd, says.pop(0).encode() + b'\n')
+    finally:
+        os.close(fd)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert not says, shown
+    return status, shown.decode()
+
+
+@pytest.mark.parametrize('verb', ['init', 'request'])
+def test_asked_passphrase_is_kept_nowhere(tmp_path, verb):
+    ca, word, told = Ca(tmp_path / 'ca'), 'known to one alone', tmp_path / 'told'
+    status, shown = at_a_terminal('ca', verb, '--dir', ca.dir, '--ask-passphrase', says=[word, word + '!'])
+    assert status == 1 and 'differ' in shown and word not in shown
+    status, shown = at_a_terminal('ca', verb, '--dir', ca.dir, '--ask-passphrase', says=[word, word])
+    assert status == 0 and word not in shown, shown
+    files = [os.path.join(d, f) for d, _, names in os.walk(ca.dir) for f in names]
+    keys = [f for f in files if f.endswith('.key')]
+    assert keys and not [f for f in files if 'passphrase' in os.path.basename(f)]
+    for f in files:
+        with open(f, 'rb') as one:
+            assert word.encode() not in one.read(), f
+    told.write_text(word + '\n', encoding='ascii')
+    for key in keys:
+        openssl('pkey', '-in', key, '-noout', '-passin', f'file:{told}')
+    if verb == 'init':
+        # who has the folder alone does not issue with it
+        assert '--passphrase-file' in ca('device', 'dev1', status=1)
+        assert not os.path.exists(ca.path('devices', 'dev1'))
+        told.chmod(0o600)
+        ca('device', 'dev1', '--passphrase-file', str(told))
+
+
+def test_p12_with_a_password_of_its_own(ca, tmp_path):
+    word, other = tmp_path / 'word', tmp_path / 'other'
+    word.write_text('of the file\n', encoding='ascii')
+    other.write_text('of another\n', encoding='ascii')
+    word.chmod(0o644)
+    assert 'chmod' in ca('device', 'dev1', '--p12', 'modern', '--p12-password-file', str(word), status=1)
+    word.chmod(0o600)
+    ca('device', 'dev1', '--p12', 'modern', '--p12-password-file', str(word))
+    names = os.listdir(ca.path('devices', 'dev1'))
+    file, = [ca.path('devices', 'dev1', x) for x in names if x.endswith('.p12')]
+    assert not [x for x in names if 'password' in x], names
+    openssl('pkcs12', '-in', file, '-noout', '-passin', f'file:{word}')
+    assert subprocess.run(['openssl', 'pkcs12', '-in', file, '-noout', '-passin', f'file:{other}'],
+                          stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode != 0
 
 
 def test_list(ca):
