@@ -127,12 +127,16 @@ store_ballast_take(const struct store *s)
 {
 	static const uint8_t zeros[32 * 1024];
 	struct stat st;
+	off_t lacks;
 	ssize_t n = 1;
 
 	if (s->lock_fd < 0 || s->opts.vfs || fstat(s->lock_fd, &st) != 0)
 		return;
-	for (; st.st_size < STORE_BALLAST && n > 0; st.st_size += n)
-		n = pwrite(s->lock_fd, zeros, sizeof zeros, st.st_size);
+	for (; (lacks = STORE_BALLAST - st.st_size) > 0 && n > 0;
+	     st.st_size += n)
+		n = pwrite(s->lock_fd, zeros,
+		    lacks < (off_t)sizeof zeros ? (size_t)lacks : sizeof zeros,
+		    st.st_size);
 }
 
 bool

@@ -652,6 +652,7 @@ def test_a_start_without_room(bench):
         assert s.message().payload == b'waits'
         s.disconnect()
     assert b.stop() == 0
+    assert os.path.getsize(lock) == 256 * 1024
     os.truncate(lock, 0)
     disk.full_after(0)
     b.refuses(r'no room on the file system of \S+nightjar\.db: \d+ bytes free')
