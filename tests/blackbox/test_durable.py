@@ -12,18 +12,12 @@ import time
 import pytest
 
 from conftest import Factory
+from durable import CONF, FOREVER, again, client, numbers
 from harness import HOST, free_port, paced, wait_until
 from pahoc import tls_context
 from raw import (CONNACK, DISCONNECT, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, SUBSCRIBE,
                  UNSUBACK, UNSUBSCRIBE, Closed, Raw, connect_packet, packet, string)
 from wsraw import BINARY, CLOSE, RawWs, frame
-
-CONF = '''
-persistence true
-persistence_location store
-max_queued_messages 0
-'''
-FOREVER = {'session_expiry': 0xffffffff}
 
 pytestmark = pytest.mark.ours
 
@@ -31,27 +25,6 @@ pytestmark = pytest.mark.ours
 @pytest.fixture(params=[1, 2, 4], ids=lambda n: f'{n}-shards')
 def durable(request, brokers):
     return brokers(CONF + f'threads {request.param}\n')
-
-
-def again(broker, pause=None):
-    """The broker is killed, and comes back.  What it was told and does not
-    answer (PUBCOMP, DISCONNECT) is on disk soon, but not at once: by then, when
-    it is not said, what was told later is there."""
-    time.sleep(0.1 if pause is None else pause)
-    if pause is None:
-        client(broker, 'later', clean=True).close()
-    broker.kill()
-    broker.start()
-
-
-def client(broker, name, clean=False, **kw):
-    c = Raw(broker.port)
-    c.session_present = c.connect(name, clean=clean, props=FOREVER, **kw).session_present
-    return c
-
-
-def numbers(c, n):
-    return [int(c.message().payload) for _ in range(n)]
 
 
 def test_queued(durable):

@@ -5,24 +5,11 @@ import time
 
 import pytest
 
+from durable import CONF, client
 from harness import preload
 from raw import Raw
 
-CONF = '''
-persistence true
-persistence_location store
-max_queued_messages 0
-'''
-FOREVER = {'session_expiry': 0xffffffff}
-
 pytestmark = pytest.mark.ours
-
-
-def kept(broker, name, expiry=0xffffffff, **kw):
-    c = Raw(broker.port)
-    c.session_present = c.connect(name, clean=False, props={'session_expiry': expiry},
-                                  **kw).session_present
-    return c
 
 
 @pytest.fixture(params=[1, 4], ids=lambda n: f'{n}-shards')
@@ -43,13 +30,13 @@ def start(broker, monkeypatch, days):
 def test_nothing_lives_longer(broker, monkeypatch, days):
     """What is left of an expiry is never more than there was [MQTT-3.3.2-6], and clocks of
     sessions and wills run on [MQTT-3.1.2-23]."""
-    with kept(broker, 'long') as s:
+    with client(broker, 'long') as s:
         s.subscribe('a', qos=1)
         s.subscribe('will/+', qos=1)
         s.disconnect()
-    with kept(broker, 'short', 2) as s:
+    with client(broker, 'short', expiry=2) as s:
         s.disconnect()
-    kept(broker, 'gone', will=('will/gone', b'', 1, False, {'will_delay': 2})).close()
+    client(broker, 'gone', will=('will/gone', b'', 1, False, {'will_delay': 2})).close()
     with Raw(broker.port) as p:
         p.connect('pub')
         p.publish_acked('a', b'', props={'message_expiry': 100})
@@ -62,12 +49,12 @@ def test_nothing_lives_longer(broker, monkeypatch, days):
         r.subscribe('#', qos=1)
         got = {m.topic: m.props.get('message_expiry') for m in (r.message(), r.message())}
     assert got['stays'] is None and 0 < got['kept'] <= 100
-    with kept(broker, 'long') as s:
+    with client(broker, 'long') as s:
         assert s.session_present
         assert 0 < s.message().props['message_expiry'] <= 100
         assert s.message().topic == 'will/gone'
     time.sleep(2)
-    with kept(broker, 'short', 0) as s:
+    with client(broker, 'short', expiry=0) as s:
         assert not s.session_present
 
 
@@ -76,21 +63,21 @@ DAY = 86400
 
 def test_the_machine_was_off(broker, monkeypatch):
     """All the time that it was down counts, also what was before the machine started."""
-    with kept(broker, 'watch') as s:
+    with client(broker, 'watch') as s:
         s.subscribe('will/+', qos=1)
         s.disconnect()
     for name, days in ('over', 1000), ('stays', 3000):
-        with kept(broker, name, days * DAY) as s:
+        with client(broker, name, expiry=days * DAY) as s:
             s.disconnect()
     for name, days in ('due', 1000), ('later', 3000):
-        kept(broker, name, will=(f'will/{name}', b'', 1, False, {'will_delay': days * DAY})).close()
+        client(broker, name, will=(f'will/{name}', b'', 1, False, {'will_delay': days * DAY})).close()
     time.sleep(0.2)
     start(broker, monkeypatch, 2000)
-    with kept(broker, 'over', 0) as s:
+    with client(broker, 'over', expiry=0) as s:
         assert not s.session_present
-    with kept(broker, 'stays', 0) as s:
+    with client(broker, 'stays', expiry=0) as s:
         assert s.session_present
-    with kept(broker, 'watch') as s:
+    with client(broker, 'watch') as s:
         assert s.session_present and s.message().topic == 'will/due'
         s.silent(0.1)
 
@@ -98,9 +85,9 @@ def test_the_machine_was_off(broker, monkeypatch):
 def test_forward_again(broker, monkeypatch):
     """What was kept meanwhile counts from the day it had."""
     start(broker, monkeypatch, -1)
-    with kept(broker, 'day', 3600) as s:
+    with client(broker, 'day', expiry=3600) as s:
         s.disconnect()
-    with kept(broker, 'ever') as s:
+    with client(broker, 'ever') as s:
         s.disconnect()
     with Raw(broker.port) as p:
         p.connect('pub')
@@ -108,9 +95,9 @@ def test_forward_again(broker, monkeypatch):
         p.publish_acked('ever', b'x', retain=True)
     time.sleep(0.2)
     start(broker, monkeypatch, 0)
-    with kept(broker, 'day') as s:
+    with client(broker, 'day') as s:
         assert not s.session_present
-    with kept(broker, 'ever') as s:
+    with client(broker, 'ever') as s:
         assert s.session_present
     with Raw(broker.port) as r:
         r.connect('reader')

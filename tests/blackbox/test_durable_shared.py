@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
+from durable import CONF, again, client, numbers
 from harness import NIGHTJAR, paced, wait_until
 from raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Closed, Raw
-from test_durable import CONF, FOREVER, again, client, numbers
 
 pytestmark = pytest.mark.ours
 N = 700  # pages have 512

@@ -8,13 +8,12 @@ import time
 import pytest
 
 import certs
+from durable import CONF, FOREVER
 from harness import paced
 from pahoc import tls_context
 from raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Raw
 
 pytestmark = pytest.mark.ours
-CONF = 'persistence true\npersistence_location store\nmax_queued_messages 0\n'
-FOREVER = {'session_expiry': 0xffffffff}
 NOT_AUTHORIZED = 0x87
 
 

@@ -8,38 +8,29 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "broker/durable.h"
 #include "broker/shard.h"
+#include "lone.h"
 #include "store/batch.h"
 
 static struct shard *sh;
 static struct store_batch *out[BATCHES_OUT];
 static unsigned submitted, n_out;
-static char store;
 static uint64_t key;
 
 void __wrap_store_submit(struct store *s, struct store_batch *b);
-enum store_state __wrap_store_state(const struct store *s);
 
 void
 __wrap_store_submit(struct store *s, struct store_batch *b)
 {
-	assert_ptr_equal(s, &store);
+	assert_ptr_equal(s, lone.store);
 	assert_true(n_out < BATCHES_OUT);
 	out[n_out++] = b;
 	submitted++;
-}
-
-enum store_state
-__wrap_store_state(const struct store *s)
-{
-	assert_ptr_equal(s, &store);
-	return STORE_OK;
 }
 
 static int
@@ -48,10 +39,10 @@ begin(void **state)
 	(void)state;
 	submitted = n_out = 0;
 	key = 0;
-	if (!(sh = calloc(1, sizeof *sh)))
+	if (lone_begin(1))
 		return -1;
-	sh->home.now_ms = 1000;
-	return durable_init(sh, (struct store *)&store) == NJ_OK ? 0 : -1;
+	sh = lone.shard;
+	return 0;
 }
 
 /* All that is with the store is on disk. */
@@ -68,18 +59,8 @@ end(void **state)
 {
 	(void)state;
 	answer();
-	durable_fini(sh);
-	timers_fini(&sh->home.timers);
-	free(sh);
+	lone_end();
 	return 0;
-}
-
-static void
-turn(unsigned after_ms)
-{
-	sh->home.now_ms += after_ms;
-	(void)timers_run(&sh->home.timers, sh->home.now_ms, 10);
-	durable_turn(sh);
 }
 
 /* A message comes; its place in the batch. */
@@ -112,15 +93,15 @@ test_acknowledged_in_time(void **state)
 		uint64_t ticket = sh->durable.keep.ticket;
 		uint32_t at = come(1);
 
-		turn(0);
-		turn(HOPE_MS - 1);
+		lone_turn(0);
+		lone_turn(HOPE_MS - 1);
 		assert_int_equal(submitted, 0);
 		assert_true(sh->durable.keep.done < ticket);
 		acknowledge(at);
-		turn(0);
+		lone_turn(0);
 		/* nothing is left to be written: who waits for it goes on */
 		assert_true(sh->durable.keep.done >= ticket);
-		turn(HOPE_MS);
+		lone_turn(HOPE_MS);
 		assert_int_equal(submitted, 0);
 	}
 }
@@ -137,16 +118,16 @@ test_in_vain(void **state)
 
 		(void)come(1);
 		messages++;
-		turn(0);
+		lone_turn(0);
 		if (submitted == before) {
 			tried++;
-			turn(HOPE_MS - 1);
+			lone_turn(HOPE_MS - 1);
 			assert_int_equal(submitted, before);
-			turn(1);
+			lone_turn(1);
 		}
 		assert_int_equal(submitted, before + 1);
 		answer();
-		turn(1);
+		lone_turn(1);
 	}
 	/* 4, 16, 64, 256, and 1,024 between two */
 	assert_int_equal(tried, 1 + HOPE_LOST / 2 + 2);
@@ -155,9 +136,9 @@ test_in_vain(void **state)
 	for (unsigned i = 0; i < HOPE_LOST; i++) {
 		uint32_t at = come(1);
 
-		turn(0);
+		lone_turn(0);
 		acknowledge(at);
-		turn(0);
+		lone_turn(0);
 	}
 	assert_int_equal(sh->durable.lost, 0);
 }
@@ -190,22 +171,22 @@ test_not_at_all(void **state)
 	(void)state;
 	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
 		fill(rows[i]);
-		turn(0);
+		lone_turn(0);
 		assert_int_equal(submitted, i + 1);
 		answer();
-		turn(1);
+		lone_turn(1);
 	}
 	/* the next commit waits for that of what is with the store */
 	fill("QoS 2");
-	turn(0);
+	lone_turn(0);
 	(void)come(1);
-	turn(0);
+	lone_turn(0);
 	assert_int_equal(submitted, 6);
 	answer();
 	/* nor at the end */
 	sh->stopping = true;
 	(void)come(1);
-	turn(0);
+	lone_turn(0);
 	assert_int_equal(submitted, 7);
 }
 
@@ -215,10 +196,10 @@ test_ends_early(void **state)
 {
 	(void)state;
 	(void)come(1);
-	turn(0);
+	lone_turn(0);
 	assert_int_equal(submitted, 0);
 	fill("subscription");
-	turn(0);
+	lone_turn(0);
 	assert_int_equal(submitted, 1);
 	assert_int_equal(out[0]->live, 2);
 	assert_int_equal(sh->durable.lost, 2);

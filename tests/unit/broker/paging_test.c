@@ -20,22 +20,19 @@
 #include "broker/sessions.h"
 #include "broker/shard.h"
 #include "core/tail.h"
+#include "lone.h"
 #include "wire/topic.h"
 
 #define SESSIONS (3 * PAGES_MAX)
 
 static struct shard *sh;
-static struct index *ix;
 static struct link away;
 static struct session *sessions[SESSIONS];
 static struct store_read *asked[SESSIONS];
 static unsigned n_asked, failed;
-static enum store_state state_is;
-static char store;
 
 void __wrap_store_submit(struct store *s, struct store_batch *b);
 void __wrap_store_read(struct store *s, struct store_read *r);
-enum store_state __wrap_store_state(const struct store *s);
 
 void
 __wrap_store_submit(struct store *s, struct store_batch *b)
@@ -46,15 +43,9 @@ __wrap_store_submit(struct store *s, struct store_batch *b)
 void
 __wrap_store_read(struct store *s, struct store_read *r)
 {
-	assert_ptr_equal(s, &store);
+	assert_ptr_equal(s, lone.store);
 	assert_true(n_asked < SESSIONS);
 	asked[n_asked++] = r;
-}
-
-enum store_state
-__wrap_store_state(const struct store *s)
-{
-	return state_is;
 }
 
 static void
@@ -71,24 +62,17 @@ static int
 begin(void **st)
 {
 	(void)st;
-	if (!(sh = calloc(1, sizeof *sh)))
+	if (lone_begin(1))
 		return -1;
-	if (index_new(&(struct index_opts){ .shards = 1 }, &ix))
-		return -1;
-	home_init(&sh->home, 0, ix);
-	sh->home.now_ms = 1000;
-	state_is = STORE_OK;
+	sh = lone.shard;
 	n_asked = failed = 0;
 	away = (struct link){ .ops = &ops };
-	if (durable_init(sh, (struct store *)&store))
-		return -1;
 	for (unsigned i = 0; i < SESSIONS; i++) {
 		struct session *s;
 		char id[12];
 
 		snprintf(id, sizeof id, "%u", i);
-		if (session_new(&sh->home, slice_str(id), &s) ||
-		    !(s->kept = calloc(1, sizeof *s->kept)))
+		if (lone_kept(id, &s))
 			return -1;
 		*s->kept = (struct kept){ .session = s,
 			.id = i + 1,
@@ -110,20 +94,8 @@ end(void **st)
 		sessions[i]->kept->tail_n = 0;
 		session_free(sessions[i]);
 	}
-	durable_fini(sh);
-	timers_fini(&sh->home.timers);
-	home_fini(&sh->home);
-	index_free(ix);
-	free(sh);
+	lone_end();
 	return 0;
-}
-
-static void
-turn(unsigned after_ms)
-{
-	sh->home.now_ms += after_ms;
-	(void)timers_run(&sh->home.timers, sh->home.now_ms, 10);
-	durable_turn(sh);
 }
 
 static void
@@ -159,28 +131,28 @@ static void
 test_parked(void **st)
 {
 	(void)st;
-	state_is = STORE_FULL;
+	lone.state = STORE_FULL;
 	want(0, 2 * PAGES_MAX);
-	turn(0);
+	lone_turn(0);
 	assert_int_equal(n_asked, PAGES_MAX);
 	answer_all(NJ_AGAIN);
-	turn(0);
+	lone_turn(0);
 	assert_int_equal(n_asked, PAGES_MAX);
 	answer_all(NJ_AGAIN);
 	/* all of them wait, and none is looked at */
 	for (unsigned i = 0; i < 10; i++)
-		turn(100);
+		lone_turn(100);
 	assert_int_equal(n_asked, 0);
 	assert_true(list_empty(&sh->durable.keep.pages));
 	assert_int_equal(length(&sh->durable.keep.parked), 2 * PAGES_MAX);
 	/* another one is asked for at once */
 	want(2 * PAGES_MAX, 2 * PAGES_MAX + 1);
-	turn(0);
+	lone_turn(0);
 	assert_int_equal(n_asked, 1);
 	assert_int_equal(asked[0]->session, sessions[2 * PAGES_MAX]->kept->id);
 	answer_all(NJ_AGAIN);
-	state_is = STORE_OK;
-	turn(0);
+	lone.state = STORE_OK;
+	lone_turn(0);
 	assert_int_equal(n_asked, PAGES_MAX);
 	assert_true(list_empty(&sh->durable.keep.parked));
 	answer_all(NJ_OK);
@@ -194,7 +166,7 @@ test_still_here(void **st)
 	const struct keep *keep = &sh->durable.keep;
 
 	(void)st;
-	state_is = STORE_FULL;
+	lone.state = STORE_FULL;
 	kept_touch(sessions[0]->kept, keep, 50);
 	kept_touch(sessions[0]->kept, keep, 70);
 	kept_touch(sessions[1]->kept, keep, 60);
@@ -206,7 +178,7 @@ test_still_here(void **st)
 	/* it may be any */
 	kept_touch(sessions[4]->kept, keep, 0);
 	want(0, 6);
-	turn(0);
+	lone_turn(0);
 	assert_int_equal(n_asked, 3);
 	assert_int_equal(asked[0]->session, sessions[1]->kept->id);
 	assert_int_equal(asked[0]->until, 60);
@@ -217,8 +189,8 @@ test_still_here(void **st)
 	answer_all(NJ_AGAIN);
 	/* with the store now, which knows */
 	sh->durable.keep.ticket++;
-	state_is = STORE_OK;
-	turn(0);
+	lone.state = STORE_OK;
+	lone_turn(0);
 	assert_int_equal(n_asked, 6);
 	answer_all(NJ_OK);
 }
@@ -233,7 +205,7 @@ test_parted(void **st)
 	const unsigned spares = d->n_spare;
 
 	(void)st;
-	state_is = STORE_FULL;
+	lone.state = STORE_FULL;
 	d->keep.part = &part;
 	for (unsigned i = 0; i < 5; i++)
 		kept_touch(sessions[i]->kept, &d->keep, 60);
@@ -253,7 +225,7 @@ test_parted(void **st)
 	/* all others are with the store */
 	d->n_spare = 0;
 	want(0, 6);
-	turn(0);
+	lone_turn(0);
 	assert_int_equal(n_asked, 4);
 	assert_int_equal(asked[0]->session, sessions[1]->kept->id);
 	assert_int_equal(asked[0]->until, 60);
@@ -275,18 +247,18 @@ test_read_later(void **st)
 {
 	(void)st;
 	want(0, 3);
-	turn(0);
+	lone_turn(0);
 	assert_int_equal(n_asked, 3);
 	answer_all(NJ_IO);
-	turn(REREAD_MS - 1);
+	lone_turn(REREAD_MS - 1);
 	assert_int_equal(n_asked, 0);
-	turn(1);
+	lone_turn(1);
 	assert_int_equal(n_asked, 3);
 	assert_int_equal(failed, 0);
 	/* what is damaged stays so */
 	answer_all(NJ_MALFORMED);
 	assert_int_equal(failed, 3);
-	turn(REREAD_MS);
+	lone_turn(REREAD_MS);
 	assert_int_equal(n_asked, 0);
 }
 
@@ -312,7 +284,7 @@ test_handover_ends(void **st)
 	for (unsigned stops = 0; stops < 2; stops++) {
 		s->kept->tail_n = 1;
 		handover_recall(sh, s, 1);
-		turn(0);
+		lone_turn(0);
 		assert_int_equal(n_asked, 1);
 		assert_non_null(asked[0]->v = calloc(1, sizeof *asked[0]->v));
 		assert_int_equal(msg_new(&p, slice_str("t"), 0, &m), NJ_OK);
@@ -351,7 +323,7 @@ static void
 test_numbers(void **st)
 {
 	struct session *s = sessions[0];
-	struct broker b = { .shards = sh, .n = 1, .index = ix };
+	struct broker b = { .shards = sh, .n = 1, .index = lone.index };
 	uint8_t was;
 
 	(void)st;

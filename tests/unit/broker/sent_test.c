@@ -9,7 +9,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -17,47 +16,32 @@
 #include "broker/internal.h"
 #include "broker/shard.h"
 #include "core/keep.h"
+#include "lone.h"
 
 static struct broker broker;
 static struct shard *sh;
-static struct index *ix;
 static struct session *s;
 static struct store_batch *given;
-static char store;
 
 void __wrap_store_submit(struct store *st, struct store_batch *b);
-enum store_state __wrap_store_state(const struct store *st);
 
 void
 __wrap_store_submit(struct store *st, struct store_batch *b)
 {
-	assert_ptr_equal(st, &store);
+	assert_ptr_equal(st, lone.store);
 	assert_null(given);
 	given = b;
-}
-
-enum store_state
-__wrap_store_state(const struct store *st)
-{
-	(void)st;
-	return STORE_OK;
 }
 
 static int
 begin(void **state)
 {
 	(void)state;
-	if (!(sh = calloc(1, sizeof *sh)) ||
-	    index_new(&(struct index_opts){ .shards = 2 }, &ix))
+	if (lone_begin(2) || lone_kept("a", &s))
 		return -1;
+	sh = lone.shard;
 	broker = (struct broker){ .n = 2, .shards = sh };
 	sh->broker = &broker;
-	home_init(&sh->home, 0, ix);
-	sh->home.now_ms = 1000;
-	if (durable_init(sh, (struct store *)&store) ||
-	    session_new(&sh->home, slice_str("a"), &s) ||
-	    !(s->kept = calloc(1, sizeof *s->kept)))
-		return -1;
 	*s->kept = (struct kept){
 		.session = s, .id = 5, .next_key = 8, .last = 7, .sent = 600
 	};
@@ -69,11 +53,7 @@ end(void **state)
 {
 	(void)state;
 	session_free(s);
-	durable_fini(sh);
-	timers_fini(&sh->home.timers);
-	home_fini(&sh->home);
-	index_free(ix);
-	free(sh);
+	lone_end();
 	return 0;
 }
 

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ */
+#include "lone.h"
+
+#include <stdlib.h>
+
+#include "broker/durable.h"
+#include "core/index.h"
+#include "core/keep.h"
+
+static char store;
+
+struct lone lone;
+
+enum store_state __wrap_store_state(const struct store *s);
+
+enum store_state
+__wrap_store_state(const struct store *s)
+{
+	(void)s;
+	return lone.state;
+}
+
+enum nj_err
+lone_begin(unsigned shards)
+{
+	struct shard *sh = calloc(1, sizeof *sh);
+	enum nj_err e;
+
+	lone = (struct lone){
+		.shard = sh, .store = (struct store *)&store, .state = STORE_OK
+	};
+	if (!sh)
+		return NJ_NOMEM;
+	if ((e = index_new(
+		 &(struct index_opts){ .shards = shards }, &lone.index)))
+		return e;
+	home_init(&sh->home, 0, lone.index);
+	sh->home.now_ms = 1000;
+	return durable_init(sh, lone.store);
+}
+
+void
+lone_end(void)
+{
+	durable_fini(lone.shard);
+	timers_fini(&lone.shard->home.timers);
+	home_fini(&lone.shard->home);
+	index_free(lone.index);
+	free(lone.shard);
+}
+
+void
+lone_turn(unsigned after_ms)
+{
+	struct home *h = &lone.shard->home;
+
+	h->now_ms += after_ms;
+	(void)timers_run(&h->timers, h->now_ms, 10);
+	durable_turn(lone.shard);
+}
+
+enum nj_err
+lone_kept(const char *id, struct session **out)
+{
+	struct session *s;
+	enum nj_err e = session_new(&lone.shard->home, slice_str(id), &s);
+
+	if (e)
+		return e;
+	if (!(s->kept = calloc(1, sizeof *s->kept))) {
+		session_free(s);
+		return NJ_NOMEM;
+	}
+	s->kept->session = s;
+	*out = s;
+	return NJ_OK;
+}
