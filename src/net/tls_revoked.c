@@ -332,14 +332,59 @@ is_plain(const X509_CRL *crl)
 	    0;
 }
 
-/* The library refuses who is to pass by what it does not know. */
 static bool
-is_critical(const X509_CRL *crl)
+is_known(const X509_EXTENSION *x, const int *nids)
 {
-	for (int i = 0; i < X509_CRL_get_ext_count(crl); i++)
-		if (X509_EXTENSION_get_critical(X509_CRL_get_ext(crl, i)))
+	int nid = OBJ_obj2nid(
+	    X509_EXTENSION_get_object((X509_EXTENSION *)(uintptr_t)x));
+
+	while (*nids && *nids != nid)
+		nids++;
+	return *nids != 0;
+}
+
+static bool
+has_unknown(const STACK_OF(X509_EXTENSION) * v, const int *nids)
+{
+	for (int i = 0; i < sk_X509_EXTENSION_num(v); i++) {
+		const X509_EXTENSION *x = sk_X509_EXTENSION_value(v, i);
+
+		if (X509_EXTENSION_get_critical(x) && !is_known(x, nids))
+			return true;
+	}
+	return false;
+}
+
+/* The library refuses who is to pass by what it does not know, of the list or of one
+ * of its entries. */
+static bool
+is_strange(X509_CRL *crl)
+{
+	static const int of_list[] = { NID_issuing_distribution_point,
+		NID_authority_key_identifier, NID_delta_crl, 0 };
+	static const int of_entry[] = { NID_certificate_issuer, 0 };
+	STACK_OF(X509_REVOKED) *all = X509_CRL_get_REVOKED(crl);
+
+	if (has_unknown(X509_CRL_get0_extensions(crl), of_list))
+		return true;
+	for (int i = 0; i < sk_X509_REVOKED_num(all); i++)
+		if (has_unknown(X509_REVOKED_get0_extensions(
+				    sk_X509_REVOKED_value(all, i)),
+			of_entry))
 			return true;
 	return false;
+}
+
+/* Whether it names no other key (RFC 5280 5.2.1). */
+static bool
+is_akid_of(X509 *ca, const X509_CRL *crl)
+{
+	AUTHORITY_KEYID *akid =
+	    X509_CRL_get_ext_d2i(crl, NID_authority_key_identifier, NULL, NULL);
+	bool yes = !akid || X509_check_akid(ca, akid) == X509_V_OK;
+
+	AUTHORITY_KEYID_free(akid);
+	return yes;
 }
 
 /* Whether the CA may sign lists (RFC 5280 4.2.1.3), and has signed this one. */
@@ -349,13 +394,14 @@ has_signed(X509 *ca, X509_CRL *crl)
 	EVP_PKEY *key = X509_get0_pubkey(ca);
 
 	return key && (X509_get_key_usage(ca) & KU_CRL_SIGN) &&
+	    is_akid_of(ca, crl) &&
 	    X509_NAME_cmp(
 		X509_CRL_get_issuer(crl), X509_get_subject_name(ca)) == 0 &&
 	    X509_CRL_verify(crl, key) == 1;
 }
 
 static enum nj_err
-add_signed(struct tls_revoked *r, const X509_CRL *crl, X509 *ca, bool noted)
+add_signed(struct tls_revoked *r, X509_CRL *crl, X509 *ca, bool noted)
 {
 	struct signed_list *l = calloc(1, sizeof *l);
 
@@ -370,7 +416,7 @@ add_signed(struct tls_revoked *r, const X509_CRL *crl, X509 *ca, bool noted)
 	l->key = by_cert(ca).key;
 	l->plain = is_plain(crl);
 	l->noted = noted;
-	l->accepted = noted || !is_critical(crl);
+	l->accepted = noted || !is_strange(crl);
 	l->next = atomic_load(&r->good);
 	while (!atomic_compare_exchange_weak(&r->good, &l->next, l))
 		;
