@@ -297,7 +297,7 @@ static void
 judge_lists(struct tls_loader *l)
 {
 	STACK_OF(X509) *cas = l->m->cas;
-	bool named = false, good = false;
+	bool named = false;
 	struct nj_why why = { 0 };
 	char name[TEXT_ESC] = "";
 
@@ -312,11 +312,14 @@ judge_lists(struct tls_loader *l)
 				continue;
 			named = true;
 			pki_short_name(ca, name, sizeof name);
-			good |= X509_CRL_verify(c, X509_get0_pubkey(ca)) == 1;
+			if (X509_CRL_verify(c, X509_get0_pubkey(ca)) != 1)
+				continue;
+			ERR_clear_error();
+			return;
 		}
 	}
 	ERR_clear_error();
-	if (good || !named)
+	if (!named)
 		return;
 	why_set(&why,
 	    "crlfile: the list of '%s' is not signed by the CA of that name "

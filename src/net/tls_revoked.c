@@ -3,12 +3,12 @@
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/hash.h"
+#include "net/tls_foreign.h"
 #include "net/tls_impl.h"
 
 uint32_t
@@ -20,8 +20,8 @@ tls_issuer_hash(const X509_NAME *name)
 	return ok ? (uint32_t)h : 0;
 }
 
-static uint32_t
-hash_never_0(struct slice s)
+uint32_t
+tls_hash_never_0(struct slice s)
 {
 	uint32_t h = (uint32_t)hash_quick(s);
 
@@ -31,7 +31,7 @@ hash_never_0(struct slice s)
 static uint32_t
 hash_of_id(const ASN1_OCTET_STRING *id)
 {
-	return id ? hash_never_0(slice_of(ASN1_STRING_get0_data(id),
+	return id ? tls_hash_never_0(slice_of(ASN1_STRING_get0_data(id),
 			(size_t)ASN1_STRING_length(id)))
 		  : 0;
 }
@@ -40,13 +40,9 @@ hash_of_id(const ASN1_OCTET_STRING *id)
 static struct revoked_by
 by_cert(X509 *ca)
 {
-	const ASN1_BIT_STRING *key = X509_get0_pubkey_bitstr(ca);
-
 	return (struct revoked_by){ .name = tls_issuer_hash(
 					X509_get_subject_name(ca)),
-		.key = key ? hash_never_0(slice_of(ASN1_STRING_get0_data(key),
-				 (size_t)ASN1_STRING_length(key)))
-			   : 0,
+		.key = tls_key_hash(ca),
 		.id = hash_of_id(X509_get0_subject_key_id(ca)) };
 }
 
@@ -118,25 +114,34 @@ note_end(struct tls_revoked *r, const ASN1_TIME *next)
 		r->until = end;
 }
 
-/* Who made a list: the one of cas that has signed it, or what it says itself. */
+/* The one of cas that has signed a list, for which all of it is hashed; or NULL. */
+static X509 *
+signer_of(X509_CRL *crl, STACK_OF(X509) * cas)
+{
+	X509 *found = NULL;
+
+	for (int i = 0; i < sk_X509_num(cas) && !found; i++) {
+		X509 *ca = sk_X509_value(cas, i);
+		EVP_PKEY *key =
+		    tls_list_is_named(crl, ca) ? X509_get0_pubkey(ca) : NULL;
+
+		if (key && X509_CRL_verify(crl, key) == 1)
+			found = ca;
+	}
+	ERR_clear_error();
+	return found;
+}
+
+/* Who made a list: who has signed it, or what it says itself. */
 static struct revoked_by
-by_list(X509_CRL *crl, STACK_OF(X509) * cas, bool own)
+by_list(X509_CRL *crl, X509 *signer, bool own)
 {
 	AUTHORITY_KEYID *akid;
 	struct revoked_by by = { .name = tls_issuer_hash(
 				     X509_CRL_get_issuer(crl)) };
 
-	for (int i = 0; i < sk_X509_num(cas); i++) {
-		X509 *ca = sk_X509_value(cas, i);
-		EVP_PKEY *key = X509_get0_pubkey(ca);
-
-		if (key &&
-		    X509_NAME_cmp(X509_CRL_get_issuer(crl),
-			X509_get_subject_name(ca)) == 0 &&
-		    X509_CRL_verify(crl, key) == 1)
-			return by_cert(ca);
-	}
-	ERR_clear_error();
+	if (signer)
+		return by_cert(signer);
 	if (!own) { /* ours counts for all of that name */
 		akid = X509_CRL_get_ext_d2i(
 		    crl, NID_authority_key_identifier, NULL, NULL);
@@ -185,31 +190,22 @@ add_list(struct tls_revoked *r, X509_CRL *crl, struct revoked_by by)
 	return NJ_OK;
 }
 
-/* A list and a CA that signed it. */
-struct signed_list {
-	struct signed_list *next;
-	const X509_CRL *crl;
-	X509 *ca;
-	uint32_t key;  /* as struct revoked_by */
-	bool plain;    /* there is no more to it than its signature */
-	bool noted;    /* by a handshake */
-	bool accepted; /* the library lets certificates of that CA pass by it */
-};
+/* -- CAs that clients send ------------------------------------------------ */
 
 static bool
-has_cert(STACK_OF(X509) * v, const X509 *x)
+has_ca(STACK_OF(X509) * v, const X509 *x)
 {
 	for (int i = 0; i < sk_X509_num(v); i++)
-		if (X509_cmp(sk_X509_value(v, i), x) == 0)
+		if (tls_same_ca(sk_X509_value(v, i), x))
 			return true;
 	return false;
 }
 
 /* A reference, unless it is there. */
 static enum nj_err
-add_cert(STACK_OF(X509) * v, X509 *x)
+add_ca(STACK_OF(X509) * v, X509 *x)
 {
-	if (has_cert(v, x))
+	if (has_ca(v, x))
 		return NJ_OK;
 	if (X509_up_ref(x) != 1)
 		return NJ_NOMEM;
@@ -224,17 +220,54 @@ static enum nj_err
 take_sent(struct tls_revoked *r, const struct tls_revoked *had)
 {
 	enum nj_err e = NJ_OK;
+	X509 *met;
 
 	if (!(r->sent = sk_X509_new_null()))
 		return NJ_NOMEM;
+	for (size_t i = 0; had && i < had->n_lists && !e; i++)
+		if ((met = atomic_load(&had->lists[i].met)))
+			e = add_ca(r->sent, met);
 	for (int i = 0; had && !e && i < sk_X509_num(had->sent); i++)
-		e = add_cert(r->sent, sk_X509_value(had->sent, i));
-	for (const struct signed_list *l = had ? atomic_load(&had->good) : NULL;
-	     l && !e; l = l->next)
-		if (l->noted)
-			e = add_cert(r->sent, l->ca);
-	atomic_store(&r->noted, (unsigned)sk_X509_num(r->sent));
+		e = add_ca(r->sent, sk_X509_value(had->sent, i));
 	return e;
+}
+
+static bool
+has_list(const struct tls_revoked *r, X509 *x)
+{
+	struct revoked_by ca = by_cert(x);
+
+	for (size_t i = 0; i < r->n_lists; i++)
+		if (r->by[i].name == ca.name && r->by[i].key == ca.key)
+			return true;
+	return false;
+}
+
+/* Who has a list stays, and comes first; of those without one, whose list may be on its
+ * way, who had one last.  Nobody gets in here but by a list that we were given. */
+static enum nj_err
+keep_sent(struct tls_revoked *r)
+{
+	STACK_OF(X509) *kept = sk_X509_new_null(), *all = r->sent;
+	enum nj_err e = kept ? NJ_OK : NJ_NOMEM;
+	size_t without = 0;
+
+	for (int pass = 0; pass < 2; pass++)
+		for (int i = 0; i < sk_X509_num(all) && !e; i++) {
+			X509 *ca = sk_X509_value(all, i);
+			bool listed = has_list(r, ca);
+
+			if (listed == (pass == 0) &&
+			    (listed || without++ < REVOKED_SENT_MAX))
+				e = add_ca(kept, ca);
+		}
+	if (e) {
+		sk_X509_pop_free(kept, X509_free);
+		return e;
+	}
+	r->sent = kept;
+	sk_X509_pop_free(all, X509_free);
+	return NJ_OK;
 }
 
 /* All that may have signed a list; owns nothing but itself. */
@@ -249,7 +282,7 @@ all_cas(struct tls_revoked *r, STACK_OF(X509) * ours, STACK_OF(X509) * *out)
 	*out = all; /* freed by the caller either way */
 	r->n_ours = (size_t)sk_X509_num(all);
 	for (int i = 0; i < sk_X509_num(r->sent); i++)
-		if (!has_cert(all, sk_X509_value(r->sent, i)) &&
+		if (!has_ca(all, sk_X509_value(r->sent, i)) &&
 		    sk_X509_push(all, sk_X509_value(r->sent, i)) <= 0)
 			return NJ_NOMEM;
 	n = (size_t)sk_X509_num(all);
@@ -308,7 +341,7 @@ add_own(struct tls_revoked *r, const char *path, STACK_OF(X509) * cas,
 	for (int i = 0; !e && i < sk_X509_CRL_num(own); i++) {
 		X509_CRL *crl = sk_X509_CRL_value(own, i);
 		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
-		struct revoked_by by = by_list(crl, cas, true);
+		struct revoked_by by = by_list(crl, signer_of(crl, cas), true);
 
 		if (is_forged(r, &by))
 			continue;
@@ -323,257 +356,24 @@ add_own(struct tls_revoked *r, const char *path, STACK_OF(X509) * cas,
 
 /* -- foreign lists -------------------------------------------------------- */
 
-/* It is complete, and about all of the CA's certificates (RFC 5280 5.2.4, 5.2.5). */
-static bool
-is_plain(const X509_CRL *crl)
-{
-	return X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1) < 0 &&
-	    X509_CRL_get_ext_by_NID(crl, NID_issuing_distribution_point, -1) <
-	    0;
-}
-
-static bool
-is_known(const X509_EXTENSION *x, const int *nids)
-{
-	int nid = OBJ_obj2nid(
-	    X509_EXTENSION_get_object((X509_EXTENSION *)(uintptr_t)x));
-
-	while (*nids && *nids != nid)
-		nids++;
-	return *nids != 0;
-}
-
-static bool
-has_unknown(const STACK_OF(X509_EXTENSION) * v, const int *nids)
-{
-	for (int i = 0; i < sk_X509_EXTENSION_num(v); i++) {
-		const X509_EXTENSION *x = sk_X509_EXTENSION_value(v, i);
-
-		if (X509_EXTENSION_get_critical(x) && !is_known(x, nids))
-			return true;
-	}
-	return false;
-}
-
-/* The library refuses who is to pass by what it does not know, of the list or of one
- * of its entries. */
-static bool
-is_strange(X509_CRL *crl)
-{
-	static const int of_list[] = { NID_issuing_distribution_point,
-		NID_authority_key_identifier, NID_delta_crl, 0 };
-	static const int of_entry[] = { NID_certificate_issuer, 0 };
-	STACK_OF(X509_REVOKED) *all = X509_CRL_get_REVOKED(crl);
-
-	if (has_unknown(X509_CRL_get0_extensions(crl), of_list))
-		return true;
-	for (int i = 0; i < sk_X509_REVOKED_num(all); i++)
-		if (has_unknown(X509_REVOKED_get0_extensions(
-				    sk_X509_REVOKED_value(all, i)),
-			of_entry))
-			return true;
-	return false;
-}
-
-/* Whether it names no other key (RFC 5280 5.2.1). */
-static bool
-is_akid_of(X509 *ca, const X509_CRL *crl)
-{
-	AUTHORITY_KEYID *akid =
-	    X509_CRL_get_ext_d2i(crl, NID_authority_key_identifier, NULL, NULL);
-	bool yes = !akid || X509_check_akid(ca, akid) == X509_V_OK;
-
-	AUTHORITY_KEYID_free(akid);
-	return yes;
-}
-
-/* Whether the CA may sign lists (RFC 5280 4.2.1.3), and has signed this one. */
-static bool
-has_signed(X509 *ca, X509_CRL *crl)
-{
-	EVP_PKEY *key = X509_get0_pubkey(ca);
-
-	return key && (X509_get_key_usage(ca) & KU_CRL_SIGN) &&
-	    is_akid_of(ca, crl) &&
-	    X509_NAME_cmp(
-		X509_CRL_get_issuer(crl), X509_get_subject_name(ca)) == 0 &&
-	    X509_CRL_verify(crl, key) == 1;
-}
-
 static enum nj_err
-add_signed(struct tls_revoked *r, X509_CRL *crl, X509 *ca, bool noted)
-{
-	struct signed_list *l = calloc(1, sizeof *l);
-
-	if (!l)
-		return NJ_NOMEM;
-	if (X509_up_ref(ca) != 1) {
-		free(l);
-		return NJ_NOMEM;
-	}
-	l->crl = crl;
-	l->ca = ca;
-	l->key = by_cert(ca).key;
-	l->plain = is_plain(crl);
-	l->noted = noted;
-	l->accepted = noted || !is_strange(crl);
-	l->next = atomic_load(&r->good);
-	while (!atomic_compare_exchange_weak(&r->good, &l->next, l))
-		;
-	return NJ_OK;
-}
-
-/* What the library would do in each handshake, or in the first: it hashes the
- * whole list for its signature, and sorts it. */
-static enum nj_err
-look_ahead(
+add_all_foreign(
     struct tls_revoked *r, STACK_OF(X509_CRL) * crls, STACK_OF(X509) * cas)
 {
+	int n = sk_X509_CRL_num(crls);
 	enum nj_err e = NJ_OK;
 
-	for (int i = 0; i < sk_X509_CRL_num(crls); i++) {
+	if (n > 0 && !(r->lists = calloc((size_t)n, sizeof *r->lists)))
+		return NJ_NOMEM;
+	for (int i = 0; i < n && !e; i++) {
 		X509_CRL *crl = sk_X509_CRL_value(crls, i);
-		STACK_OF(X509_REVOKED) *all = X509_CRL_get_REVOKED(crl);
-		X509_REVOKED *one = sk_X509_REVOKED_value(all, 0);
+		X509 *signer = signer_of(crl, cas);
 
-		if (one)
-			(void)X509_CRL_get0_by_serial(
-			    crl, &one, X509_REVOKED_get0_serialNumber(one));
-		for (int k = 0; is_plain(crl) && !e && k < sk_X509_num(cas);
-		     k++)
-			if (has_signed(sk_X509_value(cas, k), crl) &&
-			    !(e = add_signed(
-				  r, crl, sk_X509_value(cas, k), false)))
-				r->n_good++;
+		if (!(e = tls_list_init(
+			  &r->lists[r->n_lists++], crl, signer, cas)))
+			e = add_list(r, crl, by_list(crl, signer, false));
 	}
-	ERR_clear_error();
 	return e;
-}
-
-/* Whether it was signed by that very certificate. */
-static const struct signed_list *
-find_signed(const struct tls_revoked *r, const X509_CRL *crl, const X509 *ca)
-{
-	for (const struct signed_list *l = atomic_load(&r->good); l;
-	     l = l->next)
-		if (l->crl == crl && X509_cmp(l->ca, ca) == 0)
-			return l;
-	return NULL;
-}
-
-static bool
-is_signed(const struct tls_revoked *r, const X509_CRL *crl, const X509 *ca)
-{
-	const struct signed_list *l = find_signed(r, crl, ca);
-
-	return l && l->plain;
-}
-
-static bool
-is_timely(const X509_CRL *crl)
-{
-	const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
-	time_t now = time(NULL);
-
-	return X509_cmp_time(X509_CRL_get0_lastUpdate(crl), &now) < 0 &&
-	    (!next || X509_cmp_time(next, &now) > 0);
-}
-
-/* Whether the certificates are signed as the chain says, down to this one.  The library
- * looks at that after the lists: whoever makes up a chain with the name of a CA would
- * have a list hashed for it, however long. */
-static bool
-is_chain_signed(X509_STORE_CTX *ctx, STACK_OF(X509) * chain, int depth)
-{
-	for (int i = sk_X509_num(chain) - 2; i >= depth; i--) {
-		X509 *x = sk_X509_value(chain, i);
-		EVP_PKEY *key = X509_get0_pubkey(sk_X509_value(chain, i + 1));
-
-		if (key && X509_verify(x, key) == 1)
-			continue;
-		X509_STORE_CTX_set_current_cert(ctx, x);
-		X509_STORE_CTX_set_error_depth(ctx, i);
-		X509_STORE_CTX_set_error(
-		    ctx, X509_V_ERR_CERT_SIGNATURE_FAILURE);
-		return false;
-	}
-	return true;
-}
-
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static X509_STORE_CTX_check_crl_fn check_whole; /* the library's own */
-
-static void
-find_check(void)
-{
-	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-	X509_STORE *store = X509_STORE_new();
-
-	if (ctx && store && X509_STORE_CTX_init(ctx, store, NULL, NULL) == 1)
-		check_whole = X509_STORE_CTX_get_check_crl(ctx);
-	X509_STORE_CTX_free(ctx);
-	X509_STORE_free(store);
-}
-
-/*
- * The library has chosen this list by its issuer's name, its time and its scope,
- * and looks for the certificate in it afterwards.  Between the two it asks
- * whether the list is good: that is known of one that the issuer of the
- * certificate was found to have signed when it was read.  Whatever else it may
- * be, the library finds out itself.
- */
-static int
-on_check(X509_STORE_CTX *ctx, X509_CRL *crl)
-{
-	struct tls_lent *lent = X509_STORE_CTX_get_app_data(ctx);
-	const struct tls_revoked *r = lent ? lent->r : NULL;
-	STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
-	int depth = X509_STORE_CTX_get_error_depth(ctx);
-	const X509 *x = sk_X509_value(chain, depth);
-	X509 *issuer = sk_X509_value(chain, depth + 1);
-	bool own = x && issuer &&
-	    X509_NAME_cmp(X509_get_issuer_name(x), X509_CRL_get_issuer(crl)) ==
-		0;
-
-	if (r && own && is_timely(crl) && is_signed(r, crl, issuer))
-		return 1;
-	if (!is_chain_signed(ctx, chain, depth) || !check_whole(ctx, crl))
-		return 0;
-	if (r && own && depth == 0) {
-		lent->seen = crl;
-		lent->issuer = issuer;
-	}
-	return 1;
-}
-
-void
-tls_revoked_use(X509_STORE *store)
-{
-	(void)pthread_once(&once, find_check);
-	if (check_whole)
-		X509_STORE_set_check_crl(store, on_check);
-}
-
-void
-tls_revoked_lend(struct tls_lent *l, X509_STORE_CTX *ctx)
-{
-	X509_STORE_CTX_set0_crls(ctx, l->r ? l->r->crls : NULL);
-	(void)X509_STORE_CTX_set_app_data(ctx, l);
-}
-
-/* Who takes up no place here has the library do it all in each handshake. */
-void
-tls_revoked_back(struct tls_lent *l, X509_STORE_CTX *ctx, bool good)
-{
-	struct tls_revoked *r = l->r;
-
-	X509_STORE_CTX_set0_crls(ctx, NULL);
-	(void)X509_STORE_CTX_set_app_data(ctx, NULL);
-	/* by that one, and not by another of its name in the chain */
-	if (good && l->seen && !find_signed(r, l->seen, l->issuer) &&
-	    has_signed(l->issuer, l->seen) &&
-	    atomic_fetch_add(&r->noted, 1) < REVOKED_NOTED_MAX)
-		(void)!add_signed(r, l->seen, l->issuer, true);
 }
 
 /* -- the whole ------------------------------------------------------------ */
@@ -592,16 +392,13 @@ tls_revoked_new(STACK_OF(X509_CRL) * *crls, const char *own,
 	atomic_init(&r->refs, 1);
 	if (!(e = take_sent(r, had)))
 		e = all_cas(r, ours, &cas);
-	for (int i = 0; *crls && !e && i < sk_X509_CRL_num(*crls); i++) {
-		X509_CRL *crl = sk_X509_CRL_value(*crls, i);
-
-		e = add_list(r, crl, by_list(crl, cas, false));
-	}
 	if (!e && *crls)
-		e = look_ahead(r, *crls, cas);
+		e = add_all_foreign(r, *crls, cas);
 	if (!e && own)
 		e = add_own(r, own, cas, why);
 	sk_X509_free(cas);
+	if (!e)
+		e = keep_sent(r);
 	if (e) {
 		tls_revoked_unref(r);
 		return e;
@@ -628,12 +425,9 @@ tls_revoked_unref(struct tls_revoked *r)
 	if (!r || atomic_fetch_sub(&r->refs, 1) > 1)
 		return;
 	sk_X509_CRL_pop_free(r->crls, X509_CRL_free);
-	for (struct signed_list *l = atomic_load(&r->good), *next; l;
-	     l = next) {
-		next = l->next;
-		X509_free(l->ca);
-		free(l);
-	}
+	for (size_t i = 0; i < r->n_lists; i++)
+		tls_list_fini(&r->lists[i]);
+	free(r->lists);
 	sk_X509_pop_free(r->sent, X509_free);
 	free(r->by);
 	free(r->cas);
@@ -737,25 +531,12 @@ tls_revoked_has_any(const struct tls_revoked *r, struct slice put)
 }
 
 static bool
-is_accepted(const struct tls_revoked *r, const X509_CRL *crl, uint32_t key)
-{
-	for (const struct signed_list *l = atomic_load(&r->good); l;
-	     l = l->next)
-		if (l->crl == crl && l->key == key && l->accepted)
-			return true;
-	return false;
-}
-
-static bool
 list_holds(const struct tls_revoked *r, const struct revoked_by *ca, bool known)
 {
-	for (int i = 0; i < sk_X509_CRL_num(r->crls); i++) {
-		const X509_CRL *crl = sk_X509_CRL_value(r->crls, i);
-
-		if (is_about(r, (size_t)i, ca) && is_timely(crl) &&
-		    (!known || is_accepted(r, crl, ca->key)))
+	for (size_t i = 0; i < r->n_lists; i++)
+		if (is_about(r, i, ca) && tls_list_is_timely(&r->lists[i]) &&
+		    (!known || tls_list_accepts(&r->lists[i], ca->key)))
 			return true;
-	}
 	return false;
 }
 

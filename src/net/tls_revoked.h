@@ -14,15 +14,15 @@
  * Owns:    struct tls_revoked its lists.  Reference counted: a handshake keeps
  *          the one it began with.
  * Threads: read-only once made, but for what handshakes have found out of
- *          lists (noted), which any may add to.
- * Bounds:  REVOKED_FILE_MAX bytes a file; REVOKED_NOTED_MAX.
+ *          lists (struct tls_list), which any may add to.
+ * Bounds:  REVOKED_FILE_MAX bytes a file; of CAs that clients send one for each list,
+ *          and REVOKED_SENT_MAX that have none.
  * Spec:    RFC 5280 5, 6.3.
  */
 #ifndef NJ_NET_TLS_REVOKED_H
 #define NJ_NET_TLS_REVOKED_H
 
 #include <openssl/x509.h>
-#include <openssl/x509_vfy.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,9 +31,9 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-#define REVOKED_FILE_MAX  (64 * 1024 * 1024)
-#define REVOKED_WAITS	  2000 /* ms */
-#define REVOKED_NOTED_MAX 256  /* beside those of our CAs */
+#define REVOKED_FILE_MAX (64 * 1024 * 1024)
+#define REVOKED_WAITS	 2000 /* ms */
+#define REVOKED_SENT_MAX 256
 /* RFC 5280 4.1.2.2; of a longer one the end counts. */
 #define REVOKED_SERIAL_MAX 20
 
@@ -51,18 +51,16 @@ struct revoked_one {
 	uint8_t serial[REVOKED_SERIAL_MAX];
 };
 
-struct signed_list;
+struct tls_list; /* tls_foreign.h */
 
 struct tls_revoked {
 	atomic_uint refs;
 	STACK_OF(X509_CRL) * crls; /* foreign ones, for the library's check */
-	/* Those whose signature was found good, and by which certificate. */
-	_Atomic(struct signed_list *) good;
-	atomic_uint noted;     /* of them by handshakes, and sent */
-	size_t n_good;	       /* of them when they were read */
+	struct tls_list *lists;	   /* of the same order */
+	size_t n_lists;
 	struct revoked_by *by; /* of each list; foreign ones first */
 	/* The CAs that were there when they were read: ours, and those that
-	 * clients had sent by then. */
+	 * clients had sent by then, the last ones first. */
 	struct revoked_by *cas;
 	STACK_OF(X509) * sent;
 	size_t n_by, n_cas, n_ours;
@@ -73,13 +71,7 @@ struct tls_revoked {
 	int64_t until; /* when the first of the lists ends; 0: there is none */
 };
 
-/* The lists of one check, and what it saw of them. */
-struct tls_lent {
-	struct tls_revoked *r; /* borrowed */
-	X509_CRL *seen;
-	X509 *issuer;
-};
-
+uint32_t tls_hash_never_0(struct slice s);
 /* Of the name as the library compares names; 0 when it cannot be. */
 uint32_t tls_issuer_hash(const X509_NAME *name);
 
@@ -90,14 +82,6 @@ uint32_t tls_issuer_hash(const X509_NAME *name);
 NJ_MUST enum nj_err tls_revoked_new(STACK_OF(X509_CRL) * *crls, const char *own,
     STACK_OF(X509) * cas, const struct tls_revoked *had,
     struct tls_revoked **out, struct nj_why *why);
-/* Checks with that store do not look at the signature of a list again that one of
- * cas was found to have signed. */
-void tls_revoked_use(X509_STORE *store);
-/* Gives the check the lists of l->r. */
-void tls_revoked_lend(struct tls_lent *l, X509_STORE_CTX *ctx);
-/* Takes them back.  good: the certificate was found good, so that whatever list
- * the library asked is known from now on. */
-void tls_revoked_back(struct tls_lent *l, X509_STORE_CTX *ctx, bool good);
 struct tls_revoked *tls_revoked_ref(struct tls_revoked *r);
 void tls_revoked_unref(struct tls_revoked *r);
 /* The last but for who looks something up just now.  It waits for those, some

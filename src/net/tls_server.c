@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "net/tls_foreign.h"
 #include "net/tls_impl.h"
 #include "pki/explain.h"
 

@@ -521,3 +521,24 @@ def test_a_long_serial(partner, version, digits):
             assert partner.is_let_in(ctx, old) is None
             partner.b.wait_log('handshake failed.*revoked', start)
         assert n or partner.is_let_in(shows(partner.root.crt, pairs[1], version))
+
+
+def test_many_certificates_of_a_ca(partner):
+    """Who has a CA's key makes as many of it as he likes; the clients of another CA come back
+    by tickets all the same."""
+    device, key = partner.middle.issue('/CN=dev')
+    with open(device, encoding='ascii') as f:
+        leaf = f.read().partition('-----END CERTIFICATE-----\n')
+    request = partner.middle.crt.removesuffix('crt')
+    for n in range(280):
+        chain = partner.middle.path(f'chain{n}')
+        one = openssl('x509', '-req', '-in', request + 'csr', '-CA', partner.root.crt, '-CAkey', partner.root.key,
+                      '-set_serial', str(1000 + n), '-days', '30', '-extfile', request + 'ext', cwd='/')
+        with open(chain, 'w', encoding='ascii') as f:
+            f.write(leaf[0] + leaf[1] + one)
+        assert partner.is_let_in(shows(partner.root.crt, (chain, key)))
+    for version in BOTH:
+        late = partner.client(version, partner.below)
+        reused, session = partner.is_let_in(late)
+        assert not reused
+        assert partner.is_let_in(late, session)[0]

@@ -12,6 +12,8 @@
 #include <openssl/x509.h>
 #include <stdbool.h>
 
+#define CERTS_MAX 2048
+
 struct cert_spec {
 	const char *name;	/* file name without suffix */
 	const char *cn;		/* NULL: name */
@@ -34,7 +36,7 @@ struct certs {
 		char name[32];
 		X509 *x;
 		EVP_PKEY *key;
-	} made[40];
+	} made[CERTS_MAX];
 };
 
 void certs_init(struct certs *c);

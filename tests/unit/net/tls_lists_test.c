@@ -17,95 +17,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "net/tls_impl.h"
-#include "site.h"
+#include "lists.h"
 
-#define DAY  86400L
 #define MANY 130000 /* more than 4 MiB of them */
-
-static struct tls_server *
-reloaded(const char *crlfile, const struct tls_server *previous)
-{
-	struct tls_server_opts o = { .certfile =
-					 certs_path(&certs, "server.crt"),
-		.keyfile = certs_path(&certs, "server.key"),
-		.cafile = certs_path(&certs, "cas.pem"),
-		.crlfile = crlfile ? certs_path(&certs, crlfile) : NULL,
-		.require_certificate = true,
-		.min = TLS_MIN_12,
-		.tickets = 1,
-		.ticket_rotate_s = 3600,
-		.previous = previous };
-	struct nj_why why = { 0 };
-	struct tls_server *t = NULL;
-
-	if (tls_server_new(&o, 1, &t, &why))
-		fail_msg("%s: %s", crlfile, why.what);
-	return t;
-}
-
-static struct tls_server *
-server_of(const char *crlfile)
-{
-	return reloaded(crlfile, NULL);
-}
-
-/* What the log would say of this client; "" when it is let in. */
-static const char *
-meet(struct tls_server *t, const char *client)
-{
-	static char said[512];
-	struct tls_client *c = client_new(client, 13);
-	struct pair p;
-
-	pair_ours(&p, t, c, "localhost", false);
-	pair_handshake(&p);
-	(void)snprintf(
-	    said, sizeof said, "%s", p.se ? stream_why(p.server)->what : "");
-	pair_fini(&p);
-	tls_client_free(c);
-	return said;
-}
-
-static void
-refused(struct tls_server *t, const char *client, const char *word)
-{
-	const char *said = meet(t, client);
-
-	if (!strstr(said, word) || !said[0])
-		fail_msg("%s: \"%s\", not %s", client, said, word);
-}
-
-static void
-let_in(struct tls_server *t, const char *client)
-{
-	const char *said = meet(t, client);
-
-	if (said[0])
-		fail_msg("%s: %s", client, said);
-}
-
-static X509_CRL *
-list_of(const char *ca, const char *revoked)
-{
-	X509_CRL *crl = X509_CRL_new();
-	X509_REVOKED *r = X509_REVOKED_new();
-	ASN1_TIME *t = ASN1_TIME_new();
-
-	(void)X509_CRL_set_version(crl, X509_CRL_VERSION_2);
-	(void)X509_CRL_set_issuer_name(
-	    crl, X509_get_subject_name(certs_get(&certs, ca)));
-	(void)X509_gmtime_adj(t, -DAY);
-	(void)X509_CRL_set1_lastUpdate(crl, t);
-	(void)X509_REVOKED_set_serialNumber(
-	    r, X509_get_serialNumber(certs_get(&certs, revoked)));
-	(void)X509_REVOKED_set_revocationDate(r, t);
-	(void)X509_CRL_add0_revoked(crl, r);
-	(void)X509_gmtime_adj(t, 10 * DAY);
-	(void)X509_CRL_set1_nextUpdate(crl, t);
-	ASN1_TIME_free(t);
-	return crl;
-}
 
 static void
 extend(X509_CRL *crl, const char *name, const char *value)
@@ -134,29 +48,6 @@ name_key(X509_CRL *crl, const char *ca)
 	    NULL, &ctx, "authorityKeyIdentifier", "keyid:always");
 	assert_true(e && X509_CRL_add_ext(crl, e, -1));
 	X509_EXTENSION_free(e);
-}
-
-static void
-append(const char *to, const char *from)
-{
-	char line[256];
-	FILE *in = fopen(certs_path(&certs, from), "r");
-	FILE *out = fopen(certs_path(&certs, to), "a");
-
-	assert_true(in && out);
-	while (fgets(line, sizeof line, in))
-		(void)fputs(line, out);
-	(void)fclose(in);
-	(void)fclose(out);
-}
-
-static void
-tamper(const X509_CRL *crl)
-{
-	const ASN1_BIT_STRING *sig;
-
-	X509_CRL_get0_signature(crl, &sig, NULL);
-	((ASN1_BIT_STRING *)(uintptr_t)sig)->data[sig->length - 1] ^= 1;
 }
 
 /* What the library says of them without us. */
@@ -306,9 +197,9 @@ judged_as_by_the_library(void **state)
 		struct tls_revoked *r = tls_server_revoked(t);
 		int says = library_says(file, client);
 
-		if (says != rows[i].want || r->n_good != rows[i].good)
+		if (says != rows[i].want || known(r) != rows[i].good)
 			fail_msg("%s: %s, %zu", rows[i].why,
-			    X509_verify_cert_error_string(says), r->n_good);
+			    X509_verify_cert_error_string(says), known(r));
 		tls_revoked_unref(r);
 		if (!rows[i].word) {
 			let_in(t, client);
@@ -318,20 +209,6 @@ judged_as_by_the_library(void **state)
 			refused(t, gone, rows[i].word);
 		}
 		tls_server_unref(t);
-	}
-}
-
-/* Neither by a ticket nor anew. */
-static void
-stays_out(struct tls_server *t, struct tls_client *c)
-{
-	for (int i = 0; i < 2; i++) {
-		struct pair p;
-
-		pair_ours(&p, t, c, "localhost", i == 0);
-		pair_handshake(&p);
-		assert_int_equal(p.se, NJ_TLS);
-		pair_fini(&p);
 	}
 }
 
@@ -378,7 +255,7 @@ what_is_new_is_the_librarys(void **state)
 	certs_crl_put(&certs, "delta.pem", "ca", crl);
 	t = server_of("delta.pem");
 	r = tls_server_revoked(t);
-	assert_int_equal(r->n_good, 0);
+	assert_int_equal(known(r), 0);
 	tls_revoked_unref(r);
 	if (library_says("delta.pem", "dev1") == X509_V_OK)
 		let_in(t, "dev1");
@@ -431,7 +308,7 @@ signatures_are_looked_at_once(void **state)
 	assert_true(copy && sk_X509_CRL_push(crls, copy));
 	assert_int_equal(
 	    tls_revoked_new(&crls, NULL, t->cas, NULL, &none, &why), NJ_OK);
-	assert_int_equal(none->n_good, 0);
+	assert_int_equal(known(none), 0);
 	/* in the place of the other */
 	r = t->revoked;
 	t->revoked = none;
@@ -468,7 +345,7 @@ long_lists(void **state)
 	assert_true(st.st_size > 4L * 1024 * 1024);
 	t = server_of("long.pem");
 	assert_int_equal(t->revoked->n, MANY + 1);
-	assert_int_equal(t->revoked->n_good, 1);
+	assert_int_equal(known(t->revoked), 1);
 	let_in(t, "dev1");
 	refused(t, "dev2", "revoked");
 	tls_server_unref(t);
@@ -548,55 +425,6 @@ former_ones_without_lists(void **state)
 	tls_server_unref(with);
 	tls_server_unref(without);
 	tls_server_unref(again);
-}
-
-static void
-renew(struct tls_server *t)
-{
-	struct nj_why why = { 0 };
-	bool changed = false;
-
-	if (tls_server_renew_lists(t, &changed, &why))
-		fail_msg("%s", why.what);
-}
-
-/* A CA that clients send: its list is hashed for the first of them, and known when
- * it is read again. */
-static void
-lists_of_cas_that_are_sent(void **state)
-{
-	static const int versions[] = { 12, 13 };
-
-	for (size_t i = 0; i < 2; i++) {
-		X509_CRL *crl = list_of("middle", "under2");
-		struct tls_client *c = client_new("under", versions[i]);
-		struct tls_server *t;
-		struct tls_revoked *r;
-
-		certs_crl_put(&certs, "sent.pem", "middle", crl);
-		t = server_of("sent.pem");
-		r = tls_server_revoked(t);
-		assert_int_equal(r->n_good, 0);
-		assert_int_equal(atomic_load(&r->noted), 0);
-		assert_false(visit(t, c));
-		assert_int_equal(atomic_load(&r->noted), 1);
-		tamper(sk_X509_CRL_value(r->crls, 0));
-		assert_true(visit(t, c));
-		let_in(t, "under");
-		refused(t, "under2", "revoked");
-		assert_int_equal(atomic_load(&r->noted), 1);
-		tls_revoked_unref(r);
-		renew(t);
-		assert_int_equal(t->revoked->n_good, 1);
-		assert_int_equal(sk_X509_num(t->revoked->sent), 1);
-		tamper(sk_X509_CRL_value(t->revoked->crls, 0));
-		let_in(t, "under");
-		assert_true(visit(t, c));
-		refused(t, "under2", "revoked");
-		assert_int_equal(atomic_load(&t->revoked->noted), 1);
-		tls_client_free(c);
-		tls_server_unref(t);
-	}
 }
 
 /* rolled.pem: lists of the old key and of the new one; NULL: without one. */
@@ -787,7 +615,6 @@ main(void)
 		cmocka_unit_test(long_lists),
 		cmocka_unit_test(former_ones_have_the_new_lists),
 		cmocka_unit_test(former_ones_without_lists),
-		cmocka_unit_test(lists_of_cas_that_are_sent),
 		cmocka_unit_test(two_cas_of_one_name),
 		cmocka_unit_test(an_old_key_below_the_new_one),
 		cmocka_unit_test(the_list_of_an_old_key),
