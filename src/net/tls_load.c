@@ -434,10 +434,68 @@ judge_crl(struct tls_loader *l, X509_CRL *c, const char *path)
 	tls_load_fault(l, true, &why);
 }
 
+/* Of another CA than that whose list it stands on, or of whom it is not clear. */
+static bool
+is_of_another(const X509_REVOKED *one, const X509_NAME *issuer)
+{
+	int found = -1;
+	GENERAL_NAMES *names =
+	    X509_REVOKED_get_ext_d2i(one, NID_certificate_issuer, &found, NULL);
+	bool yes = found != -1 && sk_GENERAL_NAME_num(names) <= 0;
+
+	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+		const GENERAL_NAME *g = sk_GENERAL_NAME_value(names, i);
+
+		yes |= g->type != GEN_DIRNAME ||
+		    X509_NAME_cmp(g->d.directoryName, issuer) != 0;
+	}
+	GENERAL_NAMES_free(names);
+	return yes;
+}
+
+/* RFC 5280 5.2.5, 5.3.3 */
+static bool
+is_indirect(X509_CRL *c)
+{
+	STACK_OF(X509_REVOKED) *all = X509_CRL_get_REVOKED(c);
+	ISSUING_DIST_POINT *idp =
+	    X509_CRL_get_ext_d2i(c, NID_issuing_distribution_point, NULL, NULL);
+	bool yes = idp && idp->indirectCRL > 0;
+
+	ISSUING_DIST_POINT_free(idp);
+	for (int i = 0; i < sk_X509_REVOKED_num(all) && !yes; i++)
+		yes = is_of_another(
+		    sk_X509_REVOKED_value(all, i), X509_CRL_get_issuer(c));
+	return yes;
+}
+
+/* It would say nothing of the others' certificates, or the wrong thing of its maker's. */
+static void
+judge_issuers(struct tls_loader *l, X509_CRL *c, const char *path)
+{
+	struct nj_why why = { 0 };
+	char esc[TEXT_ESC], name[TEXT_ESC];
+
+	if (!is_indirect(c))
+		return;
+	if (!pki_common_name(X509_CRL_get_issuer(c), name, sizeof name))
+		(void)snprintf(name, sizeof name, "an unnamed issuer");
+	why_set(&why,
+	    "%s: the revocation list of '%s' is an indirect one: it may revoke "
+	    "certificates of other CAs, which would be let in, as such lists "
+	    "are not understood",
+	    text_esc(esc, sizeof esc, slice_str(path)), name);
+	why_mend(&why,
+	    "put there the list that each CA makes of its own certificates, "
+	    "without indirectCRL");
+	tls_load_fault(l, true, &why);
+}
+
 static void
 load_revoked(struct tls_loader *l)
 {
 	struct nj_why why = { 0 };
+	int first = sk_X509_CRL_num(l->m->crls); /* after those of capath */
 
 	if (!l->o->crlfile)
 		return;
@@ -445,8 +503,12 @@ load_revoked(struct tls_loader *l)
 		tls_load_fault(l, true, &why);
 		return;
 	}
-	for (int i = 0; i < sk_X509_CRL_num(l->m->crls); i++)
-		judge_crl(l, sk_X509_CRL_value(l->m->crls, i), l->o->crlfile);
+	for (int i = 0; i < sk_X509_CRL_num(l->m->crls); i++) {
+		const char *path = i < first ? l->o->capath : l->o->crlfile;
+
+		judge_crl(l, sk_X509_CRL_value(l->m->crls, i), path);
+		judge_issuers(l, sk_X509_CRL_value(l->m->crls, i), path);
+	}
 	if (!l->o->cafile && !l->o->capath) {
 		why_set(&why,
 		    "crlfile is set, but no cafile or capath: there "

@@ -36,8 +36,9 @@ class Maker:
                 cwd=self.dir)
         os.chmod(path, 0o600)
 
-    def crl(self, *revoked):
-        """Its list, PEM, with these certificates and those of before."""
+    def crl(self, *revoked, indirect=False):
+        """Its list, PEM, with these certificates and those of before; indirect: it may
+        speak of others'."""
         folder = self.path('lists')
         conf = os.path.join(folder, 'cnf')
         if not os.path.exists(folder):
@@ -48,11 +49,12 @@ class Maker:
                 f.write('01\n')
             with open(conf, 'w', encoding='ascii') as f:
                 f.write(f'[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index\ncrlnumber={folder}/number\n'
-                        'default_md=sha256\ndefault_crl_days=30\n')
+                        'default_md=sha256\ndefault_crl_days=30\n'
+                        '[indirect]\nissuingDistributionPoint=critical,indirectCRL:TRUE\n')
         by = ['-config', conf, '-cert', self.crt, '-keyfile', self.key]
         for crt in revoked:
             openssl('ca', *by, '-revoke', crt, cwd=folder)
-        return openssl('ca', *by, '-gencrl', cwd=folder)
+        return openssl('ca', *by, '-gencrl', *(['-crlexts', 'indirect'] if indirect else []), cwd=folder)
 
     def issue(self, subject, san='', ca=False, usage='clientAuth', extra='', serial=None):
         """(certificate with what a verifier needs of CAs, key)"""

@@ -13,8 +13,9 @@
 
 #include "lists.h"
 
-struct tls_server *
-reloaded(const char *crlfile, const struct tls_server *previous)
+static enum nj_err
+load(const char *crlfile, const struct tls_server *previous,
+    struct tls_server **out, struct nj_why *why)
 {
 	struct tls_server_opts o = { .certfile =
 					 certs_path(&certs, "server.crt"),
@@ -26,12 +27,30 @@ reloaded(const char *crlfile, const struct tls_server *previous)
 		.tickets = 1,
 		.ticket_rotate_s = 3600,
 		.previous = previous };
+
+	return tls_server_new(&o, 1, out, why);
+}
+
+struct tls_server *
+reloaded(const char *crlfile, const struct tls_server *previous)
+{
 	struct nj_why why = { 0 };
 	struct tls_server *t = NULL;
 
-	if (tls_server_new(&o, 1, &t, &why))
+	if (load(crlfile, previous, &t, &why))
 		fail_msg("%s: %s", crlfile, why.what);
 	return t;
+}
+
+void
+refuses_to_start(const char *crlfile, const char *word)
+{
+	struct nj_why why = { 0 };
+	struct tls_server *t = NULL;
+
+	if (load(crlfile, NULL, &t, &why) != NJ_INVALID ||
+	    !strstr(why.what, word))
+		fail_msg("%s: \"%s\"", crlfile, why.what);
 }
 
 struct tls_server *

@@ -18,6 +18,8 @@
 struct tls_server *
 reloaded(const char *crlfile, const struct tls_server *previous);
 struct tls_server *server_of(const char *crlfile);
+/* Because of that. */
+void refuses_to_start(const char *crlfile, const char *word);
 void renew(struct tls_server *t);
 /* Lists whose signature was found good when they were read, and those whose CA a
  * handshake has shown. */

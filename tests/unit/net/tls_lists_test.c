@@ -135,11 +135,9 @@ static const struct {
 		"critical,onlysomereasons:keyCompromise" } },
 	    .want = X509_V_ERR_UNABLE_TO_GET_CRL,
 	    .word = "there is no CRL of its issuer" },
-	{ .why = "of several CAs",
-	    .ext = { { "issuingDistributionPoint",
-		"critical,indirectCRL:TRUE" } },
-	    .want = X509_V_ERR_UNABLE_TO_GET_CRL,
-	    .word = "there is no CRL of its issuer" },
+	{ .why = "that names its own CA with an entry",
+	    .entry = { "certificateIssuer", "ca" },
+	    .good = 1 },
 	{ .why = "with what nobody knows",
 	    .ext = { { "1.2.3.4.5", "critical,DER:05:00" } },
 	    .good = 1,
@@ -152,6 +150,22 @@ static const struct {
 	    .revoked = "under2" },
 };
 
+/* The name of that CA: the library knows no text for it. */
+static X509_EXTENSION *
+entry_issuer(const char *ca)
+{
+	GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
+	GENERAL_NAME *name = GENERAL_NAME_new();
+	X509_EXTENSION *e;
+
+	GENERAL_NAME_set0_value(name, GEN_DIRNAME,
+	    X509_NAME_dup(X509_get_subject_name(certs_get(&certs, ca))));
+	(void)sk_GENERAL_NAME_push(names, name);
+	e = X509V3_EXT_i2d(NID_certificate_issuer, 1, names);
+	GENERAL_NAMES_free(names);
+	return e;
+}
+
 static void
 extend_entry(X509_CRL *crl, const char *name, const char *value)
 {
@@ -159,7 +173,9 @@ extend_entry(X509_CRL *crl, const char *name, const char *value)
 	X509_EXTENSION *e;
 
 	X509V3_set_ctx_nodb(&ctx);
-	e = X509V3_EXT_conf(NULL, &ctx, name, value);
+	e = strcmp(name, "certificateIssuer") == 0
+	    ? entry_issuer(value)
+	    : X509V3_EXT_conf(NULL, &ctx, name, value);
 	if (!e ||
 	    !X509_REVOKED_add_ext(
 		sk_X509_REVOKED_value(X509_CRL_get_REVOKED(crl), 0), e, -1))
@@ -239,6 +255,40 @@ tickets_as_by_the_library(void **state)
 		tls_client_free(c);
 		tls_server_unref(t);
 		tls_server_unref(before);
+	}
+}
+
+/* [SECURITY 53] RFC 5280 5.2.5, 5.3.3: a list that speaks of others' certificates is
+ * refused, and is not taken at a renewal. */
+static void
+lists_of_several_cas(void **state)
+{
+	static const struct {
+		const char *flag, *of;
+	} lists[] = { { "critical,indirectCRL:TRUE", NULL },
+		{ "critical,indirectCRL:TRUE", "otherca" },
+		{ NULL, "otherca" } };
+
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+		X509_CRL *crl = list_of("ca", "dev2");
+		struct tls_server *t = server_of(make(0));
+		struct nj_why why = { 0 };
+		bool changed = false;
+
+		if (lists[i].flag)
+			extend(crl, "issuingDistributionPoint", lists[i].flag);
+		if (lists[i].of)
+			extend_entry(crl, "certificateIssuer", lists[i].of);
+		certs_crl_put(&certs, "several.pem", "ca", crl);
+		refuses_to_start("several.pem", "is an indirect one");
+		free((void *)(uintptr_t)t->lists.crlfile);
+		t->lists.crlfile = strdup(certs_path(&certs, "several.pem"));
+		assert_int_equal(
+		    tls_server_renew_lists(t, &changed, &why), NJ_INVALID);
+		assert_non_null(strstr(why.what, "is an indirect one"));
+		let_in(t, "dev1");
+		refused(t, "dev2", "revoked");
+		tls_server_unref(t);
 	}
 }
 
@@ -609,6 +659,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(judged_as_by_the_library),
 		cmocka_unit_test(tickets_as_by_the_library),
+		cmocka_unit_test(lists_of_several_cas),
 		cmocka_unit_test(what_is_new_is_the_librarys),
 		cmocka_unit_test(dates_are_looked_at),
 		cmocka_unit_test(signatures_are_looked_at_once),
