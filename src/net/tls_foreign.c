@@ -278,11 +278,21 @@ tls_revoked_use(X509_STORE *store)
 		X509_STORE_set_check_crl(store, on_check);
 }
 
-void
+/* The leaf only, as Mosquitto: a CA that publishes no list of its intermediates would
+ * lock everybody out. */
+bool
 tls_revoked_lend(struct tls_lent *l, X509_STORE_CTX *ctx)
 {
-	X509_STORE_CTX_set0_crls(ctx, l->r ? l->r->crls : NULL);
+	STACK_OF(X509_CRL) *crls = l->r ? l->r->crls : NULL;
+
+	X509_STORE_CTX_set0_crls(ctx, crls);
 	(void)X509_STORE_CTX_set_app_data(ctx, l);
+	if (!crls ||
+	    X509_VERIFY_PARAM_set_flags(
+		X509_STORE_CTX_get0_param(ctx), X509_V_FLAG_CRL_CHECK) == 1)
+		return true;
+	X509_STORE_CTX_set_error(ctx, X509_V_ERR_OUT_OF_MEM);
+	return false;
 }
 
 /* Where another key is known for the list the library does it all in each handshake. */

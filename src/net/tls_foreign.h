@@ -48,8 +48,8 @@ struct tls_lent {
 /* Checks with that store do not look at the signature of a list again that one of
  * cas was found to have signed. */
 void tls_revoked_use(X509_STORE *store);
-/* Gives the check the lists of l->r. */
-void tls_revoked_lend(struct tls_lent *l, X509_STORE_CTX *ctx);
+/* Gives the check the lists of l->r, if it has any; false: it could not be told. */
+NJ_MUST bool tls_revoked_lend(struct tls_lent *l, X509_STORE_CTX *ctx);
 /* Takes them back.  good: the certificate was found good, so that whatever list
  * the library asked is known from now on. */
 void tls_revoked_back(struct tls_lent *l, X509_STORE_CTX *ctx, bool good);

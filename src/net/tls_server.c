@@ -187,12 +187,7 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 	struct tls_lent lent = { .r = r };
 	int ok;
 
-	tls_revoked_lend(&lent, ctx);
-	/* those of a reload that took crlfile away */
-	if (r && !r->crls)
-		(void)X509_VERIFY_PARAM_clear_flags(
-		    X509_STORE_CTX_get0_param(ctx), X509_V_FLAG_CRL_CHECK);
-	ok = X509_verify_cert(ctx);
+	ok = tls_revoked_lend(&lent, ctx) ? X509_verify_cert(ctx) : 0;
 	if (ok > 0 && s->server->grace_s > 0 &&
 	    !chain_is_timely(ctx, s->server->grace_s))
 		ok = 0;
@@ -285,12 +280,8 @@ add_trust(struct tls_shard *sh, const struct tls_server_opts *o,
 		if ((e = add_ca(store, sh->lib, sk_X509_value(m->cas, i))))
 			return e;
 	/* The lists come with each check (on_verify), so that new ones take the
-	 * place of the old.  The leaf only, as Mosquitto: a CA that publishes no list of its
-	 * intermediates would lock everybody out. */
-	if (o->crlfile && !X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK))
-		return NJ_CRYPTO;
-	if (o->crlfile)
-		tls_revoked_use(store);
+	 * place of the old, and those of a reload that of none. */
+	tls_revoked_use(store);
 	if (o->grace_s > 0 && /* chain_is_timely looks instead */
 	    !X509_STORE_set_flags(store, X509_V_FLAG_NO_CHECK_TIME))
 		return NJ_CRYPTO;

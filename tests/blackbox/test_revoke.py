@@ -392,6 +392,32 @@ def test_lists_are_kept_once(brokers, base_folder):
             assert c.closed() == 0x98
 
 
+@pytest.mark.parametrize('lists', ['its own', "another's"])
+def test_a_handshake_that_a_reload_overtakes(brokers, base_folder, lists):
+    """It is judged by the lists that the reload brought; there were none before."""
+    ca, other = (Maker(new_folder(base_folder, 'late-'), name) for name in ('CA', 'Other'))
+    crt, key = ca.issue('/CN=server', 'DNS:localhost', usage='serverAuth')
+    pairs, mine = [ca.issue('/CN=bad'), ca.issue('/CN=good')], ca.path('mine.crl')
+    with open(mine, 'w', encoding='ascii') as f:
+        f.write(ca.crl(pairs[0][0]) if lists == 'its own' else other.crl())
+    b = brokers(f'certfile {crt}\nkeyfile {key}\ncafile {ca.crt}\nrequire_certificate true\n')
+    with contextlib.ExitStack() as stack:
+        start = b.log_size()
+        socks = [stack.enter_context(socket.create_connection((HOST, b.port), 10)) for _ in pairs]
+        for sock in socks:
+            b.wait_log(rf'New connection from {HOST}:{sock.getsockname()[1]} ', start)
+        with open(b.conf_path, encoding='utf-8') as f:
+            text = f.read()
+        b.write_conf(text.replace(f'cafile {ca.crt}\n', f'cafile {ca.crt}\ncrlfile {mine}\n'))
+        b.reload()
+        for pair, sock, good in zip(pairs, socks, (False, lists == 'its own')):
+            data = b''
+            with contextlib.suppress(OSError), shows(ca.crt, pair).wrap_socket(sock, server_hostname='localhost') as s:
+                s.sendall(connect_packet('c', version=4))
+                data = s.recv(4)
+            assert (data == b'\x20\2\0\0') == good
+
+
 BOTH = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 

@@ -477,6 +477,32 @@ former_ones_without_lists(void **state)
 	tls_server_unref(again);
 }
 
+/* What the former one's handshakes come to is what the new one's do: whoever has no list
+ * stays out, too. */
+static void
+former_ones_ask_for_lists(void **state)
+{
+	static const int versions[] = { 12, 13 };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct tls_client *c = client_new("dev1", versions[i]);
+		struct tls_server *without = server_of(NULL), *with;
+
+		assert_false(visit(without, c));
+		certs_crl_put(&certs, "others.pem", "otherca",
+		    list_of("otherca", "dev2"));
+		with = reloaded("others.pem", without);
+		tls_server_bury(with);
+		refused(with, "dev1", "there is no CRL of its issuer");
+		refused(without, "dev1", "there is no CRL of its issuer");
+		stays_out(without, c);
+		stays_out(with, c);
+		tls_client_free(c);
+		tls_server_unref(without);
+		tls_server_unref(with);
+	}
+}
+
 /* rolled.pem: lists of the old key and of the new one; NULL: without one. */
 static void
 put_both(const char *gone_old, const char *gone_new)
@@ -666,6 +692,7 @@ main(void)
 		cmocka_unit_test(long_lists),
 		cmocka_unit_test(former_ones_have_the_new_lists),
 		cmocka_unit_test(former_ones_without_lists),
+		cmocka_unit_test(former_ones_ask_for_lists),
 		cmocka_unit_test(two_cas_of_one_name),
 		cmocka_unit_test(an_old_key_below_the_new_one),
 		cmocka_unit_test(the_list_of_an_old_key),
