@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A ticket opens what a full handshake would open now, and makes nobody of anybody: of
-each kind of listener, after a reload made each other kind of it; and never at another
-listener."""
+each kind of listener, after a reload made each other kind of it, or the same again; and
+never at another listener."""
 import contextlib
 import os
 import re
@@ -18,6 +18,31 @@ from raw import connect_packet
 pytestmark = pytest.mark.ours
 
 BOTH = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+NEW = BOTH[1:]
+ALL, OURS = {'good', 'bad', 'twin', 'server', 'nobody'}, {'good', 'bad'}
+
+# Of each kind: with which others its tickets are good, as these believe the same; who
+# comes back by one; and by which versions.
+RESUMES = {
+    'open': ('nobody', ALL, BOTH),
+    'asks nobody': ('nobody, and has a CA', ALL, BOTH),
+    'needs': ('anybody of the CA', OURS, BOTH),
+    'names': ('who has a name', OURS, BOTH),
+    'names all': ('anybody with a name', OURS, BOTH),
+    'a twin': ('the twin', {'twin'}, BOTH),
+    'subjects': ('anybody with a name', OURS, BOTH),
+    'lists': ('anybody with a name', {'good'}, BOTH),
+    'lists of another': ('anybody with a name', set(), BOTH),
+    'keys': ('keys', OURS, NEW),
+    'a rule': ('issuers', OURS, NEW),
+    'only 1.3': ('anybody with a name', OURS, NEW),
+    'one cipher': ('anybody with a name and that cipher', OURS, BOTH),
+}
+
+
+def resumes(before, after, who, version):
+    return all(RESUMES[before][0] == RESUMES[k][0] and who in RESUMES[k][1] and version in RESUMES[k][2]
+               for k in (before, after))
 
 
 class Site:
@@ -67,7 +92,9 @@ class Site:
         return path
 
     def kind(self, i, turn):
-        return list(self.kinds)[(i + turn) % len(self.kinds)]
+        """Each turn goes one step further than the one before, so that each kind comes after
+        each, itself too: their number is a prime."""
+        return list(self.kinds)[(i + turn * (turn + 1) // 2) % len(self.kinds)]
 
     def conf(self, turn):
         return ''.join(f'listener {p} {HOST}\nallow_anonymous true\n{self.kinds[self.kind(i, turn)]}'
@@ -106,7 +133,7 @@ def test_a_ticket_after_a_reload(base_folder):
 
 
 def _look(site):
-    pairs, resumed = [], set()
+    pairs, seen = [], set()
     for turn in range(len(site.kinds)):
         had = {(i, who): site.visit(i, who) for i in range(len(site.ports)) for who in site.contexts}
         for (i, who), (_, let_in, reused, session) in had.items():
@@ -122,16 +149,16 @@ def _look(site):
                 pairs.append((other[0], fresh[0], 'at another', who))
         site.turn(turn + 1)
         for (i, who), (_, _, _, session) in had.items():
+            before, after = site.kind(i, turn), site.kind(i, turn + 1)
+            seen.add((before, after))
             if not session:
+                assert not resumes(before, after, *who), (before, after, who)
                 continue
-            what = site.kind(i, turn), site.kind(i, turn + 1), who
             came, fresh = site.visit(i, who, session), site.visit(i, who)
-            assert came[1] == fresh[1], what
-            pairs.append((came[0], fresh[0], what))
-            if came[2]:
-                resumed.add(what)
+            assert came[1] == fresh[1], (before, after, who)
+            assert came[2] == resumes(before, after, *who), (before, after, who)
+            pairs.append((came[0], fresh[0], before, after, who))
+    assert seen == {(a, b) for a in site.kinds for b in site.kinds}
     names = site.names()
     for a, b, *what in pairs:
         assert names.get(a) == names.get(b), what
-    # else this would show nothing
-    assert resumed
