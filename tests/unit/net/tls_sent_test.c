@@ -16,7 +16,7 @@
 
 #include "lists.h"
 
-#define CAS (REVOKED_SENT_MAX + 40)
+#define CAS (REVOKED_SENT_MAX + 4)
 
 /* A CA that clients send: its list is hashed for the first of them, and known when
  * it is read again. */
