@@ -530,14 +530,28 @@ tls_revoked_has_any(const struct tls_revoked *r, struct slice put)
 	return false;
 }
 
+/* Of several that are about a part each it is not known which is about a certificate:
+ * none of them is enough. */
 static bool
 list_holds(const struct tls_revoked *r, const struct revoked_by *ca, bool known)
 {
-	for (size_t i = 0; i < r->n_lists; i++)
-		if (is_about(r, i, ca) && tls_list_is_timely(&r->lists[i]) &&
-		    (!known || tls_list_accepts(&r->lists[i], ca->key)))
+	bool one_holds = false;
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_lists; i++) {
+		const struct tls_list *l = &r->lists[i];
+
+		if (!is_about(r, i, ca))
+			continue;
+		n++;
+		if (!tls_list_is_timely(l) ||
+		    (known && !tls_list_accepts(l, ca->key)))
+			continue;
+		if (l->plain)
 			return true;
-	return false;
+		one_holds = true;
+	}
+	return one_holds && n == 1;
 }
 
 bool

@@ -164,6 +164,8 @@ certs_make(struct certs *c, const struct cert_spec *s)
 		extension(x, issuer, NID_ext_key_usage, s->eku);
 	if (s->san)
 		extension(x, issuer, NID_subject_alt_name, s->san);
+	if (s->crldp)
+		extension(x, issuer, NID_crl_distribution_points, s->crldp);
 	if (!X509_sign(x, signer, EVP_sha256()))
 		abort();
 	assert((size_t)c->n < sizeof c->made / sizeof *c->made);

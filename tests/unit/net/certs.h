@@ -20,6 +20,7 @@ struct cert_spec {
 	int cn_len;		/* 0: strlen (names with NUL) */
 	const char *san;	/* "DNS:a,IP:1.2.3.4"; NULL: none */
 	const char *eku;	/* "serverAuth"; NULL: none */
+	const char *crldp;	/* "URI:http://a/b"; NULL: none */
 	const char *issuer;	/* name of an earlier one; NULL: itself */
 	const char *key_of;	/* whose key it has; NULL: a new one */
 	int from_days, to_days; /* both 0: from yesterday for 90 days */

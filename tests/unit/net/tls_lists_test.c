@@ -292,6 +292,59 @@ lists_of_several_cas(void **state)
 	}
 }
 
+/* parts.pem: lists of one CA, each of what names its place. */
+static void
+put_parts(size_t n)
+{
+	static const char *const places[] = {
+		"critical,fullname:URI:http://lists/1",
+		"critical,fullname:URI:http://lists/2"
+	};
+
+	(void)unlink(certs_path(&certs, "parts.pem"));
+	for (size_t i = 0; i < n; i++) {
+		X509_CRL *crl = list_of("ca", "dev2");
+
+		extend(crl, "issuingDistributionPoint", places[i]);
+		certs_crl_put(&certs, "one.pem", "ca", crl);
+		append("parts.pem", "one.pem");
+	}
+}
+
+/* [SECURITY 53] Who is on none that holds does not come back by a ticket because another
+ * part's does. */
+static void
+lists_in_parts(void **state)
+{
+	static const int versions[] = { 12, 13 };
+	ASN1_TIME *past = X509_gmtime_adj(NULL, -60);
+
+	for (size_t i = 0; i < 2; i++) {
+		struct tls_client *c1 = client_new("part1", versions[i]);
+		struct tls_client *c2 = client_new("part2", versions[i]);
+		struct tls_server *t;
+
+		put_parts(1); /* alone it is known whose it is */
+		t = server_of("parts.pem");
+		assert_false(visit(t, c1));
+		assert_true(visit(t, c1));
+		refused(t, "part2", "");
+		put_parts(2);
+		renew(t);
+		(void)visit(t, c1);
+		(void)visit(t, c2);
+		(void)X509_CRL_set1_nextUpdate(
+		    sk_X509_CRL_value(t->revoked->crls, 1), past);
+		let_in(t, "part1");
+		refused(t, "part2", "");
+		stays_out(t, c2);
+		tls_client_free(c1);
+		tls_client_free(c2);
+		tls_server_unref(t);
+	}
+	ASN1_TIME_free(past);
+}
+
 /* A list that says what is new since another one. */
 static void
 what_is_new_is_the_librarys(void **state)
@@ -673,6 +726,14 @@ main(void)
 		{ .name = "devcross",
 		    .eku = "clientAuth",
 		    .issuer = "rootold" },
+		{ .name = "part1",
+		    .eku = "clientAuth",
+		    .crldp = "URI:http://lists/1",
+		    .issuer = "ca" },
+		{ .name = "part2",
+		    .eku = "clientAuth",
+		    .crldp = "URI:http://lists/2",
+		    .issuer = "ca" },
 		{ .name = "nolists",
 		    .cn = "CA without lists",
 		    .ca = true,
@@ -686,6 +747,7 @@ main(void)
 		cmocka_unit_test(judged_as_by_the_library),
 		cmocka_unit_test(tickets_as_by_the_library),
 		cmocka_unit_test(lists_of_several_cas),
+		cmocka_unit_test(lists_in_parts),
 		cmocka_unit_test(what_is_new_is_the_librarys),
 		cmocka_unit_test(dates_are_looked_at),
 		cmocka_unit_test(signatures_are_looked_at_once),
