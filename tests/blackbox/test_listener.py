@@ -59,6 +59,21 @@ def test_interface_of_this_machine(brokers):
         assert not accepts(address, port)
 
 
+def test_address_of_the_default_listener(brokers):
+    """As Mosquitto 1 had it."""
+    port = free_port()
+    b = brokers('', start=False)
+    with open(b.conf_path, encoding='utf-8') as f:
+        rest = f.read()
+    with open(b.conf_path, 'w', encoding='utf-8') as f:
+        f.write(f'port {port}\nbind_address 127.0.0.2\nallow_anonymous true\n{rest}')
+    b.start()
+    wait_until(lambda: accepts('127.0.0.2', port), 'it listens there')
+    assert not accepts('127.0.0.1', port)
+    with Raw(port, host='127.0.0.2') as c:
+        c.connect('there')
+
+
 def test_interface_of_a_network(brokers):
     name, address = interface()
     if not name:
