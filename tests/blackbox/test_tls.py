@@ -242,19 +242,6 @@ def test_resumption(two, pki, mutual, version):
 
 
 @pytest.mark.ours
-@pytest.mark.parametrize('version', [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_no_tickets(brokers, pki, two, version):
-    b = brokers('tls_tickets 0\n' + conf(pki))
-    ctx = context(pki, False)
-    ctx.minimum_version = ctx.maximum_version = version
-    assert resume(two[False].port, ctx)[1].has_ticket
-    _, session = resume(b.port, ctx)
-    assert not session.has_ticket
-    # nor by the identifier that TLS 1.2 has beside tickets
-    assert not resume(b.port, ctx, session)[0]
-
-
-@pytest.mark.ours
 def test_ticket_of_another_listener_opens_nothing(brokers, pki):
     """A session from a listener that asks for no certificate does not get
     into one that requires it."""
