@@ -53,6 +53,8 @@ struct mmsg {
 	uint64_t at_ms;
 	uint64_t sent_ms;    /* a will: when it was sent, or forgotten */
 	uint64_t not_before; /* ms; a will's delay */
+	/* of a will whose client came when nothing could be written: when */
+	uint64_t came_ms;
 };
 
 struct msub {
@@ -135,6 +137,9 @@ struct model {
 	struct mwill wills[SIM_CLIENTS];
 	bool unsure[SIM_CLIENTS],
 	    unsure_clean[SIM_CLIENTS]; /* a CONNECT was not answered */
+	/* ms; when that was settled by one who came when nothing could be
+	 * written */
+	uint64_t unsure_ms[SIM_CLIENTS];
 	uint32_t routed[MODEL_ROUTED]; /* wills, in this turn */
 	unsigned n_routed;
 	/* sessions whose end may have been forgotten with the power */

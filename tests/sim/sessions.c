@@ -76,6 +76,8 @@ will_left(struct edge *e)
 
 	if (!uid)
 		return;
+	if (e->unwritten)
+		sim->model.msgs[uid].came_ms = e->live_ms;
 	if (e->goodbye == GOES && !e->shut && !e->paused &&
 	    e->refusals == seam_refused()) {
 		will_never(uid);
@@ -317,6 +319,10 @@ model_begin(struct edge *e, bool present)
 		vague = true;
 	e->unwritten |= power_ill();
 	will_back(e, present && !vague, unsure || e->unwritten);
+	if (unsure && e->unwritten)
+		md->unsure_ms[n] = e->live_ms;
+	else if (!e->unwritten)
+		md->unsure_ms[n] = 0;
 	md->unsure[n] = md->unsure_clean[n] = false;
 	if (md->ghosts[n]) {
 		subs_gone(md->ghosts[n]);
@@ -529,6 +535,13 @@ session_lost(struct msession *s)
 			s->subs[i].gone = NEVER;
 }
 
+/* Neither it nor what came of it need be on disk. */
+static bool
+was_unwritten(const struct mmsg *m)
+{
+	return m->came_ms && !is_old(m->came_ms);
+}
+
 static void
 message_lost(struct mmsg *m, uint32_t uid)
 {
@@ -540,6 +553,13 @@ message_lost(struct mmsg *m, uint32_t uid)
 	/* its time had come: it may have been sent, and is again */
 	if (m->will && w->uid == uid && sim->now >= w->lo)
 		m->times = 2;
+	if (m->will && w->uid == uid && was_unwritten(m)) {
+		m->not_before = 0;
+		will_maybe(uid, m->from);
+		m->times = 2;
+		w->uid = 0;
+		return;
+	}
 	if (!m->will || m->sent_ms == 0 || is_old(m->sent_ms) || w->uid == uid)
 		return;
 	if (m->state == M_NEVER) {
@@ -551,7 +571,7 @@ message_lost(struct mmsg *m, uint32_t uid)
 		m->upto = m->late = NEVER;
 		m->not_before = 0;
 		m->state = M_MAYBE;
-		if (!w->uid)
+		if (!w->uid && !was_unwritten(m))
 			*w = (struct mwill){ .uid = uid,
 				.hi = NEVER,
 				.left_ms = sim->now,
@@ -574,9 +594,13 @@ model_power_lost(bool stopped)
 		session_lost(md->sessions[i]);
 	for (uint32_t uid = 1; uid < md->n_msgs; uid++)
 		message_lost(&md->msgs[uid], uid);
-	for (unsigned i = 0; i < SIM_CLIENTS; i++)
+	for (unsigned i = 0; i < SIM_CLIENTS; i++) {
 		if (md->wills[i].uid && !is_old(md->wills[i].left_ms))
 			md->wills[i].hi = NEVER;
+		/* the disk has what it had before */
+		if (md->unsure_ms[i] && !is_old(md->unsure_ms[i]))
+			md->unsure[i] = md->unsure_clean[i] = true;
+	}
 }
 
 /* What has expired meanwhile was not taken up.  At QoS 1 its identifier is free: its
