@@ -60,6 +60,7 @@ durable_init(struct shard *sh, struct store *store)
 	d->reread.fn = on_reread_over;
 	d->look.fn = on_reread_over;
 	d->keep.ticket = 1;
+	d->kept_turn = d->may_keep = d->may_forget = KEPT_TURN;
 	d->keep.into = d->keep.own = d->open;
 	sh->home.keep = &d->keep;
 	return NJ_OK;
@@ -213,36 +214,47 @@ fulfil(struct promise *p, bool failed)
 	free(p->bytes);
 }
 
-/* One gate's; what is sent may promise more, at this turn's gate. */
-static void
+/* All that the first gate waits for is on disk. */
+static bool
+may_open(const struct durable *d)
+{
+	const struct gate *g;
+
+	if (d->gate_n == 0)
+		return false;
+	g = &d->gates[d->gate_head];
+	return g->pledges == 0 && g->ticket <= d->keep.done;
+}
+
+/* The first gate's; what is sent may promise more, at this turn's gate.  False:
+ * the rest has to wait for another turn. */
+static bool
 open_gate(struct durable *d)
 {
-	struct gate g = d->gates[d->gate_head];
+	struct gate *g = &d->gates[d->gate_head];
 
+	for (; g->n > 0; g->n--) {
+		struct promise p = d->v[d->head];
+
+		if (d->may_keep == 0)
+			return false;
+		d->may_keep--;
+		d->head = (d->head + 1) & (d->cap - 1);
+		d->n--;
+		fulfil(&p, g->failed);
+	}
 	d->gate_head = (d->gate_head + 1) & (d->gate_cap - 1);
 	d->gate_n--;
 	d->gate_first++;
-	for (; g.n > 0; g.n--) {
-		struct promise p = d->v[d->head];
-
-		d->head = (d->head + 1) & (d->cap - 1);
-		d->n--;
-		fulfil(&p, g.failed);
-	}
+	return true;
 }
 
 static void
 open_gates(struct durable *d)
 {
-	while (d->gate_n > 0) {
-		const struct gate *g = &d->gates[d->gate_head];
-
-		if (g->pledges > 0 || g->ticket > d->keep.done)
-			return;
-		open_gate(d);
+	while (may_open(d) && open_gate(d))
 		atomic_store_explicit(
 		    &d->gate_open, d->gate_first, memory_order_release);
-	}
 }
 
 uint64_t
@@ -267,6 +279,53 @@ set_busy(struct durable *d)
 	    d->gate_n > 0;
 	d->keep.full = is_full(d);
 	atomic_store_explicit(&d->behind, d->keep.full, memory_order_relaxed);
+}
+
+/* What is on disk need not be in memory, nor count as if it was. */
+static void
+forget_written(struct durable *d)
+{
+	struct store_batch *b;
+
+	while ((b = d->written) && batch_clear_some(b, &d->may_forget)) {
+		d->written = b->next;
+		d->under_way -= b->weight;
+		if (d->n_spare + d->n_out < BATCHES_OUT)
+			d->spare[d->n_spare++] = b;
+		else
+			batch_free(b);
+	}
+}
+
+/* b is on disk. */
+static void
+add_written(struct durable *d, struct store_batch *b)
+{
+	b->next = NULL;
+	if (d->written)
+		d->written_last->next = b;
+	else
+		d->written = b;
+	d->written_last = b;
+	forget_written(d);
+	/* without memory it is its own successor, when it is forgotten */
+	if (d->written && d->n_spare + d->n_out < BATCHES_OUT &&
+	    batch_new(&storing_msgs, &d->spare[d->n_spare]) == NJ_OK)
+		d->n_spare++;
+}
+
+void
+durable_turn_begins(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+
+	d->may_keep = d->may_forget = sh->stopping ? UINT32_MAX : d->kept_turn;
+}
+
+bool
+durable_goes_on(const struct durable *d)
+{
+	return d->store && d->open && (d->written || may_open(d));
 }
 
 /* Nothing of it is left to be written: its company need not wait. */
@@ -300,6 +359,7 @@ durable_flush(struct shard *sh)
 	d->open->owner = sh->home.shard;
 	d->open->weight = d->keep.bytes + d->open->bytes;
 	d->under_way += d->open->weight;
+	d->n_out++;
 	d->keep.bytes = 0;
 	store_submit(d->store, d->open);
 	/* at the very end there is none any more */
@@ -435,6 +495,7 @@ durable_turn(struct shard *sh)
 	open_gates(d);
 	if (!d->open)
 		return;
+	forget_written(d);
 	/* a page has what was submitted before it was asked for */
 	if (!list_empty(&d->keep.pages) &&
 	    (d->open->live == 0 || d->keep.stuck))
@@ -448,20 +509,20 @@ durable_stored(struct shard *sh, struct letter *l)
 	struct durable *d = &sh->durable;
 	struct store_batch *b = (struct store_batch *)l;
 
+	d->n_out--;
 	if (b->ticket == 0) { /* it never came to the disk */
 		pledge_company(sh, b, false);
 		batch_free(b);
 		return;
 	}
 	d->keep.done = b->ticket;
-	d->under_way -= b->weight;
-	batch_clear(b);
 	pledge_company(sh, b, true);
-	if (!d->open || d->n_spare == BATCHES_OUT) {
+	if (!d->open) {
+		d->under_way -= b->weight;
 		batch_free(b); /* the broker is going away */
 		return;
 	}
-	d->spare[d->n_spare++] = b;
+	add_written(d, b);
 	open_gates(d);
 	set_busy(d);
 }
@@ -499,6 +560,7 @@ void
 durable_fini(struct shard *sh)
 {
 	struct durable *d = &sh->durable;
+	struct store_batch *b;
 
 	while (d->n > 0) {
 		struct promise p = d->v[d->head];
@@ -515,6 +577,10 @@ durable_fini(struct shard *sh)
 	batch_free(d->open);
 	while (d->n_spare > 0)
 		batch_free(d->spare[--d->n_spare]);
+	while ((b = d->written)) {
+		d->written = b->next;
+		batch_free(b);
+	}
 	d->v = NULL;
 	d->gates = NULL;
 	d->open = NULL;

@@ -34,6 +34,10 @@
 #define KEEP_BYTES   (32 * 1024 * 1024)
 #define PROMISES_MAX (256u * 1024)
 
+/* Promises that are kept in a turn, and records on disk that are forgotten: some
+ * tenths of a millisecond.  What is left of them is the next turn's, in order. */
+#define KEPT_TURN 1024u
+
 /* Batches with the store at once: it takes all that came during one commit into
  * the next, and does not wait for this shard's turn to end. */
 #define BATCHES_OUT 8u
@@ -98,10 +102,15 @@ struct durable {
 	struct keep keep;
 	struct store *store;
 	struct store_batch *open, *spare[BATCHES_OUT];
-	unsigned n_spare;
-	uint64_t submitted; /* ticket; open's is keep.ticket */
-	uint64_t under_way; /* bytes submitted, not done */
-	struct promise *v;  /* ring */
+	unsigned n_spare, n_out; /* n_out: with the store */
+	/* on disk, and their records are still to be forgotten, oldest first;
+	 * others are in their place meanwhile, so the store does not wait */
+	struct store_batch *written, *written_last;
+	uint32_t kept_turn;	       /* KEPT_TURN */
+	uint32_t may_keep, may_forget; /* of those, in this turn */
+	uint64_t submitted;	       /* ticket; open's is keep.ticket */
+	uint64_t under_way;	       /* bytes submitted, not forgotten */
+	struct promise *v;	       /* ring */
 	uint32_t head, n, cap;
 	struct gate *gates; /* ring of those that are closed */
 	uint32_t gate_head, gate_n, gate_cap;
@@ -145,6 +154,10 @@ void durable_fini(struct shard *sh);
 void durable_flush(struct shard *sh);
 /* The store is closed: nothing goes there any more. */
 void durable_closed(struct shard *sh);
+/* A turn begins. */
+void durable_turn_begins(struct shard *sh);
+/* It left something that need not wait. */
+bool durable_goes_on(const struct durable *d);
 /* A turn's end: submits, and sends what need not wait (any more). */
 void durable_turn(struct shard *sh);
 /* The number behind the last gate that anything waits for. */

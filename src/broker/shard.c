@@ -321,7 +321,7 @@ must_not_wait(const struct shard *sh)
 	return !list_empty(&sh->again) || !list_empty(&sh->handshakes) ||
 	    !list_empty(&sh->begun) || !list_empty(&sh->calls) ||
 	    !list_empty(&sh->walks) || !list_empty(&sh->late) ||
-	    crowd_waits(sh) || sh->home.ending;
+	    crowd_waits(sh) || sh->home.ending || durable_goes_on(&sh->durable);
 }
 
 static void
@@ -563,6 +563,7 @@ shard_turn(struct shard *sh, int max_wait_ms)
 	wait(sh, max_wait_ms);
 	fence_turn_begins(sh);
 	update_clock(sh);
+	durable_turn_begins(sh);
 	sh->deaths = 0;
 	/* Mail first: what another shard acknowledged to its client it posted
 	 * before, so it is here before anything the client caused since. */
@@ -726,6 +727,7 @@ shard_drain(struct shard *sh, bool last)
 	size_t n = 0;
 
 	sh->stopping = true;
+	durable_turn_begins(sh);
 	for (; (l = mailbox_take(&sh->mail)); n++)
 		take_letter(sh, l);
 	n += groups_held(sh);

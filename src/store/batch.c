@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/giveback.h"
+
 #define BATCH_MIN 32u
 /* A batch that was once large gives its memory back. */
 #define BATCH_KEEP 4096u
@@ -43,6 +45,22 @@ batch_clear(struct store_batch *b)
 		b->v = NULL;
 		b->cap = 0;
 	}
+}
+
+bool
+batch_clear_some(struct store_batch *b, uint32_t *left)
+{
+	uint32_t n = b->n;
+
+	for (; b->n > 0 && *left > 0; --*left)
+		rec_fini(b, &b->v[--b->n]);
+	/* to free all of a large one at once takes as long as the rest */
+	if (b->cap > BATCH_KEEP && n > 0)
+		giveback_pages(b->v + b->n, b->v + n);
+	if (b->n > 0)
+		return false;
+	batch_clear(b);
+	return true;
 }
 
 void

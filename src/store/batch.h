@@ -58,10 +58,11 @@ struct store_batch {
 	uint32_t live; /* without the cancelled */
 	uint32_t idle; /* of those: nobody waits for them; batch_urgent */
 	size_t bytes;
-	uint64_t ticket;  /* the submitter's own */
-	unsigned owner;	  /* the submitter's own */
-	uint64_t weight;  /* the submitter's own */
-	void *companions; /* the submitter's own */
+	uint64_t ticket;	  /* the submitter's own */
+	unsigned owner;		  /* the submitter's own */
+	uint64_t weight;	  /* the submitter's own */
+	void *companions;	  /* the submitter's own */
+	struct store_batch *next; /* the submitter's own */
 	void (*unref)(void *msg);
 };
 
@@ -77,6 +78,8 @@ NJ_MUST enum nj_err
 batch_new(const struct store_msg_ops *ops, struct store_batch **out);
 /* Drops its records; it can be filled again. */
 void batch_clear(struct store_batch *b);
+/* At most *left of them, the last first; whether none is left. */
+bool batch_clear_some(struct store_batch *b, uint32_t *left);
 void batch_free(struct store_batch *b);
 
 NJ_MUST enum nj_err

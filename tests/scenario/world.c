@@ -384,6 +384,7 @@ world_start(struct world *w)
 	for (unsigned i = 0; w->broker && i < w->broker->n; i++) {
 		w->broker->shards[i].walk_turn = 1;
 		w->broker->shards[i].flush_turn = 1;
+		w->broker->shards[i].durable.kept_turn = 1;
 	}
 	inside(false);
 	return e;

@@ -143,6 +143,11 @@ world_boot(struct nj_why *why)
 	for (unsigned i = 0; sim->broker && i < sim->broker->n; i++) {
 		sim->broker->shards[i].walk_turn = 1 + sim->is.clients % 3;
 		sim->broker->shards[i].flush_turn = 1 + sim->is.clients % 3;
+		/* batches that wait to be forgotten have others made in their
+		 * place: of memory that runs out there is enough to be tried */
+		if (!sim->is.memory)
+			sim->broker->shards[i].durable.kept_turn =
+			    1 + sim->is.clients % 3;
 	}
 	return e;
 }
