@@ -56,14 +56,17 @@ class Maker:
             openssl('ca', *by, '-revoke', crt, cwd=folder)
         return openssl('ca', *by, '-gencrl', *(['-crlexts', 'indirect'] if indirect else []), cwd=folder)
 
-    def issue(self, subject, san='', ca=False, usage='clientAuth', extra='', serial=None):
-        """(certificate with what a verifier needs of CAs, key)"""
+    def issue(self, subject, san='', ca=False, usage='clientAuth', extra='', serial=None,
+              exts=None):
+        """(certificate with what a verifier needs of CAs, key); exts: all its extensions."""
         self.n += 1
         key, csr, crt, ext = (self.path(f'{self.n}.{e}') for e in ('key', 'csr', 'crt', 'ext'))
         self._key(key)
         openssl('req', '-new', '-utf8', '-key', key, '-subj', subject, '-out', csr, cwd=self.dir)
         with open(ext, 'w', encoding='utf-8') as f:
-            if ca:
+            if exts is not None:
+                f.write(exts)
+            elif ca:
                 f.write('basicConstraints=critical,CA:true\n'
                         'keyUsage=critical,keyCertSign,cRLSign\n')
             else:

@@ -392,6 +392,34 @@ def test_lists_are_kept_once(brokers, base_folder):
             assert c.closed() == 0x98
 
 
+@pytest.mark.parametrize('version', [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_lists_that_come_with_a_reload(brokers, base_folder, version):
+    """Who is connected from before is asked, too, and stays under watch; his ticket as well."""
+    ca = Maker(new_folder(base_folder, 'late-'), 'CA')
+    crt, key = ca.issue('/CN=server', 'DNS:localhost', usage='serverAuth')
+    bad, good, mine = ca.issue('/CN=bad'), ca.issue('/CN=good'), ca.path('mine.crl')
+    bad_ctx, good_ctx = shows(ca.crt, bad, version), shows(ca.crt, good, version)
+    with open(mine, 'w', encoding='ascii') as f:
+        f.write(ca.crl(bad[0]))
+    b = brokers(f'certfile {crt}\nkeyfile {key}\ncafile {ca.crt}\nrequire_certificate true\n')
+    session = session_of(b.port, bad_ctx)
+    with Raw(b.port, tls=bad_ctx) as c, Raw(b.port, tls=good_ctx) as g:
+        c.connect('bad')
+        g.connect('good')
+        with open(b.conf_path, encoding='utf-8') as f:
+            text = f.read()
+        b.write_conf(text.replace(f'cafile {ca.crt}\n', f'cafile {ca.crt}\ncrlfile {mine}\n'))
+        b.reload()
+        assert c.closed() == 0x98
+        refused(b.port, bad_ctx)
+        refused(b.port, bad_ctx, session)
+        g.ping()
+        with open(mine + '.new', 'w', encoding='ascii') as f:
+            f.write(ca.crl(good[0]))
+        os.rename(mine + '.new', mine)
+        assert g.closed() == 0x98
+
+
 @pytest.mark.parametrize('lists', ['its own', "another's"])
 def test_a_handshake_that_a_reload_overtakes(brokers, base_folder, lists):
     """It is judged by the lists that the reload brought; there were none before."""

@@ -139,6 +139,22 @@ def test_a_ticket_that_is_only_offered(site, port, offer):
 
 @pytest.mark.parametrize('retry', [False, True])
 @pytest.mark.parametrize('port', ['certs', 'mixed', 'ruled'])
+def test_what_is_said_too_early(site, port, retry):
+    """RFC 8446 4.2.10: who has seen it could say it again.  What comes with a ticket is passed
+    over, and the client goes on as if it had said nothing."""
+    ticket, early = site.ticket_of(port, 'alice'), f'early{site.n}'
+    more = {'groups': RETRY} if retry else {}
+    start = site.b.log_size()
+    assert site.who(port, ticket=ticket, suite=FIRST, early=early, **more) == ('alice', True)
+    assert early not in site.b.log(start)
+    # nor where the ticket is another's, and no good
+    other = 'again' if port == 'certs' else 'certs'
+    assert site.who(other, ticket=ticket, suite=FIRST, early=early, **more) == (None, False)
+    assert early not in site.b.log(start)
+
+
+@pytest.mark.parametrize('retry', [False, True])
+@pytest.mark.parametrize('port', ['certs', 'mixed', 'ruled'])
 def test_a_ticket_that_is_used(site, port, retry):
     """Again and again, each time with the one that came."""
     ticket = site.ticket_of(port, 'alice')

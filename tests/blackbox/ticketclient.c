@@ -8,6 +8,7 @@
  *        ticket=FILE  the session to resume; forged=1: with another secret
  *        key=HEX      a shared key, of the identity id= (%00: a NUL), or of
  *                     the ticket in idticket=FILE
+ *        early=NAME   a CONNECT with that identifier goes along with the ticket
  *        refuse=1     says that the broker's signature is wrong
  *        save=FILE    where to keep the ticket that comes
  *        client=      MQTT's identifier
@@ -173,18 +174,40 @@ offer_ticket(SSL *ssl, char **v)
 		die("ticket");
 }
 
+/* A CONNECT; how long it is. */
+static size_t
+connect_packet(unsigned char out[128], const char *client)
+{
+	size_t n = client && strlen(client) < 100 ? strlen(client) : 0;
+	const unsigned char head[14] = { 0x10, (unsigned char)(12 + n), 0, 4,
+		'M', 'Q', 'T', 'T', 4, 2, 0, 60, 0, (unsigned char)n };
+
+	memcpy(out, head, sizeof head);
+	memcpy(out + sizeof head, client, n);
+	return sizeof head + n;
+}
+
+/* Before it is known whether the ticket is good, whatever that one allows. */
+static void
+say_early(SSL *ssl, const char *client)
+{
+	SSL_SESSION *sess = SSL_get0_session(ssl);
+	unsigned char out[128];
+	size_t n = connect_packet(out, client), did = 0;
+
+	if (!sess || !SSL_SESSION_set_max_early_data(sess, sizeof out) ||
+	    !SSL_write_early_data(ssl, out, n, &did) || did != n)
+		die("early");
+}
+
 /* Prints what comes for it, up to CONNACK's four bytes. */
 static void
 connect_mqtt(SSL *ssl, const char *client)
 {
-	size_t n = strlen(client);
-	unsigned char out[128] = { 0x10, (unsigned char)(12 + n), 0, 4, 'M',
-		'Q', 'T', 'T', 4, 2, 0, 60, 0, (unsigned char)n };
-	unsigned char in[4];
-	int got = 0, r;
+	unsigned char out[128], in[4];
+	int n = (int)connect_packet(out, client), got = 0, r;
 
-	memcpy(out + 14, client, n);
-	if (SSL_write(ssl, out, (int)(14 + n)) > 0)
+	if (SSL_write(ssl, out, n) > 0)
 		while (got < 4 && (r = SSL_read(ssl, in + got, 4 - got)) > 0)
 			got += r;
 	for (int i = 0; i < got; i++)
@@ -213,13 +236,15 @@ main(int argc, char **argv)
 	SSL_set_app_data(ssl, arg(argv, "save"));
 	if (arg(argv, "ticket"))
 		offer_ticket(ssl, argv);
+	if (arg(argv, "early"))
+		say_early(ssl, arg(argv, "early"));
 	if (SSL_connect(ssl) != 1) {
 		ERR_print_errors_fp(stderr);
 		printf("answer=\n");
 		return 0;
 	}
 	printf("reused=%d answer=", SSL_session_reused(ssl));
-	connect_mqtt(ssl, client && strlen(client) < 100 ? client : "c");
+	connect_mqtt(ssl, client ? client : "c");
 	printf("\n");
 	return 0;
 }
