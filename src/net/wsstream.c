@@ -422,8 +422,11 @@ wss_read(struct stream *base, uint8_t *dst, size_t cap, size_t *n)
 	if (s->phase != WS_OPEN)
 		return s->phase == WS_ENDED ? NJ_EOF : NJ_PROTOCOL;
 	while (s->next == WS_OPEN) {
-		if ((e = ws_receive(s, dst, cap, &len)) ||
-		    (e = strip(s, dst, len, &got)))
+		if ((e = ws_receive(s, dst, cap, &len))) {
+			s->gone = e == NJ_EOF;
+			return e;
+		}
+		if ((e = strip(s, dst, len, &got)))
 			return e;
 		if (got > 0) { /* whatever else shows at the next call */
 			*n = got;
@@ -468,7 +471,7 @@ wss_shutdown(struct stream *base)
 	s->shut = true;
 	if (s->next == WS_ENDED) /* RFC 6455 5.5.1: it is echoed */
 		send_close(s, s->code, NULL);
-	else
+	else if (!s->gone) /* 7.1.5: else it is 1006 whatever is sent */
 		send_close(s,
 		    s->base.end_code ? s->base.end_code : WS_CODE_NORMAL, NULL);
 	stream_shutdown(s->inner);

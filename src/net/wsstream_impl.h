@@ -37,6 +37,7 @@ struct ws_stream {
 	bool mqtt_too;	   /* a client without WebSocket is welcome */
 	bool closing;	   /* our Close is sent, or about to be */
 	bool shut;	   /* the inner stream was told to end */
+	bool gone;	   /* the client ended without a Close */
 	uint16_t code; /* of a fault, or a Close, not told or answered yet */
 	const char *fault; /* in words */
 	struct ws_in rx;

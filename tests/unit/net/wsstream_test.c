@@ -312,6 +312,28 @@ controls(void **state)
 	ws_end(&p);
 }
 
+/* Who ended without a Close gets none: its end has code 1006 by then
+ * (RFC 6455 7.1.5), and most would answer with a reset. */
+static void
+ends_without_a_close(void **state)
+{
+	struct ws_pair p;
+	uint8_t got[64];
+	size_t n = 0;
+
+	ws_upgraded(&p, NULL);
+	assert_int_equal(stream_read(p.s, got, sizeof got, &n), NJ_AGAIN);
+	say(&p, LIT("\x82\x81" KEY "\x70"));
+	assert_int_equal(shutdown(p.raw, SHUT_WR), 0);
+	assert_int_equal(stream_read(p.s, got, sizeof got, &n), NJ_OK);
+	assert_int_equal(n, 1);
+	assert_int_equal(stream_read(p.s, got, sizeof got, &n), NJ_EOF);
+	stream_shutdown(p.s);
+	heard(&p, SLICE_NONE);
+	assert_int_equal(recv(p.raw, got, sizeof got, 0), 0);
+	ws_end(&p);
+}
+
 static void
 faults(void **state)
 {
@@ -702,6 +724,7 @@ main(void)
 		cmocka_unit_test(frames_follow_packets),
 		cmocka_unit_test(small_beside_large),
 		cmocka_unit_test(controls),
+		cmocka_unit_test(ends_without_a_close),
 		cmocka_unit_test(faults),
 		cmocka_unit_test(a_flood),
 		cmocka_unit_test(a_full_peer),
