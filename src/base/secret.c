@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Each secret has pages of its own: locked where the limit allows, left out
- * of core dumps, wiped before they are given back.
+ * of core dumps, wiped before they are given back.  A few single pages are kept
+ * for the next ones: to map, lock and unmap one for each login with a password
+ * was several us of it.
  */
 #include "base/secret.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,6 +21,7 @@
 #include "base/rand.h"
 
 #define CTRL_C 3
+#define SPARES 8
 
 struct secret {
 	size_t n;
@@ -25,19 +29,49 @@ struct secret {
 	uint8_t bytes[];
 };
 
+/* Single pages, wiped, of any thread. */
+static _Atomic(struct secret *) spares[SPARES];
+
+static struct secret *
+take_spare(void)
+{
+	struct secret *s = NULL;
+
+	for (size_t i = 0; !s && i < SPARES; i++)
+		if (atomic_load_explicit(&spares[i], memory_order_relaxed))
+			s = atomic_exchange(&spares[i], NULL);
+	return s;
+}
+
+/* Whether there was a place for it. */
+static bool
+keep_spare(struct secret *s)
+{
+	for (size_t i = 0; i < SPARES; i++) {
+		struct secret *none = NULL;
+
+		if (atomic_compare_exchange_strong(&spares[i], &none, s))
+			return true;
+	}
+	return false;
+}
+
 /* Room for n bytes, all zero. */
 static struct secret *
 secret_alloc(size_t n)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	size_t size = (sizeof(struct secret) + n + page - 1) / page * page;
-	struct secret *s;
+	struct secret *s = size == page ? take_spare() : NULL;
 
-	s = mmap(NULL, size, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (s == MAP_FAILED)
-		return NULL;
-	(void)madvise(s, size, MADV_DONTDUMP);
+	if (!s) {
+		s = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (s == MAP_FAILED)
+			return NULL;
+		(void)madvise(s, size, MADV_DONTDUMP);
+	}
+	/* a spare, too: locks do not come along into a child */
 	(void)mlock(s, size); /* best effort: RLIMIT_MEMLOCK may be small */
 	s->mapped = size;
 	return s;
@@ -52,7 +86,8 @@ secret_free(struct secret *s)
 		return;
 	size = s->mapped;
 	secret_wipe(s, size);
-	(void)munmap(s, size);
+	if (size != (size_t)sysconf(_SC_PAGESIZE) || !keep_spare(s))
+		(void)munmap(s, size);
 }
 
 enum nj_err

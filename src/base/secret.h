@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * secret - bytes that must not be printed, swapped or left behind.
  *
- * Owns:    its bytes, in memory excluded from core dumps; wiped on free.
+ * Owns:    its bytes, in memory excluded from core dumps; wiped on free, and
+ *          kept for the next ones or given back.
  * Threads: one owner.
  * Bounds:  SECRET_MAX bytes.
  */

@@ -346,6 +346,30 @@ a_part_of_a_file(void **state)
 	(void)close(ends[1]);
 }
 
+/* Pages that come again are each one secret's, and hold nothing of the last,
+ * which was longer. */
+static void
+more_secrets_than_are_kept_for(void)
+{
+	struct secret *all[20];
+	char want[16];
+
+	for (int len = 9; len > 0; len -= 4) {
+		for (size_t i = 0; i < LEN(all); i++) {
+			(void)snprintf(want, sizeof want, "%0*zu", len, i + 10);
+			assert_int_equal(
+			    secret_new(slice_str(want), &all[i]), NJ_OK);
+			for (size_t k = strlen(want); k < 1000; k++)
+				assert_int_equal(secret_bytes(all[i]).p[k], 0);
+		}
+		for (size_t i = 0; i < LEN(all); i++) {
+			(void)snprintf(want, sizeof want, "%0*zu", len, i + 10);
+			assert_true(slice_is(secret_bytes(all[i]), want));
+			secret_free(all[i]);
+		}
+	}
+}
+
 static void
 secrets_are_kept(void **state)
 {
@@ -372,6 +396,7 @@ secrets_are_kept(void **state)
 		    (c >= 'A' && c <= 'Z'));
 	}
 	secret_free(s);
+	more_secrets_than_are_kept_for();
 	secret_wipe(wiped, sizeof wiped);
 	assert_memory_equal(wiped, "\0\0\0\0\0\0\0", 8);
 	assert_true(secret_eq(LIT("same"), LIT("same")));
