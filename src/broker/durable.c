@@ -239,6 +239,7 @@ open_gate(struct durable *d)
 		if (d->may_keep == 0)
 			return false;
 		d->may_keep--;
+		d->given_up -= d->given_up > 0;
 		d->head = (d->head + 1) & (d->cap - 1);
 		d->n--;
 		fulfil(&p, g->failed);

@@ -112,6 +112,7 @@ struct durable {
 	uint64_t under_way;	       /* bytes submitted, not forgotten */
 	struct promise *v;	       /* ring */
 	uint32_t head, n, cap;
+	uint32_t given_up;  /* of n, as the store is damaged; on_publish.c */
 	struct gate *gates; /* ring of those that are closed */
 	uint32_t gate_head, gate_n, gate_cap;
 	uint64_t gate_first; /* number of gates[gate_head] */

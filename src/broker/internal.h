@@ -59,7 +59,7 @@ struct broker {
 	atomic_uint retiring;	      /* blocks without their fences yet */
 	struct late late[LATE_MAX];
 	atomic_uint n_late;
-	unsigned inited; /* shards */
+	atomic_uint inited; /* shards; the store asks, too */
 };
 
 void port_set_unref(struct port_set *s);

@@ -252,6 +252,26 @@ send_away(struct durable *d, bool damaged)
 	list_splice(&d->untaken, &later);
 }
 
+/* What waits for a damaged store would wait for ever.  What of it was looked at
+ * stays where it is, as others may still speak of its gate. */
+static void
+send_away_promised(struct durable *d)
+{
+	unsigned n = 0;
+
+	for (; n < AWAY_TURN && d->given_up < d->n; d->given_up++) {
+		const struct promise *p =
+		    &d->v[(d->head + d->given_up) & (d->cap - 1)];
+
+		if ((p->type != MQTT_PUBACK && p->type != MQTT_PUBREC) ||
+		    p->conn->state != CONN_LIVE || p->conn->link.closing)
+			continue;
+		conn_end(p->conn, RC_QUOTA_EXCEEDED,
+		    "the store is damaged, and what it sent is not on disk");
+		n++;
+	}
+}
+
 void
 publish_turn(struct shard *sh)
 {
@@ -259,6 +279,8 @@ publish_turn(struct shard *sh)
 	enum store_state is = d->store ? store_state(d->store) : STORE_OK;
 	bool now = is == STORE_OK || is == STORE_DAMAGED;
 
+	if (is == STORE_DAMAGED)
+		send_away_promised(d);
 	if (list_empty(&d->untaken))
 		return;
 	if (now)

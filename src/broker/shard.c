@@ -268,6 +268,8 @@ take_letter(struct shard *sh, struct letter *l)
 		atomic_store(&sh->recheck_posted, false);
 		walk_start(sh, &sh->recheck);
 		break;
+	case LETTER_DAMAGED:
+		break; /* publish_turn sees it */
 	case LETTER_GIVEBACK:
 		give_back_later(sh);
 		break;
@@ -686,6 +688,7 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 	snprintf(sh->tag, sizeof sh->tag, "shard %u", number);
 	sh->recheck_letter.kind = LETTER_RECHECK;
 	sh->giveback_letter.kind = LETTER_GIVEBACK;
+	sh->damaged_letter.kind = LETTER_DAMAGED;
 	groups_init(&sh->groups);
 	quota_init(&sh->quota);
 	if ((e = durable_init(sh, b->store)))

@@ -136,6 +136,19 @@ dropped(void *arg, struct store_batch *batch)
 	give_back(arg, batch);
 }
 
+/* Who waits for it is sent away by its shard, which may sleep. */
+static void
+wake_shards(struct broker *b)
+{
+	/* while it starts nobody waits */
+	for (unsigned i = 0; b->inited == b->n && i < b->n; i++) {
+		struct shard *sh = &b->shards[i];
+
+		if (!atomic_exchange(&sh->damaged_posted, true))
+			shard_post(sh, &sh->damaged_letter);
+	}
+}
+
 static void
 state(void *arg, enum store_state s, const char *why)
 {
@@ -168,6 +181,7 @@ state(void *arg, enum store_state s, const char *why)
 		    "%s is damaged (%s): nothing more is kept.  Stop the "
 		    "broker and look at it: nightjar store check",
 		    b->opts.store_path, why);
+		wake_shards(b);
 		break;
 	}
 }

@@ -113,7 +113,7 @@ end(void)
 int
 main(void)
 {
-	int a, b;
+	int a, b, c;
 
 	begin();
 	a = client("a");
@@ -121,9 +121,14 @@ main(void)
 	settle();
 	check("it is answered", client_is_answered(a));
 	(void)client_is_closed(a);
+	c = client("c");
 	disk_fail(SQLITE_FULL);
 	retain(a, 0, 1, 1);
 	settle();
+	retain(c, 50, 1, 1);
+	settle();
+	check("what there is room for waits", !client_is_answered(c));
+	check("and is not refused", !client_is_closed(c));
 	for (size_t i = 1; i <= MORE; i++)
 		retain(a, i, PAYLOAD, 1);
 	check("not all was taken", !list_empty(&durable()->untaken));
@@ -135,6 +140,7 @@ main(void)
 	check("the store is damaged",
 	    store_state(world.broker->store) == STORE_DAMAGED);
 	check("it is sent away", client_is_closed(a));
+	check("and whose message there was room for", client_is_closed(c));
 	check("nobody waits", list_empty(&durable()->untaken));
 	b = client("b");
 	retain(b, 1, 1, 0);
@@ -145,6 +151,7 @@ main(void)
 	check("who comes then is sent away, too", client_is_closed(b));
 	(void)close(a);
 	(void)close(b);
+	(void)close(c);
 	settle();
 	end();
 	return check_failures() > 0;
