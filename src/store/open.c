@@ -65,17 +65,20 @@ number(struct store *s, const char *sql, uint64_t *out)
 }
 
 /* What the check says of a page that could not be read is no damage of it: a
- * disk that fails for a moment must not cost the store. */
+ * disk that fails for a moment must not cost the store.  sums: pages have them,
+ * and so one that is not as it was written would have been judged. */
 static enum nj_err
-damage_of(const char *said, bool judged)
+damage_of(const char *said, bool judged, bool sums)
 {
 	static const char mark[] = "error code=";
 	const char *at = strstr(said, mark);
 	enum nj_err e =
 	    at ? sql_err((int)strtol(at + strlen(mark), NULL, 10)) : NJ_OK;
 
-	/* of those behind a row it says no more */
-	if (!judged && strstr(said, "failed to get page"))
+	/* of those behind a row it says no more, nor of the map of pages */
+	if (!judged &&
+	    (strstr(said, "failed to get page") ||
+		(sums && strstr(said, "Failed to read ptrmap"))))
 		e = NJ_IO;
 	return e ? e : NJ_MALFORMED;
 }
@@ -111,7 +114,8 @@ look_at_pages(struct store *s, const char *sql, struct nj_why *why)
 
 		if (!said || strcmp(said, "ok") == 0)
 			continue;
-		e = damage_of(said, pages_damaged() > before);
+		e = damage_of(
+		    said, pages_damaged() > before, pages_have_sums(s->db));
 		say_damage(s, e, said, why);
 	}
 	if (!e && (e = sql_err(rc)))
