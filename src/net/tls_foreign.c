@@ -53,6 +53,20 @@ is_plain(const X509_CRL *crl)
 	    0;
 }
 
+/* The same certificates are in two lists of a CA that say so by the same bytes. */
+static uint32_t
+part_of(const X509_CRL *crl)
+{
+	int at =
+	    X509_CRL_get_ext_by_NID(crl, NID_issuing_distribution_point, -1);
+	const ASN1_OCTET_STRING *says =
+	    at < 0 ? NULL : X509_EXTENSION_get_data(X509_CRL_get_ext(crl, at));
+
+	return says ? tls_hash_never_0(slice_of(ASN1_STRING_get0_data(says),
+			  (size_t)ASN1_STRING_length(says)))
+		    : 0;
+}
+
 static bool
 is_known(const X509_EXTENSION *x, const int *nids)
 {
@@ -132,9 +146,10 @@ enum nj_err
 tls_list_init(
     struct tls_list *l, X509_CRL *crl, X509 *signer, STACK_OF(X509) * cas)
 {
-	*l = (struct tls_list){
-		.crl = crl, .plain = is_plain(crl), .strange = is_strange(crl)
-	};
+	*l = (struct tls_list){ .crl = crl,
+		.part = part_of(crl),
+		.plain = is_plain(crl),
+		.strange = is_strange(crl) };
 	atomic_init(&l->met, NULL);
 	sort_list(crl);
 	for (int i = 0; l->plain && signer && !l->ca && i < sk_X509_num(cas);
@@ -306,6 +321,7 @@ tls_revoked_back(struct tls_lent *lent, X509_STORE_CTX *ctx, bool good)
 
 	X509_STORE_CTX_set0_crls(ctx, NULL);
 	(void)X509_STORE_CTX_set_app_data(ctx, NULL);
+	lent->part = l ? l->part : 0;
 	if (!l || known_signer(l) || !may_sign(lent->issuer, l->crl))
 		return;
 	/* by that one, and not by another of its name in the chain */

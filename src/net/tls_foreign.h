@@ -23,8 +23,9 @@ struct tls_list {
 	X509_CRL *crl;	     /* borrowed */
 	X509 *ca;	     /* found when it was read; NULL: none */
 	_Atomic(X509 *) met; /* or by a handshake */
-	bool plain;	     /* there is no more to it than its signature */
-	bool strange;	     /* the library lets nobody pass by it */
+	uint32_t part; /* a hash of which certificates it is about; 0: all */
+	bool plain;    /* there is no more to it than its signature */
+	bool strange;  /* the library lets nobody pass by it */
 };
 
 NJ_MUST enum nj_err tls_list_init(
@@ -43,6 +44,7 @@ struct tls_lent {
 	struct tls_revoked *r; /* borrowed */
 	X509_CRL *seen;
 	X509 *issuer;
+	uint32_t part; /* of the list that it has passed; 0: about all */
 };
 
 /* Checks with that store do not look at the signature of a list again that one of

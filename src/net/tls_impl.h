@@ -125,6 +125,7 @@ struct tls_stream {
 	uint8_t *unsent;       /* records the socket did not take */
 	int64_t trusted_until; /* first end in the client's chain; 0: none */
 	uint32_t kept_len, unsent_at, unsent_len;
+	uint32_t part; /* struct tls_lent, for the ticket */
 	uint16_t shard, hello_version;
 	uint8_t phase; /* enum tls_phase */
 	uint8_t key_updates;
@@ -164,9 +165,9 @@ NJ_MUST enum nj_err tls_server_recheck(struct tls_stream *s, X509 *leaf);
 bool tls_server_recheck_quiet(const struct tls_server *t, X509 *leaf);
 bool tls_server_recheck_ident(const struct tls_ident *id);
 /* That none of it is revoked (struct tls_peer.listed), and there is a list where one
- * has to be; known: as tls_revoked_holds. */
+ * has to be; part, known: as tls_revoked_holds. */
 bool tls_server_listed_good(
-    const struct tls_server *t, struct slice listed, bool known);
+    const struct tls_server *t, struct slice listed, uint32_t part, bool known);
 /* Those of TLS 1.2 do not tell of the issuers; and a session by a shared key
  * gets none. */
 bool tls_server_12_has_no_tickets(const struct tls_server *t);
@@ -231,6 +232,7 @@ enum tls_came tls_came(const SSL *ssl);
  * the session. */
 struct tls_told {
 	struct slice ident, issuers, listed; /* see struct tls_stream */
+	uint32_t part;
 };
 bool tls_told(const SSL *ssl, struct tls_told *out);
 NJ_MUST enum nj_err

@@ -41,11 +41,11 @@ tls_server_recheck_ident(const struct tls_ident *id)
 
 bool
 tls_server_listed_good(
-    const struct tls_server *t, struct slice listed, bool known)
+    const struct tls_server *t, struct slice listed, uint32_t part, bool known)
 {
 	struct tls_revoked *r = tls_server_revoked(t);
 	bool good = !tls_revoked_has_any(r, listed) &&
-	    (listed.n == 0 || tls_revoked_holds(r, listed, known));
+	    (listed.n == 0 || tls_revoked_holds(r, listed, part, known));
 
 	tls_revoked_unref(r);
 	return good;
@@ -54,7 +54,7 @@ tls_server_listed_good(
 /* What has changed while they shook hands: a full handshake was checked by
  * on_verify a moment ago, a resumed one by what its ticket says. */
 static bool
-lists_agree(struct tls_stream *s, struct slice listed)
+lists_agree(struct tls_stream *s, struct slice listed, uint32_t part)
 {
 	struct tls_revoked *r = tls_server_revoked(s->server);
 	struct slice rest = listed, first = SLICE_NONE;
@@ -66,7 +66,7 @@ lists_agree(struct tls_stream *s, struct slice listed)
 	else if (tls_revoked_has_any(r, rest))
 		what = "a CA above the client's certificate is revoked";
 	else if (SSL_session_reused(s->ssl) && listed.n > 0 &&
-	    !tls_revoked_holds(r, listed, false))
+	    !tls_revoked_holds(r, listed, part, false))
 		what = "the list of the CA of the session to resume does not "
 		       "hold any more";
 	tls_revoked_unref(r);
@@ -86,7 +86,7 @@ tls_server_recheck(struct tls_stream *s, X509 *leaf)
 	if (!SSL_session_reused(s->ssl) && !leaf && !t->require)
 		return NJ_OK;
 	(void)tls_told(s->ssl, &told);
-	if (!lists_agree(s, told.listed))
+	if (!lists_agree(s, told.listed, told.part))
 		return NJ_TLS;
 	if (!leaf && told.ident.n > 0) {
 		if (!tls_ident_take(told.ident, &id) &&

@@ -530,32 +530,26 @@ tls_revoked_has_any(const struct tls_revoked *r, struct slice put)
 	return false;
 }
 
-/* Of several that are about a part each it is not known which is about a certificate:
- * none of them is enough. */
+/* One that is about a part of the certificates is enough for those that such a one has
+ * let pass before. */
 static bool
-list_holds(const struct tls_revoked *r, const struct revoked_by *ca, bool known)
+list_holds(const struct tls_revoked *r, const struct revoked_by *ca,
+    uint32_t part, bool known)
 {
-	bool one_holds = false;
-	size_t n = 0;
-
 	for (size_t i = 0; i < r->n_lists; i++) {
 		const struct tls_list *l = &r->lists[i];
 
-		if (!is_about(r, i, ca))
-			continue;
-		n++;
-		if (!tls_list_is_timely(l) ||
-		    (known && !tls_list_accepts(l, ca->key)))
-			continue;
-		if (l->plain)
+		if ((l->plain || (part && l->part == part)) &&
+		    is_about(r, i, ca) && tls_list_is_timely(l) &&
+		    (!known || tls_list_accepts(l, ca->key)))
 			return true;
-		one_holds = true;
 	}
-	return one_holds && n == 1;
+	return false;
 }
 
 bool
-tls_revoked_holds(const struct tls_revoked *r, struct slice put, bool known)
+tls_revoked_holds(
+    const struct tls_revoked *r, struct slice put, uint32_t part, bool known)
 {
 	struct slice first = SLICE_NONE, serial = SLICE_NONE;
 	struct revoked_by ca;
@@ -565,7 +559,7 @@ tls_revoked_holds(const struct tls_revoked *r, struct slice put, bool known)
 	if (!tls_revoked_take(&put, &first))
 		return false;
 	while (take_one(&first, &ca, &serial))
-		if (list_holds(r, &ca, known))
+		if (list_holds(r, &ca, part, known))
 			return true;
 	return false;
 }

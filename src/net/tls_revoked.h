@@ -97,8 +97,9 @@ bool tls_revoked_take(struct slice *put, struct slice *first);
 /* Whether one of those is on a list, or cannot be read. */
 bool tls_revoked_has_any(const struct tls_revoked *r, struct slice put);
 /* Whether the first certificate of those is of a CA with a foreign list that holds now; true
- * where no foreign lists are asked.  known: and whose signature was found good. */
-bool
-tls_revoked_holds(const struct tls_revoked *r, struct slice put, bool known);
+ * where no foreign lists are asked.  part: of the list that let it pass (struct tls_lent);
+ * that of another part says nothing of it.  known: and whose signature was found good. */
+bool tls_revoked_holds(
+    const struct tls_revoked *r, struct slice put, uint32_t part, bool known);
 
 #endif

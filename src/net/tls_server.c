@@ -194,6 +194,7 @@ on_verify(X509_STORE_CTX *ctx, void *arg)
 	if (ok > 0 && chain_is_revoked(r, ctx))
 		ok = 0;
 	tls_revoked_back(&lent, ctx, ok > 0);
+	s->part = lent.part;
 	tls_revoked_unref(r);
 	if (ok <= 0) {
 		pki_explain_verify(pki_verify_cause(ctx),

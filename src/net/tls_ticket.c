@@ -54,7 +54,8 @@ struct ticket_note {
 			* certificate */
 	uint16_t listed; /* bytes */
 	uint8_t ident;
-	uint8_t zero[5];
+	uint8_t zero;
+	uint32_t part; /* struct tls_lent */
 };
 
 /* -- where a session came from ------------------------------------------- */
@@ -100,7 +101,7 @@ note_take(SSL_SESSION *sess, struct ticket_note *note, struct tls_told *out)
 		return false;
 	memcpy(note, p, sizeof *note);
 	rest = slice_of((const uint8_t *)p + sizeof *note, n - sizeof *note);
-	*out = (struct tls_told){ 0 };
+	*out = (struct tls_told){ .part = note->part };
 	if (take_bytes(&rest, note->listed, &out->listed))
 		return false;
 	*(note->ident ? &out->ident : &out->issuers) = rest;
@@ -282,6 +283,7 @@ note_made(struct tls_stream *s, SSL_SESSION *sess, struct ticket_note *note)
 	note->until = s->trusted_until;
 	note->ident = buf_len(&s->ident) > 0;
 	note->listed = (uint16_t)listed.n;
+	note->part = s->part;
 	return put_note(sess, note, listed,
 	    buf_slice(note->ident ? &s->ident : &s->issuers));
 }
@@ -332,7 +334,7 @@ ticket_good(const struct tls_server *t, SSL_SESSION *sess)
 		return false; /* other CAs since */
 	if (note.until && note.until <= (int64_t)time(NULL))
 		return false;
-	if (!tls_server_listed_good(t, told.listed, true))
+	if (!tls_server_listed_good(t, told.listed, told.part, true))
 		return false;
 	if ((note.ident || SSL_SESSION_get0_peer(sess)) && told.listed.n == 0)
 		return false;
