@@ -134,7 +134,6 @@ push(struct conn *c, const struct promise *p)
 		return;
 	}
 	d->v[(d->head + d->n++) & (d->cap - 1)] = *p;
-	d->promised++;
 	d->gate.n++;
 	c->link.held++;
 }
@@ -316,27 +315,12 @@ add_written(struct durable *d, struct store_batch *b)
 		d->n_spare++;
 }
 
-/* What was made since this was asked; all: ever. */
-static uint32_t
-made(uint64_t all, uint64_t *seen)
-{
-	uint64_t n = all > *seen ? all - *seen : 0;
-
-	*seen = all;
-	return (uint32_t)n;
-}
-
 void
 durable_turn_begins(struct shard *sh)
 {
 	struct durable *d = &sh->durable;
 
-	d->may_keep = d->may_forget = UINT32_MAX;
-	if (sh->stopping)
-		return;
-	d->may_keep = d->kept_turn + made(d->promised, &d->promised_seen);
-	d->may_forget = d->kept_turn +
-	    made(d->recs_gone + (d->open ? d->open->n : 0), &d->recs_seen);
+	d->may_keep = d->may_forget = sh->stopping ? UINT32_MAX : d->kept_turn;
 }
 
 bool
@@ -376,7 +360,6 @@ durable_flush(struct shard *sh)
 	d->open->owner = sh->home.shard;
 	d->open->weight = d->keep.bytes + d->open->bytes;
 	d->under_way += d->open->weight;
-	d->recs_gone += d->open->n;
 	d->n_out++;
 	d->keep.bytes = 0;
 	store_submit(d->store, d->open);

@@ -34,12 +34,10 @@
 #define KEEP_BYTES   (32 * 1024 * 1024)
 #define PROMISES_MAX (256u * 1024)
 
-/* Promises that are kept in a turn, and records on disk that are forgotten: some
- * tenths of a millisecond; and as many of each as the turn before has made: else
- * records of one message to many would fill KEEP_BYTES, although they are on disk,
- * and many publishers wait for their words.  What is left of them is the next
- * turn's, in order. */
-#define KEPT_TURN 1024u
+/* Promises that are kept in a turn, and records on disk that are forgotten: two
+ * milliseconds or so.  What is left of them is the next turn's, in order.  Fewer
+ * make many short turns, each with its system calls. */
+#define KEPT_TURN 16384u
 
 /* Batches with the store at once: it takes all that came during one commit into
  * the next, and does not wait for this shard's turn to end. */
@@ -111,11 +109,9 @@ struct durable {
 	struct store_batch *written, *written_last;
 	uint32_t kept_turn;	       /* KEPT_TURN */
 	uint32_t may_keep, may_forget; /* of those, in this turn */
-	uint64_t recs_gone, recs_seen; /* submitted; made before this turn */
-	uint64_t promised, promised_seen;
-	uint64_t submitted; /* ticket; open's is keep.ticket */
-	uint64_t under_way; /* bytes submitted, not forgotten */
-	struct promise *v;  /* ring */
+	uint64_t submitted;	       /* ticket; open's is keep.ticket */
+	uint64_t under_way;	       /* bytes submitted, not forgotten */
+	struct promise *v;	       /* ring */
 	uint32_t head, n, cap;
 	uint32_t given_up;  /* of n, as the store is damaged; on_publish.c */
 	struct gate *gates; /* ring of those that are closed */
