@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * wskey - the proof that a WebSocket server has read the client's key.
  *
- * Owns:    nothing.
- * Threads: pure.
+ * Owns:    the digest, once for all.
+ * Threads: any.
  * Spec:    RFC 6455 4.1, 4.2.2.
  */
 #ifndef NJ_NET_WSKEY_H

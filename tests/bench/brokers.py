@@ -32,6 +32,16 @@ def configure(folder, root, *more):
         subprocess.run(['meson', 'setup', folder, root, *options], **quiet)
 
 
+def rsa_server(authority):
+    """Certificate and key of a server with RSA-2048."""
+    crt, key, csr = (authority.path('rsa' + ext) for ext in ('.crt', '.key', '.csr'))
+    authority.openssl('genpkey', '-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048',
+                      '-out', key, config=False)
+    authority.openssl('req', '-new', '-key', key, '-subj', '/CN=rsa', '-out', csr)
+    authority.openssl('ca', '-batch', '-notext', '-in', csr, '-out', crt, '-extensions', 'server')
+    return crt, key
+
+
 class Failed(Exception):
     """A broker that could not be measured, and why."""
 
