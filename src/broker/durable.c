@@ -573,6 +573,7 @@ durable_fini(struct shard *sh)
 		free(p.bytes);
 	}
 	owed_fini(d);
+	received_fini(d);
 	free(d->v);
 	free(d->gates);
 	batch_free(d->open);

@@ -98,6 +98,13 @@ struct owed {
 	uint64_t gate;	  /* not before this one is open */
 };
 
+/* A QoS 2 identifier that a client gave, recorded in the turn of that gate. */
+struct fresh {
+	uint64_t session; /* number */
+	uint64_t gate;
+	uint16_t pid;
+};
+
 /* A shard's.  Without a store all of it is zero. */
 struct durable {
 	struct keep keep;
@@ -131,6 +138,8 @@ struct durable {
 	unsigned ends_at;
 	struct owed owed[OWED_MAX];
 	unsigned n_owed;
+	struct fresh *fresh; /* ring of those that are not on disk */
+	uint32_t fresh_head, fresh_n, fresh_cap;
 	/* connections of which something was not taken, and not answered, as
 	 * there was no memory for more; on_publish.c */
 	struct list untaken;
@@ -235,6 +244,15 @@ void owed_of_client(struct shard *sh, uint64_t who);
 /* What is owed and need not wait any more. */
 void owed_again(struct shard *sh);
 void owed_fini(struct durable *d);
+/* A QoS 2 identifier of its client goes to the disk, with what it stands for. */
+void received_keep(struct shard *sh, struct session *s, uint16_t pid);
+/* Whether one is not on disk yet; if so *gate opens when it is. */
+bool received_waits(
+    struct shard *sh, const struct session *s, uint16_t pid, uint64_t *gate);
+/* It is refused after all, and never was: behind what was recorded of it. */
+void
+received_undo(struct shard *sh, struct session *s, uint16_t pid, uint64_t gate);
+void received_fini(struct durable *d);
 /* It is home (LETTER_PLEDGE), or a part of it is on disk (LETTER_PART). */
 void pledge_home(struct shard *sh, struct letter *l);
 void pledge_part(struct shard *sh, struct letter *l);

@@ -252,6 +252,15 @@ send_away(struct durable *d, bool damaged)
 	list_splice(&d->untaken, &later);
 }
 
+/* Whether its client waits for an answer to what it said.  PUBREL and messages, which
+ * wait for the disk too, are none. */
+static bool
+is_answer(const struct promise *p)
+{
+	return p->bytes || p->type == 0 || p->type == MQTT_PUBACK ||
+	    p->type == MQTT_PUBREC || p->type == MQTT_PUBCOMP;
+}
+
 /* What waits for a damaged store would wait for ever.  What of it was looked at
  * stays where it is, as others may still speak of its gate. */
 static void
@@ -263,8 +272,8 @@ send_away_promised(struct durable *d)
 		const struct promise *p =
 		    &d->v[(d->head + d->given_up) & (d->cap - 1)];
 
-		if ((p->type != MQTT_PUBACK && p->type != MQTT_PUBREC) ||
-		    p->conn->state != CONN_LIVE || p->conn->link.closing)
+		if (!is_answer(p) || p->conn->state != CONN_LIVE ||
+		    p->conn->link.closing)
 			continue;
 		conn_end(p->conn, RC_QUOTA_EXCEEDED,
 		    "the store is damaged, and what it sent is not on disk");
@@ -357,20 +366,45 @@ take(
 	return n > 0 ? RC_SUCCESS : RC_NO_MATCHING_SUBSCRIBERS;
 }
 
+/*
+ * It was here before.  On a damaged store its identifier may be known in memory only,
+ * and never be on disk: MQTT 5 has a way to say that it was not taken, after which
+ * the client may use it anew (4.3.3).  All others wait, and are sent away there.
+ */
+static enum nj_err
+acknowledge_again(struct conn *c, uint16_t pid, struct slice topic)
+{
+	struct shard *sh = c->shard;
+	struct keep *k = &sh->durable.keep;
+	bool dirty = k->dirty;
+	uint64_t gate;
+
+	if (!c->session->kept || !k->busy ||
+	    !received_waits(sh, c->session, pid, &gate))
+		return durable_ack(c, MQTT_PUBREC, pid, RC_SUCCESS);
+	if (c->version != MQTT5 || !is_damaged(sh)) {
+		k->dirty = true;
+		return durable_ack(c, MQTT_PUBREC, pid, RC_SUCCESS);
+	}
+	received_undo(sh, c->session, pid, gate);
+	k->dirty = dirty; /* that need not be on disk before it is said */
+	count_add(&sh->counts.store_refused, 1);
+	log_refused(c, topic, "the store cannot be written");
+	return durable_ack(c, MQTT_PUBREC, pid, RC_QUOTA_EXCEEDED);
+}
+
 /* [MQTT-4.3.3-10], [-12]: a message is taken once for each time its identifier
  * is used; until PUBREL the same identifier is the same message.  False: it
  * was here before, or the connection was ended. */
 static bool
-first_time(struct conn *c, const struct publish *p, enum nj_err *e)
+first_time(
+    struct conn *c, const struct publish *p, struct slice topic, enum nj_err *e)
 {
 	struct idset *in = &c->session->in;
 
 	*e = NJ_OK;
 	if (idset_has(in, p->id)) {
-		/* the first may not be on disk yet */
-		if (c->session->kept && c->shard->durable.keep.busy)
-			c->shard->durable.keep.dirty = true;
-		*e = durable_ack(c, MQTT_PUBREC, p->id, RC_SUCCESS);
+		*e = acknowledge_again(c, p->id, topic);
 		return false;
 	}
 	if (c->version == MQTT5 && c->shard->limits.receive_max &&
@@ -414,7 +448,7 @@ finish(struct conn *c, const struct publish *p, enum mqtt_rc rc, bool together)
 		idset_del(&c->session->in, p->id);
 		c->open_qos2--;
 	} else if (p->qos == 2 && c->session->kept) {
-		keep_received(c->session, p->id);
+		received_keep(c->shard, c->session, p->id);
 	}
 	if (together)
 		together_end(c->shard);
@@ -478,7 +512,7 @@ publish(struct conn *c, const struct publish *p, struct slice topic)
 
 	if (log_on(LOG_T_DEBUG))
 		trace_received(c, p, topic);
-	if (p->qos == 2 && !first_time(c, p, &e))
+	if (p->qos == 2 && !first_time(c, p, topic, &e))
 		return e;
 	if (topic.p[0] == '$' && control_is_topic(topic))
 		return to_broker(c, p, topic);

@@ -37,8 +37,9 @@ settle(void)
 static void
 listen_to_them(void)
 {
-	for (int i = 0; i < 10; i++)
-		shard_turn(&world.broker->shards[0], 0);
+	for (unsigned i = 0; i < 10; i++)
+		for (unsigned n = 0; n < world.broker->n; n++)
+			shard_turn(&world.broker->shards[n], 0);
 }
 
 static int
@@ -84,10 +85,10 @@ retain(int fd, size_t n, size_t size, uint8_t qos)
 }
 
 static void
-begin(void)
+begin(unsigned shards)
 {
 	disk_reset(1);
-	world_init(&world, 1);
+	world_init(&world, shards);
 	(void)snprintf(
 	    file, sizeof file, "/tmp/nightjar-damaged-%d", (int)getpid());
 	world.opts.store_path = file;
@@ -110,12 +111,20 @@ end(void)
 	(void)unlink(lock);
 }
 
-int
-main(void)
+/* As the checkpoints' thread says when it finds it. */
+static void
+damage(bool is)
+{
+	atomic_store(&world.broker->store->damaged, is);
+	settle();
+}
+
+static void
+publishers(void)
 {
 	int a, b, c;
 
-	begin();
+	begin(1);
 	a = client("a");
 	retain(a, 0, 1, 1);
 	settle();
@@ -134,9 +143,7 @@ main(void)
 	check("not all was taken", !list_empty(&durable()->untaken));
 	check("it has no answer", !client_is_answered(a));
 	check("and waits for room", !client_is_closed(a));
-	/* as the checkpoints' thread says when it finds it */
-	atomic_store(&world.broker->store->damaged, true);
-	settle();
+	damage(true);
 	check("the store is damaged",
 	    store_state(world.broker->store) == STORE_DAMAGED);
 	check("it is sent away", client_is_closed(a));
@@ -154,5 +161,264 @@ main(void)
 	(void)close(c);
 	settle();
 	end();
+}
+
+/* Clients of both versions whose sessions are kept. */
+
+#define SUBSCRIBE   0x82
+#define UNSUBSCRIBE 0xa2
+#define QOS2	    0x34
+#define QOS2_AGAIN  0x3c
+#define RELEASE	    0x62
+
+/* id: 0 where it has none. */
+static void
+say(int fd, uint8_t version, uint8_t what, uint16_t id, const char *name)
+{
+	char p[64] = { (char)what };
+	size_t n = 2, len = strlen(name);
+	bool publishes = (what & 0xf0) == 0x30;
+
+	if (!publishes) {
+		p[n++] = (char)(id >> 8);
+		p[n++] = (char)id;
+		if (version == 5 && what != RELEASE)
+			p[n++] = 0; /* no properties */
+	}
+	if (what != RELEASE) {
+		p[n++] = 0;
+		p[n++] = (char)len;
+		memcpy(p + n, name, len);
+		n += len;
+	}
+	if (what == SUBSCRIBE)
+		p[n++] = 1;
+	if (publishes) {
+		p[n++] = (char)(id >> 8);
+		p[n++] = (char)id;
+		if (version == 5)
+			p[n++] = 0;
+		p[n++] = 'x';
+	}
+	p[1] = (char)(n - 2);
+	client_say(fd, p, n);
+}
+
+/* The packet that waits for it, and no more: its length. */
+static size_t
+heard(int fd, uint8_t p[64])
+{
+	ssize_t n;
+
+	memset(p, 0, 64);
+	if (recv(fd, p, 2, MSG_DONTWAIT) != 2 || p[1] > 62)
+		return 0;
+	if ((n = recv(fd, p + 2, p[1], MSG_DONTWAIT)) < 0)
+		n = 0;
+	return 2 + (size_t)n;
+}
+
+static bool
+answers(int fd, uint8_t what, uint16_t id, uint8_t code)
+{
+	uint8_t p[64];
+	size_t n = heard(fd, p);
+
+	return n >= 4 && p[0] == what && p[2] == id >> 8 &&
+	    p[3] == (id & 255) && (n > 4 ? p[4] : 0) == code;
+}
+
+static int
+keeper(uint8_t version, const char *id)
+{
+	static const char head[] = "\x10\0\0\4MQTT\0\0\0\0\5\x11\0\0\3\xe7";
+	size_t n = version == 5 ? 18 : 12, len = strlen(id);
+	char p[64];
+	uint8_t back[64];
+	int fd = client_come(&world);
+
+	memcpy(p, head, n);
+	p[8] = (char)version;
+	p[n++] = 0;
+	p[n++] = (char)len;
+	memcpy(p + n, id, len);
+	n += len;
+	p[1] = (char)(n - 2);
+	client_say(fd, p, n);
+	settle();
+	check("it is in", heard(fd, back) >= 4 && back[0] == 0x20 && !back[3]);
+	return fd;
+}
+
+/* Its connection ended, and MQTT 5 has a word for it. */
+static bool
+is_sent_away(int fd, uint8_t version)
+{
+	uint8_t p[64];
+
+	if (version == 5 && (heard(fd, p) < 3 || p[0] != 0xe0 || p[2] != 0x97))
+		return false;
+	return !client_is_answered(fd) && client_is_closed(fd);
+}
+
+static const struct session *
+session_of(const char *id)
+{
+	unsigned home = shard_of_id(world.broker, slice_str(id));
+
+	return session_find(&world.broker->shards[home].home, slice_str(id));
+}
+
+/* One that is away, and where there are several shards lives on another than that
+ * client, so what the two have of a message goes to the disk together. */
+static void
+leave_one_far_from(const char *id)
+{
+	char name[] = "far0";
+	int fd;
+
+	while (world.broker->n > 1 &&
+	    shard_of_id(world.broker, slice_str(name)) ==
+		shard_of_id(world.broker, slice_str(id)))
+		name[3]++;
+	fd = keeper(5, name);
+	say(fd, 5, SUBSCRIBE, 1, "far");
+	settle();
+	check("it is there", answers(fd, 0x90, 1, 0));
+	(void)close(fd);
+	settle();
+}
+
+/*
+ * Its client has identifier 8, which is on disk, and 9, which never was.  After the
+ * damage it says both again: that the first was received it is told, and MQTT 5 that
+ * the second was not, so that it may use it anew [MQTT-4.3.3-4].
+ */
+static void
+again(uint8_t version, const char *id)
+{
+	int fd = keeper(version, id);
+
+	say(fd, version, QOS2_AGAIN, 8, "none");
+	settle();
+	check("what is on disk is", answers(fd, 0x50, 8, 0));
+	say(fd, version, QOS2_AGAIN, 9, "none");
+	settle();
+	if (version != 5) {
+		check("it cannot be told", is_sent_away(fd, version));
+		(void)close(fd);
+		return;
+	}
+	check("what is not is refused", answers(fd, 0x50, 9, 0x97));
+	say(fd, version, QOS2, 9, "none");
+	settle();
+	check("and so is another", answers(fd, 0x50, 9, 0x97));
+	check("it stays", !client_is_closed(fd));
+	disk_fail(0);
+	damage(false);
+	check("it was none", store_state(world.broker->store) == STORE_OK);
+	say(fd, version, QOS2, 9, "none");
+	settle();
+	check("it is taken", answers(fd, 0x50, 9, 0));
+	say(fd, version, RELEASE, 8, "");
+	settle();
+	check("it is released", answers(fd, 0x70, 8, 0));
+	(void)close(fd);
+	settle();
+	world_stop(&world);
+	check("another life", world_start(&world) == NJ_OK);
+	check("has what was taken", idset_has(&session_of(id)->in, 9));
+	check("and nothing else", session_of(id)->in.n == 1);
+	fd = keeper(version, id);
+	say(fd, version, RELEASE, 9, "");
+	settle();
+	check("it is released", answers(fd, 0x70, 9, 0));
+	(void)close(fd);
+	settle();
+}
+
+/* The same, and what was refused is not said again: its identifier is not taken
+ * when it turns out that nothing was damaged. */
+static void
+undone(const char *id)
+{
+	int fd = keeper(5, id);
+
+	say(fd, 5, QOS2_AGAIN, 9, "none");
+	settle();
+	check("it is refused", answers(fd, 0x50, 9, 0x97));
+	(void)close(fd);
+	disk_fail(0);
+	damage(false);
+	check("it was none", store_state(world.broker->store) == STORE_OK);
+	world_stop(&world);
+	check("another life", world_start(&world) == NJ_OK);
+	check("what is open", idset_has(&session_of(id)->in, 8));
+	check("and what is not", session_of(id)->in.n == 1);
+}
+
+/* Each waits for another answer when the damage comes to light. */
+static void
+others(uint8_t version, unsigned shards, bool returns)
+{
+	static const struct {
+		const char *client, *name;
+		uint16_t id;
+		uint8_t what;
+	} rows[] = {
+		{ "SUBACK", "none", 5, SUBSCRIBE },
+		{ "SUBACK, and a retained message behind it", "t00", 5,
+		    SUBSCRIBE },
+		{ "UNSUBACK", "had", 6, UNSUBSCRIBE },
+		{ "PUBCOMP", "", 8, RELEASE },
+		{ "PUBREC", "far", 9, QOS2 },
+	};
+	int fd[5], a;
+
+	begin(shards);
+	a = client("a");
+	retain(a, 0, 1, 1);
+	leave_one_far_from(rows[4].client);
+	for (unsigned i = 0; i < 5; i++) {
+		fd[i] = keeper(version, rows[i].client);
+		say(fd[i], version, SUBSCRIBE, 4, "had");
+		settle();
+		check(
+		    "it has it", answers(fd[i], 0x90, 4, version == 5 ? 0 : 1));
+		say(fd[i], version, QOS2, 8, "none");
+		settle();
+		check("it is received", answers(fd[i], 0x50, 8, 0));
+	}
+	disk_fail(SQLITE_FULL);
+	for (unsigned i = 0; i < 5; i++)
+		say(fd[i], version, rows[i].what, rows[i].id, rows[i].name);
+	listen_to_them();
+	settle();
+	for (unsigned i = 0; i < 5; i++)
+		check(rows[i].client,
+		    !client_is_answered(fd[i]) && !client_is_closed(fd[i]));
+	damage(true);
+	for (unsigned i = 0; i < 5; i++) {
+		check(rows[i].client, is_sent_away(fd[i], version));
+		(void)close(fd[i]);
+	}
+	if (returns)
+		again(version, rows[4].client);
+	else
+		undone(rows[4].client);
+	(void)close(a);
+	settle();
+	end();
+}
+
+int
+main(void)
+{
+	publishers();
+	for (unsigned shards = 1; shards <= 2; shards++) {
+		others(4, shards, true);
+		others(5, shards, true);
+		others(5, shards, false);
+	}
 	return check_failures() > 0;
 }
