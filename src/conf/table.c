@@ -386,9 +386,14 @@ const struct conf_opt conf_table[] = {
 	    "this listener has the plug-in that plugin_load gave this name; "
 	    "more than one line may stand here",
 	    .args = "NAME"),
-	OPT(PLUGIN, "auth_plugin_deny_special_chars", BOOL, NO, LATER_STOPS,
-	    CONF_QUIET, "true",
-	    "keep names with + and # away from the plug-in"),
+	OPT(PLUGIN, "auth_plugin_deny_special_chars", BOOL, NO, IGNORED, 0,
+	    NULL,
+	    "keep names with + and # away from the plug-in: no plug-in that "
+	    "is built in takes them for wildcards",
+	    .note = "it is about other plug-ins than Mosquitto's own; in those "
+		    "that are built in here, names with + and # are no "
+		    "wildcards in any case",
+	    .mend = "delete this line"),
 
 	/* ---- limits of one client ---- */
 	OPT(GLOBAL, "max_inflight_messages", U32, G(max_inflight_messages),

@@ -83,6 +83,25 @@ def test_what_is_refused(brokers, lines, why):
     b.refuses(why)
 
 
+@pytest.mark.parametrize('value', ['true', 'false'])
+def test_special_names(brokers, tmp_path, value):
+    """What the line would keep out is kept out without it, whatever it says; no name of
+    this kind becomes a part of a filter."""
+    acl = tmp_path / 'acl'
+    acl.write_text('pattern readwrite p/%u/%c\npattern read #\nuser +\ntopic write own\n')
+    acl.chmod(0o600)
+    b = brokers(f'plugin {LIB}acl_file.so\nauth_plugin_deny_special_chars {value}\n'
+                f'plugin_opt_acl_file {acl}\n')
+    b.wait_log('auth_plugin_deny_special_chars: it is about other plug-ins')
+    for user, own, where in (('u', 'c', 'p/u/c'), ('+', 'c', 'p/u/c'), ('#', 'c', 'p/u/c'), ('u', '+', 'p/u/c'),
+                             ('u', '#', 'p/u/c'), ('+', 'c', 'own')):
+        with Raw(b.port) as c:
+            c.connect(own, username=user)
+            right = (user, own) == ('u', 'c') or where == 'own'
+            assert (c.publish_acked(where, 'x') == 0x87) != right, (user, own, where)
+            assert (c.subscribe('p/#')[0] == 0x87) == ((user, own) != ('u', 'c')), (user, own)
+
+
 def test_files_are_checked(brokers, tmp_path):
     b = brokers(f'plugin_load a {LIB}acl_file.so\nplugin_opt_acl_file {tmp_path}/none\n'
                 'plugin_use a\n', start=False)
