@@ -546,9 +546,10 @@ conn_ready(struct watch *w, unsigned ready)
 		return;
 	if ((c->state == CONN_LOGIN || c->state == CONN_SAVING ||
 		c->state == CONN_SIGNER) &&
-	    (ready & LOOP_HUP))
+	    (ready & LOOP_HUP)) {
+		c->said_all = true;
 		conn_drop(c, "closed its connection during login");
-	else if (ready & (LOOP_IN | LOOP_HUP))
+	} else if (ready & (LOOP_IN | LOOP_HUP))
 		conn_read(c);
 }
 

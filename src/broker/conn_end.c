@@ -49,6 +49,15 @@ record_end(const struct conn *c, const char *why)
 		    strcmp(why, "closed its connection") == 0, why, "");
 }
 
+/* connection_messages is about those who come and go.  Who is sent away before
+ * he is anybody has been refused. */
+static bool
+is_told(const struct conn *c)
+{
+	return c->shard->limits.log_connections ||
+	    (!c->session && !c->said_all && !(c->via && c->via->local));
+}
+
 static void
 log_end(struct conn *c, const char *why)
 {
@@ -56,7 +65,7 @@ log_end(struct conn *c, const char *why)
 	const char *stop;
 
 	record_end(c, why);
-	if (!why || !c->shard->limits.log_connections)
+	if (!why || !is_told(c))
 		return;
 	stop = *why && why[strlen(why) - 1] == '.' ? "" : ".";
 	if (c->session) {

@@ -264,6 +264,7 @@ conn_proxy(struct conn *c)
 		    what_came(buf_slice(&c->in), why));
 		break;
 	case NJ_EOF:
+		c->said_all = true;
 		conn_drop(c, "closed before its PROXY header was whole");
 		break;
 	default:

@@ -333,8 +333,10 @@ read_failed(struct conn *c, enum nj_err e)
 		conn_part(c, "closed its connection");
 	} else if (e == NJ_NOMEM)
 		no_memory(c);
-	else
+	else {
+		c->said_all = e == NJ_IO; /* reset */
 		conn_drop(c, "%s", stream_why(c->stream)->what);
+	}
 }
 
 /* Whether c->in begins with a whole packet, or with what is none. */
@@ -595,6 +597,7 @@ conn_handshake_gone(struct conn *c)
 
 	if (!in_upgrade(c))
 		count_add(&c->shard->counts.handshakes_failed, 1);
+	c->said_all = true;
 	conn_failed(
 	    c, in_upgrade(c) ? FAILURE_WEBSOCKET : FAILURE_TLS, true, what, "");
 	conn_drop(c, "%s failed: %s", step_name(c), what);
@@ -622,6 +625,7 @@ handshake_failed(struct conn *c, enum nj_err e)
 	const char *what =
 	    gone ? "the client closed the connection" : why->what;
 
+	c->said_all = e == NJ_EOF || e == NJ_IO;
 	if (!in_upgrade(c))
 		count_add(&c->shard->counts.handshakes_failed, 1);
 	conn_failed(c, in_upgrade(c) ? FAILURE_WEBSOCKET : FAILURE_TLS,

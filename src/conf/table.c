@@ -649,7 +649,9 @@ const struct conf_opt conf_table[] = {
 	OPT(GLOBAL, "log_facility", U32, G(log_facility), WORKS, R, NULL,
 	    "syslog's local0 to local7; not given: daemon", .min = 0, .max = 7),
 	OPT(GLOBAL, "connection_messages", BOOL, G(connection_messages), WORKS,
-	    R, "true", "log every connect and disconnect"),
+	    R, "true",
+	    "log every connect and disconnect; who is refused is told of in "
+	    "any case"),
 
 	/* ---- WebSockets and HTTP ---- */
 	OPT(LISTENER, "websockets_origin", STRING, L(websockets_origin), WORKS,

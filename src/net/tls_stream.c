@@ -365,7 +365,8 @@ handshake_in(struct tls_stream *s)
 		if (e == NJ_EOF) {
 			tls_explain_eof(s);
 			s->explained = true;
-			return fail(s);
+			(void)fail(s);
+			return NJ_EOF; /* nothing was refused */
 		}
 		if ((e = await_hello(s)))
 			return e;
