@@ -737,8 +737,9 @@ serve_with(const struct serve_opts *o, const struct serve_hooks *hooks)
 	if (e) {
 		if (e != NJ_NOMEM)
 			conf_free(&s.conf);
-		fprintf(stderr, "Error: %s: %u faults; nothing was started.\n",
-		    o->path ? o->path : "the command line", report.faults);
+		fprintf(stderr, "Error: %s: %u fault%s; nothing was started.\n",
+		    o->path ? o->path : "the command line", report.faults,
+		    report.faults == 1 ? "" : "s");
 		conf_report_free(&report);
 		return EXIT_CONFIG;
 	}

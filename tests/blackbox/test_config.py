@@ -10,7 +10,7 @@ import pytest
 import pahoc
 import passwords
 from harness import HOST, NIGHTJAR, PATIENCE, REFERENCE, free_port, wait_until
-from raw import Closed, Raw
+from raw import PUBLISH, Closed, Raw
 
 ours = pytest.mark.ours
 
@@ -87,6 +87,52 @@ def test_unfinished_restrictions_refuse_the_start(tmp_path, line):
     conf = f'listener {free_port()} {HOST}\n' + line.format(path) + '\n'
     status, text = check_config(tmp_path, conf)
     assert status != 0 and line.split()[0] in text, text
+
+
+# What only tunes something that is not here.
+WITHOUT_EFFECT = (
+    ('packet_buffer_size 1', 'buffers grow as bytes arrive'),
+    ('dhparamfile /nonexistent', 'elliptic curves only'),
+    ('retain_expiry_interval 1', 'dropped within seconds'),
+    ('retry_interval 1', 'when a client reconnects'),
+    ('websockets_log_level 255', 'libwebsockets is not used'),
+)
+
+
+@ours
+def test_lines_without_effect(brokers, pki, topic):
+    """Each is warned about, with its place and what mends it, and all is as without it."""
+    crt, key = pki.server
+    b = brokers(f'certfile {crt}\nkeyfile {key}\n' + ''.join(f'{line}\n' for line, _ in WITHOUT_EFFECT))
+    for line, why in WITHOUT_EFFECT:
+        b.wait_log(rf'(?m)broker\.conf:\d+:1: warning: {line.split()[0]}: .*{why}.*Mend: delete this line')
+    with Raw(b.port, tls=pahoc.tls_context(pki.ca)) as c:
+        c.connect('served')
+        c.subscribe(topic, qos=1)
+        c.publish_acked(topic, b'x' * 100_000, 1, retain=True)
+        first = c.expect(PUBLISH)
+        c.ping()		# what it does not acknowledge is not sent again
+        assert not c.later and len(first.payload) == 100_000
+        assert c.subscribe(topic) == [0]
+        assert c.message().retain
+
+
+@ours
+@pytest.mark.parametrize('lines, why', [
+    ('tls_engine pkcs11', 'an end to engines.*key file in PEM form'),
+    ('tls_engine_kpass_sha1 a9993e364706816aba3e25717850c26c9cd0d89d', 'an end to engines.*keyfile_password_file'),
+    ('tls_keyform engine', 'an end to engines.*key file in PEM form'),
+    ('tls_keyform der', "'der' is no value for tls_keyform: expected pem"),
+    ('http_dir /usr/share', 'not served over HTTP yet.*web server'),
+    ('log_facility 8', "'8' is no value for log_facility: expected a number from 0 to 7"),
+    ('auth_plugin_deny_special_chars true', 'about a plug-in, and none stands above it'),
+    ('listener_auto_id_prefix ' + 51 * 'x', 'listener_auto_id_prefix'),
+])
+def test_lines_that_refuse_the_start(brokers, pki, lines, why):
+    """In words that say what to do; never a broker that does without them."""
+    crt, key = pki.server
+    conf = f'certfile {crt}\nkeyfile {key}\n{lines}\n'
+    brokers(conf, start=False).refuses(rf'broker\.conf:7:\d+: error: [^\n]*{why}')
 
 
 @ours

@@ -116,6 +116,32 @@ def test_domain_and_address_disagree(brokers):
     brokers(f'listener {free_port()} 127.0.0.1\nsocket_domain ipv6\n', start=False).refuses('127.0.0.1')
 
 
+# -- names that the broker gives --
+
+def given(port):
+    """The name of a client that has none."""
+    with Raw(port) as c:
+        return c.connect('').props['assigned_client_id']
+
+
+@ours
+def test_prefix_of_given_names(brokers):
+    """Of one listener alone, that of all the others, and what a reload brings."""
+    one, two = free_port(), free_port()
+    own = 'listener_auto_id_prefix own-\n'
+    b = brokers(f'auto_id_prefix all-\nlistener {one} {HOST}\n{own}listener {two} {HOST}\n', extra_ports=[one, two])
+    with Raw(one, version=4) as c:	# 3.1.1 is not told, and has it as well
+        c.connect('')
+        b.wait_log('New client connected from .* as own-')
+    assert [given(p)[:4] for p in (b.port, one, two)] == ['all-', 'own-', 'all-']
+    with open(b.conf_path, encoding='utf-8') as f:
+        text = f.read()
+    b.write_conf(text.replace(own, '').replace(f'listener {two} {HOST}\n',
+                                               f'listener {two} {HOST}\nlistener_auto_id_prefix new-\n'))
+    b.reload()
+    assert [given(p)[:4] for p in (b.port, one, two)] == ['all-', 'all-', 'new-']
+
+
 # -- max_qos --
 
 @pytest.fixture(scope='module')

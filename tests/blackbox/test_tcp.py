@@ -8,6 +8,7 @@ import pahoc
 import programs
 from harness import free_port
 from raw import Raw, PUBCOMP, PUBLISH, PUBREC, PUBREL, packet, properties, string
+from sockets import nodelay
 
 VERSIONS = ['3.1', '3.1.1', '5.0']
 PAHO = {name: level for level, name in pahoc.NAMES.items()}
@@ -226,3 +227,24 @@ def test_large_messages_in_pieces(broker, topic, version, qos):
                 assert p.wait_for(PUBREC).mid == 7
                 p.ack(PUBREL, 7)
                 assert p.wait_for(PUBCOMP).mid == 7
+
+
+@pytest.mark.parametrize('line, on', [('', True), ('set_tcp_nodelay true\n', True), ('set_tcp_nodelay false\n', False)])
+def test_nodelay(brokers, line, on):
+    """As the broker's kernel has it of the broker's end."""
+    b = brokers(line)
+    with Raw(b.port) as c:
+        c.connect('asks')
+        assert nodelay(b.pid, c.sock.getsockname()) == on
+
+
+def test_nodelay_after_a_reload(brokers):
+    b = brokers()
+    with open(b.conf_path, encoding='utf-8') as f:
+        text = f.read()
+    for value in ('false', 'true'):
+        b.write_conf(f'{text}set_tcp_nodelay {value}\n')
+        b.reload()
+        with Raw(b.port) as c:
+            c.connect('asks')
+            assert nodelay(b.pid, c.sock.getsockname()) == (value == 'true')

@@ -9,10 +9,11 @@ import ssl
 
 import pytest
 
+import pahoc
 from conftest import new_folder
 from harness import HOST, built, free_port, wait_until
 from madecerts import Maker, shows
-from raw import connect_packet
+from raw import Closed, Raw, connect_packet
 from test_revoke import Ca
 
 pytestmark = pytest.mark.ours
@@ -94,6 +95,21 @@ def test_tls_tickets(brokers, ca, version, asked, line, given):
             assert s.session_reused == (again and given)
             assert s.session.has_ticket == given
             session = s.session
+
+
+def test_dates_are_checked_whatever_the_file_says(brokers, pki):
+    """And a key in the one form that there is may be said to be."""
+    crt, key = pki.server
+    b = brokers(f'certfile {crt}\nkeyfile {key}\ntls_keyform pem\ncafile {pki.ca}\nrequire_certificate true\n'
+                'disable_client_cert_date_checks true\n')
+    b.wait_log('warning: disable_client_cert_date_checks: expired client certificates are refused in any case')
+    with Raw(b.port, tls=pahoc.tls_context(pki.ca, *pki.client)) as c:
+        c.connect('good')
+    start = b.log_size()
+    with pytest.raises((ssl.SSLError, ConnectionError, Closed)), \
+            Raw(b.port, tls=pahoc.tls_context(pki.ca, *pki.expired)) as c:
+        c.connect('expired')
+    b.wait_log('expired', start)
 
 
 @pytest.mark.parametrize('named', [True, False])
