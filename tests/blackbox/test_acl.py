@@ -445,6 +445,9 @@ EXPLAINED = [
     (('-u', 'alice', '-i', 'c', 'dev/c/x'), 0, 'pattern readwrite dev/%c/#'),
     (('nowhere',), 1, 'no rule of the acl_file allows it'),
     (('-u', 'alice', '-a', 'subscribe', 'down/#'), 0, 'down/#'),
+    (('--user', 'alice', '--action', 'publish', 'down/x'), 1, 'no rule'),
+    (('--user', 'alice', '--action', 'receive', 'down/x'), 0, 'topic read down/#'),
+    (('--user', 'alice', '--action=subscribe', 'down/x'), 0, 'topic read down/#'),
     (('-u', 'alice', '-a', 'subscribe', '$share/g/secret/#'), 1, 'no rule'),
     (('$SYS/x', '-u', 'admin'), 1, 'written by the broker'),
     (('-u', 'x', '--group', 'g', 'grouped'), 0, 'topic readwrite grouped'),
@@ -464,7 +467,7 @@ def test_explain(brokers, tmp_path):
             code, out = explain(*where, *args)
             assert (code, rule in out) == (status, True), (where, args, out)
     for bad in (('a/#',), ('-a', 'subscribe', 'a#'), ('--address', 'x', 'a'), ('-a', 'x', 'a'),
-                ('--listener', '1', 'a'), (), ('--acl-file', '/none', 'a')):
+                ('--action', 'write', 'a'), ('--action',), ('--listener', '1', 'a'), (), ('--acl-file', '/none', 'a')):
         assert explain('-c', conf, *bad)[0] == 2, bad
         assert explain('-c', conf, '--live', *bad)[0] == 2, bad
     with rules.client('c', 'alice'):

@@ -113,6 +113,10 @@ def test_mutual_listener(doctor, pki, args, who, what, mend):
     (['--cafile', '{ca}'], 'network', 'without TLS', 'TLS listener'),
     (['-t', 'x'], 'broker', 'no user name', 'nightjar passwd'),
     (['-u', 'joe', '-P', 'wrong'], 'broker', 'password is wrong', 'nightjar passwd'),
+    (['--username', 'joe', '--pw', 'secret', '--topic', 'only/write'], 'broker', 'subscribe', 'topic read only/write'),
+    (['--username', 'joe', '--pw', 'wrong'], 'broker', 'password is wrong', 'nightjar passwd'),
+    (['--username', 'joe', '--pw', 'secret', '--protocol-version', 'mqttv31', '--topic', 'only/write'], 'broker',
+     'was taken and did not come back', 'topic readwrite only/write'),  # 3.1 has no word for refused
     (['-u', 'jo', '-P', 'secret'], 'broker', 'no such user', 'nightjar passwd'),
     (['-u', 'joe', '-P', 'secret', '-t', 'only/write'], 'broker', 'subscribe', 'topic read only/write'),
     (['-u', 'joe', '-P', 'secret', '--ws'], 'broker', '', ''),

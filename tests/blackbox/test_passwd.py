@@ -51,6 +51,22 @@ def test_new_file(file):
     assert file.read_text().startswith('alice:$argon2id$v=19$m=47104,t=1,p=1$')
 
 
+def test_long_flags(file):
+    """Are the short ones."""
+    passwd('--create', '--batch', '--hash', 'sha512', file, 'a', 'x')
+    assert file.read_text().startswith('a:$6$') and is_right(file.read_text(), 'x')
+    passwd('--batch', '--hash=sha512-pbkdf2', '--iterations', '101', file, 'b', 'y')
+    first, second = file.read_text().splitlines()
+    assert first.startswith('a:$6$') and second.startswith('b:$7$101$') and is_right(second, 'y')
+    passwd('--delete', file, 'a')
+    assert file.read_text().splitlines() == [second]
+    passwd('--create', '--batch', '--hash', 'scram-sha-256', file, 'c', 'z')	# in place of the old file
+    assert [x.split('$')[0] for x in file.read_text().splitlines() if x[0] != '#'] == ['c:SCRAM-SHA-256']
+    file.write_text('d:plain\n')
+    passwd('--update', '--hash', 'sha512', file)
+    assert file.read_text().startswith('d:$6$') and is_right(file.read_text(), 'plain')
+
+
 @pytest.mark.parametrize('flags, begin', [
     (['-H', 'sha512'], 'bob:$6$'),
     (['-H', 'sha512-pbkdf2', '-I', '101'], 'bob:$7$101$'),
@@ -169,6 +185,7 @@ def test_a_link_stays_a_link(file, tmp_path):
     ['FILE'], ['FILE', 'u', 'extra'], ['-b', 'FILE', 'u'], ['-c', '-D', 'FILE', 'u'],
     ['-U', 'FILE', 'u'], ['-H', 'md5', '-b', 'FILE', 'u', 'p'], ['-b', '-', 'u', 'p'],
     ['-H', 'sha512', '-I', '5', '-b', 'FILE', 'u', 'p'], ['--nonsense', 'FILE', 'u'],
+    ['--create', '--delete', 'FILE', 'u'], ['--hash', 'md5', '-b', 'FILE', 'u', 'p'], ['--hash'],
     ['-H', 'sha512-pbkdf2', '-I', '2000001', '-b', 'FILE', 'u', 'p'],
     ['-b', 'FILE', 'a:b', 'p'], ['-b', 'FILE', '#u', 'p'], ['-b', 'FILE', '', 'p'],
     ['-b', 'FILE', ' u', 'p'], ['-b', 'FILE', 'u\n', 'p'],

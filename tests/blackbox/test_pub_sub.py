@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import time
 
@@ -14,6 +15,7 @@ import pahoc
 import passwords
 from harness import HOST, NIGHTJAR, PATIENCE, free_port, paced, wait_until
 from peer import Peer, start
+from sockets import nodelay
 
 pytestmark = pytest.mark.ours
 
@@ -401,6 +403,22 @@ def test_tls_refusals_are_explained(secure, pki, broker):
         assert 'To mend it' in p.stderr, p.stderr
 
 
+@pytest.mark.parametrize('flag', [[], ['--nodelay']], ids=str)
+@pytest.mark.parametrize('program', ['pub', 'sub', 'rr'])
+def test_nodelay(program, flag):
+    """Is always on; the flag of mosquitto_pub is taken."""
+    more = {'pub': ['-m', 'x'], 'sub': [], 'rr': ['-m', 'x', '-e', 'answer']}[program]
+    with socket.create_server((HOST, 0)) as s:
+        argv = [NIGHTJAR, program, '-h', HOST, '-p', str(s.getsockname()[1]), '-t', 'a', *more, *flag]
+        with subprocess.Popen(argv, stderr=subprocess.PIPE) as p:
+            c = s.accept()[0]
+            with c:
+                assert c.recv(1) == b'\x10', p.stderr.read()
+                on = nodelay(p.pid, s.getsockname())
+                p.terminate()
+    assert on
+
+
 def test_wrong_name_needs_insecure(brokers, pki):
     crt, key = pki.other_name
     b = brokers(f'certfile {crt}\nkeyfile {key}\n')
@@ -469,6 +487,39 @@ def test_bench_connections(broker, secure, pki, pace):
     r = json.loads(run(argv + ['--mode', 'idle', '-c', '20', '--settle', '0', '--pid',
                                str(secure.pid)]).stdout)
     assert r['connections'] == 20 and 'broker_bytes_per_connection' in r
+
+
+def test_bench_is_who_it_is_told_to_be(brokers, tmp_path):
+    """As the broker sees it: names, versions, topics, sizes, and how much is under way."""
+    path, secret = tmp_path / 'passwords', tmp_path / 'secret'
+    path.write_text(passwords.pbkdf2('joe', 'pw'))
+    secret.write_text('pw\nnot this\n')
+    secret.chmod(0o600)
+    b = brokers(f'password_file {path}\nthreads 1\n', anonymous=False)
+    argv = [NIGHTJAR, 'bench', '--json', '--port', str(b.port), '--username', 'joe', '--password-file', str(secret),
+            '--id-prefix', 'pre-', '--warmup', '0']
+    mark = b.log_size()
+    p = run([*argv, '--topic', 'top', '--pubs', '1', '--qos', '2', '--sub-qos', '1', '--size', '123', '--window', '1',
+             '--count', '9', '--protocol-version', 'mqttv5'])
+    assert p.returncode == 0, p.stderr
+    r = json.loads(p.stdout)
+    assert (r['delivered'], r['qos'], r['size'], r['window'], r['version']) == (9, 2, 123, 1, 'mqttv5')
+    b.wait_log('(?s)disconnected.*disconnected', mark)
+    log = b.log(mark)
+    assert len(re.findall(r"as pre-\S+ \(p5, c\d, k\d+, u'joe'\)", log)) == 2
+    assert re.search(r'pre-\S+ 1 top/', log), log
+    passed = re.findall(r"(Received|Sending) PUBLISH \w+ pre-\S+ \(d0, q(\d), r0, m\d+, 'top/[^']*', \.\.\. \((\d+) bytes", log)
+    assert passed == [('Received', '2', '123'), ('Sending', '1', '123')] * 9, log
+    r = json.loads(run([*argv, '--rate', '50', '--duration', '1', '--pubs', '2']).stdout)
+    assert (r['rate'], r['window'], r['lost']) == (50, 0, 0)
+    assert 0 < r['sent'] <= 50 * r['seconds'] + 2	# none before its time
+    mark = b.log_size()
+    r = json.loads(run([*argv, '--mode', 'idle', '--connections', '7', '--settle', '0']).stdout)
+    assert r['connections'] == 7
+    wait_until(lambda: b.log(mark).count('New client connected from') == 7, 'all are in the log')
+    assert len(re.findall(r"as pre-\S+ \(p2, ", b.log(mark))) == 7
+    secret.write_text('no\n')
+    assert run([*argv, '--count', '1']).returncode == 1
 
 
 def test_bench_says_what_is_wrong(broker):
