@@ -63,6 +63,64 @@ there(const char *path, const char *tail)
 	return is;
 }
 
+/* A log without its database would be taken for the copy's own, and spoil it. */
+static enum nj_err
+check_orphan(const struct copy *c, struct nj_why *why)
+{
+	const char *tail = there(c->path, "-wal") ? "-wal" : "-journal";
+
+	if (there(c->path, "") || !there(c->path, tail))
+		return NJ_OK;
+	why_set(why,
+	    "there is a log %s%s, and no database that it belongs to: it "
+	    "would be taken for the copy's",
+	    c->path, tail);
+	why_mend(
+	    why, "rm '%s%s', or give the copy another name", c->path, tail);
+	return NJ_EXISTS;
+}
+
+/*
+ * What is written over may have a log, as it has when a broker or another program
+ * was cut off from it.  SQLite takes the log into the file.  Were it only deleted,
+ * or left until the copy has the name, whoever is cut off in between would leave
+ * neither the old nor the new.
+ */
+static enum nj_err
+fold_log(const struct copy *c, struct nj_why *why)
+{
+	const char *tail = there(c->path, "-wal") ? "-wal" : "-journal";
+	sqlite3 *db = NULL;
+	int rc;
+
+	if (!there(c->path, "") || !there(c->path, tail))
+		return check_orphan(c, why);
+	rc = sqlite3_open_v2(c->path, &db,
+	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW |
+		SQLITE_OPEN_EXRESCODE,
+	    NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(db,
+		    "SELECT 1 FROM sqlite_schema; PRAGMA journal_mode = DELETE",
+		    NULL, NULL, NULL);
+	(void)sqlite3_close(db);
+	/* what stays of a journal that was read has nothing to say */
+	if (!there(c->path, "-wal") &&
+	    (rc == SQLITE_OK || !there(c->path, "-journal")))
+		return NJ_OK;
+	why_set(why, "%s has a log %s%s, which does not go into it: %s",
+	    c->path, c->path, tail, sqlite3_errstr(rc ? rc : SQLITE_BUSY));
+	if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY)
+		why_mend(why,
+		    "end the program that has it open, or give the copy "
+		    "another name");
+	else
+		why_mend(why,
+		    "move %s and %s%s away, or give the copy another name",
+		    c->path, c->path, tail);
+	return NJ_EXISTS;
+}
+
 /* What stands under the new name, and what it would do to the copy. */
 static enum nj_err
 check_target(const struct copy *c, bool force, struct nj_why *why)
@@ -96,15 +154,7 @@ check_target(const struct copy *c, bool force, struct nj_why *why)
 			return NJ_INVALID;
 		}
 	}
-	/* it would be taken for the copy's own, and spoil it */
-	if (there(c->path, "-wal") || there(c->path, "-journal")) {
-		why_set(why,
-		    "there is a log %s-wal or %s-journal of another database",
-		    c->path, c->path);
-		why_mend(why, "give the copy another name, or delete that");
-		return NJ_EXISTS;
-	}
-	return NJ_OK;
+	return check_orphan(c, why);
 }
 
 /* What make_temp() calls it, and SQLite what is beside it. */
@@ -316,8 +366,11 @@ give_to_broker(int fd, const char *path)
 static enum nj_err
 name_copy(struct copy *c, bool force, bool served, struct nj_why *why)
 {
+	enum nj_err e = force ? fold_log(c, why) : check_orphan(c, why);
 	int rc;
 
+	if (e)
+		return e;
 	if (served)
 		give_to_broker(c->held, c->path);
 	if ((served && !serve(c->held)) || fsync(c->held))

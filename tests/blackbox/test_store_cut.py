@@ -15,7 +15,7 @@ import harness
 import mosquittodb as db
 from faulty import Disk
 from raw import Raw
-from test_store_tools import put, reseal, rows, some, store
+from test_store_tools import cut_off, put, reseal, rows, some, store
 
 pytestmark = pytest.mark.ours
 CALLS = 'open write sync truncate rename unlink'
@@ -571,6 +571,29 @@ def test_backup_killed(died, tmp_path, force):
         assert rows(copy) == want, f'killed at call {at} of {n}'
         assert not [x for x in os.listdir(cut.folder) if x.startswith('.copy')]
     assert seen == {'new', 'old' if force else 'none'}
+
+
+def test_backup_over_a_log_killed(died, tmp_path):
+    """What is there is always one of the two, whole: what was, with its log, or the new copy."""
+    cut_off(os.path.join(died, 'copy.db'), 'last')
+    cut = Cut(tmp_path, died)
+    path, copy = os.path.join(cut.folder, 'nightjar.db'), os.path.join(cut.folder, 'copy.db')
+    args = 'backup', '--force', path, copy
+    n = cut.calls(*args)
+    want = rows(path)
+    assert rows(copy) == want and not os.path.exists(f'{copy}-wal')
+    seen = set()
+    for at in range(n):
+        cut.at(at, *args)
+        with sqlite3.connect(copy) as c:
+            old = c.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'old'").fetchone() == (1,)
+            assert not old or c.execute('SELECT * FROM old').fetchall() == [('last',)], f'killed at call {at} of {n}'
+            seen.add('folded' if old and not os.path.exists(f'{copy}-wal') else 'old' if old else 'new')
+        c.close()
+        if not old:
+            store('check', copy)
+            assert rows(copy) == want, f'killed at call {at} of {n}'
+    assert seen >= {'old', 'new'}
 
 
 @pytest.mark.parametrize('verb', [('dump', '--json'), ('check',), ('stats',)])

@@ -235,6 +235,67 @@ def test_backup(made, tmp_path):
     assert [x for x in os.listdir(tmp_path) if x.startswith('.')] == []
 
 
+def cut_off(path, last):
+    """A database whose last row is in its log, as who was killed leaves it."""
+    with subprocess.Popen(['/usr/bin/python3', '-c', '''if True:
+            import os, sqlite3, sys
+            db = sqlite3.connect(sys.argv[1], isolation_level=None)
+            db.execute('PRAGMA journal_mode = WAL')
+            db.execute('PRAGMA wal_autocheckpoint = 0')
+            db.execute('CREATE TABLE IF NOT EXISTS old (x)')
+            db.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+            db.execute('INSERT INTO old VALUES (?)', [sys.argv[2]])
+            os.kill(os.getpid(), 9)''', path, last]) as p:
+        p.wait(harness.PATIENCE)
+    assert os.path.getsize(f'{path}-wal') > 0
+
+
+def test_backup_over_what_has_a_log(made, tmp_path):
+    """The copy is that of the store, whatever the log said of what was there."""
+    path, folder = made[0], tmp_path / 'copies'
+    copy = folder / 'copy.db'
+    folder.mkdir()
+    cut_off(copy, 'a')
+    assert '--force writes over it' in store('backup', path, copy, status=1)[1]
+    assert (folder / 'copy.db-wal').exists()
+    store('backup', '--force', path, copy)
+    assert os.listdir(folder) == ['copy.db']
+    store('check', copy)
+    assert rows(copy) == rows(path)
+    # where the log does not go into it: what mends it, which does
+    os.unlink(copy)
+    cut_off(copy, 'b')
+    with sqlite3.connect(copy) as other:
+        assert other.execute('SELECT * FROM old').fetchall() == [('b',)]
+        said = store('backup', '--force', path, copy, status=1)[1]
+        assert f'{copy} has a log {copy}-wal' in said and 'end the program that has it open' in said
+        assert other.execute('SELECT * FROM old').fetchall() == [('b',)]
+    other.close()
+    os.unlink(copy)
+    for tail in '-wal', '-journal':	# rubbish beside rubbish is no log of it
+        put(copy, b'rubbish' * 999)
+        put(folder / f'copy.db{tail}', b'rubbish' * 99)
+        store('backup', '--force', path, copy)
+        assert os.listdir(folder) == ['copy.db']
+        assert rows(copy) == rows(path)
+    was = copy.read_bytes()
+    os.mkdir(folder / 'copy.db-wal')
+    said = store('backup', '--force', path, copy, status=1)[1]
+    assert f'which does not go into it: ' in said and f'move {copy} and {copy}-wal away, or give' in said
+    assert copy.read_bytes() == was
+    os.rmdir(folder / 'copy.db-wal')
+    os.unlink(copy)
+    for tail in '-wal', '-journal':
+        put(folder / f'copy.db{tail}', b'rubbish' * 99)
+        for force in (), ('--force',):
+            said = store('backup', *force, path, copy, status=1)[1]
+            assert f'there is a log {copy}{tail}, and no database' in said
+        subprocess.run(re.search(r"(rm '.*'), or", said).group(1), shell=True, check=True)
+    assert os.listdir(folder) == []
+    store('backup', path, copy)
+    assert rows(copy) == rows(path)
+
+
 def test_restore(made, tmp_path):
     path, copy, new = made[0], tmp_path / 'copy.db', tmp_path / 'restored.db'
     store('backup', path, copy)
