@@ -289,7 +289,7 @@ static void
 progress(void *arg, const char *what, uint64_t n)
 {
 	(void)arg;
-	if (n == 0 || n % 100000) /* the end of its kind */
+	if (n == 0 || n % STORE_PROGRESS) /* the end of its kind */
 		return;
 	nj_log(LOG_T_NOTICE, "Loading: %llu %s so far ...",
 	    (unsigned long long)n, what);

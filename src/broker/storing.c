@@ -186,6 +186,14 @@ state(void *arg, enum store_state s, const char *why)
 	}
 }
 
+static void
+checking(void *arg, uint64_t pages)
+{
+	(void)arg;
+	nj_log(LOG_T_NOTICE, "Checking: %llu pages read so far ...",
+	    (unsigned long long)pages);
+}
+
 enum nj_err
 storing_open(struct broker *b, struct nj_why *why)
 {
@@ -198,6 +206,7 @@ storing_open(struct broker *b, struct nj_why *why)
 		.dropped = dropped,
 		.paged = paging_done,
 		.state = state,
+		.checking = checking,
 		.no_thread = b->opts.store_no_thread,
 		.data_min = b->opts.store_data_min,
 		.data_file = b->opts.store_data_file,

@@ -7,8 +7,6 @@
 
 #include "store/impl.h"
 
-#define PROGRESS 100000u
-
 /* Message numbers, or sessions, in order. */
 struct numbers {
 	uint64_t *v;
@@ -61,7 +59,7 @@ by_number(const void *a, const void *b)
 static void
 progress(struct reading *r)
 {
-	if (++r->n % PROGRESS == 0 && r->what && r->l->progress)
+	if (++r->n % STORE_PROGRESS == 0 && r->what && r->l->progress)
 		r->l->progress(r->l->arg, r->what, r->n);
 }
 
@@ -76,7 +74,7 @@ begin(struct reading *r, const char *what)
 static void
 finish(struct reading *r)
 {
-	if ((r->n % PROGRESS || r->n == 0) && r->what && r->l->progress)
+	if ((r->n % STORE_PROGRESS || r->n == 0) && r->what && r->l->progress)
 		r->l->progress(r->l->arg, r->what, r->n);
 }
 

@@ -129,11 +129,21 @@ look_at_pages(struct store *s, const char *sql, struct nj_why *why)
 static enum nj_err
 check_pages(struct store *s, struct nj_why *why)
 {
-	enum nj_err e = look_at_pages(s, "PRAGMA quick_check(1)", why);
+	struct pages_watch w = {
+		.read = s->opts.checking,
+		.arg = s->opts.arg,
+		.each = s->opts.checking_each ? s->opts.checking_each
+					      : STORE_PROGRESS,
+	};
+	enum nj_err e;
 
-	return e == NJ_MALFORMED
-	    ? look_at_pages(s, "PRAGMA quick_check(100)", why)
-	    : e;
+	if (w.read)
+		pages_watch(s->db, &w);
+	e = look_at_pages(s, "PRAGMA quick_check(1)", why);
+	if (e == NJ_MALFORMED)
+		e = look_at_pages(s, "PRAGMA quick_check(100)", why);
+	pages_watch(s->db, NULL);
+	return e;
 }
 
 /* After the tables are those of TABLES_SCHEMA. */

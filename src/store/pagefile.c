@@ -33,6 +33,7 @@ struct pagefile {
 	atomic_bool sums;
 	atomic_bool unsynced;
 	int page; /* bytes; 0: not known yet */
+	struct pages_watch *watch;
 	sqlite3_int64 said_at;
 	time_t said;
 };
@@ -123,6 +124,13 @@ p_close(sqlite3_file *f)
 	return rc;
 }
 
+static void
+tell(struct pages_watch *w)
+{
+	if (++w->n % w->each == 0)
+		w->read(w->arg, w->n);
+}
+
 static int
 p_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 {
@@ -143,6 +151,8 @@ p_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 		return rc;
 	if (rc == SQLITE_OK)
 		look(p, to, (size_t)n, at);
+	if (p->watch && is_page_size((size_t)n))
+		tell(p->watch);
 	if (atomic_load(&p->sums) && is_page_size((size_t)n) && at % n == 0 &&
 	    pagefile_judge(f, to, (size_t)n, at, false) != SQLITE_OK)
 		return SQLITE_CORRUPT;
@@ -330,6 +340,17 @@ pages_unsynced(sqlite3 *db)
 	return sqlite3_file_control(
 		   db, "main", SQLITE_FCNTL_FILE_POINTER, &f) == SQLITE_OK &&
 	    f && f->pMethods == &methods && atomic_load(&of(f)->unsynced);
+}
+
+void
+pages_watch(sqlite3 *db, struct pages_watch *w)
+{
+	sqlite3_file *f = NULL;
+
+	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &f) ==
+		SQLITE_OK &&
+	    f && f->pMethods == &methods)
+		of(f)->watch = w;
 }
 
 int

@@ -50,6 +50,16 @@ NJ_MUST int pages_want_sums(sqlite3 *db);
 int pagefile_judge(
     sqlite3_file *f, const void *page, size_t n, sqlite3_int64 at, bool log);
 
+/* Tells how many pages of a database file were read so far, each `each` of them. */
+struct pages_watch {
+	void (*read)(void *arg, uint64_t n);
+	void *arg;
+	uint64_t each, n;
+};
+
+/* From now on; NULL: no more.  Only while one thread has the connection. */
+void pages_watch(sqlite3 *db, struct pages_watch *w);
+
 /* How many pages were not as they should be, in this process so far. */
 uint64_t pages_damaged(void);
 

@@ -40,6 +40,9 @@ struct store_read;
 #define STORE_SCHEMA	 7
 #define STORE_PAGE_BYTES (256 * 1024) /* of one answer to store_read */
 
+/* As often is it told how far a start has come. */
+#define STORE_PROGRESS 100000u
+
 /* As often is it said that the store still cannot be written. */
 #define STORE_REMIND_MS 60000u
 
@@ -133,6 +136,10 @@ struct store_opts {
 	void (*dropped)(void *arg, struct store_batch *b);
 	void (*paged)(void *arg, struct store_read *r);
 	void (*state)(void *arg, enum store_state s, const char *why);
+	/* As store_open checks all pages: so many were read, again each
+	 * checking_each (0: STORE_PROGRESS).  NULL: nobody asks. */
+	void (*checking)(void *arg, uint64_t pages);
+	uint32_t checking_each;
 	uint32_t retry_ms; /* after a commit that failed */
 	bool no_thread;	   /* store_turn does the work; for simulations */
 	uint32_t data_min; /* data.h; 0: as it says there */
@@ -166,7 +173,7 @@ struct store_loader {
 	enum nj_err (*waiting)(void *arg, uint64_t session, uint64_t n,
 	    uint64_t first, uint64_t last, uint64_t bytes);
 	enum nj_err (*retained)(void *arg, void *msg); /* takes msg over */
-	/* every 100,000 rows, and at the end of each kind */
+	/* every STORE_PROGRESS rows, and at the end of each kind */
 	void (*progress)(void *arg, const char *what, uint64_t n);
 	void *arg;
 	/* Wall clock: what waited past its expiry is dropped, and who was

@@ -330,6 +330,56 @@ test_older_schema(void **state)
 	    bench_ask(path, "SELECT count(*) FROM sqlite_schema"), made);
 }
 
+struct told {
+	uint64_t calls, last, each;
+};
+
+static void
+on_checking(void *arg, uint64_t pages)
+{
+	struct told *t = arg;
+
+	t->calls++;
+	t->last = pages;
+	assert_int_equal(pages, t->calls * t->each);
+}
+
+/* It is told of while they are checked, and not of what is read after that. */
+static void
+test_pages_are_told(void **state)
+{
+	struct told t = { 0 };
+	struct store_opts o = { .path = path,
+		.msgs = &note_ops,
+		.arg = &t,
+		.checking = on_checking };
+	uint64_t pages, calls;
+	struct store *s;
+
+	(void)state;
+	bench_edit(path,
+	    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+	    "LIMIT 400) INSERT INTO msg SELECT i, 0, 1, 1, 1, " FOREVER
+	    ", CAST(x'00016162' || zeroblob(3000) AS BLOB), 0 FROM n");
+	pages = (uint64_t)bench_ask(path, "PRAGMA page_count");
+	assert_true(pages > 400);
+	for (uint32_t each = 1; each <= 1000; each *= 10) {
+		t = (struct told){ .each = each };
+		o.checking_each = each;
+		assert_int_equal(store_open(&o, &s, &why), NJ_OK);
+		calls = t.calls;
+		assert_true(calls >= (pages - pages / 10) / each);
+		assert_int_equal(store_load(s, &loader, &why), NJ_OK);
+		store_close(s);
+		assert_int_equal(t.calls, calls);
+	}
+	o.checking_each = 0; /* 100,000: as many are not there */
+	t = (struct told){ .each = STORE_PROGRESS };
+	assert_int_equal(store_open(&o, &s, &why), NJ_OK);
+	store_close(s);
+	assert_int_equal(t.calls, 0);
+}
+
 int
 main(void)
 {
@@ -340,6 +390,7 @@ main(void)
 		cmocka_unit_test_setup(test_message_missing, fresh),
 		cmocka_unit_test_setup(test_segments, fresh),
 		cmocka_unit_test_setup(test_older_schema, fresh),
+		cmocka_unit_test_setup(test_pages_are_told, fresh),
 	};
 
 	return cmocka_run_group_tests_name(
