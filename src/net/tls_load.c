@@ -455,40 +455,48 @@ is_of_another(const X509_REVOKED *one, const X509_NAME *issuer)
 
 /* RFC 5280 5.2.5, 5.3.3 */
 static bool
-is_indirect(X509_CRL *c)
+is_indirect(X509_CRL *c, const ISSUING_DIST_POINT *idp)
 {
 	STACK_OF(X509_REVOKED) *all = X509_CRL_get_REVOKED(c);
-	ISSUING_DIST_POINT *idp =
-	    X509_CRL_get_ext_d2i(c, NID_issuing_distribution_point, NULL, NULL);
 	bool yes = idp && idp->indirectCRL > 0;
 
-	ISSUING_DIST_POINT_free(idp);
 	for (int i = 0; i < sk_X509_REVOKED_num(all) && !yes; i++)
 		yes = is_of_another(
 		    sk_X509_REVOKED_value(all, i), X509_CRL_get_issuer(c));
 	return yes;
 }
 
-/* It would say nothing of the others' certificates, or the wrong thing of its maker's. */
+/* An indirect one would say nothing of the others' certificates, or the wrong thing of
+ * its maker's.  One that is about a part of them, who knows which, would be taken for
+ * the whole. */
 static void
-judge_issuers(struct tls_loader *l, X509_CRL *c, const char *path)
+judge_scope(struct tls_loader *l, X509_CRL *c, const char *path)
 {
+	int found = -1;
+	ISSUING_DIST_POINT *idp = X509_CRL_get_ext_d2i(
+	    c, NID_issuing_distribution_point, &found, NULL);
+	bool unclear = !idp && found != -1;
 	struct nj_why why = { 0 };
 	char esc[TEXT_ESC], name[TEXT_ESC];
 
-	if (!is_indirect(c))
-		return;
+	if (!unclear && !is_indirect(c, idp))
+		goto out;
 	if (!pki_common_name(X509_CRL_get_issuer(c), name, sizeof name))
 		(void)snprintf(name, sizeof name, "an unnamed issuer");
-	why_set(&why,
-	    "%s: the revocation list of '%s' is an indirect one: it may revoke "
-	    "certificates of other CAs, which would be let in, as such lists "
-	    "are not understood",
-	    text_esc(esc, sizeof esc, slice_str(path)), name);
+	why_set(&why, "%s: the revocation list of '%s' %s",
+	    text_esc(esc, sizeof esc, slice_str(path)), name,
+	    unclear ? "does not say in a form that can be read which "
+		      "certificates it is about (issuingDistributionPoint)"
+		    : "is an indirect one: it may revoke certificates of other "
+		      "CAs, which would be let in, as such lists are not "
+		      "understood");
 	why_mend(&why,
-	    "put there the list that each CA makes of its own certificates, "
-	    "without indirectCRL");
+	    unclear ? "have the CA write a new one, then reload"
+		    : "put there the list that each CA makes of its own "
+		      "certificates, without indirectCRL");
 	tls_load_fault(l, true, &why);
+out:
+	ISSUING_DIST_POINT_free(idp);
 }
 
 static void
@@ -507,7 +515,7 @@ load_revoked(struct tls_loader *l)
 		const char *path = i < first ? l->o->capath : l->o->crlfile;
 
 		judge_crl(l, sk_X509_CRL_value(l->m->crls, i), path);
-		judge_issuers(l, sk_X509_CRL_value(l->m->crls, i), path);
+		judge_scope(l, sk_X509_CRL_value(l->m->crls, i), path);
 	}
 	if (!l->o->cafile && !l->o->capath) {
 		why_set(&why,

@@ -151,34 +151,55 @@ by_list(X509_CRL *crl, X509 *signer, bool own)
 	return by;
 }
 
+/* By an eighth at least, as there may be many lists. */
+static size_t
+grown(size_t cap, size_t need)
+{
+	return need > cap + cap / 8 ? need : cap + cap / 8;
+}
+
 static enum nj_err
-add_by(struct tls_revoked *r, struct revoked_by by)
+add_by(struct tls_revoked *r, struct revoked_by by, struct nj_why *why)
 {
 	struct revoked_by *v;
+	size_t cap = grown(r->cap_by, r->n_by + 1);
 
-	if (r->n_by > UINT16_MAX)
+	if (r->n_by >= REVOKED_LISTS_MAX) {
+		why_set(why, "there are more than %u revocation lists",
+		    REVOKED_LISTS_MAX);
+		why_mend(why,
+		    "leave in crlfile and capath the last list of each CA");
 		return NJ_TOOBIG;
-	if (!(v = reallocarray(r->by, r->n_by + 1, sizeof *v)))
-		return NJ_NOMEM;
-	r->by = v;
+	}
+	if (r->n_by == r->cap_by) {
+		if (!(v = reallocarray(r->by, cap, sizeof *v)))
+			return NJ_NOMEM;
+		r->by = v;
+		r->cap_by = cap;
+	}
 	r->by[r->n_by++] = by;
 	return NJ_OK;
 }
 
 static enum nj_err
-add_list(struct tls_revoked *r, X509_CRL *crl, struct revoked_by by)
+add_list(struct tls_revoked *r, X509_CRL *crl, struct revoked_by by,
+    struct nj_why *why)
 {
 	STACK_OF(X509_REVOKED) *all = X509_CRL_get_REVOKED(crl);
 	size_t more = all ? (size_t)sk_X509_REVOKED_num(all) : 0;
+	size_t cap = grown(r->cap, r->n + more);
 	struct revoked_one *v;
 	enum nj_err e;
 
 	note_end(r, X509_CRL_get0_nextUpdate(crl));
-	if ((e = add_by(r, by)) || more == 0)
+	if ((e = add_by(r, by, why)) || more == 0)
 		return e;
-	if (!(v = reallocarray(r->v, r->n + more, sizeof *v)))
-		return NJ_NOMEM;
-	r->v = v;
+	if (r->cap - r->n < more) {
+		if (!(v = reallocarray(r->v, cap, sizeof *v)))
+			return NJ_NOMEM;
+		r->v = v;
+		r->cap = cap;
+	}
 	for (size_t i = 0; i < more; i++) {
 		X509_REVOKED *one = sk_X509_REVOKED_value(all, (int)i);
 		struct slice s =
@@ -348,7 +369,7 @@ add_own(struct tls_revoked *r, const char *path, STACK_OF(X509) * cas,
 		if (next && X509_cmp_time(next, &now) < 0)
 			r->own_stale = true;
 		r->has_own = true;
-		e = add_list(r, crl, by);
+		e = add_list(r, crl, by, why);
 	}
 	sk_X509_CRL_pop_free(own, X509_CRL_free);
 	return e;
@@ -357,8 +378,8 @@ add_own(struct tls_revoked *r, const char *path, STACK_OF(X509) * cas,
 /* -- foreign lists -------------------------------------------------------- */
 
 static enum nj_err
-add_all_foreign(
-    struct tls_revoked *r, STACK_OF(X509_CRL) * crls, STACK_OF(X509) * cas)
+add_all_foreign(struct tls_revoked *r, STACK_OF(X509_CRL) * crls,
+    STACK_OF(X509) * cas, struct nj_why *why)
 {
 	int n = sk_X509_CRL_num(crls);
 	enum nj_err e = NJ_OK;
@@ -371,7 +392,7 @@ add_all_foreign(
 
 		if (!(e = tls_list_init(
 			  &r->lists[r->n_lists++], crl, signer, cas)))
-			e = add_list(r, crl, by_list(crl, signer, false));
+			e = add_list(r, crl, by_list(crl, signer, false), why);
 	}
 	return e;
 }
@@ -393,7 +414,7 @@ tls_revoked_new(STACK_OF(X509_CRL) * *crls, const char *own,
 	if (!(e = take_sent(r, had)))
 		e = all_cas(r, ours, &cas);
 	if (!e && *crls)
-		e = add_all_foreign(r, *crls, cas);
+		e = add_all_foreign(r, *crls, cas, why);
 	if (!e && own)
 		e = add_own(r, own, cas, why);
 	sk_X509_free(cas);

@@ -15,7 +15,7 @@
  *          the one it began with.
  * Threads: read-only once made, but for what handshakes have found out of
  *          lists (struct tls_list), which any may add to.
- * Bounds:  REVOKED_FILE_MAX bytes a file; of CAs that clients send one for each list,
+ * Bounds:  REVOKED_FILE_MAX bytes a file, REVOKED_LISTS_MAX lists; of CAs that clients send one for each list,
  *          and REVOKED_SENT_MAX that have none.
  * Spec:    RFC 5280 5, 6.3.
  */
@@ -31,9 +31,10 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-#define REVOKED_FILE_MAX (64 * 1024 * 1024)
-#define REVOKED_WAITS	 2000 /* ms */
-#define REVOKED_SENT_MAX 256
+#define REVOKED_FILE_MAX  (64 * 1024 * 1024)
+#define REVOKED_LISTS_MAX (UINT16_MAX + 1u) /* struct revoked_one */
+#define REVOKED_WAITS	  2000		    /* ms */
+#define REVOKED_SENT_MAX  256
 /* RFC 5280 4.1.2.2; of a longer one the end counts. */
 #define REVOKED_SERIAL_MAX 20
 
@@ -63,9 +64,9 @@ struct tls_revoked {
 	 * clients had sent by then, the last ones first. */
 	struct revoked_by *cas;
 	STACK_OF(X509) * sent;
-	size_t n_by, n_cas, n_ours;
+	size_t n_by, cap_by, n_cas, n_ours;
 	struct revoked_one *v; /* sorted */
-	size_t n;
+	size_t n, cap;
 	bool has_own; /* our CA has one */
 	bool own_stale;
 	int64_t until; /* when the first of the lists ends; 0: there is none */
@@ -78,7 +79,8 @@ uint32_t tls_issuer_hash(const X509_NAME *name);
 /* crls: foreign ones, moved on success (may be empty).  own: the path of our
  * own list, PEM, or NULL; a file that is not there is an empty list.  What is
  * in it and has the name of one of cas must be signed by it.  had: the lists of
- * before, or NULL: what CAs clients sent with them is known. */
+ * before, or NULL: what CAs clients sent with them is known.  Whatever fails but for
+ * want of memory is told. */
 NJ_MUST enum nj_err tls_revoked_new(STACK_OF(X509_CRL) * *crls, const char *own,
     STACK_OF(X509) * cas, const struct tls_revoked *had,
     struct tls_revoked **out, struct nj_why *why);

@@ -468,13 +468,13 @@ lists_init(struct tls_server *t, const struct tls_server_opts *o,
 	had = o->previous ? tls_server_revoked(o->previous) : NULL;
 	e = tls_revoked_new(o->crlfile ? &m->crls : &none, o->own_list, t->cas,
 	    had, &t->revoked, &why);
-	if (e && e != NJ_NOMEM && had && had->has_own) {
-		on_fault(r, true, &why);
-	} else if (e && e != NJ_NOMEM) {
+	if (e && e != NJ_NOMEM && e != NJ_TOOBIG && !(had && had->has_own)) {
 		note(r, &why);
 		e = tls_revoked_new(o->crlfile ? &m->crls : &none, NULL, t->cas,
 		    had, &t->revoked, &why);
 	}
+	if (e && e != NJ_NOMEM)
+		on_fault(r, true, &why);
 	tls_revoked_unref(had);
 	return e;
 }

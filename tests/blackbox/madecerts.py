@@ -8,8 +8,8 @@ import subprocess
 import pahoc
 
 
-def openssl(*args, cwd, text=None):
-    return subprocess.run(['openssl', *args], check=True, cwd=cwd, input=text, text=True,
+def openssl(*args, cwd, text=None, env=None):
+    return subprocess.run(['openssl', *args], check=True, cwd=cwd, input=text, text=True, env=env,
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
 
 
@@ -36,9 +36,9 @@ class Maker:
                 cwd=self.dir)
         os.chmod(path, 0o600)
 
-    def crl(self, *revoked, indirect=False):
-        """Its list, PEM, with these certificates and those of before; indirect: it may
-        speak of others'."""
+    def crl(self, *revoked, scope=None):
+        """Its list, PEM, with these certificates and those of before; scope: which
+        certificates it says it is about."""
         folder = self.path('lists')
         conf = os.path.join(folder, 'cnf')
         if not os.path.exists(folder):
@@ -50,11 +50,12 @@ class Maker:
             with open(conf, 'w', encoding='ascii') as f:
                 f.write(f'[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index\ncrlnumber={folder}/number\n'
                         'default_md=sha256\ndefault_crl_days=30\n'
-                        '[indirect]\nissuingDistributionPoint=critical,indirectCRL:TRUE\n')
+                        '[scope]\nissuingDistributionPoint=critical,$ENV::SCOPE\n')
         by = ['-config', conf, '-cert', self.crt, '-keyfile', self.key]
+        env = {**os.environ, 'SCOPE': scope or ''}
         for crt in revoked:
-            openssl('ca', *by, '-revoke', crt, cwd=folder)
-        return openssl('ca', *by, '-gencrl', *(['-crlexts', 'indirect'] if indirect else []), cwd=folder)
+            openssl('ca', *by, '-revoke', crt, cwd=folder, env=env)
+        return openssl('ca', *by, '-gencrl', *(['-crlexts', 'scope'] if scope else []), cwd=folder, env=env)
 
     def issue(self, subject, san='', ca=False, usage='clientAuth', extra='', serial=None,
               exts=None):

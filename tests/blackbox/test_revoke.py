@@ -577,26 +577,28 @@ def test_a_long_serial(partner, version, digits):
         assert n or partner.is_let_in(shows(partner.root.crt, pairs[1], version))
 
 
-def test_an_indirect_list(partner):
-    """Nobody would be kept out by what it says of other CAs' certificates: it is refused when it
-    comes, at a reload, and at the start."""
+@pytest.mark.parametrize('scope, why', [('indirectCRL:TRUE', 'is an indirect one'),
+                                        ('DER:04:00', 'does not say in a form that can be read')])
+def test_a_list_of_who_knows_which(partner, scope, why):
+    """Nobody would be kept out by what it says of other CAs' certificates, or of a part of its
+    own: it is refused when it comes, at a reload, and at the start."""
     ctx, bad = partner.client(BOTH[1], partner.below), partner.middle.issue('/CN=bad')
     partner.put([(partner.middle, bad[0])])
     with open(partner.lists, encoding='ascii') as f:
-        text = f.read() + partner.root.crl(indirect=True)
+        text = f.read() + partner.root.crl(scope=scope)
     start = partner.b.log_size()
     with open(partner.lists + '.new', 'w', encoding='ascii') as f:
         f.write(text)
     os.rename(partner.lists + '.new', partner.lists)
-    partner.b.wait_log("revocation lists stay.*list of 'Root' is an indirect one", start)
+    partner.b.wait_log(f"revocation lists stay.*list of 'Root' {why}", start)
     start = partner.b.log_size()
     partner.b.hup()
-    partner.b.wait_log("Reload failed, everything stays as it was.*list of 'Root' is an indirect one", start)
+    partner.b.wait_log(f"Reload failed, everything stays as it was.*list of 'Root' {why}", start)
     assert partner.is_let_in(ctx)
     assert partner.is_let_in(shows(partner.root.crt, bad)) is None
     p = subprocess.run([harness.NIGHTJAR, 'serve', '-c', partner.b.conf_path, '--test-config'], check=False,
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert p.returncode != 0 and "list of 'Root' is an indirect one" in p.stdout
+    assert p.returncode != 0 and f"list of 'Root' {why}" in p.stdout
 
 
 def test_many_certificates_of_a_ca(partner):

@@ -47,9 +47,9 @@ refuses_to_start(const char *crlfile, const char *word)
 {
 	struct nj_why why = { 0 };
 	struct tls_server *t = NULL;
+	enum nj_err e = load(crlfile, NULL, &t, &why);
 
-	if (load(crlfile, NULL, &t, &why) != NJ_INVALID ||
-	    !strstr(why.what, word))
+	if ((e != NJ_INVALID && e != NJ_TOOBIG) || !strstr(why.what, word))
 		fail_msg("%s: \"%s\"", crlfile, why.what);
 }
 

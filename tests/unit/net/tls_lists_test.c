@@ -258,16 +258,21 @@ tickets_as_by_the_library(void **state)
 	}
 }
 
-/* [SECURITY 53] RFC 5280 5.2.5, 5.3.3: a list that speaks of others' certificates is
- * refused, and is not taken at a renewal. */
+/* [SECURITY 53] RFC 5280 5.2.5, 5.3.3: a list that speaks of others' certificates, or
+ * does not say of which, is refused, and is not taken at a renewal. */
 static void
 lists_of_several_cas(void **state)
 {
+	static const char indirect[] = "is an indirect one",
+			  unclear[] = "in a form that can be read";
 	static const struct {
-		const char *flag, *of;
-	} lists[] = { { "critical,indirectCRL:TRUE", NULL },
-		{ "critical,indirectCRL:TRUE", "otherca" },
-		{ NULL, "otherca" } };
+		const char *flag, *of, *flag2, *word;
+	} lists[] = { { "critical,indirectCRL:TRUE", NULL, NULL, indirect },
+		{ "critical,indirectCRL:TRUE", "otherca", NULL, indirect },
+		{ NULL, "otherca", NULL, indirect },
+		{ "critical,DER:04:00", NULL, NULL, unclear },
+		{ "DER:30:03:81:01", "otherca", NULL, unclear },
+		{ "critical,onlyuser:TRUE", NULL, "onlyCA:TRUE", unclear } };
 
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
 		X509_CRL *crl = list_of("ca", "dev2");
@@ -277,15 +282,18 @@ lists_of_several_cas(void **state)
 
 		if (lists[i].flag)
 			extend(crl, "issuingDistributionPoint", lists[i].flag);
+		if (lists[i].flag2)
+			extend(crl, "issuingDistributionPoint", lists[i].flag2);
 		if (lists[i].of)
 			extend_entry(crl, "certificateIssuer", lists[i].of);
 		certs_crl_put(&certs, "several.pem", "ca", crl);
-		refuses_to_start("several.pem", "is an indirect one");
+		refuses_to_start("several.pem", lists[i].word);
 		free((void *)(uintptr_t)t->lists.crlfile);
 		t->lists.crlfile = strdup(certs_path(&certs, "several.pem"));
 		assert_int_equal(
 		    tls_server_renew_lists(t, &changed, &why), NJ_INVALID);
-		assert_non_null(strstr(why.what, "is an indirect one"));
+		assert_non_null(strstr(why.what, lists[i].word));
+		assert_true(why.mend[0]);
 		let_in(t, "dev1");
 		refused(t, "dev2", "revoked");
 		tls_server_unref(t);

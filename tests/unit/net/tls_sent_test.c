@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Lists of CAs that clients send: known from the first of them on, however many there
- * are.
+ * are; and more lists than can be.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -179,6 +179,51 @@ many_certificates_of_one_ca(void **state)
 	tls_server_unref(t);
 }
 
+/* A file of so many that are all the same. */
+static void
+put_often(const char *file, X509_CRL *crl, unsigned n)
+{
+	FILE *to = fopen(certs_path(&certs, file), "w"), *from;
+	char text[1024];
+	size_t len;
+
+	certs_crl_put(&certs, "one.pem", "otherca", crl);
+	from = fopen(certs_path(&certs, "one.pem"), "r");
+	assert_true(to && from);
+	len = fread(text, 1, sizeof text, from);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(fwrite(text, 1, len, to), len);
+	assert_int_equal(fclose(to), 0);
+	(void)fclose(from);
+}
+
+/* One more than can be counted. */
+static void
+too_many_lists(void **state)
+{
+	STACK_OF(X509_CRL) *crls = sk_X509_CRL_new_null();
+	X509_CRL *crl = list_of("otherca", "dev2");
+	struct tls_server *t = server_of(NULL);
+	struct tls_revoked *r = NULL;
+	struct nj_why why = { 0 };
+
+	for (unsigned i = 0; i <= REVOKED_LISTS_MAX; i++)
+		assert_true(X509_CRL_up_ref(crl) == 1 &&
+		    sk_X509_CRL_push(crls, crl) > 0);
+	assert_int_equal(
+	    tls_revoked_new(&crls, NULL, t->cas, NULL, &r, &why), NJ_TOOBIG);
+	assert_string_equal(
+	    why.what, "there are more than 65536 revocation lists");
+	assert_non_null(strstr(why.mend, "crlfile"));
+	X509_CRL_free(sk_X509_CRL_pop(crls));
+	assert_int_equal(
+	    tls_revoked_new(&crls, NULL, t->cas, NULL, &r, &why), NJ_OK);
+	tls_revoked_unref(r);
+	tls_server_unref(t);
+	put_often("many.pem", crl, REVOKED_LISTS_MAX + 1);
+	refuses_to_start("many.pem", "there are more than 65536");
+}
+
 int
 main(void)
 {
@@ -190,6 +235,7 @@ main(void)
 		cmocka_unit_test(lists_of_cas_that_are_sent),
 		cmocka_unit_test(many_cas_that_are_sent),
 		cmocka_unit_test(many_certificates_of_one_ca),
+		cmocka_unit_test(too_many_lists),
 	};
 	int r;
 
