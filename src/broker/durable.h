@@ -132,6 +132,7 @@ struct durable {
 	bool together_stuck;   /* for want of memory */
 	struct gate gate;      /* this turn's */
 	struct pledge *own[2]; /* this turn's: plain, together */
+	uint64_t part_gate;    /* keep.part's, plus 1; UINT64_MAX: another's */
 	struct {
 		uint64_t who, number;
 	} ends[ENDS_MAX]; /* ring; together_ends() */

@@ -379,6 +379,7 @@ enter(struct shard *sh, struct pledge *p)
 		return e;
 	d->keep.part = part;
 	d->keep.into = part->batch;
+	d->part_gate = p->home == sh->home.shard ? p->gate + 1 : UINT64_MAX;
 	return NJ_OK;
 }
 

@@ -28,12 +28,36 @@ mount_text(const struct session *s)
 	return s->mount ? slice_of(s->mount->prefix, s->mount->n) : SLICE_NONE;
 }
 
+/*
+ * Where what is recorded of it last is, as its client may come and go any number of
+ * times while nothing can be written.  What goes to the disk with another shard's may
+ * do so behind what is recorded meanwhile: nothing takes the place of that, nor is
+ * itself found again.
+ */
+static uint32_t *
+facts_place(struct shard *sh, struct kept *k)
+{
+	const struct durable *d = &sh->durable;
+	bool parted = d->keep.part != NULL;
+
+	if (parted)
+		k->facts_gate = d->part_gate;
+	else if (k->facts_gate)
+		parted = k->facts_gate == UINT64_MAX ||
+		    together_pending(sh, k->facts_gate - 1);
+	if (parted || k->facts_ticket != d->keep.ticket)
+		k->facts_at = UINT32_MAX;
+	k->facts_ticket = parted ? 0 : d->keep.ticket;
+	return &k->facts_at;
+}
+
 /* What is known of it but its messages. */
 static void
 keep_facts(struct shard *sh, const struct session *s, int64_t offline_ms)
 {
 	struct keep *k = &sh->durable.keep;
 	struct buf *who = &sh->source;
+	uint32_t nowhere = UINT32_MAX;
 
 	buf_truncate(who, 0);
 	if (s->who && identity_write(who, s->who)) {
@@ -41,7 +65,7 @@ keep_facts(struct shard *sh, const struct session *s, int64_t offline_ms)
 		return;
 	}
 	keep_note(k,
-	    batch_session(k->into,
+	    batch_session_at(k->into,
 		&(struct store_session){
 		    .id = s->kept ? s->kept->id : s->will_id,
 		    .client = session_id(s),
@@ -51,7 +75,8 @@ keep_facts(struct shard *sh, const struct session *s, int64_t offline_ms)
 		    .version = s->version,
 		    .expiry_s = s->expiry_s,
 		    .offline_ms = offline_ms,
-		}));
+		},
+		s->kept ? facts_place(sh, s->kept) : &nowhere));
 }
 
 static uint64_t

@@ -209,16 +209,19 @@ ahead_of(const struct session *s, const struct delivery *d)
 }
 
 /* It goes with the shard's own, whatever is recorded now: what goes with another
- * shard's may come to the disk behind what is recorded later, and undo that. */
+ * shard's may come to the disk behind what is recorded later, and undo that.  Of
+ * those that wait for the disk the last counts. */
 static void
 record_sent(struct session *s, uint64_t key)
 {
 	struct keep *keep = s->home->keep;
 	struct kept *k = s->kept;
 
+	if (k->sent_ticket != keep->ticket)
+		k->sent_at = UINT32_MAX;
 	k->sent = key;
 	k->sent_ticket = keep->ticket;
-	keep_note(keep, batch_sent(keep->own, k->id, key));
+	keep_note(keep, batch_sent_at(keep->own, k->id, key, &k->sent_at));
 }
 
 /* That the client may know this entry, and some behind it. */

@@ -87,8 +87,13 @@ struct kept {
 	uint64_t last;	     /* it was sent up to here */
 	uint64_t known;	     /* the same when the broker was started */
 	uint64_t sub_ticket; /* the last record of a subscription; durable.h */
-	uint32_t expiry_s;   /* as it is in the store */
-	bool there;	     /* it was on disk when its client came in */
+	/* Where the shard's own batch of that ticket has the last record of the
+	 * session itself, and of sent in sent_ticket's.  The gate, plus 1, with
+	 * which the former went beside that one; 0: with none.  The broker's. */
+	uint64_t facts_ticket, facts_gate;
+	uint32_t facts_at, sent_at;
+	uint32_t expiry_s; /* as it is in the store */
+	bool there;	   /* it was on disk when its client came in */
 	uint64_t tail_n, tail_bytes;
 	uint64_t tail_from; /* no key in the tail is below */
 	bool reading;

@@ -90,33 +90,69 @@ batch_reserve(struct store_batch *b, uint32_t more)
 	return NJ_OK;
 }
 
+/* One behind the other; NULL: neither has anything. */
+static enum nj_err
+join(struct slice head, struct slice tail, uint8_t **out)
+{
+	size_t n = head.n + tail.n;
+
+	*out = NULL;
+	if (n == 0)
+		return NJ_OK;
+	if (!(*out = malloc(n)))
+		return NJ_NOMEM;
+	if (head.n)
+		memcpy(*out, head.p, head.n);
+	if (tail.n)
+		memcpy(*out + head.n, tail.p, tail.n);
+	return NJ_OK;
+}
+
+static void
+set(struct store_batch *b, struct store_rec *to, const struct store_rec *r,
+    struct slice head, struct slice tail, uint8_t *text)
+{
+	*to = *r;
+	to->text = text;
+	to->name_len = (uint16_t)head.n;
+	to->text_len = (uint32_t)(head.n + tail.n);
+	b->bytes += sizeof *to + to->text_len;
+}
+
 static enum nj_err
 add(struct store_batch *b, const struct store_rec *r, struct slice head,
     struct slice tail)
 {
-	struct store_rec *to;
-	uint8_t *text = NULL;
-	size_t n = head.n + tail.n;
+	uint8_t *text;
 	enum nj_err e;
 
-	if ((e = batch_reserve(b, 1)))
+	if ((e = batch_reserve(b, 1)) || (e = join(head, tail, &text)))
 		return e;
-	if (n > 0) {
-		if (!(text = malloc(n)))
-			return NJ_NOMEM;
-		if (head.n)
-			memcpy(text, head.p, head.n);
-		if (tail.n)
-			memcpy(text + head.n, tail.p, tail.n);
-	}
-	to = &b->v[b->n++];
-	*to = *r;
-	to->text = text;
-	to->name_len = (uint16_t)head.n;
-	to->text_len = (uint32_t)n;
+	set(b, &b->v[b->n++], r, head, tail, text);
 	b->live++;
 	b->idle += r->kind == REC_QUEUE_END;
-	b->bytes += sizeof *to + n;
+	return NJ_OK;
+}
+
+/* In the place of the one at *at, if that is of the same kind and session. */
+static enum nj_err
+add_at(struct store_batch *b, const struct store_rec *r, struct slice head,
+    struct slice tail, uint32_t *at)
+{
+	struct store_rec *old = *at < b->n ? &b->v[*at] : NULL;
+	uint8_t *text;
+	enum nj_err e;
+
+	if (!old || old->kind != r->kind || old->session != r->session) {
+		if (!(e = add(b, r, head, tail)))
+			*at = b->n - 1;
+		return e;
+	}
+	if ((e = join(head, tail, &text)))
+		return e;
+	b->bytes -= sizeof *old + old->text_len;
+	free(old->text);
+	set(b, old, r, head, tail, text);
 	return NJ_OK;
 }
 
@@ -132,19 +168,20 @@ add_msg(struct store_batch *b, const struct store_rec *r, struct slice head)
 }
 
 enum nj_err
-batch_session(struct store_batch *b, const struct store_session *s)
+batch_session_at(
+    struct store_batch *b, const struct store_session *s, uint32_t *at)
 {
 	const struct slice parts[] = { s->user, s->mount, s->who };
 	uint8_t *rest = NULL;
-	size_t n = s->user.n + s->mount.n + s->who.n, at = 0;
+	size_t n = s->user.n + s->mount.n + s->who.n, to = 0;
 	enum nj_err e;
 
 	if (n > 0 && !(rest = malloc(n)))
 		return NJ_NOMEM;
-	for (unsigned i = 0; i < 3; at += parts[i++].n)
+	for (unsigned i = 0; i < 3; to += parts[i++].n)
 		if (rest && parts[i].n > 0)
-			memcpy(rest + at, parts[i].p, parts[i].n);
-	e = add(b,
+			memcpy(rest + to, parts[i].p, parts[i].n);
+	e = add_at(b,
 	    &(struct store_rec){
 		.kind = REC_SESSION,
 		.session = s->id,
@@ -154,18 +191,35 @@ batch_session(struct store_batch *b, const struct store_session *s)
 		.user_len = (uint16_t)s->user.n,
 		.mount_len = (uint16_t)s->mount.n,
 	    },
-	    s->client, slice_of(rest, n));
+	    s->client, slice_of(rest, n), at);
 	free(rest);
 	return e;
 }
 
 enum nj_err
-batch_sent(struct store_batch *b, uint64_t session, uint64_t seq)
+batch_session(struct store_batch *b, const struct store_session *s)
 {
-	return add(b,
+	uint32_t at = UINT32_MAX;
+
+	return batch_session_at(b, s, &at);
+}
+
+enum nj_err
+batch_sent_at(
+    struct store_batch *b, uint64_t session, uint64_t seq, uint32_t *at)
+{
+	return add_at(b,
 	    &(struct store_rec){
 		.kind = REC_SENT, .session = session, .seq = seq },
-	    SLICE_NONE, SLICE_NONE);
+	    SLICE_NONE, SLICE_NONE, at);
+}
+
+enum nj_err
+batch_sent(struct store_batch *b, uint64_t session, uint64_t seq)
+{
+	uint32_t at = UINT32_MAX;
+
+	return batch_sent_at(b, session, seq, &at);
 }
 
 enum nj_err

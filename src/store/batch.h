@@ -84,10 +84,20 @@ void batch_free(struct store_batch *b);
 
 NJ_MUST enum nj_err
 batch_session(struct store_batch *b, const struct store_session *s);
+/*
+ * *at says where the session's last record of that kind is, which is changed in
+ * place if it is in this batch still: however often that is so while nothing can be
+ * written, there is one.  Nothing between them depends on it.
+ */
+NJ_MUST enum nj_err batch_session_at(
+    struct store_batch *b, const struct store_session *s, uint32_t *at);
 /* The client may be sent entries up to seq: if they come again in another life
  * of the broker, they are no news to it [MQTT-3.3.1-1]. */
 NJ_MUST enum nj_err
 batch_sent(struct store_batch *b, uint64_t session, uint64_t seq);
+/* *at: as above. */
+NJ_MUST enum nj_err batch_sent_at(
+    struct store_batch *b, uint64_t session, uint64_t seq, uint32_t *at);
 NJ_MUST enum nj_err batch_session_end(struct store_batch *b, uint64_t session);
 /* msg: takes over one reference, also when it fails. */
 NJ_MUST enum nj_err batch_will(struct store_batch *b, uint64_t session,

@@ -383,6 +383,62 @@ test_cancelled(void **state)
 	assert_int_equal(notes_alive, 0);
 }
 
+static void
+put_session_at(struct store_batch *x, uint64_t id, const char *client,
+    const char *user, uint32_t *at)
+{
+	assert_int_equal(batch_session_at(x,
+			     &(struct store_session){ .id = id,
+				 .client = slice_str(client),
+				 .user = slice_str(user),
+				 .version = 5,
+				 .offline_ms = (int64_t)x->n },
+			     at),
+	    NJ_OK);
+}
+
+/* Of what a session is the last counts: it takes the place of the one before. */
+static void
+test_in_its_place(void **state)
+{
+	struct store_batch *x = bench_batch(), *same = bench_batch();
+	uint32_t at[2] = { UINT32_MAX, UINT32_MAX }, sent = UINT32_MAX;
+	uint32_t none = UINT32_MAX;
+
+	(void)state;
+	open_it(NULL);
+	for (unsigned i = 0; i < 3; i++) {
+		put_session_at(x, 1, i < 2 ? "longer" : "one", "me", &at[0]);
+		put_session_at(x, 2, "two", i < 2 ? "" : "you", &at[1]);
+		assert_int_equal(batch_sent_at(x, 1, 9 - i, &sent), NJ_OK);
+	}
+	assert_int_equal(x->n, 3);
+	assert_int_equal(x->live, 3);
+	assert_int_equal(at[0], 0);
+	assert_int_equal(at[1], 1);
+	assert_int_equal(sent, 2);
+	put_session_at(same, 1, "one", "me", &none);
+	put_session_at(same, 2, "two", "you", &at[0]); /* another's is there */
+	assert_int_equal(at[0], 1);
+	none = 0; /* one of another kind */
+	assert_int_equal(batch_sent_at(same, 1, 7, &none), NJ_OK);
+	assert_int_equal(same->n, 3);
+	assert_int_equal(x->bytes, same->bytes);
+	batch_free(same);
+	write_now(x);
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM session"), 2);
+	assert_int_equal(
+	    bench_ask(path,
+		"SELECT sent FROM session WHERE client = CAST('one' AS BLOB) "
+		"AND user = CAST('me' AS BLOB) AND id = 1"),
+	    7);
+	assert_int_equal(bench_ask(path,
+			     "SELECT offline FROM session WHERE "
+			     "user = CAST('you' AS BLOB) AND id = 2"),
+	    3);
+	bench_close(&b);
+}
+
 /* The log's second thread gets its turn, which on a busy machine comes late. */
 static void
 let_checkpoint(void)
@@ -630,6 +686,7 @@ main(void)
 		cmocka_unit_test_setup(test_retained_order, fresh),
 		cmocka_unit_test_setup(test_disk_in_trouble, fresh),
 		cmocka_unit_test_setup(test_close_in_trouble, fresh),
+		cmocka_unit_test_setup(test_in_its_place, fresh),
 		cmocka_unit_test_setup(test_cancelled, fresh),
 		cmocka_unit_test_setup(test_will_of_no_session, fresh),
 		cmocka_unit_test_setup(test_pages_of_large_messages, fresh),

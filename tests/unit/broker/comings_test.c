@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A client that comes and goes while nothing can be written leaves one record of its
+ * session, and of how far it knows its messages, in the shard's batch: the last.
+ * What goes to the disk with another shard's is not overtaken by that.  The store is
+ * the test's.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "broker/durable.h"
+#include "broker/internal.h"
+#include "broker/sessions.h"
+#include "broker/shard.h"
+#include "core/keep.h"
+#include "lone.h"
+
+static struct broker broker;
+static struct shard *sh;
+static struct session *s, *other;
+static struct store_batch *given;
+
+void __wrap_store_submit(struct store *st, struct store_batch *b);
+
+void
+__wrap_store_submit(struct store *st, struct store_batch *b)
+{
+	assert_ptr_equal(st, lone.store);
+	assert_null(given);
+	given = b;
+}
+
+static int
+begin(void **state)
+{
+	(void)state;
+	if (lone_begin(2) || lone_kept("a", &s) || lone_kept("b", &other))
+		return -1;
+	sh = lone.shard;
+	broker = (struct broker){ .n = 2, .shards = sh };
+	sh->broker = &broker;
+	s->kept->id = 5;
+	s->kept->next_key = 8;
+	other->kept->id = 6;
+	return 0;
+}
+
+static int
+end(void **state)
+{
+	(void)state;
+	session_free(s);
+	session_free(other);
+	lone_end();
+	return 0;
+}
+
+static void
+record(struct session *of, uint32_t expiry_s)
+{
+	of->expiry_s = expiry_s;
+	sessions_keep_who(sh, of);
+	assert_false(sh->durable.keep.failed);
+	assert_true(sh->durable.keep.dirty);
+	sh->durable.keep.dirty = false;
+}
+
+static void
+holds(uint32_t at, uint64_t session, uint32_t expiry_s)
+{
+	const struct store_batch *open = sh->durable.open;
+
+	assert_true(at < open->n);
+	assert_int_equal(open->v[at].kind, REC_SESSION);
+	assert_int_equal(open->v[at].session, session);
+	assert_int_equal(open->v[at].expiry_s, expiry_s);
+}
+
+static void
+answer(void)
+{
+	struct store_batch *b = given;
+
+	assert_non_null(b);
+	given = NULL;
+	durable_stored(sh, &b->letter);
+}
+
+static void
+one_of_each(void **state)
+{
+	const struct store_batch *open = sh->durable.open;
+
+	(void)state;
+	for (uint32_t i = 1; i <= 100; i++) {
+		record(s, i);
+		record(other, 1000 + i);
+		s->kept->last = 7;
+		s->kept->sent = 600;
+		keep_left(s);
+	}
+	assert_int_equal(open->n, 3);
+	assert_int_equal(open->live, 3);
+	holds(0, 5, 100);
+	holds(1, 6, 1100);
+	assert_int_equal(open->v[2].kind, REC_SENT);
+	assert_int_equal(open->v[2].seq, 7);
+	/* the next batch has its own, though places of the last are known */
+	durable_turn(sh);
+	assert_ptr_equal(given, open);
+	record(other, 3);
+	record(s, 4);
+	assert_int_equal(sh->durable.open->n, 2);
+	holds(0, 6, 3);
+	holds(1, 5, 4);
+	assert_int_equal(open->v[0].expiry_s, 100);
+	answer();
+	durable_turn(sh);
+	answer();
+}
+
+/* What was recorded with another shard's comes to the disk behind what the batch had
+ * by then: what comes later is behind that. */
+static void
+with_another_shards(void **state)
+{
+	struct durable *d = &sh->durable;
+	unsigned spare = d->n_spare;
+
+	(void)state;
+	d->n_spare = 0; /* nothing can be written */
+	record(s, 1);
+	assert_true(together_begin(sh));
+	record(s, 2);
+	together_end(sh);
+	assert_int_equal(d->open->n, 1);
+	/* while that is waited for */
+	record(s, 3);
+	record(s, 4);
+	holds(0, 5, 1);
+	durable_turn(sh);
+	assert_int_equal(d->open->n, 4);
+	holds(3, 5, 2);
+	record(s, 5);
+	record(s, 6);
+	assert_int_equal(d->open->n, 5);
+	holds(3, 5, 2);
+	holds(4, 5, 6);
+	d->n_spare = spare;
+	durable_turn(sh);
+	answer();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(one_of_each, begin, end),
+		cmocka_unit_test_setup_teardown(
+		    with_another_shards, begin, end),
+	};
+
+	return cmocka_run_group_tests_name("broker comings", tests, NULL, NULL);
+}
