@@ -19,14 +19,14 @@
 
 #include "disk.h"
 #include "memory.h"
+#include "place.h"
 #include "store/impl.h"
 #include "store/repair.h"
 #include "store/view.h"
 
 #define BATCH 100u
 
-static char folder[] = "/tmp/nightjar-data-XXXXXX";
-static char path[128], copy[128];
+static const char *const path = place_path, *const copy = place_copy;
 static struct bench b;
 static struct nj_why why;
 static uint64_t ticket;
@@ -66,43 +66,17 @@ size_of_files(void)
 }
 
 static int
-remove_all(void **state)
-{
-	char pattern[80];
-	glob_t g = { 0 };
-
-	(void)state;
-	snprintf(pattern, sizeof pattern, "%s/*", folder);
-	if (glob(pattern, 0, NULL, &g) == 0)
-		for (size_t i = 0; i < g.gl_pathc; i++)
-			unlink(g.gl_pathv[i]);
-	globfree(&g);
-	return 0;
-}
-
-static int
-setup_all(void **state)
-{
-	(void)state;
-	if (!mkdtemp(folder))
-		return -1;
-	snprintf(path, sizeof path, "%s/state.db", folder);
-	snprintf(copy, sizeof copy, "%s/copy.db", folder);
-	return 0;
-}
-
-static int
 teardown_all(void **state)
 {
-	remove_all(state);
 	disk_fini();
-	return rmdir(folder);
+	return place_remove(state);
 }
 
 static int
 fresh(void **state)
 {
-	remove_all(state);
+	(void)state;
+	place_clear();
 	why = (struct nj_why){ .what = "" };
 	ticket = 0;
 	bench_data_min = 8192;
@@ -578,5 +552,5 @@ main(void)
 	};
 
 	return cmocka_run_group_tests_name(
-	    "store data", tests, setup_all, teardown_all);
+	    "store data", tests, place_make, teardown_all);
 }

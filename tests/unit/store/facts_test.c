@@ -19,34 +19,12 @@
 #include "base/buf.h"
 #include "disk.h"
 #include "memory.h"
+#include "place.h"
 #include "store/facts.h"
 
-static char folder[] = "/tmp/nightjar-facts-XXXXXX";
-static char path[128];
+static const char *const path = place_path;
 static struct bench b;
 static struct nj_why why;
-
-static int
-setup_all(void **state)
-{
-	(void)state;
-	if (!mkdtemp(folder))
-		return -1;
-	(void)snprintf(path, sizeof path, "%s/state.db", folder);
-	return 0;
-}
-
-static int
-teardown_all(void **state)
-{
-	char lock[160];
-
-	(void)state;
-	(void)snprintf(lock, sizeof lock, "%s.lock", path);
-	(void)unlink(path);
-	(void)unlink(lock);
-	return rmdir(folder);
-}
 
 static int
 setup(void **state)
@@ -215,5 +193,5 @@ main(void)
 	};
 
 	return cmocka_run_group_tests_name(
-	    "facts", tests, setup_all, teardown_all);
+	    "facts", tests, place_make, place_remove);
 }

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "memory.h"
+#include "place.h"
 #include "store/facts.h"
 #include "store/pagesum.h"
 #include "store/view.h"
@@ -28,42 +29,10 @@
 #define SESSIONS 20u
 #define FLIPS	 60u /* about */
 
-static char folder[] = "/tmp/nightjar-flip-XXXXXX";
-static char path[128];
+static const char *const path = place_path;
 static struct bench b;
 static struct nj_why why;
 static uint64_t ticket;
-
-static void
-remove_files(void)
-{
-	static const char *const tails[] = { "", "-wal", "-shm", ".lock",
-		"-data0000001", "-data0000002", "-anew" };
-	char name[160];
-
-	for (unsigned i = 0; i < sizeof tails / sizeof *tails; i++) {
-		snprintf(name, sizeof name, "%s%s", path, tails[i]);
-		unlink(name);
-	}
-}
-
-static int
-setup_all(void **state)
-{
-	(void)state;
-	if (!mkdtemp(folder))
-		return -1;
-	snprintf(path, sizeof path, "%s/state.db", folder);
-	return 0;
-}
-
-static int
-teardown_all(void **state)
-{
-	(void)state;
-	remove_files();
-	return rmdir(folder);
-}
 
 /* What there is. */
 
@@ -170,7 +139,7 @@ make_store(void)
 	struct store_batch *x = bench_batch();
 	char topic[32];
 
-	remove_files();
+	place_clear();
 	ticket = 0;
 	open_it(false);
 	for (uint64_t id = 1; id <= SESSIONS; id++) {
@@ -702,7 +671,7 @@ test_when_it_is_read(void **state)
 	uint64_t now;
 
 	(void)state;
-	remove_files();
+	place_clear();
 	ticket = 0;
 	bench_data_min = STORE_ONE_FILE;
 	open_it(false);
@@ -740,7 +709,7 @@ test_log(void **state)
 	bool well = true;
 
 	(void)state;
-	remove_files();
+	place_clear();
 	ticket = 0;
 	bench_data_min = STORE_ONE_FILE;
 	snprintf(name, sizeof name, "%s-wal", path);
@@ -777,5 +746,5 @@ main(void)
 	};
 
 	return cmocka_run_group_tests_name(
-	    "store flip", tests, setup_all, teardown_all);
+	    "store flip", tests, place_make, place_remove);
 }

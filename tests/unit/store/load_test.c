@@ -17,52 +17,28 @@
 #include <unistd.h>
 
 #include "memory.h"
+#include "place.h"
 
 #define NOW	1000
 #define FOREVER "9223372036854775807"
 
-static char folder[] = "/tmp/nightjar-load-XXXXXX";
-static char path[128];
+static const char *const path = place_path;
 static struct bench b;
 static struct nj_why why;
 static struct buf seen;
 
-static void
-remove_files(void)
-{
-	static const char *const tails[] = { "", "-wal", "-shm", ".lock" };
-	char name[160];
-
-	for (unsigned i = 0; i < 4; i++) {
-		snprintf(name, sizeof name, "%s%s", path, tails[i]);
-		unlink(name);
-	}
-}
-
-static int
-setup_all(void **state)
-{
-	(void)state;
-	if (!mkdtemp(folder))
-		return -1;
-	snprintf(path, sizeof path, "%s/state.db", folder);
-	return 0;
-}
-
 static int
 teardown_all(void **state)
 {
-	(void)state;
-	remove_files();
 	buf_fini(&seen);
-	return rmdir(folder);
+	return place_remove(state);
 }
 
 static int
 fresh(void **state)
 {
 	(void)state;
-	remove_files();
+	place_clear();
 	buf_fini(&seen);
 	why = (struct nj_why){ .what = "" };
 	assert_int_equal(bench_open(&b, path, NULL, &why), NJ_OK);
@@ -259,8 +235,8 @@ test_message_missing(void **state)
 		SESSION("1", "NULL") ENTRY("1", "1", "1", "5"),
 		"INSERT INTO retained VALUES(x'61', 1, 5);",
 		"INSERT INTO retained VALUES(x'61', 1, 5);" MSG("6", "1", "1"),
-		"INSERT INTO retained VALUES(x'61', 1, 5);"
-		"INSERT INTO msg VALUES(5, 1, 9, 1, 1, 2000, x'0001', 0);",
+		("INSERT INTO retained VALUES(x'61', 1, 5);"
+		 "INSERT INTO msg VALUES(5, 1, 9, 1, 1, 2000, x'0001', 0);"),
 	};
 
 	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -394,5 +370,5 @@ main(void)
 	};
 
 	return cmocka_run_group_tests_name(
-	    "store load", tests, setup_all, teardown_all);
+	    "store load", tests, place_make, teardown_all);
 }

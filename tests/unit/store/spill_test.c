@@ -15,31 +15,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "place.h"
 #include "store/pagefile.h"
 #include "store/walcheck.h"
 #include "store/walfile.h"
 
-static char folder[] = "/tmp/nightjar-spill-XXXXXX";
-static char path[128];
+static const char *const path = place_path;
 static struct nj_why why;
-
-static int
-setup_all(void **state)
-{
-	(void)state;
-	if (!mkdtemp(folder))
-		return -1;
-	snprintf(path, sizeof path, "%s/state.db", folder);
-	return 0;
-}
-
-static int
-teardown_all(void **state)
-{
-	(void)state;
-	unlink(path);
-	return rmdir(folder);
-}
 
 static sqlite3 *
 open_small(const char *first)
@@ -118,5 +100,5 @@ main(void)
 	};
 
 	return cmocka_run_group_tests_name(
-	    "store spill", tests, setup_all, teardown_all);
+	    "store spill", tests, place_make, place_remove);
 }

@@ -20,51 +20,27 @@
 
 #include "disk.h"
 #include "memory.h"
+#include "place.h"
 #include "store/impl.h"
 #include "store/view.h"
 
-static char folder[] = "/tmp/nightjar-store-XXXXXX";
-static char path[128];
+static const char *const path = place_path;
 static struct bench b;
 static struct nj_why why;
 static uint64_t ticket;
 
-static void
-remove_files(void)
-{
-	static const char *const tails[] = { "", "-wal", "-shm", ".lock" };
-	char name[160];
-
-	for (unsigned i = 0; i < 4; i++) {
-		snprintf(name, sizeof name, "%s%s", path, tails[i]);
-		unlink(name);
-	}
-}
-
-static int
-setup_all(void **state)
-{
-	(void)state;
-	if (!mkdtemp(folder))
-		return -1;
-	snprintf(path, sizeof path, "%s/state.db", folder);
-	return 0;
-}
-
 static int
 teardown_all(void **state)
 {
-	(void)state;
-	remove_files();
 	disk_fini();
-	return rmdir(folder);
+	return place_remove(state);
 }
 
 static int
 fresh(void **state)
 {
 	(void)state;
-	remove_files();
+	place_clear();
 	why = (struct nj_why){ .what = "" };
 	ticket = 0;
 	return 0;
@@ -147,7 +123,7 @@ test_foreign_and_newer(void **state)
 	(void)state;
 	bench_edit(path, "CREATE TABLE theirs(x)");
 	refused(NJ_UNSUPPORTED, "another program");
-	remove_files();
+	place_clear();
 	open_it(NULL);
 	bench_close(&b);
 	bench_edit(path, "PRAGMA user_version = 99");
@@ -196,7 +172,7 @@ test_symlink(void **state)
 	char other[160];
 
 	(void)state;
-	snprintf(other, sizeof other, "%s/elsewhere", folder);
+	snprintf(other, sizeof other, "%s/elsewhere", place_folder);
 	assert_int_equal(symlink(other, path), 0);
 	refused(NJ_IO, path);
 	unlink(path);
@@ -264,7 +240,7 @@ test_retained_order(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		remove_files();
+		place_clear();
 		open_it(NULL);
 		for (unsigned k = 0; k < 2; k++) {
 			int o = k ? rows[i].second : rows[i].first;
@@ -695,5 +671,5 @@ main(void)
 	};
 
 	return cmocka_run_group_tests_name(
-	    "store", tests, setup_all, teardown_all);
+	    "store", tests, place_make, teardown_all);
 }

@@ -20,52 +20,19 @@
 #include <unistd.h>
 
 #include "memory.h"
+#include "place.h"
 #include "store/repair.h"
 #include "store/view.h"
 
-static char folder[] = "/tmp/nightjar-view-XXXXXX";
-static char path[128], copy[128];
+static const char *const path = place_path, *const copy = place_copy;
 static struct bench b;
 static struct nj_why why;
-
-static void
-remove_files(void)
-{
-	static const char *const tails[] = { "", "-wal", "-shm", "-journal",
-		".lock" };
-	char name[160];
-
-	for (unsigned i = 0; i < 10; i++) {
-		snprintf(name, sizeof name, "%s%s", i < 5 ? path : copy,
-		    tails[i % 5]);
-		unlink(name);
-	}
-}
-
-static int
-setup_all(void **state)
-{
-	(void)state;
-	if (!mkdtemp(folder))
-		return -1;
-	snprintf(path, sizeof path, "%s/state.db", folder);
-	snprintf(copy, sizeof copy, "%s/copy.db", folder);
-	return 0;
-}
-
-static int
-teardown_all(void **state)
-{
-	(void)state;
-	remove_files();
-	return rmdir(folder);
-}
 
 static int
 fresh(void **state)
 {
 	(void)state;
-	remove_files();
+	place_clear();
 	why = (struct nj_why){ .what = "" };
 	assert_int_equal(bench_open(&b, path, NULL, &why), NJ_OK);
 	bench_close(&b);
@@ -395,7 +362,7 @@ test_not_a_store(void **state)
 	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		FILE *f;
 
-		remove_files();
+		place_clear();
 		assert_non_null(f = fopen(path, "w"));
 		assert_int_equal(
 		    fwrite(rows[i].text, 1, rows[i].n, f), rows[i].n);
@@ -403,9 +370,9 @@ test_not_a_store(void **state)
 		assert_int_equal(view_open(path, &v, &why), rows[i].want);
 		assert_non_null(strstr(why.what, rows[i].says));
 	}
-	remove_files();
+	place_clear();
 	assert_int_equal(view_open(path, &v, &why), NJ_NOTFOUND);
-	assert_int_equal(view_open(folder, &v, &why), NJ_UNSUPPORTED);
+	assert_int_equal(view_open(place_folder, &v, &why), NJ_UNSUPPORTED);
 	fresh(state);
 	bench_edit(path, "PRAGMA user_version = 99");
 	assert_int_equal(view_open(path, &v, &why), NJ_UNSUPPORTED);
@@ -429,5 +396,5 @@ main(void)
 	};
 
 	return cmocka_run_group_tests_name(
-	    "store view", tests, setup_all, teardown_all);
+	    "store view", tests, place_make, place_remove);
 }
