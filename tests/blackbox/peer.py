@@ -15,8 +15,8 @@ import time
 import wsraw
 from harness import HOST, NIGHTJAR, PATIENCE, SANITIZER
 from raw import (AUTH, CONNACK, CONNECT, DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH,
-                 PUBREC, PUBREL, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE, Closed, Reader, packet,
-                 properties, string)
+                 PUBREC, PUBREL, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE, Closed, Framed, Reader,
+                 packet, properties, string)
 
 LEVELS = {5: 'mqttv5', 4: 'mqttv311', 3: 'mqttv31'}
 PROGRAMS = {'mosquitto': lambda name: [f'mosquitto_{name}'],
@@ -76,62 +76,21 @@ class FromClient:
         return f'<packet type {self.kind}: {self.raw.hex()}>'
 
 
-class Conn:
+class Conn(Framed):
     """One accepted connection."""
 
     def __init__(self, sock, version):
-        self.sock, self.version = sock, version
-        self.pending = b''
+        super().__init__(sock, version)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def close(self):
-        with contextlib.suppress(OSError):
-            self.sock.close()
 
     def reset(self):
         """An end that loses what was under way."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         self.close()
 
-    def send(self, data):
-        self.sock.sendall(data)
-
-    def fill(self, n, timeout):
-        self.sock.settimeout(timeout)
-        while len(self.pending) < n:
-            try:
-                more = self.sock.recv(65536)
-            except ConnectionError as e:
-                raise Closed(str(e)) from e
-            if not more:
-                raise Closed('end of file')
-            self.pending += more
-
-    def recv(self, timeout=PATIENCE):
-        size, used = 0, 1
-        while True:
-            self.fill(used + 1, timeout)
-            b = self.pending[used]
-            size |= (b & 0x7f) << 7 * (used - 1)
-            used += 1
-            if not b & 0x80:
-                break
-        self.fill(used + size, timeout)
-        raw, self.pending = self.pending[:used + size], self.pending[used + size:]
-        return FromClient(raw, raw[used:], self.version)
-
-    def expect(self, kind, timeout=PATIENCE):
-        p = self.recv(timeout)
-        assert p.kind == kind, f'wanted packet type {kind}, got {p}'
-        return p
-
-    def silent(self, seconds=0.3):
-        """Asserts that the client sends nothing for a while."""
-        try:
-            p = self.recv(seconds)
-        except (TimeoutError, socket.timeout):
-            return
-        raise AssertionError(f'wanted nothing, got {p}')
+    def recv(self, timeout=None):
+        head, body = self.take_packet(timeout or PATIENCE)
+        return FromClient(head + body, body, self.version)
 
     def rest(self, timeout=PATIENCE):
         """All packets up to the end of the connection."""
@@ -253,7 +212,7 @@ class WsConn(Conn):
     def settimeout(self, seconds):
         self.plain.settimeout(seconds)
 
-    def recv(self, timeout=PATIENCE):	# both Conn's and the socket's
+    def recv(self, timeout=None):	# both Conn's and the socket's
         if timeout != 65536:
             return super().recv(timeout)
         while True:

@@ -177,49 +177,21 @@ class Packet:
         return f'<packet type {self.kind} flags {self.flags:#x} code {self.code:#x} {self.body!r}>'
 
 
-class Raw:
-    """One connection.  Use as a context manager; leaving it just closes."""
+class Framed:
+    """Packets over a socket, whoever sends them; a subclass says what recv() makes of
+    one."""
 
-    def __init__(self, port, tls=None, version=5, timeout=PATIENCE, host=HOST, server_name='localhost',
-                 rcvbuf=None):
-        self.version = version
-        self.timeout = timeout
-        family = socket.AF_INET6 if ':' in host else socket.AF_INET
-        sock = socket.socket(family)
-        if rcvbuf:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-        sock.settimeout(timeout)
-        sock.connect((host, port))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock = tls.wrap_socket(sock, server_hostname=server_name) if tls else sock
-        self.pending = b''
-        self.later = []
-        self.mid = 0
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.close()
+    def __init__(self, sock, version):
+        self.sock, self.version, self.pending = sock, version, b''
 
     def close(self):
         with contextlib.suppress(OSError):
             self.sock.close()
 
-    def vanish(self):
-        """Ends the connection without a word, and waits until the broker has
-        noticed."""
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_WR)
-            self.sock.settimeout(self.timeout)
-            while self.sock.recv(65536):
-                pass
-        self.close()
-
     def send(self, data):
         self.sock.sendall(data)
 
-    def _fill(self, n, timeout):
+    def fill(self, n, timeout):
         self.sock.settimeout(timeout)
         while len(self.pending) < n:
             try:
@@ -230,35 +202,20 @@ class Raw:
                 raise Closed('end of file')
             self.pending += more
 
-    def recv(self, timeout=None):
-        """The next packet; TimeoutError or Closed when there is none."""
-        if self.later:
-            return self.later.pop(0)
-        return self._recv(timeout or self.timeout)
-
-    def wait_for(self, kind):
-        """The next packet of a kind; messages that come before it are kept
-        for recv."""
-        while True:
-            p = self._recv(self.timeout)
-            if p.kind == kind:
-                return p
-            assert p.kind == PUBLISH, f'wanted packet type {kind}, got {p}'
-            self.later.append(p)
-
-    def _recv(self, timeout):
+    def take_packet(self, timeout):
+        """(fixed header, the rest) of the next packet."""
         size, used = 0, 1
         while True:
-            self._fill(used + 1, timeout)
+            self.fill(used + 1, timeout)
             b = self.pending[used]
             size |= (b & 0x7f) << 7 * (used - 1)
             used += 1
             if not b & 0x80:
                 break
-        self._fill(used + size, timeout)
-        first, body = self.pending[0], self.pending[used:used + size]
+        self.fill(used + size, timeout)
+        head, body = self.pending[:used], self.pending[used:used + size]
         self.pending = self.pending[used + size:]
-        return Packet(first >> 4, first & 0xf, body, self.version)
+        return head, body
 
     def expect(self, kind, timeout=None):
         p = self.recv(timeout)
@@ -272,6 +229,60 @@ class Raw:
         except (TimeoutError, socket.timeout):
             return
         raise AssertionError(f'wanted nothing, got {p}')
+
+
+class Raw(Framed):
+    """One connection.  Use as a context manager; leaving it just closes."""
+
+    def __init__(self, port, tls=None, version=5, timeout=PATIENCE, host=HOST, server_name='localhost',
+                 rcvbuf=None):
+        self.timeout = timeout
+        family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        sock = socket.socket(family)
+        if rcvbuf:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        sock.settimeout(timeout)
+        sock.connect((host, port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        super().__init__(tls.wrap_socket(sock, server_hostname=server_name) if tls else sock, version)
+        self.later = []
+        self.mid = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def vanish(self):
+        """Ends the connection without a word, and waits until the broker has
+        noticed."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+            self.sock.settimeout(self.timeout)
+            while self.sock.recv(65536):
+                pass
+        self.close()
+
+    def recv(self, timeout=None):
+        """The next packet; TimeoutError or Closed when there is none."""
+        if self.later:
+            return self.later.pop(0)
+        return self._recv(timeout or self.timeout)
+
+    def _recv(self, timeout):
+        head, body = self.take_packet(timeout)
+        return Packet(head[0] >> 4, head[0] & 0xf, body, self.version)
+
+    def wait_for(self, kind):
+        """The next packet of a kind; messages that come before it are kept
+        for recv."""
+        while True:
+            p = self._recv(self.timeout)
+            if p.kind == kind:
+                return p
+            assert p.kind == PUBLISH, f'wanted packet type {kind}, got {p}'
+            self.later.append(p)
 
     def closed(self, timeout=None):
         """Reads to the end of the connection; the DISCONNECT code, or None."""

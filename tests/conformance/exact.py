@@ -74,7 +74,7 @@ class Exact(Raw):
         super().__init__(port, version=version, **kw)
 
     def take(self, n, timeout=None):
-        self._fill(n, timeout or self.timeout)
+        self.fill(n, timeout or self.timeout)
         got, self.pending = self.pending[:n], self.pending[n:]
         return got
 

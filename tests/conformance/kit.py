@@ -59,12 +59,12 @@ class Peer(Raw):
         self.all = []
 
     def _recv(self, timeout):
-        self._fill(2, timeout)
+        self.fill(2, timeout)
         while True:
             size = _length(self.pending)
             if size is not None:
                 break
-            self._fill(len(self.pending) + 1, timeout)
+            self.fill(len(self.pending) + 1, timeout)
         p = super()._recv(timeout)
         encoded = varint(len(p.body))
         assert size == len(encoded), 'a remaining length in more bytes than needed'
