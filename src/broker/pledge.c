@@ -100,6 +100,9 @@ write_parts(struct shard *sh, struct gate *g)
 
 		if (b && b->live > 0)
 			batch_append(d->open, b);
+		/* it may be long until it is on disk */
+		batch_free(b);
+		p->parts[i].part.batch = NULL;
 		d->keep.bytes += p->parts[i].part.bytes;
 	}
 	g->ticket = d->keep.ticket;

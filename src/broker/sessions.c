@@ -114,13 +114,39 @@ keep_will(struct shard *sh, const struct session *s)
 {
 	struct keep *k = &sh->durable.keep;
 	const struct session_will *w = s->will;
+	uint32_t at = UINT32_MAX;
 
 	if (!w)
 		return;
+	if (s->kept && !k->part && s->kept->will_ticket == k->ticket)
+		at = s->kept->will_at;
 	keep_weigh(k, w->msg);
 	keep_note(k,
-	    batch_will(k->into, s->kept ? s->kept->id : s->will_id, w->delay_s,
-		w->expiry_s, msg_ref(w->msg)));
+	    batch_will_at(k->into, s->kept ? s->kept->id : s->will_id,
+		w->delay_s, w->expiry_s, msg_ref(w->msg), &at));
+	if (s->kept) {
+		s->kept->will_at = at;
+		s->kept->will_ticket = k->part ? 0 : k->ticket;
+	}
+}
+
+/*
+ * A will that is in the shard's batch still is taken out again: it was never on disk,
+ * nor its client told that it was.  So a client that comes and goes while nothing can be
+ * written leaves none behind, and where it is sent that needs to go with nothing.
+ */
+static bool
+will_vanishes(
+    struct shard *sh, const struct session *s, const struct session_will *w)
+{
+	struct keep *k = &sh->durable.keep;
+	const struct kept *x = s->kept;
+
+	if (!x || x->will_ticket != k->ticket ||
+	    !batch_will_cancel(k->own, x->will_at, x->id, w->msg))
+		return false;
+	k->bytes -= msg_size(w->msg);
+	return true;
 }
 
 static uint32_t expiry_of(const struct shard *sh, const struct session *s);
@@ -208,13 +234,15 @@ will_send(struct shard *sh, struct session *s)
 	struct decision rule;
 	uint64_t who = guard_identity(s->who, session_id(s));
 	char id[TEXT_ESC];
-	bool begun;
+	bool begun = false, vanishes;
 
 	if (!w)
 		return;
 	s->will = NULL;
-	begun = (s->kept || s->will_id) && together_begin(sh);
-	s->gate = together_number(sh);
+	if (!(vanishes = will_vanishes(sh, s, w))) {
+		begun = (s->kept || s->will_id) && together_begin(sh);
+		s->gate = together_number(sh);
+	}
 	if (!s->kept && begun)
 		together_ends(sh, hash_of(s), together_number(sh));
 	if (w->expiry_s != MQTT_EXPIRY_NEVER)
@@ -233,7 +261,8 @@ will_send(struct shard *sh, struct session *s)
 		route(sh, w->msg);
 		quota_will_sent(sh, quota_will_key(session_id(s), who));
 	}
-	keep_no_will(sh, s, w);
+	if (!vanishes)
+		keep_no_will(sh, s, w);
 	if (begun)
 		together_end(sh);
 	msg_unref(w->msg);
@@ -244,11 +273,13 @@ static void
 will_forget(struct shard *sh, struct session *s)
 {
 	if (s->will) {
-		bool begun = together_if_pending(sh, s);
+		if (!will_vanishes(sh, s, s->will)) {
+			bool begun = together_if_pending(sh, s);
 
-		keep_no_will(sh, s, s->will);
-		if (begun)
-			together_end(sh);
+			keep_no_will(sh, s, s->will);
+			if (begun)
+				together_end(sh);
+		}
 		msg_unref(s->will->msg);
 	}
 	free(s->will);

@@ -91,7 +91,8 @@ struct kept {
 	 * session itself, and of sent in sent_ticket's.  The gate, plus 1, with
 	 * which the former went beside that one; 0: with none.  The broker's. */
 	uint64_t facts_ticket, facts_gate;
-	uint32_t facts_at, sent_at;
+	uint64_t will_ticket; /* the same of its will's, or where it was */
+	uint32_t facts_at, sent_at, will_at;
 	uint32_t expiry_s; /* as it is in the store */
 	bool there;	   /* it was on disk when its client came in */
 	uint64_t tail_n, tail_bytes;

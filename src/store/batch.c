@@ -231,18 +231,35 @@ batch_session_end(struct store_batch *b, uint64_t session)
 }
 
 enum nj_err
-batch_will(struct store_batch *b, uint64_t session, uint32_t delay_s,
-    uint32_t expiry_s, void *msg)
+batch_will_at(struct store_batch *b, uint64_t session, uint32_t delay_s,
+    uint32_t expiry_s, void *msg, uint32_t *at)
 {
-	return add_msg(b,
-	    &(struct store_rec){
+	struct store_rec r = {
 		.kind = REC_WILL,
 		.session = session,
 		.option = delay_s,
 		.expiry_s = expiry_s,
 		.msg = msg,
-	    },
-	    SLICE_NONE);
+	};
+	enum nj_err e;
+
+	if (*at < b->n && b->v[*at].kind == REC_NONE) {
+		set(b, &b->v[*at], &r, SLICE_NONE, SLICE_NONE, NULL);
+		b->live++;
+		return NJ_OK;
+	}
+	if (!(e = add_msg(b, &r, SLICE_NONE)))
+		*at = b->n - 1;
+	return e;
+}
+
+enum nj_err
+batch_will(struct store_batch *b, uint64_t session, uint32_t delay_s,
+    uint32_t expiry_s, void *msg)
+{
+	uint32_t at = UINT32_MAX;
+
+	return batch_will_at(b, session, delay_s, expiry_s, msg, &at);
 }
 
 enum nj_err
@@ -358,6 +375,14 @@ batch_leaves(const struct store_batch *b, uint64_t session, uint64_t from,
 	return until;
 }
 
+static void
+take_out(struct store_batch *b, struct store_rec *r)
+{
+	b->bytes -= sizeof *r + r->text_len;
+	b->live--;
+	rec_fini(b, r);
+}
+
 enum batch_had
 batch_cancel(struct store_batch *b, uint32_t at, uint64_t session, uint64_t seq)
 {
@@ -367,10 +392,20 @@ batch_cancel(struct store_batch *b, uint32_t at, uint64_t session, uint64_t seq)
 	if (!r)
 		return BATCH_HAD_NOTHING;
 	had = r->kind == REC_QUEUE ? BATCH_HAD_ENTRY : BATCH_HAD_STATE;
-	b->bytes -= sizeof *r + r->text_len;
-	b->live--;
-	rec_fini(b, r);
+	take_out(b, r);
 	return had;
+}
+
+bool
+batch_will_cancel(
+    struct store_batch *b, uint32_t at, uint64_t session, const void *msg)
+{
+	struct store_rec *r = at < b->n ? &b->v[at] : NULL;
+
+	if (!r || r->kind != REC_WILL || r->session != session || r->msg != msg)
+		return false;
+	take_out(b, r);
+	return true;
 }
 
 enum nj_err

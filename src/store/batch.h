@@ -102,6 +102,13 @@ NJ_MUST enum nj_err batch_session_end(struct store_batch *b, uint64_t session);
 /* msg: takes over one reference, also when it fails. */
 NJ_MUST enum nj_err batch_will(struct store_batch *b, uint64_t session,
     uint32_t delay_s, uint32_t expiry_s, void *msg);
+/* *at: one of the session that was taken out, whose place it takes if it is in this
+ * batch still; or UINT32_MAX. */
+NJ_MUST enum nj_err batch_will_at(struct store_batch *b, uint64_t session,
+    uint32_t delay_s, uint32_t expiry_s, void *msg, uint32_t *at);
+/* Takes it out again; false: it is not there. */
+bool batch_will_cancel(
+    struct store_batch *b, uint32_t at, uint64_t session, const void *msg);
 /* If this is its will still; msg: as above. */
 NJ_MUST enum nj_err
 batch_will_end(struct store_batch *b, uint64_t session, void *msg);

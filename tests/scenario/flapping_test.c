@@ -20,9 +20,12 @@
 
 static struct world world;
 static char file[64];
-static unsigned clients = 60, rounds = 30;
+static unsigned clients = 24, rounds = 12;
 static int fds[MOST];
 static unsigned others; /* that are there */
+static bool wills;	/* each has one, */
+static int watcher;	/* who gets it */
+static size_t seen, sent;
 
 static void
 settle(void)
@@ -77,11 +80,18 @@ name_of(unsigned i)
 static void
 come(unsigned i)
 {
-	char p[] = "\x10\x19\0\4MQTT\5\0\0\0\10\x11\0\0\3\xe7\x21\0\1\0\4cNNN";
+	char p[] = "\x10\x19\0\4MQTT\5\0\0\0\10\x11\0\0\3\xe7\x21\0\1\0\4cNNN"
+		   "\0\0\1w\0\1!";
+	size_t n = sizeof p - 1 - 7;
 
-	memcpy(p + sizeof p - 5, name_of(i), 4);
+	memcpy(p + n - 4, name_of(i), 4);
+	if (wills) {
+		p[9] = 4;
+		p[1] += 7;
+		n += 7;
+	}
 	fds[i] = client_come(&world);
-	client_say(fds[i], p, sizeof p - 1);
+	client_say(fds[i], p, n);
 }
 
 /* With a word, or without. */
@@ -90,6 +100,8 @@ go(unsigned i, bool said)
 {
 	if (said)
 		client_say(fds[i], "\xe0\0", 2);
+	else
+		sent += wills;
 	(void)client_is_closed(fds[i]);
 	(void)close(fds[i]);
 }
@@ -135,6 +147,16 @@ come_each(unsigned step)
 	until(all_are_in);
 }
 
+/* The wills that have come: of QoS 0. */
+static void
+watch(void)
+{
+	char p[6];
+
+	while (recv(watcher, p, 6, MSG_DONTWAIT) == 6)
+		seen += memcmp(p, "\x30\4\0\1w!", 6) == 0;
+}
+
 static void
 all_go(unsigned round)
 {
@@ -143,6 +165,7 @@ all_go(unsigned round)
 	for (unsigned i = 0; i < clients; i++)
 		go(i, (i + round) % 2);
 	until(all_are_gone);
+	watch();
 }
 
 /* QoS 1; MQTT 3.1.1. */
@@ -193,6 +216,14 @@ prepare(unsigned shards)
 	publish(a, "t", 2, false);
 	check("they are taken", client_is_answered(a));
 	(void)client_is_closed(a);
+	watcher = client_come(&world);
+	client_connect(watcher, "b");
+	settle();
+	client_say(watcher, "\x82\6\0\1\0\1w\0", 8);
+	settle();
+	(void)client_is_closed(watcher);
+	others++;
+	seen = sent = 0;
 	disk_fail(SQLITE_FULL);
 	publish(a, "r", 3, true);
 	check("it is full", store_state(world.broker->store) == STORE_FULL);
@@ -214,8 +245,9 @@ flap(void)
 	n = waiting(&bytes);
 	most = n > most ? n : most;
 	(void)printf("%zu records, %zu bytes\n", most, most_bytes);
-	/* what the session is, and how far its client knows its messages */
-	check("what waits is bounded", most <= 2 * (size_t)clients + 8);
+	/* what the session is, its will, how far its client knows its messages */
+	check("what waits is bounded", most <= 3 * (size_t)clients + 8);
+	check("wills are sent", seen == sent && (seen > 0) == wills);
 	check("nobody else waits", !durable_behind(&world.broker->shards[0]));
 }
 
@@ -284,6 +316,7 @@ until_there_is_room(unsigned shards)
 		if (!s)
 			continue;
 		check("its expiry", s->expiry_s == EXPIRY);
+		check("its will", (s->will != NULL) == (wills && i % 3 == 0));
 		/* of those that were there the last word is the start's */
 		check("since when it is away",
 		    i % 3 ? s->offline_since <= last + 500 &&
@@ -296,6 +329,7 @@ until_there_is_room(unsigned shards)
 		reads(i, true);
 	close_all();
 	(void)close(a);
+	(void)close(watcher);
 	end();
 }
 
@@ -311,6 +345,7 @@ until_it_is_killed(unsigned shards)
 		reads(i, false);
 	close_all();
 	(void)close(a);
+	(void)close(watcher);
 	end();
 }
 
@@ -318,14 +353,15 @@ int
 main(int argc, char **argv)
 {
 	if (argc == 3) {
-		clients = (unsigned)atoi(argv[1]);
-		rounds = (unsigned)atoi(argv[2]);
+		clients = (unsigned)strtoul(argv[1], NULL, 10);
+		rounds = (unsigned)strtoul(argv[2], NULL, 10);
 	}
 	if (clients < 1 || clients > MOST)
 		return 2;
-	for (unsigned shards = 1; shards <= 2; shards++) {
-		until_there_is_room(shards);
-		until_it_is_killed(shards);
+	for (unsigned i = 0; i < 4; i++) {
+		wills = i % 2;
+		until_there_is_room(1 + i / 2);
+		until_it_is_killed(1 + i / 2);
 	}
 	return check_failures() > 0;
 }

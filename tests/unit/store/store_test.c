@@ -415,6 +415,49 @@ test_in_its_place(void **state)
 	bench_close(&b);
 }
 
+/* A will that is taken out leaves its place to the next. */
+static void
+test_will_in_its_place(void **state)
+{
+	struct store_batch *x = bench_batch();
+	struct note *n = note_new("a", "first");
+	uint32_t at = UINT32_MAX, was;
+
+	(void)state;
+	open_it(NULL);
+	put_session_at(x, 1, "one", "me", &(uint32_t){ UINT32_MAX });
+	for (unsigned i = 0; i < 9; i++) {
+		assert_int_equal(
+		    batch_will_at(x, 1, 0, 0, note_ref(n), &at), NJ_OK);
+		assert_int_equal(at, 1);
+		put_session_at(
+		    x, 2 + i, "other", "me", &(uint32_t){ UINT32_MAX });
+		assert_false(batch_will_cancel(x, 0, 1, n));
+		assert_false(batch_will_cancel(x, at, 2, n));
+		assert_false(batch_will_cancel(x, at, 1, x));
+		assert_false(batch_will_cancel(x, x->n, 1, n));
+		assert_true(batch_will_cancel(x, at, 1, n));
+		assert_false(batch_will_cancel(x, at, 1, n));
+	}
+	assert_int_equal(x->n, 11);
+	assert_int_equal(x->live, 10);
+	note_unref(n);
+	assert_int_equal(
+	    batch_will_at(x, 1, 0, 0, note_new("a", "last"), &at), NJ_OK);
+	/* one that is there still is not replaced: its end is to come */
+	was = at;
+	assert_int_equal(
+	    batch_will_at(x, 2, 0, 0, note_new("b", "other's"), &at), NJ_OK);
+	assert_int_equal(was, 1);
+	assert_int_equal(at, 11);
+	write_now(x);
+	assert_int_equal(bench_ask(path, "SELECT count(*) FROM msg"), 2);
+	assert_int_equal(
+	    bench_ask(path, "SELECT count(will) FROM session WHERE id < 3"), 2);
+	bench_close(&b);
+	assert_int_equal(notes_alive, 0);
+}
+
 /* The log's second thread gets its turn, which on a busy machine comes late. */
 static void
 let_checkpoint(void)
@@ -663,6 +706,7 @@ main(void)
 		cmocka_unit_test_setup(test_disk_in_trouble, fresh),
 		cmocka_unit_test_setup(test_close_in_trouble, fresh),
 		cmocka_unit_test_setup(test_in_its_place, fresh),
+		cmocka_unit_test_setup(test_will_in_its_place, fresh),
 		cmocka_unit_test_setup(test_cancelled, fresh),
 		cmocka_unit_test_setup(test_will_of_no_session, fresh),
 		cmocka_unit_test_setup(test_pages_of_large_messages, fresh),
