@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Records become rows.  A message that several need is one row, however many
- * rows name it: how many do is summed up over the transaction and written at its
- * end.  One that only one queue needs is part of that; lane.c.
+ * Records become rows; those of queues at the end of the transaction, lane.c.  A
+ * message that several need is one row, however many rows name it: how many do is
+ * summed up over the transaction and written at its end.  One that only one queue
+ * needs is part of that.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -296,20 +297,25 @@ static enum nj_err
 put_queue(struct store *s, const struct store_rec *r)
 {
 	struct store_body body = { 0 };
+	bool row;
 
 	s->opts.msgs->describe(s->opts.arg, r->msg, &body);
-	if (body.id == 0 && segment_fits(r, &body) && is_alone(s->applying, r))
-		return lane_add(s, r);
-	return apply_entry(s, r, false);
+	row = body.id != 0 || !segment_fits(r, &body) ||
+	    !is_alone(s->applying, r);
+	/* by that whoever needs it, too, knows that it has a row */
+	if (row && body.id == 0)
+		(void)s->opts.msgs->name(s->opts.arg, r->msg);
+	return lane_add(s, r, row);
 }
 
 static enum nj_err
 put_queue_state(struct store *s, const struct store_rec *r)
 {
 	sqlite3_stmt *st;
-	enum nj_err e = lane_state(s, r);
+	bool row;
+	enum nj_err e = lane_state(s, r, &row);
 
-	if (e)
+	if (e || !row)
 		return e;
 	st = bind2(s, ST_QUEUE_STATE, r->session, r->seq);
 	sqlite3_bind_int(st, 3, r->pid);
@@ -320,30 +326,37 @@ put_queue_state(struct store *s, const struct store_rec *r)
 static enum nj_err
 end_queue(struct store *s, const struct store_rec *r)
 {
-	bool was;
-	enum nj_err e = lane_end(s, r->session, r->seq, &was);
+	return lane_end(s, r->session, r->seq);
+}
 
-	if (e || was)
+enum nj_err
+apply_entries_end(
+    struct store *s, uint64_t session, uint64_t first, uint64_t last)
+{
+	sqlite3_stmt *st = bind2(s, ST_QUEUE_MSGS, session, first);
+	enum nj_err e;
+
+	sqlite3_bind_int64(st, 3, (sqlite3_int64)last);
+	if ((e = apply_dropping(s, ST_QUEUE_MSGS)))
 		return e;
-	bind2(s, ST_QUEUE_END, r->session, r->seq);
-	return apply_dropping(s, ST_QUEUE_END);
+	st = bind2(s, ST_QUEUE_END, session, first);
+	sqlite3_bind_int64(st, 3, (sqlite3_int64)last);
+	return sql_run(s, ST_QUEUE_END);
 }
 
 static enum nj_err
 shift_queue(struct store *s, const struct store_rec *r)
 {
-	uint64_t row;
-	enum nj_err e = lane_shift(s, r->session, &row);
-
-	if (e || row == UINT64_MAX)
-		return e;
-	bind2(s, ST_QUEUE_END, r->session, row);
-	return apply_dropping(s, ST_QUEUE_END);
+	return lane_shift(s, r->session);
 }
 
 static enum nj_err
 end_share(struct store *s, const struct store_rec *r)
 {
+	enum nj_err e = lane_rows(s, r->session);
+
+	if (e)
+		return e;
 	bind2(s, ST_SHARE_END, r->session, r->share);
 	return sql_run(s, ST_SHARE_END);
 }
@@ -458,15 +471,18 @@ apply_batch(struct store *s, const struct store_batch *b)
 static enum nj_err
 drop_refs(struct store *s, const struct ref *r)
 {
-	sqlite3_stmt *st = bind2(s, ST_MSG_REFS, r->id, (uint64_t)r->delta);
-	bool last = false;
-	int rc;
+	sqlite3_stmt *st = bind1(s, ST_MSG_LEFT, r->id);
+	int rc = sqlite3_step(st);
+	bool there = rc == SQLITE_ROW;
+	int64_t left = there ? sqlite3_column_int64(st, 0) + r->delta : 0;
 
-	while ((rc = sqlite3_step(st)) == SQLITE_ROW)
-		last = sqlite3_column_int64(st, 0) <= 0;
 	sqlite3_reset(st);
-	if (sql_err(rc) || !last)
+	if (!there)
 		return sql_err(rc);
+	if (left > 0) {
+		bind2(s, ST_MSG_REFS, r->id, (uint64_t)r->delta);
+		return sql_run(s, ST_MSG_REFS);
+	}
 	bind1(s, ST_MSG_GC, r->id);
 	return sql_run(s, ST_MSG_GC);
 }

@@ -39,6 +39,7 @@ enum statement {
 	ST_RECEIVED_END,
 	ST_QUEUE,
 	ST_QUEUE_STATE,
+	ST_QUEUE_MSGS,
 	ST_QUEUE_END,
 	ST_QUEUE_OLDEST,
 	ST_SHARE_END,
@@ -60,6 +61,7 @@ enum statement {
 	ST_SEGS_END,
 	ST_GONES_END,
 	ST_MSG,
+	ST_MSG_LEFT,
 	ST_MSG_REFS,
 	ST_MSG_GC,
 	ST_MSG_GET,
@@ -93,7 +95,7 @@ struct refs {
 	uint32_t n, cap;
 };
 
-/* What the transaction does to sessions' segments; lane.c. */
+/* What the transaction does to sessions' queues; lane.c. */
 struct lane;
 struct lanes {
 	struct lane *v;
@@ -226,10 +228,13 @@ struct slice sql_column(sqlite3_stmt *st, int at);
 
 /* apply.c: one batch inside the open transaction. */
 NJ_MUST enum nj_err apply_batch(struct store *s, const struct store_batch *b);
-/* An entry that came as a row of its own.  Its message is written at the end of
+/* Writes an entry that is a row of its own.  Its message is written at the end of
  * the transaction, or now, if it does not live so long. */
 NJ_MUST enum nj_err
 apply_entry(struct store *s, const struct store_rec *r, bool now);
+/* Deletes those of a session's rows that have a key from first to last. */
+NJ_MUST enum nj_err apply_entries_end(
+    struct store *s, uint64_t session, uint64_t first, uint64_t last);
 /* The messages that the transaction's rows name; before COMMIT. */
 NJ_MUST enum nj_err apply_refs(struct store *s);
 void refs_clear(struct refs *r);
@@ -239,18 +244,20 @@ NJ_MUST enum nj_err apply_dropping(struct store *s, enum statement which);
 /* Deletes a session and everything of it, or what is left of one. */
 NJ_MUST enum nj_err apply_session_end(struct store *s, uint64_t session);
 
-/* lane.c: segments, until the end of the transaction in memory. */
-/* r stays until then. */
-NJ_MUST enum nj_err lane_add(struct store *s, const struct store_rec *r);
-/* *was: it was part of a segment, and is no more. */
+/* lane.c: queues, until the end of the transaction in memory. */
+/* r stays until then; row: it is none of a segment. */
 NJ_MUST enum nj_err
-lane_end(struct store *s, uint64_t session, uint64_t seq, bool *was);
-/* If it is part of a segment, it becomes a row of its own, in r's state. */
-NJ_MUST enum nj_err lane_state(struct store *s, const struct store_rec *r);
-/* The oldest that waits: it is taken out of its segment, or *row is its key;
- * else that is UINT64_MAX. */
+lane_add(struct store *s, const struct store_rec *r, bool row);
+NJ_MUST enum nj_err lane_end(struct store *s, uint64_t session, uint64_t seq);
+/* If it is part of a segment, it becomes a row of its own, in r's state; *row: it
+ * is one on disk. */
 NJ_MUST enum nj_err
-lane_shift(struct store *s, uint64_t session, uint64_t *row);
+lane_state(struct store *s, const struct store_rec *r, bool *row);
+/* The oldest that waits is taken out. */
+NJ_MUST enum nj_err lane_shift(struct store *s, uint64_t session);
+/* Writes what was gathered of a session's rows of queue, for who looks at all of
+ * them. */
+NJ_MUST enum nj_err lane_rows(struct store *s, uint64_t session);
 NJ_MUST enum nj_err lane_session_end(struct store *s, uint64_t session);
 NJ_MUST enum nj_err lanes_write(struct store *s);
 void lanes_clear(struct lanes *l);

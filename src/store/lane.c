@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A session's segments within a transaction: entries that came are gathered
- * until its end and written many a row; of those that ended, a bit is set in
- * memory, and what is left of each segment written once.
+ * A session's queue within a transaction: entries that came are gathered until
+ * its end, and written many a row, or in rows of queue, in the order of their keys;
+ * what ended by then is not written.  Of those of segments that ended a bit is set
+ * in memory, and what is left of each segment written once; rows of queue that ended
+ * are deleted a run at once.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -24,14 +26,18 @@
 
 struct waiting {
 	uint64_t seq;
-	const struct store_rec *r; /* NULL: it ended, or is a row now */
+	const struct store_rec *r; /* NULL: it ended, or is written */
+	uint16_t pid;
+	uint8_t state;
+	bool row; /* of queue, not part of a segment */
 };
 
 /* A segment on disk that is not any more as it is there. */
 struct touched {
 	uint64_t first;
 	uint32_t n, gone;
-	bool noted; /* some were gone before */
+	uint64_t file, len; /* of its bytes; file 0: they are in the row */
+	bool noted;	    /* some were gone before */
 	bool dirty;
 	uint8_t bits[SEGMENT_BITS];
 };
@@ -40,7 +46,9 @@ struct lane {
 	uint64_t session;
 	struct waiting *v; /* to be written */
 	struct touched *t; /* by first */
-	uint32_t n, cap, n_t, cap_t;
+	uint64_t *e;	   /* keys of rows that ended */
+	uint32_t n, cap, n_t, cap_t, n_e, cap_e;
+	uint32_t rows;	    /* of v, and still to be written */
 	uint32_t v_from;    /* those before were shifted away */
 	uint64_t seg_from;  /* no segment below has any left */
 	uint64_t gap, over; /* no segment has a key from gap to before over */
@@ -121,7 +129,21 @@ lane_fini(struct lane *l)
 {
 	free(l->v);
 	free(l->t);
+	free(l->e);
 	*l = (struct lane){ .session = 0 };
+}
+
+/* As if the transaction had done nothing to it; with its memory. */
+static void
+lane_clear(struct lane *l, uint64_t session)
+{
+	*l = (struct lane){ .session = session,
+		.v = l->v,
+		.cap = l->cap,
+		.t = l->t,
+		.cap_t = l->cap_t,
+		.e = l->e,
+		.cap_e = l->cap_e };
 }
 
 void
@@ -144,13 +166,11 @@ lanes_clear(struct lanes *l)
 	for (uint32_t i = 0; i < l->n; i++) {
 		struct lane *x = &l->v[i];
 
-		if (l->n > LANES_FEW && x->cap + x->cap_t > LANE_KEEP)
+		if (l->n > LANES_FEW &&
+		    x->cap + x->cap_t + x->cap_e > LANE_KEEP)
 			lane_fini(x);
 		else
-			*x = (struct lane){ .v = x->v,
-				.cap = x->cap,
-				.t = x->t,
-				.cap_t = x->cap_t };
+			lane_clear(x, 0);
 	}
 	if (l->n > 0)
 		memset(l->at, 0, (size_t)l->cap * 2 * sizeof *l->at);
@@ -166,7 +186,7 @@ larger(uint32_t cap)
 }
 
 enum nj_err
-lane_add(struct store *s, const struct store_rec *r)
+lane_add(struct store *s, const struct store_rec *r, bool row)
 {
 	struct waiting *v;
 	struct lane *l;
@@ -182,7 +202,8 @@ lane_add(struct store *s, const struct store_rec *r)
 	}
 	if (l->n > 0 && l->v[l->n - 1].seq >= r->seq)
 		l->unsorted = true;
-	l->v[l->n++] = (struct waiting){ r->seq, r };
+	l->v[l->n++] = (struct waiting){ r->seq, r, r->pid, r->state, row };
+	l->rows += row;
 	return NJ_OK;
 }
 
@@ -200,6 +221,14 @@ sort(struct lane *l)
 	if (l->unsorted)
 		qsort(l->v, l->n, sizeof *l->v, by_seq);
 	l->unsorted = false;
+}
+
+/* It is not to be written any more. */
+static void
+leave_out(struct lane *l, struct waiting *w)
+{
+	l->rows -= w->r && w->row;
+	w->r = NULL;
 }
 
 static struct waiting *
@@ -243,7 +272,7 @@ count_bits(const struct touched *t)
 	return n;
 }
 
-/* first, n, bits.  False: no such row. */
+/* first, n, bits, file, len.  False: no such row. */
 static enum nj_err
 look(struct store *s, enum statement which, uint64_t session, uint64_t key,
     struct touched *t, bool *there)
@@ -257,6 +286,8 @@ look(struct store *s, enum statement which, uint64_t session, uint64_t key,
 		*t = (struct touched){
 			.first = (uint64_t)sqlite3_column_int64(st, 0),
 			.n = (uint32_t)sqlite3_column_int64(st, 1),
+			.file = (uint64_t)sqlite3_column_int64(st, 3),
+			.len = (uint64_t)sqlite3_column_int64(st, 4),
 		};
 		bits = sql_column(st, 2);
 		t->noted = bits.n > 0;
@@ -354,28 +385,44 @@ strike(struct touched *t, uint32_t i)
 	t->dirty = true;
 }
 
+/* A row of queue ended. */
+static enum nj_err
+end_row(struct lane *l, uint64_t seq)
+{
+	uint64_t *e;
+
+	if (l->n_e == l->cap_e) {
+		if (!(e = realloc(l->e, larger(l->cap_e) * sizeof *e)))
+			return NJ_NOMEM;
+		l->e = e;
+		l->cap_e = larger(l->cap_e);
+	}
+	l->e[l->n_e++] = seq;
+	return NJ_OK;
+}
+
 enum nj_err
-lane_end(struct store *s, uint64_t session, uint64_t seq, bool *was)
+lane_end(struct store *s, uint64_t session, uint64_t seq)
 {
 	struct waiting *w;
 	struct touched *t;
 	struct lane *l;
 	enum nj_err e;
 
-	*was = true;
 	if ((e = lane_of(s, session, &l)))
 		return e;
 	if (l->n > 0 && (w = waiting_find(l, seq))) {
-		*was = w->r != NULL;
-		w->r = NULL;
+		if (!w->r)
+			return end_row(l, seq);
+		leave_out(l, w);
 		return NJ_OK;
 	}
 	if ((e = touch(s, l, seq, &t)))
 		return e;
 	/* what is gone from it may have become a row */
-	*was = t && !is_gone(t, (uint32_t)(seq - t->first));
-	if (*was)
-		strike(t, (uint32_t)(seq - t->first));
+	if (!t || is_gone(t, (uint32_t)(seq - t->first)))
+		return end_row(l, seq);
+	strike(t, (uint32_t)(seq - t->first));
 	return NJ_OK;
 }
 
@@ -413,7 +460,7 @@ read_entry(struct store *s, uint64_t session, const struct touched *t,
 }
 
 enum nj_err
-lane_state(struct store *s, const struct store_rec *r)
+lane_state(struct store *s, const struct store_rec *r, bool *is_row)
 {
 	struct store_rec row = *r;
 	struct waiting *w;
@@ -421,20 +468,26 @@ lane_state(struct store *s, const struct store_rec *r)
 	struct lane *l;
 	enum nj_err e;
 
+	*is_row = false;
 	if ((e = lane_of(s, r->session, &l)))
 		return e;
 	if (l->n > 0 && (w = waiting_find(l, r->seq))) {
-		if (!w->r)
-			return NJ_OK;
-		row = *w->r;
-		row.pid = r->pid;
-		row.state = r->state;
-		w->r = NULL;
-		return apply_entry(s, &row, false);
+		*is_row = !w->r;
+		if (w->r && !w->row) {
+			(void)s->opts.msgs->name(s->opts.arg, w->r->msg);
+			l->rows++;
+		}
+		w->pid = r->pid;
+		w->state = r->state;
+		w->row = true;
+		return NJ_OK;
 	}
-	if ((e = touch(s, l, r->seq, &t)) || !t ||
-	    is_gone(t, (uint32_t)(r->seq - t->first)))
+	if ((e = touch(s, l, r->seq, &t)))
 		return e;
+	if (!t || is_gone(t, (uint32_t)(r->seq - t->first))) {
+		*is_row = true;
+		return NJ_OK;
+	}
 	row.text = NULL;
 	row.text_len = 0;
 	row.msg = NULL;
@@ -489,18 +542,78 @@ oldest_row(struct store *s, uint64_t session, uint64_t *seq)
 	return sql_err(rc);
 }
 
-enum nj_err
-lane_shift(struct store *s, uint64_t session, uint64_t *row)
+static int
+by_key(const void *a, const void *b)
 {
-	uint64_t seg, new = UINT64_MAX;
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Rows that ended, as many at once as follow on each other. */
+static enum nj_err
+write_ended(struct store *s, struct lane *l)
+{
+	uint32_t end;
+	enum nj_err e;
+
+	for (uint32_t i = 1; i < l->n_e; i++)
+		if (l->e[i] < l->e[i - 1]) {
+			qsort(l->e, l->n_e, sizeof *l->e, by_key);
+			break;
+		}
+	for (uint32_t i = 0; i < l->n_e; i = end) {
+		for (end = i + 1;
+		     end < l->n_e && l->e[end] - l->e[end - 1] <= 1;)
+			end++;
+		if ((e = apply_entries_end(
+			 s, l->session, l->e[i], l->e[end - 1])))
+			return e;
+	}
+	l->n_e = 0;
+	return NJ_OK;
+}
+
+static enum nj_err
+write_entry(struct store *s, struct lane *l, struct waiting *w)
+{
+	struct store_rec row = *w->r;
+
+	row.pid = w->pid;
+	row.state = w->state;
+	leave_out(l, w);
+	return apply_entry(s, &row, false);
+}
+
+enum nj_err
+lane_rows(struct store *s, uint64_t session)
+{
+	struct lane *l = lane_find(&s->lanes, session);
+	enum nj_err e;
+
+	if (!l)
+		return NJ_OK;
+	if ((e = write_ended(s, l)))
+		return e;
+	/* those that were not written yet are the last ones */
+	for (uint32_t i = l->n; l->rows > 0; i--)
+		if (l->v[i - 1].r && l->v[i - 1].row &&
+		    (e = write_entry(s, l, &l->v[i - 1])))
+			return e;
+	return NJ_OK;
+}
+
+enum nj_err
+lane_shift(struct store *s, uint64_t session)
+{
+	uint64_t seg, row = UINT64_MAX, new = UINT64_MAX;
 	struct touched *t;
 	struct lane *l;
 	uint32_t i = 0;
 	enum nj_err e;
 
-	*row = UINT64_MAX;
-	if ((e = lane_of(s, session, &l)) || (e = oldest(s, l, &t, &i)) ||
-	    (e = oldest_row(s, session, row)))
+	if ((e = lane_rows(s, session)) || (e = lane_of(s, session, &l)) ||
+	    (e = oldest(s, l, &t, &i)) || (e = oldest_row(s, session, &row)))
 		return e;
 	sort(l);
 	while (l->v_from < l->n && !l->v[l->v_from].r)
@@ -508,13 +621,12 @@ lane_shift(struct store *s, uint64_t session, uint64_t *row)
 	if (l->v_from < l->n)
 		new = l->v[l->v_from].seq;
 	seg = t ? t->first + i : UINT64_MAX;
-	if (*row < seg && *row < new)
-		return NJ_OK;
-	*row = UINT64_MAX;
+	if (row < seg && row < new)
+		return apply_entries_end(s, session, row, row);
 	if (seg < new)
 		strike(t, i);
 	else if (l->v_from < l->n)
-		l->v[l->v_from].r = NULL;
+		leave_out(l, &l->v[l->v_from]);
 	return NJ_OK;
 }
 
@@ -526,11 +638,7 @@ lane_session_end(struct store *s, uint64_t session)
 	enum nj_err e;
 
 	if (l)
-		*l = (struct lane){ .session = session,
-			.v = l->v,
-			.cap = l->cap,
-			.t = l->t,
-			.cap_t = l->cap_t };
+		lane_clear(l, session);
 	for (unsigned i = 0; i < 2; i++) {
 		sqlite3_bind_int64(
 		    sql_get(s, ends[i]), 1, (sqlite3_int64)session);
@@ -555,8 +663,11 @@ write_touched(struct store *s, const struct lane *l, const struct touched *t)
 		return sql_run(s, ST_GONE);
 	}
 	bind2(s, ST_SEG_END, l->session, t->first);
-	if ((e = data_dropping(s, ST_SEG_END)) || !t->noted)
+	if ((e = sql_run(s, ST_SEG_END)))
 		return e;
+	data_drop(s, t->file, t->len);
+	if (!t->noted)
+		return NJ_OK;
 	bind2(s, ST_GONE_END, l->session, t->first);
 	return sql_run(s, ST_GONE_END);
 }
@@ -652,12 +763,19 @@ write_lane(struct store *s, struct lane *l)
 	for (uint32_t i = 0; i < l->n_t; i++)
 		if (l->t[i].dirty && (e = write_touched(s, l, &l->t[i])))
 			return e;
+	if ((e = write_ended(s, l)))
+		return e;
 	sort(l);
 	for (uint32_t i = 0; i < l->n; i = end) {
 		end = i + 1;
 		if (!l->v[i].r)
 			continue;
-		while (end < l->n && l->v[end].r &&
+		if (l->v[i].row) {
+			if ((e = write_entry(s, l, &l->v[i])))
+				return e;
+			continue;
+		}
+		while (end < l->n && l->v[end].r && !l->v[end].row &&
 		    l->v[end].seq == l->v[end - 1].seq + 1)
 			end++;
 		if ((e = write_run(s, l, &l->v[i], end - i)))

@@ -39,8 +39,11 @@ static const char *const text[STATEMENTS] = {
 	[ST_QUEUE_STATE] = "UPDATE queue SET pid = ?3, "
 			   "flags = (flags & ~240) | ?4 "
 			   "WHERE session = ?1 AND seq = ?2",
-	[ST_QUEUE_END] = "DELETE FROM queue WHERE session = ?1 AND seq = ?2 "
-			 "RETURNING msg",
+	/* RETURNING makes a table for what it gives, and costs more than both */
+	[ST_QUEUE_MSGS] = "SELECT msg FROM queue WHERE session = ?1 AND "
+			  "seq BETWEEN ?2 AND ?3",
+	[ST_QUEUE_END] = "DELETE FROM queue WHERE session = ?1 AND "
+			 "seq BETWEEN ?2 AND ?3",
 	[ST_QUEUE_OLDEST] = "SELECT seq FROM queue WHERE session = ?1 AND "
 			    "pid = 0 ORDER BY seq LIMIT 1",
 	[ST_SHARE_END] = "UPDATE queue SET flags = flags & 255 "
@@ -53,19 +56,20 @@ static const char *const text[STATEMENTS] = {
 	    "INSERT INTO seg(session, first, n, size, stored, data, file, "
 	    "at, len, sum) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
 	    "?10)",
-	[ST_SEG_AT] = "SELECT s.first, s.n, g.bits FROM seg s LEFT JOIN gone g "
-		      "ON g.session = s.session AND g.first = s.first "
-		      "WHERE s.session = ?1 AND s.first <= ?2 "
-		      "ORDER BY s.first DESC LIMIT 1",
-	[ST_SEG_NEXT] = "SELECT s.first, s.n, g.bits FROM seg s LEFT JOIN "
-			"gone g ON g.session = s.session AND g.first = s.first "
+	[ST_SEG_AT] =
+	    "SELECT s.first, s.n, g.bits, s.file, s.len FROM seg s "
+	    "LEFT JOIN gone g ON g.session = s.session AND g.first = s.first "
+	    "WHERE s.session = ?1 AND s.first <= ?2 "
+	    "ORDER BY s.first DESC LIMIT 1",
+	[ST_SEG_NEXT] = "SELECT s.first, s.n, g.bits, s.file, s.len "
+			"FROM seg s LEFT JOIN gone g ON g.session = s.session "
+			"AND g.first = s.first "
 			"WHERE s.session = ?1 AND s.first >= ?2 "
 			"ORDER BY s.first LIMIT 1",
 	[ST_SEG_DATA] = "SELECT data, file, at, len, sum FROM seg WHERE "
 			"session = ?1 AND first = "
 			"?2",
-	[ST_SEG_END] = "DELETE FROM seg WHERE session = ?1 AND first = ?2 "
-		       "RETURNING file, len",
+	[ST_SEG_END] = "DELETE FROM seg WHERE session = ?1 AND first = ?2",
 	[ST_SEG_FROM] = "SELECT first FROM seg WHERE session = ?1 AND "
 			"first <= ?2 ORDER BY first DESC LIMIT 1",
 	[ST_SEG_READ] = "SELECT s.first, s.n, g.bits, s.data, s.file, s.at, "
@@ -91,8 +95,8 @@ static const char *const text[STATEMENTS] = {
 		   "expires, bytes, stored) "
 		   "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) "
 		   "ON CONFLICT(id) DO UPDATE SET refs = refs + ?2",
-	[ST_MSG_REFS] = "UPDATE msg SET refs = refs + ?2 WHERE id = ?1 "
-			"RETURNING refs",
+	[ST_MSG_LEFT] = "SELECT refs FROM msg WHERE id = ?1",
+	[ST_MSG_REFS] = "UPDATE msg SET refs = refs + ?2 WHERE id = ?1",
 	[ST_MSG_GC] = "DELETE FROM msg WHERE id = ?1",
 	[ST_MSG_GET] = "SELECT topic_len, payload_len, flags, expires, bytes, "
 		       "stored FROM msg WHERE id = ?1",
