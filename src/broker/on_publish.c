@@ -380,10 +380,10 @@ acknowledge_again(struct conn *c, uint16_t pid, struct slice topic)
 	uint64_t gate;
 
 	if (!c->session->kept || !k->busy ||
-	    !received_waits(sh, c->session, pid, &gate))
+	    (is_damaged(sh) && !received_waits(sh, c->session, pid, &gate)))
 		return durable_ack(c, MQTT_PUBREC, pid, RC_SUCCESS);
 	if (c->version != MQTT5 || !is_damaged(sh)) {
-		k->dirty = true;
+		k->dirty = true; /* it may not be on disk yet */
 		return durable_ack(c, MQTT_PUBREC, pid, RC_SUCCESS);
 	}
 	received_undo(sh, c->session, pid, gate);
