@@ -97,6 +97,36 @@ def test_a_large_window_keeps_its_order(brokers):
             assert len({m.mid for m in got}) == total
 
 
+def test_identifiers_that_are_taken_keep_their_order(brokers):
+    """One message is not acknowledged, and so many behind it are that others get their
+    identifiers from the next round.  After a start, too, those come behind what was sent
+    before them [MQTT-4.6.0-1]."""
+    b = brokers(CONF + 'max_inflight_messages 0\n')
+    with client(b, 'sub') as s:
+        s.subscribe('a', qos=1)
+    done, ids = 50, 65535
+    total = ids + done + 10
+    with client(b, 'pub', clean=True) as p:
+        for i in range(0, total, 500):
+            some = range(i, min(i + 500, total))
+            p.send(b''.join(packet(PUBLISH, 2, string('a') + struct.pack('>HB', k % 500 + 1, 0) + b'%d' % k)
+                            for k in some))
+            for _ in some:
+                p.expect(PUBACK)
+    with client(b, 'sub') as s:
+        first = s.expect(PUBLISH)
+        for i in range(1, done):
+            assert int(s.message().payload) == i
+        assert [int(s.expect(PUBLISH).payload) for _ in range(done, ids + done - 1)] == \
+            list(range(done, ids + done - 1))
+    for _ in range(2):
+        again(b)
+        with client(b, 'sub') as s:
+            got = [s.expect(PUBLISH) for _ in range(ids)]
+            assert [int(m.payload) for m in got] == [0, *range(done, ids + done - 1)]
+            assert got[0].mid == first.mid and len({m.mid for m in got}) == ids
+
+
 def test_exactly_once_from_the_publisher(durable):
     names = [f'sub{i}' for i in range(6)]
     for n in names:
