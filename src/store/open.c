@@ -16,10 +16,12 @@
 #include "store/walcheck.h"
 #include "store/walfile.h"
 
-static const char settings[] = "PRAGMA auto_vacuum = INCREMENTAL;"
+/* The log is brought into the database when all is read (checkpointer_start): on a
+ * full disk that would take the room that was given up for opening it. */
+static const char settings[] = "PRAGMA wal_autocheckpoint = 0;"
+			       "PRAGMA auto_vacuum = INCREMENTAL;"
 			       "PRAGMA journal_mode = WAL;"
 			       "PRAGMA synchronous = FULL;"
-			       "PRAGMA wal_autocheckpoint = 4000;"
 			       "PRAGMA journal_size_limit = 67108864;"
 			       "PRAGMA secure_delete = FAST;"
 			       "PRAGMA cell_size_check = ON;"
@@ -296,18 +298,31 @@ say_no_room(const struct store *s, int said, struct nj_why *why)
 	    "where there is (persistence_location)");
 }
 
+/* Whoever closes it then must not bring its log into the database: that would take
+ * what room there is. */
+static bool
+no_room(const struct store *s, enum nj_err e)
+{
+	if (e != NJ_IO && e != NJ_FULL)
+		return false;
+	if (s->db)
+		(void)sqlite3_db_config(
+		    s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	return true;
+}
+
 static enum nj_err
 connect_anyhow(struct store *s, struct nj_why *why)
 {
 	enum nj_err e = connect_db(s, why);
 
-	if ((e == NJ_IO || e == NJ_FULL) && store_ballast_drop(s)) {
+	if (no_room(s, e) && store_ballast_drop(s)) {
 		sqlite3_close(s->db);
 		s->db = NULL;
 		s->plain = false;
 		e = connect_db(s, why);
 	}
-	if (e == NJ_IO || e == NJ_FULL)
+	if (no_room(s, e))
 		say_no_room(s, s->db ? sqlite3_system_errno(s->db) : 0, why);
 	return e;
 }

@@ -663,6 +663,29 @@ def test_a_start_without_room(bench):
     assert not b.faults()
 
 
+def test_a_start_without_room_whose_log_is_long(bench):
+    """So it is where the last one was killed: the log is not brought into the database
+    with what was put by for the start, however often it is started."""
+    b, disk = bench.b, bench.disk
+    bench.begin()
+    with bench.client('pub', clean=True) as p:
+        for _ in range(3):
+            # each in rows of its own
+            asked = bench.burst(p, 100, 20_000)
+            assert set(bench.answers(p, asked)) == {0}
+    b.kill()
+    # as many pages as SQLite by itself would bring into the database
+    assert os.path.getsize(os.path.join(disk.folder, 'nightjar.db-wal')) > 4120 * 1000
+    disk.full_after(0)
+    for i in range(3):
+        if i > 0:
+            b.kill()
+        bench.start()
+        with bench.client('reads', clean=True) as r:
+            r.ping()
+    bench.ends_with_all()
+
+
 def test_while_it_stops(bench):
     """It ends all the same, soon; what it had acknowledged is there."""
     bench.begin()
