@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "store/impl.h"
+#include "store/place.h"
 #include "store/walfile.h"
 
 /* Pages in the log: a checkpoint begins; less than this is left of it to the
@@ -235,7 +236,11 @@ checkpointer_start(struct store *s)
 void
 close_database(struct store *s, sqlite3 *db)
 {
-	if (db && atomic_load(&s->unsynced))
+	char why[256];
+
+	/* SQLite deletes the log by its name, which may be another's now */
+	if (db &&
+	    (atomic_load(&s->unsynced) || !place_holds(s, why, sizeof why)))
 		(void)sqlite3_db_config(
 		    db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_close(db);

@@ -150,6 +150,8 @@ struct data_files {
 	char why[160]; /* an error that SQLite does not know of */
 };
 
+#define STORE_PLACES 2
+
 struct store {
 	struct store_opts opts;
 	char *path;
@@ -164,6 +166,12 @@ struct store {
 	atomic_bool unsynced;
 	atomic_ullong log_told_us; /* that the log only grows */
 	bool plain;		   /* its pages have no checksums */
+	/* place.c: the database and its log, if that is known */
+	bool placed;
+	struct {
+		dev_t dev;
+		ino_t ino;
+	} places[STORE_PLACES];
 	struct refs refs;
 	struct lanes lanes;
 	struct data_files data;

@@ -13,6 +13,7 @@
 #include "store/impl.h"
 #include "store/lock.h"
 #include "store/pagesum.h"
+#include "store/place.h"
 #include "store/walcheck.h"
 #include "store/walfile.h"
 
@@ -384,6 +385,7 @@ store_open(const struct store_opts *o, struct store **out, struct nj_why *why)
 		store_close(s);
 		return e;
 	}
+	place_look(s);
 	store_ballast_take(s);
 	*out = s;
 	return NJ_OK;

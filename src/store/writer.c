@@ -12,6 +12,7 @@
 #include "base/daemon.h"
 #include "base/log.h"
 #include "store/impl.h"
+#include "store/place.h"
 
 #define RETRY_MS 500
 #define SELDOM	 20 /* as often where it is damaged */
@@ -141,6 +142,8 @@ commit(struct store *s)
 		    "start the broker again");
 		return NJ_IO;
 	}
+	if (!place_holds(s, s->why, sizeof s->why))
+		return NJ_IO;
 	if ((e = sql_run(s, ST_BEGIN)))
 		goto failed;
 	s->data.why[0] = '\0';

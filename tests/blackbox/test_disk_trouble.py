@@ -686,6 +686,71 @@ def test_a_start_without_room_whose_log_is_long(bench):
     bench.ends_with_all()
 
 
+TAKEN_AWAY = 'was deleted or moved while it was in use'
+
+
+def rename(folder, old, new):
+    os.rename(os.path.join(folder, old), os.path.join(folder, new))
+
+
+@pytest.mark.parametrize('what', ['', 'nightjar.db', 'nightjar.db-wal'], ids=['folder', 'database', 'log'])
+def test_a_store_that_is_taken_away(brokers, what):
+    """What is written then would be gone with the broker: it is refused until the file
+    is back."""
+    b = brokers(CONF)
+    store = os.path.join(b.folder, 'store')
+    where, name = (store, what) if what else (b.folder, 'store')
+    with Raw(b.port) as s:
+        s.connect('sub', clean=False, props=FOREVER)
+        s.subscribe('q', qos=1)
+        s.disconnect()
+    with Raw(b.port) as p, Raw(b.port, version=4) as three:
+        p.connect('pub')
+        three.connect('three')
+        assert p.publish_acked('q', b'0') == 0
+        rename(where, name, 'elsewhere')
+        asked = p.publish('q', b'1', qos=1)
+        b.wait_log(TAKEN_AWAY)
+        with Raw(b.port) as other:
+            other.connect('other')
+            assert other.publish_acked('q', b'2') == 0x97
+        three.publish('q', b'3', qos=1)
+        three.silent()
+        rename(where, 'elsewhere', name)
+        answer = p.expect(PUBACK)
+        assert (answer.mid, answer.code) == (asked, 0)
+        b.wait_log('can be written again')
+        assert p.publish_acked('q', b'4') == 0
+    b.kill()
+    b.start()
+    with Raw(b.port) as s:
+        assert s.connect('sub', clean=False, props=FOREVER).session_present
+        got = [s.message().payload for _ in range(4)]
+        assert got == [b'0', b'1', b'3', b'4'], got
+
+
+def test_another_store_in_its_place(brokers):
+    """It is not taken for its own: nothing of that is deleted as the broker ends."""
+    b = brokers(CONF)
+    store = os.path.join(b.folder, 'store')
+    with Raw(b.port) as s:
+        s.connect('sub', clean=False, props=FOREVER)
+        s.subscribe('q', qos=1)
+    os.rename(store, store + '.old')
+    os.mkdir(store)
+    for n in ('nightjar.db', 'nightjar.db-wal', 'nightjar.db-shm'):
+        with open(os.path.join(store, n), 'w', encoding='utf-8') as f:
+            f.write('of another')
+    with Raw(b.port) as p:
+        p.connect('pub')
+        p.publish('q', b'x', qos=1)
+        b.wait_log('was replaced while it was in use')
+    assert b.stop() in (0, 1)
+    for n in ('nightjar.db', 'nightjar.db-wal', 'nightjar.db-shm'):
+        with open(os.path.join(store, n), encoding='utf-8') as f:
+            assert f.read() == 'of another'
+
+
 def test_while_it_stops(bench):
     """It ends all the same, soon; what it had acknowledged is there."""
     bench.begin()
