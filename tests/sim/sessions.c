@@ -577,7 +577,10 @@ message_lost(struct mmsg *m, uint32_t uid)
 				.left_ms = sim->now,
 				.again = true };
 	} else if (m->state == M_MAYBE) {
+		/* the same, be it that it was sent and nobody knows to whom */
 		m->times = 2;
+		m->upto = m->late = NEVER;
+		m->not_before = 0;
 	}
 }
 
