@@ -188,9 +188,9 @@ take_received(void *arg, uint64_t session, uint16_t pid)
 	return e == NJ_EXISTS ? NJ_OK : e;
 }
 
-/* Its new entries' identifiers follow on those of what it has (kept_pid): one that is
- * taken makes the new entry another, which the next start would send before older ones
- * [MQTT-4.6.0-1].  What was lost had QoS 1, and no client remembers that. */
+/* Its new entries' identifiers follow on those of what it has (kept_pid): where one is
+ * taken, the new entry gets another, which has to be written before it is sent.  What
+ * was lost had QoS 1, and no client remembers that. */
 static void
 follow(struct restoring *r, struct session *s, uint64_t key)
 {

@@ -488,6 +488,35 @@ resend(struct session *s, struct delivery *d)
 			    (!known && keep_is_early(s, d))));
 }
 
+/* An earlier life of the broker sent it with another identifier than its own, which is
+ * on disk, and what it sent before is read again only now. */
+static bool
+comes_later(const struct session *s, const struct delivery *d)
+{
+	const struct kept *k = s->kept;
+
+	if (!k || !d->key || d->state == DELIVERY_WAIT_PUBCOMP)
+		return false;
+	return s->queue.n > 0 ? queue_first(&s->queue)->key < d->key
+			      : k->tail_n > 0 && k->tail_from < d->key;
+}
+
+/* Sends again what an earlier connection left.  False: some of that has to wait for
+ * the window, and no other overtakes it [MQTT-4.6.0-1]. */
+static bool
+resend_all(struct session *s)
+{
+	struct delivery *d;
+
+	while (s->out.resend_n > 0 && s->out.waiting < s->link->window &&
+	    (d = inflight_next_unsent(&s->out))) {
+		if (comes_later(s, d))
+			return true;
+		resend(s, d);
+	}
+	return s->out.resend_n == 0;
+}
+
 static bool
 expired(const struct session *s, const struct msg *m)
 {
@@ -545,17 +574,14 @@ void
 session_pump(struct session *s)
 {
 	struct session_counts *c = &s->home->counts;
-	struct delivery *again, d;
+	struct delivery d;
 	enum nj_err e;
 	uint32_t had;
 	bool may, skip;
 
 	if (!s->link || s->link->closing)
 		return;
-	while (s->out.waiting < s->link->window &&
-	    (again = inflight_next_unsent(&s->out)))
-		resend(s, again);
-	while (s->queue.n > 0 && s->out.resend_n == 0) {
+	while (resend_all(s) && s->queue.n > 0) {
 		if (s->kept && !tail_may_send(s))
 			return;
 		if (!window_open(s, queue_first(&s->queue)->msg))

@@ -44,7 +44,6 @@ void
 lone_end(void)
 {
 	durable_fini(lone.shard);
-	timers_fini(&lone.shard->home.timers);
 	home_fini(&lone.shard->home);
 	index_free(lone.index);
 	free(lone.shard);
