@@ -188,11 +188,12 @@ durable_crowded(const struct durable *d, const struct link *l)
 	return d->n >= PROMISES_MAX && l->held > 0;
 }
 
-/* Whether what was handled just now has to be on disk before it is answered. */
+/* Whether what was handled just now has to be on disk before it is answered.  What
+ * found no memory never will be: what waits for it goes with the connection. */
 static inline bool
 durable_must_wait(const struct durable *d, const struct link *l)
 {
-	return d->keep.dirty || l->held > 0;
+	return d->keep.dirty || d->keep.failed || l->held > 0;
 }
 /* The gate of this number, which is not open. */
 struct gate *durable_gate(struct durable *d, uint64_t number);

@@ -152,10 +152,16 @@ somebody_is_full(const struct shard *sh)
 	return false;
 }
 
+/* What of a message of QoS 2 is done when it is answered. */
+struct begun {
+	bool together; /* it is one piece of the store's with what it causes */
+	bool recorded; /* its identifier is */
+};
+
 /* Finds who gets it, and keeps it if it is retained; NULL, or the limit that
  * stands against it. */
 static const char *
-cannot_take(struct conn *c, struct msg *m, bool *together)
+cannot_take(struct conn *c, struct msg *m, uint16_t pid, struct begun *begun)
 {
 	uint64_t who;
 
@@ -175,9 +181,16 @@ cannot_take(struct conn *c, struct msg *m, bool *together)
 			       "queue_full_policy)";
 		m->promised = true;
 	}
-	/* what it is known by and where it goes: on disk both, or neither */
-	if (m->qos == 2 && c->session->kept && route_leaves(c->shard))
-		*together = together_begin(c->shard);
+	/* what it is known by and where it goes: on disk both, or neither; so
+	 * without memory for the one it goes nowhere */
+	if (m->qos == 2 && c->session->kept) {
+		if (route_leaves(c->shard))
+			begun->together = together_begin(c->shard);
+		received_keep(c->shard, c->session, pid);
+		if (c->shard->durable.keep.failed)
+			return "out of memory";
+		begun->recorded = true;
+	}
 	if (!m->retain)
 		return NULL;
 	who = source_identity(c->session);
@@ -312,8 +325,8 @@ adopt(struct shard *sh, const struct publish *p, struct slice topic,
 
 /* Stores and routes; the reason code for the sender. */
 static enum mqtt_rc
-take(
-    struct conn *c, const struct publish *p, struct slice topic, bool *together)
+take(struct conn *c, const struct publish *p, struct slice topic,
+    struct begun *begun)
 {
 	struct shard *sh = c->shard;
 	struct decision rule;
@@ -352,7 +365,7 @@ take(
 	}
 	topic = msg_topic(m);
 	m->from = c->session->number;
-	if ((why = cannot_take(c, m, together))) {
+	if ((why = cannot_take(c, m, p->id, begun))) {
 		log_refused(c, topic, why);
 		msg_unref(m);
 		return RC_QUOTA_EXCEEDED;
@@ -435,11 +448,12 @@ trace_received(
 	    text_esc(t, sizeof t, topic), p->payload.n);
 }
 
-/* What became of it; together: it is one piece of the store's with what it
- * caused. */
+/* What became of it. */
 static enum nj_err
-finish(struct conn *c, const struct publish *p, enum mqtt_rc rc, bool together)
+finish(struct conn *c, const struct publish *p, enum mqtt_rc rc,
+    struct begun begun)
 {
+	struct keep *k = &c->shard->durable.keep;
 	enum nj_err e;
 
 	if (p->qos == 2 && rc >= RC_UNSPECIFIED &&
@@ -447,10 +461,14 @@ finish(struct conn *c, const struct publish *p, enum mqtt_rc rc, bool together)
 		/* 4.3.3: it ends here; sent again it is a new message */
 		idset_del(&c->session->in, p->id);
 		c->open_qos2--;
-	} else if (p->qos == 2 && c->session->kept) {
+		if (begun.recorded)
+			keep_note(k,
+			    batch_released(
+				k->into, c->session->kept->id, p->id));
+	} else if (p->qos == 2 && c->session->kept && !begun.recorded) {
 		received_keep(c->shard, c->session, p->id);
 	}
-	if (together)
+	if (begun.together)
 		together_end(c->shard);
 	if (rc == RC_NOT_AUTHORIZED && c->version != MQTT5 &&
 	    c->shard->limits.deny_ends) {
@@ -474,7 +492,7 @@ static void
 control_done(struct conn *c, uint8_t qos, uint16_t id, enum mqtt_rc rc)
 {
 	struct publish p = { .qos = qos, .id = id };
-	enum nj_err e = finish(c, &p, rc, false);
+	enum nj_err e = finish(c, &p, rc, (struct begun){ 0 });
 
 	if (e)
 		conn_end(c, rc_of(e), "%s", nj_strerror(e));
@@ -489,16 +507,16 @@ to_broker(struct conn *c, const struct publish *p, struct slice topic)
 
 	if (!decide(&asker, ACTION_PUBLISH, topic, &rule)) {
 		denied_log(c, ACTION_PUBLISH, topic, rule.text);
-		return finish(c, p, RC_NOT_AUTHORIZED, false);
+		return finish(c, p, RC_NOT_AUTHORIZED, (struct begun){ 0 });
 	}
 	switch (control_take(c, p, topic, control_done)) {
 	case NJ_AGAIN:
 		return NJ_OK;
 	case NJ_OK:
-		return finish(c, p, RC_SUCCESS, false);
+		return finish(c, p, RC_SUCCESS, (struct begun){ 0 });
 	default:
 		log_refused(c, topic, "too many commands are under way");
-		return finish(c, p, RC_QUOTA_EXCEEDED, false);
+		return finish(c, p, RC_QUOTA_EXCEEDED, (struct begun){ 0 });
 	}
 }
 
@@ -506,7 +524,7 @@ to_broker(struct conn *c, const struct publish *p, struct slice topic)
 static enum nj_err
 publish(struct conn *c, const struct publish *p, struct slice topic)
 {
-	bool together = false;
+	struct begun begun = { .together = false };
 	enum mqtt_rc rc;
 	enum nj_err e;
 
@@ -517,11 +535,11 @@ publish(struct conn *c, const struct publish *p, struct slice topic)
 	if (topic.p[0] == '$' && control_is_topic(topic))
 		return to_broker(c, p, topic);
 	if (enrolling_is_topic(topic))
-		return finish(c, p, enroll_publish(c, p, topic), false);
-	rc = take(c, p, topic, &together);
+		return finish(c, p, enroll_publish(c, p, topic), begun);
+	rc = take(c, p, topic, &begun);
 	if (p->qos == 0 && rc < RC_UNSPECIFIED)
 		return NJ_OK; /* nobody waits to hear of it */
-	return finish(c, p, rc, together);
+	return finish(c, p, rc, begun);
 }
 
 static enum nj_err

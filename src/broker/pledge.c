@@ -14,6 +14,7 @@ struct part {
 	struct letter letter; /* LETTER_PART */
 	struct pledge *pledge;
 	struct keep_part part; /* batch NULL: nothing there */
+	struct store_batch batch;
 };
 
 struct pledge {
@@ -53,8 +54,11 @@ last(struct pledge *p)
 static void
 pledge_free(struct pledge *p)
 {
-	for (unsigned i = 0; i < p->n_parts; i++)
-		keep_part_fini(&p->parts[i].part);
+	for (unsigned i = 0; i < p->n_parts; i++) {
+		if (p->parts[i].part.batch)
+			batch_fini(&p->parts[i].batch);
+		free(p->parts[i].part.v);
+	}
 	free(p);
 }
 
@@ -101,7 +105,8 @@ write_parts(struct shard *sh, struct gate *g)
 		if (b && b->live > 0)
 			batch_append(d->open, b);
 		/* it may be long until it is on disk */
-		batch_free(b);
+		if (b)
+			batch_fini(b);
 		p->parts[i].part.batch = NULL;
 		d->keep.bytes += p->parts[i].part.bytes;
 	}
@@ -235,13 +240,18 @@ distribute(struct shard *sh, struct pledge *p)
 	}
 }
 
-/* The end of its session came to the disk before it. */
+/* The end of its session came to the disk before it.  Without memory that is
+ * recorded once more, which ends what is there of it. */
 static void
-too_late(struct keep *k, const struct kept_entry *x)
+too_late(struct shard *sh, const struct kept_entry *x)
 {
-	keep_note(k,
-	    x->key ? batch_queue_end(k->into, x->id, x->key)
-		   : batch_released(k->into, x->id, x->pid));
+	struct keep *k = &sh->durable.keep;
+	enum nj_err e = x->key ? batch_queue_end(k->into, x->id, x->key)
+			       : batch_released(k->into, x->id, x->pid);
+
+	keep_note(k, e);
+	if (e)
+		owe_end(sh, 0, x->id, NULL);
 }
 
 void
@@ -257,7 +267,7 @@ pledge_part(struct shard *sh, struct letter *l)
 		if (s && s->kept)
 			kept_is_sure(s->kept, x->part.v[i].key);
 		else if (!sh->stopping)
-			too_late(&sh->durable.keep, &x->part.v[i]);
+			too_late(sh, &x->part.v[i]);
 		/* one look when all of its are sure */
 		if (s &&
 		    (i + 1 == x->part.n ||
@@ -370,20 +380,22 @@ pledge_unref(struct shard *sh, struct pledge *p)
 	unref(sh, p);
 }
 
-/* Records go to this shard's part of p. */
-static enum nj_err
+/* Records go to this shard's part of p: never elsewhere for want of memory, as they
+ * could come to the disk without those that they go with, and QoS 2 twice to who
+ * gets it by them. */
+static void
 enter(struct shard *sh, struct pledge *p)
 {
 	struct durable *d = &sh->durable;
-	struct keep_part *part = &p->parts[sh->home.shard].part;
-	enum nj_err e;
+	struct part *x = &p->parts[sh->home.shard];
 
-	if (!part->batch && (e = batch_new(&storing_msgs, &part->batch)))
-		return e;
-	d->keep.part = part;
-	d->keep.into = part->batch;
+	if (!x->part.batch) {
+		batch_init(&storing_msgs, &x->batch);
+		x->part.batch = &x->batch;
+	}
+	d->keep.part = &x->part;
+	d->keep.into = x->part.batch;
 	d->part_gate = p->home == sh->home.shard ? p->gate + 1 : UINT64_MAX;
-	return NJ_OK;
 }
 
 static void
@@ -401,8 +413,8 @@ pledge_begin(struct shard *sh, struct pledge *p)
 	assert(!d->foreign);
 	d->foreign = p;
 	d->keep.dirty = d->keep.failed = false;
-	if (p && p->together && enter(sh, p))
-		atomic_store(&p->failed, true); /* it goes by itself */
+	if (p && p->together)
+		enter(sh, p);
 }
 
 void
@@ -435,10 +447,11 @@ together_begin(struct shard *sh)
 	 * what belongs to another's stays there */
 	if (!d->store || sh->broker->n == 1 || d->foreign || d->keep.part)
 		return false;
-	if (!(p = own(sh, true)) || enter(sh, p)) {
+	if (!(p = own(sh, true))) {
 		d->keep.failed = true;
 		return false;
 	}
+	enter(sh, p);
 	return true;
 }
 
@@ -467,10 +480,7 @@ together_again(struct shard *sh, uint64_t number)
 
 	if (!p || d->foreign || d->keep.part)
 		return together_begin(sh);
-	if (enter(sh, p)) {
-		d->keep.failed = true;
-		return false;
-	}
+	enter(sh, p);
 	return true;
 }
 

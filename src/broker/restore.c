@@ -221,7 +221,7 @@ take_inflight(void *arg, const struct store_entry *en)
 		.pid = en->pid,
 		.qos = en->qos & 3,
 		.retain = en->retain,
-		.state = en->state & 7,
+		.state = en->state & 3,
 		.share = en->share,
 	};
 	enum nj_err e;

@@ -57,7 +57,8 @@ struct delivery {
 	uint8_t unsent : 1; /* to be sent again on this connection */
 	uint8_t moved : 1;  /* from another session's queue, or promised to a
 			     * group: has room beyond the limits */
-	uint8_t state : 3;  /* enum delivery_state */
+	uint8_t state : 2;  /* enum delivery_state */
+	uint8_t unkept : 1; /* there was no memory to record state and pid */
 	uint8_t held;	    /* HELD_*: is sent when it is on disk */
 	uint8_t share;	    /* the shared subscription it came by, as the
 			     * session numbers them; 0: none */

@@ -63,6 +63,14 @@ make_unsure(struct session *s, uint64_t key)
 	return NJ_OK;
 }
 
+/* The last is none: its key is that of another, which may go with another part. */
+static void
+never_unsure(struct session *s)
+{
+	s->home->keep->part->n--;
+	s->kept->n_unsure--;
+}
+
 void
 kept_is_sure(struct kept *k, uint64_t key)
 {
@@ -155,6 +163,8 @@ keep_add(struct session *s, struct delivery *d)
 	if (!e) {
 		en.msg = msg_ref(d->msg);
 		e = batch_queue(k->into, &en, &d->rec);
+		if (e && k->part)
+			never_unsure(s);
 	}
 	if (en.ids.p != few)
 		free((void *)(uintptr_t)en.ids.p);
@@ -173,12 +183,14 @@ void
 keep_state(struct session *s, struct delivery *d)
 {
 	struct keep *k = s->home->keep;
+	enum nj_err e;
 
 	if (!d->key)
 		return;
-	keep_note(k,
-	    batch_queue_state(
-		k->into, s->kept->id, d->key, d->pid, d->state, &d->rec));
+	e = batch_queue_state(
+	    k->into, s->kept->id, d->key, d->pid, d->state, &d->rec);
+	d->unkept = e != NJ_OK;
+	keep_note(k, e);
 	kept_touch(s->kept, k, d->key);
 }
 
@@ -216,12 +228,17 @@ record_sent(struct session *s, uint64_t key)
 {
 	struct keep *keep = s->home->keep;
 	struct kept *k = s->kept;
+	enum nj_err e;
 
 	if (k->sent_ticket != keep->ticket)
 		k->sent_at = UINT32_MAX;
+	e = batch_sent_at(keep->own, k->id, key, &k->sent_at);
+	keep_note(keep, e);
+	/* that it knows more than it does is no harm */
+	if (e && key > k->sent)
+		return;
 	k->sent = key;
 	k->sent_ticket = keep->ticket;
-	keep_note(keep, batch_sent_at(keep->own, k->id, key, &k->sent_at));
 }
 
 /* That the client may know this entry, and some behind it. */
@@ -268,6 +285,17 @@ state_before(struct session *s, const struct delivery *d)
 			state_it(s, &f->v[i]);
 	if (d->key > k->stated)
 		k->stated = d->key;
+}
+
+bool
+keep_stands(struct session *s, struct delivery *d)
+{
+	if (d->unkept)
+		keep_state(s, d);
+	if (d->key > s->kept->sent && d->state != DELIVERY_WAIT_PUBCOMP)
+		record_ahead(s, d);
+	return !d->unkept &&
+	    (d->key <= s->kept->sent || d->state == DELIVERY_WAIT_PUBCOMP);
 }
 
 bool
@@ -360,15 +388,7 @@ keep_received(struct session *s, uint16_t pid)
 	if (p && !(e = grow(&p->v, p->n, &p->cap, sizeof *p->v)))
 		p->v[p->n++] =
 		    (struct kept_entry){ s->number, s->kept->id, 0, pid };
-	if (!e)
-		e = batch_received(k->into, s->kept->id, pid);
+	if (!e && (e = batch_received(k->into, s->kept->id, pid)) && p)
+		p->n--;
 	keep_note(k, e);
-}
-
-void
-keep_part_fini(struct keep_part *p)
-{
-	batch_free(p->batch);
-	free(p->v);
-	*p = (struct keep_part){ 0 };
 }

@@ -117,6 +117,9 @@ struct kept {
 NJ_MUST bool keep_add(struct session *s, struct delivery *d);
 /* Packet identifier and state are others. */
 void keep_state(struct session *s, struct delivery *d);
+/* d is about to be sent (again): what there was no memory to record of it is on its
+ * way to the disk now.  False: there is none still, and it may not be sent. */
+NJ_MUST bool keep_stands(struct session *s, struct delivery *d);
 /*
  * d is about to be sent.  True: not before what was recorded is on disk.  An
  * entry's packet identifier follows from its key, so that it need not be written
@@ -171,7 +174,6 @@ kept_still_below(const struct kept *k, const struct keep *keep)
 void kept_free(struct kept *k);
 /* Subscription identifiers as the store has them; forgets without memory. */
 ids_t keep_ids(struct slice stored);
-void keep_part_fini(struct keep_part *p);
 /* The client's QoS 2 identifier, until it is released. */
 void keep_received(struct session *s, uint16_t pid);
 

@@ -106,6 +106,15 @@ is_known(const struct session *s, const struct delivery *d)
 	    d->rec == UINT32_MAX;
 }
 
+/* There was no memory to record something of it that has to be before it is sent. */
+static bool
+is_unrecorded(const struct session *s, const struct delivery *d)
+{
+	return s->kept &&
+	    (d->unkept ||
+		(d->key > s->kept->sent && d->state != DELIVERY_WAIT_PUBCOMP));
+}
+
 /* Puts a QoS 1 or 2 delivery in flight and on the wire; d is moved. */
 static enum nj_err
 send_new(struct session *s, struct delivery *d)
@@ -115,8 +124,11 @@ send_new(struct session *s, struct delivery *d)
 	bool hold = false, dup = false;
 	enum nj_err e;
 
-	/* without memory keep.failed says so, and it is like any other */
-	if (s->kept && (d->key || keep_add(s, d)))
+	/* without a record it would be forgotten by a crash, and its identifier
+	 * with it, which its client remembers at QoS 2 */
+	if (s->kept && !d->key && !keep_add(s, d))
+		return NJ_NOMEM;
+	if (s->kept)
 		want = kept_pid(d->key);
 	d->state = d->qos == 1 ? DELIVERY_WAIT_PUBACK : DELIVERY_WAIT_PUBREC;
 	if ((e = inflight_add(&s->out, d, want, &at)))
@@ -144,6 +156,14 @@ session_send_held(struct session *s, uint16_t pid)
 	}
 	if (!s->link || !d || !d->held)
 		return;
+	if (is_unrecorded(s, d)) {
+		if (keep_stands(s, d))
+			s->link->ops->later(
+			    s->link, MQTT_PUBLISH, pid, RC_SUCCESS);
+		else
+			s->link->ops->fail(s->link);
+		return;
+	}
 	dup = d->held == HELD_AGAIN;
 	d->held = 0;
 	send(s, d, dup);
@@ -434,7 +454,9 @@ release(struct session *s, const struct delivery *d)
 {
 	struct link *l = s->link;
 
-	if (s->kept && s->home->keep->busy)
+	if (d->unkept)
+		l->ops->fail(l);
+	else if (s->kept && s->home->keep->busy)
 		l->ops->later(l, MQTT_PUBREL, d->pid, RC_SUCCESS);
 	else if (link_ack(l, MQTT_PUBREL, d->pid, RC_SUCCESS) == NJ_NOMEM)
 		l->ops->fail(l);
@@ -472,11 +494,15 @@ take_back(struct session *s, struct delivery *d, bool known)
 static void
 resend(struct session *s, struct delivery *d)
 {
-	bool known = d->held != HELD_NEVER;
+	bool known = d->held != HELD_NEVER, late = is_unrecorded(s, d);
 
 	d->unsent = 0;
-	d->held = 0;
 	s->out.waiting++;
+	if (late && !keep_stands(s, d)) {
+		s->link->ops->fail(s->link);
+		return;
+	}
+	d->held = 0;
 	if (d->state == DELIVERY_WAIT_PUBCOMP)
 		release(s, d);
 	else if (!session_may_read(s, d->msg))
@@ -484,7 +510,7 @@ resend(struct session *s, struct delivery *d)
 	else /* [MQTT-3.3.1-1] */
 		send_or_hold(s, d, known,
 		    s->kept &&
-			((d->qos == 2 && s->home->keep->busy) ||
+			(late || (d->qos == 2 && s->home->keep->busy) ||
 			    (!known && keep_is_early(s, d))));
 }
 
@@ -686,6 +712,8 @@ session_pubrec(struct session *s, uint16_t pid, uint8_t code)
 	}
 	if (d->state == DELIVERY_WAIT_PUBREC)
 		await_pubcomp(s, d);
+	else if (d->unkept)
+		keep_state(s, d);
 	return RC_SUCCESS;
 }
 

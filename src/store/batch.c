@@ -24,6 +24,12 @@ batch_new(const struct store_msg_ops *ops, struct store_batch **out)
 	return NJ_OK;
 }
 
+void
+batch_init(const struct store_msg_ops *ops, struct store_batch *b)
+{
+	*b = (struct store_batch){ .unref = ops->unref };
+}
+
 static void
 rec_fini(const struct store_batch *b, struct store_rec *r)
 {
@@ -64,12 +70,18 @@ batch_clear_some(struct store_batch *b, uint32_t *left)
 }
 
 void
+batch_fini(struct store_batch *b)
+{
+	batch_clear(b);
+	free(b->v);
+}
+
+void
 batch_free(struct store_batch *b)
 {
 	if (!b)
 		return;
-	batch_clear(b);
-	free(b->v);
+	batch_fini(b);
 	free(b);
 }
 

@@ -76,6 +76,9 @@ batch_urgent(const struct store_batch *b)
 
 NJ_MUST enum nj_err
 batch_new(const struct store_msg_ops *ops, struct store_batch **out);
+/* One that is part of something else, and its end. */
+void batch_init(const struct store_msg_ops *ops, struct store_batch *b);
+void batch_fini(struct store_batch *b);
 /* Drops its records; it can be filled again. */
 void batch_clear(struct store_batch *b);
 /* At most *left of them, the last first; whether none is left. */
