@@ -59,9 +59,10 @@
  * above that the oldest is not. */
 #define ENDS_MAX 256u
 
-/* Ends of sessions and wills for which a record found no memory.  Nobody waits to
- * be told of them, so they are recorded when there is some; above that the
- * session or will is back after a crash, as before its end. */
+/* Ends of sessions and wills, and that clients have left, for which a record found no
+ * memory.  Nobody waits to be told of them, so they are recorded when there is some;
+ * above that the session or will is back after a crash, as before its end, and the
+ * client was there until then. */
 #define OWED_MAX 256u
 
 struct broker;
@@ -93,7 +94,8 @@ struct gate {
 /* An end that is not recorded yet. */
 struct owed {
 	uint64_t who;	  /* hash of the client */
-	uint64_t session; /* in the store */
+	uint64_t session; /* in the store; 0: it stays, as it stands now */
+	uint64_t number;  /* of one that stays */
 	struct msg *will; /* a reference; NULL: the session ends */
 	uint64_t gate;	  /* not before this one is open */
 };
@@ -240,6 +242,9 @@ bool together_after_end(struct shard *sh, uint64_t who, uint64_t *number);
 /* The end of a session, or of its will (NULL: none), was not recorded. */
 void
 owe_end(struct shard *sh, uint64_t who, uint64_t session, struct msg *will);
+/* That its client has left was not recorded, or that it has ended and stays for what
+ * it hands over. */
+void owe_facts(struct shard *sh, uint64_t who, uint64_t number);
 /* A new session of this client is about to be: those of its ends come to the disk
  * no later. */
 void owed_of_client(struct shard *sh, uint64_t who);

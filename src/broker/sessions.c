@@ -52,31 +52,31 @@ facts_place(struct shard *sh, struct kept *k)
 }
 
 /* What is known of it but its messages. */
-static void
+static enum nj_err
 keep_facts(struct shard *sh, const struct session *s, int64_t offline_ms)
 {
 	struct keep *k = &sh->durable.keep;
 	struct buf *who = &sh->source;
 	uint32_t nowhere = UINT32_MAX;
+	enum nj_err e;
 
 	buf_truncate(who, 0);
-	if (s->who && identity_write(who, s->who)) {
-		keep_note(k, NJ_NOMEM);
-		return;
-	}
-	keep_note(k,
-	    batch_session_at(k->into,
-		&(struct store_session){
-		    .id = s->kept ? s->kept->id : s->will_id,
-		    .client = session_id(s),
-		    .user = s->who ? s->who->name : SLICE_NONE,
-		    .mount = mount_text(s),
-		    .who = buf_slice(who),
-		    .version = s->version,
-		    .expiry_s = s->expiry_s,
-		    .offline_ms = offline_ms,
-		},
-		s->kept ? facts_place(sh, s->kept) : &nowhere));
+	e = s->who ? identity_write(who, s->who) : NJ_OK;
+	if (!e)
+		e = batch_session_at(k->into,
+		    &(struct store_session){
+			.id = s->kept ? s->kept->id : s->will_id,
+			.client = session_id(s),
+			.user = s->who ? s->who->name : SLICE_NONE,
+			.mount = mount_text(s),
+			.who = buf_slice(who),
+			.version = s->version,
+			.expiry_s = s->expiry_s,
+			.offline_ms = offline_ms,
+		    },
+		    s->kept ? facts_place(sh, s->kept) : &nowhere);
+	keep_note(k, e);
+	return e;
 }
 
 static uint64_t
@@ -168,7 +168,7 @@ keep_new(struct shard *sh, struct session *s)
 
 	if (sh->durable.n_owed > 0)
 		owed_of_client(sh, hash_of(s));
-	keep_facts(sh, s, STORE_NEVER);
+	(void)keep_facts(sh, s, STORE_NEVER); /* else keep.failed */
 	keep_will(sh, s);
 	if (begun)
 		together_end(sh);
@@ -204,7 +204,7 @@ sessions_keep(struct shard *sh, struct session *s)
 	/* not before the will of its last connection is with those it is for,
 	 * nor before the end of that connection */
 	begun = together_if_pending(sh, s);
-	keep_facts(sh, s, STORE_NEVER);
+	(void)keep_facts(sh, s, STORE_NEVER);
 	/* that it is back need not be known first if its time does not run out */
 	if (s->kept->there && s->kept->expiry_s == s->expiry_s &&
 	    expiry_of(sh, s) == MQTT_EXPIRY_NEVER)
@@ -220,7 +220,20 @@ void
 sessions_keep_who(struct shard *sh, const struct session *s)
 {
 	if (s->kept)
-		keep_facts(sh, s, STORE_NEVER);
+		(void)keep_facts(sh, s, STORE_NEVER);
+}
+
+enum nj_err
+sessions_keep_state(struct shard *sh, uint64_t number)
+{
+	const struct session *s = session_by_number(&sh->home, number);
+
+	if (!s || !s->kept || s->link || s->coming)
+		return NJ_OK;
+	return keep_facts(sh, s,
+	    s->ended
+		? STORE_ENDED
+		: sh->wall_ms - (int64_t)(sh->home.now_ms - s->offline_since));
 }
 
 /* Wills. */
@@ -328,7 +341,8 @@ static void
 linger(struct shard *sh, struct session *s)
 {
 	s->expiry_s = 0;
-	keep_facts(sh, s, STORE_ENDED);
+	if (keep_facts(sh, s, STORE_ENDED))
+		owe_facts(sh, hash_of(s), s->number);
 	sessions_tell_groups(sh, s, GROUP_QUIT);
 	sessions_leave_name(sh, s);
 }
@@ -515,7 +529,8 @@ sessions_leave(struct conn *c)
 	if (s->kept) {
 		bool begun = together_if_pending(sh, s);
 
-		keep_facts(sh, s, sh->wall_ms);
+		if (keep_facts(sh, s, sh->wall_ms))
+			owe_facts(sh, hash_of(s), s->number);
 		keep_left(s);
 		if (begun)
 			together_end(sh);

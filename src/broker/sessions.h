@@ -46,6 +46,8 @@ void sessions_new_rules(struct session *s, const struct port_set *set);
 void sessions_recheck_reads(struct session *s);
 /* home.may_read */
 bool sessions_may_read(const struct session *s, const struct msg *m);
+/* That its client has left, and when, or that it has ended, if that is so still. */
+NJ_MUST enum nj_err sessions_keep_state(struct shard *sh, uint64_t number);
 /* The connection is gone; c->session becomes NULL.  The will is sent, kept
  * for its delay, or forgotten (c->clean_disconnect). */
 void sessions_leave(struct conn *c);

@@ -392,6 +392,43 @@ that_it_came_too_late(void **state)
 	assert_int_equal(lone_kept("a", &s), NJ_OK);
 }
 
+/* Else it would be said to have been here until a crash, and its session's time to
+ * begin then. */
+static void
+that_its_client_left(void **state)
+{
+	const struct store_rec *r;
+
+	(void)state;
+	refusals = 1;
+	sessions_leave(&client);
+	assert_int_equal(recorded(REC_SESSION), 0);
+	sh->wall_ms += 500;
+	lone_turn(500);
+	assert_int_equal(n_given + recorded(REC_SESSION), 1);
+	r = n_given ? &given[0]->v[0] : &sh->durable.open->v[0];
+	assert_int_equal(r->kind, REC_SESSION);
+	assert_int_equal(r->session, 5);
+	assert_true(r->at_ms == WALL);
+	assert_int_equal(sh->durable.n_owed, 0);
+}
+
+/* It is back by then: that is what is on disk. */
+static void
+that_it_left_and_is_back(void **state)
+{
+	(void)state;
+	refusals = 1;
+	sessions_leave(&client);
+	client.session = s;
+	quota_back(sh, s);
+	comes();
+	lone_turn(500);
+	assert_int_equal(recorded(REC_SESSION), 0);
+	assert_int_equal(n_given, 0);
+	assert_int_equal(sh->durable.n_owed, 0);
+}
+
 int
 main(void)
 {
@@ -403,6 +440,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_part, begin, end),
 		cmocka_unit_test_setup_teardown(
 		    that_it_came_too_late, begin, end),
+		cmocka_unit_test_setup_teardown(
+		    that_its_client_left, begin, end),
+		cmocka_unit_test_setup_teardown(
+		    that_it_left_and_is_back, begin, end),
 	};
 
 	return cmocka_run_group_tests_name(
