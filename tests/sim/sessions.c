@@ -560,7 +560,10 @@ message_lost(struct mmsg *m, uint32_t uid)
 		w->uid = 0;
 		return;
 	}
-	if (!m->will || m->sent_ms == 0 || is_old(m->sent_ms) || w->uid == uid)
+	/* where there was no memory to record its end, that waits for what was begun
+	 * before, and of that for all promises, of which few are kept in a turn */
+	if (!m->will || m->sent_ms == 0 || w->uid == uid ||
+	    (is_old(m->sent_ms) && !(sim->is.memory && m->state == M_MAYBE)))
 		return;
 	if (m->state == M_NEVER) {
 		will_maybe(uid, sim->seq);
