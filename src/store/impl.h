@@ -152,6 +152,12 @@ struct data_files {
 
 #define STORE_PLACES 2
 
+/* A file, whatever it is called. */
+struct store_place {
+	dev_t dev;
+	ino_t ino;
+};
+
 struct store {
 	struct store_opts opts;
 	char *path;
@@ -168,10 +174,7 @@ struct store {
 	bool plain;		   /* its pages have no checksums */
 	/* place.c: the database and its log, if that is known */
 	bool placed;
-	struct {
-		dev_t dev;
-		ino_t ino;
-	} places[STORE_PLACES];
+	struct store_place places[STORE_PLACES];
 	struct refs refs;
 	struct lanes lanes;
 	struct data_files data;
