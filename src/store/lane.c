@@ -218,9 +218,11 @@ by_seq(const void *a, const void *b)
 static void
 sort(struct lane *l)
 {
-	if (l->unsorted)
-		qsort(l->v, l->n, sizeof *l->v, by_seq);
+	if (!l->unsorted)
+		return;
+	qsort(l->v, l->n, sizeof *l->v, by_seq);
 	l->unsorted = false;
+	l->v_from = 0; /* what came late may be before it */
 }
 
 /* It is not to be written any more. */

@@ -37,6 +37,7 @@ tell(int priority, const char *fmt, va_list ap)
 		_exit(3);
 }
 
+#undef syslog /* clang's, with _FORTIFY_SOURCE */
 void
 syslog(int priority, const char *fmt, ...)
 {

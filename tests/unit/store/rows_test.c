@@ -198,6 +198,37 @@ test_looked_at(void **state)
 	assert_int_equal(notes_alive, 0);
 }
 
+/* The oldest goes first, also where it came behind one that is gone: another shard's
+ * part is behind what was recorded meanwhile. */
+static void
+test_late_and_older(void **state)
+{
+	static const uint64_t late[] = { 9, 11 };
+	struct note *n = note_new("a", "b");
+	struct store_batch *x = bench_batch();
+
+	(void)state;
+	put_row(x, 1, 10, 0, 0, n);
+	put_row(x, 2, 10, 0, 0, n);
+	note_unref(n);
+	assert_int_equal(batch_queue_shift(x, 1), NJ_OK);
+	for (unsigned i = 0; i < 2; i++) {
+		n = note_new("a", "late");
+		put_row(x, 1, late[i], 0, 0, n);
+		note_unref(n);
+	}
+	assert_int_equal(batch_queue_shift(x, 1), NJ_OK);
+	write_now(x);
+	assert_int_equal(bench_ask(place_path,
+			     "SELECT count(*) FROM queue WHERE session = 1"),
+	    0);
+	assert_int_equal(
+	    bench_ask(place_path, "SELECT sum(first) FROM seg"), 11);
+	assert_int_equal(bench_ask(place_path, "SELECT sum(n) FROM seg"), 1);
+	bench_close(&b);
+	assert_int_equal(notes_alive, 0);
+}
+
 int
 main(void)
 {
@@ -205,6 +236,7 @@ main(void)
 		cmocka_unit_test_setup(test_come_and_go, fresh),
 		cmocka_unit_test_setup(test_end_in_runs, fresh),
 		cmocka_unit_test_setup(test_looked_at, fresh),
+		cmocka_unit_test_setup(test_late_and_older, fresh),
 	};
 
 	return cmocka_run_group_tests_name(
