@@ -454,11 +454,10 @@ release(struct session *s, const struct delivery *d)
 {
 	struct link *l = s->link;
 
-	if (d->unkept)
-		l->ops->fail(l);
-	else if (s->kept && s->home->keep->busy)
+	if (!d->unkept && s->kept && s->home->keep->busy)
 		l->ops->later(l, MQTT_PUBREL, d->pid, RC_SUCCESS);
-	else if (link_ack(l, MQTT_PUBREL, d->pid, RC_SUCCESS) == NJ_NOMEM)
+	else if (d->unkept ||
+	    link_ack(l, MQTT_PUBREL, d->pid, RC_SUCCESS) == NJ_NOMEM)
 		l->ops->fail(l);
 }
 
