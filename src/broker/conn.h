@@ -132,7 +132,7 @@ struct conn {
 	bool gone;	       /* nothing can be written to it any more */
 	bool leaves;   /* conn_hear_rest(): nothing is promised any more */
 	bool parting;  /* conn_part(): closes when it was told the rest */
-	bool said_all; /* the same, and its end of the stream has come */
+	bool said_all; /* its end of the stream has come, or its reset */
 	bool walked;   /* walk.h */
 	bool roomy;    /* in is msg_room()'s, for one packet */
 	char peer[PEER_NAME];

@@ -6,14 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ring.h"
 #include "broker/conn.h"
 #include "broker/internal.h"
 #include "broker/paging.h"
 #include "broker/shard.h"
 #include "broker/storing.h"
 #include "wire/encode.h"
-
-#define RING_MIN 64u
 
 static void
 on_idle_over(struct timer *t, uint64_t now)
@@ -72,17 +71,13 @@ static enum nj_err
 push_gate(struct durable *d)
 {
 	if (d->gate_n == d->gate_cap) {
-		uint32_t cap = d->gate_cap ? d->gate_cap * 2 : RING_MIN;
-		struct gate *g = calloc(cap, sizeof *g);
+		struct gate *g = ring_double(
+		    d->gates, sizeof *g, d->gate_head, d->gate_n, &d->gate_cap);
 
 		if (!g)
 			return NJ_NOMEM;
-		for (uint32_t i = 0; i < d->gate_n; i++)
-			g[i] = d->gates[(d->gate_head + i) & (d->gate_cap - 1)];
-		free(d->gates);
 		d->gates = g;
 		d->gate_head = 0;
-		d->gate_cap = cap;
 	}
 	d->gates[(d->gate_head + d->gate_n) & (d->gate_cap - 1)] = d->gate;
 	d->gate_n++;
@@ -106,18 +101,26 @@ durable_gate(struct durable *d, uint64_t number)
 static enum nj_err
 grow(struct durable *d)
 {
-	uint32_t cap = d->cap ? d->cap * 2 : RING_MIN;
-	struct promise *v = calloc(cap, sizeof *v);
+	struct promise *v =
+	    ring_double(d->v, sizeof *v, d->head, d->n, &d->cap);
 
 	if (!v)
 		return NJ_NOMEM;
-	for (uint32_t i = 0; i < d->n; i++)
-		v[i] = d->v[(d->head + i) & (d->cap - 1)];
-	free(d->v);
 	d->v = v;
 	d->head = 0;
-	d->cap = cap;
 	return NJ_OK;
+}
+
+/* After many there are few again. */
+static void
+give_back(struct durable *d)
+{
+	if (d->n == 0 && ring_is_large(sizeof *d->v, d->cap)) {
+		free(d->v);
+		d->v = NULL;
+		d->head = d->cap = 0;
+	}
+	received_give_back(d);
 }
 
 static void
@@ -497,6 +500,7 @@ durable_turn(struct shard *sh)
 	if (!d->open)
 		return;
 	forget_written(d);
+	give_back(d);
 	/* a page has what was submitted before it was asked for */
 	if (!list_empty(&d->keep.pages) &&
 	    (d->open->live == 0 || d->keep.stuck))

@@ -17,7 +17,9 @@
  *
  * Threads: the shard; a pledge is counted by all that hold it.
  * Bounds:  KEEP_BYTES of records and their messages not on disk yet in a shard,
- *          then who publishes or subscribes waits; PROMISES_MAX promises, then all who wait for one are not heard.
+ *          then who publishes or subscribes waits, and with them a struct fresh for each
+ *          QoS 2 identifier among them; PROMISES_MAX promises, then all who wait for
+ *          one are not heard.  Rings of more than RING_KEPT go when they are empty.
  */
 #ifndef NJ_BROKER_DURABLE_H
 #define NJ_BROKER_DURABLE_H
@@ -253,12 +255,15 @@ void owed_again(struct shard *sh);
 void owed_fini(struct durable *d);
 /* A QoS 2 identifier of its client goes to the disk, with what it stands for. */
 void received_keep(struct shard *sh, struct session *s, uint16_t pid);
-/* Whether one is not on disk yet; if so *gate opens when it is. */
+/* Whether one is not on disk yet; if so *gate opens when it is.  Looks at all that are
+ * not: for a damaged store only. */
 bool received_waits(
     struct shard *sh, const struct session *s, uint16_t pid, uint64_t *gate);
 /* It is refused after all, and never was: behind what was recorded of it. */
 void
 received_undo(struct shard *sh, struct session *s, uint16_t pid, uint64_t gate);
+/* What it took for many, when there are none any more. */
+void received_give_back(struct durable *d);
 void received_fini(struct durable *d);
 /* It is home (LETTER_PLEDGE), or a part of it is on disk (LETTER_PART). */
 void pledge_home(struct shard *sh, struct letter *l);

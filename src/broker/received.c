@@ -4,10 +4,12 @@
  */
 #include <stdlib.h>
 
+#include "base/ring.h"
 #include "broker/durable.h"
 #include "broker/shard.h"
 
-#define FRESH_MIN 64u
+/* A unit of a turn's work. */
+#define LOOKED_AT 32u
 
 static struct fresh *
 at(const struct durable *d, uint32_t i)
@@ -28,17 +30,13 @@ forget(struct durable *d)
 static enum nj_err
 grow(struct durable *d)
 {
-	uint32_t cap = d->fresh_cap ? d->fresh_cap * 2 : FRESH_MIN;
-	struct fresh *v = calloc(cap, sizeof *v);
+	struct fresh *v = ring_double(
+	    d->fresh, sizeof *v, d->fresh_head, d->fresh_n, &d->fresh_cap);
 
 	if (!v)
 		return NJ_NOMEM;
-	for (uint32_t i = 0; i < d->fresh_n; i++)
-		v[i] = *at(d, i);
-	free(d->fresh);
 	d->fresh = v;
 	d->fresh_head = 0;
-	d->fresh_cap = cap;
 	return NJ_OK;
 }
 
@@ -63,17 +61,18 @@ received_waits(
     struct shard *sh, const struct session *s, uint16_t pid, uint64_t *gate)
 {
 	struct durable *d = &sh->durable;
+	uint32_t looked = 0;
+	bool waits = false;
 
 	forget(d);
-	for (uint32_t i = d->fresh_n; i-- > 0;) {
+	for (uint32_t i = d->fresh_n; i-- > 0 && !waits; looked++) {
 		const struct fresh *f = at(d, i);
 
-		if (f->session != s->number || f->pid != pid)
-			continue;
+		waits = f->session == s->number && f->pid == pid;
 		*gate = f->gate;
-		return true;
 	}
-	return false;
+	sh->work += looked / LOOKED_AT;
+	return waits;
 }
 
 void
@@ -89,9 +88,19 @@ received_undo(struct shard *sh, struct session *s, uint16_t pid, uint64_t gate)
 }
 
 void
+received_give_back(struct durable *d)
+{
+	if (!ring_is_large(sizeof *d->fresh, d->fresh_cap))
+		return;
+	forget(d);
+	if (d->fresh_n == 0)
+		received_fini(d);
+}
+
+void
 received_fini(struct durable *d)
 {
 	free(d->fresh);
 	d->fresh = NULL;
-	d->fresh_n = d->fresh_cap = 0;
+	d->fresh_head = d->fresh_n = d->fresh_cap = 0;
 }

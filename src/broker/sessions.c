@@ -131,8 +131,9 @@ keep_will(struct shard *sh, const struct session *s)
 }
 
 /*
- * A will that is in the shard's batch still is taken out again: it was never on disk,
- * nor its client told that it was.  So a client that comes and goes while nothing can be
+ * A will that is in the shard's batch still is taken out again: it was never on disk.
+ * Its client was told that it was let in, not that it is, if nothing can be written
+ * (let_in()), and nothing if it waits.  So a client that comes and goes while nothing can be
  * written leaves none behind, and where it is sent that needs to go with nothing.
  */
 static bool

@@ -63,7 +63,7 @@ end_transaction(struct store *s, enum nj_err e)
 enum nj_err
 clean_expired(struct store *s, int64_t now_ms)
 {
-	enum nj_err e = sql_run(s, ST_BEGIN);
+	enum nj_err e = sql_begin(s);
 
 	if (e)
 		return e;
@@ -80,7 +80,7 @@ clean_orphans(struct store *s, const uint64_t *sessions, size_t n)
 
 	if (n == 0)
 		return NJ_OK;
-	if ((e = sql_run(s, ST_BEGIN)))
+	if ((e = sql_begin(s)))
 		return e;
 	for (size_t i = 0; i < n && !e; i++)
 		e = apply_session_end(s, sessions[i]);

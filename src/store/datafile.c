@@ -547,7 +547,7 @@ static enum nj_err
 move_rows(struct store *s, uint64_t no)
 {
 	uint64_t moved = 0, len = 1;
-	enum nj_err e = sql_run(s, ST_BEGIN);
+	enum nj_err e = sql_begin(s);
 
 	if (e)
 		return e;

@@ -224,7 +224,7 @@ alone(struct store *s, struct facts *f)
 
 	if (f->fn)
 		return read_all(s, f);
-	if ((e = sql_run(s, ST_BEGIN)))
+	if ((e = sql_begin(s)))
 		return e;
 	if (!(e = write_all(s, f)) && !(e = sql_run(s, ST_COMMIT)))
 		return NJ_OK;

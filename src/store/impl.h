@@ -233,6 +233,8 @@ NJ_MUST enum nj_err sql_prepare_all(struct store *s);
 void sql_finalize_all(struct store *s);
 /* Runs a bound statement that gives no rows, and resets it. */
 NJ_MUST enum nj_err sql_run(struct store *s, enum statement which);
+/* A transaction; one that could not be rolled back is, first: else none ever began. */
+NJ_MUST enum nj_err sql_begin(struct store *s);
 sqlite3_stmt *sql_get(struct store *s, enum statement which);
 void sql_bind_slice(sqlite3_stmt *st, int at, struct slice v);
 struct slice sql_column(sqlite3_stmt *st, int at);

@@ -202,6 +202,16 @@ sql_run(struct store *s, enum statement which)
 	return sql_err(rc);
 }
 
+enum nj_err
+sql_begin(struct store *s)
+{
+	enum nj_err e;
+
+	if (!sqlite3_get_autocommit(s->db) && (e = sql_run(s, ST_ROLLBACK)))
+		return e;
+	return sql_run(s, ST_BEGIN);
+}
+
 void
 sql_bind_slice(sqlite3_stmt *st, int at, struct slice v)
 {

@@ -144,7 +144,7 @@ commit(struct store *s)
 	}
 	if (!place_holds(s, s->why, sizeof s->why))
 		return NJ_IO;
-	if ((e = sql_run(s, ST_BEGIN)))
+	if ((e = sql_begin(s)))
 		goto failed;
 	s->data.why[0] = '\0';
 	if ((e = apply_all(s, &records, ages)) || (e = data_sync(s)) ||

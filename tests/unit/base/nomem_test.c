@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/grace.h"
 #include "base/map.h"
+#include "base/ring.h"
 #include "base/timer.h"
 #include "base/workers.h"
 
@@ -185,6 +186,23 @@ grace_says_what_it_cannot_note(void **state)
 	grace_free(g);
 }
 
+static void
+ring_stays_as_it_was(void **state)
+{
+	uint32_t cap = 0;
+	uint8_t *v = ring_double(NULL, 1, 0, 0, &cap);
+
+	(void)state;
+	assert_non_null(v);
+	v[cap - 1] = 7;
+	refused = true;
+	assert_null(ring_double(v, 1, cap - 1, 1, &cap));
+	refused = false;
+	assert_int_equal(cap, 64);
+	assert_int_equal(v[63], 7);
+	free(v);
+}
+
 int
 main(void)
 {
@@ -193,6 +211,7 @@ main(void)
 		cmocka_unit_test(map_keeps_its_values),
 		cmocka_unit_test(timers_keep_their_order),
 		cmocka_unit_test(workers_need_memory),
+		cmocka_unit_test(ring_stays_as_it_was),
 		cmocka_unit_test(grace_says_what_it_cannot_note),
 	};
 

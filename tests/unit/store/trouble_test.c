@@ -544,13 +544,47 @@ test_damaged_small(void **st)
 	assert_int_equal(notes_alive, 0);
 }
 
+static int64_t
+ask(const char *sql)
+{
+	sqlite3_stmt *rows = NULL;
+	int64_t n;
+
+	assert_int_equal(
+	    sqlite3_prepare_v2(store->db, sql, -1, &rows, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(rows), SQLITE_ROW);
+	n = sqlite3_column_int64(rows, 0);
+	sqlite3_finalize(rows);
+	return n;
+}
+
+/* One that could not be rolled back when it was to be is, before the next. */
+static void
+test_left_open(void **st)
+{
+	struct store_batch *x;
+
+	(void)st;
+	begin(1);
+	assert_int_equal(sqlite3_exec(store->db,
+			     "BEGIN IMMEDIATE; UPDATE session SET expiry = 7",
+			     NULL, NULL, NULL),
+	    SQLITE_OK);
+	x = bench_batch();
+	put(x, BATCH + 1);
+	write_now(x);
+	assert_int_equal(told, 0);
+	assert_int_equal(ask("SELECT expiry FROM session"), 100);
+	close_it();
+	assert_int_equal(notes_alive, 0);
+}
+
 /* A change of a retained message that is older than its deletion, and comes long
  * after it, as it waited for other shards. */
 static void
 test_late_retained(void **st)
 {
 	struct store_batch *x;
-	sqlite3_stmt *rows = NULL;
 
 	(void)st;
 	begin(1);
@@ -566,13 +600,7 @@ test_late_retained(void **st)
 	    batch_retain(x, 1, note_new("t", "was deleted")), NJ_OK);
 	write_now(x);
 	assert_int_equal(
-	    sqlite3_prepare_v2(store->db,
-		"SELECT count(*) FROM retained WHERE msg IS NOT NULL", -1,
-		&rows, NULL),
-	    SQLITE_OK);
-	assert_int_equal(sqlite3_step(rows), SQLITE_ROW);
-	assert_int_equal(sqlite3_column_int(rows, 0), 0);
-	sqlite3_finalize(rows);
+	    ask("SELECT count(*) FROM retained WHERE msg IS NOT NULL"), 0);
 	/* and it is forgotten when that is long ago */
 	for (unsigned i = 0; i < 2 * TOMB_AGES; i++) {
 		store->tomb_us -= TOMB_US;
@@ -581,15 +609,9 @@ test_late_retained(void **st)
 		    batch_retain_end(x, 200, slice_str("u")), NJ_OK);
 		write_now(x);
 	}
-	rows = NULL;
-	assert_int_equal(sqlite3_prepare_v2(store->db,
-			     "SELECT count(*) FROM retained "
-			     "WHERE topic = CAST('t' AS BLOB)",
-			     -1, &rows, NULL),
-	    SQLITE_OK);
-	assert_int_equal(sqlite3_step(rows), SQLITE_ROW);
-	assert_int_equal(sqlite3_column_int(rows, 0), 0);
-	sqlite3_finalize(rows);
+	assert_int_equal(ask("SELECT count(*) FROM retained "
+			     "WHERE topic = CAST('t' AS BLOB)"),
+	    0);
 	close_it();
 	assert_int_equal(notes_alive, 0);
 }
@@ -629,20 +651,6 @@ test_damaged_row(void **st)
 	store_read_fini(&r, &note_ops);
 	close_it();
 	assert_int_equal(notes_alive, 0);
-}
-
-static int64_t
-ask(const char *sql)
-{
-	sqlite3_stmt *rows = NULL;
-	int64_t n;
-
-	assert_int_equal(
-	    sqlite3_prepare_v2(store->db, sql, -1, &rows, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_step(rows), SQLITE_ROW);
-	n = sqlite3_column_int64(rows, 0);
-	sqlite3_finalize(rows);
-	return n;
 }
 
 /* After a sync of the database that failed nothing is committed, whatever for: not
@@ -777,6 +785,7 @@ main(void)
 		cmocka_unit_test(test_copied_after_all),
 		cmocka_unit_test(test_damaged_log),
 		cmocka_unit_test(test_damaged_small),
+		cmocka_unit_test(test_left_open),
 		cmocka_unit_test(test_late_retained),
 		cmocka_unit_test(test_damaged_row),
 		cmocka_unit_test(test_unsynced_commits),
