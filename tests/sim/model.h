@@ -182,7 +182,9 @@ void model_turn(void);
 /* All that was not acknowledged may be forgotten; connections are lost.  stopped:
  * the broker was there to see it. */
 void model_power_lost(bool stopped);
-/* Clocks run from now for who was here. */
+/* A start was refused: clocks may run from now. */
+void model_power_tried(void);
+/* They run from now for who was here. */
 void model_power_back(void);
 void model_fini(void);
 struct got *model_got(struct msession *s, uint32_t uid);

@@ -152,6 +152,7 @@ up(void)
 	if (!sim->calm && P(250))
 		disk_cut_at(1 + draw(P(500) ? 30 : 200));
 	if (!boot()) {
+		model_power_tried();
 		disk_back(killed);
 		get_well();
 		return;

@@ -623,6 +623,20 @@ flights_back(struct msession *s)
 	}
 }
 
+/* It may have written down who is away, and since when. */
+void
+model_power_tried(void)
+{
+	for (unsigned i = 0; i < SIM_CLIENTS; i++) {
+		struct msession *s = sim->model.now[i];
+
+		if (s && s->lost && s->sure) {
+			s->off_lo = sim->now;
+			s->sure = false;
+		}
+	}
+}
+
 void
 model_power_back(void)
 {
