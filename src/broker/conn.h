@@ -284,7 +284,8 @@ void on_login(struct shard *sh, struct letter *l);
 void login_abandon(struct conn *c);
 /* Its session is on disk: CONNACK, and what follows it. */
 void connect_go_on(struct conn *c);
-/* Once a turn: those of durable.saving are told when the store cannot be written. */
+/* Once a turn: those of durable.saving come in, or are told, when the store cannot be
+ * written. */
 void connect_turn(struct shard *sh);
 void admission_free(struct conn *c);
 

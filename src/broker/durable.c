@@ -58,7 +58,7 @@ durable_init(struct shard *sh, struct store *store)
 	d->hope.fn = on_hope_over;
 	d->reread.fn = on_reread_over;
 	d->look.fn = on_reread_over;
-	d->keep.ticket = 1;
+	d->keep.ticket = d->promise_first = 1;
 	d->kept_turn = d->may_keep = d->may_forget = KEPT_TURN;
 	d->keep.into = d->keep.own = d->open;
 	sh->home.keep = &d->keep;
@@ -123,7 +123,8 @@ give_back(struct durable *d)
 	received_give_back(d);
 }
 
-static void
+/* Its number, or 0. */
+static uint64_t
 push(struct conn *c, const struct promise *p)
 {
 	struct durable *d = &c->shard->durable;
@@ -134,17 +135,18 @@ push(struct conn *c, const struct promise *p)
 		if (!unheard)
 			conn_doom(c, "out of memory");
 		free(p->bytes);
-		return;
+		return 0;
 	}
-	d->v[(d->head + d->n++) & (d->cap - 1)] = *p;
+	d->v[(d->head + d->n) & (d->cap - 1)] = *p;
 	d->gate.n++;
 	c->link.held++;
+	return d->promise_first + d->n++;
 }
 
 void
 durable_promise(struct conn *c, enum mqtt_type type, uint16_t id, uint8_t code)
 {
-	push(c,
+	(void)push(c,
 	    &(struct promise){
 		.conn = c, .type = (uint8_t)type, .id = id, .code = code });
 }
@@ -152,14 +154,28 @@ durable_promise(struct conn *c, enum mqtt_type type, uint16_t id, uint8_t code)
 void
 durable_promise_bytes(struct conn *c, uint8_t *bytes, uint32_t len)
 {
-	push(c, &(struct promise){ .conn = c, .bytes = bytes, .len = len });
+	(void)push(
+	    c, &(struct promise){ .conn = c, .bytes = bytes, .len = len });
 }
 
-void
+uint64_t
 durable_promise_to_go_on(struct conn *c)
 {
 	c->saving = true;
-	push(c, &(struct promise){ .conn = c });
+	return push(c, &(struct promise){ .conn = c });
+}
+
+void
+durable_go_on_now(struct conn *c, uint64_t number)
+{
+	struct durable *d = &c->shard->durable;
+	uint64_t at = number - d->promise_first;
+	struct promise *p = &d->v[(d->head + (uint32_t)at) & (d->cap - 1)];
+
+	assert(at < d->n && p->conn == c && p->type == 0 && !p->bytes);
+	p->conn = NULL;
+	c->link.held--; /* what is answered from now on is not behind it */
+	conn_saved(c);
 }
 
 enum nj_err
@@ -205,6 +221,8 @@ fulfil(struct promise *p, bool failed)
 {
 	struct conn *c = p->conn;
 
+	if (!c)
+		return;
 	c->link.held--;
 	if (c->state == CONN_DEAD) {
 		if (c->link.held == 0 && c->buried)
@@ -245,6 +263,7 @@ open_gate(struct durable *d)
 		d->given_up -= d->given_up > 0;
 		d->head = (d->head + 1) & (d->cap - 1);
 		d->n--;
+		d->promise_first++;
 		fulfil(&p, g->failed);
 	}
 	d->gate_head = (d->gate_head + 1) & (d->gate_cap - 1);
@@ -572,7 +591,7 @@ durable_fini(struct shard *sh)
 
 		d->head = (d->head + 1) & (d->cap - 1);
 		d->n--;
-		if (--p.conn->link.held == 0 && p.conn->buried)
+		if (p.conn && --p.conn->link.held == 0 && p.conn->buried)
 			free(p.conn);
 		free(p.bytes);
 	}

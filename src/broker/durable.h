@@ -77,8 +77,8 @@ struct pledge;
 
 /* To be sent when its gate opens. */
 struct promise {
-	struct conn *conn;
-	uint8_t *bytes; /* a packet; or NULL */
+	struct conn *conn; /* NULL: nobody waits for it any more */
+	uint8_t *bytes;	   /* a packet; or NULL */
 	uint32_t len;
 	uint16_t id;
 	uint8_t type; /* enum mqtt_type; 0: the connection goes on */
@@ -124,6 +124,7 @@ struct durable {
 	uint64_t under_way;	       /* bytes submitted, not forgotten */
 	struct promise *v;	       /* ring */
 	uint32_t head, n, cap;
+	uint64_t promise_first; /* number of v[head], from 1 on */
 	uint32_t given_up;  /* of n, as the store is damaged; on_publish.c */
 	struct gate *gates; /* ring of those that are closed */
 	uint32_t gate_head, gate_n, gate_cap;
@@ -206,8 +207,10 @@ void
 durable_promise(struct conn *c, enum mqtt_type type, uint16_t id, uint8_t code);
 /* A packet; bytes are taken over. */
 void durable_promise_bytes(struct conn *c, uint8_t *bytes, uint32_t len);
-/* conn_saved(c) is called. */
-void durable_promise_to_go_on(struct conn *c);
+/* conn_saved(c) is called.  Its number; 0: there is none, as c ends. */
+uint64_t durable_promise_to_go_on(struct conn *c);
+/* It is called now: c does not wait for that one, which is not kept yet. */
+void durable_go_on_now(struct conn *c, uint64_t number);
 /* Now, or when it may be. */
 NJ_MUST enum nj_err durable_ack(
     struct conn *c, enum mqtt_type type, uint16_t id, enum mqtt_rc code);

@@ -338,6 +338,7 @@ cannot_be_kept(const struct conn *c, const struct connect *k, struct slice id)
 struct admission {
 	struct buf packet; /* CONNECT's body */
 	struct buf auth_data;
+	uint64_t promise; /* that it goes on */
 	bool present, assigned;
 };
 
@@ -375,8 +376,20 @@ wait_for_disk(struct conn *c, struct login *l, const struct connack_in *in)
 	list_push(&c->shard->durable.saving, &c->untaken);
 	conn_set_state_within(c, CONN_SAVING);
 	conn_update_wants(c);
-	durable_promise_to_go_on(c);
+	a->promise = durable_promise_to_go_on(c);
 	return NJ_OK;
+}
+
+/* Its session is on disk as it was before, or there is nothing of it to be kept but its
+ * will, which is in memory: with that it would come in now (cannot_be_kept).  To refuse
+ * it would lose the will of its last connection, too, which it has cancelled as it took
+ * that session up [MQTT-3.1.3-9]. */
+static bool
+comes_in(const struct conn *c)
+{
+	const struct session *s = c->session;
+
+	return c->admission->promise > 0 && (!s->kept || s->kept->there);
 }
 
 /* What its CONNECT has begun is not on disk, and will not be soon: it is told, and
@@ -399,13 +412,23 @@ connect_turn(struct shard *sh)
 
 	if (list_empty(&d->saving))
 		return;
-	if (!store_is_written(sh))
-		while ((at = list_pop(&d->saving)))
-			tell_stuck(LIST_OWNER(at, struct conn, untaken));
-	/* without memory some other turn finds them */
-	else if (!d->look.at)
-		(void)!timer_set(
-		    &sh->home.timers, &d->look, sh->home.now_ms + REREAD_MS);
+	if (store_is_written(sh)) {
+		/* without memory some other turn finds them */
+		if (!d->look.at)
+			(void)!timer_set(&sh->home.timers, &d->look,
+			    sh->home.now_ms + REREAD_MS);
+		return;
+	}
+	while ((at = list_pop(&d->saving))) {
+		struct conn *c = LIST_OWNER(at, struct conn, untaken);
+
+		if (!c->saving)
+			continue; /* all is on disk; its turn comes */
+		if (comes_in(c))
+			durable_go_on_now(c, c->admission->promise);
+		else
+			tell_stuck(c);
+	}
 }
 
 void

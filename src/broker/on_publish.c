@@ -270,8 +270,9 @@ send_away(struct durable *d, bool damaged)
 static bool
 is_answer(const struct promise *p)
 {
-	return p->bytes || p->type == 0 || p->type == MQTT_PUBACK ||
-	    p->type == MQTT_PUBREC || p->type == MQTT_PUBCOMP;
+	return p->conn &&
+	    (p->bytes || p->type == 0 || p->type == MQTT_PUBACK ||
+		p->type == MQTT_PUBREC || p->type == MQTT_PUBCOMP);
 }
 
 /* What waits for a damaged store would wait for ever.  What of it was looked at

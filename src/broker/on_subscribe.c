@@ -576,7 +576,7 @@ go_on(struct conn *c, struct subscribing *s, bool *done)
 				*done = true;
 				return answer(c, s, true);
 			}
-			durable_promise_to_go_on(c);
+			(void)durable_promise_to_go_on(c);
 			/* nor is more of it read meanwhile */
 			conn_update_wants(c);
 			return NJ_OK;

@@ -622,6 +622,9 @@ settle(struct edge *e)
 	if (!c || c->state == CONN_LIVE)
 		e->paused = false;
 	e->paused |= edge_waits(e);
+	/* it does not wait for the disk any more, which takes nothing */
+	if (c && c->state == CONN_SAVING && !c->saving)
+		e->unwritten |= power_ill();
 	/* what came behind the packet that found no memory was not heard, nor
 	 * behind one that could not be kept, and whose sender cannot be told */
 	if (c && c->state != CONN_LIVE && e->session &&
