@@ -390,13 +390,13 @@ acknowledge_again(struct conn *c, uint16_t pid, struct slice topic)
 {
 	struct shard *sh = c->shard;
 	struct keep *k = &sh->durable.keep;
-	bool dirty = k->dirty;
-	uint64_t gate;
+	bool dirty = k->dirty, damaged = is_damaged(sh);
+	uint64_t gate = 0;
 
 	if (!c->session->kept || !k->busy ||
-	    (is_damaged(sh) && !received_waits(sh, c->session, pid, &gate)))
+	    (damaged && !received_waits(sh, c->session, pid, &gate)))
 		return durable_ack(c, MQTT_PUBREC, pid, RC_SUCCESS);
-	if (c->version != MQTT5 || !is_damaged(sh)) {
+	if (c->version != MQTT5 || !damaged) {
 		k->dirty = true; /* it may not be on disk yet */
 		return durable_ack(c, MQTT_PUBREC, pid, RC_SUCCESS);
 	}
