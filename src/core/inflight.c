@@ -224,16 +224,26 @@ inflight_done(struct inflight *f, struct delivery *d)
 }
 
 struct order {
-	uint32_t age; /* behind the newest, so that wrapping does not matter */
+	uint64_t at;
 	uint16_t pid;
 };
+
+/* Entries are sent in the order of their keys.  Their numbers here may have another:
+ * after a start, what has an identifier of its own on disk is here first, and what was
+ * sent before it is read later.  Where there are no keys the number counts: how far
+ * it is behind the newest, so that wrapping does not matter. */
+static uint64_t
+order_of(const struct inflight *f, const struct delivery *d)
+{
+	return d->key ? d->key : UINT32_MAX - (f->seq - d->seq);
+}
 
 static int
 oldest_first(const void *a, const void *b)
 {
 	const struct order *x = a, *y = b;
 
-	return (x->age < y->age) - (x->age > y->age);
+	return (x->at > y->at) - (x->at < y->at);
 }
 
 enum nj_err
@@ -256,7 +266,7 @@ inflight_restart(struct inflight *f)
 	for (uint32_t i = 0; i < f->cap; i++)
 		if (f->v[i].pid) {
 			f->v[i].unsent = 1;
-			o[n].age = f->seq - f->v[i].seq;
+			o[n].at = order_of(f, &f->v[i]);
 			o[n++].pid = f->v[i].pid;
 		}
 	qsort(o, n, sizeof *o, oldest_first);

@@ -255,38 +255,6 @@ record_ahead(struct session *s, const struct delivery *d)
 		record_sent(s, d->key + ahead);
 }
 
-static void
-state_it(struct session *s, struct delivery *d)
-{
-	if (d->state != DELIVERY_WAIT_PUBCOMP)
-		keep_state(s, d);
-}
-
-/* What has another identifier than its own comes before all that waits at the next
- * start, as what is in flight before it would: so that is written down, too
- * [MQTT-4.6.0-1].  Keys that a start left out, as it does by the round, are not
- * looked for one by one. */
-static void
-state_before(struct session *s, const struct delivery *d)
-{
-	struct kept *k = s->kept;
-	struct inflight *f = &s->out;
-	bool near = d->key > k->stated && d->key - k->stated <= KEPT_PIDS;
-
-	for (uint64_t key = k->stated + 1; near && key < d->key; key++) {
-		struct delivery *at = inflight_find(f, kept_pid(key));
-
-		if (at && at->key == key)
-			state_it(s, at);
-	}
-	for (uint32_t i = 0; !near && i < f->cap; i++)
-		if (f->v[i].pid && f->v[i].key > k->stated &&
-		    f->v[i].key < d->key)
-			state_it(s, &f->v[i]);
-	if (d->key > k->stated)
-		k->stated = d->key;
-}
-
 bool
 keep_stands(struct session *s, struct delivery *d)
 {
@@ -305,10 +273,8 @@ keep_sends(struct session *s, struct delivery *d, uint16_t want)
 	struct kept *k = s->kept;
 	bool read = d->rec == UINT32_MAX; /* from the disk */
 
-	if (d->pid != want) { /* another entry has it still */
-		state_before(s, d);
+	if (d->pid != want) /* another entry has it still */
 		keep_state(s, d);
-	}
 	if (d->key > k->last)
 		k->last = d->key;
 	record_ahead(s, d);

@@ -76,7 +76,7 @@ look(void)
 {
 	struct slice out = buf_slice(&client.out);
 
-	while (out.n > 0) {
+	while (out.p && out.n > 0) {
 		size_t at = out.p[0] >> 4 == MQTT_PUBLISH ? 5 : 2;
 
 		assert_true(n_sent < 16);
@@ -220,6 +220,45 @@ nothing_is_before_it(void **state)
 	check(pids, 2);
 }
 
+/* The client goes and comes again. */
+static void
+back(void)
+{
+	look();
+	session_detach(s);
+	n_sent = 0;
+	assert_int_equal(session_attach(s, &client), NJ_OK);
+	session_pump(s);
+}
+
+/* On the next connection all of it is in flight, and in that order still, */
+static void
+once_more(void **state)
+{
+	static const uint16_t pids[] = { 3, 4, 5, OTHER, 7, 8, 9 };
+
+	(void)state;
+	session_pump(s);
+	page(4, 10);
+	back();
+	check(pids, 7);
+}
+
+/* or some of it, which came into memory behind what was sent later. */
+static void
+once_more_of_some(void **state)
+{
+	static const uint16_t pids[] = { 3, 4, 5, OTHER, 7, 8, 9 };
+
+	(void)state;
+	session_pump(s);
+	page(4, 5);
+	back();
+	check(pids, 2);
+	page(5, 10);
+	check(pids, 7);
+}
+
 int
 main(void)
 {
@@ -229,6 +268,8 @@ main(void)
 		    in_order_of_the_window, begin, end),
 		cmocka_unit_test_setup_teardown(
 		    nothing_is_before_it, begin, end),
+		cmocka_unit_test_setup_teardown(once_more, begin, end),
+		cmocka_unit_test_setup_teardown(once_more_of_some, begin, end),
 	};
 
 	return cmocka_run_group_tests_name("broker again", tests, NULL, NULL);
