@@ -156,12 +156,10 @@ session_send_held(struct session *s, uint16_t pid)
 	}
 	if (!s->link || !d || !d->held)
 		return;
+	/* to wait once more would have what is behind it overtake it
+	 * [MQTT-4.6.0-6]: on the next connection */
 	if (is_unrecorded(s, d)) {
-		if (keep_stands(s, d))
-			s->link->ops->later(
-			    s->link, MQTT_PUBLISH, pid, RC_SUCCESS);
-		else
-			s->link->ops->fail(s->link);
+		s->link->ops->fail(s->link);
 		return;
 	}
 	dup = d->held == HELD_AGAIN;

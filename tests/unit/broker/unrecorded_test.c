@@ -284,7 +284,6 @@ that_it_is_sent(void **state)
 	batch_clear(sh->durable.open);
 	s->kept->sent = s->kept->sent_before = 1;
 	s->kept->sent_ticket = 0;
-	refusals = 1;
 	session_send_held(s, 2);
 	assert_int_equal(link_unsent(&client.link), 0);
 	assert_int_equal(failed, 1);
@@ -298,6 +297,81 @@ that_it_is_sent(void **state)
 	session_send_held(s, 2);
 	written();
 	assert_true(link_unsent(&client.link) > 0);
+}
+
+/* What is held is sent, as when all that was recorded is on disk; the identifiers of
+ * all that was, from the first byte on: PUBLISH to "t", empty. */
+static unsigned
+go(const uint16_t *pids, unsigned n, uint16_t *out)
+{
+	struct slice left;
+	unsigned got = 0;
+
+	written();
+	for (unsigned i = 0; i < n; i++)
+		session_send_held(s, pids[i]);
+	left = buf_slice(&client.link.out);
+	for (; left.p && left.n > 0; left = slice_of(left.p + 8, left.n - 8)) {
+		assert_true(left.n >= 8 && left.p[0] >> 4 == MQTT_PUBLISH);
+		assert_int_equal(left.p[1], 6);
+		out[got++] = (uint16_t)(left.p[5] << 8 | left.p[6]);
+	}
+	return got;
+}
+
+/* [MQTT-4.6.0-1]: nothing overtakes what found no memory, though there is some by
+ * then. */
+static void
+in_order(void **state)
+{
+	static const uint16_t pids[] = { 1, 16385, 2 };
+	uint16_t out[4];
+
+	(void)state;
+	deliver(2);
+	/* the next has that identifier, too, and another is recorded */
+	s->kept->next_key = KEPT_PIDS + 1;
+	client.link.window = 1;
+	deliver(2);
+	deliver(2);
+	client.link.window = 10;
+	refusals = 1;
+	session_pump(s);
+	assert_int_equal(refusals, 0);
+	assert_int_equal(s->out.n, 3);
+	assert_int_equal(recorded(REC_QUEUE_STATE), 0);
+	assert_int_equal(go(pids, 3, out), 1);
+	assert_int_equal(out[0], 1);
+	assert_int_equal(failed, 1);
+	comes();
+	assert_int_equal(recorded(REC_QUEUE_STATE), 1);
+	assert_int_equal(go(pids, 3, out), 3);
+	assert_memory_equal(out, pids, sizeof pids);
+	assert_int_equal(failed, 0);
+}
+
+/* Nor is it sent before how far its client may know it is on disk. */
+static void
+in_order_behind_how_far(void **state)
+{
+	static const uint16_t pids[] = { 1, 2 };
+	uint16_t out[4];
+
+	(void)state;
+	client.link.window = 0;
+	deliver(2);
+	deliver(2);
+	client.link.window = 10;
+	refusals = 2;
+	session_pump(s);
+	assert_int_equal(refusals, 0);
+	assert_int_equal(s->kept->sent, 0);
+	assert_int_equal(go(pids, 2, out), 0);
+	assert_true(failed > 0);
+	comes();
+	assert_int_equal(recorded(REC_SENT), 1);
+	assert_int_equal(go(pids, 2, out), 2);
+	assert_memory_equal(out, pids, sizeof pids);
 }
 
 /* [MQTT-4.3.3-2]: PUBREL is sent when a crash cannot undo PUBREC. */
@@ -435,6 +509,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(an_entry, begin, end),
 		cmocka_unit_test_setup_teardown(that_it_is_sent, begin, end),
+		cmocka_unit_test_setup_teardown(in_order, begin, end),
+		cmocka_unit_test_setup_teardown(
+		    in_order_behind_how_far, begin, end),
 		cmocka_unit_test_setup_teardown(a_pubrec, begin, end),
 		cmocka_unit_test_setup_teardown(an_answer, begin, end),
 		cmocka_unit_test_setup_teardown(a_part, begin, end),
