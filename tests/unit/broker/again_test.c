@@ -26,28 +26,6 @@ static uint16_t sent[16]; /* identifiers */
 static uint8_t first[16]; /* bytes of them */
 static unsigned n_sent;
 
-void __wrap_store_submit(struct store *st, struct store_batch *b);
-
-void
-__wrap_store_submit(struct store *st, struct store_batch *b)
-{
-	(void)st;
-	(void)b;
-	fail_msg("nothing goes to the store here");
-}
-
-static void
-on_kick(struct link *l)
-{
-	l->kicked = true;
-}
-
-static void
-on_flush(struct link *l)
-{
-	(void)l;
-}
-
 static void
 on_fail(struct link *l)
 {
@@ -66,9 +44,10 @@ on_later(struct link *l, enum mqtt_type type, uint16_t id, enum mqtt_rc code)
 	session_send_held(s, id);
 }
 
-static const struct link_ops ops = {
-	.kick = on_kick, .flush = on_flush, .fail = on_fail, .later = on_later
-};
+static const struct link_ops ops = { .kick = lone_on_kick,
+	.flush = lone_on_flush,
+	.fail = on_fail,
+	.later = on_later };
 
 /* PUBLISH to "t", empty, in MQTT 3.1.1, or PUBREL. */
 static void

@@ -19,20 +19,8 @@
 #include "core/keep.h"
 #include "lone.h"
 
-static struct broker broker;
 static struct shard *sh;
 static struct session *s, *other;
-static struct store_batch *given;
-
-void __wrap_store_submit(struct store *st, struct store_batch *b);
-
-void
-__wrap_store_submit(struct store *st, struct store_batch *b)
-{
-	assert_ptr_equal(st, lone.store);
-	assert_null(given);
-	given = b;
-}
 
 static int
 begin(void **state)
@@ -41,8 +29,6 @@ begin(void **state)
 	if (lone_begin(2) || lone_kept("a", &s) || lone_kept("b", &other))
 		return -1;
 	sh = lone.shard;
-	broker = (struct broker){ .n = 2, .shards = sh };
-	sh->broker = &broker;
 	s->kept->id = 5;
 	s->kept->next_key = 8;
 	other->kept->id = 6;
@@ -83,11 +69,8 @@ holds(uint32_t at, uint64_t session, uint32_t expiry_s)
 static void
 answer(void)
 {
-	struct store_batch *b = given;
-
-	assert_non_null(b);
-	given = NULL;
-	durable_stored(sh, &b->letter);
+	assert_int_equal(lone.n_given, 1);
+	lone_stored();
 }
 
 static void
@@ -111,7 +94,7 @@ one_of_each(void **state)
 	assert_int_equal(open->v[2].seq, 7);
 	/* the next batch has its own, though places of the last are known */
 	durable_turn(sh);
-	assert_ptr_equal(given, open);
+	assert_ptr_equal(lone.given[0], open);
 	record(other, 3);
 	record(s, 4);
 	assert_int_equal(sh->durable.open->n, 2);

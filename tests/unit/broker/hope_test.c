@@ -18,26 +18,12 @@
 #include "store/batch.h"
 
 static struct shard *sh;
-static struct store_batch *out[BATCHES_OUT];
-static unsigned submitted, n_out;
 static uint64_t key;
-
-void __wrap_store_submit(struct store *s, struct store_batch *b);
-
-void
-__wrap_store_submit(struct store *s, struct store_batch *b)
-{
-	assert_ptr_equal(s, lone.store);
-	assert_true(n_out < BATCHES_OUT);
-	out[n_out++] = b;
-	submitted++;
-}
 
 static int
 begin(void **state)
 {
 	(void)state;
-	submitted = n_out = 0;
 	key = 0;
 	if (lone_begin(1))
 		return -1;
@@ -45,20 +31,11 @@ begin(void **state)
 	return 0;
 }
 
-/* All that is with the store is on disk. */
-static void
-answer(void)
-{
-	for (unsigned i = 0; i < n_out; i++)
-		durable_stored(sh, &out[i]->letter);
-	n_out = 0;
-}
-
 static int
 end(void **state)
 {
 	(void)state;
-	answer();
+	lone_stored();
 	lone_end();
 	return 0;
 }
@@ -95,14 +72,14 @@ test_acknowledged_in_time(void **state)
 
 		lone_turn(0);
 		lone_turn(HOPE_MS - 1);
-		assert_int_equal(submitted, 0);
+		assert_int_equal(lone.n_given, 0);
 		assert_true(sh->durable.keep.done < ticket);
 		acknowledge(at);
 		lone_turn(0);
 		/* nothing is left to be written: who waits for it goes on */
 		assert_true(sh->durable.keep.done >= ticket);
 		lone_turn(HOPE_MS);
-		assert_int_equal(submitted, 0);
+		assert_int_equal(lone.n_given, 0);
 	}
 }
 
@@ -114,19 +91,17 @@ test_in_vain(void **state)
 	(void)state;
 	/* which is found out with ever fewer of them */
 	while (messages < 4 * (1u << HOPE_LOST)) {
-		unsigned before = submitted;
-
 		(void)come(1);
 		messages++;
 		lone_turn(0);
-		if (submitted == before) {
+		if (lone.n_given == 0) {
 			tried++;
 			lone_turn(HOPE_MS - 1);
-			assert_int_equal(submitted, before);
+			assert_int_equal(lone.n_given, 0);
 			lone_turn(1);
 		}
-		assert_int_equal(submitted, before + 1);
-		answer();
+		assert_int_equal(lone.n_given, 1);
+		lone_stored();
 		lone_turn(1);
 	}
 	/* 4, 16, 64, 256, and 1,024 between two */
@@ -172,8 +147,8 @@ test_not_at_all(void **state)
 	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
 		fill(rows[i]);
 		lone_turn(0);
-		assert_int_equal(submitted, i + 1);
-		answer();
+		assert_int_equal(lone.n_given, 1);
+		lone_stored();
 		lone_turn(1);
 	}
 	/* the next commit waits for that of what is with the store */
@@ -181,13 +156,13 @@ test_not_at_all(void **state)
 	lone_turn(0);
 	(void)come(1);
 	lone_turn(0);
-	assert_int_equal(submitted, 6);
-	answer();
+	assert_int_equal(lone.n_given, 2);
+	lone_stored();
 	/* nor at the end */
 	sh->stopping = true;
 	(void)come(1);
 	lone_turn(0);
-	assert_int_equal(submitted, 7);
+	assert_int_equal(lone.n_given, 1);
 }
 
 /* What comes meanwhile and cannot vanish takes the rest along. */
@@ -197,13 +172,13 @@ test_ends_early(void **state)
 	(void)state;
 	(void)come(1);
 	lone_turn(0);
-	assert_int_equal(submitted, 0);
+	assert_int_equal(lone.n_given, 0);
 	fill("subscription");
 	lone_turn(0);
-	assert_int_equal(submitted, 1);
-	assert_int_equal(out[0]->live, 2);
+	assert_int_equal(lone.n_given, 1);
+	assert_int_equal(lone.given[0]->live, 2);
 	assert_int_equal(sh->durable.lost, 2);
-	answer();
+	lone_stored();
 	/* and the moment is over with it */
 	assert_int_equal(timers_wait_ms(&sh->home.timers, sh->home.now_ms), -1);
 }

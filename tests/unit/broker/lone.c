@@ -2,7 +2,13 @@
  */
 #include "lone.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #include "broker/durable.h"
 #include "core/index.h"
@@ -13,12 +19,21 @@ static char store;
 struct lone lone;
 
 enum store_state __wrap_store_state(const struct store *s);
+void __wrap_store_submit(struct store *s, struct store_batch *b);
 
 enum store_state
 __wrap_store_state(const struct store *s)
 {
 	(void)s;
 	return lone.state;
+}
+
+void
+__wrap_store_submit(struct store *s, struct store_batch *b)
+{
+	assert_ptr_equal(s, lone.store);
+	assert_true(lone.n_given < BATCHES_OUT);
+	lone.given[lone.n_given++] = b;
 }
 
 enum nj_err
@@ -35,6 +50,9 @@ lone_begin(unsigned shards)
 	if ((e = index_new(
 		 &(struct index_opts){ .shards = shards }, &lone.index)))
 		return e;
+	lone.broker =
+	    (struct broker){ .n = shards, .shards = sh, .index = lone.index };
+	sh->broker = &lone.broker;
 	home_init(&sh->home, 0, lone.index);
 	sh->home.now_ms = 1000;
 	return durable_init(sh, lone.store);
@@ -43,6 +61,7 @@ lone_begin(unsigned shards)
 void
 lone_end(void)
 {
+	assert_int_equal(lone.n_given, 0);
 	durable_fini(lone.shard);
 	home_fini(&lone.shard->home);
 	index_free(lone.index);
@@ -57,6 +76,14 @@ lone_turn(unsigned after_ms)
 	h->now_ms += after_ms;
 	(void)timers_run(&h->timers, h->now_ms, 10);
 	durable_turn(lone.shard);
+}
+
+void
+lone_stored(void)
+{
+	for (unsigned i = 0; i < lone.n_given; i++)
+		durable_stored(lone.shard, &lone.given[i]->letter);
+	lone.n_given = 0;
 }
 
 enum nj_err
@@ -74,4 +101,16 @@ lone_kept(const char *id, struct session **out)
 	s->kept->session = s;
 	*out = s;
 	return NJ_OK;
+}
+
+void
+lone_on_kick(struct link *l)
+{
+	l->kicked = true;
+}
+
+void
+lone_on_flush(struct link *l)
+{
+	(void)l;
 }

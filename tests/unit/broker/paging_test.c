@@ -31,14 +31,7 @@ static struct session *sessions[SESSIONS];
 static struct store_read *asked[SESSIONS];
 static unsigned n_asked, failed;
 
-void __wrap_store_submit(struct store *s, struct store_batch *b);
 void __wrap_store_read(struct store *s, struct store_read *r);
-
-void
-__wrap_store_submit(struct store *s, struct store_batch *b)
-{
-	fail_msg("nothing is recorded here");
-}
 
 void
 __wrap_store_read(struct store *s, struct store_read *r)
@@ -268,7 +261,6 @@ static void
 test_handover_ends(void **st)
 {
 	struct session *s = sessions[0];
-	struct broker b = { .shards = sh, .n = 1 };
 	struct targets t = { .shard = 0 };
 	struct shared_sub *x = calloc(1, sizeof *x);
 	struct publish p = { .qos = 1 };
@@ -280,7 +272,6 @@ test_handover_ends(void **st)
 	x->number = 1;
 	s->shared = x;
 	s->link = NULL;
-	sh->broker = &b;
 	for (unsigned stops = 0; stops < 2; stops++) {
 		s->kept->tail_n = 1;
 		handover_recall(sh, s, 1);
@@ -323,11 +314,9 @@ static void
 test_numbers(void **st)
 {
 	struct session *s = sessions[0];
-	struct broker b = { .shards = sh, .n = 1, .index = lone.index };
 	uint8_t was;
 
 	(void)st;
-	sh->broker = &b;
 	groups_init(&sh->groups);
 	was = join(s, "$share/g/a");
 	assert_int_equal(

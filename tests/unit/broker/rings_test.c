@@ -16,38 +16,19 @@
 #include "broker/shard.h"
 #include "core/keep.h"
 #include "lone.h"
-#include "store/batch.h"
 
 #define MANY 60000u
 
 static struct shard *sh;
 static struct session *s;
 static struct conn *c;
-static struct store_batch *given;
 
-void __wrap_store_submit(struct store *st, struct store_batch *b);
-
-void
-__wrap_store_submit(struct store *st, struct store_batch *b)
-{
-	assert_ptr_equal(st, lone.store);
-	assert_null(given);
-	given = b;
-}
-
-static void
-kick(struct link *l)
-{
-	l->kicked = true;
-}
-
-static const struct link_ops ops = { .kick = kick };
+static const struct link_ops ops = { .kick = lone_on_kick };
 
 static int
 begin(void **state)
 {
 	(void)state;
-	given = NULL;
 	if (lone_begin(1) || lone_kept("c", &s) || !(c = calloc(1, sizeof *c)))
 		return -1;
 	sh = lone.shard;
@@ -81,14 +62,11 @@ commit(uint16_t n)
 		durable_promise(c, MQTT_PUBREC, pid, 0);
 	}
 	durable_turn(sh);
-	assert_non_null(given);
+	assert_int_equal(lone.n_given, 1);
 	assert_true(received_waits(sh, s, n, &gate));
 	assert_int_equal(sh->durable.n, n);
-	for (; given; durable_turn_begins(sh)) {
-		struct store_batch *b = given;
-
-		given = NULL;
-		durable_stored(sh, &b->letter);
+	for (; lone.n_given > 0; durable_turn_begins(sh)) {
+		lone_stored();
 		durable_turn(sh);
 	}
 	while (durable_goes_on(&sh->durable)) {

@@ -18,20 +18,8 @@
 #include "core/keep.h"
 #include "lone.h"
 
-static struct broker broker;
 static struct shard *sh;
 static struct session *s;
-static struct store_batch *given;
-
-void __wrap_store_submit(struct store *st, struct store_batch *b);
-
-void
-__wrap_store_submit(struct store *st, struct store_batch *b)
-{
-	assert_ptr_equal(st, lone.store);
-	assert_null(given);
-	given = b;
-}
 
 static int
 begin(void **state)
@@ -40,8 +28,6 @@ begin(void **state)
 	if (lone_begin(2) || lone_kept("a", &s))
 		return -1;
 	sh = lone.shard;
-	broker = (struct broker){ .n = 2, .shards = sh };
-	sh->broker = &broker;
 	*s->kept = (struct kept){
 		.session = s, .id = 5, .next_key = 8, .last = 7, .sent = 600
 	};
@@ -75,9 +61,9 @@ its_client_goes_while_another_shard_is_waited_for(void **state)
 	assert_int_equal(s->kept->sent, 7);
 	assert_int_equal(s->kept->sent_ticket, sh->durable.keep.ticket);
 	durable_turn(sh);
-	assert_ptr_equal(given, open);
-	durable_stored(sh, &given->letter);
-	given = NULL;
+	assert_int_equal(lone.n_given, 1);
+	assert_ptr_equal(lone.given[0], open);
+	lone_stored();
 }
 
 int

@@ -21,7 +21,6 @@
 
 #define WALL 1700000000000
 
-static struct broker broker;
 static struct shard *sh;
 static struct session *s;
 static struct conn client;
@@ -29,10 +28,7 @@ static struct msg *m;
 static unsigned failed, later; /* what the link was asked for */
 static uint16_t later_pid;
 static unsigned refusals; /* records from now on that find no memory */
-static struct store_batch *given[4];
-static unsigned n_given;
 
-void __wrap_store_submit(struct store *st, struct store_batch *b);
 enum nj_err
 __real_batch_new(const struct store_msg_ops *ops, struct store_batch **out);
 enum nj_err
@@ -57,14 +53,6 @@ enum nj_err __real_batch_session_at(
     struct store_batch *b, const struct store_session *x, uint32_t *at);
 enum nj_err __wrap_batch_session_at(
     struct store_batch *b, const struct store_session *x, uint32_t *at);
-
-void
-__wrap_store_submit(struct store *st, struct store_batch *b)
-{
-	assert_ptr_equal(st, lone.store);
-	assert_true(n_given < 4);
-	given[n_given++] = b;
-}
 
 static bool
 refuse(void)
@@ -123,18 +111,6 @@ __wrap_batch_session_at(
 /* Its client. */
 
 static void
-on_kick(struct link *l)
-{
-	l->kicked = true;
-}
-
-static void
-on_flush(struct link *l)
-{
-	(void)l;
-}
-
-static void
 on_fail(struct link *l)
 {
 	failed++;
@@ -150,9 +126,10 @@ on_later(struct link *l, enum mqtt_type type, uint16_t id, enum mqtt_rc code)
 	later_pid = id;
 }
 
-static const struct link_ops ops = {
-	.kick = on_kick, .flush = on_flush, .fail = on_fail, .later = on_later
-};
+static const struct link_ops ops = { .kick = lone_on_kick,
+	.flush = lone_on_flush,
+	.fail = on_fail,
+	.later = on_later };
 
 static void
 comes(void)
@@ -171,9 +148,7 @@ static void
 written(void)
 {
 	durable_flush(sh);
-	for (unsigned i = 0; i < n_given; i++)
-		durable_stored(sh, &given[i]->letter);
-	n_given = 0;
+	lone_stored();
 }
 
 static int
@@ -188,8 +163,6 @@ begin(void **state)
 	sh = lone.shard;
 	sh->wall_ms = WALL;
 	sh->limits.client_expiration_s = MQTT_EXPIRY_NEVER;
-	broker = (struct broker){ .n = 2, .shards = sh };
-	sh->broker = &broker;
 	quota_init(&sh->quota);
 	s->expiry_s = 1000;
 	*s->kept = (struct kept){ .session = s, .id = 5, .next_key = 1 };
@@ -197,7 +170,7 @@ begin(void **state)
 		.session = s,
 		.state = CONN_LIVE,
 		.link = { .ops = &ops, .window = 10, .version = MQTT5 } };
-	refusals = n_given = 0;
+	refusals = 0;
 	comes();
 	return 0;
 }
@@ -453,15 +426,15 @@ that_it_came_too_late(void **state)
 	together_end(sh);
 	session_free(s);
 	durable_turn(sh);
-	assert_int_equal(n_given, 1);
+	assert_int_equal(lone.n_given, 1);
 	refusals = 1;
 	written();
 	assert_int_equal(refusals, 0);
 	assert_int_equal(recorded(REC_QUEUE_END), 0);
 	durable_turn(sh);
-	assert_int_equal(n_given, 1);
-	assert_int_equal(given[0]->v[0].kind, REC_SESSION_END);
-	assert_int_equal(given[0]->v[0].session, 5);
+	assert_int_equal(lone.n_given, 1);
+	assert_int_equal(lone.given[0]->v[0].kind, REC_SESSION_END);
+	assert_int_equal(lone.given[0]->v[0].session, 5);
 	written();
 	assert_int_equal(lone_kept("a", &s), NJ_OK);
 }
@@ -479,8 +452,8 @@ that_its_client_left(void **state)
 	assert_int_equal(recorded(REC_SESSION), 0);
 	sh->wall_ms += 500;
 	lone_turn(500);
-	assert_int_equal(n_given + recorded(REC_SESSION), 1);
-	r = n_given ? &given[0]->v[0] : &sh->durable.open->v[0];
+	assert_int_equal(lone.n_given + recorded(REC_SESSION), 1);
+	r = lone.n_given ? &lone.given[0]->v[0] : &sh->durable.open->v[0];
 	assert_int_equal(r->kind, REC_SESSION);
 	assert_int_equal(r->session, 5);
 	assert_true(r->at_ms == WALL);
@@ -499,7 +472,7 @@ that_it_left_and_is_back(void **state)
 	comes();
 	lone_turn(500);
 	assert_int_equal(recorded(REC_SESSION), 0);
-	assert_int_equal(n_given, 0);
+	assert_int_equal(lone.n_given, 0);
 	assert_int_equal(sh->durable.n_owed, 0);
 }
 
