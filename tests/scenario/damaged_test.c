@@ -4,7 +4,6 @@
  * that there never will be any, they are sent away, as are those that come then.
  */
 #include <sqlite3.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,13 +11,13 @@
 
 #include "clients.h"
 #include "disk.h"
+#include "illdisk.h"
 #include "store/impl.h"
 
 #define PAYLOAD ((size_t)1000 * 1000)
 #define MORE	(KEEP_BYTES / PAYLOAD + 4) /* than there is room for */
 
 static struct world world;
-static char file[64];
 
 static struct durable *
 durable(void)
@@ -84,33 +83,6 @@ retain(int fd, size_t n, size_t size, uint8_t qos)
 	listen_to_them();
 }
 
-static void
-begin(unsigned shards)
-{
-	disk_reset(1);
-	world_init(&world, shards);
-	(void)snprintf(
-	    file, sizeof file, "/tmp/nightjar-damaged-%d", (int)getpid());
-	world.opts.store_path = file;
-	world.opts.store_vfs = DISK_VFS;
-	world.opts.store_no_thread = true;
-	check("a broker", world_start(&world) == NJ_OK);
-}
-
-static void
-end(void)
-{
-	char lock[80];
-
-	disk_fail(0);
-	world_stop(&world);
-	world_fini(&world);
-	disk_fini();
-	(void)unlink(file);
-	(void)snprintf(lock, sizeof lock, "%s.lock", file);
-	(void)unlink(lock);
-}
-
 /* As the checkpoints' thread says when it finds it. */
 static void
 damage(bool is)
@@ -124,7 +96,7 @@ publishers(void)
 {
 	int a, b, c;
 
-	begin(1);
+	illdisk_begin(&world, 1);
 	a = client("a");
 	retain(a, 0, 1, 1);
 	settle();
@@ -160,7 +132,7 @@ publishers(void)
 	(void)close(b);
 	(void)close(c);
 	settle();
-	end();
+	illdisk_end(&world);
 }
 
 /* Clients of both versions whose sessions are kept. */
@@ -375,7 +347,7 @@ others(uint8_t version, unsigned shards, bool returns)
 	};
 	int fd[5], a;
 
-	begin(shards);
+	illdisk_begin(&world, shards);
 	a = client("a");
 	retain(a, 0, 1, 1);
 	leave_one_far_from(rows[4].client);
@@ -408,7 +380,7 @@ others(uint8_t version, unsigned shards, bool returns)
 		undone(rows[4].client);
 	(void)close(a);
 	settle();
-	end();
+	illdisk_end(&world);
 }
 
 int

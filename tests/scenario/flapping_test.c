@@ -14,12 +14,12 @@
 
 #include "clients.h"
 #include "disk.h"
+#include "illdisk.h"
 
 #define MOST   1000
 #define EXPIRY 999u
 
 static struct world world;
-static char file[64];
 static unsigned clients = 24, rounds = 12;
 static int fds[MOST];
 static unsigned others; /* that are there */
@@ -38,33 +38,6 @@ static struct shard *
 home_of(const char *id)
 {
 	return &world.broker->shards[shard_of_id(world.broker, slice_str(id))];
-}
-
-static void
-begin(unsigned shards)
-{
-	disk_reset(1);
-	world_init(&world, shards);
-	(void)snprintf(
-	    file, sizeof file, "/tmp/nightjar-flapping-%d", (int)getpid());
-	world.opts.store_path = file;
-	world.opts.store_vfs = DISK_VFS;
-	world.opts.store_no_thread = true;
-	check("a broker", world_start(&world) == NJ_OK);
-}
-
-static void
-end(void)
-{
-	char lock[80];
-
-	disk_fail(0);
-	world_stop(&world);
-	world_fini(&world);
-	disk_fini();
-	(void)unlink(file);
-	(void)snprintf(lock, sizeof lock, "%s.lock", file);
-	(void)unlink(lock);
 }
 
 static const char *
@@ -202,7 +175,7 @@ prepare(unsigned shards)
 {
 	int a;
 
-	begin(shards);
+	illdisk_begin(&world, shards);
 	others = 0;
 	come_each(1);
 	for (unsigned i = 0; i < clients; i++)
@@ -330,7 +303,7 @@ until_there_is_room(unsigned shards)
 	close_all();
 	(void)close(a);
 	(void)close(watcher);
-	end();
+	illdisk_end(&world);
 }
 
 /* As the disk has it: they have been away all the time. */
@@ -346,7 +319,7 @@ until_it_is_killed(unsigned shards)
 	close_all();
 	(void)close(a);
 	(void)close(watcher);
-	end();
+	illdisk_end(&world);
 }
 
 int

@@ -5,17 +5,16 @@
  * sent nor lost (MQTT 5.0 3.1.3.2.2).
  */
 #include <sqlite3.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "clients.h"
 #include "disk.h"
+#include "illdisk.h"
 #include "store/impl.h"
 
 static struct world world;
-static char file[64];
 static int watcher;
 
 /* MQTT 5: without Clean Start, expiry 999 or 998 s; a will of one letter for "w", which
@@ -50,14 +49,7 @@ later(unsigned ms)
 static void
 begin(unsigned shards)
 {
-	disk_reset(1);
-	world_init(&world, shards);
-	(void)snprintf(
-	    file, sizeof file, "/tmp/nightjar-saving-%d", (int)getpid());
-	world.opts.store_path = file;
-	world.opts.store_vfs = DISK_VFS;
-	world.opts.store_no_thread = true;
-	check("a broker", world_start(&world) == NJ_OK);
+	illdisk_begin(&world, shards);
 	watcher = client_come(&world);
 	client_connect(watcher, "b");
 	settle();
@@ -69,16 +61,8 @@ begin(unsigned shards)
 static void
 end(void)
 {
-	char lock[80];
-
 	(void)close(watcher);
-	disk_fail(0);
-	world_stop(&world);
-	world_fini(&world);
-	disk_fini();
-	(void)unlink(file);
-	(void)snprintf(lock, sizeof lock, "%s.lock", file);
-	(void)unlink(lock);
+	illdisk_end(&world);
 }
 
 /* The will that has come, and no other; 0: none. */
