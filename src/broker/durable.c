@@ -10,6 +10,8 @@
 #include "broker/conn.h"
 #include "broker/internal.h"
 #include "broker/paging.h"
+#include "broker/retaining.h"
+#include "broker/sessions.h"
 #include "broker/shard.h"
 #include "broker/storing.h"
 #include "wire/encode.h"
@@ -46,6 +48,7 @@ durable_init(struct shard *sh, struct store *store)
 	list_init(&d->keep.parked);
 	list_init(&d->untaken);
 	list_init(&d->saving);
+	list_init(&d->wills);
 	if (!store)
 		return NJ_OK;
 	if ((e = batch_new(&storing_msgs, &d->open)))
@@ -348,7 +351,9 @@ durable_turn_begins(struct shard *sh)
 bool
 durable_goes_on(const struct durable *d)
 {
-	return d->store && d->open && (d->written || may_open(d));
+	return d->store && d->open &&
+	    (d->written || may_open(d) ||
+		(!d->keep.stuck && !list_empty(&d->wills)));
 }
 
 /* Nothing of it is left to be written: its company need not wait. */
@@ -502,6 +507,10 @@ durable_turn(struct shard *sh)
 		return;
 	}
 	d->keep.stuck = store_state(d->store) != STORE_OK;
+	if (!d->keep.stuck) {
+		retaining_fini(d);
+		sessions_keep_wills(sh);
+	}
 	if (!d->keep.stuck && !d->reread.at)
 		list_splice(&d->keep.pages, &d->keep.parked);
 	else if (!list_empty(&d->keep.parked) && !d->look.at)
@@ -597,6 +606,7 @@ durable_fini(struct shard *sh)
 	}
 	owed_fini(d);
 	received_fini(d);
+	retaining_fini(d);
 	free(d->v);
 	free(d->gates);
 	batch_free(d->open);

@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "base/mailbox.h"
+#include "base/map.h"
 #include "base/timer.h"
 #include "core/keep.h"
 #include "core/link.h"
@@ -144,12 +145,15 @@ struct durable {
 	unsigned ends_at;
 	struct owed owed[OWED_MAX];
 	unsigned n_owed;
-	struct fresh *fresh; /* ring of those that are not on disk */
+	struct map retained;	  /* retaining.c: where open has their last, */
+	uint64_t retained_ticket; /* while it has this one */
+	struct fresh *fresh;	  /* ring of those that are not on disk */
 	uint32_t fresh_head, fresh_n, fresh_cap;
 	/* connections of which something was not taken, and not answered, as
 	 * there was no memory for more; on_publish.c */
 	struct list untaken;
 	struct list saving;	/* those that wait for CONNACK; on_connect.c */
+	struct list wills;	/* sessions_keep_wills() */
 	struct pledge *foreign; /* whose entry is being handled */
 	unsigned pages;		/* under way; paging.c */
 	struct timer reread;	/* until which none is that failed */

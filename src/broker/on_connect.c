@@ -525,7 +525,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 	s->version = (uint8_t)k->version;
 	if ((e = take_will(c, k, s)))
 		goto refused;
-	if (!sessions_keep(sh, s)) {
+	if (!sessions_keep(sh, s, writes)) {
 		e = NJ_NOMEM;
 		goto refused;
 	}

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "broker/handover.h"
 #include "broker/internal.h"
+#include "broker/retaining.h"
 #include "core/fanout.h"
 
 /*
@@ -579,7 +580,6 @@ route_fini(struct shard *sh)
 enum nj_err
 route_retain(struct shard *sh, struct msg *m, struct slice owner)
 {
-	struct keep *k = &sh->durable.keep;
 	uint64_t order;
 	enum nj_err e = retain_change(sh->broker->retain, m, owner, &order);
 
@@ -587,11 +587,7 @@ route_retain(struct shard *sh, struct msg *m, struct slice owner)
 	if (e || order == 0 || !sh->durable.store)
 		return e;
 	sh->work += KEEP_WORK;
-	keep_weigh(k, m);
-	keep_note(k,
-	    m->payload_len > 0
-		? batch_retain(k->into, order, msg_ref(m))
-		: batch_retain_end(k->into, order, msg_topic(m)));
+	retaining_keep(sh, order, msg_topic(m), m->payload_len > 0 ? m : NULL);
 	return NJ_OK;
 }
 

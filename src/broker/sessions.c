@@ -20,6 +20,15 @@
 #include "broker/route.h"
 #include "core/full.h"
 
+/* Of those that wait for room, which are recorded in a turn. */
+#define WILLS_TURN 1024
+
+static struct conn *
+conn_of(const struct session *s)
+{
+	return s->link ? LIST_OWNER(s->link, struct conn, link) : s->coming;
+}
+
 /* The store. */
 
 static struct slice
@@ -175,8 +184,34 @@ keep_new(struct shard *sh, struct session *s)
 		together_end(sh);
 }
 
+/* Nothing of it outlives a crash but its last word. */
+static void
+keep_will_alone(struct shard *sh, struct session *s)
+{
+	s->will_id = atomic_fetch_add(&sh->broker->next_kept, 1);
+	keep_new(sh, s);
+}
+
+void
+sessions_keep_wills(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+	struct list *at;
+
+	for (unsigned i = 0; i < WILLS_TURN && (at = list_pop(&d->wills));
+	     i++) {
+		struct session *s =
+		    LIST_OWNER(at, struct session_will, unkept)->session;
+
+		d->keep.failed = false;
+		keep_will_alone(sh, s);
+		if (d->keep.failed)
+			conn_doom(conn_of(s), "out of memory");
+	}
+}
+
 bool
-sessions_keep(struct shard *sh, struct session *s)
+sessions_keep(struct shard *sh, struct session *s, bool writes)
 {
 	struct durable *d = &sh->durable;
 	bool dirty = d->keep.dirty, begun;
@@ -184,11 +219,11 @@ sessions_keep(struct shard *sh, struct session *s)
 	if (!d->store)
 		return true;
 	if (!s->kept && expiry_of(sh, s) == 0) {
-		/* nothing of it outlives a crash but its last word */
-		if (s->will) {
-			s->will_id =
-			    atomic_fetch_add(&sh->broker->next_kept, 1);
-			keep_new(sh, s);
+		if (s->will && !writes) {
+			s->will->session = s;
+			list_push(&d->wills, &s->will->unkept);
+		} else if (s->will) {
+			keep_will_alone(sh, s);
 		}
 		return !d->keep.failed;
 	}
@@ -253,6 +288,7 @@ will_send(struct shard *sh, struct session *s)
 	if (!w)
 		return;
 	s->will = NULL;
+	list_remove(&w->unkept);
 	if (!(vanishes = will_vanishes(sh, s, w))) {
 		begun = (s->kept || s->will_id) && together_begin(sh);
 		s->gate = together_number(sh);
@@ -287,6 +323,7 @@ static void
 will_forget(struct shard *sh, struct session *s)
 {
 	if (s->will) {
+		list_remove(&s->will->unkept);
 		if (!will_vanishes(sh, s, s->will)) {
 			bool begun = together_if_pending(sh, s);
 
@@ -579,12 +616,6 @@ make_room(struct shard *sh)
 		return false;
 	evict(sh, s, "global_max_clients is reached, and it was away longest");
 	return true;
-}
-
-static struct conn *
-conn_of(struct session *s)
-{
-	return s->link ? LIST_OWNER(s->link, struct conn, link) : s->coming;
 }
 
 /* What was subscribed to under one mount_point means something else under

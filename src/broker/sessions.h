@@ -59,8 +59,11 @@ void sessions_drop(struct shard *sh, struct session *s);
  * (handover.h). */
 void sessions_leave_name(struct shard *sh, struct session *s);
 /* What outlives its connection gets a place in the store, and what is new about
- * it goes there.  False: no memory. */
-bool sessions_keep(struct shard *sh, struct session *s);
+ * it goes there.  Of who needs none but for its will, not while the store is not
+ * written: such clients may come and go any number of times.  False: no memory. */
+bool sessions_keep(struct shard *sh, struct session *s, bool writes);
+/* Once a turn, when it is written again: those wills that are still there, some. */
+void sessions_keep_wills(struct shard *sh);
 /* The same of who it is, which is not waited for. */
 void sessions_keep_who(struct shard *sh, const struct session *s);
 /* One that was loaded waits for its client from now on; true: it has ended. */

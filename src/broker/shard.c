@@ -22,6 +22,7 @@
 #include "broker/paging.h"
 #include "broker/regroup.h"
 #include "broker/reload.h"
+#include "broker/retaining.h"
 #include "broker/revoked.h"
 #include "broker/rights.h"
 #include "broker/route.h"
@@ -618,9 +619,7 @@ shard_main(void *arg)
 static void
 forget_retained(void *arg, const struct msg *m, uint64_t order)
 {
-	struct keep *k = &((struct shard *)arg)->durable.keep;
-
-	keep_note(k, batch_retain_end(k->into, order, msg_topic(m)));
+	retaining_keep(arg, order, msg_topic(m), NULL);
 }
 
 static void

@@ -96,8 +96,10 @@ session_new(struct home *h, struct slice id, struct session **out)
 static void
 will_free(struct session_will *w)
 {
-	if (w)
-		msg_unref(w->msg);
+	if (!w)
+		return;
+	list_remove(&w->unkept);
+	msg_unref(w->msg);
 	free(w);
 }
 

@@ -92,6 +92,10 @@ struct session_will {
 	struct msg *msg; /* expires_at is set when it is sent */
 	uint32_t delay_s;
 	uint32_t expiry_s; /* MQTT_EXPIRY_NEVER */
+	/* Among those that are not on their way to the disk, and whose it is then: the
+	 * broker's. */
+	struct list unkept;
+	struct session *session;
 };
 
 /* One shared subscription; share.h has the group's side. */

@@ -501,3 +501,53 @@ batch_retain_end(struct store_batch *b, uint64_t order, struct slice topic)
 	    &(struct store_rec){ .kind = REC_RETAIN_END, .seq = order }, topic,
 	    SLICE_NONE);
 }
+
+/* The record at that place, if an older change is there; NULL: none. */
+static struct store_rec *
+older_change(const struct store_batch *b, uint32_t at, uint64_t order)
+{
+	struct store_rec *r;
+
+	if (at >= b->n)
+		return NULL;
+	r = &b->v[at];
+	return (r->kind == REC_RETAIN || r->kind == REC_RETAIN_END) &&
+		r->seq < order
+	    ? r
+	    : NULL;
+}
+
+enum nj_err
+batch_retain_at(struct store_batch *b, uint64_t order, struct slice topic,
+    void *msg, uint32_t *at, void **was)
+{
+	struct store_rec *old = older_change(b, *at, order);
+	uint8_t *text;
+	enum nj_err e;
+
+	*was = NULL;
+	if (!old) {
+		if (!(e = msg ? batch_retain(b, order, msg)
+			      : batch_retain_end(b, order, topic)))
+			*at = b->n - 1;
+		return e;
+	}
+	if (msg)
+		topic = SLICE_NONE;
+	if ((e = join(topic, SLICE_NONE, &text))) {
+		if (msg)
+			b->unref(msg);
+		return e;
+	}
+	*was = old->msg;
+	b->bytes -= sizeof *old + old->text_len;
+	free(old->text);
+	set(b, old,
+	    &(struct store_rec){
+		.kind = msg ? REC_RETAIN : REC_RETAIN_END,
+		.seq = order,
+		.msg = msg,
+	    },
+	    topic, SLICE_NONE, text);
+	return NJ_OK;
+}
