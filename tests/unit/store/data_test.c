@@ -29,7 +29,6 @@
 static const char *const path = place_path, *const copy = place_copy;
 static struct bench b;
 static struct nj_why why;
-static uint64_t ticket;
 
 static size_t
 files_of(const char *of, glob_t *g)
@@ -78,7 +77,6 @@ fresh(void **state)
 	(void)state;
 	place_clear();
 	why = (struct nj_why){ .what = "" };
-	ticket = 0;
 	bench_data_min = 8192;
 	bench_data_file = 400000;
 	return 0;
@@ -89,15 +87,12 @@ open_it(const char *vfs)
 {
 	assert_int_equal(bench_open(&b, path, vfs, &why), NJ_OK);
 	assert_int_equal(store_start(b.store, &why), NJ_OK);
-	ticket = 0;
 }
 
 static void
 write_now(struct store_batch *x)
 {
-	x->ticket = ++ticket;
-	store_submit(b.store, x);
-	assert_true(bench_wait(&b, ticket));
+	assert_true(bench_write(&b, x));
 }
 
 static void
@@ -523,12 +518,11 @@ test_trouble(void **state)
 				&at),
 			    NJ_OK);
 		}
-		x->ticket = ++ticket;
-		store_submit(b.store, x);
+		bench_submit(&b, x);
 		bench_wait_state(&b, rows[i].want);
 		disk_fail(0);
 		bench_wait_state(&b, STORE_OK);
-		assert_true(bench_wait(&b, ticket));
+		assert_true(bench_wait(&b, b.ticket));
 		put_some(201);
 		assert_int_equal(read_all(1, &e), 300);
 		assert_int_equal(e, NJ_OK);

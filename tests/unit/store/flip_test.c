@@ -32,7 +32,6 @@
 static const char *const path = place_path;
 static struct bench b;
 static struct nj_why why;
-static uint64_t ticket;
 
 /* What there is. */
 
@@ -101,9 +100,7 @@ put_queue(struct store_batch *x, uint64_t id)
 static void
 write_now(struct store_batch *x)
 {
-	x->ticket = ++ticket;
-	store_submit(b.store, x);
-	assert_true(bench_wait(&b, ticket));
+	assert_true(bench_write(&b, x));
 }
 
 static void
@@ -140,7 +137,6 @@ make_store(void)
 	char topic[32];
 
 	place_clear();
-	ticket = 0;
 	open_it(false);
 	for (uint64_t id = 1; id <= SESSIONS; id++) {
 		put_session(x, id);
@@ -632,8 +628,7 @@ add_large(uint64_t session, uint64_t seq, const char *topic)
 			    .msg = note_of(topic, (unsigned)i, 2000) },
 			&at),
 		    NJ_OK);
-	x->ticket = ++ticket;
-	store_submit(b.store, x);
+	bench_submit(&b, x);
 }
 
 /* As many as SQLite's cache does not hold. */
@@ -672,14 +667,13 @@ test_when_it_is_read(void **state)
 
 	(void)state;
 	place_clear();
-	ticket = 0;
 	bench_data_min = STORE_ONE_FILE;
 	open_it(false);
 	put_session(x, 1);
 	write_now(x);
 	for (unsigned i = 1; i <= PARTS; i++)
 		add_large(1, i * 30, "many");
-	assert_true(bench_wait(&b, ticket));
+	assert_true(bench_wait(&b, b.ticket));
 	bench_close(&b);
 	open_it(true);
 	for (unsigned i = 1; i <= PARTS; i++)
@@ -710,7 +704,6 @@ test_log(void **state)
 
 	(void)state;
 	place_clear();
-	ticket = 0;
 	bench_data_min = STORE_ONE_FILE;
 	snprintf(name, sizeof name, "%s-wal", path);
 	open_it(false);
@@ -718,11 +711,11 @@ test_log(void **state)
 	put_session(x, 1);
 	write_now(x);
 	add_large(1, 1, "marked");
-	assert_true(bench_wait(&b, ticket));
+	assert_true(bench_wait(&b, b.ticket));
 	assert_true(flip_at(name, "marked"));
 	for (uint64_t seq = 31; well && seq < 60000; seq += 30) {
 		add_large(1, seq, "more");
-		well = bench_wait(&b, ticket);
+		well = bench_wait(&b, b.ticket);
 	}
 	assert_false(well);
 	assert_int_equal(b.state, STORE_DAMAGED);

@@ -253,6 +253,20 @@ bench_wait(struct bench *b, uint64_t ticket)
 }
 
 void
+bench_submit(struct bench *b, struct store_batch *x)
+{
+	x->ticket = ++b->ticket;
+	store_submit(b->store, x);
+}
+
+bool
+bench_write(struct bench *b, struct store_batch *x)
+{
+	bench_submit(b, x);
+	return bench_wait(b, b->ticket);
+}
+
+void
 bench_wait_state(struct bench *b, enum store_state want)
 {
 	pthread_mutex_lock(&b->lock);

@@ -67,7 +67,8 @@ struct bench {
 	struct store *store;
 	pthread_mutex_t lock;
 	pthread_cond_t change;
-	uint64_t acked; /* highest ticket */
+	uint64_t ticket; /* of what was submitted last */
+	uint64_t acked;	 /* highest */
 	enum store_state state;
 	struct store_read *page;
 };
@@ -78,6 +79,10 @@ extern uint64_t bench_data_file;
 
 NJ_MUST enum nj_err bench_open(
     struct bench *b, const char *path, const char *vfs, struct nj_why *why);
+/* As the next of it. */
+void bench_submit(struct bench *b, struct store_batch *x);
+/* The same, and waits as bench_wait() does. */
+NJ_MUST bool bench_write(struct bench *b, struct store_batch *x);
 /* Starts it; waits until a ticket is there, or the store is in trouble. */
 bool bench_wait(struct bench *b, uint64_t ticket);
 void bench_wait_state(struct bench *b, enum store_state want);

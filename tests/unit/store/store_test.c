@@ -27,7 +27,6 @@
 static const char *const path = place_path;
 static struct bench b;
 static struct nj_why why;
-static uint64_t ticket;
 
 static int
 teardown_all(void **state)
@@ -42,7 +41,6 @@ fresh(void **state)
 	(void)state;
 	place_clear();
 	why = (struct nj_why){ .what = "" };
-	ticket = 0;
 	return 0;
 }
 
@@ -54,17 +52,9 @@ open_it(const char *vfs)
 }
 
 static void
-submit(struct store_batch *x)
-{
-	x->ticket = ++ticket;
-	store_submit(b.store, x);
-}
-
-static void
 write_now(struct store_batch *x)
 {
-	submit(x);
-	assert_true(bench_wait(&b, ticket));
+	assert_true(bench_write(&b, x));
 }
 
 static void
@@ -293,14 +283,13 @@ test_disk_in_trouble(void **state)
 		struct note *n = note_new("a", "kept");
 
 		disk_reset(i + 1);
-		ticket = 0;
 		open_it(DISK_VFS);
 		disk_fail(rows[i].rc);
 		for (uint64_t k = 1; k <= 3; k++) {
 			struct store_batch *x = bench_batch();
 
 			put(x, 1, k, n);
-			submit(x);
+			bench_submit(&b, x);
 		}
 		bench_wait_state(&b, rows[i].want);
 		assert_int_equal(store_state(b.store), rows[i].want);
@@ -325,7 +314,7 @@ test_close_in_trouble(void **state)
 	open_it(DISK_VFS);
 	disk_fail(SQLITE_FULL);
 	assert_int_equal(batch_retain(x, 1, note_new("a", "b")), NJ_OK);
-	submit(x);
+	bench_submit(&b, x);
 	bench_wait_state(&b, STORE_FULL);
 	bench_close(&b);
 	assert_int_equal(notes_alive, 0);
