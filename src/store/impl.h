@@ -95,7 +95,7 @@ struct refs {
 	uint32_t n, cap;
 };
 
-/* What the transaction does to sessions' queues; lane.c. */
+/* What the transaction does to sessions' queues; lane_impl.h. */
 struct lane;
 struct lanes {
 	struct lane *v;
@@ -257,7 +257,8 @@ NJ_MUST enum nj_err apply_dropping(struct store *s, enum statement which);
 /* Deletes a session and everything of it, or what is left of one. */
 NJ_MUST enum nj_err apply_session_end(struct store *s, uint64_t session);
 
-/* lane.c: queues, until the end of the transaction in memory. */
+/* lane.c, lane_memory.c, lane_write.c: queues, until the end of the transaction in
+ * memory. */
 /* r stays until then; row: it is none of a segment. */
 NJ_MUST enum nj_err
 lane_add(struct store *s, const struct store_rec *r, bool row);
