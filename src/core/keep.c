@@ -91,10 +91,15 @@ kept_is_sure(struct kept *k, uint64_t key)
 void
 kept_touch(struct kept *k, const struct keep *keep, uint64_t key)
 {
-	if (keep->part) {
+	if (keep->part)
 		k->parted = true;
-		return;
-	}
+	else
+		kept_touch_own(k, keep, key);
+}
+
+void
+kept_touch_own(struct kept *k, const struct keep *keep, uint64_t key)
+{
 	if (k->low_ticket != keep->ticket) {
 		k->low_ticket = keep->ticket;
 		k->low = UINT64_MAX;

@@ -158,8 +158,10 @@ kept_sure_below(const struct kept *k)
 	return k->n_unsure ? k->unsure[k->at_unsure] : UINT64_MAX;
 }
 void kept_is_sure(struct kept *k, uint64_t key);
-/* A record of the shard's own batch changes that entry; 0: any. */
+/* A record changes that entry; 0: any.  The second: one of the shard's own batch,
+ * whatever goes with another shard's now. */
 void kept_touch(struct kept *k, const struct keep *keep, uint64_t key);
+void kept_touch_own(struct kept *k, const struct keep *keep, uint64_t key);
 /* The first key of the tail that the batch changes which is gathered now; without
  * a look at its records, so it may be said to be an earlier one. */
 static inline uint64_t

@@ -108,11 +108,13 @@ tail_drop_oldest(struct session *s)
 	struct kept *k = s->kept;
 	struct keep *keep = s->home->keep;
 
-	if (k->tail_n == 0 || k->reading || k->handover || keep->part ||
+	/* one that waits for another shard's may come to the disk later than this */
+	if (k->tail_n <= k->n_unsure || k->reading || k->handover ||
 	    k->tail_from >= kept_sure_below(k))
 		return false;
-	keep_note(keep, batch_queue_shift(keep->into, k->id));
-	kept_touch(k, keep, 0); /* it may be any of them */
+	/* with the shard's own, in whose order pages are read */
+	keep_note(keep, batch_queue_shift(keep->own, k->id, k->tail_from));
+	kept_touch_own(k, keep, 0); /* it may be any of them */
 	count_back(s, 1, k->tail_bytes / k->tail_n);
 	return true;
 }

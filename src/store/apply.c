@@ -347,7 +347,7 @@ apply_entries_end(
 static enum nj_err
 shift_queue(struct store *s, const struct store_rec *r)
 {
-	return lane_shift(s, r->session);
+	return lane_shift(s, r->session, r->seq);
 }
 
 static enum nj_err

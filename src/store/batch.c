@@ -447,10 +447,11 @@ batch_queue_state(struct store_batch *b, uint64_t session, uint64_t seq,
 }
 
 enum nj_err
-batch_queue_shift(struct store_batch *b, uint64_t session)
+batch_queue_shift(struct store_batch *b, uint64_t session, uint64_t from)
 {
 	return add(b,
-	    &(struct store_rec){ .kind = REC_QUEUE_SHIFT, .session = session },
+	    &(struct store_rec){
+		.kind = REC_QUEUE_SHIFT, .session = session, .seq = from },
 	    SLICE_NONE, SLICE_NONE);
 }
 

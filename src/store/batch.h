@@ -28,7 +28,7 @@ enum store_kind {
 	REC_QUEUE,
 	REC_QUEUE_STATE,
 	REC_QUEUE_END,
-	REC_QUEUE_SHIFT, /* the oldest that is not in flight */
+	REC_QUEUE_SHIFT, /* the oldest from seq on that is not in flight */
 	REC_SHARE_END,	 /* entries are the session's own now */
 	REC_RETAIN,
 	REC_RETAIN_END,
@@ -147,7 +147,8 @@ NJ_MUST enum nj_err batch_queue_state(struct store_batch *b, uint64_t session,
     uint64_t seq, uint16_t pid, uint8_t state, uint32_t *at);
 NJ_MUST enum nj_err
 batch_queue_end(struct store_batch *b, uint64_t session, uint64_t seq);
-NJ_MUST enum nj_err batch_queue_shift(struct store_batch *b, uint64_t session);
+NJ_MUST enum nj_err
+batch_queue_shift(struct store_batch *b, uint64_t session, uint64_t from);
 NJ_MUST enum nj_err
 batch_share_end(struct store_batch *b, uint64_t session, uint8_t share);
 /* Room for so many records. */

@@ -267,8 +267,9 @@ NJ_MUST enum nj_err lane_end(struct store *s, uint64_t session, uint64_t seq);
  * is one on disk. */
 NJ_MUST enum nj_err
 lane_state(struct store *s, const struct store_rec *r, bool *row);
-/* The oldest that waits is taken out. */
-NJ_MUST enum nj_err lane_shift(struct store *s, uint64_t session);
+/* The oldest that waits is taken out; what is before from is in flight. */
+NJ_MUST enum nj_err
+lane_shift(struct store *s, uint64_t session, uint64_t from);
 /* Writes what was gathered of a session's rows of queue, for who looks at all of
  * them. */
 NJ_MUST enum nj_err lane_rows(struct store *s, uint64_t session);

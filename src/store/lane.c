@@ -169,12 +169,11 @@ lane_state(struct store *s, const struct store_rec *r, bool *is_row)
 }
 
 static enum nj_err
-oldest_row(struct store *s, uint64_t session, uint64_t *seq)
+oldest_row(struct store *s, uint64_t session, uint64_t from, uint64_t *seq)
 {
-	sqlite3_stmt *st = sql_get(s, ST_QUEUE_OLDEST);
+	sqlite3_stmt *st = lane_bind(s, ST_QUEUE_OLDEST, session, from);
 	int rc;
 
-	sqlite3_bind_int64(st, 1, (sqlite3_int64)session);
 	if ((rc = sqlite3_step(st)) == SQLITE_ROW)
 		*seq = (uint64_t)sqlite3_column_int64(st, 0);
 	sqlite3_reset(st);
@@ -200,7 +199,7 @@ lane_rows(struct store *s, uint64_t session)
 }
 
 enum nj_err
-lane_shift(struct store *s, uint64_t session)
+lane_shift(struct store *s, uint64_t session, uint64_t from)
 {
 	uint64_t seg, row = UINT64_MAX, new = UINT64_MAX;
 	struct touched *t;
@@ -208,12 +207,19 @@ lane_shift(struct store *s, uint64_t session)
 	uint32_t i = 0;
 	enum nj_err e;
 
-	if ((e = lane_rows(s, session)) || (e = lane_of(s, session, &l)) ||
-	    (e = lane_oldest(s, l, &t, &i)) ||
-	    (e = oldest_row(s, session, &row)))
+	if ((e = lane_rows(s, session)) || (e = lane_of(s, session, &l)))
+		return e;
+	if (from < l->shifted || from > l->seg_from) {
+		l->seg_from = from;
+		l->v_from = 0;
+	}
+	l->shifted = from;
+	if ((e = lane_oldest(s, l, &t, &i)) ||
+	    (e = oldest_row(s, session, from, &row)))
 		return e;
 	lane_sort(l);
-	while (l->v_from < l->n && !l->v[l->v_from].r)
+	while (l->v_from < l->n &&
+	    (!l->v[l->v_from].r || l->v[l->v_from].seq < from))
 		l->v_from++;
 	if (l->v_from < l->n)
 		new = l->v[l->v_from].seq;

@@ -37,6 +37,7 @@ struct lane {
 	uint64_t *e;	   /* keys of rows that ended */
 	uint32_t n, cap, n_t, cap_t, n_e, cap_e;
 	uint32_t rows;	    /* of v, and still to be written */
+	uint64_t shifted;   /* from there on: */
 	uint32_t v_from;    /* those before were shifted away */
 	uint64_t seg_from;  /* no segment below has any left */
 	uint64_t gap, over; /* no segment has a key from gap to before over */
@@ -87,7 +88,7 @@ lane_touch(struct store *s, struct lane *l, uint64_t key, struct touched **out);
 /* The message of an entry as a new one; it has its bytes from a row. */
 NJ_MUST enum nj_err lane_read_entry(struct store *s, uint64_t session,
     const struct touched *t, uint32_t i, struct store_rec *r);
-/* The oldest that is left in a segment; t NULL: there is none. */
+/* The oldest that is left in a segment, from l->seg_from on; t NULL: there is none. */
 NJ_MUST enum nj_err
 lane_oldest(struct store *s, struct lane *l, struct touched **t, uint32_t *i);
 

@@ -161,22 +161,24 @@ lane_read_entry(struct store *s, uint64_t session, const struct touched *t,
 enum nj_err
 lane_oldest(struct store *s, struct lane *l, struct touched **t, uint32_t *i)
 {
-	struct touched found;
-	enum nj_err e;
+	struct touched next;
 	bool there;
+	enum nj_err e;
 
-	for (;;) {
-		if ((e = look(s, ST_SEG_NEXT, l->session, l->seg_from, &found,
-			 &there)))
-			return e;
-		*t = NULL;
-		if (!there)
-			return NJ_OK;
-		if ((e = lane_touch(s, l, found.first, t)) || !*t)
-			return e ? e : NJ_MALFORMED;
-		for (*i = 0; *i < (*t)->n; ++*i)
-			if (!touched_is_gone(*t, *i))
-				return NJ_OK;
-		l->seg_from = (*t)->first + (*t)->n;
+	while (!(e = lane_touch(s, l, l->seg_from, t))) {
+		if (*t) {
+			for (*i = (uint32_t)(l->seg_from - (*t)->first);
+			     *i < (*t)->n; ++*i)
+				if (!touched_is_gone(*t, *i))
+					return NJ_OK;
+			l->seg_from = (*t)->first + (*t)->n;
+			continue;
+		}
+		e = look(
+		    s, ST_SEG_NEXT, l->session, l->seg_from, &next, &there);
+		if (e || !there)
+			break;
+		l->seg_from = next.first;
 	}
+	return e;
 }

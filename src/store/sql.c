@@ -45,7 +45,7 @@ static const char *const text[STATEMENTS] = {
 	[ST_QUEUE_END] = "DELETE FROM queue WHERE session = ?1 AND "
 			 "seq BETWEEN ?2 AND ?3",
 	[ST_QUEUE_OLDEST] = "SELECT seq FROM queue WHERE session = ?1 AND "
-			    "pid = 0 ORDER BY seq LIMIT 1",
+			    "seq >= ?2 AND pid = 0 ORDER BY seq LIMIT 1",
 	[ST_SHARE_END] = "UPDATE queue SET flags = flags & 255 "
 			 "WHERE session = ?1 AND flags >> 8 & 255 = ?2",
 	[ST_QUEUES_END] = "DELETE FROM queue WHERE session = ?1 RETURNING msg",

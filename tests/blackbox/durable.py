@@ -23,10 +23,11 @@ def again(broker, pause=None):
     broker.start()
 
 
-def client(broker, name, clean=False, expiry=FOREVER['session_expiry'], **kw):
+def client(broker, name, clean=False, expiry=FOREVER['session_expiry'], receive_maximum=65535, **kw):
     """One whose session outlives it; c.session_present: it was there."""
     c = Raw(broker.port)
-    c.session_present = c.connect(name, clean=clean, props={'session_expiry': expiry}, **kw).session_present
+    props = {'session_expiry': expiry, 'receive_maximum': receive_maximum}
+    c.session_present = c.connect(name, clean=clean, props=props, **kw).session_present
     return c
 
 

@@ -211,7 +211,7 @@ test_parted(void **st)
 	assert_int_equal(
 	    batch_queue_end(d->open, sessions[2]->kept->id, 20), NJ_OK);
 	assert_int_equal(
-	    batch_queue_shift(d->open, sessions[3]->kept->id), NJ_OK);
+	    batch_queue_shift(d->open, sessions[3]->kept->id, 0), NJ_OK);
 	/* of session 4 an earlier batch had it */
 	d->open->companions = calloc(1, 16);
 	assert_non_null(d->open->companions);

@@ -195,7 +195,7 @@ shift(struct session_model *s, struct store_batch *b, unsigned i)
 		e->note = NULL;
 		break;
 	}
-	ok(batch_queue_shift(b, i + 1));
+	ok(batch_queue_shift(b, i + 1, 0));
 }
 
 /* Those up to one are acknowledged. */

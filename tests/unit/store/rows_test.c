@@ -162,11 +162,11 @@ test_looked_at(void **state)
 	write_now(x);
 	x = bench_batch();
 	assert_int_equal(batch_queue_end(x, 1, 1), NJ_OK);
-	assert_int_equal(batch_queue_shift(x, 1), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 1, 0), NJ_OK);
 	for (uint64_t s = 3; s <= 4; s++)
 		for (uint64_t seq = 1; seq <= 3; seq++)
 			put_row(x, s, seq, seq == 1 ? 7 : 0, 5, n);
-	assert_int_equal(batch_queue_shift(x, 3), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 3, 0), NJ_OK);
 	assert_int_equal(batch_share_end(x, 4, 5), NJ_OK);
 	assert_int_equal(batch_queue_end(x, 4, 3), NJ_OK);
 	write_now(x);
@@ -208,13 +208,13 @@ test_late_and_older(void **state)
 	put_row(x, 1, 10, 0, 0, n);
 	put_row(x, 2, 10, 0, 0, n);
 	note_unref(n);
-	assert_int_equal(batch_queue_shift(x, 1), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 1, 0), NJ_OK);
 	for (unsigned i = 0; i < 2; i++) {
 		n = note_new("a", "late");
 		put_row(x, 1, late[i], 0, 0, n);
 		note_unref(n);
 	}
-	assert_int_equal(batch_queue_shift(x, 1), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 1, 0), NJ_OK);
 	write_now(x);
 	assert_int_equal(bench_ask(place_path,
 			     "SELECT count(*) FROM queue WHERE session = 1"),
@@ -222,6 +222,56 @@ test_late_and_older(void **state)
 	assert_int_equal(
 	    bench_ask(place_path, "SELECT sum(first) FROM seg"), 11);
 	assert_int_equal(bench_ask(place_path, "SELECT sum(n) FROM seg"), 1);
+	bench_close(&b);
+	assert_int_equal(notes_alive, 0);
+}
+
+/* What stands before the first that waits is in flight, whether it says so or not:
+ * in a segment, in another, in a row, and in what this transaction brings. */
+static void
+test_not_in_flight(void **state)
+{
+	struct note *n = note_new("a", "b");
+	struct store_batch *x = bench_batch();
+
+	(void)state;
+	for (uint64_t seq = 1; seq <= 6; seq++)
+		for (uint64_t s = 1; s <= 2; s++)
+			put_row(x, s, seq, 0, 0, n);
+	note_unref(n);
+	for (uint64_t seq = 1; seq <= 6; seq++) {
+		n = note_new("a", "alone");
+		put_row(x, 3, seq, 0, 0, n);
+		note_unref(n);
+		/* from any key on, in any order */
+		if (seq == 5) {
+			assert_int_equal(batch_queue_shift(x, 3, 4), NJ_OK);
+			assert_int_equal(batch_queue_shift(x, 3, 2), NJ_OK);
+		}
+	}
+	assert_int_equal(batch_queue_shift(x, 1, 3), NJ_OK);
+	write_now(x);
+	assert_int_equal(bench_ask(place_path,
+			     "SELECT sum(seq) FROM queue WHERE session = 1"),
+	    18);
+	assert_int_equal(bench_ask(place_path, "SELECT sum(n) FROM seg"), 4);
+	x = bench_batch();
+	assert_int_equal(batch_queue_shift(x, 2, 3), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 2, 3), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 2, 2), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 2, 7), NJ_OK);
+	/* 1, 3, 5 and 6 are left of it */
+	assert_int_equal(batch_queue_shift(x, 3, 5), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 3, 2), NJ_OK);
+	write_now(x);
+	assert_int_equal(bench_ask(place_path,
+			     "SELECT sum(seq) FROM queue WHERE session = 2"),
+	    12);
+	x = bench_batch();
+	assert_int_equal(batch_queue_end(x, 3, 1), NJ_OK);
+	assert_int_equal(batch_queue_end(x, 3, 6), NJ_OK);
+	write_now(x);
+	assert_int_equal(bench_ask(place_path, "SELECT count(*) FROM seg"), 0);
 	bench_close(&b);
 	assert_int_equal(notes_alive, 0);
 }
@@ -234,6 +284,7 @@ main(void)
 		cmocka_unit_test_setup(test_end_in_runs, fresh),
 		cmocka_unit_test_setup(test_looked_at, fresh),
 		cmocka_unit_test_setup(test_late_and_older, fresh),
+		cmocka_unit_test_setup(test_not_in_flight, fresh),
 	};
 
 	return cmocka_run_group_tests_name(

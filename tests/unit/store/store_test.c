@@ -629,7 +629,7 @@ test_segments(void **state)
 	/* twice is once */
 	note_many(1, 600, true);
 	x = bench_batch();
-	assert_int_equal(batch_queue_shift(x, 1), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 1, 0), NJ_OK);
 	assert_int_equal(
 	    batch_queue_state(x, 1, 700, 9, 2, &(uint32_t){ 0 }), NJ_OK);
 	write_now(x);
@@ -664,14 +664,14 @@ test_segments_that_come_and_go(void **state)
 	for (uint64_t seq = 2; seq <= 18; seq += 2)
 		assert_int_equal(batch_queue_end(x, 1, seq), NJ_OK);
 	assert_int_equal(batch_session_end(x, 2), NJ_OK);
-	assert_int_equal(batch_queue_shift(x, 2), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 2, 0), NJ_OK);
 	write_now(x);
 	assert_int_equal(bench_ask(path, "SELECT count(*) FROM seg"), 1);
 	assert_int_equal(
 	    bench_ask(path, "SELECT first FROM seg WHERE n = 1"), 20);
 	x = bench_batch();
-	assert_int_equal(batch_queue_shift(x, 1), NJ_OK);
-	assert_int_equal(batch_queue_shift(x, 1), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 1, 0), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 1, 0), NJ_OK);
 	write_now(x);
 	assert_int_equal(bench_ask(path, "SELECT count(*) FROM seg"), 0);
 	bench_close(&b);

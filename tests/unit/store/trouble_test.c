@@ -262,7 +262,7 @@ test_leaves(void **st)
 	assert_int_equal(batch_queue_end(x, 2, 9), NJ_OK);
 	at = UINT32_MAX;
 	assert_int_equal(batch_queue_state(x, 2, 7, 7, 1, &at), NJ_OK);
-	assert_int_equal(batch_queue_shift(x, 3), NJ_OK);
+	assert_int_equal(batch_queue_shift(x, 3, 0), NJ_OK);
 	assert_int_equal(batch_session_end(x, 4), NJ_OK);
 	assert_int_equal(batch_sent(x, 5, 7), NJ_OK);
 	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
