@@ -2,9 +2,11 @@
  */
 #include "cmd/place.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "store/mosquitto.h"
 
@@ -34,12 +36,13 @@ static bool
 is_mosquittos(const char *path)
 {
 	uint8_t head[MOSQ_MAGIC_SIZE];
-	FILE *f = fopen(path, "re");
-	bool is = f && fread(head, 1, sizeof head, f) == sizeof head &&
+	/* whatever it is: nobody may be at the other end of a pipe */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	bool is = fd >= 0 && read(fd, head, sizeof head) == sizeof head &&
 	    mosq_is(slice_of(head, sizeof head));
 
-	if (f)
-		fclose(f);
+	if (fd >= 0)
+		close(fd);
 	return is;
 }
 

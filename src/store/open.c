@@ -4,8 +4,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -35,6 +37,41 @@ static const char settings[] = "PRAGMA wal_autocheckpoint = 0;"
 
 /* Read ahead of what is looked at; more may be too much for memory. */
 #define AHEAD_BYTES ((off_t)1 << 30)
+
+/* A pipe would be waited for, without end.  Nothing there is as good as a file. */
+static enum nj_err
+only_file(const char *path, const char *end, struct nj_why *why)
+{
+	enum nj_err e = NJ_OK;
+	char *name = NULL;
+	struct stat st;
+
+	if (asprintf(&name, "%s%s", path, end) < 0)
+		return NJ_NOMEM;
+	if (lstat(name, &st) == 0 && !S_ISREG(st.st_mode) &&
+	    !S_ISLNK(st.st_mode) && (*end || !S_ISDIR(st.st_mode))) {
+		why_set(why, "%s is %s", name,
+		    S_ISDIR(st.st_mode) ? "a folder" : "not a file");
+		why_mend(why,
+		    "look at what it is, and take it away; the store "
+		    "has a file of that name");
+		e = NJ_IO;
+	}
+	free(name);
+	return e;
+}
+
+static enum nj_err
+only_files(const struct store *s, struct nj_why *why)
+{
+	static const char *const ends[] = { "", "-journal", "-wal", "-shm" };
+	enum nj_err e = NJ_OK;
+
+	for (unsigned i = 0;
+	     !e && !s->opts.vfs && i < sizeof ends / sizeof ends[0]; i++)
+		e = only_file(s->path, ends[i], why);
+	return e;
+}
 
 /* Its mode is set by making it; SQLite gives its other files the same. */
 static enum nj_err
@@ -244,6 +281,16 @@ page_sizes(struct store *s, struct nj_why *why)
 	return e;
 }
 
+/* For want of a right. */
+static bool
+is_closed(sqlite3 *db)
+{
+	int rc = sqlite3_errcode(db) & 0xff;
+
+	return rc == SQLITE_READONLY || rc == SQLITE_CANTOPEN ||
+	    rc == SQLITE_PERM;
+}
+
 static enum nj_err
 connect_db(struct store *s, struct nj_why *why)
 {
@@ -275,6 +322,10 @@ connect_db(struct store *s, struct nj_why *why)
 			why_mend(why,
 			    "another program has it open, such as 'nightjar "
 			    "store check': let that end first");
+		else if (is_closed(s->db))
+			why_mend(why,
+			    "give the folder, and what it has of this name, "
+			    "to the user that the broker runs as");
 		return e;
 	}
 	return check_owner(s, why);
@@ -381,7 +432,8 @@ store_open(const struct store_opts *o, struct store **out, struct nj_why *why)
 	}
 	if ((e = store_lock(s->path, &s->lock_fd, why)) ||
 	    (!o->vfs && (e = go_on_restoring(s->path, why))) ||
-	    (e = make_file(s, why)) || (e = open_db(s, why))) {
+	    (e = only_files(s, why)) || (e = make_file(s, why)) ||
+	    (e = open_db(s, why))) {
 		store_close(s);
 		return e;
 	}

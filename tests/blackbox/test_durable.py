@@ -506,6 +506,37 @@ def test_read_only_folder_is_refused(brokers):
     b.refuses('/proc/nowhere.*(No such file|not permitted)')
 
 
+@pytest.mark.parametrize('end, make, says', [
+    ('', os.mkfifo, 'nightjar.db is not a file.*take it away'),
+    ('-wal', os.mkfifo, 'nightjar.db-wal is not a file.*take it away'),
+    ('-wal', os.mkdir, 'nightjar.db-wal is a folder.*take it away'),
+    ('-shm', os.mkfifo, 'nightjar.db-shm is not a file.*take it away')])
+def test_no_file_is_refused(brokers, end, make, says):
+    """Who opens a pipe waits for its other end."""
+    b = brokers(CONF)
+    b.stop()
+    path = os.path.join(b.folder, 'store', 'nightjar.db' + end)
+    if not end:
+        os.remove(path)
+    make(path)
+    b.refuses(says)
+    os.rmdir(path) if os.path.isdir(path) else os.remove(path)
+    b.start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='gives the folder to root')
+def test_folder_of_others_is_refused(brokers):
+    b = brokers(CONF)
+    b.stop()
+    folder = os.path.join(b.folder, 'store')
+    was = os.stat(folder)
+    os.chown(folder, 0, 0)
+    os.chmod(folder, 0o755)
+    b.refuses('nightjar.db: opening it: .*give the folder, and what it has of this name')
+    os.chown(folder, was.st_uid, was.st_gid)
+    b.start()
+
+
 def write_rules(path, text):
     """At once: a broker that starts may be reading them."""
     new = f'{path}.new'
