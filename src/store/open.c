@@ -73,6 +73,24 @@ only_files(const struct store *s, struct nj_why *why)
 	return e;
 }
 
+/* Where there is a log, and no database or an empty one, SQLite begins with nothing
+ * and deletes the log, which may have all there is. */
+static enum nj_err
+no_log_alone(const struct store *s, struct nj_why *why)
+{
+	bool there, alone;
+
+	if (s->opts.vfs)
+		return NJ_OK;
+	alone = store_log_alone(s->path, &there);
+	if (alone) {
+		why_set(why, "%s is %s, and its log is there: %s-wal", s->path,
+		    there ? "empty" : "not there", s->path);
+		why_mend(why, STORE_MEND_ALONE);
+	}
+	return alone ? NJ_MALFORMED : NJ_OK;
+}
+
 /* Its mode is set by making it; SQLite gives its other files the same. */
 static enum nj_err
 make_file(struct store *s, struct nj_why *why)
@@ -432,8 +450,8 @@ store_open(const struct store_opts *o, struct store **out, struct nj_why *why)
 	}
 	if ((e = store_lock(s->path, &s->lock_fd, why)) ||
 	    (!o->vfs && (e = go_on_restoring(s->path, why))) ||
-	    (e = only_files(s, why)) || (e = make_file(s, why)) ||
-	    (e = open_db(s, why))) {
+	    (e = only_files(s, why)) || (e = no_log_alone(s, why)) ||
+	    (e = make_file(s, why)) || (e = open_db(s, why))) {
 		store_close(s);
 		return e;
 	}

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -63,4 +64,22 @@ place_holds(const struct store *s, char *why, size_t cap)
 		return false;
 	}
 	return true;
+}
+
+bool
+store_log_alone(const char *path, bool *there)
+{
+	/* of which nothing was written but the header, if that */
+	static const off_t begun = 32;
+	struct stat st;
+	char *log = NULL;
+	bool alone;
+
+	*there = lstat(path, &st) == 0;
+	if ((*there && st.st_size > 0) || asprintf(&log, "%s-wal", path) < 0)
+		return false;
+	alone =
+	    lstat(log, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > begun;
+	free(log);
+	return alone;
 }

@@ -14,6 +14,7 @@
 #include "store/impl.h"
 #include "store/lock.h"
 #include "store/mosquitto.h"
+#include "store/place.h"
 #include "store/view_impl.h"
 #include "store/walcheck.h"
 #include "store/walfile.h"
@@ -70,6 +71,31 @@ view_numbers(struct view *v, const char *sql, uint64_t *out, unsigned n,
 	return view_err(v, "reading it", rc, why);
 }
 
+static void
+say_gone(const char *path, struct nj_why *why)
+{
+	bool there;
+
+	if (store_locked(path)) {
+		why_set(why,
+		    "%s is not there: it was moved or deleted, and a broker "
+		    "has it open",
+		    path);
+		why_mend(why,
+		    "move it back, with all that has its name: the broker "
+		    "goes on by itself; where it is lost, end the broker and "
+		    "restore the last backup");
+	} else if (store_log_alone(path, &there)) {
+		why_set(
+		    why, "%s is not there, and its log is: %s-wal", path, path);
+		why_mend(why, STORE_MEND_ALONE);
+	} else {
+		why_mend(why,
+		    "give the store's path, or -c and the broker's "
+		    "configuration");
+	}
+}
+
 /* Before SQLite sees it: is there a file, and does it look like a store? */
 static enum nj_err
 look(struct view *v, struct nj_why *why)
@@ -87,9 +113,7 @@ look(struct view *v, struct nj_why *why)
 
 		why_set(why, "cannot open %s: %s", v->path, strerror(err));
 		if (e == NJ_NOTFOUND)
-			why_mend(why,
-			    "give the store's path, or -c and the broker's "
-			    "configuration");
+			say_gone(v->path, why);
 		else if (e == NJ_DENIED)
 			why_mend(why,
 			    "run this as the user that the broker runs as, "
