@@ -207,8 +207,9 @@ drop_unfinished(const char *path)
 	free(folder);
 }
 
+/* NJ_AGAIN: who drops what is unfinished came in between, and it is gone. */
 static enum nj_err
-make_temp(struct copy *c, struct nj_why *why)
+try_temp(struct copy *c, struct nj_why *why)
 {
 	const char *slash = strrchr(c->path, '/');
 	int dir = slash ? (int)(slash - c->path) + 1 : 0;
@@ -223,17 +224,35 @@ make_temp(struct copy *c, struct nj_why *why)
 	}
 	c->held = open(
 	    c->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	/* a disk may know of no such locks; and who drops what is unfinished
-	 * may have come in between */
+	/* a disk may know of no such locks */
 	if (c->held < 0 || (flock(c->held, LOCK_EX) && errno == EINTR) ||
 	    lstat(c->temp, &st)) {
+		bool gone = c->held >= 0 && errno == ENOENT;
 		enum nj_err e = failed(why, "make", c->temp);
 
+		if (gone)
+			close(c->held);
+		c->held = gone ? -1 : c->held;
 		free(c->temp);
 		c->temp = NULL;
-		return e;
+		return gone ? NJ_AGAIN : e;
 	}
 	return NJ_OK;
+}
+
+/* Each time another one has to come in between, so it is not often. */
+#define TEMP_TRIES 100u
+
+static enum nj_err
+make_temp(struct copy *c, struct nj_why *why)
+{
+	enum nj_err e = NJ_AGAIN;
+
+	for (unsigned i = 0; e == NJ_AGAIN && i < TEMP_TRIES; i++)
+		e = try_temp(c, why);
+	if (!e)
+		*why = (struct nj_why){ .what = "" };
+	return e;
 }
 
 static enum nj_err
