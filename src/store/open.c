@@ -22,7 +22,6 @@
 /* The log is brought into the database when all is read (checkpointer_start): on a
  * full disk that would take the room that was given up for opening it. */
 static const char settings[] = "PRAGMA wal_autocheckpoint = 0;"
-			       "PRAGMA auto_vacuum = INCREMENTAL;"
 			       "PRAGMA journal_mode = WAL;"
 			       "PRAGMA synchronous = FULL;"
 			       "PRAGMA journal_size_limit = 67108864;"
@@ -30,7 +29,12 @@ static const char settings[] = "PRAGMA wal_autocheckpoint = 0;"
 			       "PRAGMA cell_size_check = ON;"
 			       "PRAGMA trusted_schema = OFF;"
 			       "PRAGMA temp_store = MEMORY;"
-			       "PRAGMA cache_size = -16384";
+			       "PRAGMA cache_size = -16384;"
+			       /* whether it may be written */
+			       "BEGIN IMMEDIATE; ROLLBACK";
+
+/* INCREMENTAL, as SQLite says it. */
+#define AUTO_VACUUM 2
 
 /* Of a row of seg, at most, without its data. */
 #define ROW_OVERHEAD 44
@@ -309,6 +313,19 @@ is_closed(sqlite3 *db)
 	    rc == SQLITE_PERM;
 }
 
+/* Said to a store that has it, SQLite writes its first page once more; each start on a
+ * full disk would so take some of the ballast (lock.h), while its log stays. */
+static enum nj_err
+want_vacuum(struct store *s)
+{
+	uint64_t is = 0;
+	enum nj_err e = number(s, "PRAGMA auto_vacuum", &is);
+
+	return e || is == AUTO_VACUUM
+	    ? e
+	    : sql_exec(s, "PRAGMA auto_vacuum = INCREMENTAL");
+}
+
 static enum nj_err
 connect_db(struct store *s, struct nj_why *why)
 {
@@ -332,7 +349,7 @@ connect_db(struct store *s, struct nj_why *why)
 		return sql_err(rc);
 	}
 	sqlite3_busy_timeout(s->db, 5000);
-	if ((e = sql_err(pages_want_sums(s->db))) ||
+	if ((e = sql_err(pages_want_sums(s->db))) || (e = want_vacuum(s)) ||
 	    (e = sql_exec(s, settings))) {
 		sql_why(s, why, "opening it");
 		/* a copy that has no log yet, and is read */
