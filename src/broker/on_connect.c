@@ -422,8 +422,10 @@ connect_turn(struct shard *sh)
 	while ((at = list_pop(&d->saving))) {
 		struct conn *c = LIST_OWNER(at, struct conn, untaken);
 
-		if (!c->saving)
-			continue; /* all is on disk; its turn comes */
+		/* all is on disk, and its turn comes; or there was no memory for it,
+		 * and what it waited for is not there any more */
+		if (!c->saving || c->link.closing)
+			continue;
 		if (comes_in(c))
 			durable_go_on_now(c, c->admission->promise);
 		else

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/shard.h"
 #include "clients.h"
 #include "disk.h"
 #include "illdisk.h"
@@ -227,6 +228,37 @@ it_stays_when_the_store_is_damaged(unsigned shards)
 	end();
 }
 
+/* What it waits for found no memory on another shard: it ends with that, and nothing
+ * of it is looked for when the disk fills up in the same turn. */
+static void
+it_goes_without_memory(unsigned shards)
+{
+	struct durable *d = NULL;
+	int old, x;
+
+	begin(shards);
+	old = first();
+	x = SAYS(AGAIN);
+	for (unsigned t = 0; t < 20 && !d; t++) {
+		world_turn(&world);
+		for (unsigned i = 0; i < shards; i++)
+			if (!list_empty(
+				&world.broker->shards[i].durable.saving))
+				d = &world.broker->shards[i].durable;
+	}
+	check("it waits", d != NULL);
+	for (unsigned i = 0; d && i < d->gate_n; i++)
+		d->gates[(d->gate_head + i) & (d->gate_cap - 1)].failed = true;
+	atomic_store(&world.broker->store->state, STORE_FULL);
+	settle();
+	atomic_store(&world.broker->store->state, STORE_OK);
+	settle();
+	check("it has gone", client_is_closed(x));
+	(void)close(x);
+	(void)close(old);
+	end();
+}
+
 int
 main(void)
 {
@@ -235,6 +267,7 @@ main(void)
 		whose_will(shards, true);
 		whose_will(shards, false);
 		it_stays_when_the_store_is_damaged(shards);
+		it_goes_without_memory(shards);
 	}
 	return check_failures() > 0;
 }
