@@ -171,7 +171,8 @@ session_send_held(struct session *s, uint16_t pid)
 }
 
 /*
- * What moves from another member of its group had a place there, and finds one
+ * What an earlier life of the broker has sent, or may have, is in flight, and does not
+ * count.  What moves from another member of its group had a place there, and finds one
  * here beyond the limits.  So many times those: members that come, are given as
  * much as they may have, and go again must not fill one who stays without end.
  */
@@ -184,16 +185,22 @@ queue_limit(const struct session *s, const struct delivery *d)
 	bool promised = d->msg->promised && d->qos > 0;
 	/* a retained one may also be asked for, again and again */
 	uint64_t times = d->moved || promised ? MOVED_TIMES : 1;
+	uint64_t n, bytes, known;
 
 	/* its publisher is told that it is here: full_check() refuses the next,
 	 * when it knows, and only what is under way until then comes on top */
 	if (promised && !d->retain && !d->moved)
 		return DROP_NONE;
-	if (lim->max_queued && session_queued(s) / times >= lim->max_queued)
+	n = session_queued(s);
+	bytes = session_queued_bytes(s);
+	if ((known = session_known(s))) {
+		bytes -= bytes / n * known;
+		n -= known;
+	}
+	if (lim->max_queued && n / times >= lim->max_queued)
 		return DROP_MESSAGES;
 	return !lim->max_queued_bytes ||
-		(session_queued_bytes(s) + delivery_size(d)) / times <=
-		    lim->max_queued_bytes
+		(bytes + delivery_size(d)) / times <= lim->max_queued_bytes
 	    ? DROP_NONE
 	    : DROP_BYTES;
 }
@@ -215,7 +222,9 @@ drop_oldest(struct session *s)
 {
 	struct delivery d;
 
-	if (s->queue.n == 0)
+	/* what its client may know is in flight, and not dropped */
+	if (s->queue.n == 0 ||
+	    (s->kept && kept_is_known(s->kept, queue_first(&s->queue))))
 		return s->kept && tail_drop_oldest(s);
 	if (s->kept && queue_first(&s->queue)->key >= kept_sure_below(s->kept))
 		return false;

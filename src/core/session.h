@@ -253,6 +253,8 @@ bool session_is_behind(const struct session *s);
 bool session_dequeue(struct session *s, struct delivery *d);
 /* What waits for it, on disk and in memory. */
 uint64_t session_queued(const struct session *s);
+/* Of these, so many at most an earlier life of the broker may have sent. */
+uint64_t session_known(const struct session *s);
 uint64_t session_queued_bytes(const struct session *s);
 /* What link_ops.later was asked for: it may be sent now. */
 void session_send_held(struct session *s, uint16_t pid);

@@ -38,6 +38,27 @@ session_queued_bytes(const struct session *s)
 	return s->queue.bytes + (s->kept ? s->kept->tail_bytes : 0);
 }
 
+/* Of those from that key on, so many at most an earlier life may have sent. */
+static uint64_t
+known_of(const struct kept *k, uint64_t from, uint64_t n)
+{
+	uint64_t known = from > 0 && from <= k->known ? k->known + 1 - from : 0;
+
+	return known < n ? known : n;
+}
+
+uint64_t
+session_known(const struct session *s)
+{
+	const struct kept *k = s->kept;
+
+	if (!k || k->known == 0)
+		return 0;
+	return known_of(k,
+	    s->queue.n > 0 ? queue_first(&s->queue)->key : k->tail_from,
+	    session_queued(s));
+}
+
 void
 tail_put(struct session *s, struct delivery *d)
 {
@@ -107,13 +128,15 @@ tail_drop_oldest(struct session *s)
 {
 	struct kept *k = s->kept;
 	struct keep *keep = s->home->keep;
+	uint64_t from = k->tail_from > k->known ? k->tail_from : k->known + 1;
+	uint64_t known = known_of(k, k->tail_from, k->tail_n);
 
 	/* one that waits for another shard's may come to the disk later than this */
-	if (k->tail_n <= k->n_unsure || k->reading || k->handover ||
-	    k->tail_from >= kept_sure_below(k))
+	if (k->tail_n <= known + k->n_unsure || k->reading || k->handover ||
+	    from >= kept_sure_below(k))
 		return false;
 	/* with the shard's own, in whose order pages are read */
-	keep_note(keep, batch_queue_shift(keep->own, k->id, k->tail_from));
+	keep_note(keep, batch_queue_shift(keep->own, k->id, from));
 	kept_touch_own(k, keep, 0); /* it may be any of them */
 	count_back(s, 1, k->tail_bytes / k->tail_n);
 	return true;
