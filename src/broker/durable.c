@@ -123,6 +123,11 @@ give_back(struct durable *d)
 		d->v = NULL;
 		d->head = d->cap = 0;
 	}
+	if (d->gate_n == 0 && ring_is_large(sizeof *d->gates, d->gate_cap)) {
+		free(d->gates);
+		d->gates = NULL;
+		d->gate_head = d->gate_cap = 0;
+	}
 	received_give_back(d);
 }
 
@@ -513,8 +518,10 @@ durable_turn(struct shard *sh)
 	}
 	if (!d->keep.stuck && !d->reread.at)
 		list_splice(&d->keep.pages, &d->keep.parked);
-	else if (!list_empty(&d->keep.parked) && !d->look.at)
-		/* without memory some other turn finds it */
+	else if ((!list_empty(&d->keep.parked) || !list_empty(&d->wills)) &&
+	    !d->look.at)
+		/* nothing else may wake it when there is room; without memory
+		 * some other turn finds it */
 		(void)!timer_set(
 		    &sh->home.timers, &d->look, sh->home.now_ms + REREAD_MS);
 	if (d->open->live > 0) {

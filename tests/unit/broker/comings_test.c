@@ -138,11 +138,29 @@ with_another_shards(void **state)
 	answer();
 }
 
+/* A will waits for room: nothing else may wake the shard when there is some. */
+static void
+looks_for_room(void **state)
+{
+	struct durable *d = &sh->durable;
+	struct list will;
+
+	(void)state;
+	lone_turn(0);
+	assert_int_equal(d->look.at, 0);
+	lone.state = STORE_FULL;
+	list_push(&d->wills, &will);
+	lone_turn(0);
+	assert_int_not_equal(d->look.at, 0);
+	list_remove(&will);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(one_of_each, begin, end),
+		cmocka_unit_test_setup_teardown(looks_for_room, begin, end),
 		cmocka_unit_test_setup_teardown(
 		    with_another_shards, begin, end),
 	};

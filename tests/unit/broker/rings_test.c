@@ -89,6 +89,29 @@ test_many(void **state)
 	assert_int_equal(buf_len(&c->link.out), 4 * (MANY + 3));
 }
 
+/* A turn each, while the disk hangs. */
+static void
+test_many_turns(void **state)
+{
+	(void)state;
+	received_keep(sh, s, 1);
+	for (uint32_t i = 0; i < MANY; i++) {
+		durable_turn_begins(sh);
+		durable_promise(c, MQTT_PUBREC, 1, 0);
+		durable_turn(sh);
+	}
+	assert_int_equal(sh->durable.gate_n, MANY);
+	lone_stored();
+	do {
+		durable_turn_begins(sh);
+		durable_turn(sh);
+	} while (durable_goes_on(&sh->durable));
+	assert_int_equal(buf_len(&c->link.out), 4 * MANY);
+	assert_null(sh->durable.gates);
+	commit(3);
+	assert_int_equal(buf_len(&c->link.out), 4 * (MANY + 3));
+}
+
 /* They would be had again at once. */
 static void
 test_few(void **state)
@@ -120,6 +143,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_many, begin, end),
+		cmocka_unit_test_setup_teardown(test_many_turns, begin, end),
 		cmocka_unit_test_setup_teardown(test_few, begin, end),
 		cmocka_unit_test_setup_teardown(test_looked, begin, end),
 	};
