@@ -209,10 +209,10 @@ lane_shift(struct store *s, uint64_t session, uint64_t from)
 
 	if ((e = lane_rows(s, session)) || (e = lane_of(s, session, &l)))
 		return e;
-	if (from < l->shifted || from > l->seg_from) {
+	if (from < l->shifted || from > l->seg_from)
 		l->seg_from = from;
+	if (from < l->shifted) /* what is before it is gone, or below it */
 		l->v_from = 0;
-	}
 	l->shifted = from;
 	if ((e = lane_oldest(s, l, &t, &i)) ||
 	    (e = oldest_row(s, session, from, &row)))

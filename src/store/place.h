@@ -24,8 +24,9 @@ bool place_holds(const struct store *s, char *why, size_t cap);
 
 /* Whether the store at path is not there, or *there, and empty, but has a log. */
 bool store_log_alone(const char *path, bool *there);
-#define STORE_MEND_ALONE                                                  \
-	"move the database back beside its log, which may have what was " \
-	"acknowledged last; where it is lost, restore the last backup"
+#define STORE_MEND_ALONE                                                    \
+	"move the database back beside its log, which may have what was "   \
+	"acknowledged last; where it is lost, restore the last backup, or " \
+	"move the log away, too, to begin with nothing"
 
 #endif

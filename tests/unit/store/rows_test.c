@@ -272,6 +272,23 @@ test_not_in_flight(void **state)
 	assert_int_equal(batch_queue_end(x, 3, 6), NJ_OK);
 	write_now(x);
 	assert_int_equal(bench_ask(place_path, "SELECT count(*) FROM seg"), 0);
+	/* from within a segment on disk */
+	x = bench_batch();
+	for (uint64_t seq = 1; seq <= 6; seq++) {
+		n = note_new("a", "alone");
+		put_row(x, 4, seq, 0, 0, n);
+		note_unref(n);
+	}
+	write_now(x);
+	x = bench_batch();
+	assert_int_equal(batch_queue_shift(x, 4, 3), NJ_OK);
+	write_now(x);
+	x = bench_batch();
+	for (uint64_t seq = 1; seq <= 6; seq++)
+		if (seq != 3)
+			assert_int_equal(batch_queue_end(x, 4, seq), NJ_OK);
+	write_now(x);
+	assert_int_equal(bench_ask(place_path, "SELECT count(*) FROM seg"), 0);
 	bench_close(&b);
 	assert_int_equal(notes_alive, 0);
 }
