@@ -151,7 +151,8 @@ letters(int fd, char topic, char *out, size_t size)
 static void
 retained(unsigned shards)
 {
-	const char topics[] = "abcd", last[] = { 'a', '0', 0, '0' };
+	const char topics[] = "abcdfgh",
+		   last[] = { 'a', '0', 0, '0', 'z', 'z', 'z' };
 	char was[4];
 	int p, p5, fd;
 
@@ -159,6 +160,15 @@ retained(unsigned shards)
 	p = client_come(&world);
 	client_connect(p, "p");
 	p5 = SAYS(MQTT5);
+	disk_fail(SQLITE_FULL);
+	for (unsigned i = 0; i < 2 * BATCHES_OUT; i++) {
+		for (unsigned k = 0; k < 3; k++)
+			retain(p, "fgh"[(i + k) % 3], (char)('A' + (int)i));
+		settle();
+	}
+	for (unsigned k = 0; k < 3; k++)
+		retain(p, "hgf"[k], 'z');
+	settle();
 	fill_up(p);
 	for (unsigned i = 0; i <= ROUNDS; i++) {
 		retain(p, 'b', (char)('0' + i % 10));

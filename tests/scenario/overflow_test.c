@@ -70,7 +70,7 @@ publish(unsigned n)
 
 /* Behind CONNACK: these numbers, in order, the first so many for the second time. */
 static void
-gets(int fd, unsigned again, unsigned from, unsigned n)
+takes(int fd, unsigned again, unsigned from, unsigned n)
 {
 	char ack[] = "\x40\2\0!";
 	uint8_t p[64];
@@ -138,12 +138,12 @@ while_it_is_away(unsigned shards, bool dies)
 	again(shards, DROP_OLDEST, dies);
 	publish(3);
 	fd = comes(SUBSCRIBER, sizeof SUBSCRIBER - 1);
-	gets(fd, FLIGHT, FLIGHT + 1 + 3, QUEUE);
+	takes(fd, FLIGHT, FLIGHT + 1 + 3, QUEUE);
 	done(fd);
 	again(shards, DROP_NEWEST, dies);
 	publish(3);
 	fd = comes(SUBSCRIBER, sizeof SUBSCRIBER - 1);
-	gets(fd, FLIGHT, FLIGHT + 1, QUEUE);
+	takes(fd, FLIGHT, FLIGHT + 1, QUEUE);
 	done(fd);
 }
 

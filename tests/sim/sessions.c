@@ -317,6 +317,9 @@ model_begin(struct edge *e, bool present)
 		vague = true;
 	if (present && unsure && (!s || !surely_lives(s)))
 		vague = true;
+	/* what came after its end it need not have */
+	if (present && s && s->undead)
+		vague = true;
 	e->unwritten |= power_ill();
 	will_back(e, present && !vague, unsure || e->unwritten);
 	if (unsure && e->unwritten)
@@ -519,7 +522,11 @@ session_lost(struct msession *s)
 	unsigned n = s->client->n;
 
 	if (md->now[n] == s) {
+		uint64_t end_ms = after(s->off_hi, s->expiry_hi);
+
 		flights_lost(s);
+		s->undead |= !s->edge && !surely_lives(s) &&
+		    !is_old(end_ms < sim->now ? end_ms : sim->now);
 		if (s->unwritten)
 			as_it_was(s);
 		s->lost |= !s->edge && !is_old(s->off_hi);
