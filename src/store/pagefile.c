@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "store/pagesum.h"
+#include "store/walindex.h"
 
 /* The file's header, of which SQLite reads as much by itself. */
 #define HEADER	    100
@@ -34,6 +35,7 @@ struct pagefile {
 	atomic_bool unsynced;
 	int page; /* bytes; 0: not known yet */
 	struct pages_watch *watch;
+	struct walindex index;
 	sqlite3_int64 said_at;
 	time_t said;
 };
@@ -119,6 +121,7 @@ p_close(sqlite3_file *f)
 	struct pagefile *p = of(f);
 	int rc = p->real->pMethods->xClose(p->real);
 
+	walindex_end(&p->index);
 	free(p->copy);
 	p->copy = NULL;
 	return rc;
@@ -191,7 +194,8 @@ p_sync(sqlite3_file *f, int flags)
 	rc = p->real->pMethods->xSync(p->real, flags);
 	if (rc != SQLITE_OK)
 		atomic_store(&p->unsynced, true);
-	return rc;
+	/* a checkpoint says in the index how far it came */
+	return rc ? rc : walindex_room(&p->index);
 }
 
 static int
@@ -203,7 +207,11 @@ p_size(sqlite3_file *f, sqlite3_int64 *size)
 static int
 p_lock(sqlite3_file *f, int how)
 {
-	return of(f)->real->pMethods->xLock(of(f)->real, how);
+	/* who closes it as the last one, and writes to the index with no other lock */
+	int rc = how == SQLITE_LOCK_EXCLUSIVE ? walindex_room(&of(f)->index)
+					      : SQLITE_OK;
+
+	return rc ? rc : of(f)->real->pMethods->xLock(of(f)->real, how);
 }
 
 static int
@@ -242,14 +250,30 @@ static int
 p_shm_map(
     sqlite3_file *f, int region, int size, int extend, void volatile **out)
 {
-	return of(f)->real->pMethods->xShmMap(
-	    of(f)->real, region, size, extend, out);
+	struct pagefile *p = of(f);
+	void *map;
+	int rc;
+
+	walindex_begin(&p->index, p->name);
+	rc = p->real->pMethods->xShmMap(p->real, region, size, extend, out);
+	if (rc != SQLITE_OK)
+		return rc;
+	memcpy(&map, out, sizeof map); /* less volatile */
+	rc = walindex_mapped(&p->index, (unsigned)region, map, (size_t)size);
+	if (rc != SQLITE_OK)
+		*out = NULL; /* it is asked for again */
+	return rc;
 }
 
 static int
 p_shm_lock(sqlite3_file *f, int at, int n, int flags)
 {
-	return of(f)->real->pMethods->xShmLock(of(f)->real, at, n, flags);
+	int rc = (flags & SQLITE_SHM_LOCK) && (flags & SQLITE_SHM_EXCLUSIVE)
+	    ? walindex_room(&of(f)->index)
+	    : SQLITE_OK;
+
+	return rc ? rc
+		  : of(f)->real->pMethods->xShmLock(of(f)->real, at, n, flags);
 }
 
 static void
@@ -261,6 +285,7 @@ p_shm_barrier(sqlite3_file *f)
 static int
 p_shm_unmap(sqlite3_file *f, int gone)
 {
+	walindex_end(&of(f)->index);
 	return of(f)->real->pMethods->xShmUnmap(of(f)->real, gone);
 }
 
@@ -320,6 +345,14 @@ pagefile_has_sums(const sqlite3_file *f)
 {
 	return f && f->pMethods == &methods &&
 	    atomic_load(&((const struct pagefile *)f)->sums);
+}
+
+int
+pagefile_index_room(const sqlite3_file *f)
+{
+	return f && f->pMethods == &methods
+	    ? walindex_room(&((const struct pagefile *)f)->index)
+	    : SQLITE_OK;
 }
 
 bool

@@ -38,6 +38,9 @@ int pagefile_open(
 bool pagefile_has_sums(const sqlite3_file *f);
 /* The same of a connection's. */
 bool pages_have_sums(sqlite3 *db);
+/* Before the index of f's log is written to: SQLITE_OK, or SQLITE_FULL
+ * (walindex.h). */
+int pagefile_index_room(const sqlite3_file *f);
 /* Whether a sync of it has failed: then each fails until it is opened again, as
  * after another, in which the system forgot what it could not write, SQLite would
  * take its log as done with. */

@@ -319,9 +319,18 @@ w_truncate(sqlite3_file *f, sqlite3_int64 size)
 static int
 w_sync(sqlite3_file *f, int flags)
 {
-	int rc = flush(of(f));
+	struct walfile *w = of(f);
+	/* the index says next what was synced: else that is not even written */
+	int rc = pagefile_index_room(w->db);
 
-	return rc ? rc : of(f)->real->pMethods->xSync(of(f)->real, flags);
+	if (rc != SQLITE_OK)
+		w->n = 0;
+	else
+		rc = flush(w);
+	if (rc == SQLITE_OK)
+		rc = w->real->pMethods->xSync(w->real, flags);
+	/* which may have written the index too */
+	return rc ? rc : pagefile_index_room(w->db);
 }
 
 static int
