@@ -99,7 +99,8 @@ struct msession {
 	uint64_t off_lo, off_hi;       /* ms; when it was left */
 	/* its client came when nothing could be written; before that it was */
 	bool unwritten;
-	bool undead; /* it may have ended, and that not be on disk */
+	bool unnoted; /* since when it is away no start could write */
+	bool undead;  /* it may have ended, and that not be on disk */
 	uint64_t was_off;
 	uint32_t was_lo, was_hi;
 	bool lost, sure; /* its clock runs from when the power is back */

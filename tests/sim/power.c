@@ -157,6 +157,7 @@ up(void)
 		get_well();
 		return;
 	}
+	sim->started_ill = power_ill();
 	first_round();
 	model_power_back();
 	verify_store(false);

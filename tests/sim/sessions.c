@@ -299,7 +299,7 @@ model_begin(struct edge *e, bool present)
 	struct model *md = &sim->model;
 	unsigned n = e->client->n;
 	struct msession *s = md->now[n];
-	bool unsure = md->unsure[n], vague = false;
+	bool unsure = md->unsure[n], vague = false, undead;
 
 	e->live = true;
 	unsure |= unanswered(e, &md->unsure_clean[n]);
@@ -317,11 +317,10 @@ model_begin(struct edge *e, bool present)
 		vague = true;
 	if (present && unsure && (!s || !surely_lives(s)))
 		vague = true;
-	/* what came after its end it need not have */
-	if (present && s && s->undead)
-		vague = true;
 	e->unwritten |= power_ill();
-	will_back(e, present && !vague, unsure || e->unwritten);
+	undead = present && s && s->undead;
+	will_back(e, present && !vague, unsure || e->unwritten || undead);
+	vague |= undead; /* what came after its end it need not have */
 	if (unsure && e->unwritten)
 		md->unsure_ms[n] = e->live_ms;
 	else if (!e->unwritten)
@@ -346,6 +345,7 @@ model_begin(struct edge *e, bool present)
 		s->was_hi = s->expiry_hi;
 	}
 	s->unwritten = e->unwritten;
+	s->unnoted = false;
 	s->edge = e;
 	s->kept |= e->expiry_s > 0;
 	s->conns++;
@@ -529,7 +529,7 @@ session_lost(struct msession *s)
 		    !is_old(end_ms < sim->now ? end_ms : sim->now);
 		if (s->unwritten)
 			as_it_was(s);
-		s->lost |= !s->edge && !is_old(s->off_hi);
+		s->lost |= !s->edge && (s->unnoted || !is_old(s->off_hi));
 		return;
 	}
 	if (md->now[n] || s->told || is_old(s->ended_ms))
@@ -659,6 +659,8 @@ model_power_back(void)
 			s->off_hi = sim->now;
 		if (s && s->lost && s->sure)
 			s->off_lo = sim->now;
+		if (s && s->lost)
+			s->unnoted = sim->started_ill;
 		if (s)
 			s->lost = s->sure = false;
 		if (w->uid && w->hi == NEVER)

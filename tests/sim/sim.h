@@ -79,6 +79,7 @@ struct sim {
 	uint64_t up_at;	       /* it comes back */
 	uint64_t disk_at;      /* the disk stands still until then */
 	uint64_t well_at; /* it is full, or fails, until then; 0: it is well */
+	bool started_ill; /* it was when the broker started last */
 	unsigned ills;	  /* that was so often */
 	uint64_t rounds[SIM_ROUNDS + 1]; /* when the last ones began; power.c */
 	unsigned turned;  /* shards that had a turn in this one */
