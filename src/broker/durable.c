@@ -300,7 +300,8 @@ durable_gate_end(const struct durable *d)
 static bool
 is_full(const struct durable *d)
 {
-	return d->keep.bytes + d->open->bytes + d->under_way > KEEP_BYTES;
+	return d->keep.bytes + d->open->bytes + d->under_way + d->places_bytes >
+	    KEEP_BYTES;
 }
 
 static void

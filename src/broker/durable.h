@@ -69,6 +69,7 @@
 #define OWED_MAX 256u
 
 struct broker;
+struct chunk;
 struct conn;
 struct msg;
 struct session;
@@ -147,7 +148,9 @@ struct durable {
 	unsigned n_owed;
 	struct map retained;	  /* retaining.c: where open has their last, */
 	uint64_t retained_ticket; /* while it has this one */
-	struct fresh *fresh;	  /* ring of those that are not on disk */
+	struct chunk *places;	  /* what those are, and how many bytes */
+	size_t places_used, places_bytes; /* used: of the first */
+	struct fresh *fresh; /* ring of those that are not on disk */
 	uint32_t fresh_head, fresh_n, fresh_cap;
 	/* connections of which something was not taken, and not answered, as
 	 * there was no memory for more; on_publish.c */

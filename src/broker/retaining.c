@@ -2,6 +2,7 @@
  */
 #include "broker/retaining.h"
 
+#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,14 @@ struct place {
 	uint8_t topic[];
 };
 
+/* One has room for any topic. */
+#define CHUNK ((size_t)96 * 1024)
+
+struct chunk {
+	struct chunk *next;
+	alignas(struct place) uint8_t v[CHUNK];
+};
+
 static struct slice
 topic_of(const void *value)
 {
@@ -26,12 +35,49 @@ topic_of(const void *value)
 void
 retaining_fini(struct durable *d)
 {
-	struct place *p;
-	size_t at = 0;
+	struct chunk *c;
 
-	while ((p = map_next(&d->retained, &at)))
-		free(p);
+	while ((c = d->places)) {
+		d->places = c->next;
+		free(c);
+	}
+	d->places_used = d->places_bytes = 0;
 	map_fini(&d->retained);
+}
+
+static size_t
+size_of(struct slice topic)
+{
+	size_t size = sizeof(struct place) + topic.n,
+	       each = alignof(struct place);
+
+	return (size + each - 1) / each * each;
+}
+
+static struct place *
+place_new(struct durable *d, struct slice topic)
+{
+	size_t n = size_of(topic);
+	struct place *p;
+
+	if (!d->places || CHUNK - d->places_used < n) {
+		struct chunk *c = malloc(sizeof *c);
+
+		if (!c)
+			return NULL;
+		c->next = d->places;
+		d->places = c;
+		d->places_used = 0;
+		d->places_bytes += sizeof *c;
+	}
+	p = (void *)(d->places->v + d->places_used);
+	p->at = UINT32_MAX;
+	p->len = (uint16_t)topic.n;
+	memcpy(p->topic, topic.p, topic.n);
+	if (map_put(&d->retained, p))
+		return NULL;
+	d->places_used += n;
+	return p;
 }
 
 /* NULL: it has a record of its own, as there is room, or no memory. */
@@ -46,17 +92,8 @@ place_of(struct durable *d, struct slice topic)
 		retaining_fini(d);
 	d->retained_ticket = d->keep.ticket;
 	d->retained.key_of = topic_of;
-	if ((p = map_get(&d->retained, topic)) ||
-	    !(p = malloc(sizeof *p + topic.n)))
-		return p;
-	p->at = UINT32_MAX;
-	p->len = (uint16_t)topic.n;
-	memcpy(p->topic, topic.p, topic.n);
-	if (map_put(&d->retained, p)) {
-		free(p);
-		return NULL;
-	}
-	return p;
+	p = map_get(&d->retained, topic);
+	return p ? p : place_new(d, topic);
 }
 
 void

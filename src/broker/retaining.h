@@ -6,9 +6,10 @@
  * times.  Else all that others may not do when there is too much (KEEP_BYTES) would
  * depend on him.
  *
- * Owns:    a copy of each topic that waits, until its batch goes to the store.
+ * Owns:    a copy of each topic that waits, until its batch has gone to the store and
+ *          there is another, or there is room; in chunks, so that they are soon freed.
  * Threads: the shard.
- * Bounds:  as many as there are records of them.
+ * Bounds:  as many as there are records of them; they count in KEEP_BYTES.
  * Errors:  without memory a topic has a record for each change; or keep.failed.
  */
 #ifndef NJ_BROKER_RETAINING_H
