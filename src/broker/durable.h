@@ -20,6 +20,8 @@
  *          then who publishes or subscribes waits, and with them a struct fresh for each
  *          QoS 2 identifier among them; PROMISES_MAX promises, then all who wait for
  *          one are not heard.  Rings of more than RING_KEPT go when they are empty.
+ *          A connection that ended stays until its last promise: at most one for each
+ *          record that waits, so KEEP_BYTES bounds those of clients that come and go.
  */
 #ifndef NJ_BROKER_DURABLE_H
 #define NJ_BROKER_DURABLE_H
