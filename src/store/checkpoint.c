@@ -9,9 +9,7 @@
  * until little is left; that little the store's thread does between two
  * commits, after which the log starts again from its beginning.
  */
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "base/log.h"
@@ -26,8 +24,6 @@
 #define HARD_PAGES  32000
 /* Rounds, each as long as the log grew during the one before. */
 #define ROUNDS_MAX 8
-/* Of the database, sent off by one call. */
-#define PIECE_BYTES ((off_t)256 * 1024)
 
 /* Free pages are given back above this many and this share of the file, 256
  * (1 MiB) at once: once a second, or one after the other while nothing comes. */
@@ -109,22 +105,6 @@ checkpoint(struct store *s, sqlite3 *db, int *done, int *left)
 	return rc;
 }
 
-/* What the rounds wrote is on its way to the disk before it is waited for.  One
- * call for all of it is some milliseconds in the kernel, which are not
- * interrupted: a shard that wakes on that processor would wait for them. */
-static void
-send_off(const struct store *s)
-{
-	struct stat st;
-
-	if (fstat(s->db_fd, &st) != 0)
-		return;
-	for (off_t at = 0; at < st.st_size; at += PIECE_BYTES)
-		if (sync_file_range(
-			s->db_fd, at, PIECE_BYTES, SYNC_FILE_RANGE_WRITE) != 0)
-			return; /* the sync does it, and says what is wrong */
-}
-
 /* SQLite syncs the database only when all of the log is in it, which is the
  * tail: it would wait for what the rounds wrote. */
 static int
@@ -148,11 +128,9 @@ rounds(struct store *s)
 	int done = 0, left = 0, synced = 0, new = HARD_PAGES, before;
 
 	for (unsigned i = 0; i < ROUNDS_MAX; i++) {
-		walfile_pace(db);
 		if (checkpoint(s, db, &done, &left) != SQLITE_OK)
 			break;
 		if (done - synced > TAIL_PAGES) {
-			send_off(s);
 			if (sync_database(s, db) != SQLITE_OK)
 				break;
 			synced = done;
@@ -217,6 +195,7 @@ checkpointer_start(struct store *s)
 		do_without(s);
 		return;
 	}
+	pages_pace(c->db, s->db_fd);
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->change, NULL);
 	sigfillset(&all);

@@ -26,6 +26,11 @@
 /* The same page is told of again after so long. */
 #define SAY_AGAIN_S 60
 
+/* Of one that only makes checkpoints: pages between two pauses, some 0.1 ms, and
+ * what is sent off by one call. */
+#define PACE	    12u
+#define PIECE_BYTES ((sqlite3_int64)256 * 1024)
+
 struct pagefile {
 	sqlite3_file base;
 	sqlite3_file *real; /* behind this struct */
@@ -36,6 +41,10 @@ struct pagefile {
 	int page; /* bytes; 0: not known yet */
 	struct pages_watch *watch;
 	struct walindex index;
+	bool paced; /* pages_pace() */
+	int fd;
+	unsigned writes;
+	sqlite3_int64 piece; /* where the one begins that is not sent off */
 	sqlite3_int64 said_at;
 	time_t said;
 };
@@ -162,10 +171,36 @@ p_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 	return rc;
 }
 
+static void
+pause_now(void)
+{
+	(void)nanosleep(&(struct timespec){ .tv_nsec = 1 }, NULL);
+}
+
+/* A page of a checkpoint was written, which come in the order of the file.  The
+ * piece before is on its way to the disk before it is waited for: all at once would
+ * be milliseconds in the kernel, which are not interrupted. */
+static void
+keep_pace(struct pagefile *p, sqlite3_int64 at)
+{
+	sqlite3_int64 piece = at - at % PIECE_BYTES;
+
+	if (piece != p->piece) {
+		/* what it cannot do, and why, the sync finds */
+		(void)sync_file_range(
+		    p->fd, p->piece, PIECE_BYTES, SYNC_FILE_RANGE_WRITE);
+		p->piece = piece;
+		pause_now();
+	}
+	if (++p->writes % PACE == 0)
+		pause_now();
+}
+
 static int
 p_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 at)
 {
 	struct pagefile *p = of(f);
+	int rc;
 
 	look(p, from, (size_t)n, at);
 	if (atomic_load(&p->sums) && is_page_size((size_t)n) && at % n == 0) {
@@ -173,7 +208,10 @@ p_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 at)
 		pagesum_set(p->copy, (size_t)n);
 		from = p->copy;
 	}
-	return p->real->pMethods->xWrite(p->real, from, n, at);
+	rc = p->real->pMethods->xWrite(p->real, from, n, at);
+	if (p->paced)
+		keep_pace(p, at);
+	return rc;
 }
 
 static int
@@ -384,6 +422,19 @@ pages_watch(sqlite3 *db, struct pages_watch *w)
 		SQLITE_OK &&
 	    f && f->pMethods == &methods)
 		of(f)->watch = w;
+}
+
+void
+pages_pace(sqlite3 *db, int fd)
+{
+	sqlite3_file *f = NULL;
+
+	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &f) !=
+		SQLITE_OK ||
+	    !f || f->pMethods != &methods)
+		return;
+	of(f)->paced = true;
+	of(f)->fd = fd;
 }
 
 int

@@ -63,6 +63,12 @@ struct pages_watch {
 /* From now on; NULL: no more.  Only while one thread has the connection. */
 void pages_watch(sqlite3 *db, struct pages_watch *w);
 
+/* This connection, which only makes checkpoints, pauses for a moment after each
+ * few pages.  The kernel compares who has waited with who runs when something
+ * wakes or at its tick, every 4 ms: so long a shard would wait for it.  And what it
+ * wrote it sends off to the disk, by fd: the same file, open as long as db is. */
+void pages_pace(sqlite3 *db, int fd);
+
 /* How many pages were not as they should be, in this process so far. */
 uint64_t pages_damaged(void);
 

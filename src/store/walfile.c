@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "store/pagefile.h"
@@ -26,9 +25,6 @@
 
 /* No page is larger, and SQLite's own VFS takes no more at once. */
 #define PIECE 65536u
-
-/* Reads between two pauses: some 0.2 ms of a checkpoint. */
-#define PACE 32u
 
 /*
  * A page's own sum (pagesum.h) is set in the log already: whoever brings the log
@@ -56,8 +52,6 @@ struct walfile {
 	uint8_t *buf;
 	size_t n;
 	sqlite3_int64 at; /* where buf belongs */
-	bool paced;	  /* walfile_pace() */
-	unsigned reads;
 	struct chain chain;
 };
 
@@ -119,8 +113,6 @@ w_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 	struct walfile *w = of(f);
 	int rc = flush(w);
 
-	if (w->paced && ++w->reads % PACE == 0)
-		(void)nanosleep(&(struct timespec){ .tv_nsec = 1 }, NULL);
 	if (!rc)
 		rc = w->real->pMethods->xRead(w->real, to, n, at);
 	/* SQLite compares its own sums only when it opens the log */
@@ -393,17 +385,6 @@ static const sqlite3_io_methods methods = {
 	.xSectorSize = w_sector,
 	.xDeviceCharacteristics = w_characteristics,
 };
-
-void
-walfile_pace(sqlite3 *db)
-{
-	sqlite3_file *f = NULL;
-
-	if (sqlite3_file_control(
-		db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &f) == SQLITE_OK &&
-	    f && f->pMethods == &methods)
-		of(f)->paced = true;
-}
 
 /* The VFS below, and where to find it. */
 struct walvfs {

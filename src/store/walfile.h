@@ -20,17 +20,10 @@
 
 #include "base/err.h"
 
-struct sqlite3;
-
 #define WALFILE_BYTES (256u * 1024)
 
 /* The name of one that stands on the VFS base (NULL: SQLite's own).  NJ_NOTFOUND:
  * there is no such. */
 NJ_MUST enum nj_err walfile_vfs(const char *base, const char **name);
-
-/* This connection, which only makes checkpoints, pauses for a moment after each
- * few pages.  The kernel compares who has waited with who runs when something
- * wakes or at its tick, every 4 ms: so long a shard would wait for it. */
-void walfile_pace(struct sqlite3 *db);
 
 #endif
