@@ -43,6 +43,8 @@ class Publisher(Link):
         r = self.rng.random()
         if r < 0.05:
             return f's/{self.number}', False, 1
+        if r < 0.07:
+            return f'n/{self.number}', False, 0
         if r < 0.5:
             return f't/{self.number}/{self.rng.randrange(4)}', False, 0
         if r < 0.65:
@@ -63,11 +65,13 @@ class Publisher(Link):
         m = Message(self.name, self.seq, topic, qos or 1 + self.rng.randrange(2), retain, mid,
                     self.ledger.now())
         m.empty = retain and self.rng.random() < 0.2
+        m.marked = self.version == 5 and self.seq % 8 == 0
         props = b''
         if self.version == 5:
-            props = properties({'correlation_data': b'%d' % self.seq} if self.seq % 8 == 0 else None)
-        m.wire = packet(PUBLISH, m.qos << 1 | retain, string(topic) + _short.pack(mid) + props
-                        + (b'' if m.empty else self.payload(self.seq)))
+            props = properties({'correlation_data': b'%d' % self.seq} if m.marked else None)
+        payload = b'' if m.empty else self.payload(self.seq)
+        m.size = len(payload)
+        m.wire = packet(PUBLISH, m.qos << 1 | retain, string(topic) + _short.pack(mid) + props + payload)
         self.inflight[mid] = m
         self.ledger.sends(m)
         self.send(m.wire)
@@ -218,8 +222,8 @@ class Receiver(Link):
                 self.ledger.fault(f'{self.name} got what nobody sent: {topic} {payload[:40]}')
             key = ('', topic)
             m = None
-        if props and key[0] and props.get('correlation_data', b'%d' % key[1]) != b'%d' % key[1]:
-            self.ledger.fault(f'{self.name} got another message\'s properties', self.ledger.story(m))
+        if m is not None:
+            self.ledger.compare(self.name, m, payload, props)
         if not self.known(mid, key, qos, dup):
             self.pending[mid] = Flight(key, qos, self.world.arrival())
             if m is not None:
@@ -301,6 +305,38 @@ class Receiver(Link):
                 and not self.pending)
 
 
+class Keeper(Receiver):
+    """Wants the retain flag as it was published, and nothing that was retained before."""
+    options = 0x28
+
+    def count(self, m, qos, idents, retained):
+        if bool(retained) != m.retain:
+            self.ledger.fault(f'{self.name} got a message with the retain flag {retained}',
+                              self.ledger.story(m), *self.inbox.story())
+        self.inbox.takes(m, qos, idents)
+
+
+class Deaf(Receiver):
+    """Wants nothing of what it publishes itself, on topics that it is subscribed to."""
+    options = 0x04
+    OWN = 'n/own'
+
+    def turn(self, now):
+        super().turn(now)
+        if self.state == 'up' and not self.asked and not self.world.quiet:
+            self.send(packet(PUBLISH, 2, string(self.OWN) + _short.pack(self.next_mid()) + b'\x00'))
+
+    def on_publish(self, first, topic, mid, props, payload):
+        if topic == self.OWN:
+            self.ledger.fault(f'{self.name} got what it published itself, which it does not want',
+                              *self.inbox.story())
+        super().on_publish(first, topic, mid, props, payload)
+
+    def on_ack(self, kind, mid, code):
+        if kind != PUBACK:
+            super().on_ack(kind, mid, code)
+
+
 class Churner(Receiver):
     """Subscribes and unsubscribes, one filter after the other."""
 
@@ -380,9 +416,10 @@ class Willing(Link):
     A delayed will has to come when it stays away, and not when it is back
     in time."""
 
-    def __init__(self, world, name, version, qos, delay=0, clean=False):
+    def __init__(self, world, name, version, qos, delay=0, clean=False, retain=False):
         super().__init__(world, name, version)
-        self.clean = clean
+        self.clean, self.retain = clean, retain
+        self.kept = 0			# number of the retained one, or an earlier one
         self.qos, self.delay = qos, delay if version == 5 else 0
         self.number = 0
         # number: [answered, end, how, back, the next CONNECT], until it is settled
@@ -397,8 +434,11 @@ class Willing(Link):
             before[4] = before[4] or self.asked_at
         self.number += 1
         self.current = self.past[self.number] = [0, 0, '', 0, 0]
-        return (f'w/{self.name}', b'%s %d|' % (self.name.encode(), self.number), self.qos, False,
-                {'will_delay': self.delay} if self.delay else None)
+        props = {'correlation_data': b'%d' % self.number}
+        if self.delay:
+            props['will_delay'] = self.delay
+        return (f'w/{self.name}', b'%s %d|' % (self.name.encode(), self.number), self.qos, self.retain,
+                props)
 
     def opened(self, present):
         self.current[0] = self.up_at
@@ -447,7 +487,16 @@ class Willing(Link):
                 return 0, most
         return 1, most
 
+    def compare(self, who, number, qos, topic, props):
+        """It comes as it was given with CONNECT."""
+        want = {'correlation_data': b'%d' % number} if self.version == 5 else {}
+        if (qos, topic) != (self.qos, f'w/{self.name}') or (props or {}) != want:
+            self.ledger.fault(f'{who} got will {number} of {self.name} on {topic}, QoS {qos}, with {props}',
+                              f'promised: QoS {self.qos}, with {want}')
+
     def comes(self, number):
+        if self.retain and self.qos == 2:
+            self.kept = max(self.kept, number)
         self.seen[number] = self.seen.get(number, 0) + 1
         if number in self.settled:
             # One that nobody had to wait for may come late.
@@ -500,8 +549,10 @@ class Watcher(Receiver):
         key, _ = self.identify(payload)
         if not self.known(mid, key, qos, dup):
             self.pending[mid] = Flight(key, qos, self.world.arrival())
-            self.ledger.counts['wills came'] += 1
-            self.world.wills[key[0]].comes(key[1])
+            self.world.wills[key[0]].compare(self.name, key[1], qos, topic, props)
+            if not first & 1:		# else it is one from before its subscription
+                self.ledger.counts['wills came'] += 1
+                self.world.wills[key[0]].comes(key[1])
         self.answer(PUBACK if qos == 1 else PUBREC, mid)
 
 
@@ -562,28 +613,62 @@ class Inspector(Link):
     """Comes once, with a clean session, and looks at the retained messages."""
     clean = True
 
-    def __init__(self, world, name):
+    def __init__(self, world, name, final=False):
         super().__init__(world, name, 5)
-        self.low = None
+        self.final = final		# all wills that are due have come
+        self.low, self.least = None, {}
         self.found = {}
+        self.willed = {}		# its name: number of the retained will
 
     def opened(self, present):
         self.low = {t: e[0] for t, e in self.ledger.retained.items()}
-        self.found = {}
-        self.put_subscribe({'r/#': 0})
+        for name, w in self.world.wills.items():
+            if w.retain:
+                self.least[name] = max(w.seen, default=0) if self.final else w.kept
+        self.found, self.willed = {}, {}
+        self.put_subscribe({'r/#': 2, 'w/#': 2})
 
     def on_publish(self, first, topic, mid, props, payload):
-        if not first & 1:
-            return
-        pub, _, seq = payload.partition(b'|')[0].partition(b' ')
-        seq = int(seq)
+        qos = first >> 1 & 3
+        if qos:
+            self.put_ack(PUBACK if qos == 1 else PUBREC, mid)
+        name, _, number = payload.partition(b'|')[0].partition(b' ')
+        name, number = name.decode('ascii', 'replace'), int(number) if number.isdigit() else 0
+        if topic.startswith('w/'):
+            self.take_will(name, number, first, topic, props)
+        elif first & 1:
+            self.take_retained(name, number, qos, topic, props, payload)
+
+    def on_ack(self, kind, mid, code):
+        self.put_ack(PUBCOMP, mid)
+
+    def take_retained(self, name, seq, qos, topic, props, payload):
         low, last, _ = self.low.get(topic, 0), *self.ledger.retained.get(topic, [0, 0, ()])[1:]
         self.found[topic] = seq
         self.ledger.counts['retained checked'] += 1
-        if not low <= seq <= last:
-            self.ledger.fault(f'the retained message of {topic} is number {seq} of {pub.decode()}',
+        m = self.ledger.messages.get((name, seq))
+        if m is None or m.topic != topic or not low <= seq <= last:
+            self.ledger.fault(f'the retained message of {topic} is number {seq} of {name}',
                               f'promised: number {low} was acknowledged before this subscription, '
                               f'number {last} is the last one sent')
+            return
+        self.ledger.compare(self.name, m, payload, props)
+        if qos != m.qos:
+            self.ledger.fault(f'the retained message of {topic} came with QoS {qos}', self.ledger.story(m))
+
+    def take_will(self, name, number, first, topic, props):
+        will = self.world.wills[name]
+        will.compare(self.name, number, first >> 1 & 3, topic, props)
+        if not first & 1:		# published meanwhile
+            self.willed[name] = max(number, self.willed.get(name, 0))
+            return
+        self.ledger.counts['retained wills'] += 1
+        self.willed[name] = number
+        if not will.retain or not self.least[name] <= number <= will.number:
+            # One that QoS 1 brought before it was on disk is published again.
+            if not (self.final and will.qos == 1 and number >= will.kept):
+                self.ledger.fault(f'the retained message of {topic} is number {number}',
+                                  f'promised: at least number {self.least.get(name)}')
 
     def lacking(self):
         """Topics that must have a retained message and of which none came."""
@@ -594,13 +679,29 @@ class Inspector(Link):
                     out.append(topic)
         return out
 
+    def unwilled(self):
+        return [name for name, least in self.least.items() if self.willed.get(name, 0) < least]
+
     def unkept(self):
         for topic in self.lacking()[:2]:
             self.ledger.fault(f'there is no retained message of {topic}',
                               f'promised: number {self.low[topic]} was acknowledged')
+        for name in self.unwilled()[:2]:
+            self.ledger.fault(f'will {self.least[name]} of {name} was published, and is not retained',
+                              f'found: number {self.willed.get(name, 0)}')
+
+    def done(self):
+        """What it has found is on disk, if it was all settled."""
+        self.unkept()
+        if self.final:
+            for name, number in self.willed.items():
+                if self.world.wills[name].retain:
+                    self.world.wills[name].kept = number
+        self.drop()
+        self.world.links.remove(self)
 
     def idle(self):
-        return self.state == 'up' and not self.lacking()
+        return self.low is not None and self.state == 'up' and not self.lacking() and not self.unwilled()
 
 
 __all__ = [name for name in sys.modules[__name__].__dict__ if name[0].isupper()]

@@ -29,7 +29,8 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), 'blackbox')]
 # pylint: disable=wrong-import-position
 import certs
 import harness
-from actors import (MS, SECOND, Churner, Expirer, Inspector, Publisher, Receiver, Watcher, Willing)
+from actors import (MS, SECOND, Churner, Deaf, Expirer, Inspector, Keeper, Publisher, Receiver, Watcher,
+                    Willing)
 from ledger import OPEN, Inbox, Interval, Ledger
 from raw import PUBACK
 
@@ -122,6 +123,8 @@ class World:
         Receiver(self, 'rare', 5, {'t/0/0': 2, 't/0/1': 2, 't/3/2': 1}, online=0.8)
         Receiver(self, 'slow', 4, {'t/1/1': 2, 't/2/2': 1}, lazy=True)
         Receiver(self, 'tardy', 5, {'t/0/2': 2, 't/1/3': 2, 'r/#': 1}, lazy=True, online=0.95)
+        Keeper(self, 'flags', 5, {'r/#': 2, 't/0/3': 1}, ident=300)
+        Deaf(self, 'deaf', 5, {'n/#': 2}, ident=70000)
         group = Inbox(self.ledger, '$share/g/h/#')
         group.ordered = False
         for name, version in ('one', 5), ('two', 4), ('three', 5):
@@ -141,6 +144,9 @@ class World:
         Willing(self, 'will-d', 5, 1, delay=1)
         Willing(self, 'will-e', 5, 1, clean=True)
         Willing(self, 'will-f', 4, 2, clean=True)
+        Willing(self, 'will-g', 5, 2, retain=True)
+        Willing(self, 'will-h', 4, 1, retain=True)
+        Willing(self, 'will-i', 5, 2, delay=1, retain=True)
         Expirer(self, 'short-a')
         Expirer(self, 'short-b')
         self.links.sort(key=lambda link: isinstance(link, Publisher))
@@ -263,12 +269,17 @@ class World:
                 if time.monotonic() > end:
                     raise Stopped('the broker did not come up')
             end = time.monotonic() + self.rng.choice((0.02, 0.15, 0.4)) * (0.2 + self.rng.random())
+            # most lives see what is retained; the others may be shorter
+            inspector = Inspector(self, f'inspector-{len(self.starts)}') if self.rng.random() < 0.8 else None
             turns = 0
             while time.monotonic() < end and not self.ledger.enough:
                 self.turn()
                 turns += 1
                 if turns % 16 == 0:
                     self.behind = sum(len(i.owed) for i in self.ledger.owing) > BACKLOG
+            if inspector:
+                self.turn_until(inspector.idle)
+                inspector.done()
         self.kill()
 
     def check(self):
@@ -279,11 +290,9 @@ class World:
             link.wake = 0 if link.wake < self.ledger.now() + 5 * SECOND else link.wake
         self.turn_until(lambda: all(link.idle() for link in self.links))
         if not self.ledger.enough:
-            inspector = Inspector(self, f'inspector-{len(self.starts)}')
+            inspector = Inspector(self, f'inspector-{len(self.starts)}', final=True)
             self.turn_until(inspector.idle)
-            inspector.unkept()
-            inspector.drop()
-            self.links.remove(inspector)
+            inspector.done()
         for inbox in self.ledger.owing:
             inbox.missing()
         for link in self.links:

@@ -14,7 +14,7 @@ OPEN = 1 << 62
 class Message:
     """A PUBLISH of ours."""
     __slots__ = ('pub', 'seq', 'topic', 'qos', 'retain', 'mid', 'sent', 'received', 'acked', 'wire',
-                 'state', 'again', 'empty')
+                 'state', 'again', 'empty', 'size', 'marked')
 
     def __init__(self, pub, seq, topic, qos, retain, mid, sent):
         self.pub, self.seq, self.topic, self.qos, self.retain = pub, seq, topic, qos, retain
@@ -24,6 +24,8 @@ class Message:
         self.again = 0			# times it was sent again
         self.wire = b''
         self.empty = False
+        self.size = 0			# of the payload
+        self.marked = False		# it has correlation data, which is its number
 
     @property
     def key(self):
@@ -117,6 +119,17 @@ class Ledger:
         if not m.empty:
             for who in self.owing:
                 who.owe(m)
+
+    def compare(self, who, m, payload, props):
+        """Payload and properties are those that were sent; props None: the
+        client has none."""
+        head = b'%s %d|' % (m.pub.encode(), m.seq)
+        if len(payload) != m.size or not payload.startswith(head) or payload[len(head):].strip(b'.'):
+            self.fault(f'{who} got another payload, {len(payload)} bytes instead of {m.size}',
+                       self.story(m))
+        want = {'correlation_data': b'%d' % m.seq} if m.marked else {}
+        if props is not None and {k: v for k, v in props.items() if k != 'subscription_id'} != want:
+            self.fault(f'{who} got properties {props} instead of {want}', self.story(m))
 
     def story(self, m):
         return (f'promised: {m.pub} sent {m.topic} number {m.seq}, QoS {m.qos}, packet {m.mid}, at '

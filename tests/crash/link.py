@@ -24,6 +24,7 @@ class Link:
     clean = False
     expiry = 3600
     receive_maximum = 100
+    options = 0			# of its subscriptions, beside the QoS
 
     def __init__(self, world, name, version=5):
         self.world, self.ledger, self.name, self.version = world, world.ledger, name, version
@@ -221,6 +222,7 @@ class Link:
                     props = r.props()
                     at = stop - len(r.data)
                 else:
+                    props = {}
                     at += 1
             self.on_publish(first, topic, mid, props, buf[at:stop])
         elif PUBACK <= kind <= PUBCOMP:
@@ -292,7 +294,7 @@ class Link:
         mid = self.next_mid()
         props = properties({'subscription_id': ident} if ident else None) if self.version == 5 else b''
         self.send(packet(8, 2, _short.pack(mid) + props
-                         + b''.join(string(f) + bytes((q,)) for f, q in filters.items())))
+                         + b''.join(string(f) + bytes((q | self.options,)) for f, q in filters.items())))
         return mid
 
     def put_unsubscribe(self, *filters):
