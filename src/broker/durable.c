@@ -514,7 +514,8 @@ durable_turn(struct shard *sh)
 	}
 	d->keep.stuck = store_state(d->store) != STORE_OK;
 	if (!d->keep.stuck) {
-		retaining_fini(d);
+		if (d->places)
+			retaining_fini(d);
 		sessions_keep_wills(sh);
 	}
 	if (!d->keep.stuck && !d->reread.at)

@@ -503,29 +503,17 @@ batch_retain_end(struct store_batch *b, uint64_t order, struct slice topic)
 	    SLICE_NONE);
 }
 
-/* The record at that place, if an older change is there; NULL: none. */
-static struct store_rec *
-older_change(const struct store_batch *b, uint32_t at, uint64_t order)
-{
-	struct store_rec *r;
-
-	if (at >= b->n)
-		return NULL;
-	r = &b->v[at];
-	return (r->kind == REC_RETAIN || r->kind == REC_RETAIN_END) &&
-		r->seq < order
-	    ? r
-	    : NULL;
-}
-
 enum nj_err
 batch_retain_at(struct store_batch *b, uint64_t order, struct slice topic,
     void *msg, uint32_t *at, void **was)
 {
-	struct store_rec *old = older_change(b, *at, order);
+	struct store_rec *old = *at < b->n ? &b->v[*at] : NULL;
 	uint8_t *text;
 	enum nj_err e;
 
+	assert(!old ||
+	    ((old->kind == REC_RETAIN || old->kind == REC_RETAIN_END) &&
+		old->seq < order));
 	*was = NULL;
 	if (!old) {
 		if (!(e = msg ? batch_retain(b, order, msg)

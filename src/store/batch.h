@@ -163,7 +163,8 @@ batch_retain(struct store_batch *b, uint64_t order, void *msg);
 NJ_MUST enum nj_err
 batch_retain_end(struct store_batch *b, uint64_t order, struct slice topic);
 /* Either (msg NULL: its end), in the place of the one at *at, which is an earlier change
- * of the topic; the caller gets the reference on that one's message, if it had any. */
+ * of the topic in this batch, or UINT32_MAX: there is none; the caller gets the reference
+ * on that one's message, if it had any. */
 NJ_MUST enum nj_err batch_retain_at(struct store_batch *b, uint64_t order,
     struct slice topic, void *msg, uint32_t *at, void **was);
 

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -195,6 +196,169 @@ one_of_each_topic(void **state)
 	lone_stored();
 }
 
+static struct msg *
+message(const char *topic, uint32_t n)
+{
+	const struct publish p = { .payload = slice_of("0123456789", n),
+		.retain = true };
+	struct msg *m;
+
+	assert_int_equal(msg_new(&p, slice_str(topic), 0, &m), NJ_OK);
+	return m;
+}
+
+static void
+disk_is_full(void)
+{
+	lone.state = STORE_FULL;
+	lone_turn(0);
+	assert_true(sh->durable.keep.stuck);
+}
+
+/* A message in the place of another, of the end of one, and the end of one: each counts
+ * as long as it is the last, and has its own place among all changes. */
+static void
+the_last_of_a_topic(void **state)
+{
+	struct durable *d = &sh->durable;
+	const struct store_batch *open = d->open;
+
+	(void)state;
+	disk_is_full();
+	for (uint64_t order = 1; order <= 30; order++) {
+		struct msg *m = order % 3 ? message("t", 1 + order % 7) : NULL;
+
+		retaining_keep(sh, order, slice_str("t"), m);
+		assert_int_equal(open->n, 1);
+		assert_int_equal(
+		    open->v[0].kind, m ? REC_RETAIN : REC_RETAIN_END);
+		assert_ptr_equal(open->v[0].msg, m);
+		assert_int_equal(open->v[0].seq, order);
+		assert_int_equal(open->bytes, sizeof open->v[0] + (m ? 0 : 1));
+		assert_int_equal(d->keep.bytes, m ? msg_size(m) : 0);
+		if (m)
+			msg_unref(m);
+	}
+	/* there is room: others are behind it */
+	lone.state = STORE_OK;
+	d->n_spare = 0;
+	lone_turn(0);
+	retaining_keep(sh, 31, slice_str("t"), NULL);
+	retaining_keep(sh, 32, slice_str("t"), NULL);
+	assert_int_equal(open->n, 3);
+	d->n_spare = BATCHES_OUT;
+	d->keep.dirty = false;
+	lone_turn(0);
+	answer();
+}
+
+/* What goes with another shard's takes no place of the shard's own changes, nor has one
+ * there. */
+static void
+a_topic_with_another_shards(void **state)
+{
+	static const char *const topics[] = { "a", "b", "b", "a", "b" };
+	struct durable *d = &sh->durable;
+	const struct store_batch *part;
+
+	(void)state;
+	disk_is_full();
+	for (unsigned i = 0; i < 5; i++) {
+		struct msg *m = message(topics[i], 1);
+
+		if (i == 2)
+			assert_true(together_begin(sh));
+		retaining_keep(sh, i + 1, slice_str(topics[i]), m);
+		if (i == 3) {
+			part = d->keep.part->batch;
+			assert_int_equal(part->n, 2);
+			for (unsigned k = 0; k < 2; k++)
+				assert_int_equal(part->v[k].seq, 3 + k);
+			assert_int_equal(d->keep.part->bytes, 2 * msg_size(m));
+			together_end(sh);
+		}
+		msg_unref(m);
+	}
+	assert_int_equal(d->open->n, 2);
+	assert_int_equal(d->open->v[0].seq, 1);
+	assert_int_equal(d->open->v[1].seq, 5);
+	d->keep.dirty = false;
+	lone.state = STORE_OK;
+	lone_turn(0);
+	answer();
+}
+
+/* Nor has one a place where it stood in another batch. */
+static void
+a_topic_with_the_next_batch(void **state)
+{
+	struct durable *d = &sh->durable;
+
+	(void)state;
+	disk_is_full();
+	retaining_keep(sh, 1, slice_str("a"), NULL);
+	retaining_keep(sh, 2, slice_str("b"), NULL);
+	lone_turn(0);
+	assert_int_equal(lone.n_given, 1);
+	retaining_keep(sh, 3, slice_str("b"), NULL);
+	retaining_keep(sh, 4, slice_str("a"), NULL);
+	retaining_keep(sh, 5, slice_str("b"), NULL);
+	assert_int_equal(lone.given[0]->n, 2);
+	assert_int_equal(d->open->n, 2);
+	assert_int_equal(d->open->v[0].seq, 5);
+	assert_int_equal(d->open->v[1].seq, 4);
+	lone_stored();
+	lone_turn(0);
+	answer();
+}
+
+#define WILLS 2500
+
+/* When there is room, some are recorded in a turn; the next follows at once. */
+static void
+wills_in_portions(void **state)
+{
+	static struct session *has[WILLS];
+	struct durable *d = &sh->durable;
+	struct msg *m = message("w", 1);
+	unsigned turns = 0;
+	char id[8];
+
+	(void)state;
+	for (unsigned i = 0; i < WILLS; i++) {
+		struct session_will *w = calloc(1, sizeof *w);
+
+		assert_non_null(w);
+		(void)snprintf(id, sizeof id, "w%u", i);
+		assert_int_equal(
+		    session_new(&sh->home, slice_str(id), &has[i]), NJ_OK);
+		w->session = has[i];
+		w->msg = msg_ref(m);
+		has[i]->will = w;
+		list_push(&d->wills, &w->unkept);
+	}
+	disk_is_full();
+	assert_false(durable_goes_on(d));
+	lone.state = STORE_OK;
+	do {
+		uint64_t had = d->keep.messages;
+
+		durable_turn_begins(sh);
+		lone_turn(0);
+		assert_true(d->keep.messages > had);
+		turns++;
+	} while (durable_goes_on(d));
+	assert_int_equal(d->keep.messages, WILLS);
+	assert_true(turns > 1);
+	assert_true(list_empty(&d->wills));
+	lone_stored();
+	durable_turn(sh);
+	lone_stored();
+	for (unsigned i = 0; i < WILLS; i++)
+		session_free(has[i]);
+	msg_unref(m);
+}
+
 int
 main(void)
 {
@@ -202,6 +366,13 @@ main(void)
 		cmocka_unit_test_setup_teardown(one_of_each, begin, end),
 		cmocka_unit_test_setup_teardown(looks_for_room, begin, end),
 		cmocka_unit_test_setup_teardown(one_of_each_topic, begin, end),
+		cmocka_unit_test_setup_teardown(
+		    the_last_of_a_topic, begin, end),
+		cmocka_unit_test_setup_teardown(
+		    a_topic_with_another_shards, begin, end),
+		cmocka_unit_test_setup_teardown(
+		    a_topic_with_the_next_batch, begin, end),
+		cmocka_unit_test_setup_teardown(wills_in_portions, begin, end),
 		cmocka_unit_test_setup_teardown(
 		    with_another_shards, begin, end),
 	};
