@@ -16,7 +16,8 @@
  * is, neither before nor after [MQTT-4.3.3-2].
  *
  * Threads: the shard; a pledge is counted by all that hold it.
- * Bounds:  KEEP_BYTES of records and their messages not on disk yet in a shard,
+ * Bounds:  KEEP_BYTES of records and their messages not on disk yet in a shard, and of
+ *          places of records that were cancelled meanwhile,
  *          then who publishes or subscribes waits, and with them a struct fresh for each
  *          QoS 2 identifier among them; PROMISES_MAX promises, then all who wait for
  *          one are not heard.  Rings of more than RING_KEPT go when they are empty.

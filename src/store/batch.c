@@ -256,6 +256,7 @@ batch_will_at(struct store_batch *b, uint64_t session, uint32_t delay_s,
 	enum nj_err e;
 
 	if (*at < b->n && b->v[*at].kind == REC_NONE) {
+		b->bytes -= sizeof r;
 		set(b, &b->v[*at], &r, SLICE_NONE, SLICE_NONE, NULL);
 		b->live++;
 		return NJ_OK;
@@ -387,10 +388,11 @@ batch_leaves(const struct store_batch *b, uint64_t session, uint64_t from,
 	return until;
 }
 
+/* Its place stays until the batch goes, and counts. */
 static void
 take_out(struct store_batch *b, struct store_rec *r)
 {
-	b->bytes -= sizeof *r + r->text_len;
+	b->bytes -= r->text_len;
 	b->live--;
 	rec_fini(b, r);
 }

@@ -183,6 +183,32 @@ test_ends_early(void **state)
 	assert_int_equal(timers_wait_ms(&sh->home.timers, sh->home.now_ms), -1);
 }
 
+/* While the store has something the places of what was acknowledged stay: they are no
+ * more than there is memory for. */
+static void
+test_places(void **state)
+{
+	const uint64_t most = KEEP_BYTES / sizeof(struct store_rec);
+	uint64_t n;
+
+	(void)state;
+	(void)come(2);
+	lone_turn(0);
+	assert_int_equal(lone.n_given, 1);
+	for (n = 0; n < most; n++) {
+		assert_false(durable_behind(sh));
+		acknowledge(come(1));
+	}
+	assert_true(durable_behind(sh));
+	lone_turn(IDLE_MS);
+	assert_true(durable_behind(sh));
+	assert_int_equal(lone.n_given, 1);
+	lone_stored();
+	lone_turn(0);
+	assert_false(durable_behind(sh));
+	assert_int_equal(lone.n_given, 0);
+}
+
 int
 main(void)
 {
@@ -192,6 +218,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_in_vain, begin, end),
 		cmocka_unit_test_setup_teardown(test_not_at_all, begin, end),
 		cmocka_unit_test_setup_teardown(test_ends_early, begin, end),
+		cmocka_unit_test_setup_teardown(test_places, begin, end),
 	};
 
 	return cmocka_run_group_tests_name("broker hope", tests, NULL, NULL);

@@ -330,17 +330,18 @@ test_cancelled(void **state)
 
 	(void)state;
 	open_it(NULL);
-	assert_int_equal(
-	    batch_queue(x,
-		&(struct store_entry){
-		    .session = 1, .seq = 1, .msg = note_new("a", "b") },
-		&at),
+	assert_int_equal(batch_queue(x,
+			     &(struct store_entry){ .session = 1,
+				 .seq = 1,
+				 .ids = slice_str("1234"),
+				 .msg = note_new("a", "b") },
+			     &at),
 	    NJ_OK);
 	assert_int_equal(batch_cancel(x, at, 1, 2), BATCH_HAD_NOTHING);
 	assert_int_equal(batch_cancel(x, at + 1, 1, 1), BATCH_HAD_NOTHING);
 	assert_int_equal(batch_cancel(x, at, 1, 1), BATCH_HAD_ENTRY);
 	assert_int_equal(batch_cancel(x, at, 1, 1), BATCH_HAD_NOTHING);
-	assert_int_equal(x->bytes, 0);
+	assert_int_equal(x->bytes, sizeof x->v[0]);
 	write_now(x);
 	store_stats(b.store, &st);
 	assert_int_equal(st.commits, 0);
@@ -411,22 +412,28 @@ test_will_in_its_place(void **state)
 	struct store_batch *x = bench_batch();
 	struct note *n = note_new("a", "first");
 	uint32_t at = UINT32_MAX, was;
+	size_t bytes;
 
 	(void)state;
 	open_it(NULL);
 	put_session_at(x, 1, "one", "me", &(uint32_t){ UINT32_MAX });
+	bytes = x->bytes + sizeof x->v[0];
 	for (unsigned i = 0; i < 9; i++) {
 		assert_int_equal(
 		    batch_will_at(x, 1, 0, 0, note_ref(n), &at), NJ_OK);
 		assert_int_equal(at, 1);
+		assert_int_equal(x->bytes, bytes);
 		put_session_at(
 		    x, 2 + i, "other", "me", &(uint32_t){ UINT32_MAX });
+		bytes += x->v[x->n - 1].text_len + sizeof x->v[0];
 		assert_false(batch_will_cancel(x, 0, 1, n));
 		assert_false(batch_will_cancel(x, at, 2, n));
 		assert_false(batch_will_cancel(x, at, 1, x));
 		assert_false(batch_will_cancel(x, x->n, 1, n));
 		assert_true(batch_will_cancel(x, at, 1, n));
 		assert_false(batch_will_cancel(x, at, 1, n));
+		/* the place counts, whoever has it */
+		assert_int_equal(x->bytes, bytes);
 	}
 	assert_int_equal(x->n, 11);
 	assert_int_equal(x->live, 10);
