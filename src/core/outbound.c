@@ -267,21 +267,41 @@ session_requeue(struct session *s, const struct delivery *d)
 	return e;
 }
 
+/* It had so many before, and so many bytes. */
+static void
+count_dequeued(struct session *s, uint32_t n, uint64_t bytes)
+{
+	struct session_counts *c = &s->home->counts;
+
+	count_add(&c->queued, -(uint64_t)(n - s->queue.n));
+	count_add(&c->queued_bytes, -(bytes - s->queue.bytes));
+	if (s->kept)
+		s->home->keep->queued -= bytes - s->queue.bytes;
+	if (s->full)
+		full_check(s);
+}
+
 bool
 session_dequeue(struct session *s, struct delivery *d)
 {
-	struct session_counts *c = &s->home->counts;
-	uint64_t before = s->queue.bytes;
+	uint32_t n = s->queue.n;
+	uint64_t bytes = s->queue.bytes;
 
 	if (!queue_pop(&s->queue, d))
 		return false;
-	count_add(&c->queued, (uint64_t)-1);
-	count_add(&c->queued_bytes, -(before - s->queue.bytes));
-	if (s->kept)
-		s->home->keep->queued -= before - s->queue.bytes;
-	if (s->full)
-		full_check(s);
+	count_dequeued(s, n, bytes);
 	return true;
+}
+
+void
+session_sift(
+    struct session *s, bool (*takes)(void *arg, struct delivery *d), void *arg)
+{
+	uint32_t n = s->queue.n;
+	uint64_t bytes = s->queue.bytes;
+
+	queue_sift(&s->queue, takes, arg);
+	count_dequeued(s, n, bytes);
 }
 
 /* An entry of a kept session, on disk in any case; d is moved. */

@@ -106,6 +106,56 @@ queue_pop(struct queue *q, struct delivery *out)
 	return true;
 }
 
+/* It ends there: what is behind is empty. */
+static void
+end_at(struct queue *q, struct queue_block *last, uint32_t tail)
+{
+	struct queue_block *b;
+
+	while ((b = last->next)) {
+		last->next = b->next;
+		free(b);
+	}
+	q->last = last;
+	q->tail = tail;
+	if (q->n == 0)
+		drop_block(q);
+}
+
+void
+queue_sift(
+    struct queue *q, bool (*takes)(void *arg, struct delivery *d), void *arg)
+{
+	struct queue_block *from = q->first, *to = from;
+	uint32_t at = q->head, end = at;
+
+	if (q->n == 0)
+		return;
+	for (uint32_t n = q->n; n > 0; n--) {
+		struct delivery d;
+		size_t size;
+
+		if (at == from->cap) {
+			from = from->next;
+			at = 0;
+		}
+		d = from->v[at++];
+		size = delivery_size(&d);
+		if (takes(arg, &d)) {
+			q->n--;
+			q->n0 -= d.qos == 0;
+			q->bytes -= size;
+			continue;
+		}
+		if (end == to->cap) {
+			to = to->next;
+			end = 0;
+		}
+		to->v[end++] = d;
+	}
+	end_at(q, to, end);
+}
+
 void
 queue_forget_share(struct queue *q, uint8_t share)
 {

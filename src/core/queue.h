@@ -27,6 +27,10 @@ NJ_MUST enum nj_err queue_push(struct queue *q, const struct delivery *d);
 struct delivery *queue_first(const struct queue *q);
 /* Moves the oldest out; false when empty. */
 bool queue_pop(struct queue *q, struct delivery *out);
+/* Moves out all for which takes says so, the oldest first; the rest stays in order, and
+ * no memory is needed. */
+void queue_sift(
+    struct queue *q, bool (*takes)(void *arg, struct delivery *d), void *arg);
 /* Those that came by this shared subscription came by none. */
 void queue_forget_share(struct queue *q, uint8_t share);
 void queue_clear(struct queue *q);

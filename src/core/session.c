@@ -298,25 +298,36 @@ is_unsure(const struct session *s, const struct delivery *d)
 	return s->kept && d->key >= kept_sure_below(s->kept);
 }
 
+/* What session_take_shared looks for. */
+struct taking {
+	struct session *s;
+	uint8_t share;
+	void (*fn)(void *arg, struct delivery *d);
+	void *arg;
+};
+
+static bool
+takes(void *arg, struct delivery *d)
+{
+	const struct taking *t = arg;
+
+	if (!came_by(d, t->share) || is_unsure(t->s, d))
+		return false;
+	if (t->s->kept)
+		keep_end(t->s, d);
+	t->fn(t->arg, d);
+	return true;
+}
+
 void
 session_take_shared(struct session *s, uint8_t share, bool sent,
     void (*fn)(void *arg, struct delivery *d), void *arg)
 {
-	uint64_t n = s->queue.n;
-	struct delivery d;
+	struct taking t = { .s = s, .share = share, .fn = fn, .arg = arg };
 
 	if (sent)
 		take_inflight(s, share, fn, arg);
-	/* round once: what stays is put behind, where there is room for it */
-	for (uint64_t i = 0; i < n && session_dequeue(s, &d); i++)
-		if (came_by(&d, share) && !is_unsure(s, &d)) {
-			if (s->kept)
-				keep_end(s, &d);
-			fn(arg, &d);
-		} else if (session_requeue(s, &d) && overdue_keep(s, &d)) {
-			session_dropped(s, DROP_MEMORY);
-			delivery_fini(&d);
-		}
+	session_sift(s, takes, &t);
 }
 
 void

@@ -251,6 +251,9 @@ session_requeue(struct session *s, const struct delivery *d);
 bool session_is_behind(const struct session *s);
 /* The oldest of the queue in memory, moved out; false: it is empty. */
 bool session_dequeue(struct session *s, struct delivery *d);
+/* queue_sift() of that. */
+void session_sift(
+    struct session *s, bool (*takes)(void *arg, struct delivery *d), void *arg);
 /* What waits for it, on disk and in memory. */
 uint64_t session_queued(const struct session *s);
 /* Of these, so many at most an earlier life of the broker may have sent. */

@@ -151,6 +151,90 @@ share_forgotten(void **state)
 	}
 }
 
+static uint64_t *taken;
+static unsigned n_taken, most_taken;
+
+/* Of each five the first few. */
+static bool
+takes(void *arg, struct delivery *d)
+{
+	const uint64_t *few = arg;
+
+	if (d->key % 5 >= *few)
+		return false;
+	assert_true(n_taken < most_taken);
+	taken[n_taken++] = d->key;
+	delivery_fini(d);
+	return true;
+}
+
+/* What is left, and what comes behind it, leaves in order, as does what is taken. */
+static void
+sift(struct model *t, unsigned n, uint64_t few)
+{
+	uint64_t first = t->out + 1, key = first;
+	uint32_t n0 = 0, left = 0, i = 0;
+	struct delivery d;
+
+	for (unsigned k = 0; k < n; k++)
+		push(t);
+	n_taken = 0;
+	most_taken = t->q.n;
+	taken = calloc(most_taken + 1, sizeof *taken);
+	assert_non_null(taken);
+	queue_sift(&t->q, takes, &few);
+	for (; key <= t->in; key++)
+		if (key % 5 < few) {
+			assert_true(i < n_taken);
+			assert_int_equal(taken[i++], key);
+		} else {
+			left++;
+			n0 += qos_of(key) == 0;
+		}
+	assert_int_equal(i, n_taken);
+	assert_int_equal(t->q.n, left);
+	assert_int_equal(t->q.n0, n0);
+	assert_int_equal(t->q.bytes,
+	    left * delivery_size(&(struct delivery){ .msg = t->msg }));
+	free(taken);
+	for (unsigned k = 0; k < n; k++)
+		push(t);
+	for (key = first; key <= t->in; key++)
+		if (key > t->in - n || key % 5 >= few) {
+			assert_true(queue_pop(&t->q, &d));
+			assert_int_equal(d.key, key);
+			delivery_fini(&d);
+		}
+	t->out = t->in;
+	check(t);
+}
+
+static void
+sifted(void **state)
+{
+	struct model *t = *state;
+
+	for (unsigned n = 0; n < 100; n++)
+		for (uint64_t few = 0; few <= 5; few++) {
+			/* from the midst of a block, too */
+			for (unsigned k = 0; k < n % 7; k++)
+				push(t);
+			for (unsigned k = 0; k < n % 6; k++)
+				pop(t);
+			sift(t, n, few);
+		}
+	for (uint64_t few = 0; few <= 5; few++)
+		sift(t, MOST, few);
+	/* of a large block with nothing in it nothing stays */
+	for (unsigned k = 0; k < MOST; k++)
+		push(t);
+	for (unsigned k = 1; k < MOST; k++)
+		pop(t);
+	assert_non_null(t->q.first);
+	sift(t, 0, 5);
+	assert_null(t->q.first);
+}
+
 int
 main(void)
 {
@@ -160,6 +244,7 @@ main(void)
 		    one_at_a_time, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 		    share_forgotten, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(sifted, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,17 @@
 #define A_TURN (FORGET_TURN * FORGET_QUEUED)
 #define TURNS  3u
 
+static bool no_memory;
+
+void *__real_malloc(size_t n);
+void *__wrap_malloc(size_t n);
+
+void *
+__wrap_malloc(size_t n)
+{
+	return no_memory ? NULL : __real_malloc(n);
+}
+
 /* A session, and a message for it. */
 struct place {
 	struct index *ix;
@@ -162,6 +173,58 @@ too_large_queue_goes_in_pieces(void **state)
 	finish(&x);
 }
 
+#define MIXED 24 /* which fill their blocks */
+
+static void
+put(void *arg, struct delivery *d)
+{
+	uint64_t *to = arg;
+
+	to[to[0]++] = d->key;
+	delivery_fini(d);
+}
+
+/* What stays keeps its place in the queue, and needs no memory to do so; before, it was
+ * put behind what came next. */
+static void
+what_came_by_a_group_is_taken(void **state)
+{
+	uint64_t taken[MIXED + 1] = { 1 }, left[MIXED + 1] = { 1 };
+	struct delivery d;
+	struct place x;
+	uint64_t bytes;
+
+	(void)state;
+	begin(&x);
+	for (uint64_t i = 1; i <= MIXED; i++) {
+		d = (struct delivery){ .msg = msg_ref(x.m),
+			.key = i,
+			.qos = 1,
+			.share = (uint8_t)(i % 3) };
+		assert_int_equal(session_requeue(x.s, &d), NJ_OK);
+	}
+	bytes = x.s->queue.bytes;
+	no_memory = true;
+	session_take_shared(x.s, 1, false, put, taken);
+	no_memory = false;
+	assert_int_equal(x.h.overdue.n, 0);
+	assert_int_equal(x.h.counts.queued, MIXED - MIXED / 3);
+	assert_int_equal(x.h.counts.queued_bytes, bytes - bytes / 3);
+	while (session_dequeue(x.s, &d))
+		put(left, &d);
+	assert_int_equal(taken[0], 1 + MIXED / 3);
+	assert_int_equal(left[0], 1 + MIXED - MIXED / 3);
+	for (unsigned i = 0; i < MIXED / 3; i++) {
+		assert_int_equal(taken[1 + i], 3 * i + 1);
+		assert_int_equal(left[1 + 2 * i], 3 * i + 2);
+		assert_int_equal(left[2 + 2 * i], 3 * i + 3);
+	}
+	assert_int_equal(x.h.counts.queued, 0);
+	assert_int_equal(x.h.counts.queued_bytes, 0);
+	session_free(x.s);
+	finish(&x);
+}
+
 int
 main(void)
 {
@@ -170,6 +233,7 @@ main(void)
 		cmocka_unit_test(short_queue_goes_at_once),
 		cmocka_unit_test(expired_queue_goes_in_pieces),
 		cmocka_unit_test(too_large_queue_goes_in_pieces),
+		cmocka_unit_test(what_came_by_a_group_is_taken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
