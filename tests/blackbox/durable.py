@@ -2,6 +2,7 @@
 """A broker that keeps what it acknowledges, its end, and clients that come again."""
 import time
 
+from harness import wait_until
 from raw import Raw
 
 CONF = '''
@@ -9,16 +10,39 @@ persistence true
 persistence_location store
 max_queued_messages 0
 '''
+ESTABLISHED, CLOSE_WAIT = '01', '08'	# of /proc/net/tcp
 FOREVER = {'session_expiry': 0xffffffff}
 
 
+def unread(pid, ports):
+    """Bytes to these ports that the process has not read, and ends of connections
+    that it has not seen."""
+    left = 0
+    with open(f'/proc/{pid}/net/tcp', encoding='ascii') as f:
+        for row in list(f)[1:]:
+            local, state, queues = row.split()[1], row.split()[3], row.split()[4]
+            if int(local.split(':')[1], 16) in ports and state in (ESTABLISHED, CLOSE_WAIT):
+                left += (state == CLOSE_WAIT) + int(queues.split(':')[1], 16)
+    return left
+
+
+def on_disk(broker):
+    """What it was told and does not answer (PUBCOMP, DISCONNECT, an end) is on disk
+    soon, but not at once: when this returns it has been read, and what was told
+    later is there."""
+    wait_until(lambda: not unread(broker.pid, broker.ports), 'it has read what it was told')
+    time.sleep(0.1)		# a turn
+    with client(broker, 'last-of-all', clean=True) as c:
+        c.disconnect()
+
+
 def again(broker, pause=None):
-    """The broker is killed, and comes back.  What it was told and does not
-    answer (PUBCOMP, DISCONNECT) is on disk soon, but not at once: by then, when
-    it is not said, what was told later is there."""
-    time.sleep(0.1 if pause is None else pause)
+    """The broker is killed, and comes back, after so long; when it is not said, when
+    what it was told is on disk."""
     if pause is None:
-        client(broker, 'later', clean=True).close()
+        on_disk(broker)
+    else:
+        time.sleep(pause)
     broker.kill()
     broker.start()
 

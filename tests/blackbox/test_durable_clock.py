@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from durable import CONF, client
+from durable import CONF, client, on_disk
 from harness import preload
 from raw import Raw
 
@@ -42,7 +42,7 @@ def test_nothing_lives_longer(broker, monkeypatch, days):
         p.publish_acked('a', b'', props={'message_expiry': 100})
         p.publish_acked('kept', b'x', retain=True, props={'message_expiry': 100})
         p.publish_acked('stays', b'x', retain=True)
-    time.sleep(0.2)		# that they have left is on disk soon
+    on_disk(broker)
     start(broker, monkeypatch, days)
     with Raw(broker.port) as r:
         r.connect('reader')
@@ -71,7 +71,7 @@ def test_the_machine_was_off(broker, monkeypatch):
             s.disconnect()
     for name, days in ('due', 1000), ('later', 3000):
         client(broker, name, will=(f'will/{name}', b'', 1, False, {'will_delay': days * DAY})).close()
-    time.sleep(0.2)
+    on_disk(broker)
     start(broker, monkeypatch, 2000)
     with client(broker, 'over', expiry=0) as s:
         assert not s.session_present
@@ -93,7 +93,7 @@ def test_forward_again(broker, monkeypatch):
         p.connect('pub')
         p.publish_acked('day', b'x', retain=True, props={'message_expiry': 3600})
         p.publish_acked('ever', b'x', retain=True)
-    time.sleep(0.2)
+    on_disk(broker)
     start(broker, monkeypatch, 0)
     with client(broker, 'day') as s:
         assert not s.session_present

@@ -88,7 +88,7 @@ def test_will_and_retained(site, topic):
         a.subscribe(f'{topic}/#', qos=1)
         m = a.message()
         assert (m.topic, m.payload, m.retain) == (f'{topic}/will', b'bye', True)
-        a.publish(f'{topic}/will', b'', retain=True)
+        a.publish_acked(f'{topic}/will', b'', 1, retain=True)  # not under way to who comes next
 
 
 @ours
