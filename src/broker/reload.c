@@ -211,9 +211,11 @@ reload_comes(struct broker *b)
 {
 	sigset_t set;
 
-	/* all threads have SIGHUP blocked; it waits for the main thread */
-	return atomic_load(&b->reloading) ||
-	    (sigpending(&set) == 0 && sigismember(&set, SIGHUP) == 1);
+	/* all threads have SIGHUP blocked; it waits for the main thread, which
+	 * says that it is reloading before it takes it: asked in this order one
+	 * of the two is seen */
+	return (sigpending(&set) == 0 && sigismember(&set, SIGHUP) == 1) ||
+	    atomic_load(&b->reloading);
 }
 
 void

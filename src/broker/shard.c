@@ -3,6 +3,7 @@
 #include "broker/shard.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <urcu-qsbr.h>
@@ -90,6 +91,14 @@ accepts_held(struct shard *sh)
 	return true;
 }
 
+static bool
+another_waits(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) > 0;
+}
+
 static void
 on_acceptable(struct watch *w, unsigned ready)
 {
@@ -100,9 +109,10 @@ on_acceptable(struct watch *w, unsigned ready)
 	int fd;
 
 	(void)ready;
-	if (accepts_held(sh))
-		return;
 	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+		/* who is accepted came first, and so before this was asked */
+		if ((i > 0 && !another_waits(w->fd)) || accepts_held(sh))
+			return;
 		e = listener_accept(
 		    w->fd, sh->limits.nodelay, &fd, peer, sizeof peer);
 		if (e == NJ_AGAIN)

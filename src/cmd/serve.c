@@ -3,12 +3,14 @@
 #include "cmd/serve.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -641,17 +643,42 @@ tell_environment(const struct conf *c)
 		    "configuration takes symbolic links");
 }
 
+/* fd is readable while a signal of the set is pending.  What is taken is not
+ * pending any more: that a SIGHUP is served is said before, or who connects
+ * between the two would not wait for it. */
+static int
+next_signal(struct broker *b, const sigset_t *set, int fd)
+{
+	const struct timespec tick = { .tv_sec = TICK_S }, none = { 0 };
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	sigset_t rest = *set, hangup, pending;
+	int sig;
+
+	if (fd < 0)
+		return sigtimedwait(set, NULL, &tick);
+	(void)poll(&p, 1, TICK_S * 1000);
+	sigdelset(&rest, SIGHUP);
+	if (sigpending(&pending) || sigismember(&pending, SIGHUP) != 1)
+		return sigtimedwait(&rest, NULL, &none);
+	broker_reload_begins(b);
+	sigemptyset(&hangup);
+	sigaddset(&hangup, SIGHUP);
+	if ((sig = sigtimedwait(&hangup, NULL, &none)) != SIGHUP)
+		broker_reload_ends(b);
+	return sig;
+}
+
 static void
 serve_until_told(struct server *s, const sigset_t *set)
 {
-	const struct timespec tick = { .tv_sec = TICK_S };
+	int fd = signalfd(-1, set, SFD_NONBLOCK | SFD_CLOEXEC);
 	struct expiry expiry = { 0 };
 
 	tell_environment(&s->conf);
 	on_files(s); /* what changed while it started */
 	look_at_dates(s, &expiry);
 	for (;;) {
-		int sig = sigtimedwait(set, NULL, &tick);
+		int sig = next_signal(atomic_load(&s->broker), set, fd);
 
 		if (sig == SIGHUP)
 			on_hangup(s);
@@ -676,6 +703,8 @@ serve_until_told(struct server *s, const sigset_t *set)
 		else if (sig < 0 && errno != EINTR)
 			break;
 	}
+	if (fd >= 0)
+		close(fd);
 	nj_log(
 	    LOG_T_INFORMATION, "nightjar version " NJ_VERSION " terminating.");
 }

@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -63,9 +64,14 @@ __attribute__((constructor)) static void
 begin(void)
 {
 	const char *s = getenv("NOMALLOC_EVERY");
+	sigset_t all, before;
 	pthread_t t;
 
 	every = s ? (unsigned)strtoul(s, NULL, 10) : 0;
+	/* the program's signals are not for our thread */
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
 	if (every > 0 && pthread_create(&t, NULL, look, NULL) == 0)
 		(void)pthread_detach(t);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
