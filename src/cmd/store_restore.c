@@ -40,6 +40,18 @@ check_copy(struct view *v, const char *from, struct nj_why *why)
 	return NJ_MALFORMED;
 }
 
+/* Where the database itself was not there, what else was may have messages. */
+static void
+say_old(const char *old)
+{
+	if (old && access(old, F_OK) == 0)
+		printf("The old one is %s now.\n", old);
+	else if (old)
+		printf("There was no old one, but files of one, its log or "
+		       "data files: they are %s-* now.\n",
+		    old);
+}
+
 static enum nj_err
 restore(const char *from, const char *to, bool force, struct nj_why *why)
 {
@@ -60,8 +72,7 @@ restore(const char *from, const char *to, bool force, struct nj_why *why)
 		store_give_away(to);
 	if (!e)
 		printf("%s is what %s has\n", to, from);
-	if (old)
-		printf("The old one is %s now.\n", old);
+	say_old(old);
 	free(old);
 	return e;
 }

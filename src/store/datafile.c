@@ -652,6 +652,50 @@ check_files(struct store *s, struct nj_why *why)
 	return e;
 }
 
+/* What a crash left, with the log that it left; and who ends in good order
+ * deletes it before the log, or leaves both (data_close).  So where there is no log it was
+ * taken away, and had the rows. */
+static enum nj_err
+known_left(struct store *s, const char *name, struct nj_why *why)
+{
+	int is = 0;
+
+	if (!s->logless || s->opts.mend ||
+	    s->data.vfs->xAccess(
+		s->data.vfs, name, SQLITE_ACCESS_EXISTS, &is) != SQLITE_OK ||
+	    !is)
+		return NJ_OK;
+	why_set(why,
+	    "%s has messages that %s does not know, and %s-wal is not there",
+	    name, s->path, s->path);
+	why_mend(why,
+	    "move the log back beside the database: it has what was "
+	    "acknowledged last; where it is lost, or another program has "
+	    "brought it into the database, delete such files with 'nightjar "
+	    "store check --repair %s'",
+	    s->path);
+	return NJ_MALFORMED;
+}
+
+/* What a transaction began that was not committed. */
+static enum nj_err
+delete_left(struct store *s, struct nj_why *why)
+{
+	enum nj_err e = NJ_OK;
+	int rc = SQLITE_OK;
+
+	for (uint64_t no = s->data.next; !e && rc == SQLITE_OK; no++) {
+		char *name = data_name(base_of(s), no);
+
+		if (!name)
+			return NJ_NOMEM;
+		if (!(e = known_left(s, name, why)))
+			rc = s->data.vfs->xDelete(s->data.vfs, name, 0);
+		free(name);
+	}
+	return e;
+}
+
 enum nj_err
 data_open(struct store *s, struct nj_why *why)
 {
@@ -681,17 +725,8 @@ data_open(struct store *s, struct nj_why *why)
 	}
 	if ((e = check_files(s, why)))
 		return e;
-	/* what a transaction began that was not committed */
-	for (uint64_t no = s->data.next;; no++) {
-		char *name = data_name(base_of(s), no);
-
-		if (!name)
-			return NJ_NOMEM;
-		rc = s->data.vfs->xDelete(s->data.vfs, name, 0);
-		free(name);
-		if (rc != SQLITE_OK)
-			break;
-	}
+	if ((e = delete_left(s, why)))
+		return e;
 	delete_dead(s);
 	return NJ_OK;
 }
@@ -705,6 +740,11 @@ data_close(struct store *s)
 	handle_close(&d->in);
 	if (s->db && d->vfs)
 		delete_dead(s);
+	/* the next start knows by its log that nothing is missing (known_left) */
+	for (size_t i = 0; s->db && i < d->n; i++)
+		if (!d->v[i].noted)
+			(void)sqlite3_db_config(
+			    s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	buf_fini(&d->gather);
 	buf_fini(&d->page);
 	free(d->v);

@@ -172,6 +172,7 @@ struct store {
 	atomic_bool unsynced;
 	atomic_ullong log_told_us; /* that the log only grows */
 	bool plain;		   /* its pages have no checksums */
+	bool logless;		   /* it had no log when it was opened */
 	/* place.c: the database and its log, if that is known */
 	bool placed;
 	struct store_place places[STORE_PLACES];
@@ -217,10 +218,12 @@ void store_mend(struct nj_why *why, int err);
 /* replace.c */
 /* Of the folder that path is in. */
 bool store_folder_stat(const char *path, struct stat *st);
+/* Whether there are data files of that name, whatever is in them. */
+bool store_has_data(const char *path);
 /* A copy is complete that is to be the store at path, and is not yet. */
 bool restore_pending(const char *path);
-/* It becomes that, if there is one; *old: what the one before is called now, to
- * be freed, or NULL.  The caller has the lock.  NJ_DENIED: what is there was not
+/* It becomes that, if there is one; *old: what the one before is called now, or
+ * would be where only its log or its data files were there, to be freed, or NULL.  The caller has the lock.  NJ_DENIED: what is there was not
  * left by a restore. */
 NJ_MUST enum nj_err
 restore_finish(const char *path, char **old, struct nj_why *why);

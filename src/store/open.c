@@ -78,21 +78,33 @@ only_files(const struct store *s, struct nj_why *why)
 }
 
 /* Where there is a log, and no database or an empty one, SQLite begins with nothing
- * and deletes the log, which may have all there is. */
+ * and deletes the log, which may have all there is; and data files would be leftovers. */
 static enum nj_err
-no_log_alone(const struct store *s, struct nj_why *why)
+nothing_alone(struct store *s, struct nj_why *why)
 {
-	bool there, alone;
+	struct stat st;
+	bool there;
 
 	if (s->opts.vfs)
 		return NJ_OK;
-	alone = store_log_alone(s->path, &there);
-	if (alone) {
+	s->logless = !store_has_log(s->path);
+	if (store_log_alone(s->path, &there)) {
 		why_set(why, "%s is %s, and its log is there: %s-wal", s->path,
 		    there ? "empty" : "not there", s->path);
 		why_mend(why, STORE_MEND_ALONE);
+		return NJ_MALFORMED;
 	}
-	return alone ? NJ_MALFORMED : NJ_OK;
+	if (!s->logless || (there && (lstat(s->path, &st) || st.st_size > 0)) ||
+	    !store_has_data(s->path))
+		return NJ_OK;
+	why_set(why, "%s is %s, and has data files: %s" DATA_TAIL "*", s->path,
+	    there ? "empty" : "not there", s->path);
+	why_mend(why,
+	    "move the database back beside them, and its log, if there was "
+	    "one: they have messages that it knows of; where it is lost, "
+	    "restore the last backup, or move them away, too, to begin with "
+	    "nothing");
+	return NJ_MALFORMED;
 }
 
 /* Its mode is set by making it; SQLite gives its other files the same. */
@@ -446,7 +458,12 @@ go_on_restoring(const char *path, struct nj_why *why)
 	if (!e && was)
 		nj_log(LOG_T_NOTICE,
 		    "%s: a restore of it had been cut off, and is done now%s%s",
-		    path, old ? "; the old one is " : "", old ? old : "");
+		    path,
+		    !old			 ? ""
+			: access(old, F_OK) == 0 ? "; the old one is "
+						 : "; files of an old one that "
+						   "was not there begin with ",
+		    old ? old : "");
 	free(old);
 	return e;
 }
@@ -467,7 +484,7 @@ store_open(const struct store_opts *o, struct store **out, struct nj_why *why)
 	}
 	if ((e = store_lock(s->path, &s->lock_fd, why)) ||
 	    (!o->vfs && (e = go_on_restoring(s->path, why))) ||
-	    (e = only_files(s, why)) || (e = no_log_alone(s, why)) ||
+	    (e = only_files(s, why)) || (e = nothing_alone(s, why)) ||
 	    (e = make_file(s, why)) || (e = open_db(s, why))) {
 		store_close(s);
 		return e;

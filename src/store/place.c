@@ -83,3 +83,18 @@ store_log_alone(const char *path, bool *there)
 	free(log);
 	return alone;
 }
+
+bool
+store_has_log(const char *path)
+{
+	char *log = NULL;
+	struct stat st;
+	bool is;
+
+	/* who does not know says nothing */
+	if (asprintf(&log, "%s-wal", path) < 0)
+		return true;
+	is = lstat(log, &st) == 0 || errno != ENOENT;
+	free(log);
+	return is;
+}

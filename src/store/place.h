@@ -29,4 +29,8 @@ bool store_log_alone(const char *path, bool *there);
 	"acknowledged last; where it is lost, restore the last backup, or " \
 	"move the log away, too, to begin with nothing"
 
+/* Whether there is a log that belongs to path, even an empty one: whoever has it open,
+ * or was killed, leaves one. */
+bool store_has_log(const char *path);
+
 #endif

@@ -108,9 +108,13 @@ rename_part(
 	return e;
 }
 
-/* The data files, by their names: the database may be damaged. */
+/* The data files, by their names: the database may be damaged.  part: what is
+ * behind the store's name in theirs. */
 static enum nj_err
-rename_data(const char *path, const char *to, struct nj_why *why)
+each_data(const char *path,
+    enum nj_err (*each)(
+	const char *path, const char *to, const char *part, struct nj_why *why),
+    const char *to, struct nj_why *why)
 {
 	const char *slash = strrchr(path, '/');
 	const char *name = slash ? slash + 1 : path;
@@ -132,7 +136,7 @@ rename_data(const char *path, const char *to, struct nj_why *why)
 		if (strncmp(d->d_name, name, n) == 0 &&
 		    strncmp(part, DATA_TAIL, tail) == 0 && part[tail] &&
 		    strspn(part + tail, "0123456789") == strlen(part + tail))
-			e = rename_part(path, to, part, why);
+			e = each(path, to, part, why);
 	}
 	if (dir && !e && errno) {
 		why_set(why, "%s: %s", folder, strerror(errno));
@@ -145,11 +149,43 @@ rename_data(const char *path, const char *to, struct nj_why *why)
 }
 
 static enum nj_err
+is_one(const char *path, const char *to, const char *part, struct nj_why *why)
+{
+	(void)path;
+	(void)to;
+	(void)part;
+	(void)why;
+	return NJ_EXISTS;
+}
+
+bool
+store_has_data(const char *path)
+{
+	struct nj_why why;
+
+	return each_data(path, is_one, NULL, &why) == NJ_EXISTS;
+}
+
+/* The database, its log or data files: what may have messages. */
+static bool
+is_any(const char *path)
+{
+	char *log = NULL;
+	bool is = is_there(path) || store_has_data(path);
+
+	if (!is && asprintf(&log, "%s-wal", path) >= 0) {
+		is = is_there(log);
+		free(log);
+	}
+	return is;
+}
+
+static enum nj_err
 rename_all(const char *path, const char *to, struct nj_why *why)
 {
 	static const char *const parts[] = { "-journal", "-wal", "-shm", "" };
 	/* the file itself last: until then it is found damaged again */
-	enum nj_err e = rename_data(path, to, why);
+	enum nj_err e = each_data(path, rename_part, to, why);
 
 	for (size_t i = 0; i < sizeof parts / sizeof *parts && !e; i++)
 		e = rename_part(path, to, parts[i], why);
@@ -255,7 +291,7 @@ make_place(
 	if (!e && !file_sync_folder(path))
 		e = failed("syncing the folder of", path, why);
 	/* there was none */
-	if (*old && (e || !is_there(*old))) {
+	if (*old && (e || !is_any(*old))) {
 		free(*old);
 		*old = NULL;
 	}

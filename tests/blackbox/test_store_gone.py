@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A database that somebody moved away, whose log is still there: what is in the log is
-not lost, and who looks is told."""
+"""Files of a store of which others were moved away: what is in them is not lost, and who looks is told."""
 import os
+import re
+import struct
 import subprocess
 
 import pytest
 
 import harness
 from durable import CONF, client
-from raw import Raw
+from faulty import Disk
+from raw import PUBACK, PUBLISH, Raw, packet, string
+
+LARGE = 60
 
 
 def check(path):
@@ -72,3 +76,152 @@ def test_check_beside_what_was_moved(brokers):
     with Raw(b.port) as p:
         p.connect('pub')
         harness.wait_until(lambda: p.publish_acked('q', b'1') < 0x80, 'it is back')
+
+
+def fill(b):
+    """A queue of which most is in a data file."""
+    with Raw(b.port) as p:
+        p.connect('pub')
+        for i in range(LARGE):
+            p.publish('q', b'%d' % i + b'.' * 2000, qos=1)
+        for _ in range(LARGE):
+            assert p.recv().kind == PUBACK
+    return data_files(b)
+
+
+def data_files(b):
+    return sorted(n for n in os.listdir(os.path.join(b.folder, 'store')) if re.search(r'-data\d+$', n))
+
+
+def subscribe(b):
+    with client(b, 'sub') as s:
+        s.subscribe('q', qos=1)
+        s.disconnect()
+
+
+def has_all(b):
+    with client(b, 'sub') as s:
+        assert s.session_present
+        assert [s.message().payload.rstrip(b'.') for _ in range(LARGE)] == [b'%d' % i for i in range(LARGE)]
+
+
+def move(b, *parts):
+    """To a new folder, which is the store from then on; back: what moves the rest there."""
+    old, new = os.path.join(b.folder, 'store'), os.path.join(b.folder, 'new')
+    os.mkdir(new)
+    st = os.stat(old)
+    os.chown(new, st.st_uid, st.st_gid)
+    for n in os.listdir(old):
+        if any(re.fullmatch(re.escape('nightjar.db') + part, n) for part in parts):
+            os.rename(os.path.join(old, n), os.path.join(new, n))
+    with open(b.conf_path, encoding='utf-8') as f:
+        conf = f.read()
+    with open(b.conf_path, 'w', encoding='utf-8') as f:
+        f.write(conf.replace('persistence_location store', 'persistence_location new'))
+
+    def rest():
+        for n in os.listdir(old):
+            if re.fullmatch(r'nightjar\.db(-wal|-data\d+)?', n):
+                os.replace(os.path.join(old, n), os.path.join(new, n))
+    return new, rest
+
+
+@pytest.fixture
+def large(brokers):
+    """A broker that was killed, of which most is in the log and in a data file."""
+    b = brokers(CONF)
+    subscribe(b)
+    assert fill(b)
+    b.kill()
+    return b
+
+
+@pytest.mark.parametrize('parts, says', [
+    (('', '-wal'), 'nightjar.db-data0000001, a part of the store, is missing'),
+    (('', r'-data\d+'), 'data0000001 has messages that .*nightjar.db does not know, and .*-wal is not there'),
+    ((r'-data\d+',), 'nightjar.db is not there, and has data files'),
+    (('-wal', r'-data\d+'), 'nightjar.db is not there, and its log is there')])
+def test_moved_in_part(large, parts, says):
+    """Nothing of the part is deleted or begun anew; with the rest all is there."""
+    new, rest = move(large, *parts)
+    before = {n: os.path.getsize(os.path.join(new, n)) for n in os.listdir(new) if '-data' in n}
+    for _ in range(2):
+        mark = large.log_size()
+        large.refuses(says)
+        assert re.search(r'(put|move) (it|the \w+) back', large.log(mark))
+    assert {n: os.path.getsize(os.path.join(new, n)) for n in os.listdir(new) if '-data' in n} == before
+    rest()
+    large.start()
+    has_all(large)
+
+
+def test_given_up_what_was_in_the_log(large):
+    """The operator says so."""
+    new, _ = move(large, '', r'-data\d+')
+    large.refuses('does not know')
+    subprocess.run([harness.NIGHTJAR, 'store', 'check', '--repair', os.path.join(new, 'nightjar.db')],
+                   check=True, timeout=harness.PATIENCE)
+    large.start()
+    with client(large, 'sub') as s:
+        assert not s.session_present
+
+
+def test_left_by_a_crash(large):
+    """A data file that no transaction names goes, where the log is there."""
+    store = os.path.join(large.folder, 'store')
+    left = os.path.join(store, 'nightjar.db-data0000002')
+    with open(left, 'wb') as f:
+        f.write(b'x' * 40000)
+    large.start()
+    has_all(large)
+    assert not os.path.exists(left)
+
+
+def test_left_by_a_stop_on_a_full_disk(brokers, tmp_path, monkeypatch):
+    """A transaction that could not be committed may be in the log: its data file stays,
+    and so does the log, so that the next start knows that none is missing."""
+    b = brokers(CONF, start=False)
+    disk = Disk(tmp_path / 'control', os.path.join(b.folder, 'store'))
+    for k, v in disk.environment().items():
+        monkeypatch.setenv(k, v)
+    b.start()
+    subscribe(b)
+    # as much at once as goes to a file, if it is read at once
+    burst = b''.join(packet(PUBLISH, 2, string('q') + struct.pack('>H', i + 1) + bytes(1) + b'.' * 2000)
+                     for i in range(LARGE))
+    for _ in range(20):
+        disk.fails('write', 'ENOSPC', part='-wal')
+        mark = b.log_size()
+        with Raw(b.port) as p:
+            p.connect('pub')
+            p.send(burst)
+            b.wait_log('The disk is full', mark)
+            if data_files(b):
+                break
+            disk.well()
+            b.wait_log('can be written again', mark)
+    b.stop()
+    assert data_files(b)
+    disk.well()
+    b.start()
+    with client(b, 'sub') as s:
+        assert s.session_present
+
+
+def test_restore_beside_a_log(killed, tmp_path):
+    """It is the only place of what was acknowledged last."""
+    b, path = killed
+    copy = tmp_path / 'copy.db'
+    b.start()
+    run = subprocess.run
+    run([harness.NIGHTJAR, 'store', 'backup', path, copy], check=True, timeout=harness.PATIENCE)
+    with Raw(b.port) as p:
+        p.connect('pub')
+        assert p.publish_acked('q', b'later') == 0
+    b.kill()
+    os.rename(path, tmp_path / 'lost.db')
+    out = run([harness.NIGHTJAR, 'store', 'restore', copy, path], check=True, timeout=harness.PATIENCE,
+              stdout=subprocess.PIPE, text=True).stdout
+    aside = re.search(r'There was no old one, but files of one.*: they are (\S+)-\* now', out)
+    assert aside, out
+    assert os.path.getsize(aside[1] + '-wal')
