@@ -104,6 +104,39 @@ store_lock(const char *store, int *out, struct nj_why *why)
 	return NJ_OK;
 }
 
+/* SQLite's own locks of a database are of the process, and of the 512 bytes before
+ * this one; a lock of the descriptor's (OFD) neither meets them nor is undone as SQLite
+ * closes one.  flock() would be a lock of all bytes on NFS. */
+#define LOCK_BYTE (0x40000000 + 512)
+/* Whoever was killed has given up its .lock before this. */
+#define FILE_TRIES (10 * LOCK_TRIES)
+
+enum nj_err
+store_lock_file(int fd, const char *path, struct nj_why *why)
+{
+	for (unsigned i = 0; i < FILE_TRIES; i++) {
+		struct flock l = { .l_type = F_WRLCK,
+			.l_whence = SEEK_SET,
+			.l_start = LOCK_BYTE,
+			.l_len = 1 };
+
+		if (fcntl(fd, F_OFD_SETLK, &l) == 0 ||
+		    (errno != EAGAIN && errno != EACCES && errno != EINTR))
+			return NJ_OK;
+		(void)nanosleep(
+		    &(struct timespec){ .tv_nsec = LOCK_WAIT }, NULL);
+	}
+	why_set(why,
+	    "%s: another broker uses this file, or a command, by another "
+	    "name of it",
+	    path);
+	why_mend(why,
+	    "end that one, and keep one name: with two (ln, a mount) each "
+	    "has a log of its own, which the other one lacks; 'nightjar store "
+	    "backup' makes a copy");
+	return NJ_BUSY;
+}
+
 bool
 store_locked(const char *path)
 {

@@ -6,6 +6,9 @@
  * that a broker which was stopped starts on a full disk, too, the lock's file has
  * as many bytes meanwhile, which are given up for that: its ballast.
  *
+ * The database itself is locked, too: whoever has another name for it, in another
+ * folder, finds another .lock there.
+ *
  * Owns:    the descriptor is the caller's; the file stays.
  * Threads: any.
  */
@@ -23,6 +26,10 @@ struct store;
 
 /* *out holds the lock of the store at path until it is closed. */
 NJ_MUST enum nj_err store_lock(const char *path, int *out, struct nj_why *why);
+/* fd, of the database at path, holds a lock of it until it is closed, if its file
+ * system has such. */
+NJ_MUST enum nj_err
+store_lock_file(int fd, const char *path, struct nj_why *why);
 /* Whether a broker has the store at path open now, whatever the file is. */
 bool store_locked(const char *path);
 

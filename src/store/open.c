@@ -107,10 +107,27 @@ nothing_alone(struct store *s, struct nj_why *why)
 	return NJ_MALFORMED;
 }
 
+/* As 'nightjar store check' says. */
+static void
+warn_exposed(const struct store *s)
+{
+	struct stat st;
+
+	if (!s->opts.vfs && !s->opts.mend && fstat(s->db_fd, &st) == 0 &&
+	    (st.st_mode & 077) != 0)
+		nj_log(LOG_T_WARNING,
+		    "Warning: other users of this machine can get at %s (mode "
+		    "%04o), which has every client's messages: chmod go= %s "
+		    "%s-*",
+		    s->path, (unsigned)st.st_mode & 07777, s->path, s->path);
+}
+
 /* Its mode is set by making it; SQLite gives its other files the same. */
 static enum nj_err
 make_file(struct store *s, struct nj_why *why)
 {
+	enum nj_err e;
+
 	s->db_fd =
 	    open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (s->db_fd < 0) {
@@ -120,6 +137,8 @@ make_file(struct store *s, struct nj_why *why)
 		store_mend(why, err);
 		return NJ_IO;
 	}
+	if (!s->opts.vfs && (e = store_lock_file(s->db_fd, s->path, why)))
+		return e;
 	/* all of it is read now, and not from start to end: the kernel may
 	 * as well begin to, in the order of the disk */
 	(void)posix_fadvise(s->db_fd, 0, AHEAD_BYTES, POSIX_FADV_WILLNEED);
@@ -490,6 +509,7 @@ store_open(const struct store_opts *o, struct store **out, struct nj_why *why)
 		return e;
 	}
 	place_look(s);
+	warn_exposed(s);
 	store_ballast_take(s);
 	*out = s;
 	return NJ_OK;

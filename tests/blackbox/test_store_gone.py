@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a store of which others were moved away: what is in them is not lost, and who looks is told."""
+"""Files of a store of which others were moved away, or that have two names: what is in them
+is not lost, and who looks is told."""
 import os
 import re
 import struct
@@ -225,3 +226,45 @@ def test_restore_beside_a_log(killed, tmp_path):
     aside = re.search(r'There was no old one, but files of one.*: they are (\S+)-\* now', out)
     assert aside, out
     assert os.path.getsize(aside[1] + '-wal')
+
+
+@pytest.mark.parametrize('linked', [False, True])
+def test_two_names(brokers, linked):
+    """A hard link in another folder, where the first one's .lock is not."""
+    b = brokers(CONF)
+    subscribe(b)
+    path, other = (os.path.join(b.folder, f, 'nightjar.db') for f in ('store', 'other'))
+    os.mkdir(os.path.dirname(other))
+    st = os.stat(path)
+    os.chown(os.path.dirname(other), st.st_uid, st.st_gid)
+    if linked:
+        os.link(path, other)
+    second = brokers(CONF.replace('persistence_location store', f'persistence_location {os.path.dirname(other)}'),
+                     start=False)
+    if not linked:
+        second.start()
+        return
+    second.refuses('other/nightjar.db: another broker uses this file, or a command, by another name')
+    with client(b, 'sub') as s:
+        assert s.session_present
+    assert b.stop() == 0
+    second.start()
+    with client(second, 'sub') as s:
+        assert s.session_present
+
+
+@pytest.mark.parametrize('mode', [0o600, 0o644, 0o666])
+def test_others_can_read_it(brokers, mode):
+    b = brokers(CONF)
+    path = os.path.join(b.folder, 'store', 'nightjar.db')
+    client(b, 'sub').close()
+    made = {n: os.stat(os.path.join(b.folder, 'store', n)).st_mode & 0o777
+            for n in os.listdir(os.path.join(b.folder, 'store')) if n.startswith('nightjar.db')}
+    assert set(made.values()) == {0o600}, made
+    b.stop()
+    os.chmod(path, mode)
+    mark = b.log_size()
+    b.start()
+    b.wait_log(' running', mark)
+    said = re.search(r'Warning: other users of this machine can get at \S+nightjar.db \(mode (\d+)\)', b.log(mark))
+    assert (said and int(said[1], 8)) == (None if mode == 0o600 else mode)
