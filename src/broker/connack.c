@@ -96,7 +96,7 @@ send(struct conn *c, struct connack *a, struct writer *w)
 
 /* What differs from the defaults of 3.2.2.3 is said. */
 static void
-say_accepted(struct conn *c, const struct connect *k,
+say_accepted(const struct conn *c, const struct connect *k,
     const struct connack_in *in, struct writer *w)
 {
 	const struct broker_limits *lim = &c->shard->limits;
@@ -123,13 +123,27 @@ say_accepted(struct conn *c, const struct connect *k,
 	if (po->response_information &&
 	    props_has(&k->props, PROP_REQUEST_RESPONSE) &&
 	    k->props.request_response)
-		put_response_information(
-		    w, po->response_information, session_id(c->session));
+		put_response_information(w, po->response_information, in->id);
 	/* [MQTT-4.12.0-5], [MQTT-4.12.0-6] */
 	if (c->auth_method)
 		put_str(w, PROP_AUTH_METHOD, slice_str(c->auth_method));
 	if (c->auth_method && in->auth_data.n)
 		put_str(w, PROP_AUTH_DATA, in->auth_data);
+}
+
+bool
+connack_fits(
+    const struct conn *c, const struct connect *k, const struct connack_in *in)
+{
+	struct writer w = { .e = NJ_OK };
+	bool does;
+
+	if (k->version != MQTT5)
+		return true;
+	say_accepted(c, k, in, &w);
+	does = fits(c, &w);
+	buf_fini(&w.raw);
+	return does;
 }
 
 enum nj_err

@@ -12,6 +12,7 @@
 /* What only on_connect.c knows. */
 struct connack_in {
 	bool present;
+	struct slice id;	    /* its session's */
 	struct slice assigned_id;   /* empty: the client's own */
 	uint16_t server_keep_alive; /* 0: the client's own */
 	uint32_t expiry_asked;	    /* seconds */
@@ -19,6 +20,9 @@ struct connack_in {
 	struct slice auth_data; /* empty: none */
 };
 
+/* Whether the client takes what connack_accept would write. */
+bool connack_fits(
+    const struct conn *c, const struct connect *k, const struct connack_in *in);
 /* NJ_TOOBIG: the client does not take so large a packet, and nothing was
  * written. */
 NJ_MUST enum nj_err connack_accept(

@@ -282,6 +282,31 @@ choose_id(struct conn *c, const struct connect *k, const struct principal *who,
 	return NJ_DENIED;
 }
 
+static void
+fill_answer(struct conn *c, const struct connect *k, struct slice id,
+    uint32_t expiry_s, struct connack_in *in)
+{
+	keep_alive_of(c, k, in);
+	in->id = id;
+	in->expiry_asked = expiry_asked(k);
+	in->expiry_given = expiry_s;
+}
+
+#define ANSWER_TOO_LARGE "the answer is larger than its maximum packet size"
+
+/* Who does not is not let in: its session, the connection that has that, and its delayed
+ * will stay as they are [MQTT-3.1.3-9]. */
+static bool
+takes_answer(
+    struct conn *c, const struct connect *k, const struct connack_in *in)
+{
+	if (c->link.max_packet == 0 || connack_fits(c, k, in))
+		return true;
+	(void)connect_refuse_known(
+	    c, in->id, RC_PACKET_TOO_LARGE, ANSWER_TOO_LARGE);
+	return false;
+}
+
 /* The session is there, and on disk if it is to be: CONNACK. */
 static void
 let_in(struct conn *c, const struct connect *k, struct connack_in *in)
@@ -295,13 +320,11 @@ let_in(struct conn *c, const struct connect *k, struct connack_in *in)
 		(void)connect_refuse(c, rc_of(e), "%s", nj_strerror(e));
 		return;
 	}
-	keep_alive_of(c, k, in);
-	in->expiry_asked = expiry_asked(k);
-	in->expiry_given = s->expiry_s;
+	fill_answer(c, k, session_id(s), s->expiry_s, in);
+	/* it did fit, but for a reload */
 	if (connack_accept(c, k, in)) {
 		c->clean_disconnect = true; /* it was not let in: no will */
-		(void)connect_refuse(c, RC_PACKET_TOO_LARGE,
-		    "the answer is larger than its maximum packet size");
+		(void)connect_refuse(c, RC_PACKET_TOO_LARGE, ANSWER_TOO_LARGE);
 		return;
 	}
 	c->last_rx = sh->home.now_ms;
@@ -468,6 +491,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 	struct slice id;
 	struct session *s = NULL;
 	const char *why;
+	uint32_t expiry_s;
 	enum nj_err e;
 
 	if ((e = choose_id(c, k, who, made, &id)))
@@ -508,6 +532,11 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 		    k->has_will ? " or its will" : "");
 		goto out;
 	}
+	set_link(c, k);
+	expiry_s = who_stays(who) ? expiry_asked(k) : 0;
+	fill_answer(c, k, id, expiry_s, &in);
+	if (!takes_answer(c, k, &in))
+		goto out;
 	if ((e = sessions_take(c, id, k->clean_start, &s, &in.present))) {
 		(void)connect_refuse_known(c, id,
 		    e == NJ_FULL ? RC_QUOTA_EXCEEDED : rc_of(e), "%s",
@@ -515,7 +544,6 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 				 : nj_strerror(e));
 		goto out;
 	}
-	set_link(c, k);
 	c->session = s;
 	walk_pass(c);
 	/* the same name, but what else is known of it may be new */
@@ -523,7 +551,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 	s->who = who;
 	who = NULL;
 	sessions_set_rules(s, c);
-	s->expiry_s = who_stays(s->who) ? expiry_asked(k) : 0;
+	s->expiry_s = expiry_s;
 	s->version = (uint8_t)k->version;
 	if ((e = take_will(c, k, s)))
 		goto refused;
