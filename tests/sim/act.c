@@ -175,7 +175,7 @@ do_something(struct client *c)
 	else if (x < 950)
 		client_ping(c);
 	else if (x < 960 && c->role == ROLE_BOTH)
-		client_clear(c, topics[8 + draw(3)]);
+		client_clear(c, topics[RETAINED + draw(N_RETAINED)]);
 	else if (x < 975)
 		leave(c);
 }

@@ -117,16 +117,27 @@ new_pid(struct client *c)
 	}
 }
 
+static uint64_t
+will_topic(bool retain)
+{
+	if (!retain)
+		return pick(&sim->plan, RETAINED);
+	if (chance(&sim->plan, 500))
+		return RETAINED + pick(&sim->plan, N_RETAINED);
+	return LAST_WORDS + pick(&sim->plan, TOPICS - LAST_WORDS);
+}
+
 static void
 make_will(struct client *c, struct connect *k, struct buf *payload)
 {
 	uint32_t uid;
 
 	k->has_will = true;
-	k->will.topic = slice_str(topics[pick(&sim->plan, 8)]);
+	k->will.retain = chance(&sim->plan, 400);
+	k->will.topic = slice_str(topics[will_topic(k->will.retain)]);
 	k->will.qos = (uint8_t)pick(&sim->plan, 3);
 	uid = model_message(c, (const char *)k->will.topic.p, k->will.qos,
-	    false, true, 0, MQTT_EXPIRY_NEVER);
+	    k->will.retain, true, 0, MQTT_EXPIRY_NEVER);
 	if (c->version == MQTT5 && chance(&sim->plan, 600)) {
 		k->will.props.seen = PROP_BIT(PROP_WILL_DELAY);
 		k->will.props.will_delay = (uint32_t)pick(&sim->plan, 12);
@@ -182,7 +193,9 @@ client_call(struct client *c, bool clean, uint32_t expiry_s)
 		make_will(c, &k, &payload);
 	trace("%s calls on conn %u: v%d clean %d expiry %u keep alive %u%s",
 	    c->id, c->conn->id, (int)c->version, clean, expiry_s, c->keep_alive,
-	    k.has_will ? ", with a will" : "");
+	    !k.has_will		? ""
+		: k.will.retain ? ", with a retained will"
+				: ", with a will");
 	if (encode_connect(&c->out, &k))
 		abort();
 	buf_fini(&payload);

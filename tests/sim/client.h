@@ -119,7 +119,12 @@ void act_draw(struct client *c);
 void act(struct client *c);
 
 /* payload.c: what messages look like. */
-#define TOPICS 12
+#define TOPICS 14
+/* The first of those in which messages may be retained, and how many they are; and of
+ * those in which only wills are. */
+#define RETAINED   8
+#define N_RETAINED 3
+#define LAST_WORDS 12
 extern const char *const topics[TOPICS];
 /* The number of the message in a payload that is whole and unharmed; 0. */
 uint32_t payload_uid(struct slice p);

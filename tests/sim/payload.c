@@ -7,7 +7,7 @@
 #define HEAD 8
 
 const char *const topics[TOPICS] = { "t", "t/0", "t/1", "t/0/a", "t/1/a", "u",
-	"u/0/a/b", "/t", "r/0", "r/1", "r/0/x", "s/job" };
+	"u/0/a/b", "/t", "r/0", "r/1", "r/0/x", "s/job", "w/0", "w/1" };
 
 static void
 head(uint8_t dst[HEAD], uint32_t uid, uint32_t len)

@@ -554,8 +554,9 @@ message_lost(struct mmsg *m, uint32_t uid)
 {
 	struct mwill *w = &sim->model.wills[m->client];
 
-	if (m->retain && m->qos == 0 && m->state == M_TAKEN &&
-	    (sim->is.memory || !is_old(m->at_ms)))
+	/* nobody waits for it; of a will it is on disk with its end, see below */
+	if (m->retain && (m->qos == 0 || m->will) && m->state == M_TAKEN &&
+	    (sim->is.memory || (!m->will && !is_old(m->at_ms))))
 		m->state = M_MAYBE;
 	/* its time had come: it may have been sent, and is again */
 	if (m->will && w->uid == uid && sim->now >= w->lo)

@@ -159,9 +159,7 @@ audit(void)
 		return;
 	verify_retained(auditor());
 	client_unsubscribe(auditor(), "#");
-	for (unsigned i = 0; i < TOPICS; i++)
-		client_clear(auditor(), topics[i]);
-	(void)settle(auditor_busy, "clearing what is retained");
+	(void)settle(auditor_busy, "the end of the audit");
 }
 
 static const char *
@@ -203,6 +201,11 @@ part(void)
 		client_call(c, true, 0);
 	}
 	if (!settle(somebody_away, "the last CONNECT"))
+		return;
+	/* the last wills, too */
+	for (unsigned i = 0; i < TOPICS; i++)
+		client_clear(auditor(), topics[i]);
+	if (!settle(auditor_busy, "clearing what is retained"))
 		return;
 	for (unsigned i = 0; i <= sim->is.clients; i++) {
 		client_disconnect(&sim->clients[i], 0, false);
