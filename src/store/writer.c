@@ -122,10 +122,29 @@ apply_all(struct store *s, uint64_t *records, bool ages)
 	return NJ_OK;
 }
 
+/* What the operator is told of it. */
+static enum nj_err
+tell_failure(struct store *s, enum nj_err e, uint64_t attempt)
+{
+	int err = errno;
+	bool unread = sql_unread(e, attempt);
+
+	if (s->data.why[0])
+		snprintf(s->why, sizeof s->why, "%s", s->data.why);
+	else if ((unread || e == NJ_IO) && (err == EIO || err == ENXIO))
+		snprintf(s->why, sizeof s->why,
+		    "%s: the disk fails, or its file system was shut down, "
+		    "see: dmesg",
+		    strerror(err));
+	else
+		snprintf(s->why, sizeof s->why, "%s", sqlite3_errmsg(s->db));
+	return unread ? NJ_IO : e;
+}
+
 static enum nj_err
 commit(struct store *s)
 {
-	uint64_t began = now_us(), records = 0;
+	uint64_t began = now_us(), records = 0, attempt = sql_attempt();
 	bool ages = began - s->tomb_us >= TOMB_US;
 	enum nj_err e;
 
@@ -144,13 +163,12 @@ commit(struct store *s)
 	}
 	if (!place_holds(s, s->why, sizeof s->why))
 		return NJ_IO;
-	if ((e = sql_begin(s)))
-		goto failed;
 	s->data.why[0] = '\0';
+	if ((e = sql_begin(s)))
+		return tell_failure(s, e, attempt);
 	if ((e = apply_all(s, &records, ages)) || (e = data_sync(s)) ||
 	    (e = sql_run(s, ST_COMMIT))) {
-		snprintf(s->why, sizeof s->why, "%s",
-		    s->data.why[0] ? s->data.why : sqlite3_errmsg(s->db));
+		e = tell_failure(s, e, attempt);
 		/* the disk has no part in it: what is there is not as it
 		 * should be */
 		if ((sqlite3_errcode(s->db) & 0xff) == SQLITE_CONSTRAINT)
@@ -180,9 +198,6 @@ commit(struct store *s)
 	    pages_unsynced(s->db))
 		atomic_store(&s->unsynced, true);
 	return NJ_OK;
-failed:
-	snprintf(s->why, sizeof s->why, "%s", sqlite3_errmsg(s->db));
-	return e;
 }
 
 static bool

@@ -236,6 +236,25 @@ def one_fault(bench, calls, error, part, times):
     return hits
 
 
+def test_file_system_that_was_shut_down(bench):
+    """Each call fails (as XFS does it): that is no damage, and a disk that comes back is used again."""
+    bench.begin()
+    b, disk = bench.b, bench.disk
+    five = bench.client('five', clean=True)
+    asked = bench.burst(five, 200, 1000)
+    assert set(bench.answers(five, asked)) == {0}
+    start = b.log_size()
+    disk.fails('open read write sync truncate rename unlink stat', 'EIO')
+    late = bench.burst(five, 1, 100)
+    b.wait_log(r'cannot be written \(Input/output error: the disk fails, or its file system was shut down', start)
+    assert bench.answers(five, late, 1.5) == []
+    disk.well()
+    assert bench.answers(five, late) == [0]
+    five.close()
+    assert 'is damaged' not in b.log(start)
+    bench.ends_with_all()
+
+
 def rows():
     if not ALL:
         return FEW
