@@ -354,7 +354,8 @@ cannot_be_kept(const struct conn *c, const struct connect *k, struct slice id)
 	if (expiry_asked(k) == 0)
 		return false;
 	s = session_find(&c->shard->home, id);
-	return !s || !s->kept || !s->kept->there || k->clean_start;
+	return !s || !s->kept || !s->kept->there || k->clean_start ||
+	    !sessions_goes_on(c, s);
 }
 
 /* What CONNACK needs when its session is on disk. */

@@ -634,6 +634,13 @@ moved_in(const struct conn *c, const struct session *s)
 	return true;
 }
 
+bool
+sessions_goes_on(const struct conn *c, const struct session *s)
+{
+	return mount_is(s->mount, conn_port(c)->mount_point) &&
+	    (s->link || s->coming || !is_over(c->shard, s));
+}
+
 enum nj_err
 sessions_take(struct conn *c, struct slice id, bool clean_start,
     struct session **out, bool *present)

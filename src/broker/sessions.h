@@ -17,6 +17,8 @@
  * its user, and its client may have none here. */
 #define SESSION_IMPORTED "import"
 
+/* Whether sessions_take would resume it for c. */
+bool sessions_goes_on(const struct conn *c, const struct session *s);
 /*
  * The session of this client identifier for this connection: a client that is
  * still connected is taken over from (0x8E), an old session is resumed or

@@ -18,7 +18,7 @@ import time
 import pytest
 
 from faulty import FOR_EVER, Disk
-from harness import NIGHTJAR, knock, wait_until
+from harness import NIGHTJAR, free_port, knock, wait_until
 from raw import DISCONNECT, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, Closed, Raw
 
 CONF = '''
@@ -390,6 +390,33 @@ def test_who_comes_back(brokers, tmp_path, monkeypatch):
             s.disconnect()
     for s in back:
         s.close()
+    assert not b.faults()
+
+
+def test_who_comes_to_another_mount_point(brokers, tmp_path, monkeypatch):
+    """Its session ends, and there is no room for the new one: after a crash the old one would be
+    back."""
+    other = free_port()
+    bench = Bench(brokers, tmp_path, monkeypatch, CONF + f'listener {other} 127.0.0.1\nmount_point m/\n'
+                  'allow_anonymous true\n')
+    b = bench.b
+    bench.start()
+    with Raw(b.port) as s:
+        s.connect('s', clean=False, props=FOREVER)
+        s.subscribe('a', qos=1)
+        s.disconnect()
+    waits = fill_up(bench)
+    with Raw(other) as s:
+        s.connect('s', want=0x97, clean=False, props=FOREVER)
+    with Raw(b.port) as s:
+        assert s.connect('s', clean=False, props=FOREVER).session_present
+        s.disconnect()
+    bench.disk.well()
+    waits.expect(PUBACK)
+    waits.close()
+    with Raw(other) as s:
+        assert not s.connect('s', clean=False, props=FOREVER).session_present
+        s.disconnect()
     assert not b.faults()
 
 
