@@ -86,6 +86,9 @@ draw_limits(struct broker_limits *l)
 	*l = (struct broker_limits){
 		.session = { .max_inflight = (uint16_t)between(r, 1, 30),
 		    .max_queued = sim->is.lossy ? 5 : 0,
+		    .drop_policy = sim->is.lossy && chance(r, 500)
+			? DROP_OLDEST
+			: DROP_NEWEST,
 		    .queue_qos0 = sim->is.queue_qos0 },
 		.receive_max = (uint16_t)between(r, 10, 40),
 		.retain_available = true,
