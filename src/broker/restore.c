@@ -247,23 +247,23 @@ take_inflight(void *arg, const struct store_entry *en)
 }
 
 static enum nj_err
-take_waiting(void *arg, uint64_t session, uint64_t n, uint64_t first,
-    uint64_t last, uint64_t bytes)
+take_waiting(void *arg, const struct store_waiting *w)
 {
 	struct restoring *r = arg;
-	struct session *s = find(r, session);
+	struct session *s = find(r, w->session);
 	struct kept *k;
 
 	if (!s)
 		return NJ_OK;
 	k = s->kept;
-	k->tail_n = n;
-	k->tail_bytes = bytes + n * sizeof(struct msg);
-	k->tail_from = first;
-	follow(r, s, last);
+	k->tail_n = w->n;
+	k->tail_bytes = w->bytes + w->n * sizeof(struct msg);
+	k->tail_from = w->first;
+	k->known_n = w->sent;
+	follow(r, s, w->last);
 	count_add(&s->home->counts.queued, k->tail_n);
 	count_add(&s->home->counts.queued_bytes, k->tail_bytes);
-	r->waiting += n;
+	r->waiting += w->n;
 	return NJ_OK;
 }
 

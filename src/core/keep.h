@@ -86,6 +86,7 @@ struct kept {
 	uint64_t sent, sent_before, sent_ticket;
 	uint64_t last;	     /* it was sent up to here */
 	uint64_t known;	     /* the same when the broker was started */
+	uint64_t known_n;    /* so many at most waited up to there then */
 	uint64_t sub_ticket; /* the last record of a subscription; durable.h */
 	/* Where the shard's own batch of that ticket has the last record of the
 	 * session itself, and of sent in sent_ticket's.  The gate, plus 1, with

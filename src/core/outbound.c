@@ -216,21 +216,39 @@ session_is_behind(const struct session *s)
 		session_queued_bytes(s) * 2 >= lim->max_queued_bytes);
 }
 
+/* It had so many before, and so many bytes. */
+static void
+count_dequeued(struct session *s, uint32_t n, uint64_t bytes)
+{
+	struct session_counts *c = &s->home->counts;
+
+	count_add(&c->queued, -(uint64_t)(n - s->queue.n));
+	count_add(&c->queued_bytes, -(bytes - s->queue.bytes));
+	if (s->kept)
+		s->home->keep->queued -= bytes - s->queue.bytes;
+	if (s->full)
+		full_check(s);
+}
+
 /* The oldest makes place; false: none can. */
 static bool
 drop_oldest(struct session *s)
 {
+	struct kept *k = s->kept;
+	/* what its client may know is in flight, and not dropped */
+	uint64_t known = k ? k->known : 0, bytes = s->queue.bytes;
+	const struct delivery *oldest = queue_above(&s->queue, known);
+	uint32_t n = s->queue.n;
 	struct delivery d;
 
-	/* what its client may know is in flight, and not dropped */
-	if (s->queue.n == 0 ||
-	    (s->kept && kept_is_known(s->kept, queue_first(&s->queue))))
-		return s->kept && tail_drop_oldest(s);
-	if (s->kept && queue_first(&s->queue)->key >= kept_sure_below(s->kept))
+	if (!oldest)
+		return k && tail_drop_oldest(s);
+	if (k && oldest->key >= kept_sure_below(k))
 		return false;
-	if (!session_dequeue(s, &d))
+	if (!queue_pop_above(&s->queue, known, &d))
 		return false;
-	if (s->kept)
+	count_dequeued(s, n, bytes);
+	if (k)
 		keep_end(s, &d);
 	delivery_fini(&d);
 	return true;
@@ -265,20 +283,6 @@ session_requeue(struct session *s, const struct delivery *d)
 			s->home->keep->queued += s->queue.bytes - before;
 	}
 	return e;
-}
-
-/* It had so many before, and so many bytes. */
-static void
-count_dequeued(struct session *s, uint32_t n, uint64_t bytes)
-{
-	struct session_counts *c = &s->home->counts;
-
-	count_add(&c->queued, -(uint64_t)(n - s->queue.n));
-	count_add(&c->queued_bytes, -(bytes - s->queue.bytes));
-	if (s->kept)
-		s->home->keep->queued -= bytes - s->queue.bytes;
-	if (s->full)
-		full_check(s);
 }
 
 bool

@@ -106,6 +106,54 @@ queue_pop(struct queue *q, struct delivery *out)
 	return true;
 }
 
+static bool
+is_above(const struct delivery *d, uint64_t key)
+{
+	return d->key == 0 || d->key > key;
+}
+
+struct delivery *
+queue_above(const struct queue *q, uint64_t key)
+{
+	struct queue_block *b = q->first;
+	uint32_t at = q->head;
+
+	for (uint32_t n = q->n; n > 0; n--, at++) {
+		if (at == b->cap) {
+			b = b->next;
+			at = 0;
+		}
+		if (is_above(&b->v[at], key))
+			return &b->v[at];
+	}
+	return NULL;
+}
+
+bool
+queue_pop_above(struct queue *q, uint64_t key, struct delivery *out)
+{
+	const struct delivery *found = queue_above(q, key);
+	struct queue_block *b = q->first;
+	uint32_t at = q->head;
+	struct delivery d, before;
+
+	if (!found)
+		return false;
+	/* those before it move up by one, and it becomes the first */
+	before = *found;
+	for (bool done = false; !done; at++) {
+		if (at == b->cap) {
+			b = b->next;
+			at = 0;
+		}
+		done = &b->v[at] == found;
+		d = b->v[at];
+		b->v[at] = before;
+		before = d;
+	}
+	return queue_pop(q, out);
+}
+
 /* It ends there: what is behind is empty. */
 static void
 end_at(struct queue *q, struct queue_block *last, uint32_t tail)

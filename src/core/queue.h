@@ -27,6 +27,10 @@ NJ_MUST enum nj_err queue_push(struct queue *q, const struct delivery *d);
 struct delivery *queue_first(const struct queue *q);
 /* Moves the oldest out; false when empty. */
 bool queue_pop(struct queue *q, struct delivery *out);
+/* The oldest whose key is above that one, or that has none; NULL: there is none. */
+struct delivery *queue_above(const struct queue *q, uint64_t key);
+/* Moves it out; false: there is none.  Work: those before it. */
+bool queue_pop_above(struct queue *q, uint64_t key, struct delivery *out);
 /* Moves out all for which takes says so, the oldest first; the rest stays in order, and
  * no memory is needed. */
 void queue_sift(

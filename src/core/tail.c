@@ -44,6 +44,9 @@ known_of(const struct kept *k, uint64_t from, uint64_t n)
 {
 	uint64_t known = from > 0 && from <= k->known ? k->known + 1 - from : 0;
 
+	/* not each key has an entry still */
+	if (known > k->known_n)
+		known = k->known_n;
 	return known < n ? known : n;
 }
 
@@ -131,6 +134,9 @@ tail_drop_oldest(struct session *s)
 	uint64_t from = k->tail_from > k->known ? k->tail_from : k->known + 1;
 	uint64_t known = known_of(k, k->tail_from, k->tail_n);
 
+	/* each is a record more, which waits as long as nothing is written */
+	if (keep->stuck || keep->full)
+		return false;
 	/* one that waits for another shard's may come to the disk later than this */
 	if (k->tail_n <= known + k->n_unsure || k->reading || k->handover ||
 	    from >= kept_sure_below(k))

@@ -13,21 +13,17 @@ struct numbers {
 	size_t n, cap;
 };
 
-/* What waits of one session. */
-struct wait {
-	uint64_t session, n, first, last, bytes;
-};
-
 struct reading {
 	struct store *s;
 	const struct store_loader *l;
 	const char *what;
 	uint64_t n;
-	struct numbers sessions; /* all there are */
-	size_t at;		 /* the one that rows are at */
-	struct numbers orphans;	 /* sessions that rows name all the same */
-	struct wait wait;	 /* in rows, so far */
-	struct wait *segs;	 /* in segments, by session */
+	struct numbers sessions;    /* all there are */
+	struct numbers sent;	    /* up to which entry, of each */
+	size_t at;		    /* the one that rows are at */
+	struct numbers orphans;	    /* sessions that rows name all the same */
+	struct store_waiting wait;  /* in rows, so far */
+	struct store_waiting *segs; /* in segments, by session */
 	size_t n_segs, cap_segs, segs_at;
 	struct numbers retained;
 };
@@ -177,6 +173,7 @@ take_session(struct reading *r, sqlite3_stmt *st)
 	enum nj_err e;
 
 	if ((e = numbers_add(&r->sessions, ss.id)) ||
+	    (e = numbers_add(&r->sent, ss.sent)) ||
 	    (e = r->l->session(r->l->arg, &ss)) ||
 	    sqlite3_column_type(st, 6) == SQLITE_NULL)
 		return e;
@@ -234,6 +231,17 @@ load_entry(sqlite3_stmt *st, int at)
 	};
 }
 
+/* How many of n entries from first on, of the session that rows are at, may have been
+ * sent. */
+static uint64_t
+sent_of(const struct reading *r, uint64_t first, uint64_t n)
+{
+	uint64_t sent = r->sent.v[r->at];
+	uint64_t keys = sent < first ? 0 : sent - first + 1;
+
+	return keys < n ? keys : n;
+}
+
 /* s->first to s->first + n - 1, of which some are gone: what is left of them
  * has about its share of the bytes. */
 static enum nj_err
@@ -244,7 +252,7 @@ take_segment(struct reading *r, sqlite3_stmt *st)
 	uint64_t n = (uint64_t)sqlite3_column_int64(st, 2);
 	uint64_t size = (uint64_t)sqlite3_column_int64(st, 3);
 	uint64_t gone = (uint64_t)sqlite3_column_int64(st, 4);
-	struct wait *w = r->n_segs ? &r->segs[r->n_segs - 1] : NULL;
+	struct store_waiting *w = r->n_segs ? &r->segs[r->n_segs - 1] : NULL;
 	enum nj_err e;
 	bool is;
 
@@ -262,32 +270,33 @@ take_segment(struct reading *r, sqlite3_stmt *st)
 			r->cap_segs = cap;
 		}
 		w = &r->segs[r->n_segs++];
-		*w = (struct wait){ .session = session, .first = first };
+		*w = (struct store_waiting){ .session = session,
+			.first = first };
 	}
 	/* keys up to the last were used, whether or not it is there still */
 	w->last = first + n - 1;
 	w->n += n - gone;
+	w->sent += sent_of(r, first, n - gone);
 	w->bytes += size / n * (n - gone);
 	return NJ_OK;
 }
 
 static enum nj_err
-give_waiting(struct reading *r, const struct wait *w)
+give_waiting(struct reading *r, const struct store_waiting *w)
 {
-	return r->l->waiting(
-	    r->l->arg, w->session, w->n, w->first, w->last, w->bytes);
+	return r->l->waiting(r->l->arg, w);
 }
 
 /* What waits of the sessions before this one. */
 static enum nj_err
 end_waiting(struct reading *r, uint64_t before)
 {
-	struct wait w = r->wait;
+	struct store_waiting w = r->wait;
 	enum nj_err e;
 
-	r->wait = (struct wait){ .n = 0 };
+	r->wait = (struct store_waiting){ .n = 0 };
 	for (; r->segs_at < r->n_segs; r->segs_at++) {
-		const struct wait *g = &r->segs[r->segs_at];
+		const struct store_waiting *g = &r->segs[r->segs_at];
 
 		if (g->session >= before)
 			break;
@@ -300,6 +309,7 @@ end_waiting(struct reading *r, uint64_t before)
 			w = *g;
 		} else {
 			w.n += g->n;
+			w.sent += g->sent;
 			w.bytes += g->bytes;
 			w.first = w.first < g->first ? w.first : g->first;
 			w.last = w.last > g->last ? w.last : g->last;
@@ -340,6 +350,7 @@ take_queue(struct reading *r, sqlite3_stmt *st)
 	if (r->wait.n++ == 0)
 		r->wait.first = seq;
 	r->wait.last = seq;
+	r->wait.sent += sent_of(r, seq, 1);
 	r->wait.bytes += (uint64_t)sqlite3_column_int64(st, 6);
 	return NJ_OK;
 }
@@ -472,6 +483,7 @@ store_load(struct store *s, const struct store_loader *l, struct nj_why *why)
 	}
 	free(r.segs);
 	free(r.sessions.v);
+	free(r.sent.v);
 	free(r.orphans.v);
 	free(r.retained.v);
 	return e;

@@ -160,6 +160,12 @@ store_open(const struct store_opts *o, struct store **out, struct nj_why *why);
 NJ_MUST enum nj_err store_set_aside(
     const char *path, const char *word, char **to, struct nj_why *why);
 
+/* What waits of a session: n from seq first to last, of which at most sent may have
+ * been sent (batch_sent). */
+struct store_waiting {
+	uint64_t session, n, sent, first, last, bytes;
+};
+
 /* Everything that is stored, before store_start; slices are borrowed for the
  * call.  A callback's error ends the load and is returned. */
 struct store_loader {
@@ -168,10 +174,9 @@ struct store_loader {
 	enum nj_err (*sub)(void *arg, const struct store_sub *s);
 	enum nj_err (*received)(void *arg, uint64_t session, uint16_t pid);
 	/* By session: those in flight, by seq, e->msg taken over; then, if
-	 * any wait, how many from first to last. */
+	 * any wait, how many. */
 	enum nj_err (*inflight)(void *arg, const struct store_entry *e);
-	enum nj_err (*waiting)(void *arg, uint64_t session, uint64_t n,
-	    uint64_t first, uint64_t last, uint64_t bytes);
+	enum nj_err (*waiting)(void *arg, const struct store_waiting *w);
 	enum nj_err (*retained)(void *arg, void *msg); /* takes msg over */
 	/* every STORE_PROGRESS rows, and at the end of each kind */
 	void (*progress)(void *arg, const char *what, uint64_t n);

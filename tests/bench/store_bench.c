@@ -353,14 +353,9 @@ l_inflight(void *arg, const struct store_entry *e)
 }
 
 static enum nj_err
-l_waiting(void *arg, uint64_t session, uint64_t n, uint64_t first,
-    uint64_t last, uint64_t bytes)
+l_waiting(void *arg, const struct store_waiting *w)
 {
-	(void)session;
-	(void)first;
-	(void)last;
-	(void)bytes;
-	((struct bench *)arg)->count[5] += n;
+	((struct bench *)arg)->count[5] += w->n;
 	return NJ_OK;
 }
 

@@ -32,6 +32,7 @@ queue(uint64_t n, uint64_t known)
 		.id = 5,
 		.next_key = FIRST + n,
 		.known = known ? FIRST + known - 1 : 0,
+		.known_n = known,
 		.tail_n = n,
 		.tail_bytes = n * delivery_size(&(struct delivery){ .msg = m }),
 		.tail_from = FIRST };

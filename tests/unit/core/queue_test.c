@@ -235,6 +235,56 @@ sifted(void **state)
 	assert_null(t->q.first);
 }
 
+/* The oldest behind those up to a key leaves; those and what is behind stay in order. */
+static void
+popped_above(void **state)
+{
+	struct model *t = *state;
+	struct delivery d = { .msg = t->msg };
+	uint64_t size = delivery_size(&d), n, key;
+
+	for (unsigned k = 0; k < 5; k++)
+		push(t);
+	for (unsigned k = 0; k < 5; k++)
+		pop(t);
+	assert_null(queue_above(&t->q, 0));
+	assert_false(queue_pop_above(&t->q, 0, &d));
+	for (unsigned round = 0; round < 60; round++) {
+		uint64_t known = t->out + round;
+
+		for (n = 0; n < 50; n++)
+			push(t);
+		for (key = known + 1; key <= t->in; key++) {
+			assert_int_equal(queue_above(&t->q, known)->key, key);
+			assert_true(queue_pop_above(&t->q, known, &d));
+			assert_int_equal(d.key, key);
+			delivery_fini(&d);
+			assert_int_equal(t->q.bytes, t->q.n * size);
+			assert_int_equal(queue_first(&t->q) != NULL,
+			    round + t->in - key > 0);
+		}
+		assert_false(queue_pop_above(&t->q, known, &d));
+		/* what is left are those before it */
+		n = t->in;
+		t->in = known < n ? known : n;
+		check(t);
+		while (t->out < t->in)
+			pop(t);
+		assert_int_equal(t->q.n, 0);
+		t->in = t->out = n;
+	}
+	/* one without a key is not among those */
+	push(t);
+	push(t);
+	queue_first(&t->q)->key = 0;
+	assert_true(queue_pop_above(&t->q, t->in, &d));
+	assert_int_equal(d.key, 0);
+	delivery_fini(&d);
+	assert_null(queue_above(&t->q, t->in));
+	t->out++;
+	pop(t);
+}
+
 int
 main(void)
 {
@@ -245,6 +295,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    share_forgotten, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(sifted, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+		    popped_above, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

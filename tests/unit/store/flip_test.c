@@ -258,15 +258,14 @@ l_entry(void *arg, const struct store_entry *en)
 }
 
 static enum nj_err
-l_waiting(void *arg, uint64_t session, uint64_t n, uint64_t first,
-    uint64_t last, uint64_t bytes)
+l_waiting(void *arg, const struct store_waiting *w)
 {
 	(void)arg;
-	mix_number(session);
-	mix_number(n);
-	mix_number(first);
-	mix_number(last);
-	mix_number(bytes);
+	mix_number(w->session);
+	mix_number(w->n);
+	mix_number(w->first);
+	mix_number(w->last);
+	mix_number(w->bytes);
 	return NJ_OK;
 }
 

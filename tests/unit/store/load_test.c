@@ -100,12 +100,13 @@ l_inflight(void *arg, const struct store_entry *e)
 }
 
 static enum nj_err
-l_waiting(void *arg, uint64_t session, uint64_t n, uint64_t first,
-    uint64_t last, uint64_t bytes)
+l_waiting(void *arg, const struct store_waiting *w)
 {
 	(void)arg;
-	say("waiting %d %d %d-%d %d;", (int)session, (int)n, (int)first,
-	    (int)last, (int)bytes);
+	say("waiting %d %d %d-%d %d;", (int)w->session, (int)w->n,
+	    (int)w->first, (int)w->last, (int)w->bytes);
+	if (w->sent > 0)
+		say("sent %d;", (int)w->sent);
 	return NJ_OK;
 }
 
@@ -191,6 +192,23 @@ test_all_kinds(void **state)
 	assert_int_equal(
 	    bench_ask(path, "SELECT count(*) FROM retained WHERE msg IS NULL"),
 	    0);
+}
+
+/* Which of those that wait may have been sent; one in between is gone. */
+static void
+test_sent(void **state)
+{
+	(void)state;
+	bench_edit(path,
+	    SESSION("1", "NULL") SESSION("2", "NULL") SESSION("3", "NULL")
+		MSG("7", "5", FOREVER) ENTRY("1", "2", "0", "7")
+		    ENTRY("1", "9", "0", "7") ENTRY("1", "10", "0", "7")
+			ENTRY("2", "4", "0", "7") ENTRY("3", "5", "0",
+			    "7") "UPDATE session SET sent = 9 WHERE id = 1;"
+				 "UPDATE session SET sent = 3 WHERE id = 2;"
+				 "UPDATE session SET sent = 8 WHERE id = 3;");
+	loads("session 1;session 2;session 3;waiting 1 3 2-10 30;sent 2;"
+	      "waiting 2 1 4-4 10;waiting 3 1 5-5 10;sent 1;");
 }
 
 /* In flight it was begun, and is finished. */
@@ -361,6 +379,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_all_kinds, fresh),
+		cmocka_unit_test_setup(test_sent, fresh),
 		cmocka_unit_test_setup(test_expired, fresh),
 		cmocka_unit_test_setup(test_orphans, fresh),
 		cmocka_unit_test_setup(test_message_missing, fresh),

@@ -342,15 +342,14 @@ struct loading {
 };
 
 static enum nj_err
-l_waiting(void *arg, uint64_t session, uint64_t n, uint64_t first,
-    uint64_t last, uint64_t bytes)
+l_waiting(void *arg, const struct store_waiting *w)
 {
 	struct loading *l = arg;
 
-	(void)bytes;
-	if (first > last || n > last - first + 1)
+	if (w->first > w->last || w->n > w->last - w->first + 1 ||
+	    w->sent > w->n)
 		abort();
-	l->n[session - 1] = n;
+	l->n[w->session - 1] = w->n;
 	return NJ_OK;
 }
 
