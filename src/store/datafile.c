@@ -460,6 +460,24 @@ delete_file(struct store *s, uint64_t no)
 	    rc == SQLITE_IOERR_DIR_FSYNC;
 }
 
+/* What was read at the start may come from a broker that was killed before it had
+ * synced it: a file that only this says is empty has rows again when the power fails. */
+static bool
+log_synced(struct store *s)
+{
+	struct data_files *d = &s->data;
+	sqlite3_file *f = NULL;
+
+	if (!d->synced)
+		d->synced =
+		    sqlite3_file_control(s->db, "main",
+			SQLITE_FCNTL_JOURNAL_POINTER, &f) == SQLITE_OK &&
+		    f &&
+		    (!f->pMethods ||
+			f->pMethods->xSync(f, SQLITE_SYNC_NORMAL) == SQLITE_OK);
+	return d->synced;
+}
+
 static void
 delete_dead(struct store *s)
 {
@@ -473,7 +491,7 @@ delete_dead(struct store *s)
 		struct data_file *f = &d->v[i];
 
 		if (f->live == 0 && !f->gone &&
-		    !(d->out && d->out->no == f->no))
+		    !(d->out && d->out->no == f->no) && log_synced(s))
 			f->gone = delete_file(s, f->no);
 		if (!f->gone || f->noted)
 			d->v[n++] = *f;

@@ -143,6 +143,7 @@ struct data_files {
 	bool touched;		/* by the transaction */
 	bool committing;	/* COMMIT was tried */
 	bool avoid;		/* until a transaction succeeds */
+	bool synced;		/* what the start read of them */
 	struct data_handle *in; /* read last */
 	struct buf page;	/* the bytes of */
 	struct place paged;
