@@ -32,7 +32,7 @@ struct delivery *queue_above(const struct queue *q, uint64_t key);
 /* Moves it out; false: there is none.  Work: those before it. */
 bool queue_pop_above(struct queue *q, uint64_t key, struct delivery *out);
 /* Moves out all for which takes says so, the oldest first; the rest stays in order, and
- * no memory is needed. */
+ * no memory is needed.  takes leaves the queue alone. */
 void queue_sift(
     struct queue *q, bool (*takes)(void *arg, struct delivery *d), void *arg);
 /* Those that came by this shared subscription came by none. */

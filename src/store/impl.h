@@ -224,8 +224,8 @@ bool store_has_data(const char *path);
 /* A copy is complete that is to be the store at path, and is not yet. */
 bool restore_pending(const char *path);
 /* It becomes that, if there is one; *old: what the one before is called now, or
- * would be where only its log or its data files were there, to be freed, or NULL.  The caller has the lock.  NJ_DENIED: what is there was not
- * left by a restore. */
+ * would be where only its log or its data files were there, to be freed, or NULL.
+ * The caller has the lock.  NJ_DENIED: what is there was not left by a restore. */
 NJ_MUST enum nj_err
 restore_finish(const char *path, char **old, struct nj_why *why);
 

@@ -2,6 +2,7 @@
 """The $SYS tree."""
 import pytest
 
+from harness import wait_until
 from raw import Raw
 
 PREFIX = '$SYS/broker/'
@@ -33,13 +34,11 @@ def value(port, name):
 
 
 def wait_for_value(port, name, enough):
-    """The first value that is enough, of those that come with each interval."""
+    """Until a value is enough, of those that come with each interval."""
     with Raw(port) as c:
         c.connect('sys-waits')
         c.subscribe(PREFIX + name)
-        while not enough(got := int(c.message().payload)):
-            pass
-        return got
+        wait_until(lambda: enough(int(c.message().payload)), f'{name} is enough')
 
 
 def test_tree(sysbroker):

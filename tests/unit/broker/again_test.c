@@ -103,11 +103,8 @@ page(uint64_t from, uint64_t upto)
 static int
 begin(void **state)
 {
-	const struct publish p = { .qos = 2 };
-
 	(void)state;
-	if (lone_begin(1) || lone_kept("a", &s) ||
-	    msg_new(&p, slice_str("t"), 0, &m))
+	if (lone_begin_with(1, &s, &m))
 		return -1;
 	*s->kept = (struct kept){ .session = s,
 		.id = 5,

@@ -103,6 +103,19 @@ lone_kept(const char *id, struct session **out)
 	return NJ_OK;
 }
 
+enum nj_err
+lone_begin_with(unsigned shards, struct session **s, struct msg **m)
+{
+	const struct publish p = { .qos = 2 };
+	enum nj_err e;
+
+	if (lone_begin(shards))
+		return NJ_NOMEM;
+	if ((e = lone_kept("a", s)))
+		return e;
+	return msg_new(&p, slice_str("t"), 0, m);
+}
+
 void
 lone_on_kick(struct link *l)
 {

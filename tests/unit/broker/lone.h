@@ -34,6 +34,9 @@ void lone_turn(unsigned after_ms);
 void lone_stored(void);
 /* A session that has its place in the store. */
 NJ_MUST enum nj_err lone_kept(const char *id, struct session **out);
+/* lone_begin, with such a session, "a", and a message of QoS 2 to "t". */
+NJ_MUST enum nj_err
+lone_begin_with(unsigned shards, struct session **s, struct msg **m);
 /* For the link of a client that the test looks at. */
 void lone_on_kick(struct link *l);
 void lone_on_flush(struct link *l);

@@ -42,11 +42,8 @@ queue(uint64_t n, uint64_t known)
 static int
 begin(void **state)
 {
-	const struct publish p = { .qos = 2 };
-
 	(void)state;
-	if (lone_begin(2) || lone_kept("a", &s) ||
-	    msg_new(&p, slice_str("t"), 0, &m))
+	if (lone_begin_with(2, &s, &m))
 		return -1;
 	sh = lone.shard;
 	sh->home.limits.drop_policy = DROP_OLDEST;

@@ -115,24 +115,8 @@ static void
 put_some(uint64_t from)
 {
 	struct store_batch *x = bench_batch();
-	char text[300];
-	uint32_t at;
 
-	for (uint64_t seq = from; seq < from + BATCH; seq++) {
-		struct note *n;
-
-		memset(text, 'x', sizeof text - 1);
-		text[sizeof text - 1] = '\0';
-		snprintf(text, 24, "%020llu", (unsigned long long)seq);
-		text[20] = ' ';
-		n = note_new("a", text);
-		assert_int_equal(
-		    batch_queue(x,
-			&(struct store_entry){
-			    .session = 1, .seq = seq, .qos = 1, .msg = n },
-			&at),
-		    NJ_OK);
-	}
+	bench_put(x, from, BATCH);
 	write_now(x);
 }
 
@@ -493,7 +477,6 @@ test_trouble(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 2; i++) {
 		enum nj_err e;
-		uint32_t at;
 		struct store_batch *x;
 
 		disk_reset(i + 1);
@@ -502,22 +485,7 @@ test_trouble(void **state)
 		put_some(1);
 		disk_fail(rows[i].rc);
 		x = bench_batch();
-		for (uint64_t seq = 101; seq < 201; seq++) {
-			char text[300];
-
-			memset(text, 'y', sizeof text - 1);
-			text[sizeof text - 1] = '\0';
-			snprintf(text, 24, "%020llu", (unsigned long long)seq);
-			text[20] = ' ';
-			assert_int_equal(
-			    batch_queue(x,
-				&(struct store_entry){ .session = 1,
-				    .seq = seq,
-				    .qos = 1,
-				    .msg = note_new("a", text) },
-				&at),
-			    NJ_OK);
-		}
+		bench_put(x, 101, 100);
 		bench_submit(&b, x);
 		bench_wait_state(&b, rows[i].want);
 		disk_fail(0);

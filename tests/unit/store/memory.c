@@ -446,6 +446,27 @@ bench_batch(void)
 	return x;
 }
 
+void
+bench_put(struct store_batch *x, uint64_t from, uint64_t n)
+{
+	char text[300];
+	uint32_t at;
+
+	for (uint64_t seq = from; seq < from + n; seq++) {
+		memset(text, 'x', sizeof text - 1);
+		text[sizeof text - 1] = '\0';
+		(void)snprintf(text, 24, "%020llu", (unsigned long long)seq);
+		text[20] = ' ';
+		if (batch_queue(x,
+			&(struct store_entry){ .session = 1,
+			    .seq = seq,
+			    .qos = 1,
+			    .msg = note_new("a", text) },
+			&at))
+			abort();
+	}
+}
+
 static sqlite3 *
 open_by_hand(const char *path)
 {

@@ -95,6 +95,9 @@ void bench_close(struct bench *b);
 
 /* An empty batch. */
 struct store_batch *bench_batch(void);
+/* Adds n entries of session 1 to it, from that seq on, of 300 bytes each: the payload
+ * begins with the seq, in 20 digits. */
+void bench_put(struct store_batch *x, uint64_t from, uint64_t n);
 /* Changes a store that is not open, as a program would that knows of its pages'
  * checksums; and a query's first number. */
 void bench_edit(const char *path, const char *sql);

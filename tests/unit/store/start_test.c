@@ -9,7 +9,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -105,25 +104,12 @@ test_writes_nothing(void **st)
 static void
 queue(struct store *s, bool ends)
 {
-	struct store_batch *b;
-	char text[300];
-	uint32_t at;
+	struct store_batch *b = bench_batch();
 
-	memset(text, 'x', sizeof text - 1);
-	text[sizeof text - 1] = '\0';
-	assert_int_equal(batch_new(&note_ops, &b), NJ_OK);
-	for (uint64_t seq = 1; seq <= 100; seq++)
-		if (ends)
-			assert_int_equal(batch_queue_end(b, 1, seq), NJ_OK);
-		else
-			assert_int_equal(
-			    batch_queue(b,
-				&(struct store_entry){ .session = 1,
-				    .seq = seq,
-				    .qos = 1,
-				    .msg = note_new("a", text) },
-				&at),
-			    NJ_OK);
+	if (!ends)
+		bench_put(b, 1, 100);
+	for (uint64_t seq = 1; ends && seq <= 100; seq++)
+		assert_int_equal(batch_queue_end(b, 1, seq), NJ_OK);
 	store_submit(s, b);
 	store_turn(s);
 }

@@ -96,22 +96,7 @@ submit(struct store_batch *x)
 static void
 put(struct store_batch *x, uint64_t from)
 {
-	char text[300];
-	uint32_t at;
-
-	for (uint64_t seq = from; seq < from + BATCH; seq++) {
-		memset(text, 'x', sizeof text - 1);
-		text[sizeof text - 1] = '\0';
-		snprintf(text, 21, "%020llu", (unsigned long long)seq);
-		text[20] = ' ';
-		assert_int_equal(batch_queue(x,
-				     &(struct store_entry){ .session = 1,
-					 .seq = seq,
-					 .qos = 1,
-					 .msg = note_new("a", text) },
-				     &at),
-		    NJ_OK);
-	}
+	bench_put(x, from, BATCH);
 }
 
 static void
