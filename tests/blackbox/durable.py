@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A broker that keeps what it acknowledges, its end, and clients that come again."""
+import contextlib
+import os
 import time
 
 from harness import wait_until
@@ -26,12 +28,27 @@ def unread(pid, ports):
     return left
 
 
+def at_rest(pid):
+    """Whether all its threads sleep: each slept when this looked first, and has not been
+    woken until it looked again, so that there was a moment in which all of them did."""
+    def threads():
+        found = {}
+        for task in os.listdir(f'/proc/{pid}/task'):
+            with contextlib.suppress(OSError), \
+                    open(f'/proc/{pid}/task/{task}/status', encoding='ascii') as f:
+                rows = dict(row.rstrip('\n').split(':\t', 1) for row in f)
+                found[task] = rows['State'][0], rows['voluntary_ctxt_switches']
+        return found
+    before = threads()
+    return all(state == 'S' for state, _ in before.values()) and threads() == before
+
+
 def on_disk(broker):
     """What it was told and does not answer (PUBCOMP, DISCONNECT, an end) is on disk
-    soon, but not at once: when this returns it has been read, and what was told
-    later is there."""
-    wait_until(lambda: not unread(broker.pid, broker.ports), 'it has read what it was told')
-    time.sleep(0.1)		# a turn
+    soon, but not at once: when this returns it has been read, whoever read it has done
+    with it, and what was told later is there."""
+    wait_until(lambda: not unread(broker.pid, broker.ports) and at_rest(broker.pid),
+               'it has done what it was told')
     with client(broker, 'last-of-all', clean=True) as c:
         c.disconnect()
 
