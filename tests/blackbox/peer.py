@@ -154,9 +154,9 @@ class Conn(Framed):
         self.expect(PINGREQ)
         self.send(packet(PINGRESP, 0, b''))
 
-    def farewell(self):
-        """The client's DISCONNECT, and the end of the connection."""
-        p = self.expect(DISCONNECT)
+    def farewell(self, p=None):
+        """The client's DISCONNECT, when it has not been read, and the end of the connection."""
+        p = p or self.expect(DISCONNECT)
         self.sock.shutdown(socket.SHUT_WR)
         assert not self.rest(), 'packets after DISCONNECT'	# [MQTT-3.14.4-1]
         return p
@@ -290,7 +290,7 @@ class Program:
         if not keep_stdin:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.write(stdin)
-            self.process.stdin.close()
+                self.process.stdin.close()
 
     def _read(self, name):
         pipe = getattr(self.process, 'std' + name)

@@ -14,7 +14,8 @@ import pytest
 import harness
 import mosquittodb as db
 from faulty import Disk
-from raw import Raw
+from harness import wait_until
+from raw import PUBLISH, Raw, packet, string
 from test_store_tools import cut_off, put, reseal, rows, some, store
 
 pytestmark = pytest.mark.ours
@@ -73,17 +74,21 @@ def died(brokers):
     with Raw(b.port) as s:
         s.connect('away', clean=False, props={'session_expiry': 0xffffffff})
         s.subscribe('a/#', qos=1)
+    folder = os.path.join(b.folder, 'store')
     with Raw(b.port) as p:
         p.connect('pub')
-        for i in range(60):
-            p.publish('a/b', b'%d' % i + b'.' * 2000, qos=1)
-        for _ in range(60):
-            p.recv()
+
+        def beside():
+            """Whether so much came together that a file beside it was begun."""
+            p.send(b''.join(packet(PUBLISH, 2, string('a/b') + b'\0%c\0%d' % (i, i) + b'.' * 2000)
+                            for i in range(1, 61)))
+            for _ in range(60):
+                p.recv()
+            return [n for n in os.listdir(folder) if '-data' in n]
+        wait_until(beside, 'large queues are in a file beside it')
         p.publish_acked('r', b'old', retain=True)
     b.kill()
-    folder = os.path.join(b.folder, 'store')
     assert os.path.getsize(os.path.join(folder, 'nightjar.db-wal'))
-    assert [n for n in os.listdir(folder) if '-data' in n]
     if os.path.exists(os.path.join(folder, 'admin.sock')):
         os.unlink(os.path.join(folder, 'admin.sock'))
     return folder

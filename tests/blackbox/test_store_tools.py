@@ -845,6 +845,8 @@ def test_backup_while_much_is_published(brokers, tmp_path):
         publisher.start()
         try:
             for i in range(2):
+                # it goes on: the second time it has said more than one window
+                harness.wait_until(lambda: acked > i * window, 'much is published')
                 least = acked
                 copy, new = tmp_path / f'{i}.db', tmp_path / f'{i}-new.db'
                 store('backup', path, copy)

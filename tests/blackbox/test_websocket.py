@@ -363,8 +363,7 @@ def test_half_requests_are_not_waited_for(brokers):
 
 def test_close_says_why(brokers):
     """RFC 6455 7.4.1: what DISCONNECT has a reason code for, for 3.1.1 too."""
-    b = brokers('protocol websockets\nmax_packet_size 1000\nhandshake_timeout 5\n'
-                'connect_timeout 1\n')
+    b = brokers('protocol websockets\nmax_packet_size 1000\n')
     for version in (4, 5):
         with RawWs(b.port, version=version) as c:
             c.connect('large')
@@ -381,7 +380,8 @@ def test_close_says_why(brokers):
             c.connect('leaves')
             c.send(b'\xe0\0')
             assert c.ws.close_code() == 1000
-    with RawWs(b.port) as c:
+    impatient = brokers('protocol websockets\nconnect_timeout 1\n')
+    with RawWs(impatient.port) as c:
         assert c.ws.close_code() == 1008    # no CONNECT
 
 
