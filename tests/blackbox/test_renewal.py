@@ -32,7 +32,8 @@ def names(path):
 
 def worn(ca, name='server'):
     """A certificate for the server's key by this CA, of whose life more than
-    two thirds are over; as the broker's own it takes the place of that."""
+    two thirds are over; as the broker's own it takes the place of that.  Its
+    serial number: it may be followed by the next at once."""
     folder = ca.path('kept-worn-' + name)
     os.mkdir(folder)
     crt, key = ca.path('server', name + '.crt'), ca.path('server', name + '.key')
@@ -49,7 +50,9 @@ def worn(ca, name='server'):
     run('openssl', 'ca', '-batch', '-config', conf, '-in', folder + '/csr', '-out', folder + '/crt',
         '-notext', '-cert', ca.path('pki', 'ca.crt'), '-keyfile', ca.path('pki', 'ca.key'), '-passin',
         'file:' + ca.path('ca.passphrase'), '-startdate', day(-8), '-enddate', day(2), '-extensions', 'x')
+    number = serial(folder + '/crt')
     os.rename(folder + '/crt', crt)
+    return number
 
 
 def serial(path):
@@ -103,8 +106,7 @@ def test_two_thirds(ca, tmp_path, brokers):
         t.sendall(raw.connect_packet('stays', 5))
         assert t.recv(100)[0] == 0x20
         old_rsa = serial(ca.path('server', 'server-rsa.crt'))
-        worn(ca)
-        old = serial(ca.path('server', 'server.crt'))
+        old = worn(ca)
         broker.wait_log('made anew: two thirds of its lifetime are over. It is for: .*localhost')
         new = serial(ca.path('server', 'server.crt'))
         assert new != old and serial(ca.path('server', 'server-rsa.crt')) != old_rsa
