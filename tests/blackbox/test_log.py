@@ -47,6 +47,7 @@ def all_begin(log, form):
 def test_timestamps(brokers, monkeypatch, lines, form):
     monkeypatch.setenv('TZ', 'UTC')
     b = brokers(lines)
+    b.wait_log(' running')	# which begins with its name
     b.settled()
     log = come_and_go(b)
     assert all_begin(log, form), log
@@ -55,6 +56,8 @@ def test_timestamps(brokers, monkeypatch, lines, form):
 def test_the_time_is_the_time(brokers, monkeypatch):
     monkeypatch.setenv('TZ', 'XYZ-5')	# east of Greenwich by five hours
     b = brokers('log_timestamp_format %s %H %z\n')
+    b.wait_log(' running')
+    b.settled()
     before = int(time.time())
     log = come_and_go(b)
     for line in log.splitlines():

@@ -11,6 +11,7 @@ import threading
 import time
 
 import harness
+from durable import at_rest
 from harness import HOST, wait_until
 from raw import (CONNACK, DISCONNECT, PUBACK, PUBLISH, PUBREC, SUBACK, SUBSCRIBE, Closed, Raw,
                  packet, string)
@@ -188,6 +189,13 @@ def reset(sock):
 
 def descriptors(pid):
     return len(os.listdir(f'/proc/{pid}/fd'))
+
+
+def own_descriptors(broker):
+    """Those of a broker with no connections: its ports answer before it has them all."""
+    broker.wait_log(' running')
+    wait_until(lambda: at_rest(broker.pid), 'all its threads have begun')
+    return descriptors(broker.pid)
 
 
 def sys_value(port, name):

@@ -20,7 +20,7 @@ import pytest
 
 import pahoc
 import wsraw
-from attack import (A_SECOND, MIB, QUOTA, descriptors, fate, find_release, publish_packet, reset,
+from attack import (A_SECOND, MIB, QUOTA, descriptors, fate, find_release, own_descriptors, publish_packet, reset,
                     subscribe_packet, sys_value, told, tool, unharmed)
 from harness import HOST, NIGHTJAR, PATIENCE, free_port, paced, wait_until
 from raw import (CONNACK, CONNECT, DISCONNECT, PINGREQ, PUBACK, PUBLISH, PUBREC, SUBACK, UNSUBACK,
@@ -266,10 +266,11 @@ def until_ping(c):
 
 
 @pytest.mark.parametrize('qos', [0, 1])
-def test_case_21_zero_window_reader(start_both, qos):
+@paced
+def test_case_21_zero_window_reader(start_both, qos, pace):
     """A subscriber that stops reading loses QoS 0 first, and is disconnected
     in the end; another subscriber gets all, in time."""
-    b = start_both('slow_reader_timeout 2\nmax_output_bytes 1000000\nmax_queued_messages 200\n')
+    b = start_both(f'slow_reader_timeout {2 * pace}\nmax_output_bytes 1000000\nmax_queued_messages 200\n')
     start = b.log_size()
     with unharmed(b, grows=24 * MIB), Raw(b.port, rcvbuf=4096) as stalled, Raw(b.port) as reader, \
             Raw(b.port) as p:
@@ -574,9 +575,7 @@ def own_address():
 def test_case_29_connection_flood(start_both):
     """5,000 connections as fast as they come."""
     b = start_both()
-    with unharmed(b):
-        pass		# it has all the descriptors of its own now
-    fds = descriptors(b.pid)
+    fds = own_descriptors(b)
     with unharmed(b, grows=10 * MIB):
         for _ in range(10):
             socks = [socket.create_connection((HOST, b.port), 10) for _ in range(500)]
@@ -854,7 +853,7 @@ def test_case_32_thousand_vanish_in_the_handshake(start_both, pki, stage):
             for i, s in enumerate(socks):
                 reset(s) if i % 2 else s.close()
     b.settled()
-    fds = descriptors(b.pid)
+    fds = own_descriptors(b)
     storm()		# what is allocated once is allocated now
     wait_until(lambda: descriptors(b.pid) <= fds + 2, 'the first are closed')
     for last in False, False, True:		# how many are there at once differs; what is lost adds up

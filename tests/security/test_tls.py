@@ -11,7 +11,7 @@ import time
 import pytest
 
 import pahoc
-from attack import MIB, descriptors, told, tool, unharmed
+from attack import MIB, descriptors, own_descriptors, told, tool, unharmed
 from harness import HOST, PATIENCE, wait_until
 from raw import Raw
 
@@ -78,7 +78,7 @@ def test_case_33_few_key_updates_are_fine(site, pki):
 
 def test_garbage_on_the_tls_port(site, pki):
     rng = random.Random(7)
-    before = descriptors(site.pid)
+    before = own_descriptors(site)
     with unharmed(site, grows=3 * MIB, tls=pahoc.tls_context(pki.ca)):
         for i in range(300):
             with socket.create_connection((HOST, site.port), 10) as s, contextlib.suppress(OSError):

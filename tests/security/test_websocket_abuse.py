@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from attack import MIB, descriptors, told, unharmed
+from attack import MIB, descriptors, own_descriptors, told, unharmed
 from harness import HOST, wait_until
 from raw import connect_packet
 from wsraw import BINARY, CLOSE, CONT, PING, TEXT, RawWs, frame, http, request
@@ -141,7 +141,7 @@ def test_case_60_no_compression(site):
 
 def test_case_60_before_anybody_is_known(site):
     """300 requests that never end cost little."""
-    before = descriptors(site.pid)
+    before = own_descriptors(site)
     with safe(site, grows=8 * MIB), contextlib.ExitStack() as open_:
         for _ in range(300):
             s = open_.enter_context(socket.create_connection((HOST, site.port), 10))
