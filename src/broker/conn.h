@@ -102,9 +102,10 @@ struct conn {
 	struct letter letter;	    /* LETTER_MOVE */
 	const char *doomed;	    /* why; static */
 	uint32_t rx_part;	    /* bytes since last_rx */
+	int32_t
+	    open_qos2; /* taken on this connection, less all that it released */
 	uint16_t alias_max;
 	uint16_t keep_alive;   /* seconds; 0: none */
-	uint16_t open_qos2;    /* taken on this connection, not released */
 	uint16_t port;	       /* index */
 	uint16_t enroll_count; /* requests in that minute */
 	uint32_t enroll_minute;

@@ -22,7 +22,8 @@ on_pubrel(struct conn *c, const struct ack *a)
 		keep_note(k, batch_released(k->into, s->kept->id, a->id));
 	else if (s->kept && k->busy)
 		k->dirty = true; /* it may have been released just now */
-	if (known && c->open_qos2 > 0)
+	/* 4.9: also for one of an earlier connection, as the client counts */
+	if (known)
 		c->open_qos2--;
 	/* 3.1.1 knows no codes; a PUBREL sent again is answered alike */
 	return durable_ack(c, MQTT_PUBCOMP, a->id,

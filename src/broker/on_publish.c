@@ -422,7 +422,7 @@ first_time(
 		return false;
 	}
 	if (c->version == MQTT5 && c->shard->limits.receive_max &&
-	    c->open_qos2 >= c->shard->limits.receive_max) {
+	    c->open_qos2 >= (int32_t)c->shard->limits.receive_max) {
 		conn_end(c, RC_RECEIVE_MAX_EXCEEDED,
 		    "more than %u QoS 2 "
 		    "messages without PUBREL",
@@ -431,7 +431,8 @@ first_time(
 	}
 	if ((*e = idset_add(in, p->id)))
 		return false;
-	/* 4.9: what an earlier connection left open does not count */
+	/* 4.9: what an earlier connection left open does not count, and
+	 * gives room when it is released */
 	c->open_qos2++;
 	return true;
 }

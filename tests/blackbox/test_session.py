@@ -242,6 +242,31 @@ def test_broker_enforces_its_receive_maximum(broker, topic):
         assert c.closed() == 0x93
 
 
+@pytest.mark.ours
+def test_released_of_an_earlier_connection_gives_room(brokers, topic):
+    """A PUBCOMP adds to the client's quota also where PUBREL was sent again on a new connection
+    (4.9), so one that counts as 4.9 says may send more than Receive Maximum then; no more than that."""
+    b = brokers('max_inflight_messages 2\n')
+    with Raw(b.port) as c:
+        c.connect('again', props=LONG)
+        for mid in (1, 2):
+            c.publish(topic, 'old', 2, mid=mid)
+            c.expect(PUBREC)
+    with Raw(b.port) as c:
+        assert c.connect('again', clean=False, props=LONG).props['receive_maximum'] == 2
+        for mid in (1, 2):
+            c.ack(PUBREL, mid)
+        for mid in (3, 4):
+            c.publish(topic, 'new', 2, mid=mid)
+        for kind, mid in ((PUBCOMP, 1), (PUBCOMP, 2), (PUBREC, 3), (PUBREC, 4)):
+            assert c.expect(kind).mid == mid
+        for mid in (5, 6):			# for the two PUBCOMPs
+            c.publish(topic, 'new', 2, mid=mid)
+            assert c.expect(PUBREC).mid == mid
+        c.publish(topic, 'too many', 2, mid=7)
+        assert c.closed() == 0x93
+
+
 def test_queue_bound(brokers, topic):
     """A full offline queue drops; what is kept keeps its order."""
     b = brokers('max_queued_messages 10\nmax_inflight_messages 5\n')
