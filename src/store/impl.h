@@ -232,10 +232,6 @@ restore_finish(const char *path, char **old, struct nj_why *why);
 /* sql.c */
 enum nj_err sql_err(int rc);
 void sql_why(struct store *s, struct nj_why *why, const char *doing);
-/* SQLite says of what the system could not read (EIO) that it is damaged.  After
- * sql_attempt, and before other calls: whether e is of that kind, not of what was read. */
-uint64_t sql_attempt(void);
-bool sql_unread(enum nj_err e, uint64_t attempt);
 NJ_MUST enum nj_err sql_exec(struct store *s, const char *text);
 NJ_MUST enum nj_err sql_prepare_all(struct store *s);
 void sql_finalize_all(struct store *s);

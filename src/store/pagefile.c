@@ -124,6 +124,14 @@ pages_damaged(void)
 	return atomic_load(&damaged);
 }
 
+int
+pagefile_read_below(sqlite3_file *below, void *to, int n, sqlite3_int64 at)
+{
+	int rc = below->pMethods->xRead(below, to, n, at);
+
+	return rc == SQLITE_IOERR_CORRUPTFS ? SQLITE_IOERR_READ : rc;
+}
+
 static int
 p_close(sqlite3_file *f)
 {
@@ -158,7 +166,7 @@ p_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 			memcpy(to, p->copy, (size_t)n);
 		return rc;
 	}
-	rc = p->real->pMethods->xRead(p->real, to, n, at);
+	rc = pagefile_read_below(p->real, to, n, at);
 	if (rc != SQLITE_OK && rc != SQLITE_IOERR_SHORT_READ)
 		return rc;
 	if (rc == SQLITE_OK)

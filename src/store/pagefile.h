@@ -28,6 +28,11 @@
 /* The first whose pages have checksums. */
 #define PAGESUM_SCHEMA 7
 
+/* xRead of the file below.  What the system could not read (EIO) is an error of the
+ * disk, also where SQLite's own VFS says that its file system is corrupt, of which
+ * SQLite makes damage of the database. */
+int pagefile_read_below(sqlite3_file *below, void *to, int n, sqlite3_int64 at);
+
 /* Besides what a file of the VFS below takes. */
 size_t pagefile_size(void);
 /* xOpen of a main database. */

@@ -2,8 +2,6 @@
  *
  * The schema's statements, and SQLite's results as ours.
  */
-#include <errno.h>
-
 #include "store/impl.h"
 
 /* As the index msg_expires has it, which is used for this form only. */
@@ -151,20 +149,6 @@ sql_err(int rc)
 	default:
 		return NJ_IO;
 	}
-}
-
-uint64_t
-sql_attempt(void)
-{
-	errno = 0;
-	return pages_damaged();
-}
-
-bool
-sql_unread(enum nj_err e, uint64_t attempt)
-{
-	return e == NJ_MALFORMED && (errno == EIO || errno == ENXIO) &&
-	    pages_damaged() == attempt;
 }
 
 void

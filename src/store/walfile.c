@@ -114,7 +114,7 @@ w_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 	int rc = flush(w);
 
 	if (!rc)
-		rc = w->real->pMethods->xRead(w->real, to, n, at);
+		rc = pagefile_read_below(w->real, to, n, at);
 	/* SQLite compares its own sums only when it opens the log */
 	if (!rc && is_page_at((size_t)n, at) && pagefile_has_sums(w->db))
 		rc = pagefile_judge(w->db, to, (size_t)n, at, true);
@@ -163,12 +163,12 @@ find_chain(struct walfile *w, sqlite3_int64 at)
 	int rc;
 
 	if ((rc = flush(w)) ||
-	    (rc = w->real->pMethods->xRead(w->real, bytes, HEADER, 0)))
+	    (rc = pagefile_read_below(w->real, bytes, HEADER, 0)))
 		return rc;
 	begin_chain(w, bytes);
 	c->at = 0; /* until all of it is known */
 	if (at != HEADER) {
-		if ((rc = w->real->pMethods->xRead(w->real, bytes, 8, from)))
+		if ((rc = pagefile_read_below(w->real, bytes, 8, from)))
 			return rc;
 		c->ours = sum_get(bytes);
 		c->known = false;

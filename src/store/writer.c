@@ -123,28 +123,26 @@ apply_all(struct store *s, uint64_t *records, bool ages)
 }
 
 /* What the operator is told of it. */
-static enum nj_err
-tell_failure(struct store *s, enum nj_err e, uint64_t attempt)
+static void
+tell_failure(struct store *s, enum nj_err e)
 {
 	int err = errno;
-	bool unread = sql_unread(e, attempt);
 
 	if (s->data.why[0])
 		snprintf(s->why, sizeof s->why, "%s", s->data.why);
-	else if ((unread || e == NJ_IO) && (err == EIO || err == ENXIO))
+	else if (e == NJ_IO && (err == EIO || err == ENXIO))
 		snprintf(s->why, sizeof s->why,
 		    "%s: the disk fails, or its file system was shut down, "
 		    "see: dmesg",
 		    strerror(err));
 	else
 		snprintf(s->why, sizeof s->why, "%s", sqlite3_errmsg(s->db));
-	return unread ? NJ_IO : e;
 }
 
 static enum nj_err
 commit(struct store *s)
 {
-	uint64_t began = now_us(), records = 0, attempt = sql_attempt();
+	uint64_t began = now_us(), records = 0;
 	bool ages = began - s->tomb_us >= TOMB_US;
 	enum nj_err e;
 
@@ -164,11 +162,14 @@ commit(struct store *s)
 	if (!place_holds(s, s->why, sizeof s->why))
 		return NJ_IO;
 	s->data.why[0] = '\0';
-	if ((e = sql_begin(s)))
-		return tell_failure(s, e, attempt);
+	errno = 0;
+	if ((e = sql_begin(s))) {
+		tell_failure(s, e);
+		return e;
+	}
 	if ((e = apply_all(s, &records, ages)) || (e = data_sync(s)) ||
 	    (e = sql_run(s, ST_COMMIT))) {
-		e = tell_failure(s, e, attempt);
+		tell_failure(s, e);
 		/* the disk has no part in it: what is there is not as it
 		 * should be */
 		if ((sqlite3_errcode(s->db) & 0xff) == SQLITE_CONSTRAINT)

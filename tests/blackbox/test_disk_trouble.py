@@ -255,6 +255,52 @@ def test_file_system_that_was_shut_down(bench):
     bench.ends_with_all()
 
 
+def next_or_well(bench, s, start):
+    """What it is sent next; the disk is well again when the log has told of it."""
+    for _ in range(60):
+        try:
+            return s.recv(1)
+        except TimeoutError:
+            # the store may have to read for what it writes first
+            if re.search(r'Queues cannot be read: .*tried again|cannot be written \(Input/output error',
+                         bench.b.log(start)):
+                bench.disk.well()
+    return s.recv()
+
+
+@pytest.mark.parametrize('times', [1, 40, FOR_EVER])
+def test_queue_that_cannot_be_read(bench, times):
+    """For a moment, or for longer: it is read when it can be, and its client stays."""
+    bench.start()
+    b, disk, count = bench.b, bench.disk, 300
+    # rows of their own, more than SQLite keeps in memory
+    size = 90_000
+    with bench.client('sub') as s:
+        s.subscribe('q', qos=1)
+        s.disconnect()
+    with bench.client('pub', clean=True) as p:
+        for at in range(0, count, 50):
+            asked = {p.publish('q', b'%05d' % i + b'.' * size, qos=1): i for i in range(at, at + 50)}
+            assert set(bench.answers(p, asked)) == {0}
+        p.disconnect()
+    assert b.stop() == 0
+    start = b.log_size()
+    b.start()
+    b.wait_log(' running', start)
+    start = b.log_size()
+    disk.fails('read', 'EIO', times=times, part='nightjar.db$')
+    with Raw(b.port) as s:
+        s.connect('sub', clean=False, props={**FOREVER, 'receive_maximum': 20})
+        for i in range(count):
+            m = next_or_well(bench, s, start)
+            assert m.payload[:5] == b'%05d' % i
+            s.ack(PUBACK, m.mid)
+        assert disk.hits
+        s.ping()
+    assert 'is damaged' not in b.log(start) and 'A queue cannot be read' not in b.log(start)
+    assert not b.faults()
+
+
 def rows():
     if not ALL:
         return FEW

@@ -165,8 +165,9 @@ f_read(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
 	const struct data *d = data_of(f);
 	uint64_t has = (uint64_t)at < d->now.n ? d->now.n - (uint64_t)at : 0;
 
+	/* which SQLite's own says of EIO */
 	if (off || faulty(DISK_READ))
-		return SQLITE_IOERR_READ;
+		return SQLITE_IOERR_CORRUPTFS;
 	if (has >= (uint64_t)n) {
 		memcpy(p, d->now.p + at, (size_t)n);
 		return SQLITE_OK;
