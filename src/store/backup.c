@@ -127,7 +127,7 @@ check_target(const struct copy *c, bool force, struct nj_why *why)
 {
 	struct stat a, b;
 
-	if (store_locked(c->path)) {
+	if (store_locked(c->path) || store_locked_elsewhere(c->path)) {
 		why_set(why, "a broker uses %s", c->path);
 		why_mend(why, "give the copy another name");
 		return NJ_BUSY;

@@ -111,14 +111,20 @@ store_lock(const char *store, int *out, struct nj_why *why)
 /* Whoever was killed has given up its .lock before this. */
 #define FILE_TRIES (10 * LOCK_TRIES)
 
+static struct flock
+lock_of_file(void)
+{
+	return (struct flock){ .l_type = F_WRLCK,
+		.l_whence = SEEK_SET,
+		.l_start = LOCK_BYTE,
+		.l_len = 1 };
+}
+
 enum nj_err
 store_lock_file(int fd, const char *path, struct nj_why *why)
 {
 	for (unsigned i = 0; i < FILE_TRIES; i++) {
-		struct flock l = { .l_type = F_WRLCK,
-			.l_whence = SEEK_SET,
-			.l_start = LOCK_BYTE,
-			.l_len = 1 };
+		struct flock l = lock_of_file();
 
 		if (fcntl(fd, F_OFD_SETLK, &l) == 0 ||
 		    (errno != EAGAIN && errno != EACCES && errno != EINTR))
@@ -153,6 +159,44 @@ store_locked(const char *path)
 	locked = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 	close(fd);
 	return locked;
+}
+
+bool
+store_locked_elsewhere(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	bool elsewhere = fd >= 0;
+
+	for (unsigned i = 0; elsewhere && i < FILE_TRIES; i++) {
+		struct flock l = lock_of_file();
+
+		/* who has it by this name has locked that before */
+		elsewhere = fcntl(fd, F_OFD_GETLK, &l) == 0 &&
+		    l.l_type != F_UNLCK && !store_locked(path);
+		if (elsewhere)
+			(void)nanosleep(
+			    &(struct timespec){ .tv_nsec = LOCK_WAIT }, NULL);
+	}
+	if (fd >= 0)
+		close(fd);
+	return elsewhere;
+}
+
+enum nj_err
+store_refuse_elsewhere(const char *path, struct nj_why *why)
+{
+	if (!store_locked_elsewhere(path))
+		return NJ_OK;
+	why_set(why,
+	    "%s: a broker uses this file, or a command, by another name of it, "
+	    "where its log is: what is here is not all",
+	    path);
+	why_mend(why,
+	    "give the name that is in use, or -c and the broker's "
+	    "configuration, and keep that name alone: with two (ln, a mount) "
+	    "a start by the other one lacks the log; 'nightjar store backup' "
+	    "makes a copy");
+	return NJ_BUSY;
 }
 
 void

@@ -33,6 +33,12 @@ store_lock_file(int fd, const char *path, struct nj_why *why);
 /* Whether a broker has the store at path open now, whatever the file is. */
 bool store_locked(const char *path);
 
+/* Whether somebody has it open by another name, a hard link or a mount: the log is
+ * there, and without it what is in the file is not all.  A symbolic link is none. */
+bool store_locked_elsewhere(const char *path);
+NJ_MUST enum nj_err
+store_refuse_elsewhere(const char *path, struct nj_why *why);
+
 /* Of the store that is locked: as much as there is room for. */
 void store_ballast_take(const struct store *s);
 /* Whether there was any. */

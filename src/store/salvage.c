@@ -549,7 +549,8 @@ store_salvage(const char *path, const struct salvage_opts *opts,
 	*old = NULL;
 	if (asprintf(&g.copy, "%s" TAIL, path) < 0)
 		return NJ_NOMEM;
-	if (!(e = store_lock(path, &g.lock, why))) {
+	if (!(e = store_refuse_elsewhere(path, why)) &&
+	    !(e = store_lock(path, &g.lock, why))) {
 		if (!(e = restore_finish(path, &before, why)) &&
 		    !(e = walcheck_mend_header(NULL, path, false, why)) &&
 		    !(e = make_copy(&g)))

@@ -315,7 +315,7 @@ view_open(const char *path, struct view **out, struct nj_why *why)
 		e = NJ_BUSY;
 		goto out;
 	}
-	if ((e = look(v, why)))
+	if ((e = store_refuse_elsewhere(path, why)) || (e = look(v, why)))
 		goto out;
 	v->live = store_locked(path);
 	if ((e = connect_to(v, why)) || (e = find_data(v, why)))

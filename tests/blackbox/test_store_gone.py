@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of a store of which others were moved away, or that have two names: what is in them
 is not lost, and who looks is told."""
+import json
 import os
 import re
 import struct
@@ -251,6 +252,34 @@ def test_two_names(brokers, linked):
     second.start()
     with client(second, 'sub') as s:
         assert s.session_present
+
+
+def test_tools_by_another_name(brokers, tmp_path):
+    """Of a hard link in another folder: the log, which has all, is not there."""
+    b = brokers(CONF)
+    subscribe(b)
+    path, other = (os.path.join(b.folder, f, 'nightjar.db') for f in ('store', 'other'))
+    os.mkdir(os.path.dirname(other))
+    os.link(path, other)
+
+    def tool(*args):
+        return subprocess.run([harness.NIGHTJAR, 'store', *map(str, args)], capture_output=True, text=True,
+                              check=False, timeout=harness.PATIENCE)
+
+    for args in (['check', other], ['stats', other], ['dump', other], ['check', '--repair', other],
+                 ['salvage', other], ['backup', other, tmp_path / 'copy']):
+        p = tool(*args)
+        assert p.returncode and 'by another name of it' in p.stderr, (args, p)
+    p = tool('backup', '--force', path, other)
+    assert p.returncode and f'{other}' in p.stderr, p
+    assert not os.path.exists(tmp_path / 'copy') and not os.path.exists(other + '-wal')
+    # a symbolic link leads to the log, too
+    os.symlink(path, tmp_path / 'link')
+    for name in (path, tmp_path / 'link'):
+        assert json.loads(tool('stats', '--json', name).stdout)['sessions'] == 1
+    assert b.stop() == 0
+    for name in (path, other):
+        assert tool('check', name).returncode == 0
 
 
 @pytest.mark.parametrize('mode', [0o600, 0o644, 0o666])
