@@ -75,10 +75,11 @@ fits(const struct conn *c, const struct writer *w)
 	return link_fits(&c->link, 2 + varint_size(n) + n);
 }
 
-static void
+static enum nj_err
 send(struct conn *c, struct connack *a, struct writer *w)
 {
 	char name[TEXT_ESC];
+	enum nj_err e = w->e;
 
 	nj_log(LOG_T_DEBUG, "Sending CONNACK to %s (%d, %u)",
 	    conn_name(c, name, sizeof name), a->session_present,
@@ -86,9 +87,10 @@ send(struct conn *c, struct connack *a, struct writer *w)
 	a->props.extra = buf_slice(&w->raw);
 	link_kick(&c->link);
 	c->link.packets++;
-	if (w->e || encode_connack(&c->link.out, c->version, a))
-		conn_doom(c, "out of memory");
+	if (!e)
+		e = encode_connack(&c->link.out, c->version, a);
 	buf_fini(&w->raw);
+	return e;
 }
 
 /* No packet is larger: a maximum of so much is none. */
@@ -162,8 +164,7 @@ connack_accept(
 		buf_fini(&w.raw);
 		return NJ_TOOBIG;
 	}
-	send(c, &a, &w);
-	return NJ_OK;
+	return send(c, &a, &w);
 }
 
 void
@@ -181,6 +182,6 @@ connack_refuse(struct conn *c, enum mqtt_rc rc, const char *why, bool openly)
 		put_str(&w, PROP_REASON_STRING, slice_str(why));
 	if (!fits(c, &w))
 		buf_fini(&w.raw); /* [MQTT-3.2.2-19] */
-	if (fits(c, &w))
-		send(c, &a, &w);
+	if (fits(c, &w) && send(c, &a, &w))
+		conn_doom(c, "out of memory");
 }

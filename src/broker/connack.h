@@ -23,7 +23,7 @@ struct connack_in {
 /* Whether the client takes what connack_accept would write. */
 bool connack_fits(
     const struct conn *c, const struct connect *k, const struct connack_in *in);
-/* NJ_TOOBIG: the client does not take so large a packet, and nothing was
+/* NJ_TOOBIG: the client does not take so large a packet.  After an error nothing was
  * written. */
 NJ_MUST enum nj_err connack_accept(
     struct conn *c, const struct connect *k, const struct connack_in *in);

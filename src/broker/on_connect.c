@@ -307,6 +307,34 @@ takes_answer(
 	return false;
 }
 
+/* Of who has its session, and is not let in yet: how that was before, and what
+ * CONNACK needs when it is on disk. */
+struct admission {
+	struct session_before was;
+	struct buf packet; /* CONNECT's body */
+	struct buf auth_data;
+	uint64_t promise; /* that it goes on */
+	bool assigned;
+	bool in; /* it is */
+};
+
+void
+admission_free(struct conn *c)
+{
+	struct admission *a = c->admission;
+
+	if (!a)
+		return;
+	c->admission = NULL;
+	list_remove(&c->untaken);
+	if (!a->in && c->session)
+		sessions_refuse(c, &a->was);
+	session_before_fini(&a->was);
+	buf_wipe(&a->packet);
+	buf_fini(&a->auth_data);
+	free(a);
+}
+
 /* The session is there, and on disk if it is to be: CONNACK. */
 static void
 let_in(struct conn *c, const struct connect *k, struct connack_in *in)
@@ -321,12 +349,16 @@ let_in(struct conn *c, const struct connect *k, struct connack_in *in)
 		return;
 	}
 	fill_answer(c, k, session_id(s), s->expiry_s, in);
-	/* it did fit, but for a reload */
-	if (connack_accept(c, k, in)) {
-		c->clean_disconnect = true; /* it was not let in: no will */
+	if ((e = connack_accept(c, k, in)) == NJ_TOOBIG) {
+		/* it did fit, but for a reload */
 		(void)connect_refuse(c, RC_PACKET_TOO_LARGE, ANSWER_TOO_LARGE);
 		return;
 	}
+	if (e) {
+		conn_drop(c, "%s", nj_strerror(e));
+		return;
+	}
+	c->admission->in = true;
 	c->last_rx = sh->home.now_ms;
 	conn_set_state(c, CONN_LIVE);
 	count_add(&sh->counts.connects, 1);
@@ -358,43 +390,17 @@ cannot_be_kept(const struct conn *c, const struct connect *k, struct slice id)
 	    !sessions_goes_on(c, s);
 }
 
-/* What CONNACK needs when its session is on disk. */
-struct admission {
-	struct buf packet; /* CONNECT's body */
-	struct buf auth_data;
-	uint64_t promise; /* that it goes on */
-	bool present, assigned;
-};
-
-void
-admission_free(struct conn *c)
-{
-	struct admission *a = c->admission;
-
-	if (!a)
-		return;
-	c->admission = NULL;
-	list_remove(&c->untaken);
-	buf_wipe(&a->packet);
-	buf_fini(&a->auth_data);
-	free(a);
-}
-
 /* c waits for its session; l gives up the packet. */
 static enum nj_err
 wait_for_disk(struct conn *c, struct login *l, const struct connack_in *in)
 {
-	struct admission *a = calloc(1, sizeof *a);
+	struct admission *a = c->admission;
 	enum nj_err e;
 
-	if (!a)
-		return NJ_NOMEM;
-	c->admission = a;
 	if ((e = buf_put_slice(&a->auth_data, in->auth_data)))
 		return e;
 	a->packet = l->packet;
 	l->packet = (struct buf){ 0 };
-	a->present = in->present;
 	a->assigned = in->assigned_id.n > 0;
 	c->session->coming = c;
 	list_push(&c->shard->durable.saving, &c->untaken);
@@ -405,9 +411,8 @@ wait_for_disk(struct conn *c, struct login *l, const struct connack_in *in)
 }
 
 /* Its session is on disk as it was before, or there is nothing of it to be kept but its
- * will, which is in memory: with that it would come in now (cannot_be_kept).  To refuse
- * it would lose the will of its last connection, too, which it has cancelled as it took
- * that session up [MQTT-3.1.3-9]. */
+ * will, which is in memory: with that it would come in now (cannot_be_kept)
+ * [MQTT-3.1.3-9]. */
 static bool
 comes_in(const struct conn *c)
 {
@@ -421,9 +426,6 @@ comes_in(const struct conn *c)
 static void
 tell_stuck(struct conn *c)
 {
-	if (!c->admission->present)
-		c->session->expiry_s = 0;
-	c->clean_disconnect = true; /* it was not let in: no will */
 	(void)connect_refuse(c, RC_QUOTA_EXCEEDED,
 	    "the store cannot be written, and its session must be kept");
 }
@@ -462,7 +464,7 @@ connect_go_on(struct conn *c)
 {
 	struct admission *a = c->admission;
 	struct connack_in in = {
-		.present = a->present,
+		.present = a->was.present,
 		.assigned_id =
 		    a->assigned ? session_id(c->session) : SLICE_NONE,
 		.auth_data = buf_slice(&a->auth_data),
@@ -478,6 +480,25 @@ connect_go_on(struct conn *c)
 	admission_free(c);
 }
 
+/* It has its session from now on, or is refused. */
+static enum nj_err
+take_session(struct conn *c, struct slice id, bool clean_start)
+{
+	enum nj_err e = NJ_NOMEM;
+
+	if (!(c->admission = calloc(1, sizeof *c->admission)) ||
+	    (e = sessions_take(
+		 c, id, clean_start, &c->session, &c->admission->was))) {
+		(void)connect_refuse_known(c, id,
+		    e == NJ_FULL ? RC_QUOTA_EXCEEDED : rc_of(e), "%s",
+		    e == NJ_FULL ? "global_max_clients is reached"
+				 : nj_strerror(e));
+		return e;
+	}
+	walk_pass(c);
+	return NJ_OK;
+}
+
 /* Consumes the reference on who; l has the last word of an exchange. */
 static enum nj_err
 admit(struct conn *c, const struct connect *k, struct principal *who,
@@ -490,7 +511,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 	struct decision rule;
 	char made[AUTO_ID_MAX];
 	struct slice id;
-	struct session *s = NULL;
+	struct session *s;
 	const char *why;
 	uint32_t expiry_s;
 	enum nj_err e;
@@ -538,15 +559,10 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 	fill_answer(c, k, id, expiry_s, &in);
 	if (!takes_answer(c, k, &in))
 		goto out;
-	if ((e = sessions_take(c, id, k->clean_start, &s, &in.present))) {
-		(void)connect_refuse_known(c, id,
-		    e == NJ_FULL ? RC_QUOTA_EXCEEDED : rc_of(e), "%s",
-		    e == NJ_FULL ? "global_max_clients is reached"
-				 : nj_strerror(e));
+	if ((e = take_session(c, id, k->clean_start)))
 		goto out;
-	}
-	c->session = s;
-	walk_pass(c);
+	s = c->session;
+	in.present = c->admission->was.present;
 	/* the same name, but what else is known of it may be new */
 	principal_unref(s->who);
 	s->who = who;
@@ -566,6 +582,7 @@ admit(struct conn *c, const struct connect *k, struct principal *who,
 			goto refused;
 	} else {
 		let_in(c, k, &in);
+		admission_free(c);
 	}
 	e = NJ_OK;
 out:

@@ -320,21 +320,44 @@ will_send(struct shard *sh, struct session *s)
 }
 
 static void
+will_free(struct session_will *w)
+{
+	if (w)
+		msg_unref(w->msg);
+	free(w);
+}
+
+/* It has none any more; NULL: it had none. */
+static struct session_will *
+will_out(struct shard *sh, struct session *s)
+{
+	struct session_will *w = s->will;
+
+	if (!w)
+		return NULL;
+	list_remove(&w->unkept);
+	if (!will_vanishes(sh, s, w)) {
+		bool begun = together_if_pending(sh, s);
+
+		keep_no_will(sh, s, w);
+		if (begun)
+			together_end(sh);
+	}
+	s->will = NULL;
+	return w;
+}
+
+static void
 will_forget(struct shard *sh, struct session *s)
 {
-	if (s->will) {
-		list_remove(&s->will->unkept);
-		if (!will_vanishes(sh, s, s->will)) {
-			bool begun = together_if_pending(sh, s);
+	will_free(will_out(sh, s));
+}
 
-			keep_no_will(sh, s, s->will);
-			if (begun)
-				together_end(sh);
-		}
-		msg_unref(s->will->msg);
-	}
-	free(s->will);
-	s->will = NULL;
+void
+session_before_fini(struct session_before *was)
+{
+	will_free(was->will);
+	was->will = NULL;
 }
 
 /* Ends. */
@@ -541,17 +564,17 @@ evict(struct shard *sh, struct session *s, const char *why)
 	sessions_end(sh, s);
 }
 
-void
-sessions_leave(struct conn *c)
+/* since: when it was left. */
+static void
+leave(struct conn *c, uint64_t since)
 {
 	struct shard *sh = c->shard;
 	struct session *s = c->session, *gone;
 
-	if (!s)
-		return;
 	c->session = NULL;
 	s->coming = NULL;
 	session_detach(s);
+	s->offline_since = since;
 	count_add(&sh->counts.connected, (uint64_t)-1);
 	sessions_tell_groups(sh, s, GROUP_OFFLINE);
 	if (c->clean_disconnect)
@@ -567,7 +590,8 @@ sessions_leave(struct conn *c)
 	if (s->kept) {
 		bool begun = together_if_pending(sh, s);
 
-		if (keep_facts(sh, s, sh->wall_ms))
+		if (keep_facts(sh, s,
+			sh->wall_ms - (int64_t)(sh->home.now_ms - since)))
 			owe_facts(sh, hash_of(s), s->number);
 		keep_left(s);
 		if (begun)
@@ -579,6 +603,42 @@ sessions_leave(struct conn *c)
 		evict(sh, gone,
 		    "max_offline_sessions_per_user is reached, and it was away "
 		    "longest of its user's");
+}
+
+void
+sessions_leave(struct conn *c)
+{
+	if (c->session)
+		leave(c, c->shard->home.now_ms);
+}
+
+void
+sessions_refuse(struct conn *c, struct session_before *was)
+{
+	struct shard *sh = c->shard;
+	struct session *s = c->session;
+
+	will_forget(sh, s);
+	if (!was->present) {
+		s->expiry_s = 0;
+		leave(c, sh->home.now_ms);
+		return;
+	}
+	s->version = was->version;
+	s->expiry_s = was->expiry_s;
+	s->will = was->will;
+	was->will = NULL;
+	if (s->kept) {
+		bool begun = together_if_pending(sh, s);
+
+		s->kept->expiry_s = s->expiry_s;
+		keep_will(sh, s);
+		if (begun)
+			together_end(sh);
+	}
+	/* its client's own was another will */
+	c->clean_disconnect = false;
+	leave(c, was->offline_since);
 }
 
 bool
@@ -643,7 +703,7 @@ sessions_goes_on(const struct conn *c, const struct session *s)
 
 enum nj_err
 sessions_take(struct conn *c, struct slice id, bool clean_start,
-    struct session **out, bool *present)
+    struct session **out, struct session_before *was)
 {
 	struct shard *sh = c->shard;
 	struct session *s = session_find(&sh->home, id);
@@ -669,8 +729,13 @@ sessions_take(struct conn *c, struct slice id, bool clean_start,
 		sessions_end(sh, s);
 		s = NULL;
 	}
-	*present = s != NULL;
 	if (s) {
+		*was = (struct session_before){
+			.present = true,
+			.version = s->version,
+			.expiry_s = s->expiry_s,
+			.offline_since = s->offline_since,
+		};
 		/* back before its delay was over, or so soon after the start
 		 * of the broker that its will has not been sent yet */
 		if (s->will &&
@@ -678,7 +743,7 @@ sessions_take(struct conn *c, struct slice id, bool clean_start,
 			sh->home.now_ms)
 			will_send(sh, s);
 		else
-			will_forget(sh, s);
+			was->will = will_out(sh, s);
 		if (s->kept)
 			handover_stop(s);
 		quota_back(sh, s);

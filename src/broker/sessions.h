@@ -17,6 +17,16 @@
  * its user, and its client may have none here. */
 #define SESSION_IMPORTED "import"
 
+/* What a session was before a client came that is not let in yet. */
+struct session_before {
+	bool present;
+	uint8_t version;
+	uint32_t expiry_s;
+	uint64_t offline_since;
+	struct session_will *will; /* delayed, of its last connection */
+};
+void session_before_fini(struct session_before *was);
+
 /* Whether sessions_take would resume it for c. */
 bool sessions_goes_on(const struct conn *c, const struct session *s);
 /*
@@ -25,7 +35,10 @@ bool sessions_goes_on(const struct conn *c, const struct session *s);
  * ended as clean_start says.  NJ_FULL: the limit of sessions is reached.
  */
 NJ_MUST enum nj_err sessions_take(struct conn *c, struct slice id,
-    bool clean_start, struct session **out, bool *present);
+    bool clean_start, struct session **out, struct session_before *was);
+/* The client is not let in after all: its session is as it was, with the will that is
+ * delayed still; a new one has never been.  c->session becomes NULL. */
+void sessions_refuse(struct conn *c, struct session_before *was);
 /* Whose rules a session has, for decide(); of one that came by a listener that
  * is no more, sessions_may knows. */
 static inline struct asker
