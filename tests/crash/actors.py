@@ -542,17 +542,23 @@ class Watcher(Receiver):
 
     def identify(self, payload):
         name, _, number = payload.partition(b'|')[0].partition(b' ')
-        return (name.decode(), int(number)), None
+        name, number = name.decode('ascii', 'replace'), int(number) if number.isdigit() else 0
+        # nothing follows it, and it has no other form
+        whole = payload == b'%s %d|' % (name.encode(), number)
+        return (name, number), self.world.wills.get(name) if whole else None
 
     def on_publish(self, first, topic, mid, props, payload):
         qos, dup = first >> 1 & 3, bool(first & 8)
-        key, _ = self.identify(payload)
+        key, will = self.identify(payload)
+        if will is None:
+            self.ledger.fault(f'{self.name} got a will that nobody left: {topic} {payload[:40]}')
         if not self.known(mid, key, qos, dup):
             self.pending[mid] = Flight(key, qos, self.world.arrival())
-            self.world.wills[key[0]].compare(self.name, key[1], qos, topic, props)
-            if not first & 1:		# else it is one from before its subscription
+            if will is not None:
+                will.compare(self.name, key[1], qos, topic, props)
+            if will is not None and not first & 1:	# else it is one from before its subscription
                 self.ledger.counts['wills came'] += 1
-                self.world.wills[key[0]].comes(key[1])
+                will.comes(key[1])
         self.answer(PUBACK if qos == 1 else PUBREC, mid)
 
 
@@ -635,7 +641,7 @@ class Inspector(Link):
         name, _, number = payload.partition(b'|')[0].partition(b' ')
         name, number = name.decode('ascii', 'replace'), int(number) if number.isdigit() else 0
         if topic.startswith('w/'):
-            self.take_will(name, number, first, topic, props)
+            self.take_will(name, number, first, topic, props, payload)
         elif first & 1:
             self.take_retained(name, number, qos, topic, props, payload)
 
@@ -656,8 +662,11 @@ class Inspector(Link):
         if qos != m.qos:
             self.ledger.fault(f'the retained message of {topic} came with QoS {qos}', self.ledger.story(m))
 
-    def take_will(self, name, number, first, topic, props):
-        will = self.world.wills[name]
+    def take_will(self, name, number, first, topic, props, payload):
+        will = self.world.wills.get(name)
+        if will is None or payload != b'%s %d|' % (name.encode(), number):
+            self.ledger.fault(f'{self.name} got a will that nobody left: {topic} {payload[:40]}')
+            return
         will.compare(self.name, number, first >> 1 & 3, topic, props)
         if not first & 1:		# published meanwhile
             self.willed[name] = max(number, self.willed.get(name, 0))

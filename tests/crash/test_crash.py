@@ -5,6 +5,7 @@ mosquitto, which has to fail: a test that cannot is worth nothing."""
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -12,9 +13,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TESTS = os.path.dirname(HERE)
 for folder in ('differential', 'blackbox', 'crash'):
     sys.path.insert(0, os.path.join(TESTS, folder))
+import actors
 import brokers
 import crash
 import harness
+import ledger
 
 KILLS = 36
 RELEASE = os.environ.get('NJ_RELEASE') or os.path.join(harness.ROOT, 'build-check-release')
@@ -57,6 +60,20 @@ def test_promises_are_kept_over_tls():
 def test_losses_are_found():
     _, faults = crash.run_seed(brokers.find_mosquitto(), 1, 1, 40)
     assert faults
+
+
+@pytest.mark.parametrize('who', [actors.Receiver, actors.Watcher, actors.Inspector])
+@pytest.mark.parametrize('payload', [b'', b'w', b'w0', b'w0 ', b'w0 1', b'w0 1|.', b'x0 1|', b'\xff\0 1|'])
+def test_cut_payloads_are_told(who, payload):
+    """As a fault that says what came, whatever is left of it."""
+    it = object.__new__(who)
+    it.name, it.ledger, it.pending, it.final = 'it', ledger.Ledger(), {}, False
+    it.lazy, it.held, it.inbox, it.ident, it.options = False, [], None, 0, 0
+    it.willed, it.found, it.low, it.least = {}, {}, {}, {}
+    it.answer = it.put_ack = lambda kind, mid: None
+    it.world = types.SimpleNamespace(wills={'w0': None}, arrival=lambda: 0, quiet=True)
+    it.on_publish(2, 'w/w0', 1, None, payload)
+    assert len(it.ledger.faults) == 1 and repr(payload)[1:] in it.ledger.faults[0]
 
 
 def test_queues_on_disk():
