@@ -37,6 +37,7 @@ struct broker {
 	atomic_uint sessions;	 /* sessions now */
 	atomic_bool memory_full; /* memory.h */
 	atomic_bool reloading;	 /* reload.h */
+	atomic_uint reloads;	 /* how many have ended */
 	int status;		 /* what memory_heap() reads; -1: cannot be */
 	/* what malloc said last, what was resident then, and when it may be
 	 * asked again */

@@ -203,6 +203,7 @@ broker_reload_begins(struct broker *b)
 void
 broker_reload_ends(struct broker *b)
 {
+	atomic_fetch_add(&b->reloads, 1);
 	atomic_store(&b->reloading, false);
 }
 

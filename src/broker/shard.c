@@ -79,6 +79,13 @@ accepts_go_on(struct timer *t, uint64_t now)
 static bool
 accepts_held(struct shard *sh)
 {
+	unsigned ended = atomic_load(&sh->broker->reloads);
+
+	/* of one that has failed nothing is heard here, nor whether another shard
+	 * has taken who was held */
+	if (sh->accepts_held_for != ended && !walks_queue(sh))
+		sh->accepts_held_until = 0;
+	sh->accepts_held_for = ended;
 	if (!reload_comes(sh->broker) && !walks_queue(sh)) {
 		sh->accepts_held_until = 0;
 		return false;

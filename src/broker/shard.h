@@ -165,6 +165,7 @@ struct shard {
 	unsigned full_turns; /* in a row, with more to come */
 	bool accepts_paused;
 	uint64_t accepts_held_until;   /* for a reload; 0: not held */
+	unsigned accepts_held_for;     /* after so many */
 	bool walking;		       /* the first of walks has begun */
 	unsigned walk_turn, walk_left; /* WALK_TURN; of this turn */
 	unsigned flush_turn;	       /* FLUSHES_A_TURN */
