@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -360,4 +361,16 @@ daemon_raise_files(unsigned long *now)
 			rl = up;
 	}
 	*now = rl.rlim_cur;
+}
+
+enum nj_err
+daemon_signals(const sigset_t *set, int *fd, struct nj_why *why)
+{
+	*fd = signalfd(-1, set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (*fd >= 0)
+		return NJ_OK;
+	why_set(why, "signals cannot be waited for: %s", strerror(errno));
+	if (errno == EMFILE || errno == ENFILE)
+		why_mend(why, DAEMON_MEND_FILES);
+	return NJ_IO;
 }

@@ -6,6 +6,7 @@
 #ifndef NJ_BASE_DAEMON_H
 #define NJ_BASE_DAEMON_H
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -53,5 +54,9 @@ void daemon_be_helper(int fd, const char *name);
 void daemon_raise_files(unsigned long *now);
 /* What mends that there are too few. */
 #define DAEMON_MEND_FILES "let it open more files (LimitNOFILE, ulimit -n)"
+/* *fd is readable while a signal of the set is pending.  Who has no descriptor left
+ * for that has none for a client either. */
+NJ_MUST enum nj_err
+daemon_signals(const sigset_t *set, int *fd, struct nj_why *why);
 
 #endif

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -643,19 +642,17 @@ tell_environment(const struct conf *c)
 		    "configuration takes symbolic links");
 }
 
-/* fd is readable while a signal of the set is pending.  What is taken is not
- * pending any more: that a SIGHUP is served is said before, or who connects
- * between the two would not wait for it. */
+/* fd, of daemon_signals(), is readable while a signal of the set is pending.  What is
+ * taken is not pending any more: that a SIGHUP is served is said before, or who
+ * connects between the two would not wait for it. */
 static int
 next_signal(struct broker *b, const sigset_t *set, int fd)
 {
-	const struct timespec tick = { .tv_sec = TICK_S }, none = { 0 };
+	const struct timespec none = { 0 };
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	sigset_t rest = *set, hangup, pending;
 	int sig;
 
-	if (fd < 0)
-		return sigtimedwait(set, NULL, &tick);
 	(void)poll(&p, 1, TICK_S * 1000);
 	sigdelset(&rest, SIGHUP);
 	if (sigpending(&pending) || sigismember(&pending, SIGHUP) != 1)
@@ -669,9 +666,8 @@ next_signal(struct broker *b, const sigset_t *set, int fd)
 }
 
 static void
-serve_until_told(struct server *s, const sigset_t *set)
+serve_until_told(struct server *s, const sigset_t *set, int fd)
 {
-	int fd = signalfd(-1, set, SFD_NONBLOCK | SFD_CLOEXEC);
 	struct expiry expiry = { 0 };
 
 	tell_environment(&s->conf);
@@ -703,8 +699,7 @@ serve_until_told(struct server *s, const sigset_t *set)
 		else if (sig < 0 && errno != EINTR)
 			break;
 	}
-	if (fd >= 0)
-		close(fd);
+	close(fd);
 	nj_log(
 	    LOG_T_INFORMATION, "nightjar version " NJ_VERSION " terminating.");
 }
@@ -736,11 +731,11 @@ run(struct server *s, const struct serve_hooks *hooks)
 {
 	struct nj_why why = { 0 };
 	sigset_t set;
-	int status = 0;
+	int status = 0, fd;
 	enum nj_err e;
 
 	block_signals(&set);
-	if ((e = start(s, &why))) {
+	if ((e = start(s, &why)) || (e = daemon_signals(&set, &fd, &why))) {
 		tell_failed(s, e, &why);
 		status = e == NJ_INVALID ? EXIT_CONFIG : 1;
 	} else {
@@ -748,7 +743,7 @@ run(struct server *s, const struct serve_hooks *hooks)
 			daemon_ready();
 		if (hooks && hooks->on_ready)
 			hooks->on_ready(hooks->arg);
-		serve_until_told(s, &set);
+		serve_until_told(s, &set, fd);
 	}
 	finish(s);
 	return status;

@@ -199,6 +199,28 @@ def test_include_dir(brokers, tmp_path):
         c.connect('included')
 
 
+@pytest.mark.ours
+def test_too_few_files_to_start(tmp_path):
+    """With one more each time, until it runs: it says what it lacks.  The last is for
+    its signals: without, who comes after SIGHUP might not wait for that."""
+    conf = tmp_path / 'c.conf'
+    conf.write_text(f'listener {free_port()} {HOST}\nallow_anonymous true\nthreads 1\n')
+    last = ''
+    for most in range(5, 64):
+        with subprocess.Popen(['prlimit', f'--nofile={most}', NIGHTJAR, 'serve', '-c', conf],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as p:
+            said = ''
+            while ' running, ' not in said and (line := p.stdout.readline()):
+                said += line
+            p.terminate()
+            said += p.communicate(timeout=PATIENCE)[0]
+        if p.returncode == 0:
+            break
+        assert p.returncode == 1 and 'Error: ' in said, (most, said)
+        last = said
+    assert 'signals cannot be waited for: Too many open files\nlet it open more files' in last, last
+
+
 def test_pid_file(brokers, tmp_path):
     path = tmp_path / 'broker.pid'
     tmp_path.chmod(0o755)
