@@ -414,16 +414,18 @@ static bool
 begin_end(struct shard *sh, const struct session *s, uint64_t *when)
 {
 	const uint64_t earlier[] = { s->kept->handed, s->gate };
+	bool pending = false;
 
 	/* which goes to the disk after all that was begun before */
 	if ((s->will || s->shared) && together_begin(sh))
 		return true;
 	for (unsigned i = 0; i < 2; i++)
-		if (together_pending(sh, earlier[i])) {
+		if (together_pending(sh, earlier[i]) &&
+		    (!pending || earlier[i] > *when)) {
 			*when = earlier[i];
-			return together_again(sh, *when);
+			pending = true;
 		}
-	return false;
+	return pending && together_again(sh, *when);
 }
 
 void
