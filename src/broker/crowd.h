@@ -27,7 +27,7 @@
 #include "net/loop.h"
 
 /* Of a turn.  What they cause at its end, writing and closing, is not in it. */
-#define CROWD_US 500
+#define CROWD_US 125
 /* One part in so many of a turn in which others had more than that, ... */
 #define CROWD_SHARE 4
 /* ... but after a stall not of all that time. */

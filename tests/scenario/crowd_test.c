@@ -149,7 +149,7 @@ go(int live)
 	turns(CROWD);
 	check("all came", count_in(fds) == CROWD);
 	crowd_goes(fds);
-	step = 200;
+	step = 50;
 	for (int i = 0; i < CROWD && connections() > 1; i++) {
 		had = connections();
 		check("who is connected is served while others go",
@@ -256,7 +256,7 @@ be_late(int live)
 	dumb = client_come(&world);
 	turns(TURNS);
 	crowd_comes(fds);
-	step = 200;
+	step = 50;
 	world.now += PATIENCE_MS;
 	for (int i = 0; i < CROWD; i++)
 		check("who is connected is served", is_served(live));
@@ -285,7 +285,7 @@ move_in(void)
 
 	step = busy = 0;
 	crowd_comes(fds);
-	step = 200;
+	step = 50;
 	for (int i = 0; i < CROWD && in < CROWD; i++) {
 		before = in;
 		turns(1);
@@ -313,7 +313,7 @@ shake_hands(void)
 
 	/* for each part of the crowd that fits a turn in another way */
 	for (int first = 1; first < CROWD; first += 3) {
-		step = 60;
+		step = 15;
 		for (int i = 0; i < CROWD; i++) {
 			fds[i] = client_come(&world);
 			client_say(fds[i], upgrade, sizeof upgrade - 1);
@@ -354,9 +354,9 @@ main(void)
 	if (!start(1, false))
 		return 1;
 	live = come_live();
-	come_in(live, "a turn takes what its part has room for", 200, 0, 3);
+	come_in(live, "a turn takes what its part has room for", 50, 0, 3);
 	come_in(live, "one is served whatever it costs", CROWD_US * 2, 0, 1);
-	come_in(live, "long turns have room for more", 200, 3200, 5);
+	come_in(live, "long turns have room for more", 50, 800, 5);
 	go(live);
 	go_with_much(live);
 	tell_all(live);
