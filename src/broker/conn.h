@@ -135,6 +135,7 @@ struct conn {
 	bool parting;  /* conn_part(): closes when it was told the rest */
 	bool said_all; /* its end of the stream has come, or its reset */
 	bool walked;   /* walk.h */
+	bool little;   /* what was read of it last were few bytes */
 	bool roomy;    /* in is msg_room()'s, for one packet */
 	char peer[PEER_NAME];
 };

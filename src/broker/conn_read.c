@@ -21,8 +21,12 @@
 #include "wire/decode.h"
 #include "wire/ws.h"
 
-#define READ_TURNS  4
-#define READ_WORK   (TURN_WORK / 2) /* nor is more read after so much */
+#define READ_TURNS 4
+#define READ_WORK  (TURN_WORK / 2) /* nor is more read after so much */
+/* Of who says much one read is taken in a turn, and of no more bytes, while there
+ * are others who say little: those wait for all of it. */
+#define READ_PART   (64 * 1024)
+#define LITTLE	    256 /* bytes, or fewer, twice in a row */
 #define ROOM_MIN    (32 * 1024)
 #define ROOM_AHEAD  64
 #define BEGAN_SHOWN 16 /* bytes of what is no MQTT */
@@ -407,6 +411,23 @@ missing(const struct conn *c)
 	return f.size - in.n;
 }
 
+static void
+note_little(struct conn *c, size_t n)
+{
+	bool little = n <= LITTLE;
+
+	if (little && c->little)
+		shard_heard_little(c->shard);
+	c->little = little;
+}
+
+/* Of who has gone all is read that may be. */
+static bool
+in_parts(const struct conn *c)
+{
+	return !c->gone && c->shard->home.now_ms < c->shard->little_until;
+}
+
 /* One read; an unfinished packet goes in front of what comes.  False: nothing
  * more to do now. */
 static bool
@@ -429,6 +450,8 @@ read_once(struct conn *c)
 			memcpy(sh->rx, c->in.p + c->in.off, had);
 		at = sh->rx + had;
 		cap = RX_SIZE - had;
+		if (cap > READ_PART && in_parts(c))
+			cap = READ_PART;
 	}
 	if ((e = stream_read(c->stream, at, cap, &n))) {
 		if (e != NJ_AGAIN) {
@@ -442,6 +465,7 @@ read_once(struct conn *c)
 	}
 	count_add(&sh->counts.bytes_in, n);
 	note_bytes(c, n);
+	note_little(c, n);
 	if (direct) {
 		buf_commit(&c->in, n);
 		if (!handle_large(c))
@@ -499,12 +523,14 @@ read_closing(struct conn *c)
 void
 conn_read(struct conn *c)
 {
+	int reads = in_parts(c) ? 1 : READ_TURNS;
+
 	if (c->state == CONN_CLOSING) {
 		read_closing(c);
 		return;
 	}
 	c->shard->work = 0;
-	for (int i = 0; i < READ_TURNS && c->shard->work < READ_WORK; i++) {
+	for (int i = 0; i < reads && c->shard->work < READ_WORK; i++) {
 		if (!read_once(c))
 			return;
 		if (!conn_may_ask(c)) {

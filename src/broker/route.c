@@ -34,6 +34,8 @@ enum { FAN_WORDS = 3, DIRECT_WORDS = 7, BOUNCE_WORDS = 5 };
  * they may not read it, or they are away and it is of QoS 0.  Who has gone, or has
  * left the group, is none of them: the group's home knows of that by the time it
  * is told, and each goes once for each time that it came. */
+/* Words of a parcel with a message or two. */
+#define PARCEL_LITTLE  16
 #define GROUP_REFUSALS 64
 #define HITS_MIN       64
 
@@ -395,6 +397,17 @@ take_fan(struct shard *sh, const uint64_t *w)
 	return FAN_WORDS + n;
 }
 
+/* What others say there: two small ones in a row are of who says little. */
+static void
+note_parcel(struct shard *sh, const struct parcel *p)
+{
+	bool little = p->n <= PARCEL_LITTLE;
+
+	if (little && sh->little_mail)
+		shard_heard_little(sh);
+	sh->little_mail = little;
+}
+
 void
 route_parcel(struct shard *sh, struct letter *l)
 {
@@ -404,6 +417,7 @@ route_parcel(struct shard *sh, struct letter *l)
 	 * told more of its life than its sender gave it [MQTT-3.3.2-6] */
 	if (p->now_ms > sh->home.now_ms)
 		sh->home.now_ms = p->now_ms;
+	note_parcel(sh, p);
 	for (uint32_t at = 0; at < p->n;) {
 		const uint64_t *w = p->w + at;
 

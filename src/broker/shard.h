@@ -5,7 +5,8 @@
  *          mailbox.
  * Threads: its own thread runs everything here but shard_post.
  * Bounds:  RX_SIZE bytes read at once; PARCEL_WORDS a letter; READ_TURNS
- *          reads a connection and turn; see also opts.h.
+ *          reads a connection and turn, one of READ_PART where others say
+ *          little; see also opts.h.
  */
 #ifndef NJ_BROKER_SHARD_H
 #define NJ_BROKER_SHARD_H
@@ -47,6 +48,8 @@
  * has something for, and of those that an earlier one left.  Who is one of few
  * does not wait for the thousands that one message goes to. */
 #define FLUSHES_A_TURN 256 /* of each */
+/* Who has said little is expected to speak again for so long. */
+#define LITTLE_MS 100
 /* Memory goes back when so many connections are fewer than there were. */
 #define GIVEBACK_CONNS	  256
 #define GIVEBACK_AFTER_MS 2000
@@ -169,6 +172,8 @@ struct shard {
 	bool walking;		       /* the first of walks has begun */
 	unsigned walk_turn, walk_left; /* WALK_TURN; of this turn */
 	unsigned flush_turn;	       /* FLUSHES_A_TURN */
+	uint64_t little_until;	       /* mono ms; shard_heard_little() */
+	bool little_mail;	       /* the last parcel was small */
 	bool begun_last; /* the last step was of one that had been begun */
 	struct timer accept_timer;
 	struct timer sys_timer;
@@ -227,5 +232,13 @@ unsigned shard_of_id(const struct broker *b, struct slice client_id);
 /* Output buffers are lent to connections for as long as they hold bytes. */
 void shard_lend(struct shard *sh, struct buf *b);
 void shard_give_back(struct shard *sh, struct buf *b);
+
+/* Somebody says little, here or on another shard, and speaks again: for a while
+ * who says much is read in parts. */
+static inline void
+shard_heard_little(struct shard *sh)
+{
+	sh->little_until = sh->home.now_ms + LITTLE_MS;
+}
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Who is served when many come, or go, at once: those who are connected in each
  * turn, and of the others as much as their part of it has room for, at least
- * one.
+ * one.  And who is served beside one that says much.
  *
  * Each look at the fine clock takes STEP microseconds, so that one of the crowd
  * seems to cost that much.
@@ -19,6 +19,8 @@
 #define PATIENCE_MS 10000
 #define PACKET	    (64 * 1024)
 #define MUCH	    (24 * PACKET) /* a turn reads 1 MiB of one */
+#define ROW	    2000	  /* small packets, 120,000 bytes */
+#define A_WHILE	    200 /* ms; longer than who says little is remembered */
 
 static const char subscribe[] = "\x82\6\0\1\0\1t\0";
 static const char publish[] = "\x30\4\0\1tx";
@@ -245,6 +247,101 @@ tell_all(int live)
 	check("all have gone", connections() == 1);
 }
 
+static void
+say_row(int fd)
+{
+	static char row[ROW][60];
+
+	for (int i = 0; i < ROW; i++)
+		memcpy(row[i], "\x30\x3a\0\1u", 5);
+	client_say(fd, row[0], sizeof row);
+}
+
+static uint64_t
+heard(unsigned shard)
+{
+	return world.broker->shards[shard].counts.packets_in;
+}
+
+/* Who says much is read in parts while another says little, so that the other
+ * waits for less; and else at once. */
+static void
+say_little(int live)
+{
+	int much = client_come(&world);
+	uint64_t had;
+
+	step = busy = 0;
+	say_connect(much, 998);
+	turns(TURNS);
+	for (int i = 0; i < 2; i++) {
+		world.now += A_WHILE;
+		had = heard(0);
+		say_row(much);
+		turns(1);
+		check("who says much is heard at once where nobody else speaks",
+		    heard(0) - had == ROW);
+		check("who says little is served", is_served(live));
+		check("and again", is_served(live));
+		had = heard(0);
+		say_row(much);
+		check("he is beside who says much", is_served(live));
+		check("of whom a part is heard",
+		    heard(0) - had > 1 && heard(0) - had < 1 + ROW);
+		check("he is beside the rest", is_served(live));
+		check("and that is all", heard(0) - had == 2 + ROW);
+	}
+	(void)close(much);
+	turns(TURNS);
+}
+
+/* A client whose session lives there; numbers from this one on are tried. */
+static int
+come_to(unsigned shard, int number)
+{
+	int fd = client_come(&world);
+	char id[8];
+
+	do
+		(void)snprintf(id, sizeof id, "c%03d", number++);
+	while (shard_of_id(world.broker, slice_str(id)) != shard);
+	client_connect(fd, id);
+	turns(TURNS);
+	return fd;
+}
+
+/* The same where the message comes from another shard. */
+static void
+say_little_there(void)
+{
+	int teller = come_to(0, 200), much = come_to(1, 300),
+	    hearer = come_to(1, 400);
+	uint64_t had;
+
+	client_say(hearer, subscribe, sizeof subscribe - 1);
+	turns(TURNS);
+	world.now += A_WHILE;
+	had = heard(1);
+	say_row(much);
+	turns(1);
+	check("who says much is heard at once", heard(1) - had == ROW);
+	for (int i = 0; i < 2; i++) {
+		client_say(teller, publish, sizeof publish - 1);
+		turns(1);
+	}
+	had = heard(1);
+	say_row(much);
+	turns(1);
+	check("in parts where another shard's client says little",
+	    heard(1) - had > 0 && heard(1) - had < ROW);
+	turns(1);
+	check("and that is all", heard(1) - had == ROW);
+	(void)close(teller);
+	(void)close(much);
+	(void)close(hearer);
+	turns(TURNS);
+}
+
 /* After a stall, in which all deadlines have passed: who has spoken is heard,
  * who has not is thrown out, if somewhat later. */
 static void
@@ -360,6 +457,7 @@ main(void)
 	go(live);
 	go_with_much(live);
 	tell_all(live);
+	say_little(live);
 	be_late(live);
 	(void)close(live);
 	world_stop(&world);
@@ -367,6 +465,7 @@ main(void)
 	if (!start(2, false))
 		return 1;
 	move_in();
+	say_little_there();
 	world_stop(&world);
 	world_fini(&world);
 	if (!start(1, true))
