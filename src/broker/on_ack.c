@@ -22,8 +22,9 @@ on_pubrel(struct conn *c, const struct ack *a)
 		keep_note(k, batch_released(k->into, s->kept->id, a->id));
 	else if (s->kept && k->busy)
 		k->dirty = true; /* it may have been released just now */
-	/* 4.9: also for one of an earlier connection, as the client counts */
-	if (known)
+	/* 4.9: also for one of an earlier connection, and for one that is not
+	 * known, as the client counts: its PUBCOMP may have been lost */
+	if (c->open_qos2 > -UINT16_MAX)
 		c->open_qos2--;
 	/* 3.1.1 knows no codes; a PUBREL sent again is answered alike */
 	return durable_ack(c, MQTT_PUBCOMP, a->id,

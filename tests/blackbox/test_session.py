@@ -243,7 +243,8 @@ def test_broker_enforces_its_receive_maximum(broker, topic):
 
 
 @pytest.mark.ours
-def test_released_of_an_earlier_connection_gives_room(brokers, topic):
+@pytest.mark.parametrize('done', [False, True], ids=['open', 'done'])
+def test_released_of_an_earlier_connection_gives_room(brokers, topic, done):
     """A PUBCOMP adds to the client's quota also where PUBREL was sent again on a new connection
     (4.9), so one that counts as 4.9 says may send more than Receive Maximum then; no more than that."""
     b = brokers('max_inflight_messages 2\n')
@@ -252,6 +253,9 @@ def test_released_of_an_earlier_connection_gives_room(brokers, topic):
         for mid in (1, 2):
             c.publish(topic, 'old', 2, mid=mid)
             c.expect(PUBREC)
+            if done:				# and its PUBCOMP is lost
+                c.ack(PUBREL, mid)
+                c.expect(PUBCOMP)
     with Raw(b.port) as c:
         assert c.connect('again', clean=False, props=LONG).props['receive_maximum'] == 2
         for mid in (1, 2):
