@@ -126,7 +126,7 @@ leave(struct shard *sh, struct session *s, struct delivery *d)
 	bool failed = k->failed, ok;
 
 	k->failed = false;
-	keep_end(s, d);
+	keep_moved(s, d);
 	ok = !k->failed;
 	k->failed |= failed;
 	if (ok)

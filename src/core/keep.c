@@ -315,8 +315,9 @@ keep_left(struct session *s)
 	record_sent(s, k->last);
 }
 
-void
-keep_end(struct session *s, struct delivery *d)
+/* own: with the shard's own, or else with what is recorded now. */
+static void
+end_in(struct session *s, struct delivery *d, bool own)
 {
 	struct keep *k = s->home->keep;
 	enum nj_err e;
@@ -325,16 +326,35 @@ keep_end(struct session *s, struct delivery *d)
 		return;
 	/* what goes to disk with another shard's is not taken out of what
 	 * goes there before */
-	if (k->part ||
-	    batch_cancel(k->into, d->rec, s->kept->id, d->key) !=
+	if (!own ||
+	    batch_cancel(k->own, d->rec, s->kept->id, d->key) !=
 		BATCH_HAD_ENTRY) {
-		e = batch_queue_end(k->into, s->kept->id, d->key);
-		kept_touch(s->kept, k, d->key);
+		e = batch_queue_end(
+		    own ? k->own : k->into, s->kept->id, d->key);
+		if (own)
+			kept_touch_own(s->kept, k, d->key);
+		else
+			kept_touch(s->kept, k, d->key);
 		/* whether it is on disk matters to nobody */
 		k->failed |= e != NJ_OK;
 		k->dirty |= !e;
 	}
 	d->key = 0;
+}
+
+/* The end of what is on disk, or before another shard's in the shard's own, does not wait
+ * for that: the tail would have it meanwhile, and count it among what there is. */
+void
+keep_end(struct session *s, struct delivery *d)
+{
+	end_in(s, d, d->key < kept_sure_below(s->kept));
+}
+
+/* Where it goes it is on disk in the same moment. */
+void
+keep_moved(struct session *s, struct delivery *d)
+{
+	end_in(s, d, !s->home->keep->part);
 }
 
 void

@@ -145,8 +145,9 @@ kept_is_known(const struct kept *k, const struct delivery *d)
 {
 	return d->key > 0 && d->key <= k->known;
 }
-/* It is done with, or another session's from now on. */
+/* It is done with; or another session's from now on. */
 void keep_end(struct session *s, struct delivery *d);
+void keep_moved(struct session *s, struct delivery *d);
 /* An error of a batch_ call for this shard. */
 void keep_note(struct keep *k, enum nj_err e);
 /* A record has m, and so keeps it in memory until it is on disk. */

@@ -286,7 +286,7 @@ take_inflight(struct session *s, uint8_t share,
 		s->inflight_bytes -= out.msg->payload_len;
 		inflight_done(&s->out, d);
 		if (s->kept)
-			keep_end(s, &out);
+			keep_moved(s, &out);
 		fn(arg, &out);
 	}
 }
@@ -314,7 +314,7 @@ takes(void *arg, struct delivery *d)
 	if (!came_by(d, t->share) || is_unsure(t->s, d))
 		return false;
 	if (t->s->kept)
-		keep_end(t->s, d);
+		keep_moved(t->s, d);
 	t->fn(t->arg, d);
 	return true;
 }

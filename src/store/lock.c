@@ -30,8 +30,9 @@ share_lock(const char *path, int fd)
 		    (long)st.st_uid, strerror(errno));
 }
 
-/* Whoever looks whether it is locked has it for a moment (store_locked). */
-#define LOCK_TRIES 50
+/* Whoever looks whether it is locked has it for a moment (store_locked), or for as long
+ * as a busy machine lets it wait for a processor. */
+#define LOCK_TRIES 500
 #define LOCK_WAIT  2000000 /* ns */
 
 static bool
@@ -108,8 +109,6 @@ store_lock(const char *store, int *out, struct nj_why *why)
  * this one; a lock of the descriptor's (OFD) neither meets them nor is undone as SQLite
  * closes one.  flock() would be a lock of all bytes on NFS. */
 #define LOCK_BYTE (0x40000000 + 512)
-/* Whoever was killed has given up its .lock before this. */
-#define FILE_TRIES (10 * LOCK_TRIES)
 
 static struct flock
 lock_of_file(void)
@@ -123,7 +122,7 @@ lock_of_file(void)
 enum nj_err
 store_lock_file(int fd, const char *path, struct nj_why *why)
 {
-	for (unsigned i = 0; i < FILE_TRIES; i++) {
+	for (unsigned i = 0; i < LOCK_TRIES; i++) {
 		struct flock l = lock_of_file();
 
 		if (fcntl(fd, F_OFD_SETLK, &l) == 0 ||
@@ -167,7 +166,7 @@ store_locked_elsewhere(const char *path)
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	bool elsewhere = fd >= 0;
 
-	for (unsigned i = 0; elsewhere && i < FILE_TRIES; i++) {
+	for (unsigned i = 0; elsewhere && i < LOCK_TRIES; i++) {
 		struct flock l = lock_of_file();
 
 		/* who has it by this name has locked that before */

@@ -157,6 +157,42 @@ nor_what_was_sent(void **state)
 	none_is_left(1);
 }
 
+/* What has to be on disk in the same moment as its next place goes there with that; what
+ * is done with does not wait, as who counts what is on disk takes it for gone. But the end
+ * of what waits for another shard waits, too. */
+static void
+ends_with_the_shards_own(void **state)
+{
+	const struct store_batch *own = sh->durable.open, *part;
+	struct delivery d = { .key = FIRST, .rec = UINT32_MAX };
+
+	(void)state;
+	queue(2, 0);
+	assert_true(together_begin(sh));
+	part = sh->durable.keep.part->batch;
+	keep_end(s, &d);
+	assert_int_equal(d.key, 0);
+	assert_int_equal(part->n, 0);
+	assert_int_equal(own->n, 1);
+	assert_int_equal(own->v[0].kind, REC_QUEUE_END);
+	assert_int_equal(own->v[0].seq, FIRST);
+	assert_int_equal(kept_still_below(s->kept, &sh->durable.keep), FIRST);
+	d.key = FIRST + 1;
+	keep_moved(s, &d);
+	assert_int_equal(part->n, 1);
+	assert_int_equal(part->v[0].kind, REC_QUEUE_END);
+	assert_int_equal(part->v[0].seq, FIRST + 1);
+	sh->home.limits.max_queued = 3;
+	deliver();
+	assert_int_equal(part->n, 2);
+	d.key = kept_sure_below(s->kept);
+	keep_end(s, &d);
+	assert_int_equal(own->n, 1);
+	assert_int_equal(part->n, 3);
+	together_end(sh);
+	all_is_on_disk();
+}
+
 int
 main(void)
 {
@@ -166,6 +202,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    not_what_is_not_there, begin, end),
 		cmocka_unit_test_setup_teardown(nor_what_was_sent, begin, end),
+		cmocka_unit_test_setup_teardown(
+		    ends_with_the_shards_own, begin, end),
 	};
 
 	return cmocka_run_group_tests_name("broker oldest", tests, NULL, NULL);
