@@ -243,6 +243,17 @@ fulfil(struct promise *p, bool failed)
 	free(p->bytes);
 }
 
+void
+durable_puback_now(struct durable *d, uint32_t at, uint8_t code)
+{
+	struct promise *p = &d->v[(d->head + at) & (d->cap - 1)], now = *p;
+
+	assert(at < d->n && p->conn && p->type == MQTT_PUBACK);
+	p->conn = NULL;
+	now.code = code;
+	fulfil(&now, false);
+}
+
 /* All that the first gate waits for is on disk. */
 static bool
 may_open(const struct durable *d)
@@ -269,6 +280,7 @@ open_gate(struct durable *d)
 			return false;
 		d->may_keep--;
 		d->given_up -= d->given_up > 0;
+		d->refused -= d->refused > 0;
 		d->head = (d->head + 1) & (d->cap - 1);
 		d->n--;
 		d->promise_first++;

@@ -131,6 +131,8 @@ struct durable {
 	uint32_t head, n, cap;
 	uint64_t promise_first; /* number of v[head], from 1 on */
 	uint32_t given_up;  /* of n, as the store is damaged; on_publish.c */
+	uint32_t refused;   /* of n, as it takes nothing; */
+	uint64_t refuse_at; /* the first then; 0: it is well */
 	struct gate *gates; /* ring of those that are closed */
 	uint32_t gate_head, gate_n, gate_cap;
 	uint64_t gate_first; /* number of gates[gate_head] */
@@ -181,6 +183,8 @@ void durable_fini(struct shard *sh);
 void durable_flush(struct shard *sh);
 /* The store is closed: nothing goes there any more. */
 void durable_closed(struct shard *sh);
+/* That one of the promises (at of n), a PUBACK, is sent now, with that code. */
+void durable_puback_now(struct durable *d, uint32_t at, uint8_t code);
 /* A turn begins. */
 void durable_turn_begins(struct shard *sh);
 /* It left something that need not wait. */

@@ -28,6 +28,11 @@
 #define AWAY_TURN 64u
 #define AWAY_MS	  10
 
+/* Who waits for a PUBACK when the disk takes nothing is refused after so long; so many
+ * a turn. */
+#define REFUSE_MS   1000
+#define REFUSE_TURN 4096u
+
 /* 3.3.2.3.4: an alias stands for a topic name of this connection. */
 static enum nj_err
 set_alias(struct conn *c, uint16_t alias, struct slice topic)
@@ -295,6 +300,46 @@ send_away_promised(struct durable *d)
 	}
 }
 
+/* What is said of QoS 1, in the order of what it is said of [MQTT-4.6.0-2]: of what would
+ * have to be on disk, that it is not taken.  3.1.1 has no word for that.  At QoS 2 its
+ * client might send it anew, and it would come twice. */
+static bool
+may_refuse(const struct promise *p)
+{
+	return p->conn && p->type == MQTT_PUBACK && p->conn->version == MQTT5 &&
+	    p->conn->state == CONN_LIVE && !p->conn->link.closing;
+}
+
+/* The disk takes nothing. */
+static void
+refuse_promised(struct shard *sh)
+{
+	struct durable *d = &sh->durable;
+	uint64_t now = sh->home.now_ms, due;
+	unsigned n = 0;
+
+	if (!d->refuse_at)
+		d->refuse_at = now + REFUSE_MS;
+	for (; now >= d->refuse_at && n < REFUSE_TURN && d->refused < d->n;
+	     d->refused++) {
+		const struct promise *p =
+		    &d->v[(d->head + d->refused) & (d->cap - 1)];
+
+		if (!may_refuse(p))
+			continue;
+		durable_puback_now(d, d->refused,
+		    p->code < 0x80 ? RC_QUOTA_EXCEEDED : p->code);
+		n++;
+	}
+	if (d->refused == d->n || d->look.at)
+		return;
+	due = now < d->refuse_at ? d->refuse_at : now + AWAY_MS;
+	/* others look then whether there is room again; without memory some other
+	 * turn finds them */
+	(void)!timer_set(&sh->home.timers, &d->look,
+	    due < now + REREAD_MS ? due : now + REREAD_MS);
+}
+
 void
 publish_turn(struct shard *sh)
 {
@@ -304,6 +349,10 @@ publish_turn(struct shard *sh)
 
 	if (is == STORE_DAMAGED)
 		send_away_promised(d);
+	if (!now)
+		refuse_promised(sh);
+	else if (d->refuse_at)
+		d->refuse_at = d->refused = 0;
 	if (list_empty(&d->untaken))
 		return;
 	if (now)

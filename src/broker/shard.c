@@ -286,7 +286,8 @@ take_letter(struct shard *sh, struct letter *l)
 		atomic_store(&sh->recheck_posted, false);
 		walk_start(sh, &sh->recheck);
 		break;
-	case LETTER_DAMAGED:
+	case LETTER_TROUBLE:
+		atomic_store(&sh->trouble_posted, false);
 		break; /* publish_turn sees it */
 	case LETTER_GIVEBACK:
 		give_back_later(sh);
@@ -704,7 +705,7 @@ shard_init(struct shard *sh, struct broker *b, unsigned number)
 	snprintf(sh->tag, sizeof sh->tag, "shard %u", number);
 	sh->recheck_letter.kind = LETTER_RECHECK;
 	sh->giveback_letter.kind = LETTER_GIVEBACK;
-	sh->damaged_letter.kind = LETTER_DAMAGED;
+	sh->trouble_letter.kind = LETTER_TROUBLE;
 	groups_init(&sh->groups);
 	quota_init(&sh->quota);
 	if ((e = durable_init(sh, b->store)))

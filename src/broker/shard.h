@@ -107,7 +107,7 @@ enum letter_kind {
 	LETTER_ROLES,	 /* other rights hold; rights.c */
 	LETTER_CONTROL,	 /* a command to the broker is answered; control.c */
 	LETTER_RECHECK,	 /* certificates were revoked */
-	LETTER_DAMAGED,	 /* the store is: to wake it */
+	LETTER_TROUBLE,	 /* of the store: to wake it */
 	LETTER_GIVEBACK, /* many connections have gone */
 	LETTER_LOG,	 /* a line for $SYS/broker/log/ */
 	LETTER_CALL,	 /* call.h */
@@ -202,8 +202,8 @@ struct shard {
 	struct walk recheck;
 	struct letter giveback_letter; /* nor does giving memory back */
 	atomic_bool giveback_posted;
-	struct letter damaged_letter; /* nor does a store that is damaged */
-	atomic_bool damaged_posted;
+	struct letter trouble_letter; /* nor does a store in trouble */
+	atomic_bool trouble_posted;
 	pthread_t thread;
 	bool has_thread;
 	char tag[16]; /* for the log */

@@ -136,7 +136,7 @@ dropped(void *arg, struct store_batch *batch)
 	give_back(arg, batch);
 }
 
-/* Who waits for it is sent away by its shard, which may sleep. */
+/* Who waits for it is told, or sent away, by its shard, which may sleep. */
 static void
 wake_shards(struct broker *b)
 {
@@ -144,8 +144,8 @@ wake_shards(struct broker *b)
 	for (unsigned i = 0; b->inited == b->n && i < b->n; i++) {
 		struct shard *sh = &b->shards[i];
 
-		if (!atomic_exchange(&sh->damaged_posted, true))
-			shard_post(sh, &sh->damaged_letter);
+		if (!atomic_exchange(&sh->trouble_posted, true))
+			shard_post(sh, &sh->trouble_letter);
 	}
 }
 
@@ -181,9 +181,10 @@ state(void *arg, enum store_state s, const char *why)
 		    "%s is damaged (%s): nothing more is kept.  Stop the "
 		    "broker and look at it: nightjar store check",
 		    b->opts.store_path, why);
-		wake_shards(b);
 		break;
 	}
+	if (s != STORE_OK)
+		wake_shards(b);
 }
 
 static void

@@ -458,9 +458,10 @@ def test_full_disk(brokers, threads):
     p = client(b, 'pub')
     mid = p.publish('full', b'first', qos=1)
     assert p.expect(PUBACK).mid == mid
-    # One publish may be in the commit that fails: it waits for its PUBACK.
+    # One publish may be in the commit that fails: it waits for its PUBACK, and is
+    # refused, if later.
     limit(b, 4096)
-    p.publish('full', b'waits', qos=1)
+    mid = p.publish('full', b'waits', qos=1)
     b.wait_log('cannot be written|disk is full')
     with Raw(b.port) as q:
         q.connect('q')
@@ -486,11 +487,13 @@ def test_full_disk(brokers, threads):
         # What is in a queue on disk comes, too, and not again.
         with client(b, 'sub') as s:
             assert s.message().payload == b'first'
+    answer = p.expect(PUBACK)
+    assert (answer.mid, answer.code) == (mid, 0x97)
+    assert p.publish_acked('full', b'refused', qos=1) == 0x97
     p.silent(0.1)
     # It recovers by itself.
     limit(b, resource.getrlimit(resource.RLIMIT_FSIZE)[0])
     b.wait_log('can be written again')
-    p.expect(PUBACK)
     three.expect(PUBACK)
     with Raw(b.port) as q:
         q.connect('q')
