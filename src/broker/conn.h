@@ -102,6 +102,7 @@ struct conn {
 	struct letter letter;	    /* LETTER_MOVE */
 	const char *doomed;	    /* why; static */
 	uint32_t rx_part;	    /* bytes since last_rx */
+	uint32_t pubacks;	    /* promised; durable.h */
 	int32_t open_qos2; /* taken on this connection, less its PUBRELs */
 	uint16_t alias_max;
 	uint16_t keep_alive;   /* seconds; 0: none */

@@ -148,6 +148,7 @@ push(struct conn *c, const struct promise *p)
 	d->v[(d->head + d->n) & (d->cap - 1)] = *p;
 	d->gate.n++;
 	c->link.held++;
+	c->pubacks += p->type == MQTT_PUBACK;
 	return d->promise_first + d->n++;
 }
 
@@ -186,10 +187,20 @@ durable_go_on_now(struct conn *c, uint64_t number)
 	conn_saved(c);
 }
 
+/* It promises nothing, and is only to come after the PUBACKs before it
+ * [MQTT-4.6.0-2]: who is refused again and again needs no place for that. */
+static bool
+is_mere_refusal(const struct conn *c, enum mqtt_type type, enum mqtt_rc code)
+{
+	return type == MQTT_PUBACK && code >= 0x80 && c->pubacks == 0 &&
+	    !c->leaves && !c->gone;
+}
+
 enum nj_err
 durable_ack(struct conn *c, enum mqtt_type type, uint16_t id, enum mqtt_rc code)
 {
-	if (!durable_must_wait(&c->shard->durable, &c->link))
+	if (!durable_must_wait(&c->shard->durable, &c->link) ||
+	    is_mere_refusal(c, type, code))
 		return link_ack(&c->link, type, id, (uint8_t)code);
 	durable_promise(c, type, id, (uint8_t)code);
 	return NJ_OK;
@@ -232,6 +243,7 @@ fulfil(struct promise *p, bool failed)
 	if (!c)
 		return;
 	c->link.held--;
+	c->pubacks -= p->type == MQTT_PUBACK;
 	if (c->state == CONN_DEAD) {
 		if (c->link.held == 0 && c->buried)
 			free(c);

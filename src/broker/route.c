@@ -34,10 +34,10 @@ enum { FAN_WORDS = 3, DIRECT_WORDS = 7, BOUNCE_WORDS = 5 };
  * they may not read it, or they are away and it is of QoS 0.  Who has gone, or has
  * left the group, is none of them: the group's home knows of that by the time it
  * is told, and each goes once for each time that it came. */
-/* Words of a parcel with a message or two. */
-#define PARCEL_LITTLE  16
 #define GROUP_REFUSALS 64
 #define HITS_MIN       64
+/* Words of a parcel with a message or two. */
+#define PARCEL_LITTLE 16
 
 /* How a message came to a group's member; a DIRECT carries it as a number. */
 struct choice {

@@ -211,6 +211,9 @@ def one_fault(bench, calls, error, part, times):
         with bench.client('other', clean=True) as r:
             assert r.publish_acked('q', b'refused', qos=1) == 0x97
             assert r.publish_acked('q', b'refused', qos=2) == 0x97
+        # at once, whatever waits of QoS 2
+        for _ in range(50):
+            assert five.publish_acked('q', b'refused', qos=1) == 0x97
         three_asked = bench.burst(three, 2, 100)
         assert bench.answers(three, three_asked, 0.3) == []
         # the alarm
